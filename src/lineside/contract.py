@@ -1,0 +1,352 @@
+"""The messages on the bus: Request, Result, Policy and the error report, as JSON with a versioned schema.
+
+Unknown fields are ignored, so that a newer peer can say more; a missing or wrong known field is an error.
+Times are UTC (RFC 3339, `Z`). This module imports nothing of ours.
+"""
+
+import base64
+import binascii
+import os
+import re
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import from_json
+
+REQUEST_SCHEMA = "lineside/request/1"
+RESULT_SCHEMA = "lineside/result/1"
+POLICY_SCHEMA = "lineside/policy/1"
+ERROR_SCHEMA = "lineside/error/1"
+
+REQUEST_TOPIC = "local/inference/request"
+RESULT_TOPIC = "local/inference/result"
+
+MAX_MESSAGE_BYTES = 6 * 1024
+"""Largest message on the bus. Greengrass nucleus lite closes the connection above about 7 KB."""
+
+MAX_DEADLINE_MS = 600_000.0
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+Identifier = Annotated[str, Field(pattern=ID_PATTERN)]
+"""1 to 128 characters of `A-Z a-z 0-9 . _ : -`; ours are UUIDv7."""
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+"""A model's or camera's name: 1 to 128 characters of `A-Z a-z 0-9 . _ -`, so that it is safe in a path."""
+
+Status = Literal["ok", "rejected", "failed", "expired", "disabled"]
+Verdict = Literal["pass", "fail", "unknown"]
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64"
+]
+
+
+def uuid7() -> str:
+    """Return a UUIDv7 (RFC 9562, section 5.7): 48 bits of Unix milliseconds, then random bits."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(uuid.UUID(int=value))
+
+
+def utc_now() -> datetime:
+    """Return the present instant, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+_SHOWN = 80
+
+
+def _decode_base64(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("expected a base64 string")  # noqa: TRY004 - pydantic turns ValueError into its own
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from None
+
+
+Base64 = Annotated[
+    bytes,
+    BeforeValidator(_decode_base64),
+    PlainSerializer(lambda raw: base64.b64encode(raw).decode(), return_type=str, when_used="json"),
+]
+Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+Scalar = str | bool | int | float | None
+
+
+class Part(BaseModel):
+    """Base of every part of a message: immutable, unknown fields ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
+
+
+class CameraSource(Part):
+    """The frame that a configured camera shows now."""
+
+    kind: Literal["camera"] = "camera"
+    camera: Name
+
+
+class FileSource(Part):
+    """An image file, named relative to an allowed root of the inference service."""
+
+    kind: Literal["file"] = "file"
+    path: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class UrlSource(Part):
+    """An image fetched from an allowed host."""
+
+    kind: Literal["url"] = "url"
+    url: Annotated[str, Field(min_length=1, max_length=2048)]
+
+
+class InlineSource(Part):
+    """The image's own bytes, base64; over HTTP, or over MQTT behind the message limit."""
+
+    kind: Literal["inline"] = "inline"
+    content_type: Annotated[str, Field(min_length=1, max_length=128)]
+    data: Base64
+
+
+class Tensor(Part):
+    """One named input: `values` flat, in row-major order, `shape` without the batch dimension."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    datatype: Datatype
+    shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=16)]
+    values: list[bool | int | float]
+
+
+class TensorsSource(Part):
+    """Numbers instead of pixels, for instance a window of a machine's tags."""
+
+    kind: Literal["tensors"] = "tensors"
+    tensors: Annotated[tuple[Tensor, ...], Field(min_length=1, max_length=16)]
+
+
+Source = Annotated[CameraSource | FileSource | UrlSource | InlineSource | TensorsSource, Field(discriminator="kind")]
+
+
+class Context(BaseModel):
+    """What the line knows about the part; anything more that is given here comes back in the result."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    station: Annotated[str, Field(max_length=128)] | None = None
+    part_id: Annotated[str, Field(max_length=128)] | None = None
+    tags: dict[str, Scalar] = {}
+
+
+class Times(Part):
+    """The timestamps of a message, never made up from one another; absent where nobody measured it.
+
+    `source`: the PLC's clock when the value changed. `server`: the OPC UA server's clock. `received`: when the
+    service that made this message got what it was made from. `published`: when it was handed to the bus.
+    """
+
+    source: Instant | None = None
+    server: Instant | None = None
+    received: Instant | None = None
+    published: Instant | None = None
+
+
+class Request(Part):
+    """Ask for one inference. `deadline_ms` counts from `time.received`, or from arrival where that is absent."""
+
+    schema_: Literal["lineside/request/1"] = Field(alias="schema")
+    id: Identifier
+    model: Name
+    model_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
+    source: Source
+    context: Context = Context()
+    time: Times = Times()
+    deadline_ms: Annotated[float, Field(gt=0, le=MAX_DEADLINE_MS)] | None = None
+    traceparent: Annotated[str, Field(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")] | None = None
+
+    @classmethod
+    def new(cls, *, model: str, source: Source, **fields: Any) -> Self:
+        """Make a request with a new id."""
+        return cls.model_validate({"schema": REQUEST_SCHEMA, "id": uuid7(), "model": model, "source": source, **fields})
+
+    def expires(self, arrived: datetime) -> datetime | None:
+        """Return the instant of the deadline, or None without one.
+
+        A `time.received` later than `arrived` comes from a clock ahead of ours: arrival counts instead.
+        """
+        if self.deadline_ms is None:
+            return None
+        start = min(self.time.received or arrived, arrived)
+        return start + timedelta(milliseconds=self.deadline_ms)
+
+
+class ModelRef(Part):
+    """Which model judged: its version, and the SHA-256 of its file where that is known."""
+
+    name: str
+    version: str | None = None
+    digest: str | None = None
+
+
+class Finding(Part):
+    """One thing found on the part; `box` is x0, y0, x1, y1 in pixels of the original image."""
+
+    label: str
+    confidence: float
+    box: tuple[float, float, float, float] | None = None
+
+
+class Timing(Part):
+    """Milliseconds spent in each stage; a stage that did not run is absent."""
+
+    queued: float | None = None
+    source: float | None = None
+    decode: float | None = None
+    infer: float | None = None
+    interpret: float | None = None
+    total: float | None = None
+
+
+class Result(Part):
+    """The answer to one request. `status` says what became of the request, `verdict` what to do with the part."""
+
+    schema_: Literal["lineside/result/1"] = Field(alias="schema", default="lineside/result/1")
+    id: Identifier
+    request_id: Identifier
+    status: Status
+    verdict: Verdict
+    reason: str
+    code: str | None = None
+    """Stable name of the cause where `status` is not ok, for instance `image-truncated`."""
+    model: ModelRef | None = None
+    findings: tuple[Finding, ...] = ()
+    findings_omitted: int = 0
+    """How many findings were left out to keep the message below the bus's limit."""
+    scores: dict[str, float] = {}
+    timing_ms: Timing = Timing()
+    evidence_id: str | None = None
+    context: Context = Context()
+    time: Times = Times()
+    traceparent: str | None = None
+
+    @model_validator(mode="after")
+    def _a_part_passes_only_when_judged(self) -> Self:
+        if self.status != "ok" and self.verdict != "unknown":
+            raise ValueError(f"verdict {self.verdict!r} with status {self.status!r}: only ok carries pass or fail")
+        return self
+
+
+Threshold = Annotated[float, Field(ge=0)]
+
+
+class Capture(Part):
+    """Which evidence is kept: a share of all, and always that with these verdicts."""
+
+    rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    always: tuple[Verdict, ...] = ("fail", "unknown")
+
+
+class Policy(BaseModel):
+    """The operator's live settings. Unlike other messages it refuses unknown fields: a typo must not go unseen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    enabled: bool = True
+    thresholds: dict[str, Threshold] = {}
+    """By label; `default` for the others. They override the model card's."""
+    models: dict[Name, Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]] = {}
+    """The version to use of each model; the card's where it is not named."""
+    capture: Capture = Capture()
+
+
+class ErrorReport(Part):
+    """What is published on `<result topic>/error` for a message that could not be understood."""
+
+    schema_: Literal["lineside/error/1"] = Field(alias="schema", default="lineside/error/1")
+    id: Identifier
+    request_id: str | None = None
+    code: str
+    reason: str
+    topic: str
+    excerpt: str
+    """The message's first 256 bytes, undecodable bytes as backslash escapes."""
+    time: Times = Times()
+
+
+def to_json(message: BaseModel) -> bytes:
+    """Return the message as UTF-8 JSON, fields in the order of the model, aliases as on the wire."""
+    return message.model_dump_json(by_alias=True).encode()
+
+
+_Message = TypeVar("_Message", Request, Result)
+
+
+class Unreadable(ValueError):  # noqa: N818 - it names the state of a message
+    """A message cannot be read: `code` is `not-json`, `schema-unsupported` or `message-invalid`."""
+
+    def __init__(self, code: str, reason: str, request_id: str | None = None) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+        self.request_id = request_id
+
+
+def parse_request(payload: bytes) -> Request:
+    """Read a Request from UTF-8 JSON; raises Unreadable."""
+    return _parse(Request, REQUEST_SCHEMA, payload)
+
+
+def parse_result(payload: bytes) -> Result:
+    """Read a Result from UTF-8 JSON; raises Unreadable."""
+    return _parse(Result, RESULT_SCHEMA, payload)
+
+
+def explain(error: ValidationError) -> str:
+    """Return every problem of a validation as `path: what (got value)`, joined by `; `."""
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or 'message'}: {item['msg']}{_got(item)}" for item in error.errors()
+    )
+
+
+def _got(item: Any) -> str:
+    if item["type"] == "missing":
+        return ""
+    shown = repr(item["input"])
+    return f" (got {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'})"
+
+
+def _parse(kind: type[_Message], schema: str, payload: bytes) -> _Message:
+    try:
+        document = from_json(payload, allow_inf_nan=False)
+    except ValueError as error:
+        raise Unreadable("not-json", f"not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise Unreadable("not-json", f"expected a JSON object, got {type(document).__name__}")
+    request_id = document.get("id")
+    known_id = request_id if isinstance(request_id, str) and re.fullmatch(ID_PATTERN, request_id) else None
+    if document.get("schema") != schema:
+        got = repr(document.get("schema"))[:_SHOWN]
+        raise Unreadable(
+            "schema-unsupported", f"schema {got} is not supported; this version reads {schema!r}", known_id
+        )
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise Unreadable("message-invalid", explain(error), known_id) from None

@@ -1,0 +1,207 @@
+"""One way to live: start, ready, drain on SIGTERM within a bound, stop; /livez, /readyz and /metrics.
+
+A service is an ASGI application whose lifespan is its life. The inference service adds routes of its own; the
+bridges have only these. `run` binds the port first, so that a port in use is named before anything starts, then
+lets uvicorn serve: SIGTERM and SIGINT end it, work under way gets `http.drain_s` seconds.
+"""
+
+import asyncio
+import errno
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from lineside import telemetry
+from lineside.connections import Connection, ConnectionCollector
+from lineside.errors import LinesideError, SettingsError
+from lineside.settings import HttpSettings, Settings, load, variable
+
+log = structlog.get_logger("lineside.service")
+
+T = TypeVar("T", bound=Settings)
+
+
+class Service:
+    """What every service has: a name, connections with states, metrics, supervised background tasks.
+
+    `name` is the metric's word, for instance `opcua_bridge`; metrics begin `lineside_<name>_`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.registry = CollectorRegistry()
+        self.connections: dict[str, Connection] = {}
+        self.failed: str | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+        self._started = False
+        self._draining = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.registry.register(ConnectionCollector(f"lineside_{name}", self._all_connections))
+        ProcessCollector(namespace=f"lineside_{name}", registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def connection(self, name: str, target: str, **options: Any) -> Connection:
+        """Register a connection under a name of its own and return it; options as of Connection."""
+        if name in self.connections:
+            raise ValueError(f"connection {name!r} is registered twice")
+        self.connections[name] = Connection(name, target, **options)
+        return self.connections[name]
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run work for the service's whole life; its unexpected end stops the service with exit status 1."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has started, is not draining, and every required connection is online."""
+        return (
+            self._started
+            and not self._draining
+            and self.failed is None
+            and all(link.is_online for link in self.connections.values() if link.required)
+        )
+
+    def routes(self) -> list[Route]:
+        """Return /livez (alive), /readyz (with every connection's state) and /metrics (Prometheus text)."""
+        return [Route("/livez", self._livez), Route("/readyz", self._readyz), Route("/metrics", self._metrics)]
+
+    @asynccontextmanager
+    async def life(self, body: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+        """Live: enter the body, be ready, drain, leave the body, end the background tasks."""
+        try:
+            async with body:
+                self._started = True
+                log.info("started")
+                try:
+                    yield
+                finally:
+                    self._draining = True
+                    log.info("draining")
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            log.info("stopped")
+
+    def app(self, body: Callable[[], AbstractAsyncContextManager[None]]) -> Starlette:
+        """Return an application that has the health routes only and lives as `body` does."""
+        return Starlette(routes=self.routes(), lifespan=lambda _app: self.life(body()))
+
+    def fail(self, reason: str) -> None:
+        """End the service with exit status 1."""
+        self.failed = self.failed or reason
+        self.on_failure()
+
+    def _all_connections(self) -> Iterator[Connection]:
+        yield from list(self.connections.values())
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or self._draining:
+            return
+        error = task.exception()
+        log.critical("background task ended; the service stops", task=task.get_name(), exc_info=error)
+        self.fail(f"task {task.get_name()} ended: {error!r}")
+
+    async def _livez(self, _request: Request) -> Response:
+        if self.failed:
+            return JSONResponse({"alive": False, "reason": self.failed}, 500)
+        return JSONResponse({"alive": True})
+
+    async def _readyz(self, _request: Request) -> Response:
+        body = {
+            "ready": self.is_ready,
+            "service": self.name,
+            "state": "failed"
+            if self.failed
+            else "draining"
+            if self._draining
+            else "started"
+            if self._started
+            else "starting",
+            "connections": [link.as_dict() for link in self.connections.values()],
+        }
+        return JSONResponse(body, 200 if self.is_ready else 503)
+
+    async def _metrics(self, _request: Request) -> Response:
+        text = await asyncio.to_thread(generate_latest, self.registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def bind(http: HttpSettings, setting: str) -> socket.socket:
+    """Return a listening-ready socket; raises LinesideError that names the port and the setting to change.
+
+    `setting` is the environment name of the port.
+    """
+    family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((http.host, http.port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            what, remedy = f"port {http.port} on {http.host} is in use", f"free it, or choose another by {setting}"
+        else:
+            what, remedy = f"cannot listen on {http.host}:{http.port}: {error.strerror}", f"change {setting}"
+        raise LinesideError(what, remedy=remedy) from None
+    return listener
+
+
+def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.socket) -> int:
+    """Serve until SIGTERM, SIGINT or a failure; return the process's exit status."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_graceful_shutdown=max(1, round(http.drain_s)),
+        timeout_keep_alive=75,
+    )
+    server = uvicorn.Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    service.on_failure = stop
+    server.run(sockets=[listener])
+    return 1 if service.failed or not server.started else 0
+
+
+def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, HttpSettings]]) -> int:
+    """Run one service as a process: settings, logs, port, life. Return the exit status; 2 is a wrong configuration.
+
+    The settings file is the first argument, or what `LINESIDE_CONFIG` names.
+    """
+    try:
+        settings = load(kind, file=Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+    except SettingsError as error:
+        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
+        return 2
+    telemetry.configure(name.replace("_", "-"), level=settings.log.level, style=settings.log.format)
+    try:
+        service = Service(name)
+        app, http = build(settings, service)
+        listener = bind(http, variable((kind.section, "http", "port")))
+    except LinesideError as error:
+        log.critical("cannot start", error=error.what, remedy=error.remedy)
+        return 2
+    return serve(service, app, http, listener)

@@ -1,0 +1,261 @@
+"""One way to configure: defaults < YAML file < environment.
+
+One file configures a whole box: what all services share at the top (`bus`, `log`), then a section a service.
+A service reads the shared part and its own section, and leaves the other services' sections alone; `lineside
+config check` reads them all. Every setting has an environment name: `LINESIDE_` and the path joined by `__`, for
+instance `LINESIDE_BUS__PORT`. An unknown name, in the file or in the environment, stops the start and is answered
+with the nearest known one.
+"""
+
+import difflib
+import os
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lineside.contract import MAX_MESSAGE_BYTES, REQUEST_TOPIC, RESULT_TOPIC
+from lineside.errors import SettingsError
+from lineside.telemetry import Format, Level
+
+PREFIX = "LINESIDE_"
+DELIMITER = "__"
+FILE_VARIABLE = "LINESIDE_CONFIG"
+"""The environment variable that names the settings file."""
+
+SECTIONS = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
+"""The services' sections; a service ignores the sections that are not its own."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Topic = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^+#\x00]+$")]
+
+
+class Section(BaseModel):
+    """Base of every group of settings: unknown names are refused, values cannot change after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+class BusSettings(Section):
+    """The MQTT broker."""
+
+    host: str = Field("127.0.0.1", description="Host name or address of the broker.")
+    port: Port = Field(1883, description="TCP port of the broker.")
+    protocol: Literal["auto", "5", "3.1.1"] = Field(
+        "auto", description="MQTT version; auto speaks 5 and falls back where the broker refuses it."
+    )
+    client_id_prefix: str = Field(
+        "lineside",
+        max_length=64,
+        description="Client ids are this and the service's name; unique a box on a shared broker.",
+    )
+    username: str | None = Field(None, description="User name at the broker.")
+    password_file: Path | None = Field(None, description="File that holds the password, on its first line.")
+    keepalive_s: int = Field(10, ge=2, le=3600, description="Seconds of silence before the peer is checked.")
+    session_expiry_s: int = Field(
+        7 * 24 * 3600,
+        ge=0,
+        le=0xFFFFFFFE,
+        description="Seconds for which the broker keeps our messages while we are away.",
+    )
+    max_inflight: int = Field(
+        32,
+        ge=1,
+        le=65535,
+        description="Messages given to a service and not yet acknowledged; the rest wait in the broker.",
+    )
+    max_backlog: int = Field(1000, ge=1, description="Messages of ours that wait for the broker; one more is refused.")
+    request_topic: Topic = Field(REQUEST_TOPIC, description="Topic of inference requests.")
+    result_topic: Topic = Field(RESULT_TOPIC, description="Topic of results; errors go to <this>/error.")
+    max_message_bytes: int = Field(
+        MAX_MESSAGE_BYTES, ge=1024, description="Largest message taken from or put on the bus; Greengrass allows 6144."
+    )
+
+
+class LogSettings(Section):
+    """Logs on standard error."""
+
+    level: Level = Field("info", description="Least level that is shown.")
+    format: Format = Field("auto", description="auto: console on a terminal, JSON otherwise.")
+
+
+class HttpSettings(Section):
+    """The HTTP server of one service."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(description="TCP port to listen on.")
+    drain_s: float = Field(
+        8.0, gt=0, le=300, description="Seconds given to work under way at a stop; below the container's stop grace."
+    )
+
+
+class Settings(BaseSettings):
+    """Base of a service's settings: what all services share; a subclass adds one field named like its section."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True, validate_default=True
+    )
+
+    section: ClassVar[str] = ""
+    """Name of the service's own section, one of SECTIONS."""
+
+    thing: str = Field(
+        "bench", pattern=r"^[A-Za-z0-9:_-]{1,128}$", description="Name of this box, as its IoT thing name."
+    )
+    bus: BusSettings = Field(default_factory=BusSettings, description="The MQTT broker.")
+    log: LogSettings = Field(default_factory=LogSettings, description="Logs on standard error.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, whose content is handed to the constructor."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(kind: type[S], *, file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S:
+    """Return the settings of one service from defaults, file and environment.
+
+    `file` defaults to what `LINESIDE_CONFIG` names, and to no file where that is not set.
+    Raises SettingsError with every problem: path, environment name, value, what is allowed, the nearest name.
+    """
+    path = file or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
+    document = read_file(path) if path else {}
+    foreign = [name for name in SECTIONS if name != kind.section]
+    document = {name: value for name, value in document.items() if name not in foreign}
+    problems = list(_unknown_variables(kind, environ))
+    try:
+        settings = kind(**document)
+    except ValidationError as error:
+        problems += [_explain(kind, item, path, environ) for item in error.errors()]
+    except ValueError as error:  # a complex value in the environment that is not JSON
+        problems.append(f"environment: {error}; give lists and groups as JSON")
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return a settings file's content; raises SettingsError when it cannot be read or is not a mapping."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path}: not YAML: {error}"]) from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise SettingsError([f"{path}: expected settings by name, got {type(document).__name__}"])
+    return {str(name): value for name, value in document.items()}
+
+
+def variable(path: tuple[str, ...]) -> str:
+    """Return the environment name of a setting, for instance ("bus", "port") to LINESIDE_BUS__PORT."""
+    return PREFIX + DELIMITER.join(path).upper()
+
+
+def fields(
+    kind: type[BaseModel], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any, type[BaseModel] | None]]:
+    """Yield every setting below a model: its path, its field, and the group's model where it is a group."""
+    for name, field in kind.model_fields.items():
+        group = group_of(field.annotation)
+        yield (*path, name), field, group
+        if group:
+            yield from fields(group, (*path, name))
+
+
+def group_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of a field that is one group of settings, else None (lists and maps of groups are values)."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        models = [group_of(part) for part in typing.get_args(annotation) if part is not type(None)]
+        return models[0] if len(models) == 1 else None
+    return None
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Return `; did you mean 'x'?`, or the list of what is known, or nothing."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known here: {', '.join(sorted(known))}" if known else ""
+
+
+def _unknown_variables(kind: type[Settings], environ: Mapping[str, str]) -> Iterator[str]:
+    known = [variable(path) for path, _field, _group in fields(kind)]
+    maps = tuple(variable(path) + DELIMITER for path, field, _group in fields(kind) if _is_map(field.annotation))
+    foreign = tuple(variable((name,)) for name in SECTIONS if name != kind.section)
+    for name in sorted(environ):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper in known or upper == FILE_VARIABLE or upper.startswith(maps):
+            continue
+        if any(upper == section or upper.startswith(section + DELIMITER) for section in foreign):
+            continue
+        close = difflib.get_close_matches(upper, known, n=1, cutoff=0.6)
+        hint = f"; did you mean {close[0]}?" if close else "; `lineside config schema` lists the known names"
+        yield f"environment {name}: not a setting{hint}"
+
+
+def _is_map(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is dict
+
+
+def _explain(kind: type[BaseModel], item: Any, path: Path | None, environ: Mapping[str, str]) -> str:
+    location = tuple(str(part) for part in item["loc"])
+    name = variable(location)
+    origin = f"environment {name}" if name in environ else (str(path) if path else f"setting (environment {name})")
+    where = f"{origin}: {'.'.join(location) or 'settings'}"
+    if item["type"] == "extra_forbidden":
+        return f"{where}: not a setting{nearest(location[-1], _names_beside(kind, location))}"
+    if item["type"] == "missing":
+        return f"{where}: must be given"
+    shown = repr(item["input"])
+    return f"{where}: {item['msg']} (got {shown if len(shown) <= 120 else shown[:120] + '...'})"  # noqa: PLR2004
+
+
+def _names_beside(kind: type[BaseModel], location: tuple[str, ...]) -> list[str]:
+    """Return the names that are known where an unknown one was found, following lists and maps of groups too."""
+    model: type[BaseModel] | None = kind
+    annotation: Any = kind
+    for part in location[:-1]:
+        if model is not None and part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+        elif typing.get_args(annotation):
+            candidates = [arg for arg in _flatten(annotation) if isinstance(arg, type) and issubclass(arg, BaseModel)]
+            annotation = _tagged(candidates, part) or (candidates[0] if candidates else None)
+        model = next(
+            (arg for arg in _flatten(annotation) if isinstance(arg, type) and issubclass(arg, BaseModel)), None
+        )
+    return list(model.model_fields) + (list(SECTIONS) if model is kind and not location[1:] else []) if model else []
+
+
+def _tagged(candidates: list[type[BaseModel]], tag: str) -> type[BaseModel] | None:
+    for candidate in candidates:
+        if any(tag in typing.get_args(field.annotation) for field in candidate.model_fields.values()):
+            return candidate
+    return None
+
+
+def _flatten(annotation: Any) -> Iterator[Any]:
+    parts = typing.get_args(annotation)
+    if not parts:
+        yield annotation
+    for part in parts:
+        yield from _flatten(part)
