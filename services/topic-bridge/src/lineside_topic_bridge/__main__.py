@@ -1,0 +1,58 @@
+"""The topic-bridge as a process: `lineside-topic-bridge [settings.yaml]`."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.types import ASGIApp
+
+import lineside.service
+from lineside.bus.mqtt import MqttBus
+from lineside.service import Service
+from lineside.settings import HttpSettings
+from lineside_topic_bridge.bridge import Metrics, TopicBridge
+from lineside_topic_bridge.inference import InferenceLink
+from lineside_topic_bridge.settings import Settings
+
+
+def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
+    """Return the application, whose lifespan is the bridge's life, and where its health is served."""
+    own = settings.topic_bridge
+    broker = service.connection("mqtt", f"mqtt://{settings.bus.host}:{settings.bus.port}")
+    inference = service.connection("inference", own.inference_url)
+
+    @asynccontextmanager
+    async def body() -> AsyncIterator[None]:
+        bus = MqttBus(settings.bus, client="topic-bridge", connection=broker, registry=service.registry)
+        requests = bus.subscribe(settings.bus.request_topic)
+        limits = httpx.Limits(max_connections=own.concurrency + 1, max_keepalive_connections=own.concurrency + 1)
+        async with httpx.AsyncClient(base_url=own.inference_url, limits=limits, trust_env=False) as client, bus:
+            link = InferenceLink(client, inference)
+            bridge = TopicBridge(
+                bus=bus,
+                requests=requests,
+                inference=link,
+                settings=own,
+                topics=settings.bus,
+                metrics=Metrics(service.registry),
+                on_fault=service.fail,
+            )
+            service.spawn("inference link", link.supervise())
+            taking = service.spawn("requests", bridge.run())
+            try:
+                yield
+            finally:
+                taking.cancel()
+                await bridge.drain(own.http.drain_s)
+
+    return service.app(body), own.http
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    sys.exit(lineside.service.main(Settings, "topic_bridge", build))
+
+
+if __name__ == "__main__":
+    main()

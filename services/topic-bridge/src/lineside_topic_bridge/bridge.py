@@ -1,0 +1,237 @@
+"""One request's way over the bus: take, call, publish the result, and only then acknowledge.
+
+Requests of one station are answered in order, stations side by side. While the inference service is away nothing
+is acknowledged: the broker keeps the requests. A message that cannot be understood is answered on
+`<result topic>/error` and acknowledged, because trying again cannot help.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from lineside.bus import Bus, Message, Subscription
+from lineside.contract import (
+    ErrorReport,
+    Request,
+    Times,
+    Unreadable,
+    parse_request,
+    parse_result,
+    to_json,
+    utc_now,
+    uuid7,
+)
+from lineside.errors import LinesideError
+from lineside.settings import BusSettings
+from lineside.telemetry import about_request
+from lineside_topic_bridge.fit import fit
+from lineside_topic_bridge.inference import BUSY, InferenceAway, InferenceLink
+from lineside_topic_bridge.settings import TopicBridgeSettings
+
+log = structlog.get_logger("lineside.topic_bridge")
+
+_EXCERPT_BYTES = 256
+_TRIES_OF_A_FAULT = 3
+_BUSY_WAIT_S = 0.05
+_BUSY_WAIT_LONGEST_S = 1.0
+
+
+class Metrics:
+    """What the topic-bridge counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.results = Counter(
+            "lineside_topic_bridge_results_total", "Results published, by status.", ["status"], registry=registry
+        )
+        self.errors = Counter(
+            "lineside_topic_bridge_errors_total", "Messages answered on the error topic.", ["code"], registry=registry
+        )
+        self.retries = Counter(
+            "lineside_topic_bridge_retries_total", "Calls made again, by cause.", ["cause"], registry=registry
+        )
+        self.held = Gauge(
+            "lineside_topic_bridge_held_messages", "Requests taken and not yet acknowledged.", registry=registry
+        )
+        self.seconds = Histogram(
+            "lineside_topic_bridge_request_seconds",
+            "From taking a request to its acknowledgement.",
+            buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 1, 5, 30),
+            registry=registry,
+        )
+
+
+class Refused(LinesideError):  # noqa: N818 - what became of the message
+    """The message goes to the error topic; `reason_code` says why."""
+
+    def __init__(self, code: str, reason: str, request_id: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason_code = code
+        self.request_id = request_id
+
+
+class TopicBridge:
+    """Takes requests from a subscription until it is cancelled; `drain` lets work under way end."""
+
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        requests: Subscription,
+        inference: InferenceLink,
+        settings: TopicBridgeSettings,
+        topics: BusSettings,
+        metrics: Metrics,
+        on_fault: Callable[[str], None],
+    ) -> None:
+        self._bus = bus
+        self._on_fault = on_fault
+        self._requests = requests
+        self._inference = inference
+        self._settings = settings
+        self._topics = topics
+        self._metrics = metrics
+        self._calls = asyncio.Semaphore(settings.concurrency)
+        self._places = asyncio.Semaphore(topics.max_inflight)
+        self._last_of: dict[str, asyncio.Task[None]] = {}
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Take requests for ever, at most `bus.max_inflight` at a time."""
+        async for message in self._requests:
+            await self._places.acquire()
+            self._start(message)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait for the work under way; what does not end in time stays unacknowledged and comes again."""
+        if not self._under_way:
+            return
+        _done, pending = await asyncio.wait(self._under_way, timeout=seconds)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        if pending:
+            log.warning("requests left to the broker at the stop", requests=len(pending))
+
+    def _start(self, message: Message) -> None:
+        try:
+            request = self._understand(message)
+        except Refused as refused:
+            work, key = self._refuse(message, refused), ""
+        else:
+            key = request.context.station or request.model
+            work = self._answer(message, request, self._last_of.get(key))
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        if key:
+            self._last_of[key] = task
+        task.add_done_callback(lambda ended: self._ended(ended, key))
+        self._metrics.held.inc()
+
+    def _ended(self, task: asyncio.Task[None], key: str) -> None:
+        self._under_way.discard(task)
+        self._places.release()
+        self._metrics.held.dec()
+        if self._last_of.get(key) is task:
+            del self._last_of[key]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Not even the error report went out. The message stays in the broker and comes again after the restart.
+            log.critical("request not answered", exc_info=error)
+            self._on_fault(f"a request was not answered: {error!r}")
+
+    def _understand(self, message: Message) -> Request:
+        if len(message.payload) > self._topics.max_message_bytes:
+            raise Refused(
+                "message-too-large",
+                f"the message has {len(message.payload)} bytes, allowed are {self._topics.max_message_bytes} "
+                "(bus.max_message_bytes); send a reference (camera, file, url) instead of the pixels",
+            )
+        try:
+            return parse_request(message.payload)
+        except Unreadable as error:
+            raise Refused(error.code, error.reason, error.request_id) from None
+
+    async def _answer(self, message: Message, request: Request, before: asyncio.Task[None] | None) -> None:
+        started = asyncio.get_running_loop().time()
+        with about_request(request.id):
+            if before is not None:
+                await asyncio.wait((before,))
+            try:
+                async with self._calls:
+                    response = await self._call(request, message.payload)
+                result = parse_result(response.content)
+                payload = fit(result, self._topics.max_message_bytes, utc_now())
+                await self._bus.publish(self._topics.result_topic, payload)
+            except Refused as refused:
+                await self._refuse(message, refused)
+                return
+            except Unreadable as error:
+                await self._refuse(message, Refused("inference-answer", error.reason, request.id))
+                return
+            except Exception as error:
+                log.exception("request failed in the topic-bridge")
+                await self._refuse(message, Refused("internal-error", repr(error), request.id))
+                return
+            message.ack()
+            self._metrics.results.labels(result.status).inc()
+            self._metrics.seconds.observe(asyncio.get_running_loop().time() - started)
+            log.debug("answered", status=result.status, verdict=result.verdict)
+
+    async def _call(self, request: Request, payload: bytes) -> httpx.Response:
+        """Return a 200; wait out what is transient; raise Refused for what cannot succeed."""
+        timeout_s = (request.deadline_ms or 0.0) / 1000 + self._settings.answer_timeout_s
+        faults = 0
+        wait_s = _BUSY_WAIT_S
+        while True:
+            try:
+                response = await self._inference.infer(payload, timeout_s)
+            except InferenceAway as error:
+                log.warning("inference is away; the request waits", error=error.what)
+                self._metrics.retries.labels("away").inc()
+                continue
+            if response.status_code == httpx.codes.OK:
+                return response
+            if response.status_code in BUSY:
+                self._metrics.retries.labels("busy").inc()
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _BUSY_WAIT_LONGEST_S)
+                continue
+            faults += 1
+            if response.is_server_error and faults < _TRIES_OF_A_FAULT:
+                self._metrics.retries.labels("fault").inc()
+                await asyncio.sleep(wait_s)
+                continue
+            raise _refusal(response, request.id)
+
+    async def _refuse(self, message: Message, refused: Refused) -> None:
+        log.warning(
+            "message refused", code=refused.reason_code, reason=refused.what, refused_request_id=refused.request_id
+        )
+        report = ErrorReport(
+            id=uuid7(),
+            request_id=refused.request_id,
+            code=refused.reason_code,
+            reason=refused.what[:1024],
+            topic=message.topic,
+            excerpt=message.payload[:_EXCERPT_BYTES].decode("utf-8", "backslashreplace"),
+            time=Times(published=utc_now()),
+        )
+        await self._bus.publish(f"{self._topics.result_topic}/error", to_json(report))
+        message.ack()
+        self._metrics.errors.labels(refused.reason_code).inc()
+
+
+def _refusal(response: httpx.Response, request_id: str) -> Refused:
+    """Return the inference service's own words for what it refused, from its problem+json."""
+    problem: dict[str, Any] = {}
+    try:
+        body = response.json()
+        problem = body if isinstance(body, dict) else {}
+    except ValueError:
+        pass
+    code = str(problem.get("code") or f"http-{response.status_code}")
+    detail = str(problem.get("detail") or problem.get("title") or response.text[:200])
+    return Refused(code, f"the inference service answered {response.status_code}: {detail}", request_id)
