@@ -11,7 +11,7 @@ import difflib
 import os
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union
 
@@ -127,21 +127,22 @@ class Settings(BaseSettings):
 S = TypeVar("S", bound=Settings)
 
 
-def load(kind: type[S], *, file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S:
+def load(kind: type[S], *, file: Path | None = None) -> S:
     """Return the settings of one service from defaults, file and environment.
 
     `file` defaults to what `LINESIDE_CONFIG` names, and to no file where that is not set.
     Raises SettingsError with every problem: path, environment name, value, what is allowed, the nearest name.
     """
-    path = file or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
+    named = os.environ.get(FILE_VARIABLE)
+    path = file or (Path(named) if named else None)
     document = read_file(path) if path else {}
     foreign = [name for name in SECTIONS if name != kind.section]
     document = {name: value for name, value in document.items() if name not in foreign}
-    problems = list(_unknown_variables(kind, environ))
+    problems = list(_unknown_variables(kind))
     try:
         settings = kind(**document)
     except ValidationError as error:
-        problems += [_explain(kind, item, path, environ) for item in error.errors()]
+        problems += [_explain(kind, item, path) for item in error.errors()]
     except ValueError as error:  # a complex value in the environment that is not JSON
         problems.append(f"environment: {error}; give lists and groups as JSON")
     if problems:
@@ -198,11 +199,11 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; known here: {', '.join(sorted(known))}" if known else ""
 
 
-def _unknown_variables(kind: type[Settings], environ: Mapping[str, str]) -> Iterator[str]:
+def _unknown_variables(kind: type[Settings]) -> Iterator[str]:
     known = [variable(path) for path, _field, _group in fields(kind)]
     maps = tuple(variable(path) + DELIMITER for path, field, _group in fields(kind) if _is_map(field.annotation))
     foreign = tuple(variable((name,)) for name in SECTIONS if name != kind.section)
-    for name in sorted(environ):
+    for name in sorted(os.environ):
         upper = name.upper()
         if not upper.startswith(PREFIX) or upper in known or upper == FILE_VARIABLE or upper.startswith(maps):
             continue
@@ -217,10 +218,10 @@ def _is_map(annotation: Any) -> bool:
     return typing.get_origin(annotation) is dict
 
 
-def _explain(kind: type[BaseModel], item: Any, path: Path | None, environ: Mapping[str, str]) -> str:
+def _explain(kind: type[BaseModel], item: Any, path: Path | None) -> str:
     location = tuple(str(part) for part in item["loc"])
     name = variable(location)
-    origin = f"environment {name}" if name in environ else (str(path) if path else f"setting (environment {name})")
+    origin = f"environment {name}" if name in os.environ else (str(path) if path else f"setting (environment {name})")
     where = f"{origin}: {'.'.join(location) or 'settings'}"
     if item["type"] == "extra_forbidden":
         return f"{where}: not a setting{nearest(location[-1], _names_beside(kind, location))}"

@@ -1,0 +1,35 @@
+"""The `lineside` command. Commands of installed distributions come by the entry-point group `lineside.commands`."""
+
+import sys
+from importlib.metadata import entry_points
+
+
+def main() -> None:
+    """Run the command line; exit status 2 where the arguments or the configuration are wrong."""
+    try:
+        import typer  # noqa: PLC0415 - the servers' installation does without the command line's libraries
+    except ModuleNotFoundError:
+        sys.exit("the lineside command needs its command-line libraries: install lineside[cli]")
+    from lineside.cli import config  # noqa: PLC0415 - same
+
+    app = typer.Typer(
+        name="lineside",
+        help="Edge inference for production lines: a PLC's signal becomes a model's verdict, in time.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(version)
+    app.add_typer(config.app, name="config")
+    for entry in sorted(entry_points(group="lineside.commands"), key=lambda entry: entry.name):
+        app.command(entry.name)(entry.load())
+    app()
+
+
+def version(*, show_version: bool = False) -> None:
+    """Edge inference for production lines: a PLC's signal becomes a model's verdict, in time."""
+    if show_version:
+        from lineside import __version__  # noqa: PLC0415 - only when asked
+
+        sys.stdout.write(f"lineside {__version__}\n")
+        sys.exit(0)

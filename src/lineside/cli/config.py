@@ -1,0 +1,57 @@
+"""`lineside config sample | check | schema`: the settings of every installed service."""
+
+import json
+import os
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lineside.cli.sample import sample, schema
+from lineside.errors import SettingsError
+from lineside.settings import FILE_VARIABLE, SECTIONS, Settings, load
+
+app = typer.Typer(help="The settings of every installed service.", no_args_is_help=True)
+
+
+def installed() -> list[type[Settings]]:
+    """Return the settings of every installed service, in the order of their sections."""
+    kinds: list[type[Settings]] = [entry.load() for entry in entry_points(group="lineside.settings")]
+    return sorted(kinds, key=lambda kind: SECTIONS.index(kind.section))
+
+
+@app.command("sample")
+def show_sample() -> None:
+    """Print a settings file with every setting, its meaning, its default and its environment variable."""
+    sys.stdout.write(sample(installed()))
+
+
+@app.command("schema")
+def show_schema() -> None:
+    """Print the JSON schema of the settings file, for editors."""
+    sys.stdout.write(json.dumps(schema(installed()), indent=2) + "\n")
+
+
+@app.command("check")
+def check(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help=f"The settings file; else what {FILE_VARIABLE} names; else only the environment."),
+    ] = None,
+) -> None:
+    """Read the settings as every service does; exit 1 and name every problem where they are wrong."""
+    problems: list[str] = []
+    kinds = installed()
+    for kind in kinds:
+        try:
+            load(kind, file=file)
+        except SettingsError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if problems:
+        for problem in problems:
+            sys.stderr.write(f"{problem}\n")
+        raise typer.Exit(1)
+    source = file or os.environ.get(FILE_VARIABLE) or "defaults and environment"
+    sys.stdout.write(f"{source}: right for {', '.join(kind.section for kind in kinds)}\n")

@@ -1,0 +1,54 @@
+from datetime import UTC, datetime, timedelta
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+
+from lineside.connections import Connection, ConnectionCollector, State, describe
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 21, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def test_the_state_says_what_since_when_and_when_next() -> None:
+    clock = Clock()
+    link = Connection("mqtt", "mqtt://broker:1883", now=clock)
+    assert link.state is State.CONNECTING
+    clock.now += timedelta(seconds=3)
+    delay = link.backoff(ConnectionRefusedError("refused by the peer"))
+    shown = link.snapshot()
+    assert (shown.state, shown.detail, shown.attempts) == (State.BACKOFF, "refused by the peer", 1)
+    assert shown.since == clock.now.isoformat()
+    assert shown.next_try == (clock.now + timedelta(seconds=delay)).isoformat()
+    link.online("MQTT 5")
+    assert link.snapshot().next_try is None
+    assert link.is_online
+
+
+def test_waits_double_up_to_the_bound_and_start_anew_after_success() -> None:
+    link = Connection("x", "y", first_s=1, longest_s=8)
+    delays = [link.backoff("away") for _ in range(40)]
+    for delay, most in zip(delays, [1, 2, 4, 8, 8, 8], strict=False):
+        assert most / 2 <= delay <= most
+    assert max(delays) <= 8
+    link.online()
+    assert link.backoff("away") <= 1
+
+
+def test_an_error_without_words_is_named_by_its_type() -> None:
+    assert describe(TimeoutError()) == "TimeoutError"
+    assert describe(OSError(111, "Connection refused")) == "[Errno 111] Connection refused"
+
+
+def test_the_metric_shows_one_state_a_connection() -> None:
+    registry = CollectorRegistry()
+    link = Connection("mqtt", "x")
+    registry.register(ConnectionCollector("lineside_test", lambda: iter([link])))
+    link.paused("by policy")
+    text = generate_latest(registry).decode()
+    assert 'lineside_test_connection_state{connection="mqtt",state="PAUSED"} 1.0' in text
+    assert 'lineside_test_connection_state{connection="mqtt",state="ONLINE"} 0.0' in text

@@ -1,0 +1,187 @@
+import json
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from lineside.contract import (
+    CameraSource,
+    Capture,
+    Context,
+    ErrorReport,
+    FileSource,
+    Finding,
+    InlineSource,
+    ModelRef,
+    Policy,
+    Request,
+    Result,
+    Tensor,
+    TensorsSource,
+    Times,
+    Timing,
+    Unreadable,
+    UrlSource,
+    parse_request,
+    parse_result,
+    to_json,
+    uuid7,
+)
+
+ID = "0192f0a1-7b3c-7def-8a90-123456789abc"
+MOMENT = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
+TENSOR = Tensor(name="window", datatype="FP32", shape=(2, 2), values=[1.0, 2.5, 3.0, 4.0])
+SOURCES = {
+    "camera": CameraSource(camera="station-1"),
+    "file": FileSource(path="2026/11/21/part.jpg"),
+    "url": UrlSource(url="http://camera.plant/snapshot.jpg"),
+    "inline": InlineSource(content_type="image/png", data=b"\x89PNG"),
+    "tensors": TensorsSource(tensors=(TENSOR,)),
+}
+
+
+def request(**changes) -> Request:
+    fields = {
+        "id": ID,
+        "model": "surface-defect",
+        "source": SOURCES["camera"],
+        "context": Context(station="station-1", part_id="P-000123", tags={"tool": 7}),
+        "time": Times(source=MOMENT, received=MOMENT),
+        "deadline_ms": 400,
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    }
+    return Request(schema="lineside/request/1", **(fields | changes))
+
+
+MESSAGES = {f"request-{kind}": request(source=source) for kind, source in SOURCES.items()} | {
+    "result-ok": Result(
+        id=ID,
+        request_id=ID,
+        status="ok",
+        verdict="fail",
+        reason="scratch 0.93 >= 0.60",
+        model=ModelRef(name="surface-defect", version="1", digest="sha256:00"),
+        findings=(Finding(label="scratch", confidence=0.93, box=(12, 40, 88, 61)),),
+        scores={"good": 0.02, "scratch": 0.93},
+        timing_ms=Timing(queued=0.4, source=1.9, decode=2.2, infer=3.1, interpret=0.2, total=7.8),
+        context=Context(station="station-1", part_id="P-000123"),
+        time=Times(received=MOMENT, published=MOMENT),
+    ),
+    "result-rejected": Result(
+        id=ID, request_id=ID, status="rejected", verdict="unknown", reason="no camera 'x'", code="camera-unknown"
+    ),
+    "policy": Policy(
+        thresholds={"default": 0.75, "scratch": 0.6}, models={"surface-defect": "1"}, capture=Capture(rate=0.05)
+    ),
+    "error": ErrorReport(
+        id=ID, code="not-json", reason="not JSON", topic="t", excerpt="", time=Times(published=MOMENT)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages_on_the_wire_are_golden(name: str, golden) -> None:
+    golden(f"messages/{name}.json", json.dumps(json.loads(to_json(MESSAGES[name])), indent=2) + "\n")
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_a_request_survives_the_wire(kind: str) -> None:
+    message = request(source=SOURCES[kind])
+    assert parse_request(to_json(message)) == message
+
+
+def test_a_result_survives_the_wire() -> None:
+    assert parse_result(to_json(MESSAGES["result-ok"])) == MESSAGES["result-ok"]
+
+
+def test_the_design_samples_are_understood() -> None:
+    text = """{"schema":"lineside/request/1","id":"0192f0a1-7b3c-7def-8a90-123456789abc","model":"surface-defect",
+      "model_version":null,"source":{"kind":"camera","camera":"station-1"},"future":{"x":1},
+      "context":{"station":"station-1","part_id":"P-000123","operator":"a"},
+      "time":{"source":"2026-11-21T12:00:00Z","received":"2026-11-21T12:00:00.01Z"},"deadline_ms":400}"""
+    message = parse_request(text.encode())
+    assert message.context.station == "station-1"
+    assert json.loads(to_json(message))["context"]["operator"] == "a"  # the line's own fields come back
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "says"),
+    [
+        (b"{", "not-json", "not JSON"),
+        (b"[1]", "not-json", "expected a JSON object, got list"),
+        (b"\xff\xfe", "not-json", "not JSON"),
+        (b"[" * 100_000, "not-json", "not JSON"),
+        ({"schema": "lineside/request/9"}, "schema-unsupported", "'lineside/request/9' is not supported"),
+        ({"schema": None}, "schema-unsupported", "reads 'lineside/request/1'"),
+        ({"model": "../../etc"}, "message-invalid", "model: String should match"),
+        ({"source": {"kind": "telepathy"}}, "message-invalid", "source: Input tag 'telepathy'"),
+        ({"source": {"kind": "camera"}}, "message-invalid", "source.camera.camera: Field required"),
+        ({"deadline_ms": -1}, "message-invalid", "deadline_ms: Input should be greater than 0 (got -1)"),
+        ({"deadline_ms": "soon"}, "message-invalid", "deadline_ms"),
+        ({"id": "x" * 200}, "message-invalid", "id: String should match"),
+        ({"time": {"received": "2026-11-21T12:00:00"}}, "message-invalid", "timezone"),
+        (
+            {"source": {"kind": "inline", "content_type": "image/png", "data": "%%%"}},
+            "message-invalid",
+            "source.inline.data: Value error, not base64",
+        ),
+    ],
+)
+def test_what_cannot_be_understood_is_named(change, code: str, says: str) -> None:
+    payload = change if isinstance(change, bytes) else json.dumps(json.loads(to_json(request())) | change).encode()
+    with pytest.raises(Unreadable, match=re.escape(says)) as raised:
+        parse_request(payload)
+    assert raised.value.code == code
+
+
+def test_the_id_of_an_invalid_request_is_kept_for_the_answer() -> None:
+    payload = json.dumps(json.loads(to_json(request())) | {"model": 7}).encode()
+    with pytest.raises(Unreadable) as raised:
+        parse_request(payload)
+    assert raised.value.request_id == ID
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
+    with pytest.raises(Unreadable):
+        parse_request(payload)
+
+
+def test_only_a_judged_part_passes_or_fails() -> None:
+    with pytest.raises(ValidationError, match="only ok carries pass or fail"):
+        Result(id=ID, request_id=ID, status="expired", verdict="pass", reason="")
+
+
+def test_a_policy_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(ValidationError, match="treshold"):
+        Policy.model_validate({"treshold": {"default": 0.5}})
+
+
+def test_the_deadline_counts_from_what_the_bridge_saw() -> None:
+    arrived = MOMENT + timedelta(milliseconds=30)
+    assert request().expires(arrived) == MOMENT + timedelta(milliseconds=400)
+
+
+def test_a_clock_ahead_of_ours_gives_no_more_time() -> None:
+    arrived = MOMENT - timedelta(seconds=5)
+    assert request().expires(arrived) == arrived + timedelta(milliseconds=400)
+
+
+def test_without_a_deadline_nothing_expires() -> None:
+    assert request(deadline_ms=None).expires(MOMENT) is None
+
+
+def test_times_are_kept_in_utc() -> None:
+    elsewhere = MOMENT.astimezone(timezone(timedelta(hours=2)))
+    assert b'"source":"2026-11-21T12:00:00.123456Z"' in to_json(Times(source=elsewhere))
+
+
+def test_ids_are_uuid7_and_in_order_of_time() -> None:
+    ids = [uuid7() for _ in range(2000)]
+    assert all(UUID(text).version == 7 and UUID(text).variant == "specified in RFC 4122" for text in ids)
+    assert len(set(ids)) == len(ids)
+    assert [text[:13] for text in ids] == sorted(text[:13] for text in ids)

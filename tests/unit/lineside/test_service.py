@@ -1,0 +1,97 @@
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import structlog
+
+from lineside import telemetry
+from lineside.service import Service
+
+
+@asynccontextmanager
+async def nothing() -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
+async def living(service: Service, body=nothing) -> AsyncIterator[httpx.AsyncClient]:
+    app = service.app(body)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client,
+    ):
+        yield client
+
+
+async def test_ready_only_while_every_required_connection_is_online() -> None:
+    service = Service("test")
+    needed = service.connection("mqtt", "mqtt://x")
+    service.connection("extra", "y", required=False)
+    async with living(service) as client:
+        answer = await client.get("/readyz")
+        assert answer.status_code == 503
+        assert [link["state"] for link in answer.json()["connections"]] == ["CONNECTING", "CONNECTING"]
+        needed.online()
+        assert (await client.get("/readyz")).status_code == 200
+        needed.backoff("gone")
+        assert (await client.get("/readyz")).json()["connections"][0]["detail"] == "gone"
+    assert not service.is_ready
+
+
+async def test_alive_until_a_background_task_ends_by_itself() -> None:
+    service = Service("test")
+    stopped = asyncio.Event()
+    service.on_failure = stopped.set
+    fall = asyncio.Event()
+
+    async def work() -> None:
+        await fall.wait()
+        raise ValueError("a bug")
+
+    @asynccontextmanager
+    async def body() -> AsyncIterator[None]:
+        service.spawn("worker", work())
+        yield
+
+    async with living(service, body) as client:
+        assert (await client.get("/livez")).status_code == 200
+        fall.set()
+        async with asyncio.timeout(5):
+            await stopped.wait()
+        answer = await client.get("/livez")
+        assert answer.status_code == 500
+        assert "task worker ended: ValueError('a bug')" in answer.json()["reason"]
+
+
+async def test_metrics_are_prometheus_text() -> None:
+    service = Service("test")
+    service.connection("mqtt", "x")
+    async with living(service) as client:
+        answer = await client.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert 'lineside_test_connection_state{connection="mqtt",state="CONNECTING"} 1.0' in answer.text
+
+
+def test_log_lines_are_json_off_a_terminal_and_carry_the_request() -> None:
+    stream = io.StringIO()
+    telemetry.configure("test", stream=stream)
+    try:
+        with telemetry.about_request("r-1"):
+            structlog.get_logger("lineside.test").info("judged", verdict="pass")
+        logging.getLogger("elsewhere").warning("from a library")
+    finally:
+        logging.getLogger().handlers.clear()
+        structlog.reset_defaults()
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert (first["event"], first["request_id"], first["service"], first["verdict"]) == (
+        "judged",
+        "r-1",
+        "test",
+        "pass",
+    )
+    assert (second["event"], second["level"]) == ("from a library", "warning")
+    assert "request_id" not in second
