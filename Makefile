@@ -1,0 +1,62 @@
+# The verbs of this repository. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge bench
+ARGS ?=
+
+.PHONY: help setup bench up test check fix lock benchmark clean
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(VENV)/.ready .venv-triton/.ready ## make both environments
+
+bench: setup ## run parts over the simulated line and report (ARGS="--parts 60 --rate 10")
+	$(BIN)/lineside bench $(ARGS)
+
+up: setup ## keep the simulated line running until Ctrl-C (ARGS="--state state.json")
+	$(BIN)/lineside up $(ARGS)
+
+test: setup ## run all tests (ARGS="-k bridge")
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.ready ## lint, types, who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(VENV)/.ready ## mend what the linter can mend, and format
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+benchmark: setup ## measure the hot paths against their alternatives (ARGS="--quick")
+	$(BIN)/python benchmarks/line.py $(ARGS)
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-annotate --no-emit-package lineside
+lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
+	$(COMPILE) $(ARGS) pyproject.toml services/*/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
+		-o requirements/dev.txt
+	for service in inference topic-bridge opcua-bridge; do \
+		$(COMPILE) $(ARGS) services/$$service/pyproject.toml requirements/build.in -c requirements/dev.txt \
+			-o requirements/$$service.txt || exit 1; done
+	$(COMPILE) $(ARGS) requirements/triton.in -o requirements/triton.txt
+
+clean: ## remove both environments and what tools left behind
+	rm -rf $(VENV) .venv-triton .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml $(wildcard services/*/pyproject.toml) bench/pyproject.toml
+	@$(PYTHON) bench/src/lineside_bench/preflight.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		$(addprefix -e ,$(DISTRIBUTIONS))
+	@touch $@
+
+.venv-triton/.ready: requirements/triton.txt
+	@$(PYTHON) bench/src/lineside_bench/preflight.py
+	$(PYTHON) -m venv .venv-triton
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/triton.txt
+	@touch $@
