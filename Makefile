@@ -42,13 +42,13 @@ lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	for service in inference topic-bridge opcua-bridge; do \
 		$(COMPILE) $(ARGS) services/$$service/pyproject.toml requirements/build.in -c requirements/dev.txt \
 			-o requirements/$$service.txt || exit 1; done
-	$(COMPILE) $(ARGS) requirements/triton.in -o requirements/triton.txt
+	$(COMPILE) $(ARGS) --no-deps requirements/triton.in -o requirements/triton.txt
 
 clean: ## remove both environments and what tools left behind
 	rm -rf $(VENV) .venv-triton .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml $(wildcard services/*/pyproject.toml) bench/pyproject.toml
-	@$(PYTHON) bench/src/lineside_bench/preflight.py
+	@$(PYTHON) requirements/check_python.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
@@ -56,7 +56,7 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml $(wildcard services/*/pyproj
 	@touch $@
 
 .venv-triton/.ready: requirements/triton.txt
-	@$(PYTHON) bench/src/lineside_bench/preflight.py
+	@$(PYTHON) requirements/check_python.py
 	$(PYTHON) -m venv .venv-triton
-	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/triton.txt
+	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/triton.txt
 	@touch $@

@@ -29,16 +29,13 @@ from lineside.settings import BusSettings
 log = structlog.get_logger("lineside.bus")
 
 CONNECT_TIMEOUT_S = 5.0
-_UNSUPPORTED_PROTOCOL = 132
 _FAILURE = 128
+_SPOKEN = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
+_SET_PROTOCOL = {"auto": None, "5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
 class _LinkLost(Exception):  # noqa: N818 - a state, never seen outside of this module
     """The connection ended before the broker answered."""
-
-
-class _ProtocolRefused(Exception):  # noqa: N818 - same
-    """The broker does not speak this version of MQTT."""
 
 
 class MqttMessage:
@@ -91,7 +88,7 @@ class MqttBus:
         self._settings = settings
         self._client_id = f"{settings.client_id_prefix}-{client}"
         self._connection = connection
-        self._protocol = MQTTProtocolVersion.MQTTv311 if settings.protocol == "3.1.1" else MQTTProtocolVersion.MQTTv5
+        self._protocol = _SET_PROTOCOL[settings.protocol]
         self._subscriptions: dict[str, MqttSubscription] = {}
         self._link: _Link | None = None
         self._linked = asyncio.Event()
@@ -151,26 +148,40 @@ class MqttBus:
         """Keep one link up for ever."""
         while True:
             self._connection.connecting()
-            link = _Link(self._settings, self._client_id, self._protocol, self._route)
+            link: _Link | None = None
             try:
+                protocol = self._protocol or await self._negotiate()
+                link = _Link(self._settings, self._client_id, protocol, self._route)
                 await link.open(list(self._subscriptions))
+                self._protocol = protocol
                 self._link = link
                 self._linked.set()
-                self._connection.online(f"MQTT {'5' if self._protocol == MQTTProtocolVersion.MQTTv5 else '3.1.1'}")
+                self._connection.online(f"MQTT {_SPOKEN[protocol]}")
                 problem: BaseException | str = await link.lost()
-            except _ProtocolRefused:
-                if self._settings.protocol == "auto" and self._protocol == MQTTProtocolVersion.MQTTv5:
-                    self._protocol = MQTTProtocolVersion.MQTTv311
-                    log.info("the broker does not speak MQTT 5; using 3.1.1", target=self._connection.target)
-                    continue
-                problem = f"the broker refuses MQTT {self._settings.protocol}; set bus.protocol to auto"
             except (OSError, TimeoutError, LinesideError) as error:
                 problem = error
             finally:
                 self._link = None
                 self._linked.clear()
-                await link.close()
+                if link is not None:
+                    await link.close()
             await asyncio.sleep(self._connection.backoff(problem))
+
+    async def _negotiate(self) -> MQTTProtocolVersion:
+        """Return MQTT 5 where the broker takes it, else 3.1.1; raises OSError where nobody listens.
+
+        Asked under a client id of its own and without properties: amqtt, which speaks 3.1.1 only, refuses such a
+        CONNECT properly but never answers one with properties, and the session of our own id stays untouched.
+        """
+        probe = _Link(self._settings, f"{self._client_id}-probe", MQTTProtocolVersion.MQTTv5, self._route, probe=True)
+        try:
+            await probe.open([])
+        except (TimeoutError, BusError) as error:
+            log.info("the broker does not take MQTT 5; using 3.1.1", target=self._connection.target, reason=str(error))
+            return MQTTProtocolVersion.MQTTv311
+        finally:
+            await probe.close()
+        return MQTTProtocolVersion.MQTTv5
 
     def _route(self, message: MqttMessage) -> None:
         subscription = self._subscriptions.get(message.topic)
@@ -186,8 +197,15 @@ class _Link:
     """One connection to the broker, from CONNECT to its loss."""
 
     def __init__(
-        self, settings: BusSettings, client_id: str, protocol: MQTTProtocolVersion, route: Callable[[MqttMessage], None]
+        self,
+        settings: BusSettings,
+        client_id: str,
+        protocol: MQTTProtocolVersion,
+        route: Callable[[MqttMessage], None],
+        *,
+        probe: bool = False,
     ) -> None:
+        self._probe = probe
         self._settings = settings
         self._protocol = protocol
         self._route = route
@@ -215,21 +233,22 @@ class _Link:
         self._client = client
 
     async def open(self, topics: list[str]) -> None:
-        """Connect and subscribe; raises OSError, TimeoutError, BusError, _ProtocolRefused."""
+        """Connect and subscribe; raises OSError where nobody listens, TimeoutError, BusError."""
         if self._settings.username is not None:
             self._client.username_pw_set(self._settings.username, _password(self._settings))
-        properties = None
-        if self._protocol == MQTTProtocolVersion.MQTTv5:
+        start: dict[str, Any] = {}
+        if self._probe:
+            start = {"clean_start": True}
+        elif self._protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
             properties.SessionExpiryInterval = self._settings.session_expiry_s
             properties.ReceiveMaximum = self._settings.max_inflight
-        start: dict[str, Any] = {"clean_start": False} if self._protocol == MQTTProtocolVersion.MQTTv5 else {}
+            start = {"clean_start": False, "properties": properties}
         await asyncio.to_thread(
             self._client.connect,
             self._settings.host,
             self._settings.port,
             self._settings.keepalive_s,
-            properties=properties,
             **start,
         )
         self._client.loop_start()
@@ -293,10 +312,10 @@ class _Link:
 
     def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         error: Exception | None = None
-        if reason.value == _UNSUPPORTED_PROTOCOL:
-            error = _ProtocolRefused()
-        elif reason.is_failure:
-            error = BusError(f"the broker refuses the connection: {reason}", remedy="check bus.username and its rights")
+        if reason.is_failure:
+            error = BusError(
+                f"the broker refuses the connection: {reason}", remedy="check bus.username, its rights, bus.protocol"
+            )
         self._soon(_settle, self._accepted, error)
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from asyncua import Server, ua
 from lineside_opcua_bridge.bridge import Bridge
 from lineside_opcua_bridge.settings import Settings
@@ -57,6 +58,7 @@ class SimulatedPlc:
         self.memory = {f"{station}.{tag}": value for station in self.stations for tag, (value, _) in TAGS.items()}
         self.read_only: set[str] = set()
         self.writes: list[tuple[str, Any]] = []
+        self.on_write: Callable[[str, Any], None] = lambda _path, _value: None
         self._server: Server | None = None
         self._index = 0
 
@@ -95,6 +97,7 @@ class SimulatedPlc:
         async def changed(_handle: int, value: ua.DataValue) -> None:
             self.memory[path] = value.Value.Value
             self.writes.append((path, value.Value.Value))
+            self.on_write(path, value.Value.Value)
 
         return changed
 
@@ -118,6 +121,22 @@ class SimulatedPlc:
 
     async def leave(self, station: str) -> None:
         await self.set(station, "PartPresent", value=False)
+
+    async def lock(self, station: str, tag: str) -> None:
+        """Refuse writes of a node from now on."""
+        assert self._server is not None
+        await self._server.get_node(ua.NodeId(f"{station}.{tag}", self._index)).set_read_only()
+
+    async def unlock(self, station: str, tag: str) -> None:
+        assert self._server is not None
+        await self._server.get_node(ua.NodeId(f"{station}.{tag}", self._index)).set_writable()
+
+    async def reset(self) -> None:
+        """Be as at the start."""
+        for station in self.stations:
+            for tag, (value, _kind) in TAGS.items():
+                await self.set(station, tag, value)
+        self.writes.clear()
 
     def get(self, station: str, tag: str) -> Any:
         return self.memory[f"{station}.{tag}"]
@@ -191,12 +210,61 @@ class Line:
         await until(lambda: self.service.is_ready)
 
 
+class Proxy:
+    """A TCP proxy to the PLC that can lose the way there, and the way back."""
+
+    def __init__(self, port: int) -> None:
+        self.port = free_port()
+        self.swallow_replies = False
+        self._target = port
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    @property
+    def endpoint(self) -> str:
+        return f"opc.tcp://127.0.0.1:{self.port}"
+
+    async def up(self) -> None:
+        self.swallow_replies = False
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def down(self) -> None:
+        """Cut every connection and take no new one."""
+        if self._server:
+            self._server.close()
+        for writer in list(self._open):
+            writer.transport.abort()
+        await until(lambda: not self._open)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._open |= {writer, far_writer}
+        try:
+            await asyncio.gather(
+                self._pump(reader, far_writer, replies=False), self._pump(far_reader, writer, replies=True)
+            )
+        except OSError:
+            pass
+        finally:
+            for each in (writer, far_writer):
+                each.transport.abort()
+                self._open.discard(each)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool) -> None:
+        while data := await reader.read(65536):
+            if not (replies and self.swallow_replies):
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+
 def settings(plc: SimulatedPlc, *triggers: dict[str, Any], **changes: Any) -> Settings:
     section = {
         "endpoint": plc.endpoint,
         "publishing_interval_ms": 5,
         "keepalive_ms": 200,
         "request_timeout_ms": 500,
+        "http": {"port": 8082, "drain_s": 0.5},
         "triggers": list(triggers) or [plc.trigger(1)],
     }
     return Settings.model_validate({"opcua_bridge": section | changes})
@@ -219,6 +287,23 @@ async def plc() -> AsyncIterator[SimulatedPlc]:
     yield simulated
     with contextlib.suppress(Exception):  # a test may have left it half stopped
         await simulated.stop()
+
+
+@pytest.fixture
+async def proxy(plc: SimulatedPlc) -> AsyncIterator[Proxy]:
+    way = Proxy(plc.port)
+    await way.up()
+    yield way
+    await way.down()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def steady() -> AsyncIterator[SimulatedPlc]:
+    """A PLC that runs on from test to test: `reset` it first."""
+    simulated = SimulatedPlc(stations=2)
+    await simulated.start()
+    yield simulated
+    await simulated.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,102 @@
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import paho.mqtt.publish
+import pytest
+
+from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, CameraSource, ErrorReport, Request, Result, to_json
+from lineside_bench import broker
+from lineside_bench.errors import BenchError
+from lineside_bench.observer import Observer
+from lineside_bench.processes import Process, clean_environment
+
+PORT = 18320
+KINDS = [
+    pytest.param(
+        kind,
+        marks=pytest.mark.skipif(
+            kind is broker.Kind.mosquitto and broker.find_mosquitto() is None, reason="mosquitto is not installed"
+        ),
+    )
+    for kind in (broker.Kind.mosquitto, broker.Kind.amqtt)
+]
+
+
+@pytest.fixture(params=KINDS)
+async def running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[broker.Broker, Process]]:
+    chosen = broker.prepare(request.param, port=PORT, folder=tmp_path / "broker")
+
+    async def ready() -> str | None:
+        return await broker.answers(PORT)
+
+    process = Process("broker", chosen.argv, env=clean_environment(), log=tmp_path / "broker.log", ready=ready)
+    await process.start()
+    yield chosen, process
+    await process.stop()
+
+
+async def until(holds: Callable[[], bool], within_s: float = 20) -> None:
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, "not within the bound"
+        await asyncio.sleep(0.02)
+
+
+async def publish(topic: str, payload: bytes) -> None:
+    await asyncio.to_thread(paho.mqtt.publish.single, topic, payload, qos=1, hostname="127.0.0.1", port=PORT)
+
+
+def exchange() -> tuple[Request, Result]:
+    request = Request.new(model="m", source=CameraSource(camera="station-1"))
+    result = Result(id="r-1", request_id=request.id, status="ok", verdict="pass", reason="all good")
+    return request, result
+
+
+async def test_requests_results_and_errors_are_seen(running: tuple[broker.Broker, Process]) -> None:
+    chosen, _process = running
+    request, result = exchange()
+    async with Observer(port=PORT, protocol=chosen.protocol) as observer:
+        await publish(REQUEST_TOPIC, to_json(request))
+        await until(lambda: request.id in observer.exchanges())
+        assert not observer.answered()
+        await publish(RESULT_TOPIC, to_json(result))
+        await until(observer.answered)
+        report = ErrorReport(id="e-1", code="not-json", reason="no", topic=REQUEST_TOPIC, excerpt="{")
+        await publish(f"{RESULT_TOPIC}/error", to_json(report))
+        await until(lambda: observer.errors["not-json"] == 1)
+        await publish(RESULT_TOPIC, b"{")
+        await until(lambda: observer.unreadable == 1)
+        seen = observer.exchanges()[request.id]
+        assert seen.request == request
+        assert [item.result for item in seen.results] == [result]
+        assert observer.outages == 0
+
+
+async def test_the_observer_outlives_a_broker_that_is_killed(running: tuple[broker.Broker, Process]) -> None:
+    chosen, process = running
+    async with Observer(port=PORT, protocol=chosen.protocol) as observer:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        await until(lambda: process.restarts == 1)
+        await process.until_ready(20)
+        await until(lambda: observer.outages > 0)
+        request, _result = exchange()
+        end = time.monotonic() + 20
+        while request.id not in observer.exchanges():  # the same message again until the observer is back
+            assert time.monotonic() < end
+            await publish(REQUEST_TOPIC, to_json(request))
+
+
+async def test_a_broker_that_is_not_there_is_said(unused_tcp_port: int) -> None:
+    assert "127.0.0.1" in str(await broker.answers(unused_tcp_port))
+
+
+def test_insisting_on_a_missing_mosquitto_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "find_mosquitto", lambda: None)
+    with pytest.raises(BenchError, match="--broker amqtt"):
+        broker.prepare(broker.Kind.mosquitto, port=PORT, folder=tmp_path)
+    assert broker.prepare(broker.Kind.auto, port=PORT, folder=tmp_path).kind is broker.Kind.amqtt

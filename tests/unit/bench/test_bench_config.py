@@ -1,0 +1,34 @@
+from pathlib import Path
+from types import MappingProxyType
+
+from lineside.settings import Settings, load
+from lineside_bench.config import settings_document, write_settings
+from lineside_bench.ports import DEFAULTS, Ports
+from lineside_bench.processes import clean_environment
+
+
+def document(stations: int = 2) -> dict:
+    ports = Ports(MappingProxyType(dict(DEFAULTS)), MappingProxyType({}), ())
+    return settings_document(
+        ports, stations=stations, deadline_ms=400, repository=Path("models"), images=Path("images")
+    )
+
+
+def test_every_station_has_its_camera_trigger_and_nodes() -> None:
+    settings = document(stations=3)
+    assert list(settings["inference"]["cameras"]) == ["station-1", "station-2", "station-3"]
+    third = settings["opcua_bridge"]["triggers"][2]
+    assert third["node"] == "nsu=urn:lineside:bench;s=Station3.PartPresent"
+    assert third["source"] == {"kind": "camera", "camera": "station-3"}
+    assert all("Station3." in node for node in third["write_back"].values())
+
+
+def test_the_shared_part_is_read_by_the_shared_library(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    write_settings(path, document())
+    settings = load(Settings, file=path)
+    assert settings.bus.port == DEFAULTS["mqtt"]
+
+
+def test_settings_of_the_caller_do_not_reach_the_services() -> None:
+    assert clean_environment({"LINESIDE_BUS__PORT": "1", "lineside_x": "1", "PATH": "/bin"}) == {"PATH": "/bin"}

@@ -1,0 +1,186 @@
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from rich.console import Console
+
+from lineside.contract import CameraSource, Request, Result
+from lineside_bench.records import Exchange, PartRecord, SeenResult, WriteBack
+from lineside_bench.report import Facts, has_faults, percentile, render, summarise
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+FACTS = Facts(rate=10, seed=7, stations=4, ready_s=5.0, engine={"server": "triton", "version": "2.51.0"})
+
+
+def after(milliseconds: float) -> datetime:
+    return START + timedelta(milliseconds=milliseconds)
+
+
+class Run:
+    """Parts that were all judged well, until a test spoils something."""
+
+    def __init__(self) -> None:
+        self.records: list[PartRecord] = []
+        self.exchanges: dict[str, Exchange] = {}
+        self._numbers = count()
+
+    def part(self, truth: str = "good", verdict: str = "pass", *, latency_ms: float = 80) -> PartRecord:
+        index = next(self._numbers)
+        record = PartRecord(index, f"P-{index:06d}", truth, "station-1", 400, START)
+        request = Request.new(
+            model="surface-defect",
+            source=CameraSource(camera="station-1"),
+            context={"station": record.station, "part_id": record.part_id},
+            time={"published": after(10)},
+        )
+        result = Result(
+            id=f"r-{index}",
+            request_id=request.id,
+            status="ok",
+            verdict=verdict,
+            reason="made for the test",
+            timing_ms={"queued": 1, "source": 2, "decode": 3, "infer": 4, "interpret": 5, "total": 20},
+            context=request.context,
+            time={"received": after(25)},
+        )
+        record.write_backs.append(WriteBack(after(latency_ms), verdict, 0.9, request.id))
+        self.records.append(record)
+        self.exchanges[request.id] = Exchange(request, [SeenResult(after(60), result)])
+        return record
+
+    def summary(self, facts: Facts = FACTS) -> dict:
+        return summarise(self.records, self.exchanges, facts)
+
+
+@pytest.fixture
+def run() -> Run:
+    run = Run()
+    for _ in range(3):
+        run.part()
+    return run
+
+
+def test_a_good_run_has_no_faults(run: Run) -> None:
+    run.part("scratch", "fail")
+    summary = run.summary()
+    assert not has_faults(summary)
+    assert (summary["parts"], summary["missing"], summary["duplicates"], summary["late"]) == (4, 0, 0, 0)
+    assert summary["verdicts"] == {"pass": 3, "fail": 1, "unknown": 0}
+    assert summary["accuracy"] == 1.0
+    assert summary["latency_ms"] == {"p50": 80, "p95": 80, "p99": 80, "max": 80}
+    assert summary["engine"]["server"] == "triton"
+    assert summary["problems"] == []
+
+
+def test_the_stages_tile_the_way_of_the_part(run: Run) -> None:
+    p50 = {stage: quantiles["p50"] for stage, quantiles in run.summary()["stages_ms"].items()}
+    assert p50 == {
+        "trigger": 10,
+        "queue": 16,
+        "source": 2,
+        "decode": 3,
+        "infer": 4,
+        "interpret": 5,
+        "publish": 15,
+        "write_back": 20,
+    }
+
+
+def test_a_part_without_verdict_is_missing_and_a_fault(run: Run) -> None:
+    run.part().write_backs.clear()
+    summary = run.summary()
+    assert has_faults(summary)
+    assert summary["missing"] == 1
+    assert summary["accuracy"] == 0.75
+    assert summary["problems"] == [{"part_id": "P-000003", "station": "station-1", "what": "no verdict"}]
+
+
+def test_a_part_judged_twice_is_a_fault_even_with_the_same_verdict(run: Run) -> None:
+    record = run.part()
+    record.write_backs.append(record.write_backs[0])
+    summary = run.summary()
+    assert has_faults(summary)
+    assert (summary["duplicates"], summary["wrong_write_backs"]) == (1, 0)
+
+
+def spoil(record: PartRecord, **fields: object) -> None:
+    written = record.write_backs[0]
+    values = {name: getattr(written, name) for name in ("at", "verdict", "confidence", "request_id")}
+    record.write_backs[0] = WriteBack(**values | fields)
+
+
+def test_another_verdict_than_the_published_one_is_wrong(run: Run) -> None:
+    spoil(run.part("scratch", "fail"), verdict="pass")
+    summary = run.summary()
+    assert has_faults(summary)
+    assert summary["wrong_write_backs"] == 1
+    assert "wrote 'pass'; published: fail" in summary["problems"][0]["what"]
+
+
+def test_the_verdict_of_another_part_is_wrong(run: Run) -> None:
+    spoil(run.part(), request_id=run.records[0].write_backs[0].request_id)
+    assert run.summary()["wrong_write_backs"] == 1
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail"])
+def test_a_verdict_that_nobody_published_is_wrong(run: Run, verdict: str) -> None:
+    spoil(run.part(), request_id="unheard-of", verdict=verdict)
+    assert run.summary()["wrong_write_backs"] == 1
+
+
+@pytest.mark.parametrize("verdict", ["", "PASS", "maybe"])
+def test_a_word_that_is_no_verdict_is_wrong(run: Run, verdict: str) -> None:
+    spoil(run.part(), verdict=verdict)
+    assert has_faults(run.summary())
+
+
+def test_a_verdict_before_any_part_is_a_fault(run: Run) -> None:
+    assert has_faults(run.summary(Facts(rate=10, seed=7, stations=4, ready_s=5, strays=1)))
+
+
+def test_unknown_is_the_fail_safe_and_counts_against_accuracy_only(run: Run) -> None:
+    spoil(run.part(), verdict="unknown")
+    summary = run.summary()
+    assert not has_faults(summary)
+    assert summary["verdicts"]["unknown"] == 1
+    assert summary["accuracy"] == 0.75
+
+
+def test_what_went_unseen_while_the_broker_was_away_is_unverified_and_not_wrong(run: Run) -> None:
+    record = run.part()
+    run.exchanges.clear()
+    summary = run.summary(Facts(rate=10, seed=7, stations=4, ready_s=5, bus_outages=1))
+    assert (summary["wrong_write_backs"], summary["unverified"]) == (0, 4)
+    assert record.verdict == "pass"
+
+
+def test_a_verdict_after_the_deadline_is_late_and_named_but_no_fault(run: Run) -> None:
+    run.part(latency_ms=401)
+    summary = run.summary()
+    assert summary["late"] == 1
+    assert "401.0 ms" in summary["problems"][0]["what"]
+    assert not has_faults(summary)
+
+
+def test_no_parts_give_no_figures_rather_than_zeroes() -> None:
+    summary = summarise([], {}, FACTS)
+    assert summary["accuracy"] is None
+    assert summary["latency_ms"]["p99"] is None
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"), [([], 0.5, None), ([3], 0.99, 3), ([1, 2, 3, 4], 0.5, 2.5), ([4, 1], 1.0, 4)]
+)
+def test_percentile(values: list[float], share: float, expected: float | None) -> None:
+    assert percentile(values, share) == expected
+
+
+def test_the_table_names_the_faults(run: Run) -> None:
+    run.part().write_backs.clear()
+    console = Console(width=120, record=True, quiet=True)
+    console.quiet = False
+    with console.capture() as shown:
+        console.print(render(run.summary()))
+    assert "P-000003 at station-1: no verdict" in shown.get()
+    assert "write-back" in shown.get()
+    assert "below the goal" in shown.get()
