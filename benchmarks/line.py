@@ -1,0 +1,129 @@
+"""The line against one hand-written script that does it all in one process: the same PLC, camera, parts and Triton.
+
+Both judge the same parts at the same rate, in turns, so that a drift of the machine's speed hits both. Latency is
+the PLC's own view, from the trigger that it wrote to the verdict that it got.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from report import arguments, percentiles, table, write
+
+from lineside.contract import utc_now
+from lineside_bench.line import Line
+from lineside_bench.options import Options
+from lineside_bench.records import PartRecord
+from lineside_bench.render import Rendered, render
+
+RATE = 20.0
+SEED = 11
+WARM_UP = 20
+CLEAR_S = 0.1
+READY_S = 30.0
+SCRIPT = Path(__file__).with_name("one_process.py")
+
+
+async def feed(line: Line, parts: Sequence[Rendered]) -> list[PartRecord]:
+    """Bring the parts to the stations at the rate, open loop, and return what the PLC saw."""
+    free: asyncio.Queue = asyncio.Queue()
+    for station in line.plc.stations:
+        free.put_nowait(station)
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    records = []
+
+    async def judge(station, part: Rendered) -> None:
+        record = PartRecord(part.index, part.part_id, part.label, station.name, line.options.deadline_ms, utc_now())
+        records.append(record)
+        line.camera.show(station.name, part)
+        await station.judge(record, patience_s=10.0)
+        line.camera.show(station.name, None)
+        await asyncio.sleep(CLEAR_S)
+        free.put_nowait(station)
+
+    async with asyncio.TaskGroup() as judging:
+        for number, part in enumerate(parts):
+            await asyncio.sleep(max(0.0, start + number / RATE - loop.time()))
+            judging.create_task(judge(await free.get(), part))
+    return records
+
+
+@asynccontextmanager
+async def script(line: Line) -> AsyncIterator[None]:
+    """Run the hand-written script in place of the three services' way."""
+    config = {
+        "opcua": line.endpoints["opcua"],
+        "triton": line.endpoints["triton_grpc"],
+        "camera": line.endpoints["camera"],
+        "stations": line.options.station_count,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(SCRIPT),
+        json.dumps(config),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(READY_S):
+            if await process.stdout.readline() != b"ready\n":
+                raise SystemExit("the hand-written script did not start")
+        yield
+    finally:
+        os.kill(process.pid, signal.SIGTERM)
+        await process.wait()
+
+
+async def measure(rounds: int, parts_a_round: int) -> tuple[dict[str, list[float]], dict[str, float], dict]:
+    parts = await asyncio.to_thread(lambda: [render(SEED, index) for index in range(WARM_UP + parts_a_round)])
+    latencies: dict[str, list[float]] = {"lineside": [], "script": []}
+    right: dict[str, list[bool]] = {"lineside": [], "script": []}
+    async with Line(Options(parts=None, rate=0, stations=8, seed=SEED)) as line:
+        engine = await line.engine()
+        bridge = line.processes["opcua-bridge"]
+
+        async def judge_all(side: str) -> None:
+            records = (await feed(line, parts))[WARM_UP:]
+            lost = [record.part_id for record in records if record.latency_ms is None]
+            if lost:
+                raise SystemExit(f"{side}: no verdict for {', '.join(lost)}; nothing to compare")
+            latencies[side] += [record.latency_ms for record in records]
+            right[side] += [record.is_right for record in records]
+
+        for number in range(rounds):
+            print(f"round {number + 1} of {rounds}", flush=True)
+            await judge_all("lineside")
+            await bridge.stop()
+            async with script(line):
+                await judge_all("script")
+            await bridge.start()
+    accuracy = {side: sum(verdicts) / len(verdicts) for side, verdicts in right.items()}
+    return latencies, accuracy, engine
+
+
+def main() -> None:
+    given = arguments(__doc__.splitlines()[0])
+    rounds, parts_a_round = (1, 60) if given.quick else (3, 200)
+    latencies, accuracy, engine = asyncio.run(measure(rounds, parts_a_round))
+    rows = {side: percentiles(values) for side, values in latencies.items()}
+    print(f"\nPLC to PLC at {RATE:g} parts/s, {len(latencies['lineside'])} parts each")
+    table(rows, unit="milliseconds")
+    figures = {
+        "latency_ms": rows,
+        "accuracy": accuracy,
+        "parts": len(latencies["lineside"]),
+        "rate": RATE,
+        "transport": engine.get("transport"),
+    }
+    ratios = {f"latency_{name}": rows["script"][name] / rows["lineside"][name] for name in ("p50", "p95", "p99")}
+    write(given.json, figures=figures, ratios=ratios)
+
+
+if __name__ == "__main__":
+    main()
