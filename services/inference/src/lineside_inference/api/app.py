@@ -1,0 +1,131 @@
+"""The routes of /v1. Bodies are read raw and parsed once by the contract, which is several times faster than by route.
+
+Every request that can be understood gets HTTP 200 and a Result, whatever became of it; only what cannot be understood
+or taken is a problem: 400, 408, 413, 415, 422, and 503 with Retry-After.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import structlog
+from fastapi import FastAPI, Header, Path, Query, Request, Response
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from lineside import contract
+from lineside.contract import InlineSource, Result
+from lineside.service import Service
+from lineside_inference.api import problems
+from lineside_inference.api.body import media_type, read_body
+from lineside_inference.api.problems import Problem
+from lineside_inference.deadline import Arrival
+from lineside_inference.desk import Desk
+from lineside_inference.engine.triton import Engine
+from lineside_inference.pipeline import CONTENT_TYPES
+from lineside_inference.settings import LimitSettings
+
+log = structlog.get_logger("lineside.inference.api")
+
+_JSON = "application/json"
+_PROBLEMS = {
+    400: "Not JSON, or another schema.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "Content type or encoding not supported.",
+    422: "A field is missing or wrong.",
+    503: "No room now, or stopping; see Retry-After.",
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"model": Result, "description": "The Result, whatever its status."},
+    **{status: {"description": text, "content": {problems.MEDIA_TYPE: {}}} for status, text in _PROBLEMS.items()},
+}
+_UNREADABLE = {"message-invalid": 422}
+
+
+def make_app(
+    service: Service,
+    desk: Desk,
+    engine: Engine,
+    limits: LimitSettings,
+    body: Callable[[], AbstractAsyncContextManager[None]],
+) -> FastAPI:
+    """Return the application; it lives as `body` does."""
+    app = FastAPI(
+        title="Lineside inference",
+        version="1",
+        docs_url=None,  # the page loads its scripts from the internet
+        redoc_url=None,
+        lifespan=lambda _app: service.life(body()),
+    )
+    problems.install(app, desk.metrics)
+    app.router.routes.extend(service.routes())
+
+    @app.post("/v1/infer", responses=_ANSWERS, openapi_extra=_body(_JSON))
+    async def infer(request: Request) -> Response:
+        """Take a Request (schema lineside/request/1), answer its Result."""
+        arrival = Arrival()
+        kind = media_type(request)
+        if kind is not None and kind != _JSON and not kind.endswith("+json"):
+            raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
+        with desk.admit():
+            try:
+                payload = await read_body(request, most_bytes=limits.json_bytes, within_s=limits.body_s)
+            except ClientDisconnect:
+                return _gone()
+            try:
+                message = contract.parse_request(payload)
+            except contract.Unreadable as error:
+                status = _UNREADABLE.get(error.code, 400)
+                raise Problem(status, error.code, error.reason, request_id=error.request_id) from None
+            return Response(await desk.answer(message, arrival), media_type=_JSON)
+
+    @app.post("/v1/models/{model}/predict", responses=_ANSWERS, openapi_extra=_body(*sorted(CONTENT_TYPES)))
+    async def predict(
+        request: Request,
+        model: Annotated[str, Path(description="The model's name.")],
+        station: Annotated[str | None, Query(description="Station, for the Result's context.")] = None,
+        part_id: Annotated[str | None, Query(description="Part, for the Result's context.")] = None,
+        x_request_id: Annotated[str | None, Header(description="Id; asked again, answered again.")] = None,
+        x_deadline_ms: Annotated[str | None, Header(description="Milliseconds from arrival.")] = None,
+    ) -> Response:
+        """Take one image's bytes, answer its Result."""
+        arrival = Arrival()
+        kind = media_type(request) or "application/octet-stream"
+        if kind not in CONTENT_TYPES:
+            detail = f"Content-Type {kind!r:.100} is not supported; use {', '.join(sorted(CONTENT_TYPES))}"
+            raise Problem(415, "content-type-unsupported", detail)
+        with desk.admit():
+            try:
+                data = await read_body(request, most_bytes=limits.body_bytes, within_s=limits.body_s)
+            except ClientDisconnect:
+                return _gone()
+            given = {"id": x_request_id, "deadline_ms": x_deadline_ms}
+            context = {"station": station, "part_id": part_id}
+            try:
+                message = contract.Request.new(
+                    model=model,
+                    source=InlineSource(content_type=kind, data=data),
+                    context={name: value for name, value in context.items() if value is not None},
+                    **{name: value for name, value in given.items() if value is not None},
+                )
+            except ValidationError as error:
+                raise Problem(422, "message-invalid", contract.explain(error)) from None
+            return Response(await desk.answer(message, arrival), media_type=_JSON)
+
+    @app.get("/v1/engine")
+    async def describe_engine() -> dict[str, Any]:
+        """Say what runs the models, and how tensors reach it."""
+        return asdict(engine.info())
+
+    return app
+
+
+def _body(*media_types: str) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {kind: {} for kind in media_types}}}
+
+
+def _gone() -> Response:
+    log.warning("the client went away before its body was complete")
+    return Response(status_code=499)

@@ -1,0 +1,76 @@
+"""Where requests come in and answers go out: a place for each, no second run of the same one, a line in the log."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from lineside import telemetry
+from lineside.contract import Request, Result, to_json
+from lineside_inference.deadline import Arrival
+from lineside_inference.errors import IdReused, Refused
+from lineside_inference.metrics import Metrics
+from lineside_inference.pipeline import Pipeline, refusal
+from lineside_inference.repeats import Repeats
+from lineside_inference.settings import LimitSettings
+
+log = structlog.get_logger("lineside.inference")
+
+
+class Desk:
+    """Admission, idempotency, metrics and log around the pipeline."""
+
+    def __init__(self, limits: LimitSettings, pipeline: Pipeline, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.is_draining = False
+        self._limits = limits
+        self._pipeline = pipeline
+        self._repeats = Repeats(most=limits.remembered, most_bytes=limits.remembered_bytes)
+        self._inside = 0
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Hold a place from a request's first byte to its answer; raises Refused where there is none.
+
+        The body counts too, so that slow or large ones are bounded as well.
+        """
+        if self.is_draining:
+            raise Refused("the inference service is stopping", remedy="Ask again in a moment")
+        if self._inside >= self._limits.concurrency + self._limits.queue:
+            raise Refused(
+                f"{self._inside} requests are being worked on or wait",
+                remedy="Ask again in a moment; the bounds are inference.limits.concurrency and queue",
+            )
+        self._inside += 1
+        try:
+            yield
+        finally:
+            self._inside -= 1
+
+    async def answer(self, request: Request, arrival: Arrival) -> bytes:
+        """Return the request's Result as JSON."""
+        with telemetry.about_request(request.id):
+            try:
+                body, is_repeat = await self._repeats.answer(request, lambda: self._run(request, arrival))
+            except IdReused as error:
+                return self._done(refusal(request, error, arrival), request)
+            if is_repeat:
+                self.metrics.repeats.inc()
+                log.info("answered again")
+            return body
+
+    def load(self) -> dict[str, int]:
+        """Return how many requests are worked on and how many wait."""
+        working = min(self._inside, self._limits.concurrency)
+        return {"working": working, "waiting": self._inside - working}
+
+    async def _run(self, request: Request, arrival: Arrival) -> bytes:
+        return self._done(await self._pipeline.run(request, arrival), request)
+
+    def _done(self, result: Result, request: Request) -> bytes:
+        self.metrics.answered(result, request.model)
+        if result.status == "ok":
+            log.debug("judged", model=request.model, verdict=result.verdict, ms=result.timing_ms.total)
+        else:
+            log.warning("not judged", model=request.model, status=result.status, code=result.code, reason=result.reason)
+        return to_json(result)

@@ -1,0 +1,1 @@
+"""Triton over gRPC, with one shared-memory arena."""

@@ -1,0 +1,247 @@
+"""The supervised connection to one Triton server: channel, health, and the shared-memory region registered in it.
+
+Triton forgets the region when it restarts. Every check therefore asks for the region too, and a request that finds it
+missing reports `trouble`, which brings the supervisor back at once.
+"""
+
+import asyncio
+import os
+import secrets
+from typing import Any
+
+import grpc
+import structlog
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc as stubs
+
+from lineside.connections import Connection
+from lineside_inference.engine.arena import FOLDER, PREFIX, Arena
+from lineside_inference.engine.wire import Transport
+from lineside_inference.errors import EngineUnavailable
+from lineside_inference.settings import TritonSettings
+
+log = structlog.get_logger("lineside.inference.triton")
+
+_OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+class TritonLink:
+    """The server's side of the engine; `online` is set while requests can be sent.
+
+    `transport` is None until the first connection has shown which one works.
+    """
+
+    def __init__(self, settings: TritonSettings, arena: Arena, state: Connection) -> None:
+        self.settings = settings
+        self.state = state
+        self.online = asyncio.Event()
+        self.transport: Transport | None = None
+        self.why_bytes = "shared memory is off (inference.triton.shared_memory)" if arena.key is None else ""
+        self.server = ""
+        self.version = ""
+        self.region = f"lineside_{os.getpid()}_{secrets.token_hex(4)}"
+        self._arena = arena
+        self._timeout_s = settings.timeout_ms / 1000
+        self._check_now = asyncio.Event()
+        self._channel: Any = None
+        self.stub: Any = None
+
+    def open(self) -> None:
+        """Make the channel; it belongs to the loop that runs now."""
+        self._channel = grpc.aio.insecure_channel(self.settings.url, options=_OPTIONS)
+        self.stub = stubs.GRPCInferenceServiceStub(self._channel)
+
+    async def supervise(self) -> None:
+        """Connect, watch, connect again, for ever."""
+        while True:
+            self.state.connecting()
+            try:
+                await self._connect()
+            except (grpc.RpcError, EngineUnavailable) as error:
+                await asyncio.sleep(self.state.backoff(describe(error)))
+                continue
+            await self._watch()
+            self.online.clear()
+
+    def trouble(self, reason: str) -> None:
+        """Say that a request found the server away; the supervisor checks at once."""
+        if self.online.is_set():
+            log.warning("triton did not take a request; checking it", reason=reason)
+            self.online.clear()
+            self._check_now.set()
+
+    async def close(self) -> None:
+        """Let Triton forget the region, as far as it answers within a second, and close the channel."""
+        if self.transport == "shared-memory" and self.online.is_set():
+            try:
+                await self.stub.SystemSharedMemoryUnregister(
+                    pb.SystemSharedMemoryUnregisterRequest(name=self.region), timeout=1.0
+                )
+            except grpc.RpcError as error:
+                log.warning("triton keeps our shared memory", region=self.region, reason=describe(error))
+        self.online.clear()
+        await self._channel.close()
+
+    async def _connect(self) -> None:
+        ready = await self.stub.ServerReady(pb.ServerReadyRequest(), timeout=self._timeout_s)
+        if not ready.ready and not (await self.stub.ServerLive(pb.ServerLiveRequest(), timeout=self._timeout_s)).live:
+            raise EngineUnavailable("Triton says that it is not live")
+        metadata = await self.stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=self._timeout_s)
+        self.server, self.version = metadata.name, metadata.version
+        transport: Transport = "shared-memory" if await self._is_shared() else "bytes"
+        if transport != self.transport:
+            log.info("transport to triton", transport=transport, reason=self.why_bytes or None)
+        self.transport = transport
+        self._check_now.clear()
+        self.state.online(f"{self.server} {self.version}, {transport}")
+        self.online.set()
+
+    async def _watch(self) -> None:
+        """Return when the server does not answer a check, or has lost the region."""
+        while True:
+            try:
+                async with asyncio.timeout(self.settings.health_ms / 1000):
+                    await self._check_now.wait()
+            except TimeoutError:
+                pass
+            else:
+                return
+            try:
+                live = await self.stub.ServerLive(pb.ServerLiveRequest(), timeout=self._timeout_s)
+                if not live.live:
+                    return
+                if self.transport == "shared-memory" and self.region not in await self._regions():
+                    log.warning("triton has lost our shared memory; it has been restarted")
+                    return
+            except grpc.RpcError as error:
+                log.warning("triton does not answer", reason=describe(error))
+                return
+
+    async def _is_shared(self) -> bool:
+        """Register the region where it is not; return False, with the reason kept, where Triton cannot map it."""
+        if self._arena.key is None:
+            return False
+        try:
+            regions = await self._regions()
+            await self._forget_the_dead(regions)
+            if self.region not in regions:
+                await self.stub.SystemSharedMemoryRegister(
+                    pb.SystemSharedMemoryRegisterRequest(
+                        name=self.region, key=self._arena.key, offset=0, byte_size=self._arena.size
+                    ),
+                    timeout=self._timeout_s,
+                )
+        except grpc.aio.AioRpcError as error:
+            if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+                raise
+            self.why_bytes = f"Triton cannot map our shared memory: {error.details()}"
+            return False
+        self.why_bytes = ""
+        return True
+
+    async def _regions(self) -> dict[str, str]:
+        """Return the keys of the regions that Triton has, by name."""
+        status = await self.stub.SystemSharedMemoryStatus(pb.SystemSharedMemoryStatusRequest(), timeout=self._timeout_s)
+        return {name: region.key for name, region in status.regions.items()}
+
+    async def _forget_the_dead(self, regions: dict[str, str]) -> None:
+        """Let Triton forget the regions of ours whose file is gone: it would hold their memory for ever."""
+        for name, key in regions.items():
+            if name != self.region and key.startswith(f"/{PREFIX}") and not (FOLDER / key[1:]).exists():
+                await self.stub.SystemSharedMemoryUnregister(
+                    pb.SystemSharedMemoryUnregisterRequest(name=name), timeout=self._timeout_s
+                )
+                log.info("triton forgets the shared memory of a process that is gone", region=name)
+
+
+class ModelLink:
+    """One model in the server: loaded where it is not, checked against its card, watched; `ready` while it serves."""
+
+    def __init__(self, server: TritonLink, name: str, version: str, state: Connection, check: Any) -> None:
+        self.state = state
+        self.ready = asyncio.Event()
+        self.batched = False
+        self._server = server
+        self._name = name
+        self._version = version
+        self._check = check
+        self._check_now = asyncio.Event()
+
+    async def supervise(self) -> None:
+        """Make it ready, watch, make it ready again, for ever."""
+        settings = self._server.settings
+        timeout_s = settings.timeout_ms / 1000
+        while True:
+            if not self._server.online.is_set():
+                self.state.paused("waits for Triton")
+                await self._server.online.wait()
+            self.state.connecting()
+            try:
+                if not await self._is_ready():
+                    await self._load()
+                metadata = await self._server.stub.ModelMetadata(
+                    pb.ModelMetadataRequest(name=self._name, version=self._version), timeout=timeout_s
+                )
+                self.batched = self._check(metadata)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and tried again
+                await asyncio.sleep(self.state.backoff(describe(error)))
+                continue
+            self._check_now.clear()
+            self.state.online(f"version {self._version}")
+            self.ready.set()
+            await self._watch(settings.health_ms / 1000)
+            self.ready.clear()
+
+    def trouble(self) -> None:
+        """Say that a request found the model away; the supervisor checks at once."""
+        self.ready.clear()
+        self._check_now.set()
+
+    async def _watch(self, health_s: float) -> None:
+        while self._server.online.is_set():
+            try:
+                async with asyncio.timeout(health_s):
+                    await self._check_now.wait()
+            except TimeoutError:
+                pass
+            else:
+                return
+            try:
+                if not await self._is_ready():
+                    log.warning("triton has unloaded a model", model=self._name)
+                    return
+            except grpc.RpcError:
+                return
+
+    async def _is_ready(self) -> bool:
+        answer = await self._server.stub.ModelReady(
+            pb.ModelReadyRequest(name=self._name, version=self._version),
+            timeout=self._server.settings.timeout_ms / 1000,
+        )
+        return bool(answer.ready)
+
+    async def _load(self) -> None:
+        if not self._server.settings.load_models:
+            raise EngineUnavailable(
+                f"model {self._name!r} is not ready in Triton", remedy="Load it there, or set triton.load_models"
+            )
+        log.info("asking triton to load a model", model=self._name)
+        await self._server.stub.RepositoryModelLoad(
+            pb.RepositoryModelLoadRequest(model_name=self._name), timeout=self._server.settings.load_timeout_ms / 1000
+        )
+        if not await self._is_ready():
+            raise EngineUnavailable(f"Triton loaded model {self._name!r}, but version {self._version} is not ready")
+
+
+def describe(error: BaseException) -> str:
+    """Return an RPC's failure as `CODE: details`, another error as its text."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {' '.join((error.details() or '').split())}"
+    return " ".join(str(error).split()) or type(error).__name__

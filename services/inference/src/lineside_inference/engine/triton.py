@@ -1,0 +1,200 @@
+"""The engine: one inference on Triton, from a filled slot to the output, within a deadline.
+
+A call that the deadline leaves behind is not cancelled while Triton shares the slot's memory: Triton may still write
+into it. The slot stays in quarantine until that call has ended, and the number of slots bounds how many there can be.
+"""
+
+import asyncio
+import atexit
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2 as pb
+
+from lineside.service import Service
+from lineside_inference.deadline import Deadline
+from lineside_inference.engine.arena import Arena, Slot, clean_leftovers
+from lineside_inference.engine.link import ModelLink, TritonLink, describe
+from lineside_inference.engine.wire import Layout, ask, input_view, is_batched, read_output
+from lineside_inference.errors import EngineFailed, EngineTimeout, EngineUnavailable
+from lineside_inference.models.store import Model
+from lineside_inference.settings import TritonSettings
+
+log = structlog.get_logger("lineside.inference.engine")
+
+_ATTEMPTS = 5
+# Triton is away, or restarted and has forgotten the region: the same call can succeed once it is back.
+_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED}
+_REGION_LOST = "shared memory region"
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What runs the models; `transport` and `version` are None until Triton was reached for the first time."""
+
+    server: str
+    version: str | None
+    transport: str | None
+    detail: str
+    models: dict[str, str]
+
+
+class Engine:
+    """Triton, its arena, and the links to both server and models."""
+
+    def __init__(self, settings: TritonSettings, models: Mapping[str, Model], service: Service) -> None:
+        self._settings = settings
+        self._models = models
+        self._service = service
+        self._layouts = {name: Layout.of(model.card) for name, model in models.items()}
+        self._asked: dict[tuple[str, int, bool], pb.ModelInferRequest] = {}
+        self.arena, why = _make_arena(settings, max(layout.size for layout in self._layouts.values()))
+        atexit.register(self.arena.close)  # also where the start stops after this
+        self.link = TritonLink(settings, self.arena, service.connection("triton", settings.url))
+        self.link.why_bytes = why or self.link.why_bytes
+        self.model_links = {
+            name: ModelLink(
+                self.link,
+                name,
+                model.card.version,
+                service.connection(f"model/{name}", f"{settings.url}/{name}"),
+                partial(is_batched, model.card),
+            )
+            for name, model in models.items()
+        }
+
+    def start(self) -> None:
+        """Open the channel and start the supervisors; they live as long as the service."""
+        self.link.open()
+        self._service.spawn("triton", self.link.supervise())
+        for name, link in self.model_links.items():
+            self._service.spawn(f"model {name}", link.supervise())
+
+    async def close(self) -> None:
+        """Leave Triton and remove the arena."""
+        await self.link.close()
+        self.arena.close()
+        atexit.unregister(self.arena.close)
+
+    def arena_counts(self) -> dict[str, int]:
+        """Return how many slots are free, used and quarantined."""
+        return self.arena.counts()
+
+    def info(self) -> EngineInfo:
+        """Return what runs the models now."""
+        link = self.link
+        detail = f"{link.state.state}: {link.state.detail}" if link.state.detail else str(link.state.state)
+        return EngineInfo(
+            server=link.server or "triton",
+            version=link.version or None,
+            transport=link.transport,
+            detail=f"{detail} ({link.why_bytes})" if link.why_bytes else detail,
+            models={name: str(model.state.state) for name, model in self.model_links.items()},
+        )
+
+    async def slot(self, deadline: Deadline) -> Slot:
+        """Return a slot to fill; raises EngineTimeout where none comes free until the deadline."""
+        try:
+            return await self.arena.acquire(deadline)
+        except TimeoutError:
+            raise EngineTimeout(
+                f"none of the {len(self.arena.slots)} slots came free",
+                remedy="Triton holds them all: see whether it hangs, or raise inference.triton.slots",
+            ) from None
+
+    def input(self, model: Model, slot: Slot) -> NDArray[Any]:
+        """Return the place of the model's input in a slot."""
+        return input_view(model.card, self._layouts[model.card.name], slot)
+
+    async def infer(self, model: Model, slot: Slot, deadline: Deadline) -> NDArray[np.generic]:
+        """Run the model on a filled slot and return its output.
+
+        Waits for Triton while it is away, and asks again what it lost, until the deadline.
+        Raises EngineUnavailable, EngineTimeout or EngineFailed.
+        """
+        layout = self._layouts[model.card.name]
+        for attempt in range(1, _ATTEMPTS + 1):
+            await self._available(model, deadline)
+            request = self._request(model, slot, layout)
+            is_shared = not request.raw_input_contents
+            call = asyncio.ensure_future(self._call(request, None if is_shared else deadline.left()))
+            if is_shared:
+                slot.keep_for(call)
+            await asyncio.wait((call,), timeout=deadline.left())
+            if not call.done():
+                if not is_shared:
+                    call.cancel()
+                raise EngineTimeout(f"Triton did not answer for model {model.card.name!r} in time")
+            if call.cancelled():
+                raise EngineUnavailable("the connection to Triton is being closed")
+            error = call.exception()
+            if error is None:
+                return read_output(call.result(), model.card, layout, slot if is_shared else None)
+            self._judge(model, error, attempt)
+        raise EngineUnavailable(f"Triton failed {_ATTEMPTS} times for model {model.card.name!r}")
+
+    async def _call(self, request: pb.ModelInferRequest, timeout_s: float | None) -> pb.ModelInferResponse:
+        return await self.link.stub.ModelInfer(request, timeout=timeout_s)
+
+    async def _available(self, model: Model, deadline: Deadline) -> None:
+        """Wait until Triton is online and the model is ready."""
+        link, server = self.model_links[model.card.name], self.link
+        if server.online.is_set() and link.ready.is_set():
+            return
+        try:
+            async with asyncio.timeout(deadline.left()):
+                while not (server.online.is_set() and link.ready.is_set()):
+                    await server.online.wait()
+                    await link.ready.wait()
+        except TimeoutError:
+            away = server.state if not server.online.is_set() else link.state
+            raise EngineUnavailable(
+                f"Triton at {self._settings.url} does not serve model {model.card.name!r}: "
+                f"{away.state} {away.detail}".rstrip(),
+                remedy="See /readyz of the inference service and Triton's log",
+            ) from None
+
+    def _request(self, model: Model, slot: Slot, layout: Layout) -> pb.ModelInferRequest:
+        batched = self.model_links[model.card.name].batched
+        if self.link.transport != "shared-memory":
+            request = ask(model.card, layout, slot, region=None, batched=batched)
+            request.raw_input_contents.append(slot.memory[: layout.input_bytes].tobytes())
+            return request
+        key = (model.card.name, slot.index, batched)
+        known = self._asked.get(key)
+        if known is None:
+            # A slot's request never changes, so it is made once: names and offsets, no tensor.
+            known = self._asked[key] = ask(model.card, layout, slot, region=self.link.region, batched=batched)
+        return known
+
+    def _judge(self, model: Model, error: BaseException, attempt: int) -> None:
+        """Return where the call may be made again, else raise what it means."""
+        if not isinstance(error, grpc.aio.AioRpcError):
+            raise EngineFailed(f"the call to Triton failed: {error!r}") from error
+        is_lost = _REGION_LOST in (error.details() or "").lower()
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise EngineTimeout(f"Triton did not answer for model {model.card.name!r} in time")
+        if error.code() not in _AWAY and not is_lost:
+            raise EngineFailed(f"Triton failed on model {model.card.name!r}: {describe(error)}")
+        log.warning("triton lost a request; it is asked again", attempt=attempt, reason=describe(error))
+        self.model_links[model.card.name].trouble()
+        self.link.trouble(describe(error))
+
+
+def _make_arena(settings: TritonSettings, slot_bytes: int) -> tuple[Arena, str]:
+    """Return the arena and, where it is not shared though it should be, why."""
+    if settings.shared_memory == "off":
+        return Arena(slot_bytes=slot_bytes, slots=settings.slots, shared=False), ""
+    clean_leftovers()
+    try:
+        return Arena(slot_bytes=slot_bytes, slots=settings.slots), ""
+    except OSError as error:
+        why = f"no shared memory of {slot_bytes * settings.slots} bytes: {error.strerror}"
+        log.warning("tensors go to triton in bytes", reason=why, remedy="enlarge /dev/shm, for instance shm_size")
+        return Arena(slot_bytes=slot_bytes, slots=settings.slots, shared=False), why

@@ -1,0 +1,202 @@
+"""Why a request got no verdict, each cause with a stable code that stands in the Result.
+
+    LinesideError
+    +-- RequestError         `status` says which Result it becomes
+        +-- Rejected         the request is wrong: the same one is wrong again
+        +-- Failed           the request is fine, something it needs is not
+        +-- Expired          the deadline passed before the model ran
+        +-- Disabled         the operator's policy says not to judge
+    +-- StoreError           a model card or file is wrong: the start stops
+    +-- Refused              there is no room for the request now: HTTP 503
+
+One class a code, below its parent; the sentence of each says when it is raised.
+"""
+
+from typing import ClassVar
+
+from lineside.contract import Status
+from lineside.errors import LinesideError
+
+
+class StoreError(LinesideError):
+    """A model card or a model file is wrong; the start stops."""
+
+    code = "model-store"
+
+
+class Refused(LinesideError):  # noqa: N818 - the state of a request
+    """No room for the request now; nothing of it was done or remembered."""
+
+    code = "overloaded"
+    transient = True
+
+
+class RequestError(LinesideError):
+    """Base of what ends one request; `status` is the Result's."""
+
+    status: Status = "failed"
+
+    def __init__(self, what: str, *, remedy: str = "", status: Status | None = None) -> None:
+        super().__init__(what, remedy=remedy)
+        if status is not None:
+            self.status = status
+
+
+class Rejected(RequestError):  # noqa: N818 - the Result's word
+    """The request is wrong."""
+
+    code: ClassVar[str] = "rejected"
+    status: Status = "rejected"
+
+
+class Failed(RequestError):  # noqa: N818 - the Result's word
+    """The request is fine, something it needs is not."""
+
+    code: ClassVar[str] = "internal"
+    transient = True
+
+
+class Expired(RequestError):  # noqa: N818 - the Result's word
+    """The deadline passed before the model ran."""
+
+    code: ClassVar[str] = "deadline-passed"
+    status: Status = "expired"
+
+
+class Disabled(RequestError):  # noqa: N818 - the Result's word
+    """The operator's policy says not to judge."""
+
+    code: ClassVar[str] = "disabled"
+    status: Status = "disabled"
+
+
+class ModelUnknown(Rejected):
+    """No card has this name."""
+
+    code = "model-unknown"
+
+
+class VersionUnknown(Rejected):
+    """The model has no card for this version."""
+
+    code = "version-unknown"
+
+
+class IdReused(Rejected):
+    """The id was used before, for a request with other content."""
+
+    code = "id-reused"
+
+
+class SourceUnsupported(Rejected):
+    """This kind of source, or this content type, cannot be used here."""
+
+    code = "source-unsupported"
+
+
+class SourceMismatch(Rejected):
+    """An image for a model of tensors, or tensors for a model of images."""
+
+    code = "source-mismatch"
+
+
+class TensorName(Rejected):
+    """The tensors are not the ones that the model takes."""
+
+    code = "tensor-name"
+
+
+class TensorDatatype(Rejected):
+    """A tensor has another datatype than the model takes."""
+
+    code = "tensor-datatype"
+
+
+class TensorShape(Rejected):
+    """A tensor has another shape than the model takes, or another number of values than its shape says."""
+
+    code = "tensor-shape"
+
+
+class TensorValues(Rejected):
+    """A value does not fit the tensor's datatype."""
+
+    code = "tensor-values"
+
+
+class ImageTruncated(Rejected):
+    """The image ends before its format says."""
+
+    code = "image-truncated"
+
+
+class ImageUndecodable(Rejected):
+    """The bytes are no image that can be read."""
+
+    code = "image-undecodable"
+
+
+class ImageTooLarge(Rejected):
+    """The image has more pixels or bytes than the limit."""
+
+    code = "image-too-large"
+
+
+class PathOutsideRoot(Rejected):
+    """The path leads out of the allowed roots."""
+
+    code = "path-outside-root"
+
+
+class NoSuchFile(Rejected):
+    """There is no such file below the allowed roots."""
+
+    code = "file-not-found"
+
+
+class FileFailed(Failed):
+    """The file is there and could not be read in time."""
+
+    code = "file-failed"
+
+
+class CameraUnknown(Rejected):
+    """No camera of this name is configured."""
+
+    code = "camera-unknown"
+
+
+class CameraFailed(Failed):
+    """The camera could not be reached or answered something else than an image."""
+
+    code = "camera-failed"
+
+
+class CameraTimeout(Failed):
+    """The camera did not answer in time."""
+
+    code = "camera-timeout"
+
+
+class EngineUnavailable(Failed):
+    """Triton, or the model in it, was away until the deadline."""
+
+    code = "engine-unavailable"
+
+
+class EngineTimeout(Failed):
+    """Triton took the request and did not answer until the deadline."""
+
+    code = "engine-timeout"
+
+
+class EngineFailed(Failed):
+    """Triton answered with an error, or with something else than the card says."""
+
+    code = "engine-failed"
+
+
+class OutputNotFinite(Failed):
+    """The model's output has values that are not finite numbers."""
+
+    code = "output-not-finite"

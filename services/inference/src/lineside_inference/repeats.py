@@ -1,0 +1,89 @@
+"""The same id asked again gets the same answer, byte for byte, and runs once, also while the first is under way."""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from lineside.contract import InlineSource, Request
+from lineside_inference.errors import IdReused
+
+
+@dataclass(frozen=True)
+class _Kept:
+    fingerprint: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True)
+class _Running:
+    fingerprint: bytes
+    task: asyncio.Task[bytes]
+
+
+class Repeats:
+    """The answers of late, oldest forgotten first when there are more than `most` or they exceed `most_bytes`.
+
+    What runs is bounded by who lets requests in, and is never forgotten.
+    """
+
+    def __init__(self, *, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._running: dict[str, _Running] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    async def answer(self, request: Request, run: Callable[[], Coroutine[None, None, bytes]]) -> tuple[bytes, bool]:
+        """Return the answer, and whether it is a repeat; raises IdReused where the content is another one.
+
+        `run` goes on when the caller goes away, so that its answer is there when the caller asks again.
+        """
+        mark = fingerprint(request)
+        known = self._kept.get(request.id) or self._running.get(request.id)
+        if known is not None and known.fingerprint != mark:
+            raise IdReused(
+                f"id {request.id!r} was used before, for a request with other content",
+                remedy="Give every request an id of its own",
+            )
+        if isinstance(known, _Kept):
+            self._kept.move_to_end(request.id)
+            return known.answer, True
+        if known is not None:
+            return await asyncio.shield(known.task), True
+        task = asyncio.get_running_loop().create_task(run(), name=f"request {request.id}")
+        self._running[request.id] = _Running(mark, task)
+        task.add_done_callback(lambda done: self._ended(request.id, mark, done))
+        return await asyncio.shield(task), False
+
+    def _ended(self, request_id: str, mark: bytes, task: asyncio.Task[bytes]) -> None:
+        del self._running[request_id]
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._kept[request_id] = _Kept(mark, task.result())
+        self._bytes += _weight(request_id, task.result())
+        while len(self._kept) > self._most or self._bytes > self._most_bytes:
+            oldest, kept = self._kept.popitem(last=False)
+            self._bytes -= _weight(oldest, kept.answer)
+
+
+def fingerprint(request: Request) -> bytes:
+    """Return a digest of what a request asks: model, version, source and context; not when, nor how long it waits."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{request.model}\0{request.model_version or ''}\0".encode())
+    source = request.source
+    if isinstance(source, InlineSource):
+        digest.update(source.content_type.encode() + b"\0")
+        digest.update(source.data)
+    else:
+        digest.update(source.model_dump_json().encode())
+    digest.update(b"\0" + request.context.model_dump_json().encode())
+    return digest.digest()
+
+
+def _weight(request_id: str, answer: bytes) -> int:
+    return len(answer) + len(request_id) + 200  # and about what the containers take

@@ -1,0 +1,241 @@
+"""The inference service as its own process, a camera to look through, and pictures to look at."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+START_S = 20.0
+
+
+class Inference:
+    """A running service and a client for it."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        settings = {"model_repository": str(ROOT / "models"), "http": {"port": self.port}} | settings
+        config = folder / f"inference-{self.port}.yaml"
+        config.write_text(yaml.safe_dump({"inference": settings}), encoding="utf-8")
+        self.log = folder / f"inference-{self.port}.log"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lineside_inference", str(config)], stderr=log, env=environment
+            )
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
+
+    def wait_for(self, path: str, status: int = 200) -> None:
+        until = time.monotonic() + START_S
+        while time.monotonic() < until:
+            try:
+                if self.http.get(path).status_code == status:
+                    return
+            except httpx.TransportError:
+                assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.02)
+        pytest.fail(f"{path} did not answer {status}:\n{self.log.read_text()[-3000:]}")
+
+    def infer(self, **fields: Any) -> Any:
+        """Ask /v1/infer and return the Result."""
+        body = {"schema": "lineside/request/1", "id": os.urandom(8).hex(), "model": "surface-defect"} | fields
+        answer = self.http.post("/v1/infer", json=body)
+        assert answer.status_code == 200, answer.text
+        result = answer.json()
+        assert result["request_id"] == body["id"]
+        return result
+
+    def predict(self, data: bytes, **headers: str) -> Any:
+        """Ask predict of surface-defect with an image and return the Result."""
+        answer = self.http.post(
+            "/v1/models/surface-defect/predict",
+            content=data,
+            headers={"content-type": "application/octet-stream"} | {k.replace("_", "-"): v for k, v in headers.items()},
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def metric(self, name: str) -> float:
+        """Return a sample of /metrics by its name and labels."""
+        for line in self.http.get("/metrics").text.splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    def resident_kib(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+    def stop(self) -> None:
+        self.http.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+
+
+def starter(folder: Path) -> Iterator[Callable[..., Inference]]:
+    started: list[Inference] = []
+
+    def start(ready: str = "/readyz", **settings: Any) -> Inference:
+        service = Inference(folder, settings)
+        started.append(service)
+        service.wait_for(ready)
+        return service
+
+    yield start
+    for service in started:
+        service.stop()
+
+
+@pytest.fixture
+def start_inference(tmp_path: Path) -> Iterator[Callable[..., Inference]]:
+    """Start a service with settings of its section; ended with the test."""
+    yield from starter(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Inference]]:
+    """Start a service that the module's tests share."""
+    yield from starter(tmp_path_factory.mktemp("inference"))
+
+
+@pytest.fixture(scope="session")
+def part_jpeg() -> bytes:
+    """A grey, machined-looking surface, 640 x 480."""
+    rng = np.random.default_rng(11)
+    lines = np.repeat(rng.normal(150, 12, (480, 1)), 640, axis=1) + rng.normal(0, 3, (480, 640))
+    grey = np.clip(lines, 0, 255).astype(np.uint8)
+    return cv2.imencode(".jpg", np.dstack([grey] * 3), [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+
+
+class Camera:
+    """A real HTTP server that behaves as `mode` says."""
+
+    def __init__(self, frame: bytes) -> None:
+        self.frame = frame
+        self.asked = 0
+        self.release = threading.Event()
+        camera = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                camera.asked += 1
+                getattr(camera, self.path.strip("/").replace("-", "_"))(self)
+
+            def log_message(self, *_args: object) -> None:
+                """Be quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, name="camera", daemon=True).start()
+
+    def good(self, handler: BaseHTTPRequestHandler) -> None:
+        self._send(handler, self.frame)
+
+    def truncated(self, handler: BaseHTTPRequestHandler) -> None:
+        self._send(handler, self.frame[:5000])
+
+    def page(self, handler: BaseHTTPRequestHandler) -> None:
+        self._send(handler, b"<html>log in</html>", kind="text/html")
+
+    def error(self, handler: BaseHTTPRequestHandler) -> None:
+        self._send(handler, b"broken", status=500)
+
+    def silent(self, _handler: BaseHTTPRequestHandler) -> None:
+        self.release.wait(30)
+
+    def trickle(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(self.frame)))
+        handler.end_headers()
+        for byte in self.frame[:500]:
+            handler.wfile.write(bytes([byte]))
+            if self.release.wait(0.02):
+                break
+        handler.close_connection = True
+
+    def cut(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(self.frame)))
+        handler.end_headers()
+        handler.wfile.write(self.frame[:1000])
+        handler.close_connection = True
+
+    def endless(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
+        try:
+            while not self.release.is_set():
+                handler.wfile.write(chunk)
+        except OSError:
+            handler.close_connection = True
+
+    def closing(self, handler: BaseHTTPRequestHandler) -> None:
+        """Answer every second request, close the kept connection instead of answering the others."""
+        if self.asked % 2 == 0:
+            handler.close_connection = True
+        else:
+            self._send(handler, self.frame)
+
+    def packed(self, handler: BaseHTTPRequestHandler) -> None:
+        self._send(handler, self.frame, encoding="gzip")
+
+    def close(self) -> None:
+        self.release.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    @staticmethod
+    def _send(
+        handler: BaseHTTPRequestHandler,
+        body: bytes,
+        *,
+        status: int = 200,
+        kind: str = "image/jpeg",
+        encoding: str | None = None,
+    ) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Content-Length", str(len(body)))
+        if encoding is not None:
+            handler.send_header("Content-Encoding", encoding)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def shared_camera(part_jpeg: bytes) -> Iterator[Camera]:
+    """A camera that the module's tests share."""
+    camera = Camera(part_jpeg)
+    yield camera
+    camera.close()
+
+
+@pytest.fixture
+def camera(part_jpeg: bytes) -> Iterator[Camera]:
+    camera = Camera(part_jpeg)
+    yield camera
+    camera.close()

@@ -1,0 +1,258 @@
+"""Whatever is wrong is named, in time; nothing restarts and memory stays flat."""
+
+import base64
+import http.client
+import json
+import socket
+import struct
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+Start = Callable[..., Any]
+
+HUGE = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+HUGE_PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + HUGE + struct.pack(">I", zlib.crc32(HUGE))
+
+
+def inline(data: bytes, content_type: str = "image/jpeg") -> dict[str, str]:
+    return {"kind": "inline", "content_type": content_type, "data": base64.b64encode(data).decode()}
+
+
+def window(**fields: Any) -> dict[str, Any]:
+    tensor = {"name": "window", "datatype": "FP32", "shape": [64, 4], "values": [1.0] * 256} | fields
+    return {"kind": "tensors", "tensors": [tensor]}
+
+
+@pytest.fixture(scope="module")
+def shared_service(start_shared: Start, triton_server: Any, shared_camera: Any, tmp_path_factory: Any) -> Any:
+    modes = ("good", "truncated", "page", "error", "silent", "trickle", "cut", "endless", "packed")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gone = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    return start_shared(
+        triton={"url": triton_server.grpc},
+        cameras={mode: {"url": f"{shared_camera.url}/{mode}"} for mode in modes} | {"gone": {"url": gone}},
+        file_roots=[str(tmp_path_factory.mktemp("images"))],
+        limits={"body_bytes": 2_000_000, "json_bytes": 1_000_000, "body_s": 1.0},
+    )
+
+
+@pytest.fixture
+def service(shared_service: Any) -> Iterator[Any]:
+    yield shared_service
+    assert shared_service.process.poll() is None
+    assert "Traceback" not in shared_service.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"model": "surface-defects", "source": inline(b"x")}, "model-unknown"),
+        ({"model_version": "2", "source": inline(b"x")}, "version-unknown"),
+        ({"source": inline(b"not an image")}, "image-undecodable"),
+        ({"source": inline(b"")}, "image-undecodable"),
+        ({"source": inline(HUGE_PNG)}, "image-too-large"),
+        ({"source": inline(b"x", "text/html")}, "source-unsupported"),
+        ({"source": {"kind": "url", "url": "http://127.0.0.1/x.jpg"}}, "source-unsupported"),
+        ({"source": {"kind": "file", "path": "../../etc/passwd"}}, "path-outside-root"),
+        ({"source": {"kind": "file", "path": "nothing.jpg"}}, "file-not-found"),
+        ({"source": {"kind": "camera", "camera": "station-9"}}, "camera-unknown"),
+        ({"source": window()}, "source-mismatch"),
+        ({"model": "spindle-anomaly", "source": inline(b"x")}, "source-mismatch"),
+        ({"model": "spindle-anomaly", "source": window(shape=[4, 64])}, "tensor-shape"),
+        ({"model": "spindle-anomaly", "source": window(values=[1.0])}, "tensor-shape"),
+        ({"model": "spindle-anomaly", "source": window(name="x")}, "tensor-name"),
+        ({"model": "spindle-anomaly", "source": window(datatype="INT8")}, "tensor-datatype"),
+        ({"model": "spindle-anomaly", "source": window(values=[1e300] * 256)}, "tensor-values"),
+    ],
+)
+def test_a_wrong_request_is_rejected_by_name(service: Any, fields: dict[str, Any], code: str) -> None:
+    counted = service.metric(f'lineside_inference_refusals_total{{code="{code}"}}')
+    result = service.infer(**fields)
+    assert (result["status"], result["verdict"], result["code"]) == ("rejected", "unknown", code)
+    assert len(result["reason"]) > 20
+    assert service.metric(f'lineside_inference_refusals_total{{code="{code}"}}') == counted + 1
+
+
+def test_a_truncated_image_is_rejected(service: Any, part_jpeg: bytes) -> None:
+    result = service.predict(part_jpeg[: len(part_jpeg) // 2])
+    assert (result["status"], result["code"]) == ("rejected", "image-truncated")
+
+
+@pytest.mark.parametrize(
+    ("camera_name", "code", "said"),
+    [
+        ("error", "camera-failed", "answered 500"),
+        ("page", "camera-failed", "text/html"),
+        ("packed", "camera-failed", "'gzip'"),
+        ("gone", "camera-failed", "cannot be reached"),
+        ("cut", "camera-failed", "broke the connection"),
+        ("endless", "camera-failed", "more than 2000000 bytes"),
+        ("truncated", "image-truncated", "camera 'truncated': the JPEG"),
+        ("silent", "camera-timeout", "no frame within"),
+        ("trickle", "camera-timeout", "no frame within"),
+    ],
+)
+def test_a_broken_camera_is_named_within_the_deadline(service: Any, camera_name: str, code: str, said: str) -> None:
+    start = time.monotonic()
+    result = service.infer(source={"kind": "camera", "camera": camera_name}, deadline_ms=400)
+    took = time.monotonic() - start
+    assert (result["status"], result["verdict"], result["code"]) == ("failed", "unknown", code)
+    assert said in result["reason"]
+    assert result["timing_ms"]["total"] <= 400
+    assert took < 0.6
+    assert service.infer(source={"kind": "camera", "camera": "good"})["status"] == "ok"
+
+
+def test_a_kept_connection_that_the_camera_closes_costs_no_part(
+    start_inference: Start, triton_server: Any, camera: Any
+) -> None:
+    service = start_inference(triton={"url": triton_server.grpc}, cameras={"closing": {"url": f"{camera.url}/closing"}})
+    for _ in range(4):
+        assert service.infer(source={"kind": "camera", "camera": "closing"})["status"] == "ok"
+    assert camera.asked == 7
+
+
+def test_a_deadline_that_has_passed_is_expired(service: Any, part_jpeg: bytes) -> None:
+    result = service.infer(source=inline(part_jpeg), deadline_ms=100, time={"received": "2026-01-01T00:00:00Z"})
+    assert (result["status"], result["code"]) == ("expired", "deadline-passed")
+    assert result["timing_ms"]["infer"] is None
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "code"),
+    [
+        (b"no json", {}, 400, "not-json"),
+        (b"[]", {}, 400, "not-json"),
+        (b"", {}, 400, "not-json"),
+        (b'{"schema":"lineside/request/2","id":"a"}', {}, 400, "schema-unsupported"),
+        (b'{"schema":"lineside/request/1","id":"a"}', {}, 422, "message-invalid"),
+        (b"[" * 100_000, {}, 400, "not-json"),
+        (b" " * 1_000_001, {}, 413, "body-too-large"),
+        (b"{}", {"content-type": "text/html"}, 415, "content-type-unsupported"),
+        (b"{}", {"content-encoding": "gzip"}, 415, "encoding-unsupported"),
+    ],
+)
+def test_what_cannot_be_understood_is_a_problem(
+    service: Any, content: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    counted = service.metric(f'lineside_inference_refusals_total{{code="{code}"}}')
+    answer = service.http.post("/v1/infer", content=content, headers={"content-type": "application/json"} | headers)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == code
+    assert answer.json()["status"] == status
+    assert service.metric(f'lineside_inference_refusals_total{{code="{code}"}}') == counted + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/v1/models/surface-defect/predict", {"content-type": "text/html"}, 415),
+        ("/v1/models/surface-defect/predict", {"x-request-id": "no spaces allowed"}, 422),
+        ("/v1/models/surface-defect/predict", {"x-deadline-ms": "soon"}, 422),
+        ("/v1/models/surface-defect/predict", {"x-deadline-ms": "-1"}, 422),
+        ("/v1/models/%20/predict", {}, 422),
+        ("/v1/nothing", {}, 404),
+        ("/v1/engine", {}, 405),
+    ],
+)
+def test_wrong_calls_are_problems(service: Any, path: str, headers: dict[str, str], status: int) -> None:
+    answer = service.http.post(path, content=b"x", headers={"content-type": "image/png"} | headers)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]
+
+
+def test_a_chunked_body_is_bounded_too(service: Any) -> None:
+    answer = service.http.post("/v1/infer", content=(b" " * 50_000 for _ in range(100)))
+    assert answer.status_code == 413
+
+
+def test_a_body_that_never_comes_is_given_up(service: Any) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    connection.putrequest("POST", "/v1/infer")
+    connection.putheader("Content-Length", "100")
+    connection.endheaders(b"{")
+    start = time.monotonic()
+    answer = connection.getresponse()
+    assert answer.status == 408
+    assert json.loads(answer.read())["code"] == "body-timeout"
+    assert 0.9 < time.monotonic() - start < 3
+    connection.close()
+
+
+def test_a_client_that_goes_away_harms_nobody(service: Any, part_jpeg: bytes) -> None:
+    for _ in range(20):
+        connection = socket.create_connection(("127.0.0.1", service.port))
+        connection.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        connection.close()
+    assert service.predict(part_jpeg)["status"] == "ok"
+
+
+def test_above_the_queue_is_503_with_retry_after(start_inference: Start, triton_server: Any, camera: Any) -> None:
+    service = start_inference(
+        triton={"url": triton_server.grpc},
+        cameras={"silent": {"url": f"{camera.url}/silent"}},
+        limits={"concurrency": 1, "queue": 1},
+    )
+    held = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(2)]
+    for connection in held:
+        connection.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    until = time.monotonic() + 5
+    while service.metric('lineside_inference_load_requests{state="waiting"}') < 1:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    answer = service.http.post("/v1/infer", content=b"{}")
+    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+    assert answer.headers["retry-after"] == "1"
+    for connection in held:
+        connection.close()
+
+
+def test_a_request_that_waits_in_the_queue_expires_in_time(
+    start_inference: Start, triton_server: Any, camera: Any
+) -> None:
+    service = start_inference(
+        triton={"url": triton_server.grpc},
+        cameras={"silent": {"url": f"{camera.url}/silent", "timeout_ms": 1500}},
+        limits={"concurrency": 1},
+    )
+    body = {"schema": "lineside/request/1", "id": "long", "model": "surface-defect", "deadline_ms": 1500}
+    payload = json.dumps(body | {"source": {"kind": "camera", "camera": "silent"}}).encode()
+    with socket.create_connection(("127.0.0.1", service.port)) as first:
+        first.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(payload) + payload)
+        until = time.monotonic() + 5
+        while camera.asked < 1:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        result = service.infer(source={"kind": "camera", "camera": "silent"}, deadline_ms=100)
+    assert (result["status"], result["code"]) == ("expired", "deadline-passed")
+    assert result["timing_ms"]["total"] <= 100
+
+
+def test_memory_stays_flat(service: Any, part_jpeg: bytes) -> None:
+    bad: list[Callable[[], Any]] = [
+        lambda: service.predict(part_jpeg[:-5000]),
+        lambda: service.predict(HUGE_PNG),
+        lambda: service.predict(b"noise" * 2000),
+        lambda: service.infer(model="nobody", source=window()),
+        lambda: service.infer(model="spindle-anomaly", source=window(shape=[1])),
+        lambda: service.http.post("/v1/infer", content=b"no json" * 1000),
+        lambda: service.infer(source={"kind": "file", "path": "../x"}, context={"note": "x" * 2000}),
+    ]
+
+    def send(rounds: int) -> None:
+        for _ in range(rounds):
+            for ask in bad:
+                ask()
+
+    send(100)
+    before = service.resident_kib()
+    send(400)
+    grown = service.resident_kib() - before
+    # 2,800 bad requests; their answers are remembered, about 1 KiB each and at most limits.remembered of them.
+    assert grown < 12_000, f"{grown} KiB more"
