@@ -7,11 +7,13 @@ lets uvicorn serve: SIGTERM and SIGINT end it, work under way gets `http.drain_s
 
 import asyncio
 import errno
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import structlog
@@ -92,8 +94,7 @@ class Service:
                 try:
                     yield
                 finally:
-                    self._draining = True
-                    log.info("draining")
+                    self.drain()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -103,6 +104,17 @@ class Service:
     def app(self, body: Callable[[], AbstractAsyncContextManager[None]]) -> Starlette:
         """Return an application that has the health routes only and lives as `body` does."""
         return Starlette(routes=self.routes(), lifespan=lambda _app: self.life(body()))
+
+    def drain(self) -> None:
+        """Be no longer ready: the service is stopping, work under way ends."""
+        if not self._draining:
+            self._draining = True
+            log.info("draining")
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the service is stopping."""
+        return self._draining
 
     def fail(self, reason: str) -> None:
         """End the service with exit status 1."""
@@ -176,14 +188,30 @@ def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.s
         timeout_graceful_shutdown=max(1, round(http.drain_s)),
         timeout_keep_alive=75,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, service)
 
     def stop() -> None:
         server.should_exit = True
 
     service.on_failure = stop
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn handles them, and raises them again when it is done: a clean stop has exit status 0 all the same.
+        signal.signal(number, lambda _number, _frame: None)
     server.run(sockets=[listener])
     return 1 if service.failed or not server.started else 0
+
+
+class _Server(uvicorn.Server):
+    """A server whose service drains from the signal on, not only when the last connection has ended."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take the signal; a second one ends the wait for connections."""
+        self._service.drain()
+        super().handle_exit(sig, frame)
 
 
 def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, HttpSettings]]) -> int:

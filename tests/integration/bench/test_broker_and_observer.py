@@ -73,7 +73,7 @@ async def test_requests_results_and_errors_are_seen(running: tuple[broker.Broker
         seen = observer.exchanges()[request.id]
         assert seen.request == request
         assert [item.result for item in seen.results] == [result]
-        assert observer.outages == 0
+        assert observer.outages == []
 
 
 async def test_the_observer_outlives_a_broker_that_is_killed(running: tuple[broker.Broker, Process]) -> None:
@@ -83,12 +83,13 @@ async def test_the_observer_outlives_a_broker_that_is_killed(running: tuple[brok
         os.kill(process.pid, signal.SIGKILL)
         await until(lambda: process.restarts == 1)
         await process.until_ready(20)
-        await until(lambda: observer.outages > 0)
+        await until(lambda: len(observer.outages) == 1)
         request, _result = exchange()
         end = time.monotonic() + 20
         while request.id not in observer.exchanges():  # the same message again until the observer is back
             assert time.monotonic() < end
             await publish(REQUEST_TOPIC, to_json(request))
+        assert observer.outages[0].end is not None
 
 
 async def test_a_broker_that_is_not_there_is_said(unused_tcp_port: int) -> None:

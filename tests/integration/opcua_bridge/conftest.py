@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from asyncua import Server, ua
-from lineside_opcua_bridge.bridge import Bridge
-from lineside_opcua_bridge.settings import Settings
 from prometheus_client import CollectorRegistry
 
 from lineside.bus.memory import MemoryBroker, MemoryBus
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, uuid7
 from lineside.service import Service
+from lineside_opcua_bridge.bridge import Bridge
+from lineside_opcua_bridge.settings import Settings
 
 URI = "urn:lineside:test"
 TAGS = {

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+from asyncua.ua.status_codes import StatusCodes
+
 
 async def test_an_edge_during_an_outage_is_recovered_with_other_namespace_indices(
     plc: Any, line_of: Any, configure: Any, wait_until: Any
@@ -289,3 +291,31 @@ async def test_a_write_whose_answer_is_lost_is_not_repeated(
         await wait_until(lambda: line.metric("verdicts_total", trigger="station-1", verdict="fail", origin="result"))
         assert plc.dones("Station1") == 1
         assert len(line.requests()) == 1
+
+
+async def test_while_nobody_can_tell_which_part_is_there_nothing_is_written(
+    plc: Any, proxy: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await plc.start()
+    trigger = plc.trigger(1, deadline_ms=60_000)
+    async with line_of(configure(plc, trigger, endpoint=proxy.endpoint)) as line:
+        await line.ready()
+        await plc.part("Station1", "P-1")
+        first = await line.request()
+        await proxy.down()
+        await wait_until(lambda: not line.service.is_ready)
+        await plc.set("Station1", "PartId", "P-2")
+        await plc.set("Station1", "PartPresent", value=True, status=StatusCodes.BadSensorFailure)
+        await proxy.up()
+        await wait_until(lambda: line.metric("triggers_total", trigger="station-1", kind="bad_quality"))
+        await line.answer(first, "pass")
+        await wait_until(lambda: line.metric("looks_total", trigger="station-1", standing="unreadable") >= 2)
+        assert plc.get("Station1", "Verdict") == ""
+        assert plc.get("Station1", "Done") is False
+        await plc.set("Station1", "PartPresent", value=True)
+        second = await line.request(2)
+        assert second.context.part_id == "P-2"
+        await line.answer(second, "fail")
+        await wait_until(lambda: plc.get("Station1", "Done"))
+        assert plc.get("Station1", "Verdict") == "fail"
+        assert plc.dones("Station1") == 1

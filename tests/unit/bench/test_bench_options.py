@@ -12,6 +12,7 @@ def test_the_defaults_are_allowed() -> None:
     ("values", "named"),
     [
         ({"parts": 0}, "--parts 0"),
+        ({"parts": 20_001}, "from 1 to 20000"),
         ({"rate": -1.0}, "--rate -1"),
         ({"rate": float("nan")}, "--rate nan"),
         ({"rate": 1e9}, "--rate"),

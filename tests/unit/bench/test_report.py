@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from lineside.contract import CameraSource, Request, Result
-from lineside_bench.records import Exchange, PartRecord, SeenResult, WriteBack
+from lineside_bench.records import Exchange, Outage, PartRecord, SeenResult, WriteBack
 from lineside_bench.report import Facts, has_faults, percentile, render, summarise
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -149,9 +149,16 @@ def test_unknown_is_the_fail_safe_and_counts_against_accuracy_only(run: Run) -> 
 def test_what_went_unseen_while_the_broker_was_away_is_unverified_and_not_wrong(run: Run) -> None:
     record = run.part()
     run.exchanges.clear()
-    summary = run.summary(Facts(rate=10, seed=7, stations=4, ready_s=5, bus_outages=1))
+    summary = run.summary(Facts(rate=10, seed=7, stations=4, ready_s=5, outages=[Outage(after(50), after(70))]))
     assert (summary["wrong_write_backs"], summary["unverified"]) == (0, 4)
     assert record.verdict == "pass"
+
+
+def test_an_outage_long_before_or_after_excuses_nothing(run: Run) -> None:
+    run.exchanges.clear()
+    outages = [Outage(after(-9000), after(-5000)), Outage(after(5000))]
+    summary = run.summary(Facts(rate=10, seed=7, stations=4, ready_s=5, outages=outages))
+    assert (summary["wrong_write_backs"], summary["unverified"]) == (3, 0)
 
 
 def test_a_verdict_after_the_deadline_is_late_and_named_but_no_fault(run: Run) -> None:

@@ -38,7 +38,8 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     cameras = Cameras(mine.cameras, most_bytes=limits.body_bytes)
     files = Files(mine.file_roots, most_bytes=limits.body_bytes)
     pipeline = Pipeline(mine, store=store, engine=engine, cameras=cameras, files=files, workers=workers)
-    desk = Desk(limits, pipeline, Metrics(service.registry, list(store)))
+    metrics = Metrics(service.registry, list(store))
+    desk = Desk(limits, pipeline, metrics, is_draining=lambda: service.is_draining)
     service.registry.register(LoadCollector(desk.load, engine.arena_counts, lambda: engine.link.transport))
 
     @asynccontextmanager
@@ -47,7 +48,6 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         try:
             yield
         finally:
-            desk.is_draining = True
             await cameras.close()
             await engine.close()
             workers.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,6 @@
 """Where requests come in and answers go out: a place for each, no second run of the same one, a line in the log."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -20,9 +20,11 @@ log = structlog.get_logger("lineside.inference")
 class Desk:
     """Admission, idempotency, metrics and log around the pipeline."""
 
-    def __init__(self, limits: LimitSettings, pipeline: Pipeline, metrics: Metrics) -> None:
+    def __init__(
+        self, limits: LimitSettings, pipeline: Pipeline, metrics: Metrics, *, is_draining: Callable[[], bool]
+    ) -> None:
         self.metrics = metrics
-        self.is_draining = False
+        self._is_draining = is_draining
         self._limits = limits
         self._pipeline = pipeline
         self._repeats = Repeats(most=limits.remembered, most_bytes=limits.remembered_bytes)
@@ -34,7 +36,7 @@ class Desk:
 
         The body counts too, so that slow or large ones are bounded as well.
         """
-        if self.is_draining:
+        if self._is_draining():
             raise Refused("the inference service is stopping", remedy="Ask again in a moment")
         if self._inside >= self._limits.concurrency + self._limits.queue:
             raise Refused(

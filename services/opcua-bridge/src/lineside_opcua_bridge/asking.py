@@ -1,0 +1,28 @@
+"""The request that an edge becomes: what was sampled, the four timestamps, the deadline, within the bus's limit."""
+
+from lineside.contract import Context, Request, Source, Times, to_json, utc_now
+from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.trigger import Sample
+from lineside_opcua_bridge.values import Tags
+
+
+def request_of(
+    settings: TriggerSettings, source: Source, sample: Sample, tags: Tags, *, limit: int
+) -> tuple[Request, bytes]:
+    """Return a new request for a trigger's value and its JSON; `deadline_ms` counts from `sample.received`.
+
+    Tags that would make it larger than `limit` bytes are left out, and named in `tags.left_out`.
+    """
+    request = Request.new(
+        model=settings.model,
+        source=source,
+        context=Context(station=settings.station, part_id=tags.part_id, tags=tags.tags),
+        time=Times(source=sample.source, server=sample.server, received=sample.received, published=utc_now()),
+        deadline_ms=settings.deadline_ms,
+    )
+    payload = to_json(request)
+    if len(payload) > limit and tags.tags:
+        tags.left_out |= dict.fromkeys(tags.tags, "message_size")
+        request = request.model_copy(update={"context": request.context.model_copy(update={"tags": {}})})
+        payload = to_json(request)
+    return request, payload

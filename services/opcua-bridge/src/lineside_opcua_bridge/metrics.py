@@ -1,0 +1,65 @@
+"""The metrics of the opcua-bridge; their names are a public contract."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+_PREFIX = "lineside_opcua_bridge"
+_SECONDS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
+
+
+class Metrics:
+    """Counters and histograms, labelled by the trigger's name, which the settings bound."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{_PREFIX}_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, *labels: str) -> Histogram:
+            return Histogram(f"{_PREFIX}_{name}", text, labels, buckets=_SECONDS, registry=registry)
+
+        self.triggers = counter(
+            "triggers_total",
+            "Values of a trigger that mattered: accepted, debounced, recovered, bad_quality.",
+            "trigger",
+            "kind",
+        )
+        self.looks = counter(
+            "looks_total",
+            "Looks at the PLC after an outage or a failed write: nothing, waiting, new, answered, gone, unreadable.",
+            "trigger",
+            "standing",
+        )
+        self.requests = counter(
+            "requests_total", "Requests by outcome: published, refused (bus), unsent (in time).", "trigger", "outcome"
+        )
+        self.results = counter("results_total", "Results seen: matched, late, duplicate, foreign, unreadable.", "kind")
+        self.verdicts = counter(
+            "verdicts_total",
+            "Verdicts written with done raised, by verdict and who decided: result, deadline, bus.",
+            "trigger",
+            "verdict",
+            "origin",
+        )
+        self.lost_parts = counter(
+            "unanswered_parts_total",
+            "Parts that got no verdict from us: superseded, gone, answered_elsewhere, write_failed.",
+            "trigger",
+            "reason",
+        )
+        self.write_failures = counter(
+            "write_failures_total",
+            "Writes to the PLC that failed, by what was written and why.",
+            "trigger",
+            "node",
+            "reason",
+        )
+        self.sample_failures = counter(
+            "sample_failures_total", "Sampled nodes left out of a request.", "trigger", "reason"
+        )
+        self.overflow = counter(
+            "overflow_total", "Times values of a trigger were lost: in the server's queue, in ours.", "trigger", "where"
+        )
+        self.trigger_to_verdict = histogram(
+            "trigger_to_verdict_seconds", "From the edge as we saw it to done in the PLC.", "trigger"
+        )
+        self.sampling = histogram("sample_seconds", "Reading the sampled nodes.", "trigger")
+        self.write_back = histogram("write_back_seconds", "From the decision to done in the PLC.", "trigger")

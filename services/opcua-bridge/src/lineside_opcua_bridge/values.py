@@ -1,0 +1,89 @@
+"""From OPC UA's values to ours: a trigger's sample, a look, tags. Nothing unreadable is ever made up."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from asyncua import ua
+
+from lineside.contract import Scalar
+from lineside_opcua_bridge.trigger import Sample
+
+MAX_TEXT = 128
+"""Longest part id, in characters, as in the contract; tags are cut there too, to keep messages small."""
+
+_OVERFLOW = 0x480
+"""InfoType DataValue with the overflow bit (OPC 10000-4, 7.39.1)."""
+_FIRST_YEAR = 1602
+"""Before it stands OPC UA's zero, which means that nobody set the time."""
+
+
+def sample_of(value: ua.DataValue, *, received: datetime, ticks: float) -> Sample:
+    """Return a trigger's value as the edge detector takes it."""
+    code = value.StatusCode
+    quality: Literal["good", "uncertain", "bad"] = (
+        "good" if code is None or code.is_good() else "uncertain" if code.is_uncertain() else "bad"
+    )
+    return Sample(
+        value=value.Value.Value if value.Value is not None else None,
+        quality=quality,
+        source=instant(value.SourceTimestamp),
+        server=instant(value.ServerTimestamp),
+        received=received,
+        ticks=ticks,
+        overflow=code is not None and int(code.value) & _OVERFLOW == _OVERFLOW,
+    )
+
+
+def instant(moment: datetime | None) -> datetime | None:
+    """Return an OPC UA time as aware UTC, or None where it was not set."""
+    if moment is None or moment.year < _FIRST_YEAR:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def boolean(value: ua.DataValue) -> bool | None:
+    """Return a Boolean of usable quality, else None."""
+    content = _usable(value)
+    return content if isinstance(content, bool) else None
+
+
+@dataclass
+class Tags:
+    """What was sampled: the part's id, the other tags, and why each that is absent is absent."""
+
+    part_id: str | None = None
+    tags: dict[str, Scalar] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def tags_of(values: Mapping[str, ua.DataValue]) -> Tags:
+    """Return sampled values as a request carries them; `part_id` as text of 1 to MAX_TEXT characters."""
+    result = Tags()
+    for name, value in values.items():
+        content = _usable(value)
+        if isinstance(content, datetime):
+            content = content.isoformat()
+        if content is None:
+            result.left_out[name] = "quality"
+        elif not isinstance(content, str | bool | int | float) or (
+            isinstance(content, float) and not math.isfinite(content)
+        ):
+            result.left_out[name] = "type"
+        elif isinstance(content, str) and len(content) > MAX_TEXT:
+            result.left_out[name] = "length"
+        elif name != "part_id":
+            result.tags[name] = content
+        elif str(content):
+            result.part_id = str(content)
+        else:
+            result.left_out[name] = "empty"
+    return result
+
+
+def _usable(value: ua.DataValue) -> object:
+    if value.StatusCode is not None and value.StatusCode.is_bad():
+        return None
+    return value.Value.Value if value.Value is not None else None

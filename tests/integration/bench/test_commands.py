@@ -1,0 +1,80 @@
+"""The two commands as a person runs them."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+START_S = 120
+
+
+def lineside(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("lineside")), *arguments]
+
+
+def test_bench_judges_reports_and_writes_the_summary(tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    done = subprocess.run(
+        lineside("bench", "--parts", "12", "--seed", "3", "--json", str(file)),
+        capture_output=True,
+        text=True,
+        timeout=START_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads(file.read_text())
+    assert (summary["parts"], summary["seed"], sum(summary["verdicts"].values())) == (12, 3, 12)
+    assert (summary["missing"], summary["duplicates"], summary["wrong_write_backs"]) == (0, 0, 0)
+    assert set(summary["latency_ms"]) >= {"p50", "p95", "p99", "max"}
+    assert summary["engine"]["server"] == "triton"
+    assert summary["ready_s"] > 0
+    assert "PLC to PLC" in done.stdout
+
+
+def test_a_port_in_use_is_named_before_anything_starts() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            other.bind(("127.0.0.1", 8090))
+            other.listen(1)
+        except OSError:
+            pass  # somebody else has it: as good
+        done = subprocess.run(
+            lineside("bench", "--parts", "1", "--ports", "default"),
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "8090 (camera)" in done.stderr
+    assert "--ports auto" in done.stderr
+
+
+def test_up_says_where_everything_is_until_it_is_ended(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    with subprocess.Popen(
+        lineside("up", "--rate", "0", "--state", str(file)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        end = time.monotonic() + START_S
+        while not file.exists():
+            assert running.poll() is None, running.stdout and running.stdout.read()
+            assert time.monotonic() < end, "no state file within the bound"
+            time.sleep(0.05)
+        state = json.loads(file.read_text())
+        names = {"inference", "triton_http", "triton_grpc", "triton_metrics", "mqtt", "opcua", "camera"}
+        assert state["ready"] is True
+        assert set(state["endpoints"]) >= names
+        assert httpx.get(f"{state['endpoints']['inference']}/readyz").status_code == 200
+        assert "There is no part" in httpx.get(f"{state['endpoints']['camera']}/station-1/snapshot.jpg").text
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    assert not file.exists()
+    assert not Path(state["work"]).exists()
+    for process in state["processes"].values():
+        assert not Path(f"/proc/{process['pid']}").exists()

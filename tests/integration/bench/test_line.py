@@ -1,0 +1,128 @@
+"""The whole line as processes: judged well, and through the death of each of them."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+
+import httpx
+import pytest
+import pytest_asyncio
+from asyncua import Client
+
+from lineside_bench import config
+from lineside_bench.errors import BenchError
+from lineside_bench.line import Line
+from lineside_bench.options import Options
+from lineside_bench.plc import NAMESPACE
+from lineside_bench.ports import DEFAULTS
+from lineside_bench.records import VERDICTS, PartRecord
+from lineside_bench.report import has_faults
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BACK_S = 30
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def line() -> AsyncIterator[Line]:
+    ports = {name: 18330 + number for number, name in enumerate(DEFAULTS)}
+    async with Line(Options(parts=None, rate=10, seed=11, port_defaults=ports)) as line:
+        yield line
+
+
+async def until(holds: Callable[[], bool], within_s: float = BACK_S) -> None:
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, "not within the bound"
+        await asyncio.sleep(0.02)
+
+
+def since(line: Line, fed: int) -> list[PartRecord]:
+    return list(line.records)[fed:]
+
+
+async def test_every_part_is_judged_once_in_time_and_right(line: Line) -> None:
+    await line.run(40)
+    summary = await line.summary()
+    assert summary["parts"] == sum(summary["verdicts"].values()) == 40
+    assert (summary["missing"], summary["duplicates"], summary["wrong_write_backs"]) == (0, 0, 0)
+    assert summary["accuracy"] >= 0.9
+    assert summary["engine"]["server"] == "triton"
+    assert summary["engine"]["transport"] == "shared-memory"
+    stages = {stage: quantiles["p50"] for stage, quantiles in summary["stages_ms"].items()}
+    assert None not in stages.values()
+    # The stages are measured one by one, on both sides of three processes: together they must be the whole way.
+    assert sum(stages.values()) == pytest.approx(summary["latency_ms"]["p50"], rel=0.4)
+
+
+async def test_the_state_names_what_really_runs(line: Line) -> None:
+    async with httpx.AsyncClient() as client:
+        for name in ("inference", "topic_bridge", "opcua_bridge"):
+            answer = await client.get(f"{line.state['endpoints'][name]}/readyz")
+            assert answer.json()["service"] == name
+    assert all(process["pid"] for process in line.state["processes"].values())
+
+
+@pytest.mark.parametrize("victim", ["inference", "topic-bridge", "opcua-bridge", "triton", "broker"])
+async def test_every_part_gets_one_verdict_though_a_process_is_killed(line: Line, victim: str) -> None:
+    fed, process = len(line.records), line.processes[victim]
+    restarts = process.restarts
+    running = asyncio.create_task(line.run(30))
+    await until(lambda: len(line.records) >= fed + 8)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    await running
+    parts = since(line, fed)
+    assert [part.part_id for part in parts if part.verdict not in VERDICTS] == []
+    assert [part.part_id for part in parts if len(part.write_backs) != 1] == []
+    assert process.restarts == restarts + 1
+    summary = await line.summary()
+    assert (summary["missing"], summary["duplicates"], summary["wrong_write_backs"]) == (0, 0, 0)
+    # and the line is whole again without anybody's help
+    for each in line.processes.values():
+        await each.until_ready(BACK_S)
+    fed = len(line.records)
+    await line.run(10)
+    assert [part.verdict for part in since(line, fed)].count("unknown") == 0
+
+
+async def write_done(line: Line, station: int, **values: object) -> None:
+    """Write as a bridge gone wrong would."""
+    async with Client(line.plc.url) as client:
+        index = await client.get_namespace_index(NAMESPACE)
+        for tag, value in {**values, "Done": True}.items():
+            await client.get_node(f"ns={index};s=Station{station}.{tag}").write_value(value)
+
+
+async def test_the_report_catches_a_bridge_gone_wrong(line: Line) -> None:
+    """The negative control: without it the zeroes above would prove nothing. Spoils the figures: keep it last."""
+    await write_done(line, 1)
+    assert (await line.summary())["duplicates"] == 1
+    await write_done(line, 2, Verdict="pass", RequestId="made-up", Confidence=1.0)
+    summary = await line.summary()
+    assert (summary["duplicates"], summary["wrong_write_backs"]) == (2, 1)
+    assert has_faults(summary)
+
+
+async def test_a_service_that_cannot_start_is_named_its_log_kept_and_nothing_left_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = config.settings_document
+
+    def misspelt(*given: object, **named: object) -> dict:
+        document = real(*given, **named)
+        document["topic_bridge"]["inference_ulr"] = "http://127.0.0.1:1"
+        return document
+
+    monkeypatch.setattr(config, "settings_document", misspelt)
+    line = Line(Options(parts=1, port_defaults={name: 18350 + number for number, name in enumerate(DEFAULTS)}))
+    with pytest.raises(BenchError, match=r"(?s)topic-bridge ended with exit status 2.*inference_ulr.*inference_url"):
+        await line.__aenter__()
+    try:
+        assert "inference_ulr" in (line.work / "topic-bridge.log").read_text()
+        assert [process.pid for process in line.processes.values() if process.pid] == []
+    finally:
+        shutil.rmtree(line.work)

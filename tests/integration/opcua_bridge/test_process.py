@@ -1,0 +1,245 @@
+"""The bridge as it is shipped: its own process, a real broker, a PLC that hangs, dies and comes back."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from asyncua import Client, ua
+
+from lineside.bus.mqtt import MqttBus
+from lineside.connections import Connection
+from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, uuid7
+from lineside.settings import BusSettings
+
+URI = "urn:lineside:test"
+NODE = f"nsu={URI};s=Station1"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Processes:
+    """Programs of one test, each killed at its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._all: list[subprocess.Popen[bytes]] = []
+
+    def start(self, name: str, *argv: str) -> subprocess.Popen[bytes]:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("LINESIDE_")}
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, *argv], stdout=log, stderr=log, env=environment)
+        self._all.append(process)
+        return process
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8")
+
+    def end(self) -> None:
+        for process in self._all:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait(10)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    started = Processes(tmp_path)
+    yield started
+    started.end()
+
+
+async def until(condition: Callable[[], Any], *, within: float = 20.0) -> Any:
+    """Return what the condition (a coroutine function) gives once it is true."""
+    end = time.monotonic() + within
+    while True:
+        with contextlib.suppress(OSError, httpx.HTTPError):
+            if value := await condition():
+                return value
+        assert time.monotonic() < end, f"not within {within} s"
+        await asyncio.sleep(0.02)
+
+
+class Rig:
+    """The bridge's process with its PLC and broker, seen from outside."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.opcua, self.mqtt, self.http = free_port(), free_port(), free_port()
+        self.config = processes.folder / "lineside.yaml"
+        self.config.write_text(yaml.safe_dump(self._settings()), encoding="utf-8")
+        self.requests: list[Request] = []
+        self.bus = MqttBus(
+            BusSettings(port=self.mqtt), client="test", connection=Connection("bus", f"mqtt://127.0.0.1:{self.mqtt}")
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        trigger = {
+            "name": "station-1",
+            "node": f"{NODE}.PartPresent",
+            "station": "station-1",
+            "model": "surface-defect",
+            "source": {"kind": "camera", "camera": "station-1"},
+            "deadline_ms": 3000,
+            "sample": {"part_id": f"{NODE}.PartId"},
+            "write_back": {
+                "verdict": f"{NODE}.Verdict",
+                "confidence": f"{NODE}.Confidence",
+                "request_id": f"{NODE}.RequestId",
+                "done": f"{NODE}.Done",
+            },
+        }
+        return {
+            "bus": {"port": self.mqtt},
+            "log": {"format": "json"},
+            "opcua_bridge": {
+                "http": {"port": self.http, "drain_s": 1},
+                "endpoint": f"opc.tcp://127.0.0.1:{self.opcua}",
+                "keepalive_ms": 200,
+                "request_timeout_ms": 500,
+                "triggers": [trigger],
+            },
+        }
+
+    def plc(self) -> subprocess.Popen[bytes]:
+        return self.processes.start("plc", str(Path(__file__).with_name("plc_process.py")), str(self.opcua))
+
+    def broker(self) -> subprocess.Popen[bytes]:
+        return self.processes.start("broker", "-m", "lineside_bench.amqtt_broker", str(self.mqtt))
+
+    def bridge(self) -> subprocess.Popen[bytes]:
+        return self.processes.start("bridge", "-m", "lineside_opcua_bridge", str(self.config))
+
+    async def readyz(self) -> httpx.Response:
+        async with httpx.AsyncClient() as client:
+            return await client.get(f"http://127.0.0.1:{self.http}/readyz", timeout=2)
+
+    async def is_ready(self) -> bool:
+        return (await self.readyz()).status_code == 200
+
+    async def is_waiting(self) -> bool:
+        return (await self.readyz()).status_code == 503
+
+    async def metrics(self) -> str:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"http://127.0.0.1:{self.http}/metrics", timeout=2)).text
+
+    @contextlib.asynccontextmanager
+    async def node(self) -> AsyncIterator[Callable[[str], Any]]:
+        """Yield a function that gives the PLC's nodes by tag."""
+        async with Client(f"opc.tcp://127.0.0.1:{self.opcua}") as client:
+            index = await client.get_namespace_index(URI)
+            yield lambda tag: client.get_node(ua.NodeId(f"Station1.{tag}", index))
+
+    async def part(self, part_id: str) -> None:
+        async with self.node() as node:
+            for tag, value in {"PartPresent": False, "PartId": part_id, "Done": False, "Verdict": ""}.items():
+                await node(tag).write_value(value)
+            await node("PartPresent").write_value(ua.Variant(Value=True))
+
+    async def verdict(self) -> tuple[str, str]:
+        """Return the verdict and the request id, once done is raised."""
+        async with self.node() as node:
+
+            async def done() -> bool:
+                return bool(await node("Done").read_value())
+
+            await until(done)
+            return await node("Verdict").read_value(), await node("RequestId").read_value()
+
+    @contextlib.asynccontextmanager
+    async def judging(self) -> AsyncIterator[None]:
+        """Collect every request, and answer those that arrive with `pass`."""
+        subscription = self.bus.subscribe(REQUEST_TOPIC)
+
+        async def answer() -> None:
+            async for message in subscription:
+                request = parse_request(message.payload)
+                self.requests.append(request)
+                result = Result(
+                    id=uuid7(), request_id=request.id, status="ok", verdict="pass", reason="good", scores={"good": 0.9}
+                )
+                await self.bus.publish(RESULT_TOPIC, to_json(result))
+                message.ack()
+
+        async with self.bus:
+            task = asyncio.create_task(answer())
+            try:
+                yield
+            finally:
+                task.cancel()
+
+
+async def test_it_starts_with_nobody_there_and_recovers_from_all(processes: Processes) -> None:
+    rig = Rig(processes)
+    bridge = rig.bridge()
+    await until(rig.is_waiting)
+    states = {link["name"]: link["state"] for link in (await rig.readyz()).json()["connections"]}
+    assert set(states) == {"bus", "opcua", "trigger station-1"}
+    assert "ONLINE" not in states.values()
+    rig.broker()
+    plc = rig.plc()
+    async with rig.judging():
+        await until(rig.is_ready)
+        await rig.part("P-1")
+        assert (await rig.verdict())[0] == "pass"
+        metrics = await rig.metrics()
+        assert 'lineside_opcua_bridge_verdicts_total{origin="result",trigger="station-1",verdict="pass"} 1.0' in metrics
+        assert 'lineside_opcua_bridge_connection_state{connection="opcua",state="ONLINE"} 1.0' in metrics
+
+        plc.send_signal(signal.SIGSTOP)  # it hangs: its socket stays open and says nothing
+        await until(rig.is_waiting)
+        plc.send_signal(signal.SIGCONT)
+        await until(rig.is_ready)
+        await rig.part("P-2")
+        assert (await rig.verdict())[0] == "pass"
+
+        plc.kill()
+        plc.wait(10)
+        await until(rig.is_waiting)
+        rig.plc()
+        await until(rig.is_ready)
+        await rig.part("P-3")
+        assert (await rig.verdict())[0] == "pass"
+
+        bridge.kill()
+        bridge.wait(10)
+        await rig.part("P-4")
+        bridge = rig.bridge()
+        verdict, request_id = await rig.verdict()
+        assert verdict == "pass"
+        assert [request.id for request in rig.requests if request.context.part_id == "P-4"] == [request_id]
+
+        bridge.terminate()
+        assert bridge.wait(10) in {0, -signal.SIGTERM}  # uvicorn raises the signal again once all is stopped
+        assert [request.context.part_id for request in rig.requests] == ["P-1", "P-2", "P-3", "P-4"]
+    log = processes.log("bridge")
+    assert "Traceback" not in log
+    assert '"event": "stopped"' in log
+    assert request_id in log
+
+
+def test_a_wrong_setting_stops_the_start_and_is_named(processes: Processes) -> None:
+    rig = Rig(processes)
+    text = rig.config.read_text(encoding="utf-8")
+    rig.config.write_text(text.replace(f"nsu={URI};s=Station1.Done", "ns=2;s=Station1.Done"), encoding="utf-8")
+    assert rig.bridge().wait(20) == 2
+    log = processes.log("bridge")
+    assert "opcua_bridge.triggers.0.write_back.done" in log
+    assert "nsu=<namespace URI>;s=Station1.Done" in log
+    assert "Traceback" not in log
