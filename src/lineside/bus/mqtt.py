@@ -29,6 +29,7 @@ from lineside.settings import BusSettings
 log = structlog.get_logger("lineside.bus")
 
 CONNECT_TIMEOUT_S = 5.0
+SUBSCRIBE_TIMEOUT_S = 30.0
 _FAILURE = 128
 _SPOKEN = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 _SET_PROTOCOL = {"auto": None, "5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
@@ -152,10 +153,13 @@ class MqttBus:
             try:
                 protocol = self._protocol or await self._negotiate()
                 link = _Link(self._settings, self._client_id, protocol, self._route)
-                await link.open(list(self._subscriptions))
+                await link.open()
                 self._protocol = protocol
+                # Publishing works from here on: amqtt answers a SUBSCRIBE only when the messages that it kept are
+                # acknowledged, and they are acknowledged when what follows from them is published.
                 self._link = link
                 self._linked.set()
+                await link.subscribe(list(self._subscriptions))
                 self._connection.online(f"MQTT {_SPOKEN[protocol]}")
                 problem: BaseException | str = await link.lost()
             except (OSError, TimeoutError, LinesideError) as error:
@@ -175,7 +179,7 @@ class MqttBus:
         """
         probe = _Link(self._settings, f"{self._client_id}-probe", MQTTProtocolVersion.MQTTv5, self._route, probe=True)
         try:
-            await probe.open([])
+            await probe.open()
         except (TimeoutError, BusError) as error:
             log.info("the broker does not take MQTT 5; using 3.1.1", target=self._connection.target, reason=str(error))
             return MQTTProtocolVersion.MQTTv311
@@ -232,8 +236,8 @@ class _Link:
         client.on_socket_open = _send_without_delay
         self._client = client
 
-    async def open(self, topics: list[str]) -> None:
-        """Connect and subscribe; raises OSError where nobody listens, TimeoutError, BusError."""
+    async def open(self) -> None:
+        """Connect; raises OSError where nobody listens, TimeoutError, BusError."""
         if self._settings.username is not None:
             self._client.username_pw_set(self._settings.username, _password(self._settings))
         start: dict[str, Any] = {}
@@ -252,10 +256,13 @@ class _Link:
             **start,
         )
         self._client.loop_start()
-        await self._answer(self._accepted, "CONNECT")
+        await self._answer(self._accepted, "CONNECT", CONNECT_TIMEOUT_S)
+
+    async def subscribe(self, topics: list[str]) -> None:
+        """Subscribe; raises TimeoutError, BusError."""
         if topics:
             self._client.subscribe([(topic, 1) for topic in topics])
-            await self._answer(self._subscribed, "SUBSCRIBE")
+            await self._answer(self._subscribed, "SUBSCRIBE", SUBSCRIBE_TIMEOUT_S)
 
     async def lost(self) -> str:
         """Wait for the end of the connection and return why it ended."""
@@ -290,8 +297,8 @@ class _Link:
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
 
-    async def _answer(self, answer: asyncio.Future[None], what: str) -> None:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+    async def _answer(self, answer: asyncio.Future[None], what: str, timeout_s: float) -> None:
+        async with asyncio.timeout(timeout_s):
             await asyncio.wait((answer, self._lost), return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             raise BusError(f"the broker closed the connection at {what}: {self._lost.result()}")

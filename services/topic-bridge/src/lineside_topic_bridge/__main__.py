@@ -19,7 +19,7 @@ from lineside_topic_bridge.settings import Settings
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Return the application, whose lifespan is the bridge's life, and where its health is served."""
     own = settings.topic_bridge
-    broker = service.connection("mqtt", f"mqtt://{settings.bus.host}:{settings.bus.port}")
+    broker = service.connection("bus", f"mqtt://{settings.bus.host}:{settings.bus.port}")
     inference = service.connection("inference", own.inference_url)
 
     @asynccontextmanager
