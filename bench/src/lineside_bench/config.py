@@ -1,0 +1,75 @@
+"""The one settings file of the simulated box, which every service reads."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lineside_bench.plc import NAMESPACE
+from lineside_bench.ports import HOST, Ports
+
+MODEL = "surface-defect"
+MARGIN_MS = 40
+"""Kept for the write-back: it, and the publishing interval that a trigger may have waited for, must fit in."""
+
+
+def station_names(stations: int) -> list[str]:
+    """Return the stations' names, as messages and cameras carry them."""
+    return [f"station-{number}" for number in range(1, stations + 1)]
+
+
+def settings_document(
+    ports: Ports, *, stations: int, deadline_ms: float, repository: Path, images: Path
+) -> dict[str, Any]:
+    """Return the settings; `repository` is the model repository, `images` where requests may name files."""
+    camera = f"http://{HOST}:{ports['camera']}"
+    return {
+        "thing": "lineside-bench",
+        "bus": {"host": HOST, "port": ports["mqtt"]},
+        "log": {"format": "json"},
+        "inference": {
+            "http": {"host": HOST, "port": ports["inference"]},
+            "triton": {"url": f"{HOST}:{ports['triton_grpc']}", "shared_memory": "auto"},
+            "model_repository": str(repository),
+            "cameras": {name: {"url": f"{camera}/{name}/snapshot.jpg"} for name in station_names(stations)},
+            "file_roots": [str(images)],
+        },
+        "topic_bridge": {
+            "http": {"host": HOST, "port": ports["topic_bridge"]},
+            "inference_url": f"http://{HOST}:{ports['inference']}",
+        },
+        "opcua_bridge": {
+            "http": {"host": HOST, "port": ports["opcua_bridge"]},
+            "endpoint": f"opc.tcp://{HOST}:{ports['opcua']}",
+            "publishing_interval_ms": 20,
+            "triggers": [
+                _trigger(name, f"nsu={NAMESPACE};s=Station{number}", deadline_ms)
+                for number, name in enumerate(station_names(stations), start=1)
+            ],
+        },
+    }
+
+
+def write_settings(path: Path, document: dict[str, Any]) -> None:
+    """Write the settings as YAML."""
+    path.write_text(yaml.safe_dump(document, sort_keys=False, width=120), encoding="utf-8")
+
+
+def _trigger(name: str, node: str, deadline_ms: float) -> dict[str, Any]:
+    return {
+        "name": name,
+        "node": f"{node}.PartPresent",
+        "debounce_ms": 20,
+        "station": name,
+        "model": MODEL,
+        "source": {"kind": "camera", "camera": name},
+        "deadline_ms": deadline_ms,
+        "margin_ms": MARGIN_MS,
+        "sample": {"part_id": f"{node}.PartId"},
+        "write_back": {
+            "verdict": f"{node}.Verdict",
+            "confidence": f"{node}.Confidence",
+            "request_id": f"{node}.RequestId",
+            "done": f"{node}.Done",
+        },
+    }

@@ -1,0 +1,309 @@
+"""The simulated line: every peer started, supervised and stopped, parts fed to its stations, and what came of them."""
+
+import asyncio
+import contextlib
+import gc
+import itertools
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from lineside.contract import utc_now
+from lineside_bench import broker, checks, config, triton
+from lineside_bench.camera import Camera
+from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
+from lineside_bench.observer import Observer
+from lineside_bench.options import MOST_PARTS, Options
+from lineside_bench.plc import Plc, Station
+from lineside_bench.ports import HOST, Ports, reserve
+from lineside_bench.processes import Process, clean_environment
+from lineside_bench.records import PartRecord
+from lineside_bench.render import MOST_AHEAD, Rendered, Renderer
+from lineside_bench.report import Facts, summarise
+from lineside_bench.tally import Tally
+
+SERVICES = ("inference", "topic_bridge", "opcua_bridge")
+START_S = 90.0
+JITTER = 0.5
+"""How irregularly parts come, as a share of the time between two: in step with a publishing interval of the OPC UA
+subscription every part of a run would wait equally long for it, and every run differently."""
+CLEAR_S = 0.1
+"""How long a station stays empty between two parts: no line puts one part on another."""
+SETTLE_S = 2.0
+HTTP_S = 2.0
+TRITON_STOP_S = 3.0
+"""It needs up to eight seconds to go by itself, and has nothing to lose."""
+
+
+class Line:
+    """The whole line, running while it is entered.
+
+    `processes` are by name: broker, triton, inference, topic-bridge, opcua-bridge. `root` is the checkout. Its files
+    are in the temporary folder `work`, which is removed at the end unless `keep` was called or the start failed.
+    Entering raises BenchError for what is missing or does not start.
+    """
+
+    def __init__(self, options: Options, *, root: Path | None = None) -> None:
+        options.check()
+        self.options = options
+        self.root = root or find_root()
+        self.work = Path()
+        self.processes: dict[str, Process] = {}
+        self.records: deque[PartRecord] = deque(maxlen=MOST_PARTS)
+        self.tally = Tally()
+        self.ready_s = 0.0
+        self.ports: Ports
+        self.plc: Plc
+        self.camera: Camera
+        self.observer: Observer
+        self._renderer: Renderer
+        self._http: httpx.AsyncClient
+        self._free: asyncio.Queue[Station] = asyncio.Queue()
+        self._jitter = random.Random(options.seed)
+        self._keep = False
+        self._life = contextlib.AsyncExitStack()
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Return where each peer is."""
+        schemes = {"mqtt": "mqtt", "opcua": "opc.tcp"}
+        shown = {name: f"{schemes.get(name, 'http')}://{HOST}:{port}" for name, port in self.ports.chosen.items()}
+        return {**shown, "triton_grpc": f"{HOST}:{self.ports['triton_grpc']}"}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Return the content of the state file."""
+        processes = {
+            name: {"pid": process.pid, "restarts": process.restarts, "log": str(process.log)}
+            for name, process in self.processes.items()
+        }
+        return {"ready": True, "endpoints": self.endpoints, "processes": processes, "work": str(self.work)}
+
+    def keep(self) -> None:
+        """Keep the logs when the line ends."""
+        self._keep = True
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as life:
+            repository = self.root / "models"
+            environment = self.root / TRITON_ENVIRONMENT
+            checks.check(repository=repository, models=(config.MODEL,), triton_environment=environment)
+            self.ports = life.enter_context(reserve(self.options.ports, defaults=self.options.port_defaults))
+            self.work = Path(tempfile.mkdtemp(prefix="lineside-bench-"))
+            life.push(self._leave_work)
+            started = time.monotonic()
+            await self._start(life)
+            # The PLC's address space is half a million objects: looking through them for garbage would stop the PLC and
+            # the cameras for a quarter of a second in the middle of a run, and the line would get the blame.
+            gc.collect()
+            gc.freeze()
+            life.callback(gc.unfreeze)
+            self.ready_s = time.monotonic() - started
+            self._life = life.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._life.__aexit__(kind, error, traceback)
+
+    async def run(self, parts: int | None = None) -> None:
+        """Feed parts at the rate and return when each has left its station; `parts` None is as many as the options say.
+
+        The schedule is open: part `n` is due at about `n / rate` whatever became of those before, and takes the station
+        that has been free for longest. Cancelling stops the feeding; what is under way gets until its deadline.
+        """
+        count = self.options.parts if parts is None else parts
+        loop = asyncio.get_running_loop()
+        judging: set[asyncio.Task[None]] = set()
+        start = loop.time()
+        try:
+            for number in itertools.count() if count is None else range(count):
+                part = await self._renderer.next()
+                due = start + (number + self._jitter.uniform(0, JITTER)) / self.options.rate
+                await asyncio.sleep(max(0.0, due - loop.time()))
+                station = await self._free.get()
+                self.tally.behind_s = max(self.tally.behind_s, loop.time() - due)
+                task = asyncio.create_task(self._judge(station, part), name=part.part_id)
+                judging.add(task)
+                task.add_done_callback(judging.discard)
+            await asyncio.gather(*judging)
+        finally:
+            if judging:
+                await asyncio.wait(judging, timeout=self.options.deadline_ms / 1000 + SETTLE_S)
+            for task in judging:
+                task.cancel()
+            await asyncio.gather(*judging, return_exceptions=True)
+        await self._bus_settled()
+
+    async def summary(self, *, interrupted: bool = False) -> dict[str, Any]:
+        """Return what came of the parts so far; the shape is `lineside_bench.report`'s."""
+        facts = Facts(
+            rate=self.options.rate,
+            seed=self.options.seed,
+            stations=self.options.station_count,
+            ready_s=self.ready_s,
+            engine=await self.engine(),
+            restarts={name: process.restarts for name, process in self.processes.items()},
+            errors=dict(self.observer.errors),
+            outages=tuple(self.observer.outages),
+            strays=sum(len(station.strays) for station in self.plc.stations),
+            behind_s=self.tally.behind_s,
+            interrupted=interrupted,
+        )
+        return summarise(list(self.records), self.observer.exchanges(), facts)
+
+    async def engine(self) -> dict[str, Any]:
+        """Return what the inference service says of its engine; nothing where it does not answer."""
+        try:
+            answer = await self._http.get(f"{self.endpoints['inference']}/v1/engine")
+            answer.raise_for_status()
+            found = answer.json()
+        except (httpx.HTTPError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    async def _start(self, life: contextlib.AsyncExitStack) -> None:
+        """Start everything at once: no service needs a peer to be there first."""
+        options, stations = self.options, config.station_names(self.options.station_count)
+        self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
+        settings = self._write_settings()
+        self.camera = await life.enter_async_context(Camera(port=self.ports["camera"], stations=stations))
+        ahead = MOST_AHEAD if options.parts is not None else len(stations)
+        count = 0 if options.rate <= 0 else options.parts
+        self._renderer = await life.enter_async_context(Renderer(seed=options.seed, count=count, ahead=ahead))
+        chosen = broker.prepare(options.broker, port=self.ports["mqtt"], folder=self.work / "broker")
+        self._prepare_processes(chosen, settings)
+        self.plc = await life.enter_async_context(
+            Plc(port=self.ports["opcua"], stations=len(stations), seed=options.seed)
+        )
+        try:
+            async with asyncio.TaskGroup() as starting:
+                for process in self.processes.values():
+                    life.push_async_callback(process.stop)
+                    starting.create_task(process.start(), name=f"start {process.name}")
+                starting.create_task(self._renderer.full(), name="render ahead")
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        self.observer = await life.enter_async_context(Observer(port=self.ports["mqtt"], protocol=chosen.protocol))
+        for station in self.plc.stations:
+            self._free.put_nowait(station)
+
+    def _write_settings(self) -> Path:
+        images = self.work / "images"
+        images.mkdir()
+        document = config.settings_document(
+            self.ports,
+            stations=self.options.station_count,
+            deadline_ms=self.options.deadline_ms,
+            repository=self.root / "models",
+            images=images,
+        )
+        path = self.work / "settings.yaml"
+        config.write_settings(path, document)
+        return path
+
+    def _prepare_processes(self, chosen: broker.Broker, settings: Path) -> None:
+        environment = clean_environment()
+        launch = triton.launch(
+            self.root / TRITON_ENVIRONMENT,
+            repository=self.root / "models",
+            work=self.work / "triton",
+            http_port=self.ports["triton_http"],
+            grpc_port=self.ports["triton_grpc"],
+            metrics_port=self.ports["triton_metrics"],
+        )
+        self._add("broker", chosen.argv, environment, _Broker(self.ports["mqtt"]))
+        self._add(
+            "triton",
+            launch.argv,
+            launch.env,
+            _Http(self._http, f"{self.endpoints['triton_http']}/v2/health/ready"),
+            stop_s=TRITON_STOP_S,
+            after_exit=lambda: triton.clean_shared_memory(launch.shm_prefix),
+        )
+        for service in SERVICES:
+            argv = (sys.executable, "-m", f"lineside_{service}", str(settings))
+            ready = _Http(self._http, f"{self.endpoints[service]}/readyz")
+            self._add(service.replace("_", "-"), argv, environment, ready)
+
+    def _add(self, name: str, argv: tuple[str, ...], env: dict[str, str], ready: Any, **more: Any) -> None:
+        log = self.work / f"{name}.log"
+        self.processes[name] = Process(name, argv, env=env, log=log, ready=ready, ready_s=START_S, **more)
+
+    async def _judge(self, station: Station, part: Rendered) -> None:
+        record = PartRecord(
+            index=part.index,
+            part_id=part.part_id,
+            truth=part.label,
+            station=station.name,
+            deadline_ms=self.options.deadline_ms,
+            triggered=utc_now(),
+        )
+        self.records.append(record)
+        self.tally.fed += 1
+        self.camera.show(station.name, part)
+        await station.judge(record, patience_s=self.options.patience_s)
+        self.tally.take(record)
+        self.camera.show(station.name, None)
+        await asyncio.sleep(CLEAR_S)
+        self._free.put_nowait(station)
+
+    async def _bus_settled(self) -> None:
+        """Wait, within a bound, until the observer has seen what the bridge has."""
+        end = time.monotonic() + SETTLE_S
+        while not self.observer.answered() and time.monotonic() < end:  # noqa: ASYNC110 - filled by another thread
+            await asyncio.sleep(0.02)
+
+    def _leave_work(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        failed = kind is not None and not issubclass(kind, asyncio.CancelledError | KeyboardInterrupt)
+        if not (self._keep or failed):
+            shutil.rmtree(self.work, ignore_errors=True)
+        return False
+
+
+class _Broker:
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __call__(self) -> str | None:
+        return await broker.answers(self._port)
+
+
+class _Http:
+    """Ready when the URL answers 200; else says what it answers, with the peers that it still waits for."""
+
+    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    async def __call__(self) -> str | None:
+        try:
+            answer = await self._client.get(self._url)
+        except httpx.HTTPError as error:
+            return f"{self._url} does not answer ({type(error).__name__})"
+        if answer.is_success:
+            return None
+        return f"{self._url} answers {answer.status_code}{_waiting(answer)}"
+
+
+def _waiting(answer: httpx.Response) -> str:
+    try:
+        links = answer.json()["connections"]
+        return "".join(
+            f"; {link['name']} at {link['target']} {link['state']} {link['detail']}".rstrip()
+            for link in links
+            if link["required"] and link["state"] != "ONLINE"
+        )
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,141 @@
+"""A client of its own on the bus that sees every request, result and error report, and when."""
+
+import asyncio
+import threading
+import time
+from collections import Counter, OrderedDict
+from types import TracebackType
+from typing import Any, Self
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from pydantic import ValidationError
+
+from lineside.contract import (
+    REQUEST_TOPIC,
+    RESULT_TOPIC,
+    ErrorReport,
+    Unreadable,
+    parse_request,
+    parse_result,
+    utc_now,
+)
+from lineside_bench.errors import BenchError
+from lineside_bench.options import MOST_PARTS
+from lineside_bench.records import Exchange, Outage, SeenResult
+
+MOST_EXCHANGES = 3 * MOST_PARTS
+"""A part may be asked for again after a restart."""
+MOST_OUTAGES = 1000
+CONNECT_S = 15.0
+ERROR_TOPIC = f"{RESULT_TOPIC}/error"
+
+
+class Observer:
+    """Watches the bus while it is entered. paho's own thread fills `exchanges`, by request id, bounded, oldest out."""
+
+    def __init__(self, *, port: int, protocol: str, host: str = "127.0.0.1") -> None:
+        self.outages: list[Outage] = []
+        """When the broker was away."""
+        self.errors: Counter[str] = Counter()
+        self.unreadable = 0
+        self._host, self._port = host, port
+        self._exchanges: OrderedDict[str, Exchange] = OrderedDict()
+        self._lock = threading.Lock()
+        self._subscribed = threading.Event()
+        self._stopping = False
+        self._is_v5 = protocol == "5"
+        options: dict[str, Any] = {} if self._is_v5 else {"clean_session": False}
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id="lineside-bench-observer",
+            protocol=mqtt.MQTTv5 if self._is_v5 else mqtt.MQTTv311,
+            **options,
+        )
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = self._connected
+        self._client.on_disconnect = self._disconnected
+        self._client.on_subscribe = self._acknowledged
+        self._client.on_message = self._seen
+
+    def exchanges(self) -> dict[str, Exchange]:
+        """Return what was seen so far, by request id."""
+        with self._lock:
+            return {key: Exchange(item.request, list(item.results)) for key, item in self._exchanges.items()}
+
+    def answered(self) -> bool:
+        """Whether a result was seen for every request seen."""
+        with self._lock:
+            return all(item.results for item in self._exchanges.values() if item.request)
+
+    async def __aenter__(self) -> Self:
+        options: dict[str, Any] = {}
+        if self._is_v5:
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's own gap
+            properties.SessionExpiryInterval = 3600
+            options = {"clean_start": False, "properties": properties}
+        self._client.connect_async(self._host, self._port, keepalive=10, **options)
+        self._client.loop_start()
+        end = time.monotonic() + CONNECT_S
+        while not self._subscribed.is_set():
+            if time.monotonic() > end:
+                await self.__aexit__(None, None, None)
+                raise BenchError(
+                    f"the observer could not subscribe at {self._host}:{self._port} within {CONNECT_S:g} s",
+                    remedy="See the broker's log",
+                )
+            await asyncio.sleep(0.02)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        self._client.disconnect()
+        await asyncio.to_thread(self._client.loop_stop)
+
+    def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if not reason.is_failure:
+            client.subscribe([(REQUEST_TOPIC, 1), (RESULT_TOPIC, 1), (ERROR_TOPIC, 1)])
+
+    def _acknowledged(self, *_details: Any) -> None:
+        self._subscribed.set()
+        if self.outages:
+            self.outages[-1].end = self.outages[-1].end or utc_now()
+
+    def _disconnected(self, *_details: Any) -> None:
+        if not self._stopping and not (self.outages and self.outages[-1].end is None):
+            del self.outages[: -MOST_OUTAGES + 1]
+            self.outages.append(Outage(utc_now()))
+
+    def _seen(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
+        at = utc_now()
+        try:
+            with self._lock:
+                self._take(message.topic, bytes(message.payload), at)
+        except Unreadable:
+            self.unreadable += 1
+
+    def _take(self, topic: str, payload: bytes, at: Any) -> None:
+        if topic == REQUEST_TOPIC:
+            request = parse_request(payload)
+            self._exchange(request.id).request = request
+        elif topic == RESULT_TOPIC:
+            result = parse_result(payload)
+            self._exchange(result.request_id).results.append(SeenResult(at, result))
+        else:
+            self.errors[_code(payload)] += 1
+
+    def _exchange(self, request_id: str) -> Exchange:
+        while len(self._exchanges) >= MOST_EXCHANGES and request_id not in self._exchanges:
+            self._exchanges.popitem(last=False)
+        return self._exchanges.setdefault(request_id, Exchange())
+
+
+def _code(payload: bytes) -> str:
+    try:
+        return ErrorReport.model_validate_json(payload).code
+    except ValidationError:
+        return "unreadable"

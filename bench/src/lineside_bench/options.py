@@ -1,0 +1,61 @@
+"""What can be chosen about a run, checked before anything starts."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lineside.contract import MAX_DEADLINE_MS
+from lineside_bench.broker import Kind
+from lineside_bench.errors import BenchError
+from lineside_bench.parts import DEFAULT_SEED, TRAINING_SEED
+from lineside_bench.ports import DEFAULTS, Mode
+
+MOST_PARTS = 20_000
+MOST_STATIONS = 32
+LEAST_STATIONS = 4
+STATION_SECONDS = 0.4
+"""How long a part keeps its station: a verdict, and room to bring the next part."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """One run of the line.
+
+    `parts` None is without end; `rate` is parts a second for the whole line, 0 for none; `stations` None is as many as
+    the rate needs. `patience_s` is how long a station waits for a verdict before the part counts as missing; longer
+    than a restart takes.
+    """
+
+    parts: int | None = 200
+    rate: float = 10.0
+    seed: int = DEFAULT_SEED
+    stations: int | None = None
+    deadline_ms: float = 400.0
+    ports: Mode = Mode.auto
+    broker: Kind = Kind.auto
+    patience_s: float = 30.0
+    port_defaults: Mapping[str, int] = field(default_factory=lambda: DEFAULTS)
+
+    @property
+    def station_count(self) -> int:
+        """How many stations the line has."""
+        if self.stations is not None:
+            return self.stations
+        return min(MOST_STATIONS, max(LEAST_STATIONS, math.ceil(self.rate * STATION_SECONDS)))
+
+    def check(self) -> None:
+        """Raise BenchError for the first value that is out of range."""
+        _within("--parts", self.parts, 1, MOST_PARTS, why="so that every one of them is in the report")
+        _within("--rate", self.rate, 0, 200)
+        _within("--seed", self.seed, 0, TRAINING_SEED - 1, why="higher seeds are those that the models were trained on")
+        _within("--stations", self.stations, 1, MOST_STATIONS)
+        _within("--deadline-ms", self.deadline_ms, 100, MAX_DEADLINE_MS)
+        if self.parts is not None and self.rate <= 0:
+            raise BenchError(f"--rate {self.rate:g} brings no parts", remedy="Give parts a second above 0")
+
+
+def _within(name: str, value: float | None, low: float, high: float, *, why: str = "") -> None:
+    if value is not None and not low <= value <= high:
+        reason = f" ({why})" if why else ""
+        allowed = f"{low:.10g} to {high:.10g}{reason}"
+        raise BenchError(f"{name} {value:.10g} is out of range", remedy=f"Give a number from {allowed}")

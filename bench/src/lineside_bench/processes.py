@@ -1,0 +1,192 @@
+"""A peer of the line as a process of its own: started, waited for, restarted when it dies, stopped, never orphaned."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from lineside_bench.errors import BenchError
+
+Ready = Callable[[], Awaitable[str | None]]
+"""Says None when the process is ready, else what it is still waiting for."""
+
+LEASH = Path(__file__).with_name("leash.py")
+POLL_S = 0.05
+SHORTEST_BACKOFF_S = 0.25
+LONGEST_BACKOFF_S = 5.0
+SETTLED_S = 10.0
+"""A process that lived this long starts again with the shortest wait."""
+GROUP_GONE_S = 3.0
+LAST_LINES = 15
+
+
+class Process:
+    """One supervised process, restarted with a short back-off as Docker or Greengrass would.
+
+    It leads a process group of its own, so that Ctrl-C reaches the bench alone and the bench decides the order of
+    stopping, and it dies with the bench even at a `kill -9`. Its output is appended to `log`. `env` is its whole
+    environment. `after_exit` runs once it and its children are gone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        ready: Ready,
+        ready_s: float = 60.0,
+        stop_s: float = 12.0,
+        after_exit: Callable[[], object] | None = None,
+    ) -> None:
+        self.name = name
+        self.argv = tuple(argv)
+        self.env = dict(env)
+        self.log = log
+        self.restarts = 0
+        self.exits: list[int] = []
+        self._ready = ready
+        self._ready_s = ready_s
+        self._stop_s = stop_s
+        self._after_exit = after_exit
+        self._running: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._spawned = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id now; None while it is not running."""
+        return self._running.pid if self._running and self._running.returncode is None else None
+
+    async def start(self) -> None:
+        """Start it and return when it is ready.
+
+        Raises BenchError, with the last lines of its log, when it ends or is not ready within `ready_s`.
+        """
+        try:
+            await self._spawn()
+            await self._until_ready(self._ready_s, restarting=False)
+        except BaseException:
+            await self.stop()
+            raise
+        self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.name}")
+
+    async def until_ready(self, within_s: float) -> None:
+        """Return when it is ready (again), over restarts; raises BenchError after `within_s` seconds."""
+        await self._until_ready(within_s, restarting=True)
+
+    async def stop(self) -> None:
+        """Stop it for good: SIGTERM, after `stop_s` seconds SIGKILL to its whole group."""
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        running = self._running
+        if running is None:
+            return
+        if running.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                running.terminate()
+            try:
+                await asyncio.wait_for(running.wait(), self._stop_s)
+            except TimeoutError:
+                self._note(f"did not stop within {self._stop_s:g} s of SIGTERM: killed")
+                _kill_group(running.pid)
+                await running.wait()
+        await self._bury(running.pid)
+        self._running = None
+
+    def last_lines(self, count: int = LAST_LINES) -> str:
+        """Return the end of its log."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 8192))
+                text = log.read().decode(errors="backslashreplace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-count:])
+
+    async def _spawn(self) -> None:
+        leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()))
+        with self.log.open("ab") as log:
+            self._running = await asyncio.create_subprocess_exec(
+                *leash,
+                *self.argv,
+                env=self.env,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._spawned = time.monotonic()
+
+    async def _until_ready(self, within_s: float, *, restarting: bool) -> None:
+        waits_for: str | None = "its start"
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            code = self._running.returncode if self._running else None
+            if code is not None and not restarting:
+                raise self._failure(f"{self.name} ended {_how(code)} before it was ready")
+            if self.pid is not None:
+                waits_for = await self._ready()
+                if waits_for is None:
+                    return
+            await asyncio.sleep(POLL_S)
+        raise self._failure(f"{self.name} was not ready within {within_s:g} s: {waits_for}")
+
+    async def _keep(self) -> None:
+        backoff = SHORTEST_BACKOFF_S
+        while self._running is not None:
+            pid = self._running.pid
+            code = await self._running.wait()
+            self.exits.append(code)
+            if time.monotonic() - self._spawned >= SETTLED_S:
+                backoff = SHORTEST_BACKOFF_S
+            self._note(f"ended {_how(code)}; starting again in {backoff:g} s")
+            await self._bury(pid)
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LONGEST_BACKOFF_S)
+            self.restarts += 1
+            await self._spawn()
+
+    async def _bury(self, pid: int) -> None:
+        """End what the process left behind, and clean up after it."""
+        end = time.monotonic() + GROUP_GONE_S
+        while _kill_group(pid) and time.monotonic() < end:  # noqa: ASYNC110 - the kernel sends no event
+            await asyncio.sleep(POLL_S)
+        if self._after_exit:
+            self._after_exit()
+
+    def _failure(self, what: str) -> BenchError:
+        lines = self.last_lines()
+        shown = f"; the end of its log:\n{lines}\n" if lines else "; it logged nothing"
+        return BenchError(what + shown, remedy=f"Its whole log is {self.log}")
+
+    def _note(self, text: str) -> None:
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"-- bench: {self.name} {text}\n")
+
+
+def clean_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment without LINESIDE_ variables: the bench's settings file says it all."""
+    return {name: value for name, value in environ.items() if not name.upper().startswith("LINESIDE_")}
+
+
+def _kill_group(group: int) -> bool:
+    """Kill what is left of a process group; return whether there was anything."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _how(code: int) -> str:
+    if code < 0:
+        return f"by {signal.Signals(-code).name}"
+    return f"with exit status {code}"

@@ -1,0 +1,83 @@
+"""What is known of each part: the PLC's own view, and what went over the bus. Times are UTC, of one machine's clock."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from lineside.contract import Request, Result
+
+VERDICTS = ("pass", "fail", "unknown")
+GRACE = timedelta(seconds=1)
+"""A broker that is killed takes with it what it had not delivered yet."""
+
+
+@dataclass(frozen=True)
+class WriteBack:
+    """What the PLC held at the instant that Done was written as true."""
+
+    at: datetime
+    verdict: str
+    confidence: float
+    request_id: str
+
+
+@dataclass
+class PartRecord:
+    """One part as its PLC saw it: when it was triggered, and every verdict written for it, in order."""
+
+    index: int
+    part_id: str
+    truth: str
+    """Its label; anything but `good` is a defect."""
+    station: str
+    deadline_ms: float
+    triggered: datetime
+    write_backs: list[WriteBack] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str | None:
+        """The verdict that the PLC took: the first."""
+        return self.write_backs[0].verdict if self.write_backs else None
+
+    @property
+    def latency_ms(self) -> float | None:
+        """Milliseconds from the PLC's trigger to its verdict."""
+        return milliseconds(self.triggered, self.write_backs[0].at) if self.write_backs else None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the verdict is that of the ground truth; unknown and none are not."""
+        return self.verdict == ("pass" if self.truth == "good" else "fail")
+
+
+@dataclass(frozen=True)
+class SeenResult:
+    """A result and when it was seen on the result topic."""
+
+    at: datetime
+    result: Result
+
+
+@dataclass
+class Exchange:
+    """One request and the results published for it; either may have gone unseen while the broker was away."""
+
+    request: Request | None = None
+    results: list[SeenResult] = field(default_factory=list)
+
+
+@dataclass
+class Outage:
+    """A time without the broker, as the observer saw it; what was said meanwhile may have gone unseen."""
+
+    start: datetime
+    end: datetime | None = None
+    """None while it lasts."""
+
+    def touches(self, start: datetime, end: datetime) -> bool:
+        """Whether any of it lies between two instants, a second's grace on both sides."""
+        return self.start - GRACE <= end and (self.end is None or start <= self.end + GRACE)
+
+
+def milliseconds(start: datetime, end: datetime) -> float:
+    """Return the time between two instants in milliseconds; negative where `end` is earlier."""
+    return (end - start).total_seconds() * 1000

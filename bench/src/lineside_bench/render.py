@@ -1,0 +1,80 @@
+"""Parts rendered ahead of the line, so that rendering never delays what is measured."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from lineside_bench.parts import encode_jpeg, make_part
+
+WORKERS = 3
+MOST_AHEAD = 512
+"""About 25 MB of pictures."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A part as the camera shows it, with its truth."""
+
+    index: int
+    part_id: str
+    label: str
+    jpeg: bytes
+
+
+def render(seed: int, index: int) -> Rendered:
+    """Render one part of a run."""
+    part = make_part(seed, index)
+    return Rendered(part.index, part.part_id, part.label, encode_jpeg(part.image))
+
+
+class Renderer:
+    """Renders the parts of a run in order, in threads, up to `ahead` in advance; `count` None is without end."""
+
+    def __init__(self, *, seed: int, count: int | None, ahead: int = MOST_AHEAD) -> None:
+        self._seed = seed
+        self._count = count
+        self._queue: asyncio.Queue[Rendered] = asyncio.Queue(max(1, min(ahead, MOST_AHEAD)))
+        self._full = asyncio.Event()
+        self._working: asyncio.Task[None] | None = None
+
+    async def full(self) -> None:
+        """Return when as much is rendered as can be held."""
+        await self._full.wait()
+
+    async def next(self) -> Rendered:
+        """Return the next part."""
+        getting = asyncio.ensure_future(self._queue.get())
+        assert self._working is not None, "enter the renderer first"  # noqa: S101 - a mistake in our own code
+        await asyncio.wait({getting, self._working}, return_when=asyncio.FIRST_COMPLETED)
+        if not getting.done() and self._working.done():
+            getting.cancel()
+            await self._working
+        return await getting
+
+    async def __aenter__(self) -> Self:
+        self._working = asyncio.create_task(self._work(), name="renderer")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._working:
+            self._working.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._working
+
+    async def _work(self) -> None:
+        index = 0
+        try:
+            while self._count is None or index < self._count:
+                many = WORKERS if self._count is None else min(WORKERS, self._count - index)
+                batch = [asyncio.to_thread(render, self._seed, index + offset) for offset in range(many)]
+                for part in await asyncio.gather(*batch):
+                    if self._queue.full():
+                        self._full.set()
+                    await self._queue.put(part)
+                index += many
+        finally:
+            self._full.set()

@@ -1,0 +1,270 @@
+"""From the records of a run to its summary, which is a public contract, and to the table at its end. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lineside_bench.records import VERDICTS, Exchange, Outage, PartRecord, WriteBack, milliseconds
+
+STAGES = ("trigger", "queue", "source", "decode", "infer", "interpret", "publish", "write_back")
+"""Where the time goes, in the order of the way of one part."""
+
+GOAL_ACCURACY = 0.97
+MAX_PROBLEMS = 100
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a summary says that is not in the records."""
+
+    rate: float
+    seed: int
+    stations: int
+    ready_s: float
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    restarts: Mapping[str, int] = field(default_factory=dict)
+    errors: Mapping[str, int] = field(default_factory=dict)
+    """Error reports on the bus, by code."""
+    outages: Sequence[Outage] = ()
+    """When the observer had lost the broker: what was said meanwhile may have gone unseen."""
+    strays: int = 0
+    """Verdicts written to a station that never had a part."""
+    behind_s: float = 0.0
+    """How late the latest part was triggered after its turn."""
+    interrupted: bool = False
+
+
+@dataclass
+class _Findings:
+    duplicates: int = 0
+    wrong: int = 0
+    unverified: int = 0
+    problems: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, record: PartRecord, what: str) -> None:
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append({"part_id": record.part_id, "station": record.station, "what": what})
+
+
+def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], facts: Facts) -> dict[str, Any]:
+    """Return the summary as JSON-ready values; times in milliseconds unless the name says otherwise.
+
+    `wrong_write_backs` counts verdicts that are not the one published for the request, or of another part, or of a
+    request nobody published. `unknown` is the fail-safe that the bridge may write of its own accord. `unverified`
+    counts verdicts whose request or result went unseen while the broker was away.
+    """
+    findings = _Findings()
+    for record in records:
+        _examine(record, exchanges, findings, facts.outages)
+    latencies = [record.latency_ms for record in records if record.latency_ms is not None]
+    late = [record for record in records if record.latency_ms is not None and record.latency_ms > record.deadline_ms]
+    for record in late:
+        findings.add(record, f"verdict after {record.latency_ms:.1f} ms, deadline {record.deadline_ms:g} ms")
+    stages = [_stages(record, exchanges) for record in records]
+    verdicts = Counter(record.verdict for record in records)
+    return {
+        "parts": len(records),
+        "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
+        "unknown_because": dict(Counter(_why(record, exchanges) for record in records if record.verdict == "unknown")),
+        "missing": sum(record.verdict is None for record in records),
+        "duplicates": findings.duplicates,
+        "late": len(late),
+        "wrong_write_backs": findings.wrong + facts.strays,
+        "unverified": findings.unverified,
+        "accuracy": round(sum(record.is_right for record in records) / len(records), 4) if records else None,
+        "latency_ms": _quantiles(latencies),
+        "stages_ms": {stage: _quantiles([item[stage] for item in stages if stage in item]) for stage in STAGES},
+        "slowest": _slowest(records, exchanges),
+        "engine": dict(facts.engine),
+        "ready_s": round(facts.ready_s, 2),
+        "rate": facts.rate,
+        "rate_achieved": _rate(records),
+        "behind_s": round(facts.behind_s, 3),
+        "seed": facts.seed,
+        "stations": facts.stations,
+        "restarts": dict(facts.restarts),
+        "errors": dict(facts.errors),
+        "bus_outages": len(facts.outages),
+        "interrupted": facts.interrupted,
+        "problems": findings.problems,
+    }
+
+
+def has_faults(summary: Mapping[str, Any]) -> bool:
+    """Whether any part has no verdict, more than one, or a wrong one written back."""
+    return bool(summary["missing"] or summary["duplicates"] or summary["wrong_write_backs"])
+
+
+def percentile(values: Iterable[float], share: float) -> float | None:
+    """Return the value below which `share` (0 to 1) of the values lie, interpolated; None without values."""
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def render(summary: Mapping[str, Any]) -> RenderableType:
+    """Return the summary for people: the figures, where the time went, and what was wrong."""
+    return Group(_figures(summary), _times(summary), *_problems(summary["problems"]))
+
+
+def _examine(
+    record: PartRecord, exchanges: Mapping[str, Exchange], findings: _Findings, outages: Sequence[Outage]
+) -> None:
+    if not record.write_backs:
+        findings.add(record, "no verdict")
+    for number, write_back in enumerate(record.write_backs):
+        if number:
+            findings.duplicates += 1
+            findings.add(record, f"verdict {number + 1}: {write_back.verdict!r} for request {write_back.request_id!r}")
+        blind = any(outage.touches(record.triggered, write_back.at) for outage in outages)
+        wrong, verified = _check(record, write_back, exchanges.get(write_back.request_id), blind=blind)
+        findings.unverified += not verified
+        if wrong:
+            findings.wrong += 1
+            findings.add(record, wrong)
+
+
+def _check(  # noqa: PLR0911 - one return a rule reads best
+    record: PartRecord, written: WriteBack, exchange: Exchange | None, *, blind: bool
+) -> tuple[str, bool]:
+    """Return what is wrong with a write-back, or nothing, and whether it could be verified."""
+    if written.verdict not in VERDICTS:
+        return f"wrote {written.verdict!r}, which is no verdict", True
+    request = exchange.request if exchange else None
+    if exchange is None or request is None:
+        if blind or written.verdict == "unknown":  # the fail-safe, for a request that never reached the bus
+            return "", False
+        return f"wrote {written.verdict!r} for request {written.request_id!r}, which nobody published", True
+    context = request.context
+    if (context.part_id, context.station) != (record.part_id, record.station):
+        return f"wrote the verdict of part {context.part_id!r} at {context.station!r}", True
+    published = [seen.result.verdict for seen in exchange.results]
+    if written.verdict == "unknown" or written.verdict in published:
+        return "", True
+    if not published and blind:
+        return "", False
+    return f"wrote {written.verdict!r}; published: {', '.join(published) or 'nothing'}", True
+
+
+def _stages(record: PartRecord, exchanges: Mapping[str, Exchange]) -> dict[str, float]:
+    """Return the milliseconds of each stage that was seen, for the verdict that the PLC took."""
+    exchange = exchanges.get(record.write_backs[0].request_id) if record.write_backs else None
+    if exchange is None:
+        return {}
+    stages: dict[str, float] = {}
+    requested = exchange.request.time.published if exchange.request else None
+    if requested:
+        stages["trigger"] = milliseconds(record.triggered, requested)
+    if not exchange.results:
+        return stages
+    seen = exchange.results[0]
+    timing, received = seen.result.timing_ms, seen.result.time.received
+    measured = {stage: getattr(timing, stage) for stage in ("source", "decode", "infer", "interpret")}
+    stages |= {stage: value for stage, value in measured.items() if value is not None}
+    if requested and received:
+        stages["queue"] = milliseconds(requested, received) + (timing.queued or 0.0)
+    if received and timing.total is not None:
+        stages["publish"] = milliseconds(received, seen.at) - timing.total
+    if record.write_backs[0].verdict == seen.result.verdict:
+        stages["write_back"] = milliseconds(seen.at, record.write_backs[0].at)
+    return stages
+
+
+def _slowest(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange]) -> dict[str, Any] | None:
+    """Return where the time went for the part that waited longest."""
+    judged = [(record.latency_ms, record) for record in records if record.latency_ms is not None]
+    if not judged:
+        return None
+    latency, record = max(judged, key=lambda item: item[0])
+    stages = {stage: round(value, 2) for stage, value in _stages(record, exchanges).items()}
+    return {"part_id": record.part_id, "latency_ms": round(latency, 2), "stages_ms": stages}
+
+
+def _why(record: PartRecord, exchanges: Mapping[str, Exchange]) -> str:
+    """Return why a verdict is unknown: the result's code, or what the bridge found without a result."""
+    exchange = exchanges.get(record.write_backs[0].request_id)
+    if exchange is None or not exchange.results:
+        return "no-result"
+    result = exchange.results[0].result
+    return result.code or (result.status if result.verdict == "unknown" else "result-too-late")
+
+
+def _quantiles(values: Sequence[float]) -> dict[str, float | None]:
+    wanted = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    found = {name: percentile(values, share) for name, share in wanted.items()}
+    return {name: None if value is None else round(value, 2) for name, value in found.items()}
+
+
+def _rate(records: Sequence[PartRecord]) -> float | None:
+    """Return the parts triggered a second, from the first trigger to the last."""
+    moments = [record.triggered for record in records]
+    span_s = milliseconds(min(moments), max(moments)) / 1000 if moments else 0.0
+    return round((len(records) - 1) / span_s, 2) if span_s > 0 else None
+
+
+def _figures(summary: Mapping[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    verdicts = summary["verdicts"]
+    engine = summary["engine"]
+    accuracy = summary["accuracy"]
+    table.add_row(
+        "parts", f"{summary['parts']} at {summary['rate']:g}/s, {summary['stations']} stations, seed {summary['seed']}"
+    )
+    table.add_row("verdicts", ", ".join(f"{verdict} {verdicts[verdict]}" for verdict in VERDICTS))
+    for name in ("missing", "duplicates", "wrong_write_backs"):
+        count = summary[name]
+        table.add_row(name.replace("_", " "), Text(str(count), style="bold red" if count else "green"))
+    table.add_row("late", Text(str(summary["late"]), style="yellow" if summary["late"] else "green"))
+    if accuracy is not None:
+        below = f", below the goal of {GOAL_ACCURACY:g}" if accuracy < GOAL_ACCURACY else ""
+        table.add_row("accuracy", Text(f"{accuracy:.3f}{below}", style="yellow" if below else "green"))
+    if engine:
+        table.add_row(
+            "engine", " ".join(str(engine[key]) for key in ("server", "version", "transport") if engine.get(key))
+        )
+    table.add_row("ready after", f"{summary['ready_s']:.1f} s")
+    groups = {"unknown because": "unknown_because", "restarts": "restarts", "error reports": "errors"}
+    for name, counts in ((name, summary[key]) for name, key in groups.items()):
+        shown = ", ".join(f"{key} {count}" for key, count in counts.items() if count)
+        if shown:
+            table.add_row(name, Text(shown, style="yellow"))
+    if summary["unverified"]:
+        table.add_row("unverified", f"{summary['unverified']}, while the broker was away")
+    return table
+
+
+def _times(summary: Mapping[str, Any]) -> Table:
+    table = Table(
+        title="milliseconds", title_justify="left", title_style="dim", box=None, padding=(0, 2), pad_edge=False
+    )
+    table.add_column("stage")
+    for name in ("p50", "p95", "p99", "max"):
+        table.add_column(name, justify="right")
+    for stage in STAGES:
+        table.add_row(stage.replace("_", "-"), *_cells(summary["stages_ms"][stage]))
+    table.add_section()
+    table.add_row("PLC to PLC", *_cells(summary["latency_ms"]), style="bold")
+    return table
+
+
+def _cells(quantiles: Mapping[str, float | None]) -> Iterator[str]:
+    for name in ("p50", "p95", "p99", "max"):
+        value = quantiles.get(name)
+        yield "" if value is None else f"{value:.1f}"
+
+
+def _problems(problems: Sequence[Mapping[str, str]]) -> Iterator[RenderableType]:
+    shown = 20
+    for problem in problems[:shown]:
+        yield Text(f"{problem['part_id']} at {problem['station']}: {problem['what']}", style="red")
+    if len(problems) > shown:
+        yield Text(f"and {len(problems) - shown} more; --json has them", style="red")

@@ -1,0 +1,146 @@
+"""One run of a command: start the line, say so, run, end cleanly at Ctrl-C, report, and the exit status.
+
+0    as it should be; for `up`, ended by Ctrl-C or SIGTERM
+1    a part without verdict, judged twice, or with a wrong write-back
+2    the line could not start
+130  `bench` ended by Ctrl-C; 143 by SIGTERM
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from lineside import telemetry
+from lineside_bench import progress, report, state
+from lineside_bench.errors import BenchError
+from lineside_bench.interrupts import Interrupts
+from lineside_bench.line import Line
+from lineside_bench.options import Options
+
+INTERRUPTED = 128
+CANNOT_START = 2
+STATE_PERIOD_S = 0.5
+
+
+def bench(options: Options, *, summary_file: Path | None = None, state_file: Path | None = None) -> int:
+    """Judge the run's parts, report, and return the exit status."""
+    return _guarded(lambda console: _bench(console, options, summary_file, state_file))
+
+
+def up(options: Options, *, state_file: Path | None = None) -> int:
+    """Keep the line running until Ctrl-C or SIGTERM, and return the exit status."""
+    return _guarded(lambda console: _up(console, options, state_file))
+
+
+def _guarded(command: Callable[[Console], Coroutine[Any, Any, int]]) -> int:
+    try:
+        return asyncio.run(command(Console(highlight=False)))
+    except BenchError as error:
+        Console(stderr=True).print(Text(str(error), style="red"), soft_wrap=True)
+        return CANNOT_START
+
+
+async def _bench(console: Console, options: Options, summary_file: Path | None, state_file: Path | None) -> int:
+    if summary_file:
+        state.check_writable(summary_file, "--json")
+    interrupts = Interrupts(console.print)
+    faults = False
+    with interrupts.caught():
+        async with _started(console, options, state_file, interrupts) as line:
+            if line is not None:
+                async with progress.shown(console, line.tally, options.parts):
+                    await interrupts.until(line.run())
+                faults = await _report(console, line, summary_file, interrupted=interrupts.number > 0)
+    if interrupts.number:
+        return INTERRUPTED + interrupts.number
+    return 1 if faults else 0
+
+
+async def _up(console: Console, options: Options, state_file: Path | None) -> int:
+    interrupts = Interrupts(console.print)
+    with interrupts.caught():
+        async with _started(console, options, state_file, interrupts) as line:
+            if line is not None:
+                console.print("Running; Ctrl-C ends it.")
+                async with progress.shown(console, line.tally, None):
+                    await interrupts.until(line.run() if options.rate > 0 else asyncio.Event().wait())
+                if line.records:
+                    await _report(console, line, None, interrupted=False)
+    return 0
+
+
+async def _report(console: Console, line: Line, summary_file: Path | None, *, interrupted: bool) -> bool:
+    """Say what came of the parts; return whether there were faults, and keep the logs then."""
+    summary = await line.summary(interrupted=interrupted)
+    console.print(report.render(summary))
+    faults = report.has_faults(summary)
+    if faults:
+        line.keep()
+        console.print(f"The logs are kept in {line.work}", soft_wrap=True)
+    if summary_file:
+        state.write_json(summary_file, summary)
+    return faults
+
+
+@contextlib.asynccontextmanager
+async def _started(
+    console: Console, options: Options, state_file: Path | None, interrupts: Interrupts
+) -> AsyncIterator[Line | None]:
+    """Start the line and say where it is; None where a signal came first."""
+    if state_file:
+        state.check_writable(state_file, "--state")
+    line = Line(options)
+    console.print(f"Starting the line: {options.station_count} stations, seed {options.seed}")
+    with contextlib.ExitStack() as last:
+        async with contextlib.AsyncExitStack() as life:
+            if not await interrupts.until(life.enter_async_context(line)):
+                yield None
+                return
+            _log_into(last, line.work / "bench.log")
+            _announce(console, line)
+            if state_file:
+                await life.enter_async_context(_state_kept(line, state_file))
+            yield line
+
+
+def _announce(console: Console, line: Line) -> None:
+    for name, default in line.ports.moved.items():
+        console.print(f"{name.replace('_', '-')}: port {default} is in use, {line.ports[name]} instead", style="yellow")
+    console.print(f"Ready after {line.ready_s:.1f} s; Triton is the CPU one of 2024: for benches only")
+    for name, url in line.endpoints.items():
+        console.print(f"  [dim]{name.replace('_', '-'):<15}[/dim] {url}")
+
+
+def _log_into(life: contextlib.ExitStack, path: Path) -> None:
+    """Send the log lines of the PLC, the camera and the observer to a file until `life` ends."""
+    log = life.enter_context(path.open("w", encoding="utf-8"))
+    telemetry.configure("bench", level="warning", style="json", stream=log)
+    life.callback(logging.getLogger().handlers.clear)
+
+
+@contextlib.asynccontextmanager
+async def _state_kept(line: Line, path: Path) -> AsyncIterator[None]:
+    """Keep the state file true: there when ready, anew when a process was restarted, gone at the end."""
+
+    async def keep(written: dict[str, Any]) -> None:
+        while True:
+            await asyncio.sleep(STATE_PERIOD_S)
+            if line.state != written:
+                written = line.state
+                state.write_json(path, written)
+
+    document = line.state
+    state.write_json(path, document)
+    keeping = asyncio.create_task(keep(document), name="state file")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - one small call at the end of all
