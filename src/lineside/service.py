@@ -7,6 +7,7 @@ lets uvicorn serve: SIGTERM and SIGINT end it, work under way gets `http.drain_s
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 import sys
@@ -163,7 +164,8 @@ def bind(http: HttpSettings, setting: str) -> socket.socket:
     `setting` is the environment name of the port.
     """
     family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
-    listener = socket.socket(family)
+    # Named as TCP: asyncio sends small answers without delay only on such a socket.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((http.host, http.port))
@@ -197,6 +199,9 @@ def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.s
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn handles them, and raises them again when it is done: a clean stop has exit status 0 all the same.
         signal.signal(number, lambda _number, _frame: None)
+    # What is loaded by now stays: a collection that walks it all again would pause the line for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
     server.run(sockets=[listener])
     return 1 if service.failed or not server.started else 0
 

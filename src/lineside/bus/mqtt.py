@@ -125,14 +125,25 @@ class MqttBus:
         self._backlog += 1
         try:
             while True:
-                await self._linked.wait()
-                if self._link is None:  # pragma: no cover - the event and the link change together
-                    continue
-                with contextlib.suppress(_LinkLost):
-                    await self._link.publish(topic, payload, retain=retain)
+                link = await self._usable_link()
+                try:
+                    await link.publish(topic, payload, retain=retain)
+                except _LinkLost:
+                    self._forget(link)  # at once: the supervisor learns of the loss a turn of the loop later
+                else:
                     return
         finally:
             self._backlog -= 1
+
+    async def _usable_link(self) -> "_Link":
+        while self._link is None:
+            await self._linked.wait()
+        return self._link
+
+    def _forget(self, link: "_Link | None") -> None:
+        if self._link is link:
+            self._link = None
+            self._linked.clear()
 
     async def __aenter__(self) -> Self:
         self._supervisor = asyncio.create_task(self._supervise(), name=f"mqtt {self._client_id}")
@@ -165,8 +176,7 @@ class MqttBus:
             except (OSError, TimeoutError, LinesideError) as error:
                 problem = error
             finally:
-                self._link = None
-                self._linked.clear()
+                self._forget(link)
                 if link is not None:
                     await link.close()
             await asyncio.sleep(self._connection.backoff(problem))

@@ -1,6 +1,7 @@
 """A real MQTT broker for each test, of every kind that is installed."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,10 @@ class Broker:
         else:
             argv = [sys.executable, "-m", "lineside_bench.amqtt_broker", str(self.port)]
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def pause(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         assert self._process is not None

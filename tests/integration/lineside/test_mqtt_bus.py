@@ -101,6 +101,23 @@ async def test_a_killed_broker_is_waited_for_and_the_publish_still_arrives(broke
         assert link.is_online
 
 
+async def test_publishes_under_way_when_the_broker_dies_are_made_again(broker) -> None:
+    link = connection(broker)
+    subject = MqttBus(broker.settings, client="both", connection=link)
+    subscription = subject.subscribe("t/1")
+    async with subject:
+        await until(lambda: link.is_online)
+        broker.pause()
+        publishing = [asyncio.create_task(subject.publish("t/1", str(number).encode())) for number in range(10)]
+        await asyncio.sleep(0)  # each is sent now, none acknowledged
+        broker.kill()
+        await until(lambda: link.state is State.BACKOFF)
+        broker.start()
+        async with asyncio.timeout(BOUND_S):
+            await asyncio.gather(*publishing)
+        assert {message.payload for message in await take(subscription, 10)} == {str(n).encode() for n in range(10)}
+
+
 async def test_an_acknowledgement_of_a_lost_link_touches_nothing_of_the_next(broker) -> None:
     link = connection(broker)
     subject = MqttBus(broker.settings, client="both", connection=link)
