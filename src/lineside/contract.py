@@ -94,7 +94,9 @@ Scalar = str | bool | int | float | None
 class Part(BaseModel):
     """Base of every part of a message: immutable, unknown fields ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, allow_inf_nan=False, serialize_by_alias=True, use_attribute_docstrings=True
+    )
 
 
 class CameraSource(Part):
@@ -148,38 +150,50 @@ Source = Annotated[CameraSource | FileSource | UrlSource | InlineSource | Tensor
 class Context(BaseModel):
     """What the line knows about the part; anything more that is given here comes back in the result."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     station: Annotated[str, Field(max_length=128)] | None = None
+    """The station; requests of one station are answered in order."""
     part_id: Annotated[str, Field(max_length=128)] | None = None
+    """The part, as the line names it."""
     tags: dict[str, Scalar] = {}
+    """Further tags, read when the trigger was seen."""
 
 
 class Times(Part):
-    """The timestamps of a message, never made up from one another; absent where nobody measured it.
-
-    `source`: the PLC's clock when the value changed. `server`: the OPC UA server's clock. `received`: when the
-    service that made this message got what it was made from. `published`: when it was handed to the bus.
-    """
+    """The timestamps of a message, never made up from one another; absent where nobody measured it."""
 
     source: Instant | None = None
+    """The PLC's clock when the value changed."""
     server: Instant | None = None
+    """The OPC UA server's clock."""
     received: Instant | None = None
+    """When the service that made this message got what it was made from."""
     published: Instant | None = None
+    """When the message was handed to the bus."""
 
 
 class Request(Part):
     """Ask for one inference. `deadline_ms` counts from `time.received`, or from arrival where that is absent."""
 
     schema_: Literal["lineside/request/1"] = Field(alias="schema")
+    """Which version of this message it is."""
     id: Identifier
+    """The key of everything that follows: the same id asked again gets the same answer. Ours are UUIDv7."""
     model: Name
+    """Name of the model, as its card has it."""
     model_version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")] | None = None
+    """The version; the one in force where absent."""
     source: Source
+    """Where the pixels or numbers come from."""
     context: Context = Context()
+    """What the line knows about the part; comes back in the result."""
     time: Times = Times()
+    """When the trigger rose and was seen."""
     deadline_ms: Annotated[float, Field(gt=0, le=MAX_DEADLINE_MS)] | None = None
+    """Milliseconds from `time.received`; the setting `inference.default_deadline_ms` where absent."""
     traceparent: Annotated[str, Field(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")] | None = None
+    """W3C trace context; comes back in the result."""
 
     @classmethod
     def new(cls, *, model: str, source: Source, **fields: Any) -> Self:
@@ -206,45 +220,68 @@ class ModelRef(Part):
 
 
 class Finding(Part):
-    """One thing found on the part; `box` is x0, y0, x1, y1 in pixels of the original image."""
+    """One thing found on the part."""
 
     label: str
+    """What it is, by the model's card."""
     confidence: float
+    """How sure the model is: 0 to 1, or the score of a model that gives one."""
     box: tuple[float, float, float, float] | None = None
+    """x0, y0, x1, y1 in pixels of the original image."""
 
 
 class Timing(Part):
     """Milliseconds spent in each stage; a stage that did not run is absent."""
 
     queued: float | None = None
+    """From arrival until the work began."""
     source: float | None = None
+    """Fetching the frame or file."""
     decode: float | None = None
+    """Decoding, and preparing the model's input in its slot."""
     infer: float | None = None
+    """Triton, from the call to the output."""
     interpret: float | None = None
+    """From the output to the verdict."""
     total: float | None = None
+    """From arrival to the answer."""
 
 
 class Result(Part):
     """The answer to one request. `status` says what became of the request, `verdict` what to do with the part."""
 
     schema_: Literal["lineside/result/1"] = Field(alias="schema", default="lineside/result/1")
+    """Which version of this message it is."""
     id: Identifier
+    """Id of this result."""
     request_id: Identifier
+    """Id of the request that it answers."""
     status: Status
+    """ok; rejected (the request is wrong); failed (something it needs is not there); expired; disabled."""
     verdict: Verdict
+    """`unknown` wherever `status` is not ok."""
     reason: str
+    """Why, for people: `scratch 0.93 >= 0.60`."""
     code: str | None = None
     """Stable name of the cause where `status` is not ok, for instance `image-truncated`."""
     model: ModelRef | None = None
+    """Which model judged."""
     findings: tuple[Finding, ...] = ()
+    """What was found, surest first."""
     findings_omitted: int = 0
     """How many findings were left out to keep the message below the bus's limit."""
     scores: dict[str, float] = {}
+    """Every label with its score."""
     timing_ms: Timing = Timing()
+    """Where the time went."""
     evidence_id: str | None = None
+    """Key of the kept evidence; null while none is kept."""
     context: Context = Context()
+    """The request's own."""
     time: Times = Times()
+    """When the request arrived and the result was published."""
     traceparent: str | None = None
+    """The request's own."""
 
     @model_validator(mode="after")
     def _a_part_passes_only_when_judged(self) -> Self:
@@ -260,34 +297,45 @@ class Capture(Part):
     """Which evidence is kept: a share of all, and always that with these verdicts."""
 
     rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of all parts, 0 to 1."""
     always: tuple[Verdict, ...] = ("fail", "unknown")
+    """Verdicts that are always kept."""
 
 
 class Policy(BaseModel):
     """The operator's live settings. Unlike other messages it refuses unknown fields: a typo must not go unseen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     enabled: bool = True
+    """Whether parts are judged; else every request is answered `disabled`."""
     thresholds: dict[str, Threshold] = {}
     """By label; `default` for the others. They override the model card's."""
     models: dict[Name, Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]] = {}
     """The version to use of each model; the card's where it is not named."""
     capture: Capture = Capture()
+    """Which evidence is kept."""
 
 
 class ErrorReport(Part):
     """What is published on `<result topic>/error` for a message that could not be understood."""
 
     schema_: Literal["lineside/error/1"] = Field(alias="schema", default="lineside/error/1")
+    """Which version of this message it is."""
     id: Identifier
+    """Id of this report."""
     request_id: str | None = None
+    """The message's own id, where it could be read."""
     code: str
+    """Stable name of the cause."""
     reason: str
+    """What was wrong, for people."""
     topic: str
+    """Where the message came from."""
     excerpt: str
     """The message's first 256 bytes, undecodable bytes as backslash escapes."""
     time: Times = Times()
+    """When the report was published."""
 
 
 def to_json(message: BaseModel) -> bytes:

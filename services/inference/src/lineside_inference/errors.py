@@ -52,7 +52,7 @@ class Rejected(RequestError):  # noqa: N818 - the Result's word
 class Failed(RequestError):  # noqa: N818 - the Result's word
     """The request is fine, something it needs is not."""
 
-    code: ClassVar[str] = "internal"
+    code: ClassVar[str] = "failed"
     transient = True
 
 
@@ -68,6 +68,12 @@ class Disabled(RequestError):  # noqa: N818 - the Result's word
 
     code: ClassVar[str] = "disabled"
     status: Status = "disabled"
+
+
+class Crashed(Failed):
+    """A fault in the service itself; its log has the request's id and the cause."""
+
+    code = "internal"
 
 
 class ModelUnknown(Rejected):

@@ -28,8 +28,8 @@ from lineside_inference.deadline import Arrival, Deadline
 from lineside_inference.engine.arena import Slot
 from lineside_inference.engine.triton import Engine
 from lineside_inference.errors import (
+    Crashed,
     Expired,
-    Failed,
     FileFailed,
     RequestError,
     SourceMismatch,
@@ -110,7 +110,7 @@ class Pipeline:
             return refusal(request, error, arrival, timing=stages.timing(), model=model)
         except Exception:
             log.exception("a request failed in a way that nobody foresaw")
-            crash = Failed("the inference service failed", remedy="Its log has this request's id and the cause")
+            crash = Crashed("the inference service failed", remedy="Its log has this request's id and the cause")
             return refusal(request, crash, arrival, timing=stages.timing(), model=model)
         return Result(
             id=uuid7(),

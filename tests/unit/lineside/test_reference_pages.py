@@ -1,0 +1,42 @@
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+import lineside_inference.api
+
+ROOT = Path(__file__).parents[3]
+PAGES = ROOT / "docs" / "reference"
+
+
+def generator():
+    spec = importlib.util.spec_from_file_location("generate", PAGES / "generate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["settings.md", "messages.md", "metrics.md", "errors.md"])
+def test_the_reference_pages_say_what_the_code_does(name: str) -> None:
+    made = generator().pages()[name]
+    assert made == (PAGES / name).read_text(encoding="utf-8"), "run .venv/bin/python docs/reference/generate.py"
+
+
+def test_every_code_of_an_http_problem_is_on_the_page() -> None:
+    folder = Path(lineside_inference.api.__file__).parent
+    sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    used = set(re.findall(r'Problem\(\s*\d+,\s*"([a-z-]+)"', sources))
+    assert used, "the pattern finds nothing any more"
+    assert used <= set(generator().OTHER_CODES) | {"internal"}
+
+
+@pytest.mark.parametrize(
+    "page", sorted(ROOT.glob("*.md")) + sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: p.name
+)
+def test_no_link_is_dead(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page}: {target}"
