@@ -346,7 +346,7 @@ def to_json(message: BaseModel) -> bytes:
 _Message = TypeVar("_Message", Request, Result)
 
 
-class Unreadable(ValueError):  # noqa: N818 - it names the state of a message
+class Unreadable(ValueError):
     """A message cannot be read: `code` is `not-json`, `schema-unsupported` or `message-invalid`."""
 
     def __init__(self, code: str, reason: str, request_id: str | None = None) -> None:

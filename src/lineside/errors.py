@@ -49,7 +49,7 @@ class BusError(LinesideError):
     transient = True
 
 
-class BacklogFull(BusError):  # noqa: N818 - the field's name for this state
+class BacklogFull(BusError):
     """More messages wait for the broker than the setting allows."""
 
     code = "backlog-full"

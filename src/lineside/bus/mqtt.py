@@ -35,7 +35,7 @@ _SPOKEN = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1
 _SET_PROTOCOL = {"auto": None, "5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 
 
-class _LinkLost(Exception):  # noqa: N818 - a state, never seen outside of this module
+class _LinkLost(Exception):
     """The connection ended before the broker answered."""
 
 

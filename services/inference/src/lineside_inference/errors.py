@@ -24,7 +24,7 @@ class StoreError(LinesideError):
     code = "model-store"
 
 
-class Refused(LinesideError):  # noqa: N818 - the state of a request
+class Refused(LinesideError):
     """No room for the request now; nothing of it was done or remembered."""
 
     code = "overloaded"
@@ -42,28 +42,28 @@ class RequestError(LinesideError):
             self.status = status
 
 
-class Rejected(RequestError):  # noqa: N818 - the Result's word
+class Rejected(RequestError):
     """The request is wrong."""
 
     code: ClassVar[str] = "rejected"
     status: Status = "rejected"
 
 
-class Failed(RequestError):  # noqa: N818 - the Result's word
+class Failed(RequestError):
     """The request is fine, something it needs is not."""
 
     code: ClassVar[str] = "failed"
     transient = True
 
 
-class Expired(RequestError):  # noqa: N818 - the Result's word
+class Expired(RequestError):
     """The deadline passed before the model ran."""
 
     code: ClassVar[str] = "deadline-passed"
     status: Status = "expired"
 
 
-class Disabled(RequestError):  # noqa: N818 - the Result's word
+class Disabled(RequestError):
     """The operator's policy says not to judge."""
 
     code: ClassVar[str] = "disabled"

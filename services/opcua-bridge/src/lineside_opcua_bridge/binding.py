@@ -33,7 +33,7 @@ _ACCEPTED: dict[str, tuple[ua.VariantType, ...]] = {
 _NEEDED = frozenset({"trigger", "verdict", "done"})
 
 
-class NodeUnfit(LinesideError):  # noqa: N818 - it names what is the matter with the configuration
+class NodeUnfit(LinesideError):
     """A node is there and cannot be used as the settings say."""
 
     code = "node-unfit"

@@ -25,7 +25,7 @@ _MAX_NUMBER = 0xFFFFFFFF
 _EXPECTED = "expected nsu=<namespace URI>;s=<text>, or i=, g=, b= in place of s="
 
 
-class NodeMissing(LinesideError):  # noqa: N818 - it names what is the matter with the configuration
+class NodeMissing(LinesideError):
     """The server does not have a namespace or node that the settings name."""
 
     code = "node-missing"

@@ -40,7 +40,7 @@ _GONE = frozenset(
 )
 
 
-class CallFailed(LinesideError):  # noqa: N818 - the field's name for it
+class CallFailed(LinesideError):
     """A call to the PLC failed; `reason` is `timeout`, `connection` or the status code's name."""
 
     code = "plc-call-failed"

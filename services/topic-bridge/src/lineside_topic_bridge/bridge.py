@@ -64,7 +64,7 @@ class Metrics:
         )
 
 
-class Refused(LinesideError):  # noqa: N818 - what became of the message
+class Refused(LinesideError):
     """The message goes to the error topic; `reason_code` says why."""
 
     def __init__(self, code: str, reason: str, request_id: str | None = None) -> None:

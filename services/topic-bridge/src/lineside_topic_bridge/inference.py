@@ -15,7 +15,7 @@ BUSY = frozenset({429, 502, 503, 504})
 """HTTP statuses that mean: the same call can succeed later."""
 
 
-class InferenceAway(LinesideError):  # noqa: N818 - a state
+class InferenceAway(LinesideError):
     """The inference service did not answer; the call can be made again with the same id."""
 
     code = "inference-away"

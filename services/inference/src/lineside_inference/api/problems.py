@@ -29,7 +29,7 @@ _TITLES = {
 }
 
 
-class Problem(Exception):  # noqa: N818 - the RFC's word
+class Problem(Exception):
     """An HTTP answer that says what was wrong."""
 
     def __init__(
