@@ -22,6 +22,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import from_json
@@ -86,7 +87,14 @@ Base64 = Annotated[
     bytes,
     BeforeValidator(_decode_base64),
     PlainSerializer(lambda raw: base64.b64encode(raw).decode(), return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "byte", "contentEncoding": "base64"}),
 ]
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
 Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 Scalar = str | bool | int | float | None
 
@@ -228,6 +236,10 @@ class Finding(Part):
     """How sure the model is: 0 to 1, or the score of a model that gives one."""
     box: tuple[float, float, float, float] | None = None
     """x0, y0, x1, y1 in pixels of the original image."""
+    pixels: int | None = Field(default=None, exclude_if=_is_absent)
+    """How many pixels of the original image a region covers; left out where the finding is no region."""
+    area: float | None = Field(default=None, exclude_if=_is_absent)
+    """The same as a share of the image, 0 to 1."""
 
 
 class Timing(Part):
@@ -274,6 +286,8 @@ class Result(Part):
     """Every label with its score."""
     timing_ms: Timing = Timing()
     """Where the time went."""
+    frame_age_ms: float | None = None
+    """Milliseconds for which a camera's frame had been here when its decoding began; absent for other sources."""
     evidence_id: str | None = None
     """Key of the kept evidence; null while none is kept."""
     context: Context = Context()
