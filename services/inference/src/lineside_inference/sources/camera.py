@@ -1,80 +1,85 @@
-"""A camera's present frame, by HTTP GET on a connection that is kept open."""
+"""The configured cameras by name: each of its kind, with a state of its own in /readyz."""
 
-import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 
-import httpx
-
+from lineside.service import Service
 from lineside_inference.deadline import Deadline
-from lineside_inference.errors import CameraFailed, CameraTimeout, CameraUnknown
-from lineside_inference.headers import sniff
+from lineside_inference.errors import CameraUnknown
 from lineside_inference.settings import CameraSettings
+from lineside_inference.sources.credentials import Credentials, read_password
+from lineside_inference.sources.directory import DirectoryCamera
+from lineside_inference.sources.frame import Frame
+from lineside_inference.sources.live import Camera
+from lineside_inference.sources.mjpeg import MjpegCamera
+from lineside_inference.sources.snapshot import SnapshotCamera
+from lineside_inference.sources.stream import StreamCamera
+from lineside_inference.sources.target import Target
+from lineside_inference.sources.threaded import ThreadedCamera
 
-_OK = 200
-_CONNECTIONS = 64
-_KEEP_S = 4.0  # less than the 5 seconds after which many servers close
+_JOIN_S = 0.5
 
 
 class Cameras:
-    """The configured cameras and one HTTP client for all of them."""
+    """All cameras; `start` connects to them, and never waits for one."""
 
-    def __init__(self, cameras: Mapping[str, CameraSettings], *, most_bytes: int) -> None:
-        self._cameras = cameras
-        self._most_bytes = most_bytes
-        self._client = httpx.AsyncClient(
-            timeout=None,  # noqa: S113 - every frame is bounded as a whole, below
-            trust_env=False,
-            follow_redirects=False,
-            limits=httpx.Limits(
-                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEEP_S
-            ),
-            headers={"Accept": "image/jpeg, image/png, image/bmp", "Accept-Encoding": "identity"},
-        )
+    def __init__(
+        self, cameras: Mapping[str, CameraSettings], service: Service, *, most_bytes: int, most_pixels: int
+    ) -> None:
+        self._service = service
+        self._cameras = {
+            name: _make(name, settings, service, most_bytes=most_bytes, most_pixels=most_pixels)
+            for name, settings in cameras.items()
+        }
 
-    async def grab(self, name: str, deadline: Deadline) -> bytes:
-        """Return the bytes of a camera's present frame; raises CameraUnknown, CameraFailed or CameraTimeout."""
+    def __iter__(self) -> Iterator[Camera]:
+        return iter(self._cameras.values())
+
+    def start(self) -> None:
+        """Start the supervisors; they live as long as the service."""
+        for name, camera in self._cameras.items():
+            self._service.spawn(f"camera {name}", camera.supervise())
+
+    async def grab(self, name: str, trigger: float, deadline: Deadline) -> Frame:
+        """Return a camera's frame that is not older than the trigger, an instant of time.monotonic().
+
+        Raises CameraUnknown, CameraFailed, CameraTimeout or CameraStale.
+        """
         camera = self._cameras.get(name)
         if camera is None:
             known = ", ".join(sorted(self._cameras)) or "none"
             raise CameraUnknown(f"camera {name!r} is not known", remedy=f"Known here (inference.cameras): {known}")
-        allowed = min(camera.timeout_ms / 1000, deadline.left())
-        try:
-            async with asyncio.timeout(allowed):
-                try:
-                    return await self._get(name, camera.url)
-                except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                    # A camera may close a kept connection at the instant at which it is used again.
-                    return await self._get(name, camera.url)
-        except TimeoutError:
-            raise CameraTimeout(
-                f"camera {name!r} gave no frame within {allowed * 1000:.0f} ms", remedy="See whether it is overloaded"
-            ) from None
-        except httpx.RemoteProtocolError as error:
-            raise CameraFailed(f"camera {name!r} broke the connection: {error}") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            text = str(error) or type(error).__name__
-            raise CameraFailed(f"camera {name!r} cannot be reached: {text}", remedy="See its cable and power") from None
+        return await camera.grab(trigger, deadline)
 
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
+    def close(self) -> None:
+        """Close the connections and end the readers; blocks for half a second at most, where a reader hangs."""
+        for camera in self:
+            camera.close()
+        until = time.monotonic() + _JOIN_S
+        for camera in self:
+            if isinstance(camera, ThreadedCamera):
+                camera.join(until)
 
-    async def _get(self, name: str, url: str) -> bytes:
-        async with self._client.stream("GET", url) as response:
-            if response.status_code != _OK:
-                raise CameraFailed(f"camera {name!r} answered {response.status_code} {response.reason_phrase}".rstrip())
-            encoding = response.headers.get("content-encoding", "identity")
-            if encoding != "identity":
-                raise CameraFailed(f"camera {name!r} answered in encoding {encoding!r:.60}, though asked for none")
-            body = bytearray()
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > self._most_bytes:
-                    raise CameraFailed(
-                        f"camera {name!r} sends more than {self._most_bytes} bytes",
-                        remedy="Lower its resolution, or raise inference.limits.body_bytes",
-                    )
-            if sniff(body) is None:
-                kind = response.headers.get("content-type", "nothing named")
-                raise CameraFailed(f"camera {name!r} answered {len(body)} bytes of {kind!r:.80}, no JPEG, PNG or BMP")
-            return bytes(body)
+
+def _make(name: str, settings: CameraSettings, service: Service, *, most_bytes: int, most_pixels: int) -> Camera:
+    credentials = None
+    if settings.username is not None and settings.password_file is not None:
+        password = read_password(settings.password_file, f"inference.cameras.{name}.password_file")
+        credentials = Credentials(settings.username, password, scheme=settings.auth)
+    connection = service.connection(f"camera/{name}", _shown(settings), required=settings.required)
+    if settings.kind == "mjpeg":
+        return MjpegCamera(name, settings, connection, credentials=credentials, most_bytes=most_bytes)
+    if settings.kind == "stream":
+        return StreamCamera(name, settings, connection, credentials=credentials, most_pixels=most_pixels)
+    if settings.kind == "directory":
+        return DirectoryCamera(name, settings, connection, most_bytes=most_bytes)
+    return SnapshotCamera(name, settings, connection, credentials=credentials, most_bytes=most_bytes)
+
+
+def _shown(settings: CameraSettings) -> str:
+    """Return where the camera is, as shown to people: without a query, which may hold a secret."""
+    if settings.url is None:
+        return str(settings.path)
+    if settings.kind in {"snapshot", "mjpeg"}:
+        return str(Target.of(settings.url))
+    return settings.url.partition("?")[0]

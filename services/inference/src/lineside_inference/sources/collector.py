@@ -1,0 +1,34 @@
+"""What the cameras count, read when asked."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from lineside_inference.sources.camera import Cameras
+
+
+class CameraCollector(Collector):
+    """Age of each camera's newest frame, absent where it has none, and its frames by what became of them."""
+
+    def __init__(self, cameras: Cameras) -> None:
+        self._cameras = cameras
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield a gauge and a counter; the label `camera` is bounded by the settings."""
+        ages = GaugeMetricFamily(
+            "lineside_inference_camera_frame_age_seconds", "Age of the camera's newest frame.", labels=["camera"]
+        )
+        frames = CounterMetricFamily(
+            "lineside_inference_camera_frames",
+            "Frames of a camera: kept, skipped above most_fps, discarded in warm-up, refused as unusable.",
+            labels=["camera", "outcome"],
+        )
+        for camera in self._cameras:
+            age = camera.newest_age_s()
+            if age is not None:
+                ages.add_metric([camera.name], age)
+            for outcome, count in camera.frames.items():
+                frames.add_metric([camera.name, outcome], count)
+        yield ages
+        yield frames

@@ -1,0 +1,138 @@
+"""A camera that sends frame after frame over one HTTP answer; the newest is kept, as the JPEG that it is."""
+
+import asyncio
+import time
+
+from lineside.connections import Connection
+from lineside_inference.errors import CameraFailed, ImageTruncated, ImageUndecodable
+from lineside_inference.headers import check_whole, read_header, sniff
+from lineside_inference.settings import CameraSettings
+from lineside_inference.sources.credentials import Credentials
+from lineside_inference.sources.exchange import Answer, HttpError
+from lineside_inference.sources.frame import Frame
+from lineside_inference.sources.http import Client
+from lineside_inference.sources.live import LiveCamera
+from lineside_inference.sources.multipart import Parts, boundary_of
+from lineside_inference.sources.rate import FrameRate
+from lineside_inference.sources.target import Target
+
+_OK = 200
+_UNAUTHORIZED = 401
+_MOST_PAGE_BYTES = 64 * 1024  # of an answer that is no stream
+_MOST_BYTES_A_SECOND = 64 * 1024 * 1024
+_SLICE_S = 0.05
+
+
+class Throttle:
+    """Slows down a peer that sends more than the bound, so that one camera cannot take the whole event loop."""
+
+    def __init__(self, most_bytes_a_second: int = _MOST_BYTES_A_SECOND) -> None:
+        self._most = most_bytes_a_second * _SLICE_S
+        self._until = 0.0
+        self._taken = 0
+
+    def wait(self, size: int, clock: float) -> float | None:
+        """Count bytes that came at `clock`; return for how many seconds to take no more, or None."""
+        if clock >= self._until:
+            self._until, self._taken = clock + _SLICE_S, 0
+        self._taken += size
+        return self._until - clock if self._taken > self._most else None
+
+
+class MjpegCamera(LiveCamera):
+    """Its reader is a task; it reads all the time, so that the newest frame is never an old one from a buffer."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: CameraSettings,
+        connection: Connection,
+        *,
+        credentials: Credentials | None,
+        most_bytes: int,
+    ) -> None:
+        super().__init__(name, settings, connection)
+        self._target = Target.of(settings.url or "")
+        self._credentials = credentials
+        self._most_bytes = most_bytes
+        self._pace = FrameRate(settings.most_fps)
+        self._client = Client(ca_file=str(settings.ca_file) if settings.ca_file else None)
+        self._parts: Parts | None = None
+        self._throttle = Throttle()
+        self._last = 0.0
+        self._refused = ""
+
+    async def supervise(self) -> None:
+        """Read the stream, and open it again whenever it ends."""
+        while True:
+            self.connection.connecting()
+            self.connected()
+            try:
+                await self._read_until_silent()
+            except (HttpError, CameraFailed, TimeoutError) as error:
+                await asyncio.sleep(self.connection.backoff(error))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    async def _read_until_silent(self) -> None:
+        """Read until the stream ends, fails, or gives no frame for too long; always raises."""
+        self._last = time.monotonic()
+        reading = asyncio.ensure_future(self._read())
+        try:
+            while not reading.done():
+                left = self._last + self.silence_s - time.monotonic()
+                if left <= 0:
+                    why = f": {self._refused}" if self._refused else ""
+                    raise CameraFailed(f"it gave no whole frame for {self.silence_s:g} s{why}")
+                await asyncio.wait((reading,), timeout=left)
+            reading.result()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self) -> None:
+        answer = await self._ask()
+        if answer.status == _UNAUTHORIZED and self._credentials and self._credentials.challenged(answer.headers):
+            answer = await self._ask()
+        if answer.status != _OK:
+            remedy = "Give username and password_file" if answer.status == _UNAUTHORIZED else ""
+            raise CameraFailed(f"it answered {answer.status} {answer.reason}".rstrip(), remedy=remedy)
+        boundary_of(answer.header("content-type"))
+        raise CameraFailed("its stream ended")
+
+    async def _ask(self) -> Answer:
+        self._parts = None
+        return await self._client.get(
+            self._target,
+            most_bytes=_MOST_PAGE_BYTES,
+            authorization=self._credentials.header("GET", self._target.path) if self._credentials else None,
+            accept="multipart/x-mixed-replace, */*;q=0.1",
+            sink=self._take,
+        )
+
+    def _take(self, answer: Answer, chunk: bytes) -> float | None:
+        """Take a chunk of the answer's body; return for how long to wait before the next one."""
+        clock = time.monotonic()
+        wait = self._throttle.wait(len(chunk), clock)
+        if answer.status != _OK:
+            return wait
+        if self._parts is None:
+            self._parts = Parts(boundary_of(answer.header("content-type")), most_bytes=self._most_bytes)
+        for body in self._parts.feed(chunk):
+            if sniff(body) is None:
+                self.frames["refused"] += 1
+                raise CameraFailed(f"it sends parts that are no JPEG, PNG or BMP: they begin with {body[:8].hex(' ')}")
+            if not self._pace.is_due(clock):
+                self.frames["skipped"] += 1
+                continue
+            try:  # a frame that was damaged on its way costs no part: the next one is taken
+                check_whole(body, read_header(body))
+            except (ImageTruncated, ImageUndecodable) as error:
+                self.frames["refused"] += 1
+                self._refused = error.what
+                continue
+            self._last, self._refused = clock, ""
+            self.deliver(Frame(body, clock=clock))
+        return wait
