@@ -12,13 +12,15 @@ from lineside.bus.mqtt import MqttBus
 from lineside.service import Service
 from lineside.settings import HttpSettings
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
-from lineside_topic_bridge.inference import InferenceLink
+from lineside_topic_bridge.inference import InferenceLink, Token
+from lineside_topic_bridge.policy import PolicyCarrier, desired_topic
 from lineside_topic_bridge.settings import Settings
 
 
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Return the application, whose lifespan is the bridge's life, and where its health is served."""
     own = settings.topic_bridge
+    token = Token(own.inference_token_file) if own.inference_token_file else None
     broker = service.connection("bus", f"mqtt://{settings.bus.host}:{settings.bus.port}")
     inference = service.connection("inference", own.inference_url)
 
@@ -26,8 +28,13 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     async def body() -> AsyncIterator[None]:
         bus = MqttBus(settings.bus, client="topic-bridge", connection=broker, registry=service.registry)
         requests = bus.subscribe(settings.bus.request_topic)
-        limits = httpx.Limits(max_connections=own.concurrency + 1, max_keepalive_connections=own.concurrency + 1)
-        async with httpx.AsyncClient(base_url=own.inference_url, limits=limits, trust_env=False) as client, bus:
+        topic = desired_topic(settings.thing)
+        desired = bus.subscribe(topic) if own.policy else None
+        limits = httpx.Limits(max_connections=own.concurrency + 2, max_keepalive_connections=own.concurrency + 2)
+        async with (
+            httpx.AsyncClient(base_url=own.inference_url, limits=limits, trust_env=False, auth=token) as client,
+            bus,
+        ):
             link = InferenceLink(client, inference)
             bridge = TopicBridge(
                 bus=bus,
@@ -39,6 +46,16 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 on_fault=service.fail,
             )
             service.spawn("inference link", link.supervise())
+            if desired is not None:
+                carrier = PolicyCarrier(
+                    bus=bus,
+                    desired=desired,
+                    topic=topic,
+                    inference=link,
+                    most_bytes=settings.bus.max_message_bytes,
+                    registry=service.registry,
+                )
+                service.spawn("policy", carrier.run())
             taking = service.spawn("requests", bridge.run())
             try:
                 yield

@@ -1,6 +1,8 @@
 """The connection to the inference service: one supervisor, and calls that wait while it is away."""
 
 import asyncio
+from collections.abc import Generator
+from pathlib import Path
 
 import httpx
 import structlog
@@ -11,6 +13,7 @@ from lineside.errors import LinesideError
 log = structlog.get_logger("lineside.topic_bridge")
 
 CONNECT_TIMEOUT_S = 2.0
+_MOST_TOKEN_BYTES = 4096
 BUSY = frozenset({429, 502, 503, 504})
 """HTTP statuses that mean: the same call can succeed later."""
 
@@ -22,8 +25,45 @@ class InferenceAway(LinesideError):
     transient = True
 
 
+class Token(httpx.Auth):
+    """The bearer token of a file's first line; read again when the service does not know it any more."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._token = self._read()
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Send the token, and once more where the file has another one by now."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        answer = yield request
+        if answer.status_code != httpx.codes.UNAUTHORIZED:
+            return
+        try:
+            now = self._read()
+        except LinesideError as error:
+            log.error("the token cannot be read again", reason=error.what)  # noqa: TRY400 - its traceback says nothing more
+            return
+        if now != self._token:
+            self._token = now
+            request.headers["Authorization"] = f"Bearer {now}"
+            yield request
+
+    def _read(self) -> str:
+        remedy = "topic_bridge.inference_token_file names it; its first line must be one of the service's tokens"
+        try:
+            with self._path.open("rb") as file:
+                line = file.read(_MOST_TOKEN_BYTES).partition(b"\n")[0].strip().decode("ascii")
+        except OSError as error:
+            raise LinesideError(f"token file {self._path} cannot be read: {error.strerror}", remedy=remedy) from None
+        except UnicodeDecodeError:
+            raise LinesideError(f"token file {self._path} has characters that no token has", remedy=remedy) from None
+        if not line or not line.isprintable() or " " in line:
+            raise LinesideError(f"token file {self._path} has no token on its first line", remedy=remedy)
+        return line
+
+
 class InferenceLink:
-    """Calls `POST /v1/infer`; after a failure every caller waits until `/livez` answers again."""
+    """Calls the inference service; after a failure every caller waits until `/livez` answers again."""
 
     def __init__(self, client: httpx.AsyncClient, connection: Connection) -> None:
         self._client = client
@@ -48,17 +88,36 @@ class InferenceLink:
             await asyncio.sleep(self._connection.backoff(self._reason))
 
     async def infer(self, payload: bytes, timeout_s: float) -> httpx.Response:
-        """Return the answer; wait while the service is away. Raises InferenceAway when this call failed."""
+        """Return the answer; wait while the service is away. Raises InferenceAway when this call failed.
+
+        That the service does not know our token counts as away too.
+        """
+        return await self._ask("POST", "/v1/infer", payload, timeout_s)
+
+    async def put_policy(self, payload: bytes, timeout_s: float) -> httpx.Response:
+        """Return the answer of `PUT /v1/policy`; waits and raises as `infer` does."""
+        return await self._ask("PUT", "/v1/policy", payload, timeout_s)
+
+    async def _ask(self, method: str, path: str, payload: bytes, timeout_s: float) -> httpx.Response:
         await self._online.wait()
         try:
-            return await self._client.post(
-                "/v1/infer",
+            answer = await self._client.request(
+                method,
+                path,
                 content=payload,
                 headers={"content-type": "application/json"},
                 timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
             )
         except httpx.TransportError as error:
-            self._reason = describe(error)
-            self._online.clear()
-            self._lost.set()
+            self._lose(describe(error))
             raise InferenceAway(f"the inference service did not answer: {self._reason}") from error
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            # Not the request's fault: it waits until the two agree on a token.
+            self._lose("it does not know our token; see topic_bridge.inference_token_file")
+            raise InferenceAway(f"the inference service refused us: {self._reason}")
+        return answer
+
+    def _lose(self, reason: str) -> None:
+        self._reason = reason
+        self._online.clear()
+        self._lost.set()

@@ -1,5 +1,6 @@
 """Settings of the topic-bridge, section `topic_bridge`."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -16,6 +17,12 @@ class TopicBridgeSettings(Section):
     )
     inference_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] = Field(
         "http://127.0.0.1:8080", description="Base address of the inference service, without a path."
+    )
+    inference_token_file: Path | None = Field(
+        None, description="File whose first line is the bearer token for the inference service."
+    )
+    policy: bool = Field(
+        default=True, description="Bring the policy retained on lineside/<thing>/policy to the inference service."
     )
     concurrency: int = Field(
         8, ge=1, le=1024, description="Calls of the inference service at the same time; one at a time a station."

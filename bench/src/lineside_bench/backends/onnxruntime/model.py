@@ -61,7 +61,7 @@ class TritonPythonModel:
     """One loaded version of one model; Triton makes it and calls its methods by name."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Open the version's ``model.onnx``.
+        """Open the version's ``model.onnx``, or the file that the configuration names.
 
         Raises:
             pb.TritonModelException: the file is missing, ONNX Runtime refuses it, or ``config.pbtxt`` does not fit it.
@@ -75,7 +75,8 @@ class TritonPythonModel:
         self._batched = int(config.get("max_batch_size", 0)) > 0
         self._inputs = [(entry["name"], pb.triton_string_to_numpy(entry["data_type"])) for entry in config["input"]]
         self._outputs = [(entry["name"], pb.triton_string_to_numpy(entry["data_type"])) for entry in config["output"]]
-        path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        file = config.get("default_model_filename") or "model.onnx"
+        path = Path(args["model_repository"]) / args["model_version"] / file
         if not path.is_file():
             message = f"{self._name}: {path} is missing; put the ONNX file of version {args['model_version']} there"
             raise pb.TritonModelException(message)

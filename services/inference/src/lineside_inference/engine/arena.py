@@ -106,6 +106,15 @@ class Arena:
         slot.lease()
         return slot
 
+    def take(self) -> Slot | None:
+        """Return a free slot now, or None. Give it back with `release`."""
+        try:
+            slot = self._free.get_nowait()
+        except asyncio.QueueEmpty:
+            return None
+        slot.lease()
+        return slot
+
     def put(self, slot: Slot) -> None:
         """Take a slot back that nothing touches any more."""
         self._free.put_nowait(slot)

@@ -16,6 +16,7 @@ from tritonclient.grpc import service_pb2_grpc as stubs
 
 from lineside.connections import Connection
 from lineside_inference.engine.arena import FOLDER, PREFIX, Arena
+from lineside_inference.engine.http import TritonHttp
 from lineside_inference.engine.wire import Transport
 from lineside_inference.errors import EngineUnavailable
 from lineside_inference.settings import TritonSettings
@@ -52,11 +53,14 @@ class TritonLink:
         self._check_now = asyncio.Event()
         self._channel: Any = None
         self.stub: Any = None
+        self.infer: Any = None
+        self._http = TritonHttp(settings.http_url) if settings.http_url is not None else None
 
     def open(self) -> None:
         """Make the channel; it belongs to the loop that runs now."""
         self._channel = grpc.aio.insecure_channel(self.settings.url, options=_OPTIONS)
         self.stub = stubs.GRPCInferenceServiceStub(self._channel)
+        self.infer = self._http.infer if self._http is not None else self.stub.ModelInfer
 
     async def supervise(self) -> None:
         """Connect, watch, connect again, for ever."""
@@ -87,6 +91,8 @@ class TritonLink:
             except grpc.RpcError as error:
                 log.warning("triton keeps our shared memory", region=self.region, reason=describe(error))
         self.online.clear()
+        if self._http is not None:
+            self._http.close()
         await self._channel.close()
 
     async def _connect(self) -> None:
@@ -159,85 +165,6 @@ class TritonLink:
                     pb.SystemSharedMemoryUnregisterRequest(name=name), timeout=self._timeout_s
                 )
                 log.info("triton forgets the shared memory of a process that is gone", region=name)
-
-
-class ModelLink:
-    """One model in the server: loaded where it is not, checked against its card, watched; `ready` while it serves."""
-
-    def __init__(self, server: TritonLink, name: str, version: str, state: Connection, check: Any) -> None:
-        self.state = state
-        self.ready = asyncio.Event()
-        self.batched = False
-        self._server = server
-        self._name = name
-        self._version = version
-        self._check = check
-        self._check_now = asyncio.Event()
-
-    async def supervise(self) -> None:
-        """Make it ready, watch, make it ready again, for ever."""
-        settings = self._server.settings
-        timeout_s = settings.timeout_ms / 1000
-        while True:
-            if not self._server.online.is_set():
-                self.state.paused("waits for Triton")
-                await self._server.online.wait()
-            self.state.connecting()
-            try:
-                if not await self._is_ready():
-                    await self._load()
-                metadata = await self._server.stub.ModelMetadata(
-                    pb.ModelMetadataRequest(name=self._name, version=self._version), timeout=timeout_s
-                )
-                self.batched = self._check(metadata)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and tried again
-                await asyncio.sleep(self.state.backoff(describe(error)))
-                continue
-            self._check_now.clear()
-            self.state.online(f"version {self._version}")
-            self.ready.set()
-            await self._watch(settings.health_ms / 1000)
-            self.ready.clear()
-
-    def trouble(self) -> None:
-        """Say that a request found the model away; the supervisor checks at once."""
-        self.ready.clear()
-        self._check_now.set()
-
-    async def _watch(self, health_s: float) -> None:
-        while self._server.online.is_set():
-            try:
-                async with asyncio.timeout(health_s):
-                    await self._check_now.wait()
-            except TimeoutError:
-                pass
-            else:
-                return
-            try:
-                if not await self._is_ready():
-                    log.warning("triton has unloaded a model", model=self._name)
-                    return
-            except grpc.RpcError:
-                return
-
-    async def _is_ready(self) -> bool:
-        answer = await self._server.stub.ModelReady(
-            pb.ModelReadyRequest(name=self._name, version=self._version),
-            timeout=self._server.settings.timeout_ms / 1000,
-        )
-        return bool(answer.ready)
-
-    async def _load(self) -> None:
-        if not self._server.settings.load_models:
-            raise EngineUnavailable(
-                f"model {self._name!r} is not ready in Triton", remedy="Load it there, or set triton.load_models"
-            )
-        log.info("asking triton to load a model", model=self._name)
-        await self._server.stub.RepositoryModelLoad(
-            pb.RepositoryModelLoadRequest(model_name=self._name), timeout=self._server.settings.load_timeout_ms / 1000
-        )
-        if not await self._is_ready():
-            raise EngineUnavailable(f"Triton loaded model {self._name!r}, but version {self._version} is not ready")
 
 
 def describe(error: BaseException) -> str:

@@ -6,10 +6,11 @@ into it. The slot stays in quarantine until that call has ended, and the number 
 
 import asyncio
 import atexit
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import grpc
 import numpy as np
@@ -20,9 +21,11 @@ from tritonclient.grpc import service_pb2 as pb
 from lineside.service import Service
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Arena, Slot, clean_leftovers
-from lineside_inference.engine.link import ModelLink, TritonLink, describe
-from lineside_inference.engine.wire import Layout, ask, input_view, is_batched, read_output
+from lineside_inference.engine.link import TritonLink, describe
+from lineside_inference.engine.model_link import ModelLink
+from lineside_inference.engine.wire import Layout, ask, input_view, is_batched, read_outputs
 from lineside_inference.errors import EngineFailed, EngineTimeout, EngineUnavailable
+from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model
 from lineside_inference.settings import TritonSettings
 
@@ -48,23 +51,34 @@ class EngineInfo:
 class Engine:
     """Triton, its arena, and the links to both server and models."""
 
-    def __init__(self, settings: TritonSettings, models: Mapping[str, Model], service: Service) -> None:
+    def __init__(
+        self,
+        settings: TritonSettings,
+        models: Mapping[str, Model],
+        service: Service,
+        *,
+        others: Iterable[Card] = (),
+        allow_python: bool = False,
+    ) -> None:
+        """Make it; `others` are cards of versions that may come into force later: slots hold theirs too."""
         self._settings = settings
         self._models = models
         self._service = service
-        self._layouts = {name: Layout.of(model.card) for name, model in models.items()}
-        self._asked: dict[tuple[str, int, bool], pb.ModelInferRequest] = {}
-        self.arena, why = _make_arena(settings, max(layout.size for layout in self._layouts.values()))
+        self._layouts: WeakKeyDictionary[Model, Layout] = WeakKeyDictionary()
+        self._asked: WeakKeyDictionary[Model, dict[tuple[int, bool], pb.ModelInferRequest]] = WeakKeyDictionary()
+        self.arena, why = _make_arena(
+            settings, max(Layout.of(card).size for card in (*others, *(model.card for model in models.values())))
+        )
         atexit.register(self.arena.close)  # also where the start stops after this
         self.link = TritonLink(settings, self.arena, service.connection("triton", settings.url))
         self.link.why_bytes = why or self.link.why_bytes
         self.model_links = {
             name: ModelLink(
                 self.link,
-                name,
-                model.card.version,
+                model,
                 service.connection(f"model/{name}", f"{settings.url}/{name}"),
-                partial(is_batched, model.card),
+                is_batched,
+                allow_python=allow_python,
             )
             for name, model in models.items()
         }
@@ -110,15 +124,15 @@ class Engine:
 
     def input(self, model: Model, slot: Slot) -> NDArray[Any]:
         """Return the place of the model's input in a slot."""
-        return input_view(model.card, self._layouts[model.card.name], slot)
+        return input_view(model.card, self._layout(model), slot)
 
-    async def infer(self, model: Model, slot: Slot, deadline: Deadline) -> NDArray[np.generic]:
-        """Run the model on a filled slot and return its output.
+    async def infer(self, model: Model, slot: Slot, deadline: Deadline) -> dict[str, NDArray[np.generic]]:
+        """Run the model on a filled slot and return its outputs by name.
 
         Waits for Triton while it is away, and asks again what it lost, until the deadline.
         Raises EngineUnavailable, EngineTimeout or EngineFailed.
         """
-        layout = self._layouts[model.card.name]
+        layout = self._layout(model)
         for attempt in range(1, _ATTEMPTS + 1):
             await self._available(model, deadline)
             request = self._request(model, slot, layout)
@@ -135,23 +149,26 @@ class Engine:
                 raise EngineUnavailable("the connection to Triton is being closed")
             error = call.exception()
             if error is None:
-                return read_output(call.result(), model.card, layout, slot if is_shared else None)
+                return read_outputs(call.result(), model.card, layout, slot if is_shared else None)
             self._judge(model, error, attempt)
         raise EngineUnavailable(f"Triton failed {_ATTEMPTS} times for model {model.card.name!r}")
 
     async def _call(self, request: pb.ModelInferRequest, timeout_s: float | None) -> pb.ModelInferResponse:
-        return await self.link.stub.ModelInfer(request, timeout=timeout_s)
+        return await self.link.infer(request, timeout=timeout_s)
 
     async def _available(self, model: Model, deadline: Deadline) -> None:
         """Wait until Triton is online and the model is ready."""
         link, server = self.model_links[model.card.name], self.link
-        if server.online.is_set() and link.ready.is_set():
+        version = model.card.version
+        if server.online.is_set() and link.serves(version):
             return
         try:
             async with asyncio.timeout(deadline.left()):
-                while not (server.online.is_set() and link.ready.is_set()):
+                while not (server.online.is_set() and link.serves(version)):
                     await server.online.wait()
                     await link.ready.wait()
+                    if server.online.is_set() and link.ready.is_set() and not link.serves(version):
+                        raise EngineUnavailable(f"Triton does not serve version {version} of {model.card.name!r} now")
         except TimeoutError:
             away = server.state if not server.online.is_set() else link.state
             raise EngineUnavailable(
@@ -160,17 +177,47 @@ class Engine:
                 remedy="See /readyz of the inference service and Triton's log",
             ) from None
 
+    def _layout(self, model: Model) -> Layout:
+        layout = self._layouts.get(model)
+        if layout is None:
+            layout = self._layouts[model] = Layout.of(model.card)
+        return layout
+
+    @contextmanager
+    def using(self, name: str, version: str) -> Iterator[str]:
+        """Hold a version for a request that goes to Triton as it is, and yield its number: it stays loaded meanwhile.
+
+        Without a version it is the one in force. What is not ours, or not in force, is yielded as it was given.
+        """
+        link = self.model_links.get(name)
+        if link is None or version not in {"", link.wanted.card.version}:
+            yield version
+            return
+        with link.wanted.users.one():
+            yield link.wanted.card.version
+
+    def check_fits(self, model: Model) -> None:
+        """Refuse a model whose tensors are larger than a slot; raises EngineFailed."""
+        needed = self._layout(model).size
+        if needed > self.arena.slot_bytes:
+            raise EngineFailed(
+                f"version {model.card.version} of model {model.card.name!r} needs {needed} bytes a request, "
+                f"a slot has {self.arena.slot_bytes}",
+                remedy="Start the service anew with this version in force: slots are made at the start",
+            )
+
     def _request(self, model: Model, slot: Slot, layout: Layout) -> pb.ModelInferRequest:
-        batched = self.model_links[model.card.name].batched
+        batched = self.model_links[model.card.name].batched.get(model.card.version, True)
         if self.link.transport != "shared-memory":
             request = ask(model.card, layout, slot, region=None, batched=batched)
             request.raw_input_contents.append(slot.memory[: layout.input_bytes].tobytes())
             return request
-        key = (model.card.name, slot.index, batched)
-        known = self._asked.get(key)
+        asked = self._asked.setdefault(model, {})
+        key = (slot.index, batched)
+        known = asked.get(key)
         if known is None:
             # A slot's request never changes, so it is made once: names and offsets, no tensor.
-            known = self._asked[key] = ask(model.card, layout, slot, region=self.link.region, batched=batched)
+            known = asked[key] = ask(model.card, layout, slot, region=self.link.region, batched=batched)
         return known
 
     def _judge(self, model: Model, error: BaseException, attempt: int) -> None:
@@ -189,6 +236,7 @@ class Engine:
 
 def _make_arena(settings: TritonSettings, slot_bytes: int) -> tuple[Arena, str]:
     """Return the arena and, where it is not shared though it should be, why."""
+    slot_bytes = max(slot_bytes, settings.slot_bytes)
     if settings.shared_memory == "off":
         return Arena(slot_bytes=slot_bytes, slots=settings.slots, shared=False), ""
     clean_leftovers()

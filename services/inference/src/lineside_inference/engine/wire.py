@@ -1,5 +1,6 @@
 """What is said to Triton and what it answers, as messages of its gRPC protocol (KServe v2 with extensions)."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,46 +10,45 @@ from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.engine.arena import Slot, aligned
 from lineside_inference.errors import EngineFailed
+from lineside_inference.models import heads
 from lineside_inference.models.card import Card
 
 Transport = Literal["shared-memory", "bytes"]
 
-DTYPES: dict[str, type[np.generic]] = {
-    "BOOL": np.bool_,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-}
-_LINE = 64  # bytes; the output begins on a cache line of its own
-_WIDEST = 8
+DTYPES = heads.DTYPES
+"""The numpy type of each datatype of the protocol that carries numbers."""
+
+_LINE = 64  # bytes; every tensor begins on a cache line of its own
+_MOST_OUTPUT_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one output lies in a slot, in bytes from its beginning; `size` is None where it comes in the answer."""
+
+    name: str
+    at: int
+    size: int | None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a model's tensors lie in a slot, in bytes from its beginning."""
+    """Where a model's tensors lie in a slot, in bytes from its beginning; `size` is what one request needs."""
 
     input_bytes: int
-    output_at: int
-    output_bytes: int
+    outputs: tuple[Place, ...]
+    size: int
 
     @classmethod
     def of(cls, card: Card) -> "Layout":
-        """Work out the layout; the output gets room for the widest datatype."""
-        size = int(np.prod(card.input.shape)) * np.dtype(DTYPES[card.input.datatype]).itemsize
-        return cls(size, aligned(size, _LINE), len(card.labels) * _WIDEST)
-
-    @property
-    def size(self) -> int:
-        """Bytes of a slot that one request of this model needs."""
-        return self.output_at + self.output_bytes
+        """Work out the layout: the input, then each output whose size the card tells."""
+        input_bytes = int(np.prod(card.input.shape)) * np.dtype(DTYPES[card.input.datatype]).itemsize
+        places, end = [], input_bytes
+        for tensor in card.tensors:
+            at = aligned(end, _LINE)
+            places.append(Place(tensor.name, at, tensor.room))
+            end = at + (tensor.room or 0)
+        return cls(input_bytes, tuple(places), end)
 
 
 def input_view(card: Card, layout: Layout, slot: Slot) -> NDArray[Any]:
@@ -57,41 +57,58 @@ def input_view(card: Card, layout: Layout, slot: Slot) -> NDArray[Any]:
 
 
 def ask(card: Card, layout: Layout, slot: Slot, *, region: str | None, batched: bool) -> pb.ModelInferRequest:
-    """Return the request for a slot; with a region it carries names and offsets only, else the bytes go in later."""
+    """Return the request for a slot; with a region it carries names and offsets only, else the bytes go in later.
+
+    An output of unknown size is asked for in the answer, also with a region.
+    """
     shape = [1, *card.input.shape] if batched else list(card.input.shape)
     tensor = pb.ModelInferRequest.InferInputTensor(name=card.input.name, datatype=card.input.datatype, shape=shape)
-    wanted = pb.ModelInferRequest.InferRequestedOutputTensor(name=card.output.name)
+    wanted = [pb.ModelInferRequest.InferRequestedOutputTensor(name=place.name) for place in layout.outputs]
     if region is not None:
         _place(tensor.parameters, region, slot.offset, layout.input_bytes)
-        _place(wanted.parameters, region, slot.offset + layout.output_at, layout.output_bytes)
-    return pb.ModelInferRequest(model_name=card.name, model_version=card.version, inputs=[tensor], outputs=[wanted])
+        for output, place in zip(wanted, layout.outputs, strict=True):
+            if place.size is not None:
+                _place(output.parameters, region, slot.offset + place.at, place.size)
+    return pb.ModelInferRequest(model_name=card.name, model_version=card.version, inputs=[tensor], outputs=wanted)
 
 
-def read_output(response: pb.ModelInferResponse, card: Card, layout: Layout, slot: Slot | None) -> NDArray[np.generic]:
-    """Return a copy of the output: from the slot where it was asked for there, else (None) from the message.
+def read_outputs(
+    response: pb.ModelInferResponse, card: Card, layout: Layout, slot: Slot | None
+) -> dict[str, NDArray[np.generic]]:
+    """Return the outputs by name, each with the shape that Triton tells.
 
-    Raises EngineFailed where it is not there.
+    One that was asked for in a slot is copied from there; one that came in the answer (all, with slot None) is a
+    read-only view of it. Raises EngineFailed where one is not there, is no numbers, or has another size than it says.
     """
-    place = next((index for index, found in enumerate(response.outputs) if found.name == card.output.name), None)
-    if place is None:
-        raise EngineFailed(f"Triton's answer for model {card.name!r} has no output {card.output.name!r}")
-    output = response.outputs[place]
+    found = {output.name: index for index, output in enumerate(response.outputs)}
+    return {place.name: _read_output(response, found.get(place.name), card, place, slot) for place in layout.outputs}
+
+
+def _read_output(
+    response: pb.ModelInferResponse, index: int | None, card: Card, place: Place, slot: Slot | None
+) -> NDArray[np.generic]:
+    if index is None:
+        raise EngineFailed(f"Triton's answer for model {card.name!r} has no output {place.name!r}")
+    output = response.outputs[index]
     dtype = DTYPES.get(output.datatype)
     if dtype is None:
-        raise EngineFailed(f"output {card.output.name!r} of model {card.name!r} is {output.datatype}, not numbers")
+        raise EngineFailed(f"output {place.name!r} of model {card.name!r} is {output.datatype}, not numbers")
     shape = tuple(output.shape)
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    if slot is not None:
-        raw: Any = slot.memory[layout.output_at : layout.output_at + layout.output_bytes]
+    count = math.prod(shape)
+    size = count * np.dtype(dtype).itemsize
+    is_inside = slot is None or place.size is None
+    if slot is not None and place.size is not None:
+        raw: Any = slot.memory[place.at : place.at + place.size]
     else:
-        raw = response.raw_output_contents[place] if place < len(response.raw_output_contents) else b""
-    if len(raw) < size:
+        contents = response.raw_output_contents
+        raw = contents[index] if index < len(contents) else b""
+    if min(shape, default=0) < 0 or len(raw) < size or size > _MOST_OUTPUT_BYTES:
         raise EngineFailed(
-            f"output {card.output.name!r} of model {card.name!r} has shape {list(shape)}, more than came or fits",
-            remedy=f"Its card has {len(card.labels)} labels: make the card agree with the model",
+            f"output {place.name!r} of model {card.name!r} has shape {list(shape)}, more than came or fits",
+            remedy=f"Its card makes room for {place.size or _MOST_OUTPUT_BYTES} bytes: make it agree with the model",
         )
-    values: NDArray[np.generic] = np.frombuffer(raw, dtype, count=int(np.prod(shape))).reshape(shape).copy()
-    return values
+    values: NDArray[np.generic] = np.frombuffer(raw, dtype, count=count).reshape(shape)
+    return values if is_inside else values.copy()
 
 
 def is_batched(card: Card, metadata: pb.ModelMetadataResponse) -> bool:
@@ -108,9 +125,7 @@ def is_batched(card: Card, metadata: pb.ModelMetadataResponse) -> bool:
             f"input {tensor.name!r} of model {card.name!r} is {tensor.datatype} in Triton, "
             f"{card.input.datatype} in its card"
         )
-    if card.output.name not in {output.name for output in metadata.outputs}:
-        names = sorted(output.name for output in metadata.outputs)
-        raise EngineFailed(f"model {card.name!r} gives {names} in Triton, its card says {card.output.name!r}")
+    _check_outputs(card, metadata)
     shape = list(tensor.shape)
     if _agree(shape, list(card.input.shape)):
         return False
@@ -120,6 +135,25 @@ def is_batched(card: Card, metadata: pb.ModelMetadataResponse) -> bool:
         f"input {tensor.name!r} of model {card.name!r} has shape {shape} in Triton, "
         f"{list(card.input.shape)} in its card"
     )
+
+
+def _check_outputs(card: Card, metadata: pb.ModelMetadataResponse) -> None:
+    theirs = {tensor.name: tensor for tensor in metadata.outputs}
+    for output in card.tensors:
+        tensor = theirs.get(output.name)
+        if tensor is None:
+            raise EngineFailed(f"model {card.name!r} gives {sorted(theirs)} in Triton, its card says {output.name!r}")
+        if output.datatype not in {None, tensor.datatype}:
+            raise EngineFailed(
+                f"output {tensor.name!r} of model {card.name!r} is {tensor.datatype} in Triton, "
+                f"{output.datatype} in its card"
+            )
+        if not output.takes(tensor.shape):
+            raise EngineFailed(
+                f"output {tensor.name!r} of model {card.name!r} has shape {list(tensor.shape)} in Triton, "
+                f"its card reads {heads.describe(output.sizes)}",
+                remedy="See its labels and its head's format",
+            )
 
 
 def _agree(theirs: list[int], ours: list[int]) -> bool:

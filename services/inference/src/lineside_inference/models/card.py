@@ -1,18 +1,18 @@
 """The model card: what a model takes, how its output is read, and how it was made; `card.yaml` in its folder."""
 
 import math
+from collections.abc import Collection
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lineside.contract import Datatype, Name, Threshold
+from lineside_inference.models.heads import CardPart, Head, Label, OutputTensor, describe, unlike
 
 CARD_SCHEMA = "lineside/card/1"
 DEFAULT_THRESHOLD = 0.5
 """Used where neither policy nor card names a threshold."""
-
-Label = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 def _below_the_model(path: str) -> str:
@@ -22,30 +22,27 @@ def _below_the_model(path: str) -> str:
     return path
 
 
-def _unlike(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(names)) != len(names):
-        raise ValueError("the same name stands twice")
-    return names
-
-
-class CardPart(BaseModel):
-    """Base of every part of a card: unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class ImagePreparation(CardPart):
     """How a picture becomes the input: value = (pixel * scale - mean) / std, pixel 0 to 255."""
 
     width: Annotated[int, Field(ge=1, le=16_384)]
+    """Of the input, in pixels."""
     height: Annotated[int, Field(ge=1, le=16_384)]
+    """Of the input, in pixels."""
     fit: Literal["stretch", "letterbox"] = "stretch"
+    """stretch: to the whole input; letterbox: as it is, in the middle, with grey 114 beside it."""
     interpolation: Literal["area", "linear"] = "area"
+    """area averages, and lets large JPEGs be decoded smaller; linear where the model was trained so."""
     colour: Literal["rgb", "bgr", "gray"] = "rgb"
+    """The order of the channels."""
     layout: Literal["chw", "hwc"] = "chw"
+    """Whether the channels are the first axis or the last."""
     scale: Annotated[float, Field(gt=0)] = 1.0
+    """Factor of a pixel, for instance 0.00392156862745098 for 1/255."""
     mean: tuple[float, ...] = ()
+    """A number each channel, in the order of `colour`; 0 where absent."""
     std: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """A number each channel, in the order of `colour`; 1 where absent."""
 
     @property
     def channels(self) -> int:
@@ -71,11 +68,17 @@ class CardInput(CardPart):
     """The model's one input; `shape` without the batch dimension."""
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
+    """Its name in the model."""
     kind: Literal["image", "tensor"]
+    """image: made of a picture; tensor: numbers, given in the request."""
     datatype: Datatype
+    """As the model has it; FP32 or FP16 with kind image."""
     shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=16)]
-    columns: Annotated[tuple[str, ...], AfterValidator(_unlike)] | None = None
+    """Without the batch dimension; with kind image what `image` makes."""
+    columns: Annotated[tuple[str, ...], AfterValidator(unlike)] | None = None
+    """What the last axis is, name by name; for people, and in errors."""
     image: ImagePreparation | None = None
+    """How a picture becomes the input; with kind image."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -98,52 +101,101 @@ class CardInput(CardPart):
             raise ValueError(f"shape is {list(self.shape)}; image makes {list(self.image.shape)}")
 
 
-class CardOutput(CardPart):
-    """The model's one output and how it is read."""
-
-    name: Annotated[str, Field(min_length=1, max_length=256)]
-    head: Literal["classification", "score"]
-    activation: Literal["softmax", "sigmoid", "none"] | None = None
-
-    @model_validator(mode="after")
-    def _activation_of_classification(self) -> Self:
-        if self.head == "score" and self.activation is not None:
-            raise ValueError("activation: stands only with head classification")
-        return self
-
-
 class CardFile(CardPart):
     """One file of the model, relative to its folder; `variant` names the hardware that it is for."""
 
     path: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_below_the_model)]
+    """Below the model's folder."""
     variant: Annotated[str, Field(min_length=1, max_length=128)] = "any"
+    """any, or conditions joined by `;` that must all hold: gpu=Orin NX, cc=8.7, trt=10.3, jetpack=6."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Its checksum, in lower-case hexadecimal digits."""
 
 
 class Card(CardPart):
-    """What a model is: its input, its output, its labels, its files, and how it was made and scored."""
+    """What a model is: its input, its outputs, its labels, its files, and how it was made and scored."""
 
     schema_: Literal["lineside/card/1"] = Field(alias="schema")
+    """Which version of the card it is."""
     name: Name
+    """The model's name, and that of its folder."""
     version: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]
+    """The version that the card is about, and the folder of its file."""
     description: str
-    task: Literal["classification", "tabular"]
+    """What it does, in a sentence."""
+    task: Literal["classification", "detection", "segmentation", "anomaly", "tabular", "raw"]
+    """What it is for, in a word; how it is read stands in the heads."""
     input: CardInput
-    output: CardOutput
-    labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=10_000), AfterValidator(_unlike)]
-    defects: Annotated[tuple[Label, ...], AfterValidator(_unlike)] = ()
-    thresholds: dict[Label, Threshold] = {}
+    """What it takes."""
+    output: Head | None = None
+    """How its answer is read: one head. Either this or `outputs`."""
+    outputs: Annotated[tuple[Head, ...], Field(min_length=1, max_length=16)] | None = None
+    """Several heads; the worst verdict counts, fail before unknown before pass."""
+    labels: Annotated[tuple[Label, ...], Field(max_length=10_000), AfterValidator(unlike)] = ()
+    """Names of what the model tells apart, in the order of its output; needed with every head but raw."""
+    defects: Annotated[tuple[Label, ...], AfterValidator(unlike)] = ()
+    """The labels that fail a part."""
+    thresholds: dict[Label, Threshold] = Field(default_factory=dict)
+    """By label; `default` for the others, 0.5 where that is absent. The policy's come before them."""
     files: Annotated[tuple[CardFile, ...], Field(min_length=1, max_length=256)]
+    """Every file of the model with its SHA-256; one that differs is not loaded."""
     licence: str
-    made: dict[str, str] = {}
-    scores: dict[str, float] = {}
+    """Under which it may be used."""
+    made: dict[str, str] = Field(default_factory=dict)
+    """How it was made: script, data, seeds."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """How it did on data that it had not seen."""
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """How the outputs are read: `outputs`, or the one `output`."""
+        return self.outputs or ((self.output,) if self.output else ())
+
+    def labels_of(self, head: Head) -> tuple[str, ...]:
+        """Return the labels of a head, in the order of its output."""
+        return head.labels or self.labels
+
+    @property
+    def tensors(self) -> tuple[OutputTensor, ...]:
+        """The tensors that the heads read, each once."""
+        found: dict[str, OutputTensor] = {}
+        for head in self.heads:
+            for tensor in head.tensors(len(self.labels_of(head))):
+                known = found.setdefault(tensor.name, tensor)
+                if known.room is None or (tensor.room or 0) > known.room:
+                    found[tensor.name] = tensor
+        return tuple(found.values())
+
+    @model_validator(mode="after")
+    def _outputs_are_named_once(self) -> Self:
+        if (self.output is None) == (self.outputs is None):
+            raise ValueError("give either output, one head, or outputs, a list of them")
+        return self
 
     @model_validator(mode="after")
     def _names_are_labels(self) -> Self:
-        if self.output.head == "score" and len(self.labels) != 1:
-            raise ValueError(f"labels has {len(self.labels)} names; head score takes one, the finding's")
-        for field, names in (("defects", self.defects), ("thresholds", self.thresholds)):
-            strange = sorted(set(names) - set(self.labels) - ({"default"} if field == "thresholds" else set()))
-            if strange:
-                raise ValueError(f"{field} names {strange[0]!r}; labels are {', '.join(self.labels)}")
+        for head in self.heads:
+            names = self.labels_of(head)
+            if not names and head.head != "raw":
+                raise ValueError(f"labels: must be given with head {head.head}")
+            if head.takes_one_label and len(names) != 1:
+                raise ValueError(f"labels has {len(names)} names; head {head.head} takes one, the finding's")
+            own = head.tensors(len(names))[0]
+            if head.shape is not None and not own.takes(head.shape):
+                raise ValueError(
+                    f"shape of {head.name!r} is {list(head.shape)}; head {head.head} reads {describe(own.sizes)}"
+                )
+            _known("labels of a head", names, self.labels)
+            if head.excluded() is not None:
+                _known("background", (str(head.excluded()),), names)
+                if head.excluded() in self.defects:
+                    raise ValueError(f"background {head.excluded()!r} is a defect")
+        _known("defects", self.defects, self.labels)
+        _known("thresholds", set(self.thresholds) - {"default"}, self.labels)
         return self
+
+
+def _known(field: str, names: Collection[str], labels: tuple[str, ...]) -> None:
+    strange = sorted(set(names) - set(labels))
+    if strange:
+        raise ValueError(f"{field} names {strange[0]!r}; labels are {', '.join(labels)}")

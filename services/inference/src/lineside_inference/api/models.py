@@ -1,0 +1,117 @@
+"""The routes of /v1/models: which there are, which version is in force and why, and changing it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+from starlette.concurrency import run_in_threadpool
+
+from lineside_inference.api import problems
+from lineside_inference.api.problems import Problem
+from lineside_inference.engine.triton import Engine
+from lineside_inference.errors import CandidateFailed, ChangeUnderWay, ModelUnknown, StateNotKept, VersionUnknown
+from lineside_inference.models.changes import Changes
+from lineside_inference.models.store import ModelStore
+from lineside_inference.policies import Policies
+from lineside_inference.policy import thresholds
+
+_NAME = Annotated[str, Path(description="The model's name.", max_length=128)]
+_VERSION = Annotated[str, Path(description="A version that has a card.", max_length=18)]
+_REFUSED = {
+    404: "No such model, or no card of this version.",
+    409: "The model is being changed already.",
+    422: "The version failed, the one before stays in force; `detail` says why.",
+    503: "Triton is away; the version before stays in force.",
+}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {problems.MEDIA_TYPE: {}}} for status, text in _REFUSED.items()
+}
+
+
+def router(store: ModelStore, engine: Engine, changes: Changes, policies: Policies) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter()
+
+    async def describe(name: str) -> dict[str, Any]:
+        if name not in store:
+            known = ", ".join(sorted(store))
+            raise Problem(404, ModelUnknown.code, f"Model {name!r:.140} is not known. Known here: {known}")
+        versions = await run_in_threadpool(store.versions, name)
+        model, link = store[name], engine.model_links[name]
+        card = model.card
+        in_force = thresholds(policies.current, card)
+        refused = changes.refused.get(name)
+        return {
+            "name": name,
+            "version": card.version if store.is_loaded(name) else None,
+            "versions": versions,
+            "wanted": policies.current.models.get(name, store.default_version(name)),
+            "state": "unloaded" if not store.is_loaded(name) else str(link.state.state),
+            "detail": changes.under_way.get(name) or (refused.reason if refused else link.state.detail),
+            "changing": name in changes.under_way,
+            "refused": {"version": refused.version, "reason": refused.reason} if refused else None,
+            "task": card.task,
+            "input": card.input.kind,
+            "heads": [
+                {"head": head.head, "labels": card.labels_of(head)}
+                | head.model_dump(mode="json", include={"kind", "nothing_found", "bands"})
+                for head in card.heads
+            ],
+            "labels": card.labels,
+            "defects": card.defects,
+            "thresholds": {label: in_force.of(label) for label in card.labels} | {"default": in_force.default},
+            "digest": model.ref.digest,
+            "file": {
+                "path": model.choice.files[0].path,
+                "variant": model.choice.variant,
+                "why": model.choice.why,
+            },
+            "licence": card.licence,
+            "description": card.description,
+            "scores": card.scores,
+        }
+
+    @routes.get("/v1/models")
+    async def list_models() -> dict[str, Any]:
+        """Answer every model: the version in force, the others that have a card, state, labels, thresholds, file."""
+        return {"models": [await describe(name) for name in sorted(store)]}
+
+    @routes.get("/v1/models/{model}", responses={404: _ANSWERS[404]})
+    async def describe_model(model: _NAME) -> dict[str, Any]:
+        """Answer one model."""
+        return await describe(model)
+
+    @routes.post("/v1/models/{model}/versions/{version}/load", responses=_ANSWERS)
+    async def load_version(model: _NAME, version: _VERSION) -> dict[str, Any]:
+        """Put a version into force, blue/green, and name it in the policy; answered when it is done or has failed."""
+        with _as_problems():
+            await changes.load(model, version)
+            await policies.pin(model, version)
+        return await describe(model)
+
+    @routes.post("/v1/models/{model}/unload", responses=_ANSWERS)
+    async def unload_model(model: _NAME) -> dict[str, Any]:
+        """Take a model out of service; requests are answered model-unloaded until a version is loaded."""
+        with _as_problems():
+            await changes.unload(model)
+        return await describe(model)
+
+    return routes
+
+
+_MOST_LABELS = 1000
+
+
+@contextmanager
+def _as_problems() -> Iterator[None]:
+    try:
+        yield
+    except (ModelUnknown, VersionUnknown) as error:
+        raise Problem(404, error.code, str(error)) from None
+    except ChangeUnderWay as error:
+        raise Problem(409, error.code, str(error), headers={"Retry-After": "1"}) from None
+    except StateNotKept as error:
+        raise Problem(503, error.code, f"The version is in force, and not kept over a restart: {error}") from None
+    except CandidateFailed as error:
+        raise Problem(503 if error.transient else 422, error.code, str(error)) from None

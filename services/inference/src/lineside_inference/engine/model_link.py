@@ -1,0 +1,203 @@
+"""One model in the server: the wanted version loaded where it is not, checked against its card, watched.
+
+Triton is always told which versions to serve, by `version_policy` in the configuration that goes with the load. What
+Triton loaded by itself when it started is taken where it is the wanted version from the chosen file, else loaded anew.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import grpc
+import structlog
+from tritonclient.grpc import service_pb2 as pb
+
+from lineside.connections import Connection
+from lineside_inference.engine.link import TritonLink, describe
+from lineside_inference.errors import EngineFailed
+from lineside_inference.models.card import Card
+from lineside_inference.models.configuration import default_file, override, runs_python
+from lineside_inference.models.store import Model
+
+log = structlog.get_logger("lineside.inference.triton")
+
+Check = Callable[[Card, pb.ModelMetadataResponse], bool]
+
+
+class ModelLink:
+    """A model's side of the engine; `ready` while the wanted version serves.
+
+    `batched` holds the versions that serve now, and whether their tensors have a batch dimension.
+    """
+
+    def __init__(
+        self, server: TritonLink, model: Model, state: Connection, check: Check, *, allow_python: bool = False
+    ) -> None:
+        self.state = state
+        self.ready = asyncio.Event()
+        self.wanted = model
+        self.batched: dict[str, bool] = {}
+        self.is_unloaded = False
+        self._server = server
+        self._name = model.card.name
+        self._check = check
+        self._allow_python = allow_python
+        self._check_now = asyncio.Event()
+        self._turn = asyncio.Lock()
+
+    def serves(self, version: str) -> bool:
+        """Whether a request of this version can be sent now."""
+        # While unloaded nothing is in `batched`, until a candidate is being tried that may have the wanted number.
+        is_tried = self.is_unloaded or version != self.wanted.card.version
+        return version in self.batched and (self.ready.is_set() or is_tried)
+
+    async def supervise(self) -> None:
+        """Make it ready, watch, make it ready again, for ever."""
+        while True:
+            if not self._server.online.is_set():
+                self.state.paused("waits for Triton")
+                await self._server.online.wait()
+            self._check_now.clear()
+            if self.is_unloaded:
+                self.state.paused("unloaded on request")
+                await self._check_now.wait()
+                continue
+            if not self.ready.is_set():  # else a version was put into force after an unload
+                self.state.connecting()
+                try:
+                    async with self._turn:
+                        await self._make_ready()
+                except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and tried again
+                    await asyncio.sleep(self.state.backoff(describe(error)))
+                    continue
+            await self._watch(self._server.settings.health_ms / 1000)
+            self.ready.clear()
+
+    def trouble(self) -> None:
+        """Say that a request found the model away; the supervisor checks at once."""
+        self.ready.clear()
+        self._check_now.set()
+
+    async def serve(self, models: Sequence[Model]) -> None:
+        """Let Triton serve exactly these versions; those that it serves already go on undisturbed.
+
+        Raises EngineFailed or grpc.RpcError; what Triton serves then is not known.
+        """
+        async with self._turn:
+            await self._load(models)
+            serving = {}
+            for model in models:
+                await self._check_ready(model)
+                serving[model.card.version] = await self._verified(model)
+            self.batched = serving
+
+    def switch(self, model: Model) -> None:
+        """Want another version, which serves already."""
+        self.wanted = model
+        self._is_online()
+        if self.is_unloaded:  # the supervisor sleeps; else it watches, and goes on with this version
+            self.is_unloaded = False
+            self._check_now.set()
+
+    async def unload(self) -> None:
+        """Let Triton drop the model; it stays away until `switch`. Raises EngineFailed or grpc.RpcError."""
+        self._may_load()
+        async with self._turn:
+            self.is_unloaded = True
+            self.state.required = False
+            self.trouble()
+            self.batched = {}
+            await self._server.stub.RepositoryModelUnload(
+                pb.RepositoryModelUnloadRequest(model_name=self._name),
+                timeout=self._server.settings.load_timeout_ms / 1000,
+            )
+        log.info("triton has unloaded a model", model=self._name)
+
+    def _is_online(self) -> None:
+        self.state.required = True
+        self.state.online(f"version {self.wanted.card.version}")
+        self.ready.set()
+
+    async def _make_ready(self) -> None:
+        model = self.wanted
+        version = model.card.version
+        if not await self._is_ready(version) or not await self._has_chosen_file(model):
+            await self._load([model])
+            await self._check_ready(model)
+            self.batched = {}
+        self.batched[version] = await self._verified(model)
+        self._is_online()
+
+    async def _watch(self, health_s: float) -> None:
+        while self._server.online.is_set():
+            try:
+                async with asyncio.timeout(health_s):
+                    await self._check_now.wait()
+            except TimeoutError:
+                pass
+            else:
+                return
+            try:
+                if not await self._is_ready(self.wanted.card.version):
+                    log.warning("triton has unloaded a model", model=self._name)
+                    return
+            except grpc.RpcError:
+                return
+
+    async def _is_ready(self, version: str) -> bool:
+        answer = await self._server.stub.ModelReady(
+            pb.ModelReadyRequest(name=self._name, version=version), timeout=self._server.settings.timeout_ms / 1000
+        )
+        return bool(answer.ready)
+
+    async def _check_ready(self, model: Model) -> None:
+        if not await self._is_ready(model.card.version):
+            raise EngineFailed(
+                f"Triton loaded model {self._name!r}, but version {model.card.version} is not ready",
+                remedy="See whether Triton has the version's folder, and its log",
+            )
+
+    async def _has_chosen_file(self, model: Model) -> bool:
+        """Whether Triton's configuration names the file that was chosen for this hardware."""
+        answer = await self._server.stub.ModelConfig(
+            pb.ModelConfigRequest(name=self._name, version=model.card.version),
+            timeout=self._server.settings.timeout_ms / 1000,
+        )
+        served = default_file(answer.config)
+        return model.file is None or served is None or served == model.file
+
+    async def _verified(self, model: Model) -> bool:
+        """Return whether a served version is batched; raises EngineFailed where it is not what its card says."""
+        timeout_s = self._server.settings.timeout_ms / 1000
+        version = model.card.version
+        metadata = await self._server.stub.ModelMetadata(
+            pb.ModelMetadataRequest(name=self._name, version=version), timeout=timeout_s
+        )
+        answer = await self._server.stub.ModelConfig(
+            pb.ModelConfigRequest(name=self._name, version=version), timeout=timeout_s
+        )
+        if not self._allow_python and runs_python(answer.config):
+            raise EngineFailed(
+                f"model {self._name!r} runs on backend python in Triton", remedy="See models.allow_python_backend"
+            )
+        return self._check(model.card, metadata)
+
+    def _may_load(self) -> None:
+        if not self._server.settings.load_models:
+            raise EngineFailed(
+                f"model {self._name!r} may not be loaded or unloaded from here",
+                remedy="Do it in Triton, or set triton.load_models",
+            )
+
+    async def _load(self, models: Sequence[Model]) -> None:
+        self._may_load()
+        files = {model.file for model in models}
+        if len(files) > 1:
+            raise EngineFailed(
+                f"the versions of model {self._name!r} lie in files of other names: {sorted(map(str, files))}",
+                remedy="Triton takes one file name for all versions of a model: name the files alike",
+            )
+        versions = [model.card.version for model in models]
+        log.info("asking triton to load a model", model=self._name, versions=versions, file=models[-1].file)
+        request = pb.RepositoryModelLoadRequest(model_name=self._name)
+        request.parameters["config"].string_param = override(models[-1].config, versions, models[-1].file)
+        await self._server.stub.RepositoryModelLoad(request, timeout=self._server.settings.load_timeout_ms / 1000)

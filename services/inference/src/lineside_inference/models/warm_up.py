@@ -1,0 +1,47 @@
+"""A new version's rehearsal: made-up parts through the real preparation, the real Triton and the real interpretation.
+
+What it proves: the pictures reach the model, the outputs are finite and shaped as the card says. Not that its verdicts
+are right: the parts are noise.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import cv2
+import numpy as np
+
+from lineside.contract import InlineSource, Request, Source, Tensor, TensorsSource
+from lineside_inference.engine.wire import DTYPES
+from lineside_inference.models.card import Card
+from lineside_inference.models.store import Model
+
+_LARGEST_SIDE = 4096
+_SEED = 20
+
+
+async def warm_up(
+    model: Model, rehearse: Callable[[Request, Model], Awaitable[object]], *, times: int, within_s: float
+) -> None:
+    """Rehearse so many different parts, one after another; raises the RequestError of the first that fails.
+
+    Each has the time that is left of `within_s` as its deadline.
+    """
+    for number in range(times):
+        deadline_ms = max(1.0, min(within_s * 1000, 600_000.0))
+        part = await asyncio.to_thread(made_up, model.card, _SEED + number)
+        await rehearse(Request.new(model=model.card.name, source=part, deadline_ms=deadline_ms), model)
+
+
+def made_up(card: Card, seed: int) -> Source:
+    """Return a part that fits a card's input: a JPEG of smooth noise twice its size, or numbers between 0 and 1."""
+    rng = np.random.default_rng(seed)
+    image = card.input.image
+    if image is not None:
+        width, height = min(image.width * 2, _LARGEST_SIDE), min(image.height * 2, _LARGEST_SIDE)
+        coarse = rng.integers(0, 256, (max(1, height // 16), max(1, width // 16), 3), dtype=np.uint8)
+        pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+        return InlineSource(content_type="image/jpeg", data=cv2.imencode(".jpg", pixels)[1].tobytes())
+    dtype = np.dtype(DTYPES[card.input.datatype])
+    values = rng.random(card.input.shape).astype(dtype).reshape(-1).tolist()
+    tensor = Tensor(name=card.input.name, datatype=card.input.datatype, shape=card.input.shape, values=values)
+    return TensorsSource(tensors=(tensor,))

@@ -1,0 +1,157 @@
+"""The policy's way from the bus to a real HTTP server and back."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from lineside.bus.memory import MemoryBroker, MemoryBus
+from lineside.connections import Connection
+from lineside_topic_bridge.inference import InferenceLink
+from lineside_topic_bridge.policy import PolicyCarrier, desired_topic, reported_topic
+
+TOPIC = desired_topic("bench")
+BOUND_S = 20
+
+
+class Inference:
+    """Takes policies, as `status` says, on a port of its own."""
+
+    def __init__(self) -> None:
+        self.puts: list[bytes] = []
+        self.status = 200
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port = listener.getsockname()[1]
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        routes = [
+            Route("/v1/policy", self._put, methods=["PUT"]),
+            Route("/livez", lambda _request: JSONResponse({"alive": True})),
+        ]
+        config = uvicorn.Config(Starlette(routes=routes), port=self.port, log_config=None, lifespan="off")
+        server = self._server = uvicorn.Server(config)
+        self._serving = asyncio.create_task(server._serve())
+        await until(lambda: server.started)
+
+    async def stop(self) -> None:
+        if self._server and self._serving:
+            self._server.should_exit = self._server.force_exit = True
+            await asyncio.wait((self._serving,))
+
+    async def _put(self, request: Request) -> Response:
+        body = await request.body()
+        self.puts.append(body)
+        if self.status != 200:
+            return JSONResponse({"code": "policy-invalid", "detail": "wrong", "errors": ["a", "b"]}, self.status)
+        return Response(body, media_type="application/json", headers={"ETag": f'"{len(self.puts)}"'})
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(BOUND_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Line:
+    """A running carrier, and what it told."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.broker = broker
+        self._bus = MemoryBus(broker)
+
+    async def set(self, payload: bytes) -> None:
+        await self._bus.publish(TOPIC, payload, retain=True)
+
+    @property
+    def told(self) -> list[dict]:
+        return [json.loads(payload) for topic, payload in self.broker.published if topic == reported_topic(TOPIC)]
+
+
+@asynccontextmanager
+async def line(inference: Inference) -> AsyncIterator[Line]:
+    broker = MemoryBroker()
+    bus = MemoryBus(broker)
+    url = f"http://127.0.0.1:{inference.port}"
+    desired = bus.subscribe(TOPIC)
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        link = InferenceLink(client, Connection("inference", url, first_s=0.02, longest_s=0.1))
+        carrier = PolicyCarrier(bus=bus, desired=desired, topic=TOPIC, inference=link, most_bytes=6144)
+        tasks = [asyncio.create_task(link.supervise()), asyncio.create_task(carrier.run())]
+        try:
+            yield Line(broker)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await inference.stop()
+
+
+async def test_a_policy_is_put_and_reported() -> None:
+    inference = Inference()
+    await inference.start()
+    async with line(inference) as running:
+        await running.set(b'{"enabled":false}')
+        await until(lambda: running.told)
+        [told] = running.told
+    assert inference.puts == [b'{"enabled":false}']
+    assert (told["state"], told["etag"], told["policy"], told["errors"]) == ("applied", '"1"', {"enabled": False}, [])
+
+
+async def test_what_is_refused_is_reported_with_its_errors() -> None:
+    inference = Inference()
+    inference.status = 422
+    await inference.start()
+    async with line(inference) as running:
+        await running.set(b'{"enbled":false}')
+        await until(lambda: running.told)
+        await running.set(b"x" * 7000)
+        await until(lambda: len(running.told) == 2)
+        first, second = running.told
+    assert (first["state"], first["errors"]) == ("refused", ["a", "b"])
+    assert second["errors"] == ["the message has 7000 bytes, allowed are 6144"]
+    assert len(inference.puts) == 1
+
+
+async def test_the_same_message_again_is_put_once() -> None:
+    inference = Inference()
+    await inference.start()
+    async with line(inference) as running:
+        for payload in (b"{}", b"{}", b"", b'{"enabled":true}'):
+            await running.set(payload)
+            if payload:
+                await until(lambda wanted=payload: inference.puts[-1:] == [wanted])
+                await until(lambda: len(running.told) == len(inference.puts))
+    assert inference.puts == [b"{}", b'{"enabled":true}']
+
+
+async def test_a_policy_waits_for_the_inference_service_and_only_the_newest_counts() -> None:
+    inference = Inference()
+    async with line(inference) as running:
+        await running.set(b'{"enabled":false}')
+        await running.set(b'{"enabled":true}')
+        await inference.start()
+        await until(lambda: running.told)
+    assert inference.puts == [b'{"enabled":true}']
+    assert running.told[-1]["policy"] == {"enabled": True}
+
+
+async def test_a_busy_service_is_asked_again() -> None:
+    inference = Inference()
+    inference.status = 503
+    await inference.start()
+    async with line(inference) as running:
+        await running.set(b"{}")
+        await until(lambda: inference.puts)
+        inference.status = 200
+        await until(lambda: running.told)
+    assert running.told[-1]["state"] == "applied"
