@@ -1,0 +1,226 @@
+"""A v2 request's body: the JSON first, bounded, then every chunk copied once to where its tensor lies."""
+
+import asyncio
+import math
+import zlib
+from collections.abc import AsyncIterator, Mapping
+
+from pydantic_core import from_json
+from starlette.types import Receive
+
+from lineside_inference.api.problems import Problem
+from lineside_inference.api.v2.asked import Asked, read, wrong
+from lineside_inference.api.v2.datatypes import BYTES, check_strings, pack
+from lineside_inference.api.v2.parcel import Parcel, Spare
+from lineside_inference.settings import LimitSettings
+
+HEADER_LENGTH = "inference-header-content-length"
+_PIECE = 256 * 1024
+_WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_SMALL = 4096
+_LARGE_JSON = 32 * 1024
+_MANY_STRINGS = 1024
+_CLOSE = {"Connection": "close"}
+
+
+class ClientGone(Exception):
+    """The client went away before its body was complete."""
+
+
+async def take(receive: Receive, headers: Mapping[str, str], limits: LimitSettings, spare: Spare | None) -> Parcel:
+    """Return the request with its tensors where Triton will read them; give it back with `release`.
+
+    Raises Problem 400, 403, 408, 413 or 415, the errors of `datatypes`, and ClientGone.
+    """
+    chunks = _plain(_wire(receive, headers, limits), headers, limits)
+    parcel: Parcel | None = None
+    try:
+        async with asyncio.timeout(limits.body_s):
+            head, rest = await _head(chunks, headers, limits)
+            asked = read(head, limits, binary=rest is not None)
+            parcel = await _pack(asked, spare, is_large=len(head) > _LARGE_JSON)
+            await _fill(parcel, rest, chunks)
+            await _check(parcel)
+    except TimeoutError:
+        _drop(parcel)
+        detail = f"The body did not end within {limits.body_s:g} s (inference.limits.body_s)."
+        raise Problem(408, "body-timeout", detail, headers=_CLOSE) from None
+    except BaseException:
+        _drop(parcel)
+        raise
+    return parcel
+
+
+def _drop(parcel: Parcel | None) -> None:
+    if parcel is not None:
+        parcel.release()
+
+
+async def ready_only(receive: Receive) -> bool:
+    """Return the field `ready` of a small JSON body, False where there is none; raises Problem 400 and ClientGone."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body += message.get("body", b"")
+        if len(body) > _SMALL:
+            raise wrong(f"the body has more than {_SMALL} bytes")
+        if not message.get("more_body", False):
+            break
+    try:
+        given = from_json(bytes(body)) if body.strip() else {}
+    except ValueError as error:
+        raise wrong(f"the request is not JSON: {error}") from None
+    ready = given.get("ready", False) if isinstance(given, dict) else None
+    if not isinstance(ready, bool):
+        raise wrong("the request must be an object whose field ready is true or false")
+    return ready
+
+
+async def _wire(receive: Receive, headers: Mapping[str, str], limits: LimitSettings) -> AsyncIterator[bytes]:
+    """Yield the body as it comes."""
+    most, size = limits.body_bytes, 0
+    declared = headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:19]) > most:
+        raise _too_large(int(declared[:19]), most, "body_bytes")
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > most:
+            raise _too_large(size, most, "body_bytes")
+        if chunk:
+            yield chunk
+        if not message.get("more_body", False):
+            return
+
+
+def _plain(chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings) -> AsyncIterator[bytes]:
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "identity":
+        return chunks
+    if encoding not in _WINDOW_BITS:
+        detail = f"Content-Encoding {encoding!r:.60} is not supported; use gzip, deflate or none"
+        raise Problem(415, "encoding-unsupported", detail)
+    return _unpacked(chunks, encoding, limits.unpacked_bytes)
+
+
+async def _unpacked(chunks: AsyncIterator[bytes], encoding: str, most: int) -> AsyncIterator[bytes]:
+    """Yield what a compressed body holds, in pieces of a bounded size, and others their turn between them."""
+    unpacker, size = zlib.decompressobj(_WINDOW_BITS[encoding]), 0
+    async for chunk in chunks:
+        left = chunk
+        while left:
+            if unpacker.eof:
+                raise Problem(400, "encoding-invalid", f"The body goes on behind the end of its {encoding} data")
+            try:
+                piece = unpacker.decompress(left, _PIECE)
+            except zlib.error as error:
+                raise Problem(400, "encoding-invalid", f"The body is not {encoding}: {error}") from None
+            left = unpacker.unconsumed_tail or unpacker.unused_data
+            size += len(piece)
+            if size > most:
+                raise _too_large(size, most, "unpacked_bytes")
+            if piece:
+                yield piece
+                await asyncio.sleep(0)
+    while not unpacker.eof:  # what it holds back once the last byte is in
+        piece = unpacker.decompress(unpacker.unconsumed_tail, _PIECE)
+        size += len(piece)
+        if not piece:
+            raise Problem(400, "encoding-invalid", f"The body ends before its {encoding} data does")
+        if size > most:
+            raise _too_large(size, most, "unpacked_bytes")
+        yield piece
+
+
+async def _head(
+    chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings
+) -> tuple[bytes | bytearray, memoryview | None]:
+    """Return the JSON and the first bytes behind it; None for these where all of the body is JSON."""
+    declared = headers.get(HEADER_LENGTH)
+    if declared is None:
+        whole = bytearray()
+        async for chunk in chunks:
+            whole += chunk
+            if len(whole) > limits.json_bytes:
+                raise _too_large(len(whole), limits.json_bytes, "json_bytes")
+        return whole, None
+    if not (declared.isascii() and declared.isdigit() and int(declared[:19]) > 0):
+        raise wrong(f"Inference-Header-Content-Length is {declared!r:.60}; it must be a whole number above 0")
+    length = int(declared[:19])
+    if length > limits.json_bytes:
+        raise _too_large(length, limits.json_bytes, "json_bytes")
+    head: bytes | bytearray = b""
+    async for chunk in chunks:
+        before = len(head)
+        if not before and len(chunk) >= length:  # as nearly always: nothing of the tensors is copied here
+            return chunk[:length], memoryview(chunk)[length:]
+        head = bytearray(head) if not before else head
+        head += memoryview(chunk)[: length - before]
+        if len(head) == length:
+            return head, memoryview(chunk)[length - before :]
+    raise wrong(f"Inference-Header-Content-Length is {length}, and the body has {len(head)} bytes")
+
+
+async def _pack(asked: Asked, spare: Spare | None, *, is_large: bool) -> Parcel:
+    """Return the parcel with the values of JSON inputs in it; its binary part is still to come."""
+    ready: list[bytes | None] = []
+    for given in asked.inputs:
+        if given.data is None:
+            ready.append(None)
+            continue
+        job = (given.name, given.datatype, given.shape, given.data)
+        ready.append(await asyncio.to_thread(pack, *job) if is_large else pack(*job))
+    sizes = [
+        len(data) if data is not None else given.size or 0 for given, data in zip(asked.inputs, ready, strict=True)
+    ]
+    parcel = Parcel(asked, sizes, spare)
+    for (at, size), data in zip(parcel.spans, ready, strict=True):
+        if data is not None:
+            parcel.memory[at : at + size] = data
+    return parcel
+
+
+async def _fill(parcel: Parcel, first: memoryview | None, chunks: AsyncIterator[bytes]) -> None:
+    """Copy the binary part into the places of its tensors, which stand in it one behind the other."""
+    spans = [span for given, span in zip(parcel.asked.inputs, parcel.spans, strict=True) if given.size is not None]
+    expected = sum(size for _at, size in spans)
+    memory, came, index, inside = parcel.memory, 0, 0, 0
+
+    def copy(chunk: bytes | memoryview) -> None:
+        nonlocal came, index, inside
+        came += len(chunk)
+        if came > expected:
+            raise wrong(f"the binary part has {came} bytes or more; the inputs' binary_data_size sum to {expected}")
+        source, done = memoryview(chunk), 0
+        while done < len(chunk):
+            at, size = spans[index]
+            count = min(size - inside, len(chunk) - done)
+            memory[at + inside : at + inside + count] = source[done : done + count]
+            done += count
+            inside += count
+            if inside == size:
+                index, inside = index + 1, 0
+
+    if first is not None:
+        copy(first)
+    async for chunk in chunks:
+        copy(chunk)
+    if came != expected:
+        raise wrong(f"the binary part has {came} bytes; the inputs' binary_data_size sum to {expected}")
+
+
+async def _check(parcel: Parcel) -> None:
+    for given, (at, size) in zip(parcel.asked.inputs, parcel.spans, strict=True):
+        if given.datatype == BYTES and given.size is not None:
+            job = (given.name, parcel.memory[at : at + size], math.prod(given.shape))
+            await asyncio.to_thread(check_strings, *job) if job[2] > _MANY_STRINGS else check_strings(*job)
+
+
+def _too_large(size: int, most: int, setting: str) -> Problem:
+    detail = f"The body has {size} bytes or more; at most {most} are allowed (inference.limits.{setting})."
+    return Problem(413, "body-too-large", detail, headers=_CLOSE)
