@@ -1,0 +1,65 @@
+// Numbers, times and words as people read them.
+
+export const WORDS = { pass: "PASS", fail: "FAIL", unknown: "UNKNOWN", off: "OFF" };
+const STATUS = {
+  rejected: "not judged: the request was wrong",
+  failed: "not judged: something needed was not there",
+  expired: "not judged: too late",
+  disabled: "not judged: judging is off",
+};
+
+/** 12.34 ms, 123 ms, 1.2 s. */
+export function ms(value) {
+  if (value === null || value === undefined) return "–";
+  if (value >= 1000) return `${(value / 1000).toFixed(1)} s`;
+  return value >= 100 ? `${Math.round(value)} ms` : `${value.toPrecision(value < 1 ? 1 : 3)} ms`;
+}
+
+/** 0.932, or 12.4 above 10. */
+export const score = (value) => value.toFixed(Math.abs(value) >= 10 ? 1 : 3);
+
+/** A reason with the sign that people know. */
+export const reason = (result) => result.reason.replaceAll(">=", "≥");
+
+/** 98.2 %, and 100 % only where nothing is missing. */
+export function percent(part, whole) {
+  if (!whole) return "–";
+  const value = (100 * part) / whole;
+  if (part === whole) return "100 %";
+  return `${Math.min(99.9, value).toFixed(1)} %`;
+}
+
+/** 3 s, 12 min, 5 h, 2 days. */
+export function span(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 90) return `${seconds} s`;
+  if (seconds < 90 * 60) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 48 * 3600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} days`;
+}
+
+/** 14:03:22 here, with the date where it is not today. */
+export function clock(when) {
+  const date = new Date(when);
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString()} ${time}`;
+}
+
+/** How a result is shown: its verdict, or off where the policy said not to judge. */
+export const kindOf = (result) => (result.status === "disabled" ? "off" : result.verdict);
+
+/** What became of a part that was not judged. */
+export const status = (result) => STATUS[result.status] ?? "";
+
+/** The part as the line names it, else the end of its id. */
+export const partName = (part) => part.result.context.part_id ?? `…${part.result.id.slice(-8)}`;
+
+/** Where a part's pixels or numbers came from. */
+export function source(asked) {
+  const { kind } = asked.source;
+  if (kind === "camera") return `camera ${asked.source.camera}`;
+  if (kind === "file") return `file ${asked.source.path}`;
+  if (kind === "url") return asked.source.url;
+  if (kind === "inline") return `sent along, ${Math.round(asked.source.bytes / 1024)} KiB`;
+  return "numbers";
+}

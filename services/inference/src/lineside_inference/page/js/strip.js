@@ -1,0 +1,86 @@
+// The strip of the last parts, filtered; a click opens one.
+
+import { byId, el, shape } from "./dom.js";
+import { WORDS, clock, kindOf, partName } from "./format.js";
+import { openDetail } from "./detail.js";
+import { thumb } from "./picture.js";
+import { store } from "./store.js";
+
+const MOST = 60;
+const KINDS = { all: ["pass", "fail", "unknown"], bad: ["fail", "unknown"], fail: ["fail"], unknown: ["unknown"] };
+const EMPTY = {
+  all: "No part was judged yet.",
+  bad: "No fails and no unknowns among the last parts.",
+  fail: "No fails among the last parts.",
+  unknown: "No unknowns among the last parts.",
+};
+
+const tiles = new Map();
+
+/** The station that is chosen, or "". */
+export const chosenStation = () => byId("station").value;
+
+/** The parts that pass the filter, newest first. */
+export function filtered() {
+  const kinds = KINDS[document.querySelector("#filter input:checked").value];
+  const station = chosenStation();
+  return store.parts
+    .filter((part) => kinds.includes(part.result.verdict) && (!station || part.result.context.station === station))
+    .reverse();
+}
+
+/** Draw the strip; tiles that stay are not made anew, so that focus and images stay too. */
+export function drawStrip() {
+  drawStations();
+  const wanted = filtered().slice(0, MOST);
+  const ids = new Set(wanted.map((part) => part.result.id));
+  for (const [id, tile] of tiles) {
+    if (!ids.has(id)) {
+      tile.remove();
+      tiles.delete(id);
+    }
+  }
+  const list = byId("strip");
+  let place = list.firstElementChild;
+  for (const part of wanted) {
+    const tile = tiles.get(part.result.id) ?? el("li", {}, tileOf(part));
+    tiles.set(part.result.id, tile);
+    if (tile === place) place = place.nextElementSibling;
+    else list.insertBefore(tile, place);
+  }
+  const empty = byId("strip-empty");
+  empty.hidden = wanted.length > 0 || !store.loaded;
+  empty.textContent = EMPTY[document.querySelector("#filter input:checked").value];
+}
+
+/** Make the filters work. */
+export function startStrip(redraw) {
+  byId("filter").addEventListener("change", redraw);
+  byId("station").addEventListener("change", redraw);
+}
+
+/** A button that shows and opens a part; `note` stands instead of its name. */
+export function tileOf(part, note) {
+  const kind = kindOf(part.result);
+  const button = el(
+    "button",
+    { type: "button", className: "part", data: { verdict: kind, id: part.result.id } },
+    thumb(part),
+    el("span", { className: "line1" }, shape(kind), note ?? WORDS[kind]),
+    el("span", { className: "line2" }, el("span", {}, partName(part))),
+  );
+  button.title = `${partName(part)}, ${clock(part.at)}: ${part.result.reason}`;
+  button.addEventListener("click", () => openDetail(part.result.id));
+  return button;
+}
+
+function drawStations() {
+  const select = byId("station");
+  const names = [...new Set(store.parts.map((part) => part.result.context.station).filter(Boolean))].sort();
+  const shown = [...select.options].slice(1).map((option) => option.value);
+  byId("station-label").hidden = names.length < 2 && !select.value;
+  if (names.every((name) => shown.includes(name))) return;
+  const chosen = select.value;
+  select.replaceChildren(el("option", { value: "" }, "All"), ...names.map((name) => el("option", { value: name }, name)));
+  select.value = chosen;
+}

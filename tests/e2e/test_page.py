@@ -1,0 +1,500 @@
+"""The page at `/` in a real browser, on the whole line: what the person at the line sees and does.
+
+Screenshots are kept where SCREENSHOTS names a folder, else in pytest's own.
+"""
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import numpy as np
+import pytest
+
+from lineside.contract import Finding
+from lineside_bench.parts import encode_jpeg, make_part
+from lineside_inference.interpret import Judgement, interpret
+from lineside_inference.interpret.judgement import by_defects
+from lineside_inference.models.card import Card
+from lineside_inference.models.store import read_store
+from lineside_inference.policy import Thresholds
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+Page, expect = sync_api.Page, sync_api.expect
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+LINESIDE = Path(sys.executable).with_name("lineside")
+ROOT = Path(__file__).parents[2]
+BOUND_S = 90
+PANEL = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
+            patch.delenv(name)
+        yield
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < end, f"not within {BOUND_S} s"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """A whole line with two parts a second, and where its page is."""
+    folder = tmp_path_factory.mktemp("line")
+    state = folder / "state.json"
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(LINESIDE), "up", "--rate", "2", "--state", str(state)], stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            until(lambda: state.exists() or process.poll() is not None)
+            assert state.exists(), (folder / "up.log").read_text()
+            document = json.loads(state.read_text())
+            yield SimpleNamespace(url=document["endpoints"]["inference"], pid=document["processes"]["inference"]["pid"])
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(BOUND_S)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Callable[[Page, str], None]:
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda page, name: page.screenshot(path=folder / f"{name}.png")
+
+
+@pytest.fixture
+def open_page(browser, line) -> Iterator[Callable[..., Page]]:
+    """Open the page; at the end nothing may have been said on the console, and nothing asked of another host."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_(view: str = "line", viewport: dict[str, int] = PANEL, **options) -> Page:
+        context = browser.new_context(viewport=viewport, reduced_motion="reduce", **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda it: complaints.append(it.text) if it.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda it: complaints.append(str(it)))
+        page.on("request", lambda it: complaints.append(it.url) if not it.url.startswith((line.url, "blob:")) else None)
+        page.goto(f"{line.url}/#{view}")
+        expect(page.locator("#link")).to_have_text("Live")
+        return page
+
+    open_.expected = []  # parts of complaints that a test brings about on purpose
+    yield open_
+    for context in contexts:
+        context.close()
+    assert [it for it in complaints if not any(known in it for known in open_.expected)] == []
+
+
+@pytest.fixture
+def policy(line) -> Iterator[Callable[[], dict]]:
+    """Read the policy; afterwards it is what it was."""
+    before = httpx.get(f"{line.url}/v1/policy").json()
+    yield lambda: httpx.get(f"{line.url}/v1/policy").json()
+    httpx.put(f"{line.url}/v1/policy", json=before).raise_for_status()
+
+
+def predict(line: SimpleNamespace, label: str = "good") -> dict:
+    jpeg = encode_jpeg(make_part(33, 5, label=label).image)
+    url = f"{line.url}/v1/models/surface-defect/predict?station=try-it"
+    return httpx.post(url, content=jpeg, headers={"content-type": "image/jpeg"}).json()
+
+
+def newest(page: Page) -> str:
+    return page.locator("#verdict-part").inner_text()
+
+
+def test_the_live_part_appears_and_the_next_one_too(open_page, shots) -> None:
+    page = open_page()
+    expect(page.locator("#verdict-part")).to_contain_text("P-")
+    first = newest(page)
+    expect(page.locator("#verdict-part")).not_to_have_text(first)
+    expect(page.locator("#verdict-word")).to_have_text(re.compile("^(PASS|FAIL|UNKNOWN)$"))
+    expect(page.locator("#stage-picture img")).to_be_visible()
+    assert page.locator("#stage-picture img").evaluate("img => img.naturalWidth") > 100
+    expect(page.locator("#strip .part").nth(3)).to_be_visible()
+    expect(page.locator("#yield")).to_contain_text("%")
+    expect(page.locator("#p95")).to_contain_text("ms")
+    expect(page.locator("#needs")).to_contain_text("connections work")
+    shots(page, "line-light")
+
+
+@pytest.mark.parametrize(("name", "viewport"), [("panel", PANEL), ("phone", PHONE)])
+def test_nothing_is_cut_off_at_the_side(open_page, shots, name: str, viewport: dict[str, int]) -> None:
+    page = open_page(viewport=viewport, color_scheme="dark")
+    expect(page.locator("#strip .part").first).to_be_visible()
+    for view in ("line", "thresholds", "models", "try", "health"):
+        page.goto(page.url.split("#")[0] + f"#{view}")
+        expect(page.locator(f"#view-{view}")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
+        shots(page, f"{name}-dark-{view}")
+
+
+def test_the_verdict_can_be_read_from_five_metres(open_page) -> None:
+    page = open_page()
+    expect(page.locator("#verdict-part")).to_contain_text("P-")
+    height = page.locator("#verdict-word").evaluate("it => parseFloat(getComputedStyle(it).fontSize)")
+    assert height >= 95  # UNKNOWN is the longest word; PASS and FAIL are larger
+
+
+def test_the_filter_shows_fails_only(open_page) -> None:
+    page = open_page()
+    expect(page.locator('#strip .part[data-verdict="fail"]').first).to_be_visible()
+    expect(page.locator('#strip .part[data-verdict="pass"]').first).to_be_visible()
+    page.get_by_label("Fails", exact=True).check()
+    expect(page.locator('#strip .part[data-verdict="pass"]')).to_have_count(0)
+    expect(page.locator('#strip .part[data-verdict="fail"]').first).to_be_visible()
+    page.get_by_label("All", exact=True).first.check()
+    expect(page.locator('#strip .part[data-verdict="pass"]').first).to_be_visible()
+
+
+def test_a_part_opens_with_everything_about_it(open_page, shots, line) -> None:
+    page = open_page()
+    part = page.locator("#strip .part").nth(1)
+    result_id = part.get_attribute("data-id")
+    page.locator(f'#strip .part[data-id="{result_id}"]').click()
+    detail = page.locator("#detail")
+    expect(detail.locator("img")).to_be_visible()
+    expect(detail).to_contain_text("Decode and prepare")
+    page.get_by_text("Request and result as JSON").click()
+    shown = json.loads(detail.locator("pre").inner_text())
+    assert shown == httpx.get(f"{line.url}/v1/parts/{result_id}").json()
+    shots(page, "detail")
+    page.keyboard.press("ArrowRight")
+    expect(detail.locator("h2")).not_to_have_text(f"Part {shown['result']['context']['part_id']}")
+    page.keyboard.press("Escape")
+    expect(detail).to_be_hidden()
+
+
+def test_the_copy_button_copies(open_page) -> None:
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    page.locator("#stage-open").click()
+    page.get_by_text("Request and result as JSON").click()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_text("Copied.")).to_be_visible()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert json.loads(copied) == json.loads(page.locator("#detail pre").inner_text())
+
+
+def test_a_threshold_is_previewed_then_applied_and_changes_the_next_verdict(open_page, shots, line, policy) -> None:
+    assert predict(line)["verdict"] == "pass"
+    page = open_page("thresholds")
+    page.locator("#thresholds-model").select_option("surface-defect")
+    good = page.locator(".threshold", has_text="good").locator("input[type=number]")
+    expect(page.locator('#preview tr[data-kind="pass"] td').first).not_to_have_text("0")
+    good.fill("1")
+    expect(page.locator('#preview tr[data-kind="pass"] td').nth(1)).to_have_text("0")
+    expect(page.locator("#preview-changed .part").first).to_contain_text("PASS → UNKNOWN")
+    assert predict(line)["verdict"] == "pass"
+    assert policy()["thresholds"] == {}
+    shots(page, "thresholds-preview")
+    page.get_by_role("button", name="Apply").click()
+    page.locator("#ask").get_by_role("button", name="Apply").click()
+    expect(page.locator("#thresholds-said")).to_contain_text("Applied")
+    assert policy()["thresholds"] == {"good": 1}
+    assert predict(line)["verdict"] == "unknown"
+    page.goto(f"{line.url}/#line")
+    expect(page.locator('#strip .part[data-verdict="unknown"]').first).to_be_visible()
+
+
+def test_a_policy_changed_by_somebody_else_is_not_overwritten(open_page, line, policy) -> None:
+    page = open_page("thresholds")
+    page.locator("#thresholds-model").select_option("surface-defect")
+    page.locator(".threshold", has_text="scratch").locator("input[type=number]").fill("0.7")
+    page.get_by_role("button", name="Apply").click()
+    other = {**policy(), "thresholds": {"dent": 0.6}}
+    httpx.put(f"{line.url}/v1/policy", json=other).raise_for_status()
+    open_page.expected.append("412")
+    page.locator("#ask").get_by_role("button", name="Apply").click()
+    expect(page.locator("#thresholds-said")).to_contain_text("Somebody else")
+    assert policy()["thresholds"] == {"dent": 0.6}
+
+
+def test_judging_is_switched_off_and_on_again_after_a_confirmation(open_page, shots, line, policy) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Switch judging off").click()
+    page.get_by_role("button", name="Cancel").click()
+    assert policy()["enabled"] is True
+    page.get_by_role("button", name="Switch judging off").click()
+    page.get_by_role("button", name="Switch off", exact=True).click()
+    expect(page.locator("#verdict-word")).to_have_text("OFF")
+    expect(page.locator("#alarm")).to_contain_text("switched off")
+    result = predict(line)
+    assert (result["status"], result["verdict"]) == ("disabled", "unknown")
+    shots(page, "off")
+    page.get_by_role("button", name="Switch judging on").click()
+    page.get_by_role("button", name="Switch on", exact=True).click()
+    expect(page.locator("#verdict-word")).not_to_have_text("OFF")
+    expect(page.locator("#alarm")).to_be_hidden()
+    assert predict(line)["verdict"] == "pass"
+
+
+def test_a_dropped_image_is_judged_and_not_counted(open_page, shots, tmp_path: Path) -> None:
+    jpeg = encode_jpeg(make_part(33, 5, label="scratch").image)
+    page = open_page("try")
+    page.locator("#try-model").select_option("surface-defect")
+    transfer = page.evaluate_handle(
+        """bytes => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([new Uint8Array(bytes)], "mine.jpg", {type: "image/jpeg"}));
+            return transfer;
+        }""",
+        list(jpeg),
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    expect(page.locator("#try-result .verdict-name")).to_have_text("FAIL")
+    expect(page.locator("#try-result")).to_contain_text("scratch")
+    expect(page.locator("#try-picture img")).to_be_visible()
+    shots(page, "try")
+    file = tmp_path / "no.jpg"
+    file.write_bytes(b"this is no image")
+    page.set_input_files("#try-file", file)
+    expect(page.locator("#try-result .verdict-name")).to_have_text("UNKNOWN")
+    page.goto(page.url.split("#")[0] + "#line")
+    expect(page.locator("#strip .part").first).to_be_visible()
+    assert page.locator("#strip .part", has_text="mine.jpg").count() == 0
+
+
+def test_models_and_health_are_said_in_words(open_page) -> None:
+    page = open_page("models")
+    expect(page.locator("#models")).to_contain_text("surface-defect")
+    expect(page.locator("#models")).to_contain_text("version 1 in force")
+    page.get_by_role("link", name="Health").click()
+    expect(page.locator("#health-summary")).to_have_text("The service is ready.")
+    expect(page.locator("#health-list")).to_contain_text("Triton works")
+
+
+def test_the_shift_counts_from_now_on_where_asked_to(open_page) -> None:
+    page = open_page()
+    parts = page.locator("#shift-counts .all dd")
+    expect(parts).not_to_have_text("0")
+    before = int(parts.inner_text().replace(",", ""))
+    page.locator("#shift-since").click()
+    page.get_by_role("button", name="Count from now").click()
+    expect(page.locator("#shift-since")).to_contain_text("Since")
+    page.wait_for_function(f"Number(document.querySelector('#shift-counts .all dd').textContent) < {max(before, 3)}")
+    page.reload()
+    page.wait_for_function("document.querySelector('#shift-counts .all dd') !== null")
+    page.wait_for_function(f"Number(document.querySelector('#shift-counts .all dd').textContent) < {max(before, 30)}")
+
+
+def test_everything_is_reached_by_the_keyboard(open_page, policy) -> None:
+    page = open_page()
+    expect(page.locator("#strip .part").first).to_be_visible()
+    expect(page.locator("#judging")).to_be_enabled()
+    reached = []
+    for _ in range(16):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                "(() => { const it = document.activeElement; const style = getComputedStyle(it);"
+                " const shown = it.type === 'radio' ? getComputedStyle(it.nextElementSibling) : style;"
+                " return [it.id || it.className || it.textContent, shown.outlineStyle]; })()"
+            )
+        )
+    names = [name for name, _ in reached]
+    assert names[0] == "skip"
+    for wanted in ("Line", "Thresholds", "Models", "judging", "stage-open", "shift-since", "part"):
+        assert any(wanted in name for name in names), (wanted, names)
+    assert [name for name, outline in reached if outline == "none"] == []
+    page.locator("#judging").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#ask")).to_be_visible()
+    assert page.evaluate("document.activeElement.value") == "no"
+    page.keyboard.press("Enter")
+    expect(page.locator("#ask")).to_be_hidden()
+    assert policy()["enabled"] is True
+
+
+def test_the_text_has_contrast(open_page) -> None:
+    script = (ROOT / "tests/e2e/contrast.js").read_text()
+    for scheme in ("light", "dark"):
+        page = open_page(color_scheme=scheme)
+        expect(page.locator("#strip .part").nth(3)).to_be_visible()
+        for view in ("line", "thresholds", "models", "try", "health"):
+            page.goto(page.url.split("#")[0] + f"#{view}")
+            expect(page.locator(f"#view-{view}")).to_be_visible()
+            assert page.evaluate(script) == [], (scheme, view)
+        page.evaluate("document.querySelector('h1').style.color = 'rgb(128, 128, 128)'")
+        assert len(page.evaluate(script)) == 1, "the check sees what it should see"
+
+
+BANDS = [
+    {"name": "calm", "below": 0.5, "verdict": "pass"},
+    {"name": "watch", "below": 2.0, "verdict": "unknown"},
+    {"name": "bad", "verdict": "fail"},
+]
+
+
+def cards() -> Iterator[Card]:
+    """The bench's models, and what else the rule knows of single scores."""
+    for model in read_store(ROOT / "models").values():
+        document = model.card.model_dump(mode="json", by_alias=True, exclude_none=True)
+        output = document["output"]
+        yield model.card
+        if output["head"] == "score":
+            yield Card.model_validate({**document, "output": {**output, "bands": BANDS}})
+        else:
+            more = {"activation": "sigmoid", "nothing_found": "pass"}
+            yield Card.model_validate({**document, "output": {**output, **more}})
+
+
+def case(heads: list[dict], defects: tuple[str, ...], thresholds: Thresholds, judgement: Judgement) -> list:
+    findings = [found.model_dump() for found in judgement.findings]
+    result = {"status": "ok", "scores": judgement.scores, "findings": findings}
+    return [{"heads": heads, "defects": defects}, {**thresholds.named, "default": thresholds.default}, result]
+
+
+def some_thresholds(numbers: random.Random, scores: dict[str, float]) -> Thresholds:
+    """Thresholds of some labels, some of them exactly a score."""
+    named = {
+        label: max(0.0, numbers.choice([value, value, round(numbers.random(), 2), round(3 * numbers.random(), 2)]))
+        for label, value in scores.items()
+        if numbers.random() < 0.7
+    }
+    return Thresholds(named, round(numbers.random(), 2))
+
+
+def test_the_rule_of_the_preview_is_the_rule_of_the_service(open_page) -> None:
+    page = open_page()
+    numbers = random.Random(5)  # noqa: S311 - cases, not secrets
+    cases, expected = [], []
+    for card in cards():
+        head = card.heads[0]
+        shown = head.model_dump(mode="json", include={"kind", "nothing_found", "bands"})
+        heads = [{"head": head.head, "labels": card.labels_of(head), **shown}]
+        for _ in range(300):
+            spread = numbers.choice([0.5, 2.0, 6.0])
+            outputs = {head.name: np.array([numbers.gauss(1, spread) for _ in card.labels], np.float32)}
+            scores = interpret(outputs, card, Thresholds({}, 0.5)).scores
+            given = some_thresholds(numbers, scores)
+            judgement = interpret(outputs, card, given)
+            cases.append(case(heads, card.defects, given, judgement))
+            expected.append(judgement.verdict)
+    heads = [{"head": "detection", "labels": ["hole", "scratch", "screw"]}]
+    for _ in range(300):
+        kinds = numbers.choices(heads[0]["labels"], k=numbers.randrange(5))
+        found = [Finding(label=label, confidence=round(numbers.random(), 3)) for label in kinds]
+        given = some_thresholds(numbers, {one.label: one.confidence for one in found})
+        judgement = by_defects(found, {}, ("hole", "scratch"), given, most=100)
+        cases.append(case(heads, ("hole", "scratch"), given, judgement))
+        expected.append(judgement.verdict)
+    assert min(expected.count(verdict) for verdict in ("pass", "fail", "unknown")) > 100
+    script = (
+        "async cases => { const {judge} = await import('/page/js/rule.js'); return cases.map(it => judge(...it)); }"
+    )
+    assert page.evaluate(script, cases) == expected
+
+
+def test_findings_are_drawn_in_pixels_of_the_original(open_page, line) -> None:
+    page = open_page()
+    kept = httpx.get(f"{line.url}/v1/parts").json()["parts"]
+    result_id = next(part["result"]["id"] for part in kept if part["picture"])
+    found = page.evaluate(
+        """async ([address, result]) => {
+            const {drawn} = await import('/page/js/picture.js');
+            const figure = await drawn(address, result, "");
+            figure.style.width = "400px";
+            document.querySelector("#try-picture").replaceChildren(figure);
+            location.hash = "#try";
+            await new Promise(requestAnimationFrame);
+            await new Promise(requestAnimationFrame);
+            const image = figure.querySelector("img"), box = figure.querySelector(".box").getBoundingClientRect();
+            const place = image.getBoundingClientRect(), scale = image.naturalWidth / place.width;
+            return [box.left - place.left, box.top - place.top, box.width, box.height].map(it => it * scale);
+        }""",
+        [f"/v1/parts/{result_id}/image", {"findings": [{"label": "x", "confidence": 1, "box": [40, 60, 240, 160]}]}],
+    )
+    assert found == pytest.approx([40, 60, 200, 100], abs=8)  # the line has a width, on both sides
+
+
+def test_a_token_is_asked_for_where_one_is_needed(browser, tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("a-long-and-secret-token-0123456789\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    settings = {
+        "inference": {
+            "http": {"port": port, "token_file": str(tmp_path / "tokens")},
+            "triton": {"url": "127.0.0.1:1"},
+            "model_repository": str(ROOT / "models"),
+        }
+    }
+    (tmp_path / "settings.yaml").write_text(json.dumps(settings))  # JSON is YAML
+    command = [sys.executable, "-m", "lineside_inference", str(tmp_path / "settings.yaml")]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path)
+    try:
+        until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/livez"))
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        page = browser.new_context().new_page()
+        page.goto(f"http://127.0.0.1:{port}/")
+        for token, said in (("wrong", "does not know"), ("a-long-and-secret-token-0123456789", "")):
+            expect(page.locator("#token")).to_be_visible()
+            page.locator("#token-value").fill(token)
+            page.get_by_role("button", name="Go on").click()
+            if said:
+                expect(page.locator("#token-said")).to_contain_text(said)
+        expect(page.locator("#token")).to_be_hidden()
+        expect(page.locator("#link")).to_have_text("Live")
+        expect(page.locator("#needs")).to_contain_text("Triton")
+        page.context.close()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(BOUND_S) == 0  # an open page does not hold it up
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def test_the_page_says_when_the_service_is_gone_and_comes_back(open_page, line) -> None:
+    page = open_page()
+    expect(page.locator("#verdict-part")).to_contain_text("P-")
+    open_page.expected.append("Failed to load resource")
+    os.kill(line.pid, signal.SIGKILL)  # the line starts it again
+    expect(page.locator("#alarm")).to_contain_text("Not connected")
+    expect(page.locator("#verdict")).to_have_class(re.compile("old"))
+    expect(page.locator("#link")).to_have_text("Live", timeout=30_000)
+    expect(page.locator("#alarm")).to_be_hidden()
+    page.wait_for_function("document.querySelectorAll('#strip .part').length > 1", timeout=30_000)
+    expect(page.locator("#verdict")).not_to_have_class(re.compile("old"))
