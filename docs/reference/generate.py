@@ -1,11 +1,11 @@
-"""Makes the reference pages from the code: settings, messages, metrics, errors. A test holds them against it.
+"""Makes the reference pages from the code: settings, messages, metrics, errors, the card. A test holds them against it.
 
 Run it to write them: `.venv/bin/python docs/reference/generate.py`.
 """
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
-import lineside_inference.metrics
 import lineside_opcua_bridge.metrics
 import lineside_topic_bridge.bridge
+import lineside_topic_bridge.policy
 from lineside import contract
 from lineside.bus.mqtt import MqttBus
 from lineside.cli.config import installed
@@ -23,7 +23,10 @@ from lineside.cli.sample import sample
 from lineside.connections import Connection
 from lineside.service import Service
 from lineside.settings import BusSettings
+from lineside_inference.__main__ import build
 from lineside_inference.errors import RequestError
+from lineside_inference.models import card, heads
+from lineside_inference.settings import Settings as InferenceProcess
 
 FOLDER = Path(__file__).parent
 SAMPLES = FOLDER.parents[1] / "tests" / "golden" / "messages"
@@ -36,6 +39,15 @@ MESSAGES: dict[str, tuple[type[BaseModel], str, str]] = {
     "Policy": (contract.Policy, "policy", "the operator's settings, `inference.policy`"),
 }
 PARTS = (contract.Context, contract.Times, contract.ModelRef, contract.Finding, contract.Timing, contract.Capture)
+CARD_PARTS = {"Input": card.CardInput, "Image": card.ImagePreparation, "File": card.CardFile}
+CARD_HEADS = (
+    heads.Classification,
+    heads.Score,
+    heads.Detection,
+    heads.Segmentation,
+    heads.Anomaly,
+    heads.Raw,
+)
 SOURCES = ("camera", "file", "url", "inline", "tensors")
 
 # Codes that are not classes: of the contract, of the topic-bridge, of HTTP problems.
@@ -46,7 +58,22 @@ OTHER_CODES = {
     "message-too-large": "The message is above `bus.max_message_bytes`. The error topic.",
     "inference-answer": "The inference service answered something that is no Result. The error topic.",
     "internal-error": "A fault in the topic-bridge; its log has the request's id. The error topic.",
-    "overloaded": "`limits.concurrency` and `limits.queue` are full, or the service stops. HTTP 503, Retry-After.",
+    "overloaded": "`limits.concurrency` and `limits.queue` are full. HTTP 429, Retry-After.",
+    "stopping": "The service is being stopped. HTTP 503, Retry-After.",
+    "token-missing": "No bearer token was sent, and `http.token_file` names some. HTTP 401.",
+    "token-unknown": "The bearer token is none of those in `http.token_file`. HTTP 401.",
+    "host-not-allowed": "The Host header is no name of this service; see `http.allowed_hosts`. HTTP 403.",
+    "origin-foreign": "A web page from elsewhere asked for a change. HTTP 403.",
+    "part-unknown": "The part is not among those that are kept. HTTP 404.",
+    "image-unknown": "No image of the part is kept, or none that can be shown. HTTP 404.",
+    "watchers-full": "`page.watchers` pages follow the line already. HTTP 503, Retry-After.",
+    "path-unknown": "There is no such path. HTTP 404.",
+    "method-not-allowed": "The path does not take this method. HTTP 405.",
+    "model-change-under-way": "The model is being changed already; one change at a time. HTTP 409, Retry-After.",
+    "model-candidate-failed": "A version failed, the one before stays in force. HTTP 422; 503: Triton is away.",
+    "policy-invalid": "The policy is wrong; `errors` has every fault, and nothing was changed. HTTP 422.",
+    "policy-changed": "The policy in force is another one than If-Match names. HTTP 412.",
+    "state-not-kept": "The policy cannot be written to `state_dir`; nothing was changed. HTTP 503.",
     "body-timeout": "The body did not arrive within `limits.body_s`. HTTP 408.",
     "body-too-large": "The body is above `limits.body_bytes` or `limits.json_bytes`. HTTP 413.",
     "encoding-unsupported": "The body has a Content-Encoding; send it plain. HTTP 415.",
@@ -61,6 +88,7 @@ def pages() -> dict[str, str]:
         "messages.md": MADE + "".join(_messages()),
         "metrics.md": MADE + "".join(_metrics()),
         "errors.md": MADE + "".join(_errors()),
+        "card.md": MADE + "".join(_card()),
     }
 
 
@@ -87,11 +115,34 @@ def _messages() -> Iterator[str]:
         yield f"\n```json\n{json.dumps(source)}\n```\n"
 
 
-def _fields(model: type[BaseModel]) -> Iterator[str]:
+def _card() -> Iterator[str]:
+    yield f"# The model card\n\n`card.yaml` in the model's folder. {_sentence(card.Card)} "
+    yield "Unknown fields are refused.\n\n"
+    yield from _fields(card.Card)
+    for title, part in CARD_PARTS.items():
+        yield f"\n## {title}\n\n{_sentence(part)}\n\n"
+        yield from _fields(part)
+    yield "\n## Output\n\nEvery head has these fields:\n\n"
+    yield from _fields(heads.CardHead)
+    common = set(heads.CardHead.model_fields)
+    for head in CARD_HEADS:
+        name = head.model_json_schema()["properties"]["head"]["const"]
+        yield f"\n### head: {name}\n\n{_sentence(head)}\n\n"
+        if set(head.model_fields) - common - {"head"}:
+            yield from _fields(head, leave_out=common | {"head"})
+    yield f"\n### Band\n\n{_sentence(heads.Band)}\n\n"
+    yield from _fields(heads.Band)
+
+
+def _fields(model: type[BaseModel], leave_out: Collection[str] = ()) -> Iterator[str]:
     yield "| field | type | meaning |\n|---|---|---|\n"
     schema = model.model_json_schema(by_alias=True)
     for field, item in schema["properties"].items():
+        if field in leave_out:
+            continue
         needed = "" if field in schema.get("required", ()) else ", optional"
+        if issubclass(model, heads.CardPart) and item.get("default") not in (None, [], {}):
+            needed = f", default `{item['default']}`"
         meaning = " ".join(item.get("description", "").split())
         yield f"| `{field}` | {_type(item)}{needed} | {meaning} |\n"
 
@@ -104,7 +155,8 @@ def _metrics() -> Iterator[str]:
         for collector in set(registry._collector_to_names):  # noqa: SLF001 - no public way to the label names
             names = collector._labelnames if isinstance(collector, MetricWrapperBase) else None  # noqa: SLF001
             for family in collector.collect():
-                labels = names if names is not None else (sorted(family.samples[0].labels) if family.samples else ())
+                known = family.samples[0].labels if family.samples else getattr(family, "_labelnames", ())
+                labels = names if names is not None else sorted(known)
                 total = "_total" if family.type == "counter" else ""
                 rows[family.name + total] = (family.type, ", ".join(labels), family.documentation)
         for name in sorted(rows):
@@ -117,16 +169,18 @@ def _metrics() -> Iterator[str]:
 def _registries() -> dict[str, CollectorRegistry]:
     services = {name: Service(name) for name in ("inference", "topic_bridge", "opcua_bridge")}
     for name, service in services.items():
-        service.connection("bus" if name != "inference" else "triton", "")
         if name != "inference":
+            service.connection("bus", "")
             client = name.replace("_", "-")
             MqttBus(BusSettings(), client=client, connection=Connection("bus", ""), registry=service.registry)
-    inference = services["inference"].registry
-    lineside_inference.metrics.Metrics(inference, [])
-    load = {"working": 0, "waiting": 0}
-    arena = {"free": 0, "used": 0, "quarantined": 0}
-    inference.register(lineside_inference.metrics.LoadCollector(lambda: load, lambda: arena, lambda: "shared-memory"))
+    section = {
+        "model_repository": FOLDER.parents[1] / "models",
+        "triton": {"shared_memory": "off", "pid_file": "triton.pid"},
+        "cameras": {"camera": {"url": "http://camera/"}},
+    }
+    build(InferenceProcess.model_validate({"inference": section}), services["inference"])
     lineside_topic_bridge.bridge.Metrics(services["topic_bridge"].registry)
+    lineside_topic_bridge.policy.policy_counter(services["topic_bridge"].registry)
     lineside_opcua_bridge.metrics.Metrics(services["opcua_bridge"].registry)
     return {name: service.registry for name, service in services.items()}
 

@@ -28,7 +28,8 @@ class Inference:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
-        settings = {"model_repository": str(ROOT / "models"), "http": {"port": self.port}} | settings
+        http = {"port": self.port} | settings.get("http", {})
+        settings = {"model_repository": str(ROOT / "models")} | settings | {"http": http}
         config = folder / f"inference-{self.port}.yaml"
         config.write_text(yaml.safe_dump({"inference": settings}), encoding="utf-8")
         self.log = folder / f"inference-{self.port}.log"

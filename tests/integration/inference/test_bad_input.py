@@ -56,7 +56,7 @@ def service(shared_service: Any) -> Iterator[Any]:
         ({"source": inline(b"")}, "image-undecodable"),
         ({"source": inline(HUGE_PNG)}, "image-too-large"),
         ({"source": inline(b"x", "text/html")}, "source-unsupported"),
-        ({"source": {"kind": "url", "url": "http://127.0.0.1/x.jpg"}}, "source-unsupported"),
+        ({"source": {"kind": "url", "url": "http://127.0.0.1/x.jpg"}}, "url-not-allowed"),
         ({"source": {"kind": "file", "path": "../../etc/passwd"}}, "path-outside-root"),
         ({"source": {"kind": "file", "path": "nothing.jpg"}}, "file-not-found"),
         ({"source": {"kind": "camera", "camera": "station-9"}}, "camera-unknown"),
@@ -188,12 +188,12 @@ def test_a_body_that_never_comes_is_given_up(service: Any) -> None:
 def test_a_client_that_goes_away_harms_nobody(service: Any, part_jpeg: bytes) -> None:
     for _ in range(20):
         connection = socket.create_connection(("127.0.0.1", service.port))
-        connection.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        connection.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         connection.close()
     assert service.predict(part_jpeg)["status"] == "ok"
 
 
-def test_above_the_queue_is_503_with_retry_after(start_inference: Start, triton_server: Any, camera: Any) -> None:
+def test_above_the_queue_is_429_with_retry_after(start_inference: Start, triton_server: Any, camera: Any) -> None:
     service = start_inference(
         triton={"url": triton_server.grpc},
         cameras={"silent": {"url": f"{camera.url}/silent"}},
@@ -201,13 +201,13 @@ def test_above_the_queue_is_503_with_retry_after(start_inference: Start, triton_
     )
     held = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(2)]
     for connection in held:
-        connection.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        connection.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
     until = time.monotonic() + 5
     while service.metric('lineside_inference_load_requests{state="waiting"}') < 1:
         assert time.monotonic() < until
         time.sleep(0.01)
     answer = service.http.post("/v1/infer", content=b"{}")
-    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+    assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
     assert answer.headers["retry-after"] == "1"
     for connection in held:
         connection.close()
@@ -224,7 +224,8 @@ def test_a_request_that_waits_in_the_queue_expires_in_time(
     body = {"schema": "lineside/request/1", "id": "long", "model": "surface-defect", "deadline_ms": 1500}
     payload = json.dumps(body | {"source": {"kind": "camera", "camera": "silent"}}).encode()
     with socket.create_connection(("127.0.0.1", service.port)) as first:
-        first.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(payload) + payload)
+        head = b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(payload)
+        first.sendall(head + payload)
         until = time.monotonic() + 5
         while camera.asked < 1:
             assert time.monotonic() < until

@@ -44,3 +44,27 @@ def make_card() -> Callable[..., Card]:
         return Card.model_validate(_document() | fields)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def head_card() -> Callable[..., Card]:
+    """Make a card with one head, or several: `output` is one or a list, the input a picture of `size`."""
+
+    def make(
+        output: Any, labels: list[str], defects: list[str] | None = None, size: tuple[int, int] = (64, 48)
+    ) -> Card:
+        width, height = size
+        image = {"width": width, "height": height, "fit": "letterbox"}
+        background = None if isinstance(output, list) else output.get("background")
+        outputs = {"outputs": output} if isinstance(output, list) else {"output": output}
+        fields = {
+            "task": "raw",
+            "input": {"name": "x", "kind": "image", "datatype": "FP32", "shape": [3, height, width], "image": image},
+            "labels": labels,
+            "defects": [label for label in labels if label != background] if defects is None else defects,
+            "thresholds": {},
+        }
+        document = {name: value for name, value in _document().items() if name != "output"}
+        return Card.model_validate(document | fields | outputs)
+
+    return make

@@ -7,12 +7,17 @@ from hypothesis import strategies as st
 
 from lineside.contract import Policy
 from lineside_inference.errors import Disabled, EngineFailed, OutputNotFinite
-from lineside_inference.interpret import interpret
+from lineside_inference.interpret import Judgement
+from lineside_inference.interpret import interpret as interpret_outputs
 from lineside_inference.models.card import Card
 from lineside_inference.policy import Thresholds, check_enabled, thresholds
 
 NONE = {"name": "logits", "head": "classification", "activation": "none"}
 SCORE = {"name": "score", "head": "score"}
+
+
+def interpret(output: np.ndarray, card: Card, thresholds: Thresholds) -> Judgement:
+    return interpret_outputs({card.heads[0].name: output}, card, thresholds)
 
 
 def half(**named: float) -> Thresholds:

@@ -38,8 +38,16 @@ def test_the_file_of_the_box_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ("text", "said"),
     [
         ("inference: {triton: {shared_memry: auto}}", "did you mean 'shared_memory'"),
-        ("inference: {cameras: {x: {}}}", r"cameras\.x\.url: must be given"),
-        ("inference: {cameras: {x: {url: 'rtsp://c'}}}", "cameras"),
+        ("inference: {cameras: {x: {}}}", r"cameras\.x: .*url: must be given with kind snapshot"),
+        ("inference: {cameras: {x: {url: 'rtsp://c'}}}", "its scheme is 'rtsp'; kind snapshot takes http, https"),
+        ("inference: {cameras: {x: {url: 'http://a:b@c'}}}", "give username and password_file instead"),
+        ("inference: {cameras: {x: {url: 'http://c/{1}'}}}", "url: it has a space or a character that no address has"),
+        ("inference: {cameras: {x: {kind: stream}}}", "url or path: must be given with kind stream"),
+        ("inference: {cameras: {x: {kind: directory, path: a, url: b}}}", "url: does not stand with kind directory"),
+        ("inference: {cameras: {x: {url: 'http://c', pattern: b}}}", "pattern: does not stand with kind snapshot"),
+        ("inference: {cameras: {x: {url: 'http://c', username: b}}}", "give both or neither"),
+        ("inference: {urls: {hosts: ['*.plant']}}", "hosts"),
+        ("inference: {urls: {hosts: ['a:0']}}", "ports"),
         ("inference: {triton: {slots: 2}}", "at least limits.concurrency, 16"),
         ("inference: {policy: {treshold: 1}}", "treshold"),
     ],
@@ -79,3 +87,27 @@ def test_a_deadline_behind_us_has_passed() -> None:
     deadline = Deadline.of(request(deadline_ms=400, time={"received": past}), arrival, default_ms=1, margin_ms=5)
     assert deadline.has_passed
     assert deadline.left() == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_on_loopback_no_token_is_needed(tmp_path: Path, host: str) -> None:
+    path = tmp_path / "lineside.yaml"
+    path.write_text(f"inference: {{http: {{host: '{host}'}}}}")
+    assert load(Settings, file=path).inference.http.token_file is None
+
+
+@pytest.mark.parametrize("given", ["token_file: /run/token", "auth: none"])
+def test_off_loopback_one_of_two_must_be_said(tmp_path: Path, given: str) -> None:
+    path = tmp_path / "lineside.yaml"
+    path.write_text("inference: {http: {host: 0.0.0.0}}")
+    with pytest.raises(SettingsError, match=r"inference\.http: .*token_file.*auth to none"):
+        load(Settings, file=path)
+    path.write_text(f"inference: {{http: {{host: 0.0.0.0, {given}}}}}")
+    assert load(Settings, file=path).inference.http.host == "0.0.0.0"  # noqa: S104 - what was given
+
+
+def test_a_token_and_none_at_once_is_a_contradiction(tmp_path: Path) -> None:
+    path = tmp_path / "lineside.yaml"
+    path.write_text("inference: {http: {auth: none, token_file: /run/token}}")
+    with pytest.raises(SettingsError, match="remove one of them"):
+        load(Settings, file=path)

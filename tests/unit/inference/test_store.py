@@ -88,7 +88,7 @@ def test_what_is_not_yaml_is_named(repository: Path) -> None:
         ({"files": [{"path": "/etc/passwd", "sha256": "0" * 64}]}, "below the model's folder"),
         ({"files": []}, "files"),
         ({"output": {"name": "y", "head": "score"}}, "labels has 3 names; head score takes one"),
-        ({"output": {"name": "y", "head": "score", "activation": "softmax"}}, "stands only with head classification"),
+        ({"output": {"name": "y", "head": "score", "activation": "softmax"}}, "output.score.activation: Extra inputs"),
         ({"input": {"name": "x", "kind": "image", "datatype": "FP32", "shape": [3]}}, "image: must be given"),
         (
             {"input": {"name": "x", "kind": "tensor", "datatype": "FP32", "shape": [5, 2], "columns": ["a"]}},

@@ -6,7 +6,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.engine.arena import Arena
-from lineside_inference.engine.wire import Layout, ask, input_view, is_batched, read_output
+from lineside_inference.engine.wire import Layout, ask, input_view, is_batched, read_outputs
 from lineside_inference.errors import EngineFailed
 from lineside_inference.models.card import Card
 
@@ -46,7 +46,7 @@ def test_shared_memory_carries_names_and_offsets_only(make_card: Callable[..., C
     assert list(request.inputs[0].shape) == [1, 3, 8, 12]
     assert place["shared_memory_offset"].int64_param == slot.offset
     assert place["shared_memory_byte_size"].int64_param == 3 * 8 * 12 * 4
-    assert request.outputs[0].parameters["shared_memory_offset"].int64_param == slot.offset + layout.output_at
+    assert request.outputs[0].parameters["shared_memory_offset"].int64_param == slot.offset + layout.outputs[0].at
     assert not request.raw_input_contents
 
 
@@ -55,22 +55,22 @@ def test_the_output_is_read_from_either_place(make_card: Callable[..., Card], tm
     layout, slot = Layout.of(card), arena.slots[0]
     values = np.array([[1, 2, 3]], np.float32)
     described = [pb.ModelInferResponse.InferOutputTensor(name="logits", datatype="FP32", shape=[1, 3])]
-    slot.memory[layout.output_at : layout.output_at + 12] = np.frombuffer(values.tobytes(), np.uint8)
-    shared = read_output(pb.ModelInferResponse(outputs=described), card, layout, slot)
-    inside = read_output(
+    slot.memory[layout.outputs[0].at : layout.outputs[0].at + 12] = np.frombuffer(values.tobytes(), np.uint8)
+    shared = read_outputs(pb.ModelInferResponse(outputs=described), card, layout, slot)
+    inside = read_outputs(
         pb.ModelInferResponse(outputs=described, raw_output_contents=[values.tobytes()]), card, layout, None
     )
     slot.memory[:] = 0
-    assert shared.tolist() == inside.tolist() == [[1, 2, 3]]
+    assert shared["logits"].tolist() == inside["logits"].tolist() == [[1, 2, 3]]
 
 
 def test_an_answer_without_the_output_is_named(make_card: Callable[..., Card]) -> None:
     card = make_card()
     with pytest.raises(EngineFailed, match="no output 'logits'"):
-        read_output(pb.ModelInferResponse(), card, Layout.of(card), None)
+        read_outputs(pb.ModelInferResponse(), card, Layout.of(card), None)
     described = [pb.ModelInferResponse.InferOutputTensor(name="logits", datatype="FP32", shape=[1, 3])]
     with pytest.raises(EngineFailed, match="more than came"):
-        read_output(pb.ModelInferResponse(outputs=described), card, Layout.of(card), None)
+        read_outputs(pb.ModelInferResponse(outputs=described), card, Layout.of(card), None)
 
 
 def test_the_input_is_a_view_of_the_slot(make_card: Callable[..., Card], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["settings.md", "messages.md", "metrics.md", "errors.md"])
+@pytest.mark.parametrize("name", ["settings.md", "messages.md", "metrics.md", "errors.md", "card.md"])
 def test_the_reference_pages_say_what_the_code_does(name: str) -> None:
     made = generator().pages()[name]
     assert made == (PAGES / name).read_text(encoding="utf-8"), "run .venv/bin/python docs/reference/generate.py"

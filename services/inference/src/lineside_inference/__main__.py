@@ -9,17 +9,30 @@ from contextlib import asynccontextmanager
 from starlette.types import ASGIApp
 
 import lineside.service
+from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
+from lineside_inference.api import models, page, parts, policy
+from lineside_inference.api.access import Access, Doors
 from lineside_inference.api.app import make_app
+from lineside_inference.api.tokens import TokenFile
 from lineside_inference.desk import Desk
 from lineside_inference.engine.triton import Engine
+from lineside_inference.feed import Feed
 from lineside_inference.metrics import LoadCollector, Metrics
+from lineside_inference.models.changes import Changes
+from lineside_inference.models.hardware import probe
+from lineside_inference.models.memory import TritonMemory
 from lineside_inference.models.store import read_store
 from lineside_inference.pipeline import Pipeline
+from lineside_inference.policies import Policies
+from lineside_inference.policies import start as start_policy
+from lineside_inference.policy_file import PolicyFile
 from lineside_inference.settings import Settings
 from lineside_inference.sources.camera import Cameras
+from lineside_inference.sources.collector import CameraCollector
 from lineside_inference.sources.files import Files
+from lineside_inference.sources.urls import Urls
 
 
 def main() -> None:
@@ -31,28 +44,54 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Put the service together; raises StoreError where a model card or file is wrong."""
     mine = settings.inference
     limits = mine.limits
-    store = read_store(mine.model_repository)
-    store.check(mine.policy)
+    tokens = TokenFile(mine.http.token_file) if mine.http.token_file else None
+    allow_python = mine.models.allow_python_backend
+    store = read_store(mine.model_repository, probe(mine.hardware), allow_python=allow_python)
+    kept = PolicyFile(mine.state_dir)
+    policies = Policies(start_policy(mine.policy, store, kept), store, kept, service.registry)
     workers = ThreadPoolExecutor(limits.workers or len(os.sched_getaffinity(0)), thread_name_prefix="prepare")
-    engine = Engine(mine.triton, store, service)
-    cameras = Cameras(mine.cameras, most_bytes=limits.body_bytes)
+    others = [card for name in store for card in store.cards(name).values()]
+    engine = Engine(mine.triton, store, service, others=others, allow_python=allow_python)
+    cameras = Cameras(mine.cameras, service, most_bytes=limits.body_bytes, most_pixels=limits.pixels)
     files = Files(mine.file_roots, most_bytes=limits.body_bytes)
-    pipeline = Pipeline(mine, store=store, engine=engine, cameras=cameras, files=files, workers=workers)
+    urls = Urls(mine.urls, most_bytes=limits.body_bytes)
+    pipeline = Pipeline(mine, store=store, engine=engine, cameras=cameras, files=files, urls=urls, workers=workers)
+    memory = TritonMemory(mine.triton, service.registry)
+    changes = Changes(mine.models, store, engine, pipeline.rehearse, memory, service.registry)
+    changes.on_switch = policies.keep
     metrics = Metrics(service.registry, list(store))
-    desk = Desk(limits, pipeline, metrics, is_draining=lambda: service.is_draining)
+    feed = Feed(mine.page, service.registry)
+    desk = Desk(limits, pipeline, metrics, feed, is_draining=lambda: service.is_draining)
+    service.registry.register(CameraCollector(cameras))
     service.registry.register(LoadCollector(desk.load, engine.arena_counts, lambda: engine.link.transport))
+
+    def apply(new: Policy) -> None:
+        pipeline.policy = new
+        changes.follow(new)
+
+    policies.apply = apply
+    apply(policies.current)
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
         engine.start()
+        service.spawn("model versions", changes.supervise())
+        cameras.start()
         try:
             yield
         finally:
-            await cameras.close()
+            cameras.close()
+            urls.close()
+            await changes.close()
             await engine.close()
             workers.shutdown(wait=False, cancel_futures=True)
 
-    return make_app(service, desk, engine, limits, life), mine.http
+    app = make_app(service, desk, engine, limits, life)
+    app.include_router(parts.router(feed, workers, most_pixels=limits.pixels, is_draining=lambda: service.is_draining))
+    app.include_router(page.router())
+    app.include_router(models.router(store, engine, changes, policies))
+    app.include_router(policy.router(policies, limits))
+    return Access(app, Doors.of(mine.http), tokens, metrics.refused), mine.http
 
 
 if __name__ == "__main__":

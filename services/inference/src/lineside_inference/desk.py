@@ -1,5 +1,6 @@
 """Where requests come in and answers go out: a place for each, no second run of the same one, a line in the log."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,9 +9,10 @@ import structlog
 from lineside import telemetry
 from lineside.contract import Request, Result, to_json
 from lineside_inference.deadline import Arrival
-from lineside_inference.errors import IdReused, Refused
+from lineside_inference.errors import IdReused, Refused, Stopping
+from lineside_inference.feed import Feed
 from lineside_inference.metrics import Metrics
-from lineside_inference.pipeline import Pipeline, refusal
+from lineside_inference.pipeline import Pipeline, Stages, refusal
 from lineside_inference.repeats import Repeats
 from lineside_inference.settings import LimitSettings
 
@@ -21,9 +23,16 @@ class Desk:
     """Admission, idempotency, metrics and log around the pipeline."""
 
     def __init__(
-        self, limits: LimitSettings, pipeline: Pipeline, metrics: Metrics, *, is_draining: Callable[[], bool]
+        self,
+        limits: LimitSettings,
+        pipeline: Pipeline,
+        metrics: Metrics,
+        feed: Feed,
+        *,
+        is_draining: Callable[[], bool],
     ) -> None:
         self.metrics = metrics
+        self._feed = feed
         self._is_draining = is_draining
         self._limits = limits
         self._pipeline = pipeline
@@ -37,11 +46,12 @@ class Desk:
         The body counts too, so that slow or large ones are bounded as well.
         """
         if self._is_draining():
-            raise Refused("the inference service is stopping", remedy="Ask again in a moment")
+            raise Stopping("the inference service is stopping", remedy="Ask again in a moment")
         if self._inside >= self._limits.concurrency + self._limits.queue:
             raise Refused(
                 f"{self._inside} requests are being worked on or wait",
                 remedy="Ask again in a moment; the bounds are inference.limits.concurrency and queue",
+                retry_after_s=max(1, math.ceil(self._pipeline.pace.wait(self._limits.queue))),
             )
         self._inside += 1
         try:
@@ -67,12 +77,16 @@ class Desk:
         return {"working": working, "waiting": self._inside - working}
 
     async def _run(self, request: Request, arrival: Arrival) -> bytes:
-        return self._done(await self._pipeline.run(request, arrival), request)
+        stages = Stages(arrival)
+        result = await self._pipeline.run(request, arrival, stages)
+        return self._done(result, request, stages.image)
 
-    def _done(self, result: Result, request: Request) -> bytes:
+    def _done(self, result: Result, request: Request, image: bytes | None = None) -> bytes:
         self.metrics.answered(result, request.model)
         if result.status == "ok":
             log.debug("judged", model=request.model, verdict=result.verdict, ms=result.timing_ms.total)
         else:
             log.warning("not judged", model=request.model, status=result.status, code=result.code, reason=result.reason)
-        return to_json(result)
+        body = to_json(result)
+        self._feed.offer(request, result, body, image)
+        return body

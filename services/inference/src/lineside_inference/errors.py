@@ -7,7 +7,13 @@
         +-- Expired          the deadline passed before the model ran
         +-- Disabled         the operator's policy says not to judge
     +-- StoreError           a model card or file is wrong: the start stops
-    +-- Refused              there is no room for the request now: HTTP 503
+    +-- CandidateFailed      a version cannot be put into force: the one before serves on
+    +-- ChangeUnderWay       the model is being changed already
+    +-- PolicyRefused        the policy is wrong: the one before stays
+    +-- PolicyChanged        the policy is another one than the caller has seen
+    +-- StateNotKept         what must survive a restart cannot be written: nothing changed
+    +-- Refused              there is no room for the request now: HTTP 429
+        +-- Stopping         the service is being stopped: HTTP 503
 
 One class a code, below its parent; the sentence of each says when it is raised.
 """
@@ -24,11 +30,56 @@ class StoreError(LinesideError):
     code = "model-store"
 
 
+class ChangeUnderWay(LinesideError):
+    """The model is being changed already; one change at a time."""
+
+    code = "model-change-under-way"
+    transient = True
+
+
+class CandidateFailed(LinesideError):
+    """A version was to be put into force and failed; the one before serves on."""
+
+    code = "model-candidate-failed"
+
+
+class PolicyRefused(LinesideError):
+    """The policy is wrong; `problems` has every fault, and nothing was changed."""
+
+    code = "policy-invalid"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class PolicyChanged(LinesideError):
+    """The policy is another one than the caller has seen (If-Match)."""
+
+    code = "policy-changed"
+
+
+class StateNotKept(LinesideError):
+    """The policy could not be written to the state folder; nothing was changed."""
+
+    code = "state-not-kept"
+
+
 class Refused(LinesideError):
     """No room for the request now; nothing of it was done or remembered."""
 
     code = "overloaded"
     transient = True
+
+    def __init__(self, what: str, *, remedy: str = "", retry_after_s: int = 1) -> None:
+        super().__init__(what, remedy=remedy)
+        self.retry_after_s = retry_after_s
+
+
+class Stopping(Refused):
+    """The service is being stopped."""
+
+    code = "stopping"
 
 
 class RequestError(LinesideError):
@@ -63,6 +114,13 @@ class Expired(RequestError):
     status: Status = "expired"
 
 
+class DeadlineOutOfReach(RequestError):
+    """The queue is longer than the deadline allows; the request did not wait for nothing."""
+
+    code: ClassVar[str] = "deadline-out-of-reach"
+    status: Status = "expired"
+
+
 class Disabled(RequestError):
     """The operator's policy says not to judge."""
 
@@ -86,6 +144,12 @@ class VersionUnknown(Rejected):
     """The model has no card for this version."""
 
     code = "version-unknown"
+
+
+class ModelUnloaded(Failed):
+    """The operator has unloaded the model."""
+
+    code = "model-unloaded"
 
 
 class IdReused(Rejected):
@@ -184,6 +248,30 @@ class CameraTimeout(Failed):
     code = "camera-timeout"
 
 
+class CameraStale(Failed):
+    """The camera showed nothing newer than the trigger in time."""
+
+    code = "camera-stale"
+
+
+class UrlNotAllowed(Rejected):
+    """The url's scheme, host, port or address is not one of those that the settings allow."""
+
+    code = "url-not-allowed"
+
+
+class UrlFailed(Failed):
+    """The url's host could not be reached or answered something else than an image."""
+
+    code = "url-failed"
+
+
+class UrlTimeout(Failed):
+    """The url's host did not answer in time."""
+
+    code = "url-timeout"
+
+
 class EngineUnavailable(Failed):
     """Triton, or the model in it, was away until the deadline."""
 
@@ -200,6 +288,24 @@ class EngineFailed(Failed):
     """Triton answered with an error, or with something else than the card says."""
 
     code = "engine-failed"
+
+
+class EngineRefused(Rejected):
+    """Triton says that the request is wrong for the model."""
+
+    code = "engine-refused"
+
+
+class OutputNotJson(Rejected):
+    """The output has no form in JSON; it can be asked for as binary."""
+
+    code = "output-not-json"
+
+
+class OutputTooLarge(Rejected):
+    """The output has more values than may be answered as JSON; it can be asked for as binary."""
+
+    code = "output-too-large"
 
 
 class OutputNotFinite(Failed):

@@ -53,3 +53,16 @@ def decode(data: bytes, preparation: Preparation, *, most_pixels: int) -> Pixels
     if pixels is None:
         raise ImageUndecodable(f"the {header.format.upper()} cannot be decoded", remedy="Give a JPEG, PNG or BMP")
     return pixels  # type: ignore[return-value]  # imdecode promises any integer type; these flags make it uint8
+
+
+def accept(pixels: Pixels, preparation: Preparation, *, most_pixels: int) -> Pixels:
+    """Return a picture that came decoded (height x width x 3, BGR) as `decode` would; raises ImageTooLarge."""
+    height, width = pixels.shape[:2]
+    if width * height > most_pixels:
+        raise ImageTooLarge(
+            f"the image is {width} x {height} pixels",
+            remedy=f"At most {most_pixels} pixels are allowed (inference.limits.pixels)",
+        )
+    if not preparation.is_gray:
+        return pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)  # type: ignore[return-value]  # uint8 in, uint8 out

@@ -9,7 +9,11 @@ from prometheus_client.registry import Collector
 from lineside.contract import Result, Timing
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5)
+_CONFIDENCES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _STAGES = tuple(Timing.model_fields)
+_OTHER = "other"
+_MOST_LABELS = 64
+"""Labels of one model that are told apart; cards bound them, this bounds the cards."""
 
 
 class Metrics:
@@ -40,6 +44,20 @@ class Metrics:
             registry=registry,
         )
         self._stage = {stage: self._stages.labels(stage) for stage in _STAGES}
+        self._confidences = Histogram(
+            "lineside_inference_confidence_ratio",
+            "Confidence of the surest finding, or of the best label where nothing was found.",
+            ["model", "label"],
+            buckets=_CONFIDENCES,
+            registry=registry,
+        )
+        self._confidence: dict[tuple[str, str], Histogram] = {}
+        self._source_age = Histogram(
+            "lineside_inference_source_age_seconds",
+            "Age of a camera's frame when the request took it.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.repeats = Counter(
             "lineside_inference_repeats_total",
             "Requests answered from memory because their id was asked before.",
@@ -48,7 +66,7 @@ class Metrics:
 
     def answered(self, result: Result, model: str) -> None:
         """Count one Result."""
-        label = model if model in self._models else "other"
+        label = model if model in self._models else _OTHER
         self._requests.labels(label, result.status).inc()
         self._verdicts.labels(label, result.verdict).inc()
         if result.code is not None:
@@ -57,6 +75,24 @@ class Metrics:
             spent = getattr(result.timing_ms, stage)
             if spent is not None:
                 metric.observe(spent / 1000)
+        if result.frame_age_ms is not None:
+            self._source_age.observe(result.frame_age_ms / 1000)
+        if result.status == "ok":
+            self._judged(result, label)
+
+    def _judged(self, result: Result, model: str) -> None:
+        if result.findings:
+            best, confidence = result.findings[0].label, result.findings[0].confidence
+        elif result.scores:
+            best, confidence = max(result.scores.items(), key=lambda pair: pair[1])
+        else:
+            return
+        metric = self._confidence.get((model, best))
+        if metric is None:
+            if sum(1 for known, _ in self._confidence if known == model) >= _MOST_LABELS:
+                best = _OTHER
+            metric = self._confidence[model, best] = self._confidences.labels(model, best)
+        metric.observe(confidence)
 
     def refused(self, code: str) -> None:
         """Count one HTTP problem."""
@@ -77,7 +113,7 @@ class LoadCollector(Collector):
         self._transport = transport
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges; the transport's is absent until Triton was reached."""
+        """Yield the gauges; the transport's has no sample until Triton was reached."""
         load = GaugeMetricFamily("lineside_inference_load_requests", "Requests in the service.", labels=["state"])
         for state, count in self._requests().items():
             load.add_metric([state], count)
@@ -87,10 +123,9 @@ class LoadCollector(Collector):
             slots.add_metric([state], count)
         yield slots
         used = self._transport()
-        if used is not None:
-            transports = GaugeMetricFamily(
-                "lineside_inference_engine_transport_info", "1 for the transport to Triton.", labels=["transport"]
-            )
-            for transport in ("shared-memory", "bytes"):
-                transports.add_metric([transport], float(transport == used))
-            yield transports
+        transports = GaugeMetricFamily(
+            "lineside_inference_engine_transport_info", "1 for the transport to Triton.", labels=["transport"]
+        )
+        for transport in ("shared-memory", "bytes") if used is not None else ():
+            transports.add_metric([transport], float(transport == used))
+        yield transports

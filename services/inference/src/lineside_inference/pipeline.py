@@ -8,8 +8,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from lineside.contract import (
     CameraSource,
@@ -21,6 +24,7 @@ from lineside.contract import (
     TensorsSource,
     Times,
     Timing,
+    UrlSource,
     uuid7,
 )
 from lineside_inference import tensors
@@ -29,25 +33,33 @@ from lineside_inference.engine.arena import Slot
 from lineside_inference.engine.triton import Engine
 from lineside_inference.errors import (
     Crashed,
+    DeadlineOutOfReach,
     Expired,
     FileFailed,
     RequestError,
     SourceMismatch,
     SourceUnsupported,
 )
-from lineside_inference.images import decode
-from lineside_inference.interpret import Judgement, interpret
+from lineside_inference.geometry import Geometry
+from lineside_inference.headers import read_header
+from lineside_inference.images import accept, decode
+from lineside_inference.interpret import Judgement, interpret, is_large
+from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model, ModelStore
+from lineside_inference.pace import Pace
 from lineside_inference.policy import check_enabled, thresholds
 from lineside_inference.prepare import prepare
 from lineside_inference.settings import InferenceSettings
 from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.files import Files
+from lineside_inference.sources.frame import Frame, trigger_clock
+from lineside_inference.sources.urls import Urls
 
 log = structlog.get_logger("lineside.inference")
 
 CONTENT_TYPES = frozenset({"image/jpeg", "image/png", "image/bmp", "application/octet-stream"})
 _LONGEST_REASON = 600
+_LONGEST_ENCODING_S = 0.05
 
 
 class Stages:
@@ -56,6 +68,9 @@ class Stages:
     def __init__(self, arrival: Arrival) -> None:
         self._start = arrival.clock
         self._spent: dict[str, float] = {}
+        self.image: bytes | None = None  # what is judged, once it was fetched
+        self.frame_age_ms: float | None = None  # of a camera's frame, when its decoding began
+        self.encoding: asyncio.Future[bytes] | None = None  # of a frame that came as pixels
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
@@ -69,6 +84,10 @@ class Stages:
     def left_queue(self) -> None:
         """Say that the wait for a place is over."""
         self._spent["queued"] = round((time.monotonic() - self._start) * 1000, 3)
+
+    def at_work(self) -> float:
+        """Return the seconds since the wait for a place was over."""
+        return time.monotonic() - self._start - self._spent.get("queued", 0.0) / 1000
 
     def timing(self) -> Timing:
         """Return what was measured, and the total until now."""
@@ -86,26 +105,44 @@ class Pipeline:
         engine: Engine,
         cameras: Cameras,
         files: Files,
+        urls: Urls,
         workers: Executor,
     ) -> None:
-        self.policy: Policy = settings.policy
+        self._policy: Policy = settings.policy
         self._settings = settings
         self._store = store
         self._engine = engine
         self._cameras = cameras
         self._files = files
+        self._urls = urls
         self._workers = workers
         self._places = asyncio.Semaphore(settings.limits.concurrency)
+        self._waiting = 0
+        self._waits: set[asyncio.Timeout] = set()
+        self.pace = Pace(settings.limits.concurrency)
 
-    async def run(self, request: Request, arrival: Arrival) -> Result:
-        """Return the request's Result, whatever happens."""
-        stages = Stages(arrival)
+    @property
+    def policy(self) -> Policy:
+        """The policy in force; a new one counts from the next step of every request."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy = policy
+        if not policy.enabled:
+            for wait in self._waits:  # who waits for a place gets no judgement any more: say so now
+                wait.reschedule(0)
+
+    async def run(self, request: Request, arrival: Arrival, stages: Stages | None = None) -> Result:
+        """Return the request's Result, whatever happens; `stages` has its times and image then."""
+        stages = stages or Stages(arrival)
         model: Model | None = None
         try:
             model = self._store.find(request.model, request.model_version)
             check_enabled(self.policy)
             deadline = self._deadline(request, arrival)
-            judgement = await self._judge(request, model, deadline, stages)
+            with model.users.one():  # a version is unloaded when nobody runs on it any more
+                judgement = await self._judge(request, model, arrival, deadline, stages)
         except RequestError as error:
             return refusal(request, error, arrival, timing=stages.timing(), model=model)
         except Exception:
@@ -120,8 +157,10 @@ class Pipeline:
             reason=judgement.reason[:_LONGEST_REASON],
             model=model.ref,
             findings=judgement.findings,
+            findings_omitted=judgement.omitted,
             scores=judgement.scores,
             timing_ms=stages.timing(),
+            frame_age_ms=stages.frame_age_ms,
             context=request.context,
             time=Times(received=arrival.wall),
             traceparent=request.traceparent,
@@ -132,44 +171,105 @@ class Pipeline:
             request, arrival, default_ms=self._settings.default_deadline_ms, margin_ms=self._settings.margin_ms
         )
 
-    async def _judge(self, request: Request, model: Model, deadline: Deadline, stages: Stages) -> Judgement:
+    async def _judge(
+        self, request: Request, model: Model, arrival: Arrival, deadline: Deadline, stages: Stages
+    ) -> Judgement:
         _check_source(request, model)
         _check_time(deadline)
-        await self._enter(deadline)
+        await self._enter(model.card.name, deadline)
         try:
             stages.left_queue()
+            check_enabled(self.policy)
             _check_time(deadline)
-            data = await self._fetch(request, deadline, stages)
-            slot = await self._engine.slot(deadline)
-            try:
-                with stages.time("decode"):
-                    await self._fill(request, model, slot, data, deadline)
-                _check_time(deadline)
-                with stages.time("infer"):
-                    output = await self._engine.infer(model, slot, deadline)
-            finally:
-                slot.release()
-            with stages.time("interpret"):
-                return interpret(output, model.card, thresholds(self.policy, model.card))
+            frame = await self._fetch(request, arrival, deadline, stages)
+            stages.image = frame.data
+            judgement = await self._work(request, model, frame, deadline, stages)
+            if stages.encoding is not None:
+                await asyncio.wait((stages.encoding,), timeout=min(_LONGEST_ENCODING_S, deadline.left()))
+                stages.image = stages.encoding.result() if stages.encoding.done() else None
+            return judgement
         finally:
             self._places.release()
+            self.pace.observe(model.card.name, stages.at_work())
 
-    async def _enter(self, deadline: Deadline) -> None:
+    async def rehearse(self, request: Request, model: Model) -> Judgement:
+        """Judge a request's own pixels or numbers by a version that need not be in force; raises RequestError.
+
+        It is no part of the line: no place is taken, nothing is counted.
+        """
+        arrival = Arrival()
+        frame = Frame(request.source.data if isinstance(request.source, InlineSource) else b"")
+        return await self._work(request, model, frame, self._deadline(request, arrival), Stages(arrival))
+
+    async def _work(
+        self, request: Request, model: Model, frame: Frame, deadline: Deadline, stages: Stages
+    ) -> Judgement:
+        """Prepare, infer and interpret what was fetched."""
+        slot = await self._engine.slot(deadline)
+        if isinstance(request.source, CameraSource):
+            stages.frame_age_ms = frame.age_ms()
+        try:
+            with stages.time("decode"):
+                geometry = await self._fill(request, model, slot, frame, deadline)
+            _check_time(deadline)
+            if frame.pixels is not None:  # to be shown; it runs beside the model
+                stages.encoding = asyncio.get_running_loop().run_in_executor(self._workers, frame.encoded)
+            with stages.time("infer"):
+                outputs = await self._engine.infer(model, slot, deadline)
+        finally:
+            slot.release()
+        with stages.time("interpret"):
+            return await self._interpret(outputs, model.card, geometry, deadline)
+
+    async def _interpret(
+        self, outputs: dict[str, NDArray[np.generic]], card: Card, geometry: Geometry | None, deadline: Deadline
+    ) -> Judgement:
+        """Interpret the outputs: small ones at once, large ones in a worker thread, bounded by the deadline."""
+        in_force = thresholds(self.policy, card)
+        if not is_large(outputs):
+            return interpret(outputs, card, in_force, geometry)
+        reading = asyncio.get_running_loop().run_in_executor(
+            self._workers, interpret, outputs, card, in_force, geometry
+        )
+        await asyncio.wait((reading,), timeout=deadline.left())
+        if not reading.done():
+            reading.add_done_callback(_look_at)
+            raise Expired("the deadline passed before the output was interpreted", remedy="Give a later deadline")
+        return reading.result()
+
+    async def _enter(self, model: str, deadline: Deadline) -> None:
         if not self._places.locked():
             await self._places.acquire()
             return
+        if (needed := self.pace.until_done(model, self._waiting)) > (left := deadline.left()):
+            raise DeadlineOutOfReach(
+                f"{self._waiting} requests wait already: this one would take {needed * 1000:.0f} ms "
+                f"and has {left * 1000:.0f} ms left",
+                remedy="Ask less often, or give a later deadline",
+            )
+        self._waiting += 1
         try:
-            async with asyncio.timeout(deadline.left()):
-                await self._places.acquire()
+            async with asyncio.timeout(deadline.left()) as wait:
+                self._waits.add(wait)
+                try:
+                    await self._places.acquire()
+                finally:
+                    self._waits.discard(wait)
         except TimeoutError:
+            check_enabled(self.policy)
             raise _too_late() from None
+        finally:
+            self._waiting -= 1
 
-    async def _fetch(self, request: Request, deadline: Deadline, stages: Stages) -> bytes:
-        """Return the image's bytes; of tensors nothing, they are in the request."""
+    async def _fetch(self, request: Request, arrival: Arrival, deadline: Deadline, stages: Stages) -> Frame:
+        """Return the picture; of tensors nothing, they are in the request."""
         source = request.source
         if isinstance(source, CameraSource):
             with stages.time("source"):
-                return await self._cameras.grab(source.camera, deadline)
+                return await self._cameras.grab(source.camera, trigger_clock(request, arrival), deadline)
+        if isinstance(source, UrlSource):
+            with stages.time("source"):
+                return await self._urls.fetch(source.url, deadline)
         if isinstance(source, FileSource):
             with stages.time("source"):
                 reading = asyncio.get_running_loop().run_in_executor(self._workers, self._files.read, source.path)
@@ -177,23 +277,33 @@ class Pipeline:
                 if not reading.done():
                     reading.add_done_callback(_look_at)
                     raise FileFailed(f"file {source.path!r:.200} could not be read in time")
-                return reading.result()
-        return source.data if isinstance(source, InlineSource) else b""
+                return Frame(reading.result())
+        return Frame(source.data if isinstance(source, InlineSource) else b"")
 
-    async def _fill(self, request: Request, model: Model, slot: Slot, data: bytes, deadline: Deadline) -> None:
-        """Write the model's input into the slot: tensors at once, an image in a worker thread."""
+    async def _fill(
+        self, request: Request, model: Model, slot: Slot, frame: Frame, deadline: Deadline
+    ) -> Geometry | None:
+        """Write the model's input into the slot: tensors at once, an image in a worker thread.
+
+        Return where the picture lies in the input; None for tensors.
+        """
         out = self._engine.input(model, slot)
         source = request.source
         if isinstance(source, TensorsSource):
             tensors.write(source, model.card.input, out)
-            return
+            return None
         preparation = model.preparation
         if preparation is None:  # _check_source has seen to it
             raise SourceMismatch(f"model {model.card.name!r} takes no image")
 
-        def work() -> None:
+        def work() -> Geometry:
             _check_time(deadline)
-            prepare(decode(data, preparation, most_pixels=self._settings.limits.pixels), preparation, out)
+            most = self._settings.limits.pixels
+            if frame.pixels is not None:
+                return prepare(accept(frame.pixels, preparation, most_pixels=most), preparation, out)
+            pixels = decode(frame.data, preparation, most_pixels=most)
+            header = read_header(frame.data)
+            return prepare(pixels, preparation, out, original=(header.width, header.height))
 
         filling = asyncio.get_running_loop().run_in_executor(self._workers, work)
         await asyncio.wait((filling,), timeout=deadline.left())
@@ -201,7 +311,7 @@ class Pipeline:
             slot.keep_for(filling)  # the thread cannot be stopped, and writes there
             raise _too_late()
         try:
-            filling.result()
+            return filling.result()
         except RequestError as error:
             if not isinstance(source, CameraSource) or isinstance(error, Expired):
                 raise
@@ -233,10 +343,8 @@ def refusal(
 
 def _check_source(request: Request, model: Model) -> None:
     source, name, kind = request.source, model.card.name, model.card.input.kind
-    if source.kind == "url":
-        raise SourceUnsupported("source url is not supported", remedy="Use camera, file, inline or tensors")
     if (source.kind == "tensors") != (kind == "tensor"):
-        remedy = "Use source camera, file or inline" if kind == "image" else "Use source tensors"
+        remedy = "Use source camera, file, url or inline" if kind == "image" else "Use source tensors"
         raise SourceMismatch(f"model {name!r} takes {kind}s, the source is {source.kind}", remedy=remedy)
     if isinstance(source, InlineSource) and source.content_type.partition(";")[0].strip() not in CONTENT_TYPES:
         raise SourceUnsupported(
@@ -253,7 +361,7 @@ def _too_late() -> Expired:
     return Expired("the deadline passed before the model ran", remedy="Give a later deadline, or see timing_ms")
 
 
-def _look_at(ended: "asyncio.Future[bytes]") -> None:
+def _look_at(ended: "asyncio.Future[Any]") -> None:
     """Take the outcome of what nobody waits for any more."""
     if not ended.cancelled():
         ended.exception()

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lineside_inference.geometry import Geometry
 from lineside_inference.models.card import CardInput
 
 LETTERBOX_VALUE = 114
@@ -58,6 +59,21 @@ class Preparation:
         factor = min(self.width / width, self.height / height)
         return max(1, min(self.width, round(width * factor))), max(1, min(self.height, round(height * factor)))
 
+    def geometry(self, width: int, height: int, original: tuple[int, int] | None = None) -> Geometry:
+        """Return where a picture of this size lies in the input; `original` is its size before a reduced decode."""
+        fitted_width, fitted_height = self.fitted(width, height)
+        original_width, original_height = original or (width, height)
+        return Geometry(
+            input_width=self.width,
+            input_height=self.height,
+            left=(self.width - fitted_width) // 2,
+            top=(self.height - fitted_height) // 2,
+            fitted_width=fitted_width,
+            fitted_height=fitted_height,
+            width=original_width,
+            height=original_height,
+        )
+
     def reduction(self, width: int, height: int) -> int:
         """Return by how much a JPEG of this size may be decoded smaller: 1, 2, 4 or 8.
 
@@ -72,28 +88,36 @@ class Preparation:
         return 1
 
 
-def prepare(pixels: NDArray[np.uint8], preparation: Preparation, out: NDArray[np.floating]) -> None:
-    """Write the model's input for a picture into `out`, without a copy of it between.
+def prepare(
+    pixels: NDArray[np.uint8],
+    preparation: Preparation,
+    out: NDArray[np.floating],
+    *,
+    original: tuple[int, int] | None = None,
+) -> Geometry:
+    """Write the model's input for a picture into `out`, without a copy of it between; return where the picture lies.
 
-    `pixels` is height x width x 3 (BGR) or height x width (gray), `out` has the card's shape and datatype.
+    `pixels` is height x width x 3 (BGR) or height x width (gray), `out` has the card's shape and datatype. `original`
+    is the picture's width and height before a reduced decode, for the way back to its pixels.
     """
-    fitted = _fit(pixels, preparation)
+    geometry = preparation.geometry(pixels.shape[1], pixels.shape[0], original)
+    fitted = _fit(pixels, preparation, geometry)
     if fitted.ndim == 2:  # noqa: PLR2004 - height x width
         fitted = fitted[:, :, np.newaxis]
     for channel, taken in enumerate(preparation.order):
         plane = out[channel] if preparation.is_planar else out[:, :, channel]
         np.multiply(fitted[:, :, taken], preparation.gain[channel], out=plane, casting="unsafe")
         np.add(plane, preparation.offset[channel], out=plane, casting="unsafe")
+    return geometry
 
 
-def _fit(pixels: NDArray[np.uint8], preparation: Preparation) -> NDArray[np.uint8]:
+def _fit(pixels: NDArray[np.uint8], preparation: Preparation, geometry: Geometry) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
-    size = preparation.fitted(width, height)
+    size = (geometry.fitted_width, geometry.fitted_height)
     if size != (width, height):
         pixels = cv2.resize(pixels, size, interpolation=preparation.interpolation)  # type: ignore[assignment]  # uint8 in, uint8 out
     if size == (preparation.width, preparation.height):
         return pixels
     canvas = np.full((preparation.height, preparation.width, *pixels.shape[2:]), LETTERBOX_VALUE, np.uint8)
-    left, top = (preparation.width - size[0]) // 2, (preparation.height - size[1]) // 2
-    canvas[top : top + size[1], left : left + size[0]] = pixels
+    canvas[geometry.top : geometry.top + size[1], geometry.left : geometry.left + size[0]] = pixels
     return canvas

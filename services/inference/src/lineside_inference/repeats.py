@@ -73,7 +73,7 @@ class Repeats:
 
 def fingerprint(request: Request) -> bytes:
     """Return a digest of what a request asks: model, version, source and context; not when, nor how long it waits."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.sha256()  # which processors have instructions for: half the time of BLAKE2 on a picture
     digest.update(f"{request.model}\0{request.model_version or ''}\0".encode())
     source = request.source
     if isinstance(source, InlineSource):

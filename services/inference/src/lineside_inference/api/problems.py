@@ -1,7 +1,10 @@
-"""What cannot be understood is answered as application/problem+json (RFC 9457) with a stable `code`."""
+"""What cannot be understood or let in is answered as application/problem+json (RFC 9457).
+
+`type` is `urn:lineside:problem:<code>`; both it and `code` are stable, `detail` is for people.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 from fastapi import FastAPI
@@ -10,22 +13,28 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lineside_inference.errors import Refused
+from lineside_inference.errors import Refused, Stopping
 from lineside_inference.metrics import Metrics
 
 log = structlog.get_logger("lineside.inference.api")
 
 MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:lineside:problem:"
 _TITLES = {
     400: "The request cannot be read",
-    404: "No such path",
+    401: "A token is needed",
+    403: "Not allowed",
+    404: "Not found",
     405: "Method not allowed",
     408: "The body did not arrive in time",
+    409: "It cannot be done as things are",
+    412: "It has changed in the meantime",
     413: "The body is too large",
     415: "The content type is not supported",
     422: "The request is not valid",
+    429: "No room for the request now",
     500: "The service failed",
-    503: "No room for the request now",
+    503: "Not available now",
 }
 
 
@@ -33,7 +42,14 @@ class Problem(Exception):
     """An HTTP answer that says what was wrong."""
 
     def __init__(
-        self, status: int, code: str, detail: str, *, request_id: str | None = None, headers: Mapping[str, str] = {}
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        request_id: str | None = None,
+        headers: Mapping[str, str] = {},
+        errors: Sequence[str] = (),
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -41,12 +57,13 @@ class Problem(Exception):
         self.detail = detail
         self.request_id = request_id
         self.headers = dict(headers)
+        self.errors = list(errors)
 
 
 def respond(problem: Problem) -> Response:
     """Return the HTTP answer of a problem."""
-    body = {
-        "type": "about:blank",
+    body: dict[str, object] = {
+        "type": TYPE_PREFIX + problem.code,
         "title": _TITLES.get(problem.status, "The request was refused"),
         "status": problem.status,
         "code": problem.code,
@@ -54,6 +71,8 @@ def respond(problem: Problem) -> Response:
     }
     if problem.request_id is not None:
         body["request_id"] = problem.request_id
+    if problem.errors:
+        body["errors"] = problem.errors
     return Response(json.dumps(body), problem.status, problem.headers, MEDIA_TYPE)
 
 
@@ -81,7 +100,8 @@ def _as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, Refused):
-        return Problem(503, error.code, str(error), headers={"Retry-After": "1"})
+        status = 503 if isinstance(error, Stopping) else 429
+        return Problem(status, error.code, str(error), headers={"Retry-After": str(error.retry_after_s)})
     if isinstance(error, HTTPException):
         code = {404: "path-unknown", 405: "method-not-allowed"}.get(error.status_code, "http")
         return Problem(error.status_code, code, str(error.detail), headers=error.headers or {})

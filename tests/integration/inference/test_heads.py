@@ -1,0 +1,256 @@
+"""Every head through a real Triton: ONNX graphs made here, whose answer is exact, seen as boxes on the picture.
+
+A graph gives a constant, to which it adds 0 times the mean of its input, so that batching and shapes are real.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.integration.conftest import TritonServer
+
+SIDE = 64  # of the models' input
+WIDTH, HEIGHT = 640, 480  # of the picture: ten times the input's width, with 8 rows of padding above and below
+LABELS = ["nothing", "scratch", "pit"]
+DEFECTS = ["scratch", "pit"]
+TYPES = {np.dtype("f4"): ("FP32", TensorProto.FLOAT), np.dtype("f2"): ("FP16", TensorProto.FLOAT16)}
+TYPES |= {np.dtype("i8"): ("INT64", TensorProto.INT64), np.dtype("u1"): ("UINT8", TensorProto.UINT8)}
+Outputs = dict[str, np.ndarray]
+
+
+def graph(outputs: Outputs) -> onnx.ModelProto:
+    """Return a model from x [batch, 3, SIDE, SIDE] to these arrays, each with a batch dimension in front."""
+    axes = helper.make_node("ReduceMean", ["x"], ["mean"], keepdims=1)
+    nodes, constants, infos = [axes], [numpy_helper.from_array(np.zeros(1, np.float32), "zero")], []
+    nodes.append(helper.make_node("Mul", ["mean", "zero"], ["nil"]))
+    for name, array in outputs.items():
+        kind = TYPES[array.dtype][1]
+        constants.append(numpy_helper.from_array(array, f"{name}_value"))
+        constants.append(numpy_helper.from_array(np.ones(array.ndim + 1, np.int64), f"{name}_ones"))
+        nodes.append(helper.make_node("Reshape", ["nil", f"{name}_ones"], [f"{name}_nil"]))
+        nodes.append(helper.make_node("Cast", [f"{name}_nil"], [f"{name}_cast"], to=kind))
+        nodes.append(helper.make_node("Add", [f"{name}_value", f"{name}_cast"], [name]))
+        infos.append(helper.make_tensor_value_info(name, kind, [1, *array.shape]))
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    made = helper.make_model(
+        helper.make_graph(nodes, "constant", [given], infos, constants),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=10,
+    )
+    onnx.checker.check_model(made)
+    return made
+
+
+def write(repository: Path, name: str, outputs: Outputs, heads: Any, **fields: Any) -> None:
+    """Write one model with its configuration and card; an output whose name begins with `any` has an open shape."""
+    folder = repository / name
+    (folder / "1").mkdir(parents=True)
+    data = graph(outputs).SerializeToString()
+    (folder / "1" / "model.onnx").write_bytes(data)
+    described = ", ".join(
+        f'{{ name: "{output}" data_type: TYPE_{TYPES[array.dtype][0]} '
+        f"dims: [ {', '.join(str(-1 if output.startswith('any') else size) for size in array.shape)} ] }}"
+        for output, array in outputs.items()
+    )
+    (folder / "config.pbtxt").write_text(
+        f'name: "{name}"\nbackend: "onnxruntime"\nmax_batch_size: 1\n'
+        f'input [ {{ name: "x" data_type: TYPE_FP32 dims: [ 3, {SIDE}, {SIDE} ] }} ]\noutput [ {described} ]\n'
+    )
+    image = {"width": SIDE, "height": SIDE, "fit": "letterbox"}
+    card = {
+        "schema": "lineside/card/1",
+        "name": name,
+        "version": "1",
+        "description": "A constant.",
+        "task": "raw",
+        "input": {"name": "x", "kind": "image", "datatype": "FP32", "shape": [3, SIDE, SIDE], "image": image},
+        "labels": LABELS,
+        "defects": DEFECTS,
+        "files": [{"path": "1/model.onnx", "sha256": hashlib.sha256(data).hexdigest()}],
+        "licence": "Apache-2.0",
+    }
+    card |= {"outputs": heads} if isinstance(heads, list) else {"output": heads}
+    (folder / "card.yaml").write_text(yaml.safe_dump(card | fields))
+
+
+def yolo() -> np.ndarray:
+    """Return [N, 7]: centre, size, the labels' scores; two boxes of one scratch, one pit, many empty rows."""
+    rows = np.zeros((50, 7), np.float32)
+    rows[3] = [20, 20, 8, 8, 0, 0.75, 0]
+    rows[4] = [20.5, 20, 8, 8, 0, 0.5, 0]  # the same scratch again
+    rows[40] = [60, 12, 16, 16, 0, 0, 0.625]  # beyond the right edge and into the padding
+    return rows
+
+
+SCRATCH = {"label": "scratch", "confidence": 0.75, "box": [160, 80, 240, 160]}
+PIT = {"label": "pit", "confidence": 0.625, "box": [520, 0, 640, 120]}
+
+
+def pairs(rows: np.ndarray) -> Outputs:
+    """Return rows as DETR gives them: logits, and boxes as shares of the input."""
+    scores = rows[:, 4:].copy()
+    scores[:, 0] = 1 - scores.sum(axis=1)
+    logits = np.log(np.maximum(scores, 1e-7), dtype=np.float32)
+    return {"logits": logits, "boxes": (rows[:, :4] / SIDE).astype(np.float32)}
+
+
+def finished(rows: np.ndarray) -> np.ndarray:
+    near, far = rows[:, :2] - rows[:, 2:4] / 2, rows[:, :2] + rows[:, 2:4] / 2
+    label = rows[:, 4:].argmax(axis=1)
+    found = np.column_stack((near, far, rows[:, 4:].max(axis=1), label)).astype(np.float32)
+    return found[[3, 40, 0, 1]]
+
+
+def detection(form: str, name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "head": "detection", "format": form} | fields
+
+
+def maps() -> np.ndarray:
+    """Return [3, 32, 32], cells of 2 input pixels: a scratch of 4 x 2 cells with logit 8."""
+    values = np.zeros((3, 32, 32), np.float32)
+    values[0] = 4
+    values[1, 10:12, 6:10] = 8
+    return values
+
+
+REGION = {"label": "scratch", "box": [120, 120, 200, 160], "pixels": 3200, "area": 0.010417}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("heads")
+    rows = yolo()
+    objects = np.hstack((rows[:, :4], np.ones((50, 1), np.float32), rows[:, 4:]))
+    write(folder, "yolov8", {"any_y": rows.T.copy()}, detection("yolov8", "any_y"))
+    write(folder, "yolov8-shared", {"y": rows.T.copy()}, detection("yolov8", "y", shape=[7, 50]))
+    write(folder, "yolov5", {"y": objects.astype(np.float16)}, detection("yolov5", "y", shape=[50, 8], datatype="FP16"))
+    write(folder, "end-to-end", {"y": finished(rows)}, detection("xyxy6", "y"))
+    detr = detection("detr", "logits", boxes="boxes", background="nothing", iou_threshold=0.5)
+    write(folder, "detr", pairs(rows), detr)
+    segmentation = {"name": "y", "head": "segmentation", "background": "nothing"}
+    write(folder, "classes", {"y": maps()}, segmentation)
+    write(folder, "masks", {"y": maps() - np.float32(6)}, segmentation | {"format": "masks"})
+    numbers = maps().argmax(axis=0)
+    indices = {"format": "indices", "shape": [32, 32], "datatype": "INT64"}
+    write(folder, "indices", {"y": numbers.astype(np.int64)}, segmentation | indices)
+    heat = np.where(maps()[1] > 0, 3, 1).astype(np.float32)
+    anomaly = {"name": "map", "head": "anomaly", "score": "score", "range": [1, 5]}
+    one = {"labels": ["scratch"], "defects": ["scratch"]}
+    write(folder, "anomaly", {"map": heat, "score": np.array([4], np.float32)}, anomaly, **one)
+    bands = [{"name": "good", "below": 10, "verdict": "pass"}, {"name": "worn", "verdict": "fail"}]
+    write(folder, "bands", {"y": np.array([12.5], np.float32)}, {"name": "y", "head": "score", "bands": bands}, **one)
+    write(folder, "raw", {"y": np.array([[1, 2], [3, 4]], np.float32)}, {"name": "y", "head": "raw"})
+    multi = [
+        {"name": "kind", "head": "classification", "activation": "sigmoid", "nothing_found": "pass"},
+        detection("yolov8", "any_y"),
+        {"name": "numbers", "head": "raw"},
+    ]
+    kind = np.array([-9, -9, 0], np.float32)
+    several = {"kind": kind, "any_y": np.zeros((7, 9), np.float32), "numbers": np.array([5], np.uint8)}
+    write(folder, "several", several, multi)
+    bad = rows.copy()
+    bad[7, 2] = np.nan
+    write(folder, "not-finite", {"y": bad.T.copy()}, detection("yolov8", "y"))
+    write(folder, "unlike", {"any_y": np.zeros((8, 50), np.float32)}, detection("yolov8", "any_y"))
+    write(folder, "too-large", {"any_y": rows.T.copy()}, detection("yolov8", "any_y", shape=[7, 49]))
+    large = np.zeros((7, 8400), np.float32)
+    large[:, :50] = rows.T
+    write(folder, "large", {"y": large}, detection("yolov8", "y", shape=[7, 8400]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def triton(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    server = TritonServer(tmp_path_factory.mktemp("triton"), repository)
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module", params=["auto", "off"])
+def service(request: Any, start_shared: Callable[..., Any], repository: Path, triton: TritonServer) -> Any:
+    """The service by shared memory, and by bytes."""
+    return start_shared(
+        model_repository=str(repository), triton={"url": triton.grpc, "shared_memory": request.param, "slots": 16}
+    )
+
+
+@pytest.fixture(scope="module")
+def judge(service: Any) -> Callable[[str], Any]:
+    picture = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1].tobytes()
+    source = {"kind": "inline", "content_type": "image/png", "data": base64.b64encode(picture).decode()}
+    return lambda model: service.infer(model=model, source=source, deadline_ms=10_000)
+
+
+@pytest.mark.parametrize("model", ["yolov8", "yolov8-shared", "yolov5", "end-to-end", "detr", "large"])
+def test_detections_are_boxes_on_the_picture(judge: Callable[[str], Any], model: str) -> None:
+    result = judge(model)
+    assert result["status"] == "ok", result
+    assert (result["verdict"], result["reason"]) == ("fail", "scratch 0.75 >= 0.50, pit 0.62 >= 0.50")
+    for found, expected in zip(result["findings"], (SCRATCH, PIT), strict=True):
+        assert found["label"] == expected["label"]
+        assert found["confidence"] == pytest.approx(expected["confidence"], abs=1e-5)
+        assert found["box"] == pytest.approx(expected["box"], abs=0.1)
+        assert "area" not in found
+    assert result["scores"]["scratch"] == pytest.approx(0.75, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "confidence"),
+    [
+        ("classes", 1 / (1 + np.exp(-4) + np.exp(-8))),
+        ("masks", 1 / (1 + np.exp(-2))),
+        ("indices", 1.0),
+    ],
+)
+def test_segments_are_regions_of_the_picture(judge: Callable[[str], Any], model: str, confidence: float) -> None:
+    result = judge(model)
+    assert (result["status"], result["verdict"]) == ("ok", "fail"), result
+    found = result["findings"][0]
+    assert found == REGION | {"confidence": pytest.approx(confidence, abs=1e-6)}
+    assert len(result["findings"]) == 1
+
+
+def test_an_anomaly_has_a_score_and_a_region(judge: Callable[[str], Any]) -> None:
+    result = judge("anomaly")
+    assert (result["verdict"], result["reason"]) == ("fail", "scratch 0.75 >= 0.50")
+    assert result["findings"] == [REGION | {"confidence": 0.5}]
+    assert result["scores"] == {"scratch": 0.75}
+
+
+def test_numbers_and_raw_outputs(judge: Callable[[str], Any]) -> None:
+    bands = judge("bands")
+    assert (bands["verdict"], bands["reason"]) == ("fail", "scratch 12.5 is worn (from 10)")
+    raw = judge("raw")
+    assert (raw["status"], raw["verdict"]) == ("ok", "unknown")
+    assert raw["scores"] == {"y[0]": 1, "y[1]": 2, "y[2]": 3, "y[3]": 4}
+
+
+def test_several_heads_of_one_model(judge: Callable[[str], Any]) -> None:
+    result = judge("several")
+    assert (result["verdict"], result["reason"]) == ("fail", "pit 0.50 >= 0.50")
+    assert result["scores"] == {"numbers[0]": 5, "pit": 0.5, "scratch": 0.000123, "nothing": 0.000123}
+
+
+def test_what_is_not_what_the_card_says_is_named(service: Any, judge: Callable[[str], Any]) -> None:
+    result = judge("not-finite")
+    assert (result["status"], result["verdict"], result["code"]) == ("failed", "unknown", "output-not-finite")
+    result = judge("unlike")
+    assert (result["status"], result["code"]) == ("failed", "engine-failed")
+    assert "has shape [8, 50], its card reads [7, N]" in result["reason"]
+    result = judge("too-large")
+    if service.http.get("/v1/engine").json()["transport"] == "shared-memory":
+        assert (result["status"], result["code"]) == ("failed", "engine-failed"), result
+    assert judge("yolov8")["status"] == "ok"
