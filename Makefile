@@ -31,21 +31,24 @@ fix: $(VENV)/.ready ## mend what the linter can mend, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-benchmark: setup ## measure the hot paths against their alternatives (ARGS="--quick")
+benchmark: setup .venv-mlserver/.ready ## measure the hot paths against their alternatives (ARGS="--quick")
 	$(BIN)/python benchmarks/line.py $(ARGS)
+	$(BIN)/python benchmarks/inference.py $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-emit-index-url --no-annotate --no-emit-package lineside
+	--no-header --no-emit-index-url --no-annotate
+OURS := --no-emit-package lineside
 lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
-	$(COMPILE) $(ARGS) pyproject.toml services/*/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
+	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
 		-o requirements/dev.txt
 	for service in inference topic-bridge opcua-bridge; do \
-		$(COMPILE) $(ARGS) services/$$service/pyproject.toml requirements/build.in -c requirements/dev.txt \
+		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml requirements/build.in -c requirements/dev.txt \
 			-o requirements/$$service.txt || exit 1; done
 	$(COMPILE) $(ARGS) --no-deps requirements/triton.in -o requirements/triton.txt
+	$(COMPILE) $(ARGS) requirements/mlserver.in -o requirements/mlserver.txt
 
-clean: ## remove both environments and what tools left behind
-	rm -rf $(VENV) .venv-triton .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove the environments and what tools left behind
+	rm -rf $(VENV) .venv-triton .venv-mlserver .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml $(wildcard services/*/pyproject.toml) bench/pyproject.toml
 	@$(PYTHON) requirements/check_python.py
@@ -59,4 +62,9 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml $(wildcard services/*/pyproj
 	@$(PYTHON) requirements/check_python.py
 	$(PYTHON) -m venv .venv-triton
 	.venv-triton/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/triton.txt
+	@touch $@
+
+.venv-mlserver/.ready: requirements/mlserver.txt
+	$(PYTHON) -m venv .venv-mlserver
+	.venv-mlserver/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mlserver.txt
 	@touch $@
