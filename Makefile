@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge bench
 ARGS ?=
 
-.PHONY: help setup bench up test check fix lock benchmark clean
+.PHONY: help setup bench up test check fix lock benchmark benchmark-inference clean
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 setup: $(VENV)/.ready .venv-triton/.ready ## make both environments
 
@@ -31,8 +31,10 @@ fix: $(VENV)/.ready ## mend what the linter can mend, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-benchmark: setup .venv-mlserver/.ready ## measure the hot paths against their alternatives (ARGS="--quick")
+benchmark: setup ## measure the line against one hand-written script (ARGS="--quick --json out.json")
 	$(BIN)/python benchmarks/line.py $(ARGS)
+
+benchmark-inference: setup .venv-mlserver/.ready ## measure the inference service against its alternatives
 	$(BIN)/python benchmarks/inference.py $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
