@@ -14,6 +14,8 @@ import httptools
 from grpc.aio import AioRpcError, Metadata
 from tritonclient.grpc import service_pb2 as pb
 
+from lineside_inference.engine.parameters import put
+
 _MOST_IDLE = 64
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -185,13 +187,13 @@ def _response(body: bytes, length: int) -> pb.ModelInferResponse:
         response = pb.ModelInferResponse(
             model_name=document["model_name"], model_version=document["model_version"], id=document.get("id", "")
         )
-        _fill(response.parameters, document.get("parameters", {}))
+        put(response.parameters, document.get("parameters", {}))
         at = length
         for output in document["outputs"]:
             added = response.outputs.add(name=output["name"], datatype=output["datatype"], shape=output["shape"])
             parameters = output.get("parameters", {})
             size = parameters.pop("binary_data_size", 0)
-            _fill(added.parameters, parameters)
+            put(added.parameters, parameters)
             response.raw_output_contents.append(body[at : at + size])
             at += size
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -201,18 +203,6 @@ def _response(body: bytes, length: int) -> pb.ModelInferResponse:
 
 def _plain(parameters: Any) -> dict[str, Any]:
     return {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in parameters.items()}
-
-
-def _fill(parameters: Any, given: dict[str, Any]) -> None:
-    for name, value in given.items():
-        if isinstance(value, bool):
-            parameters[name].bool_param = value
-        elif isinstance(value, int):
-            parameters[name].int64_param = value
-        elif isinstance(value, float):
-            parameters[name].double_param = value
-        else:
-            parameters[name].string_param = str(value)
 
 
 def _reason(body: bytes) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.engine.arena import Slot, aligned
+from lineside_inference.engine.parameters import in_region
 from lineside_inference.errors import EngineFailed
 from lineside_inference.models import heads
 from lineside_inference.models.card import Card
@@ -65,10 +66,10 @@ def ask(card: Card, layout: Layout, slot: Slot, *, region: str | None, batched: 
     tensor = pb.ModelInferRequest.InferInputTensor(name=card.input.name, datatype=card.input.datatype, shape=shape)
     wanted = [pb.ModelInferRequest.InferRequestedOutputTensor(name=place.name) for place in layout.outputs]
     if region is not None:
-        _place(tensor.parameters, region, slot.offset, layout.input_bytes)
+        in_region(tensor.parameters, region, slot.offset, layout.input_bytes)
         for output, place in zip(wanted, layout.outputs, strict=True):
             if place.size is not None:
-                _place(output.parameters, region, slot.offset + place.at, place.size)
+                in_region(output.parameters, region, slot.offset + place.at, place.size)
     return pb.ModelInferRequest(model_name=card.name, model_version=card.version, inputs=[tensor], outputs=wanted)
 
 
@@ -158,9 +159,3 @@ def _check_outputs(card: Card, metadata: pb.ModelMetadataResponse) -> None:
 
 def _agree(theirs: list[int], ours: list[int]) -> bool:
     return len(theirs) == len(ours) and all(a in {-1, b} for a, b in zip(theirs, ours, strict=True))
-
-
-def _place(parameters: Any, region: str, offset: int, size: int) -> None:
-    parameters["shared_memory_region"].string_param = region
-    parameters["shared_memory_offset"].int64_param = offset
-    parameters["shared_memory_byte_size"].int64_param = size

@@ -1,12 +1,12 @@
 """Where one request's tensors lie while it is worked on: in a slot of the arena, or in private memory."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from tritonclient.grpc import service_pb2 as pb
 
-from lineside_inference.api.v2.asked import Asked, Region, Scalar
+from lineside_inference.api.v2.asked import Asked
 from lineside_inference.engine.arena import Arena, Slot, aligned
+from lineside_inference.engine.parameters import in_region, put
 
 _LINE = 64
 _WORTH = 16 * 1024
@@ -80,29 +80,29 @@ class Parcel:
         """
         asked = self.asked
         message = pb.ModelInferRequest(model_name=model, model_version=version, id=asked.id)
-        _pass(message.parameters, asked.parameters)
+        put(message.parameters, asked.parameters)
         for given, (at, size) in zip(asked.inputs, self.spans, strict=True):
             tensor = message.inputs.add(name=given.name, datatype=given.datatype, shape=given.shape)
-            _pass(tensor.parameters, given.parameters)
+            put(tensor.parameters, given.parameters)
             if given.region is not None:
-                _point(tensor.parameters, given.region)
+                in_region(tensor.parameters, given.region.name, given.region.offset, given.region.size)
             elif region is not None and self.slot is not None:
-                _point(tensor.parameters, Region(region, self.slot.offset + at, size))
+                in_region(tensor.parameters, region, self.slot.offset + at, size)
             else:
                 message.raw_input_contents.append(bytes(self.memory[at : at + size]))
         placed = self.placed if region is not None else {}
         for output in asked.outputs:
             wanted = message.outputs.add(name=output.name)
-            _pass(wanted.parameters, output.parameters)
+            put(wanted.parameters, output.parameters)
             if output.region is not None:
-                _point(wanted.parameters, output.region)
+                in_region(wanted.parameters, output.region.name, output.region.offset, output.region.size)
         if placed and not asked.outputs:
             for name in names:
                 message.outputs.add(name=name)
         for wanted in message.outputs:
             if wanted.name in placed and self.slot is not None and region is not None:
                 at, size = placed[wanted.name]
-                _point(wanted.parameters, Region(region, self.slot.offset + at, size))
+                in_region(wanted.parameters, region, self.slot.offset + at, size)
         return message
 
     def release(self) -> None:
@@ -110,21 +110,3 @@ class Parcel:
         if self.slot is not None and self._spare is not None:
             slot, self.slot = self.slot, None
             self._spare.give_back(slot)
-
-
-def _pass(parameters: Any, given: Mapping[str, Scalar]) -> None:
-    for name, value in given.items():
-        if isinstance(value, bool):
-            parameters[name].bool_param = value
-        elif isinstance(value, int):
-            parameters[name].int64_param = value
-        elif isinstance(value, float):
-            parameters[name].double_param = value
-        else:
-            parameters[name].string_param = value
-
-
-def _point(parameters: Any, region: Region) -> None:
-    parameters["shared_memory_region"].string_param = region.name
-    parameters["shared_memory_offset"].int64_param = region.offset
-    parameters["shared_memory_byte_size"].int64_param = region.size
