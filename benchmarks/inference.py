@@ -131,14 +131,15 @@ def triton(work: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def ours(work: Path, grpc: str) -> Iterator[tuple[str, int]]:
-    """Run the inference service with its defaults; yield its address and its process id."""
+def ours(work: Path, grpc: str, http_url: str | None = None) -> Iterator[tuple[str, int]]:
+    """Run the inference service, with its defaults or over Triton's HTTP port; yield its address and process id."""
     cards = work / "cards"  # the v2 model has no card: it is called by the protocol alone
     if not cards.exists():
         cards.mkdir()
         shutil.copytree(ROOT / "models" / "surface-defect", cards / "surface-defect")
     (port,) = free_ports(1)
-    settings = {"http": {"port": port}, "triton": {"url": grpc}, "model_repository": str(cards)}
+    way = {"url": grpc, **({"http_url": http_url} if http_url else {})}
+    settings = {"http": {"port": port}, "triton": way, "model_repository": str(cards)}
     config = work / f"inference-{port}.yaml"
     config.write_text(yaml.safe_dump({"inference": settings}), encoding="utf-8")
     url = f"http://127.0.0.1:{port}"
@@ -236,18 +237,24 @@ class Run:
             self.ratios[f"image_c{concurrency}"] = ratio
         self.show("image_per_s", f"JPEG {WIDTH} x {HEIGHT} to verdict, by hand in threads and in one loop", rows)
 
-    async def tensors(self, url: str, direct: str) -> None:
-        """(b) A 602 KB tensor by the v2 protocol, ours against Triton's own HTTP port."""
-        rows = {}
+    async def tensors(self, url: str, over_http: str, direct: str) -> None:
+        """(b) A 602 KB tensor by the v2 protocol, ours against Triton's own HTTP port.
+
+        The ratio is that of the defaults, gRPC to Triton; `over_http` is ours with `triton.http_url`.
+        """
+        rows: dict[str, dict[str, float]] = {}
         for concurrency in (1, 4):
-            sides = (
-                lambda to=url, c=concurrency: v2_load.run(to, WIDE, c, self.seconds),
-                lambda to=direct, c=concurrency: v2_load.run(to, WIDE, c, self.seconds),
-            )
-            (mine, its), ratio = await in_turns(self.rounds, *sides)
-            rows[f"c{concurrency}"] = {"ours": mine, "triton": its}
+            its = self.tensors_at(direct, concurrency)
+            (mine, theirs), ratio = await in_turns(self.rounds, self.tensors_at(url, concurrency), its)
+            (http, beside), share = await in_turns(self.rounds, self.tensors_at(over_http, concurrency), its)
+            rows[f"c{concurrency}"] = {"ours": mine, "triton": theirs}
+            rows[f"c{concurrency}, http_url"] = {"ours": http, "triton": beside}
             self.ratios[f"v2_c{concurrency}"] = ratio
+            self.figures[f"v2_http_url_c{concurrency}"] = share
         self.show("v2_per_s", "602 KB tensor by the v2 protocol, binary", rows)
+
+    def tensors_at(self, url: str, concurrency: int) -> Callable[[], Awaitable[float]]:
+        return lambda: v2_load.run(url, WIDE, concurrency, self.seconds)
 
     async def others(self, url: str) -> None:
         """(c) The image job against MLServer."""
@@ -334,7 +341,8 @@ async def measure(run: Run) -> None:
         direct, grpc = stack.enter_context(triton(run.work))
         with ours(run.work, grpc) as (url, _pid):
             await run.images(url, grpc)
-            await run.tensors(url, direct)
+            with ours(run.work, grpc, direct.removeprefix("http://")) as (over_http, _other):
+                await run.tensors(url, over_http, direct)
             await run.others(url)
             await run.latency(url, grpc)
         with ours(run.work, grpc) as (url, pid):
