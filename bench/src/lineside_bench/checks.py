@@ -10,7 +10,6 @@ from lineside_bench import triton
 from lineside_bench.errors import BenchError
 
 SERVICES = ("lineside_inference", "lineside_topic_bridge", "lineside_opcua_bridge")
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the system's own place, not a file of ours
 LEAST_SHARED_MEMORY = 64 * 1024 * 1024
 
 
@@ -29,11 +28,12 @@ def check(*, repository: Path, models: Sequence[str], triton_environment: Path) 
             )
     triton.preflight(triton_environment)
     remove_leftovers()
-    space = os.statvfs(SHARED_MEMORY)
+    space = os.statvfs(triton.SHARED_MEMORY)
     free = space.f_bavail * space.f_frsize
     if free < LEAST_SHARED_MEMORY:
         raise BenchError(
-            f"{SHARED_MEMORY} has {free // 1024**2} MiB free, and Triton and the inference service share memory there",
+            f"{triton.SHARED_MEMORY} has {free // 1024**2} MiB free, "
+            "and Triton and the inference service share memory there",
             remedy=f"Free some, or give the container more (--shm-size): {LEAST_SHARED_MEMORY // 1024**2} MiB",
         )
 
@@ -43,7 +43,7 @@ def remove_leftovers() -> int:
 
     A region's name carries the id of the process that launched its Triton; one that still runs is left alone.
     """
-    prefixes = {prefix for region in SHARED_MEMORY.iterdir() if (prefix := _orphaned(region.name))}
+    prefixes = {prefix for region in triton.SHARED_MEMORY.iterdir() if (prefix := _orphaned(region.name))}
     return sum(triton.clean_shared_memory(prefix) for prefix in sorted(prefixes))
 
 

@@ -112,12 +112,7 @@ class TritonLink:
     async def _watch(self) -> None:
         """Return when the server does not answer a check, or has lost the region."""
         while True:
-            try:
-                async with asyncio.timeout(self.settings.health_ms / 1000):
-                    await self._check_now.wait()
-            except TimeoutError:
-                pass
-            else:
+            if await set_within(self._check_now, self.settings.health_ms / 1000):
                 return
             try:
                 live = await self.stub.ServerLive(pb.ServerLiveRequest(), timeout=self._timeout_s)
@@ -172,3 +167,12 @@ def describe(error: BaseException) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {' '.join((error.details() or '').split())}"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event, for so many seconds at most, and return whether it came."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

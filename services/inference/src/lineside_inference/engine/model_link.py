@@ -12,7 +12,7 @@ import structlog
 from tritonclient.grpc import service_pb2 as pb
 
 from lineside.connections import Connection
-from lineside_inference.engine.link import TritonLink, describe
+from lineside_inference.engine.link import TritonLink, describe, set_within
 from lineside_inference.errors import EngineFailed
 from lineside_inference.models.card import Card
 from lineside_inference.models.configuration import default_file, override, runs_python
@@ -129,12 +129,7 @@ class ModelLink:
 
     async def _watch(self, health_s: float) -> None:
         while self._server.online.is_set():
-            try:
-                async with asyncio.timeout(health_s):
-                    await self._check_now.wait()
-            except TimeoutError:
-                pass
-            else:
+            if await set_within(self._check_now, health_s):
                 return
             try:
                 if not await self._is_ready(self.wanted.card.version):
