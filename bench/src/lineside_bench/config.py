@@ -41,6 +41,7 @@ def settings_document(
         "opcua_bridge": {
             "http": {"host": HOST, "port": ports["opcua_bridge"]},
             "endpoint": f"opc.tcp://{HOST}:{ports['opcua']}",
+            "security": {"policy": "none"},
             "publishing_interval_ms": 20,
             "triggers": [
                 _trigger(name, f"nsu={NAMESPACE};s=Station{number}", deadline_ms)
@@ -58,7 +59,7 @@ def write_settings(path: Path, document: dict[str, Any]) -> None:
 def _trigger(name: str, node: str, deadline_ms: float) -> dict[str, Any]:
     return {
         "name": name,
-        "node": f"{node}.PartPresent",
+        "when": {"kind": "edge", "node": f"{node}.PartPresent"},
         "debounce_ms": 20,
         "station": name,
         "model": MODEL,

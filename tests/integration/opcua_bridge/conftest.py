@@ -148,7 +148,7 @@ class SimulatedPlc:
         station = f"nsu={URI};s=Station{number}"
         return {
             "name": f"station-{number}",
-            "node": f"{station}.PartPresent",
+            "when": {"kind": "edge", "node": f"{station}.PartPresent"},
             "debounce_ms": 5,
             "station": f"station-{number}",
             "model": "surface-defect",
@@ -261,6 +261,7 @@ class Proxy:
 def settings(plc: SimulatedPlc, *triggers: dict[str, Any], **changes: Any) -> Settings:
     section = {
         "endpoint": plc.endpoint,
+        "security": {"policy": "none"},
         "publishing_interval_ms": 5,
         "keepalive_ms": 200,
         "request_timeout_ms": 500,

@@ -91,7 +91,7 @@ class Rig:
     def _settings(self) -> dict[str, Any]:
         trigger = {
             "name": "station-1",
-            "node": f"{NODE}.PartPresent",
+            "when": {"kind": "edge", "node": f"{NODE}.PartPresent"},
             "station": "station-1",
             "model": "surface-defect",
             "source": {"kind": "camera", "camera": "station-1"},
@@ -110,6 +110,7 @@ class Rig:
             "opcua_bridge": {
                 "http": {"port": self.http, "drain_s": 1},
                 "endpoint": f"opc.tcp://127.0.0.1:{self.opcua}",
+                "security": {"policy": "none"},
                 "keepalive_ms": 200,
                 "request_timeout_ms": 500,
                 "triggers": [trigger],

@@ -15,7 +15,7 @@ def trigger(number: int = 1, **changes: Any) -> dict[str, Any]:
     node = f"nsu=urn:lineside:bench;s=Station{number}"
     return {
         "name": f"station-{number}",
-        "node": f"{node}.PartPresent",
+        "when": {"kind": "edge", "node": f"{node}.PartPresent"},
         "station": f"station-{number}",
         "model": "surface-defect",
         "source": {"kind": "camera", "camera": f"station-{number}"},
@@ -48,7 +48,10 @@ def test_a_trigger_as_documented(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"node": "ns=2;s=Station1.PartPresent"}, "write nsu=<namespace URI>;s=Station1.PartPresent"),
+        (
+            {"when": {"kind": "edge", "node": "ns=2;s=Station1.PartPresent"}},
+            "write nsu=<namespace URI>;s=Station1.PartPresent",
+        ),
         ({"margin_ms": 400}, "margin_ms 400 leaves no time before deadline_ms 400"),
         ({"deadline_ms": 0}, "greater than 0"),
         (
@@ -77,7 +80,10 @@ def test_a_wrong_trigger_is_named(tmp_path: Path, changes: dict[str, Any], says:
     ("second", "says"),
     [
         ({"name": "station-1"}, "trigger names must be unique; given more than once: station-1"),
-        ({"node": "nsu=urn:lineside:bench;s=Station1.PartPresent"}, "is the trigger of more than one entry"),
+        (
+            {"when": {"kind": "edge", "node": "nsu=urn:lineside:bench;s=Station1.PartPresent"}},
+            "is the trigger of more than one entry",
+        ),
         (
             {"write_back": {"verdict": "nsu=u;s=v", "done": "nsu=urn:lineside:bench;s=Station1.Done"}},
             "Station1.Done would be written for two purposes",
@@ -104,8 +110,3 @@ def test_two_triggers_share_nothing(tmp_path: Path, second: dict[str, Any], says
 def test_a_wrong_endpoint_is_refused(tmp_path: Path, endpoint: str) -> None:
     with pytest.raises(SettingsError, match=r"opcua_bridge\.endpoint"):
         read(tmp_path, endpoint=endpoint)
-
-
-def test_a_queue_of_one_is_refused_for_it_loses_values_silently(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="queue_size"):
-        read(tmp_path, queue_size=1)

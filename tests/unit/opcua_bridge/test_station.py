@@ -15,10 +15,10 @@ from lineside_opcua_bridge.binding import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.parts import Answer
 from lineside_opcua_bridge.plc import Plc
+from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.session import Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.station import Pending, Station
-from lineside_opcua_bridge.trigger import Sample
 from lineside_opcua_bridge.values import Tags
 
 NODE = ua.NodeId("x", 1)
@@ -39,7 +39,7 @@ def station(registry: CollectorRegistry, pending: Pending) -> Station:
     settings = TriggerSettings.model_validate(
         {
             "name": "station-1",
-            "node": "nsu=u;s=present",
+            "when": {"kind": "edge", "node": "nsu=u;s=present"},
             "station": "station-1",
             "model": "surface-defect",
             "source": {"kind": "camera", "camera": "station-1"},
@@ -58,8 +58,8 @@ def station(registry: CollectorRegistry, pending: Pending) -> Station:
     )
 
 
-def value(content: object) -> ua.DataValue:
-    return ua.DataValue(ua.Variant(content))
+def value(content: object) -> Sample:
+    return Sample(content, "good", None, None, datetime(2026, 1, 1, tzinfo=UTC), 0.0)
 
 
 def counted(registry: CollectorRegistry, name: str, **labels: str) -> float:
@@ -70,10 +70,10 @@ async def test_values_above_the_backlog_are_dropped_counted_and_doubted(
     station: Station, registry: CollectorRegistry
 ) -> None:
     session = Session(OpcuaBridgeSettings(), lambda _result: None)
-    binding = Binding(session, NODE, {}, {"verdict": NODE, "done": NODE})
+    binding = Binding(session, (), {"trigger": NODE}, {"verdict": NODE, "done": NODE})
     station.bound(binding)
     for number in range(20):
-        station.value(binding, value(number % 2 == 0))
+        station.value(binding, "trigger", value(number % 2 == 0))
     assert counted(registry, "overflow_total", where="backlog") == 4
     assert station._mailbox.qsize() == 17  # the values that fit, and one doubt for all that did not
 
@@ -87,7 +87,7 @@ async def test_a_gap_in_the_notifications_makes_every_station_look(station: Stat
     link = Connection("opcua", "opc.tcp://127.0.0.1:4840")
     plc = Plc(OpcuaBridgeSettings(), link, [(station, Connection("trigger", "x"))])
     session = Session(OpcuaBridgeSettings(), plc._published)
-    station.bound(Binding(session, NODE, {}, {"verdict": NODE, "done": NODE}))
+    station.bound(Binding(session, (), {"trigger": NODE}, {"verdict": NODE, "done": NODE}))
     for number in (4294967294, 4294967295, 1, 2):
         plc._published(notification(number))
     assert station._mailbox.empty()

@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge.trigger import Decision, EdgeDetector, Sample
+from lineside_opcua_bridge.samples import Sample
+from lineside_opcua_bridge.trigger import Decision, EdgeDetector
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -1,8 +1,8 @@
 """The request that an edge becomes: what was sampled, the four timestamps, the deadline, within the bus's limit."""
 
 from lineside.contract import Context, Request, Source, Times, to_json, utc_now
+from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.trigger import Sample
 from lineside_opcua_bridge.values import Tags
 
 

@@ -11,9 +11,10 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.errors import LinesideError
-from lineside_opcua_bridge.nodes import NodeMissing, parse, resolve
+from lineside_opcua_bridge.nodes import Address, NodeMissing, resolve
 from lineside_opcua_bridge.session import Session
 from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.tags import parse
 
 _ATTRIBUTES = (
     AttributeIds.DataType,
@@ -41,12 +42,23 @@ class NodeUnfit(LinesideError):
 
 
 @dataclass(frozen=True)
+class Watched:
+    """A node whose changes a station wants to hear of, and as what: the role is the one in TriggerSettings.tags."""
+
+    role: str
+    node: ua.NodeId
+    sampling_ms: float = 0.0
+    """How often the server shall look; 0 is its fastest."""
+
+
+@dataclass(frozen=True)
 class Binding:
     """The nodes of one trigger in one session; `refused` says of each write-back that is left out, why."""
 
     session: Session
-    trigger: ua.NodeId
-    sample: dict[str, ua.NodeId]
+    watches: tuple[Watched, ...]
+    nodes: dict[str, ua.NodeId]
+    """The nodes that are read, by role."""
     write_back: dict[str, ua.NodeId]
     confidence: ua.VariantType = ua.VariantType.Double
     refused: dict[str, str] = field(default_factory=dict)
@@ -54,10 +66,9 @@ class Binding:
 
 async def bind(settings: TriggerSettings, session: Session) -> Binding:
     """Return a trigger's nodes; raises NodeMissing, NodeUnfit or CallFailed."""
-    texts = {"trigger": settings.node}
-    texts |= settings.write_back.nodes()
-    texts |= {f"sample.{name}": node for name, node in settings.sample.items()}
-    found = {role: resolve(parse(text), session.namespaces) for role, text in texts.items()}
+    written = settings.write_back.nodes() if settings.write_back else {}
+    texts = settings.tags() | written
+    found = {role: _find(text, session) for role, text in texts.items()}
     values = await session.read([(node, attribute) for node in found.values() for attribute in _ATTRIBUTES])
     attributes = {
         role: values[place * len(_ATTRIBUTES) : (place + 1) * len(_ATTRIBUTES)] for place, role in enumerate(texts)
@@ -67,12 +78,19 @@ async def bind(settings: TriggerSettings, session: Session) -> Binding:
     confidence = kinds.get("confidence")
     return Binding(
         session=session,
-        trigger=found["trigger"],
-        sample={name: found[f"sample.{name}"] for name in settings.sample},
-        write_back={role: found[role] for role in settings.write_back.nodes() if role not in refused},
+        watches=(Watched("trigger", found["trigger"]),),
+        nodes={role: found[role] for role in settings.tags()},
+        write_back={role: found[role] for role in written if role not in refused},
         confidence=confidence if isinstance(confidence, ua.VariantType) else ua.VariantType.Double,
         refused=refused,
     )
+
+
+def _find(text: str, session: Session) -> ua.NodeId:
+    tag = parse(text)
+    if not isinstance(tag, Address):
+        raise NodeMissing(f"{text!r} is not a node id", remedy="name the node by nsu=")
+    return resolve(tag, session.namespaces)
 
 
 def check(role: str, text: str, attributes: Sequence[ua.DataValue]) -> ua.VariantType | str | None:

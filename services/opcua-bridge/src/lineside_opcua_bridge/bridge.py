@@ -47,7 +47,7 @@ class Bridge:
                     grace_s=own.grace_ms / 1000,
                     backlog=own.backlog,
                 ),
-                service.connection(f"trigger {trigger.name}", trigger.node, first_s=1.0),
+                service.connection(f"trigger {trigger.name}", trigger.trigger_node() or trigger.when.kind, first_s=1.0),
             )
             for trigger in own.triggers
         ]

@@ -11,10 +11,8 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
 
 from asyncua import ua
-from pydantic import AfterValidator
 
 from lineside.errors import LinesideError
 
@@ -83,15 +81,6 @@ def _identifier(text: str, rest: str) -> int | str | bytes | uuid.UUID:
     if not re.fullmatch(r"[0-9]{1,10}", value) or int(value) > _MAX_NUMBER:
         raise ValueError(f"{text!r} is not a node id: i= takes a number from 0 to {_MAX_NUMBER}")
     return int(value)
-
-
-def _valid(text: str) -> str:
-    parse(text)
-    return text
-
-
-NodeText = Annotated[str, AfterValidator(_valid)]
-"""A node id in a setting, checked at the start."""
 
 
 def resolve(address: Address, namespaces: Sequence[str]) -> ua.NodeId:

@@ -17,11 +17,13 @@ import structlog
 from asyncua import ua
 
 from lineside.connections import Connection, State
+from lineside.contract import utc_now
 from lineside.errors import LinesideError
 from lineside_opcua_bridge.binding import Binding, bind
 from lineside_opcua_bridge.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 from lineside_opcua_bridge.station import Station
+from lineside_opcua_bridge.values import sample_of
 
 log = structlog.get_logger("lineside.opcua_bridge.plc")
 
@@ -39,7 +41,7 @@ class Plc:
         self._link = link
         self._stations = stations
         self._handles = itertools.count(1)
-        self._watched: dict[int, tuple[Station, Binding]] = {}
+        self._watched: dict[int, tuple[Station, Binding, str]] = {}
         self._session: Session | None = None
         self._sequence: int | None = None
 
@@ -97,10 +99,11 @@ class Plc:
         link.connecting()
         try:
             binding = await bind(station.settings, session)
-            handle = next(self._handles)
-            self._watched[handle] = (station, binding)
             station.bound(binding)
-            await session.watch(handle, binding.trigger)
+            for watched in binding.watches:
+                handle = next(self._handles)
+                self._watched[handle] = (station, binding, watched.role)
+                await session.watch(handle, watched.node)
         except LinesideError as error:
             station.unbound()
             known = link.detail
@@ -124,8 +127,9 @@ class Plc:
                 for item in notification.MonitoredItems:
                     watched = self._watched.get(int(item.ClientHandle))
                     if watched:
-                        station, binding = watched
-                        station.value(binding, item.Value)
+                        station, binding, role = watched
+                        received = utc_now()
+                        station.value(binding, role, sample_of(item.Value, received=received, ticks=time.monotonic()))
             elif isinstance(notification, ua.StatusChangeNotification) and self._session:
                 self._session.lose(f"the server ended the subscription: {notification.Status}")
 

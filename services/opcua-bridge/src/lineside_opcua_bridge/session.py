@@ -113,7 +113,7 @@ class Session:
         item.RequestedParameters = ua.MonitoringParameters(
             ClientHandle=ua.UInt32(handle),
             SamplingInterval=self._settings.sampling_interval_ms,
-            QueueSize=ua.UInt32(self._settings.queue_size),
+            QueueSize=ua.UInt32(20),
             DiscardOldest=True,
         )
         parameters = ua.CreateMonitoredItemsParameters(

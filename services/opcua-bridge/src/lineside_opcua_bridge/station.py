@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 
 import structlog
-from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside import telemetry
@@ -25,9 +24,10 @@ from lineside_opcua_bridge.asking import request_of
 from lineside_opcua_bridge.binding import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.parts import Answer, Closed, Look, Part, Standing, standing
+from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.session import CallFailed
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.trigger import Decision, EdgeDetector, Sample
+from lineside_opcua_bridge.trigger import Decision, EdgeDetector
 from lineside_opcua_bridge.values import Tags, boolean, instant, sample_of, tags_of
 from lineside_opcua_bridge.write_back import write_back
 
@@ -139,14 +139,15 @@ class Station:
             self._doubted = True
             self._mailbox.put_nowait(_Doubt(self._binding))
 
-    def value(self, binding: Binding, value: ua.DataValue) -> None:
-        """Take a value of the trigger."""
+    def value(self, binding: Binding, role: str, sample: Sample) -> None:
+        """Take a value of the tag that has this role for the station."""
+        if role != "trigger":
+            return
         if self._mailbox.qsize() >= self._backlog:
             self._metrics.overflow.labels(self.name, "backlog").inc()
             log.warning("a trigger's value was dropped: too many wait", trigger=self.name, backlog=self._backlog)
             self.doubt()
             return
-        sample = sample_of(value, received=utc_now(), ticks=time.monotonic())
         self._mailbox.put_nowait(_Value(binding, sample))
 
     def decided(self, request_id: str, answer: Answer) -> None:
@@ -205,12 +206,12 @@ class Station:
     async def _arrived(self, binding: Binding, sample: Sample) -> None:
         started = time.monotonic()
         tags = Tags()
-        if binding.sample:
+        if names := self.settings.sample:
             try:
-                nodes = [(node, AttributeIds.Value) for node in binding.sample.values()]
-                tags = tags_of(dict(zip(binding.sample, await binding.session.read(nodes), strict=True)))
+                nodes = [(binding.nodes[f"sample.{name}"], AttributeIds.Value) for name in names]
+                tags = tags_of(dict(zip(names, await binding.session.read(nodes), strict=True)))
             except CallFailed as failed:
-                tags.left_out = dict.fromkeys(binding.sample, failed.reason)
+                tags.left_out = dict.fromkeys(names, failed.reason)
             self._metrics.sampling.labels(self.name).observe(time.monotonic() - started)
         self._ask(sample, tags)
 
@@ -290,14 +291,19 @@ class Station:
 
     async def _look(self, binding: Binding) -> None:
         """Read how the PLC sees the station, and do what follows from it."""
-        nodes = [binding.trigger, binding.write_back["done"], *binding.sample.values()]
+        names = self.settings.sample
+        read = [
+            binding.nodes["trigger"],
+            binding.write_back["done"],
+            *(binding.nodes[f"sample.{name}"] for name in names),
+        ]
         try:
-            trigger, done, *sampled = await binding.session.read([(node, AttributeIds.Value) for node in nodes])
+            trigger, done, *sampled = await binding.session.read([(node, AttributeIds.Value) for node in read])
         except CallFailed as failed:
             log.warning("cannot look at the station", trigger=self.name, error=failed.what)
             self._again_later(binding)
             return
-        tags = tags_of(dict(zip(binding.sample, sampled, strict=True)))
+        tags = tags_of(dict(zip(names, sampled, strict=True)))
         risen = instant(trigger.SourceTimestamp)
         look = Look(present=boolean(trigger), done=boolean(done), part_id=tags.part_id, risen=risen)
         part = self._part

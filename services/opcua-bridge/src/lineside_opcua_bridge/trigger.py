@@ -7,24 +7,10 @@ within the window are ignored and counted; the station looks at the PLC's done f
 a part that arrived within it is found all the same.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Literal
 
-
-@dataclass(frozen=True)
-class Sample:
-    """One value of the trigger. `received` is the instant on our clock, `ticks` our monotonic clock in seconds."""
-
-    value: object
-    quality: Literal["good", "uncertain", "bad"]
-    source: datetime | None
-    server: datetime | None
-    received: datetime
-    ticks: float
-    overflow: bool = False
-    """The server dropped values of this node before this one."""
+from lineside_opcua_bridge.samples import Sample
 
 
 class Decision(StrEnum):

@@ -9,7 +9,7 @@ from typing import Literal
 from asyncua import ua
 
 from lineside.contract import Scalar
-from lineside_opcua_bridge.trigger import Sample
+from lineside_opcua_bridge.samples import Sample
 
 MAX_TEXT = 128
 """Longest part id, in characters, as in the contract; tags are cut there too, to keep messages small."""
@@ -21,7 +21,7 @@ _FIRST_YEAR = 1602
 
 
 def sample_of(value: ua.DataValue, *, received: datetime, ticks: float) -> Sample:
-    """Return a trigger's value as the edge detector takes it."""
+    """Return a value as triggers and windows take it."""
     code = value.StatusCode
     quality: Literal["good", "uncertain", "bad"] = (
         "good" if code is None or code.is_good() else "uncertain" if code.is_uncertain() else "bad"
