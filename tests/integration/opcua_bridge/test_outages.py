@@ -181,7 +181,7 @@ async def test_a_missing_node_is_named_and_the_other_station_works(
 
 async def test_a_missing_namespace_is_named(plc: Any, line_of: Any, configure: Any, wait_until: Any) -> None:
     await plc.start()
-    trigger = plc.trigger(1, node="nsu=urn:lineside:tset;s=Station1.PartPresent")
+    trigger = plc.trigger(1, when={"kind": "edge", "node": "nsu=urn:lineside:tset;s=Station1.PartPresent"})
     async with line_of(configure(plc, trigger)) as line:
         link = line.service.connections["trigger station-1"]
         await wait_until(lambda: "urn:lineside:tset" in link.detail)
@@ -191,7 +191,7 @@ async def test_a_missing_namespace_is_named(plc: Any, line_of: Any, configure: A
 
 async def test_a_trigger_that_is_no_boolean_is_refused(plc: Any, line_of: Any, configure: Any, wait_until: Any) -> None:
     await plc.start()
-    trigger = plc.trigger(1, node="nsu=urn:lineside:test;s=Station1.Speed")
+    trigger = plc.trigger(1, when={"kind": "edge", "node": "nsu=urn:lineside:test;s=Station1.Speed"})
     async with line_of(configure(plc, trigger)) as line:
         link = line.service.connections["trigger station-1"]
         await wait_until(lambda: "must be Boolean" in link.detail)

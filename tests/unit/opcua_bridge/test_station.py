@@ -69,7 +69,7 @@ def counted(registry: CollectorRegistry, name: str, **labels: str) -> float:
 async def test_values_above_the_backlog_are_dropped_counted_and_doubted(
     station: Station, registry: CollectorRegistry
 ) -> None:
-    session = Session(OpcuaBridgeSettings(), lambda _result: None)
+    session = Session(OpcuaBridgeSettings(), "bench", lambda _result: None)
     binding = Binding(session, (), {"trigger": NODE}, {"verdict": NODE, "done": NODE})
     station.bound(binding)
     for number in range(20):
@@ -85,8 +85,8 @@ async def test_a_gap_in_the_notifications_makes_every_station_look(station: Stat
         return ua.PublishResult(SubscriptionId=1, NotificationMessage=message)
 
     link = Connection("opcua", "opc.tcp://127.0.0.1:4840")
-    plc = Plc(OpcuaBridgeSettings(), link, [(station, Connection("trigger", "x"))])
-    session = Session(OpcuaBridgeSettings(), plc._published)
+    plc = Plc(OpcuaBridgeSettings(), "bench", link, [(station, Connection("trigger", "x"))])
+    session = Session(OpcuaBridgeSettings(), "bench", plc._published)
     station.bound(Binding(session, (), {"trigger": NODE}, {"verdict": NODE, "done": NODE}))
     for number in (4294967294, 4294967295, 1, 2):
         plc._published(notification(number))

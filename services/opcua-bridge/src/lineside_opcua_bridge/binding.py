@@ -11,10 +11,10 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.errors import LinesideError
-from lineside_opcua_bridge.nodes import Address, NodeMissing, resolve
+from lineside_opcua_bridge.finding import find
+from lineside_opcua_bridge.nodes import NodeMissing
 from lineside_opcua_bridge.session import Session
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.tags import parse
 
 _ATTRIBUTES = (
     AttributeIds.DataType,
@@ -68,7 +68,7 @@ async def bind(settings: TriggerSettings, session: Session) -> Binding:
     """Return a trigger's nodes; raises NodeMissing, NodeUnfit or CallFailed."""
     written = settings.write_back.nodes() if settings.write_back else {}
     texts = settings.tags() | written
-    found = {role: _find(text, session) for role, text in texts.items()}
+    found = await find(session, texts)
     values = await session.read([(node, attribute) for node in found.values() for attribute in _ATTRIBUTES])
     attributes = {
         role: values[place * len(_ATTRIBUTES) : (place + 1) * len(_ATTRIBUTES)] for place, role in enumerate(texts)
@@ -84,13 +84,6 @@ async def bind(settings: TriggerSettings, session: Session) -> Binding:
         confidence=confidence if isinstance(confidence, ua.VariantType) else ua.VariantType.Double,
         refused=refused,
     )
-
-
-def _find(text: str, session: Session) -> ua.NodeId:
-    tag = parse(text)
-    if not isinstance(tag, Address):
-        raise NodeMissing(f"{text!r} is not a node id", remedy="name the node by nsu=")
-    return resolve(tag, session.namespaces)
 
 
 def check(role: str, text: str, attributes: Sequence[ua.DataValue]) -> ua.VariantType | str | None:

@@ -52,7 +52,7 @@ class Bridge:
             for trigger in own.triggers
         ]
         self._stations = [station for station, _link in stations]
-        self._plc = Plc(own, service.connection("opcua", own.endpoint), stations)
+        self._plc = Plc(own, settings.thing, service.connection("opcua", own.endpoint), stations)
 
     @asynccontextmanager
     async def life(self) -> AsyncIterator[None]:

@@ -35,9 +35,14 @@ class Plc:
     """The connection to one PLC and the triggers on it: each station with the Connection that shows its nodes."""
 
     def __init__(
-        self, settings: OpcuaBridgeSettings, link: Connection, stations: Sequence[tuple[Station, Connection]]
+        self,
+        settings: OpcuaBridgeSettings,
+        thing: str,
+        link: Connection,
+        stations: Sequence[tuple[Station, Connection]],
     ) -> None:
         self._settings = settings
+        self._thing = thing
         self._link = link
         self._stations = stations
         self._handles = itertools.count(1)
@@ -50,7 +55,7 @@ class Plc:
         while True:
             self._link.connecting()
             self._sequence = None
-            session = self._session = Session(self._settings, self._published)
+            session = self._session = Session(self._settings, self._thing, self._published)
             try:
                 delay = self._away(await self._live(session))
             finally:

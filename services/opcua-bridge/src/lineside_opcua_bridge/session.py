@@ -8,17 +8,21 @@ server's state (every keep-alive) finds a peer that hangs; `silent_s` finds a su
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self, TypeVar
 
 from asyncua import ua
 from asyncua.client.client import Client
+from asyncua.client.ua_session import UaSession
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from lineside.errors import LinesideError
+from lineside_opcua_bridge.security import client_for
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
+
+T = TypeVar("T")
 
 _SESSION_TIMEOUT_MS = 30_000
 _LIFETIME_KEEPALIVES = 10
@@ -54,15 +58,11 @@ class CallFailed(LinesideError):
 class Session:
     """A connected session with one subscription; `lost` resolves to the reason once it is of no more use."""
 
-    def __init__(self, settings: OpcuaBridgeSettings, notify: Callable[[ua.PublishResult], None]) -> None:
-        timeout_s = settings.request_timeout_ms / 1000
+    def __init__(self, settings: OpcuaBridgeSettings, thing: str, notify: Callable[[ua.PublishResult], None]) -> None:
         self._settings = settings
+        self._thing = thing
         self._notify = notify
-        self._client = Client(settings.endpoint, timeout=timeout_s, watchdog_intervall=settings.keepalive_ms / 1000)
-        self._client.name = self._client.description = "Lineside opcua-bridge"
-        self._client.application_uri = "urn:lineside:opcua-bridge"
-        self._client.session_timeout = _SESSION_TIMEOUT_MS
-        self._client.connection_lost_callback = self._connection_lost
+        self._client: Client | None = None
         self._subscription = ua.CreateSubscriptionResult()
         self._last_notified = time.monotonic()
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -72,9 +72,14 @@ class Session:
         """Connect and subscribe; raises CallFailed. After a failure `close` must still be called."""
         try:
             async with asyncio.timeout(_CONNECT_CALLS * self._settings.request_timeout_ms / 1000):
-                await self._client.connect()
-                self.namespaces = await self._client.get_namespace_array()
+                client = self._client = await client_for(self._settings, thing=self._thing)
+                client.session_timeout = _SESSION_TIMEOUT_MS
+                client.connection_lost_callback = self._connection_lost
+                await client.connect()
+                self.namespaces = await client.get_namespace_array()
                 await self._subscribe()
+        except CallFailed:
+            raise
         except Exception as error:
             raise _failed("connecting", error) from error
         return self
@@ -82,6 +87,8 @@ class Session:
     async def close(self) -> None:
         """Leave, politely where the peer still listens, within a second."""
         self.lose("closed")
+        if self._client is None:
+            return
         with contextlib.suppress(Exception):  # the peer may be gone: there is nobody left to tell
             async with asyncio.timeout(_CLOSE_S):
                 await self._client.disconnect()
@@ -121,11 +128,20 @@ class Session:
             TimestampsToReturn=ua.TimestampsToReturn.Both,
             ItemsToCreate=[item],
         )
+        (created,) = await self.call("subscribing", lambda session: session.create_monitored_items(parameters))
         try:
-            (created,) = await self._client.uaclient.session.create_monitored_items(parameters)
             created.StatusCode.check()
-        except Exception as error:
+        except UaStatusCodeError as error:
             raise self._call_failed("subscribing", error) from error
+
+    async def call(self, doing: str, service: Callable[[UaSession], Awaitable[T]]) -> T:
+        """Call one service of the server and return its answer; raises CallFailed, whose text begins with `doing`."""
+        if self._client is None:
+            raise CallFailed(f"{doing}: not connected", reason="connection")
+        try:
+            return await service(self._client.uaclient.session)
+        except Exception as error:
+            raise self._call_failed(doing, error) from error
 
     async def read(self, what: Sequence[tuple[ua.NodeId, AttributeIds]]) -> list[ua.DataValue]:
         """Return attributes of nodes, in one call, each with its own status; raises CallFailed."""
@@ -134,10 +150,7 @@ class Session:
             TimestampsToReturn=ua.TimestampsToReturn.Both,
             NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=attribute) for node, attribute in what],
         )
-        try:
-            values = await self._client.uaclient.session.read(parameters)
-        except Exception as error:
-            raise self._call_failed("reading", error) from error
+        values = await self.call("reading", lambda session: session.read(parameters))
         if len(values) != len(what):
             raise CallFailed(f"reading {len(what)} values gave {len(values)}", reason="mismatch")
         return values
@@ -157,10 +170,7 @@ class Session:
                 for node, value in what
             ]
         )
-        try:
-            statuses = await self._client.uaclient.session.write(parameters)
-        except Exception as error:
-            raise self._call_failed("writing", error) from error
+        statuses = await self.call("writing", lambda session: session.write(parameters))
         if len(statuses) != len(what):
             raise CallFailed(f"writing {len(what)} values gave {len(statuses)} answers", reason="mismatch")
         return statuses
@@ -176,7 +186,9 @@ class Session:
             PublishingEnabled=True,
         )
         # The first notification may come before the answer does: `_published` needs nothing of the answer.
-        self._subscription = await self._client.uaclient.session.create_subscription(parameters, self._published)
+        self._subscription = await self.call(
+            "subscribing", lambda session: session.create_subscription(parameters, self._published)
+        )
         self._last_notified = time.monotonic()
 
     def _published(self, result: ua.PublishResult) -> None:
