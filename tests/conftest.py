@@ -1,5 +1,7 @@
 """What all tests share: `--update` rewrites golden files instead of comparing."""
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,3 +27,18 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8"), f"{name} differs: run pytest with --update and read the diff"
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def node_opcua() -> Path:
+    """Return the folder of the OPC UA programs that are not asyncua, installed on first use from their lock file."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed")
+    folder = Path(__file__).parent / "node_opcua"
+    lock = (folder / "package-lock.json").read_bytes()
+    mark = folder / "node_modules" / ".installed"
+    if not mark.is_file() or mark.read_bytes() != lock:
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=300)
+        mark.write_bytes(lock)
+    return folder
