@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge bench
 ARGS ?=
 
-.PHONY: help setup bench up test check fix lock benchmark benchmark-inference clean
+.PHONY: help setup bench up test check fix lock benchmark benchmark-inference benchmark-opcua clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -37,6 +37,9 @@ benchmark: setup ## measure the line against one hand-written script (ARGS="--qu
 benchmark-inference: setup .venv-mlserver/.ready ## measure the inference service against its alternatives
 	$(BIN)/python benchmarks/inference.py $(ARGS)
 
+benchmark-opcua: $(VENV)/.ready tests/node_opcua/node_modules ## measure the OPC UA bridge against asyncua and node-opcua
+	$(BIN)/python benchmarks/opcua.py $(ARGS)
+
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-annotate
 OURS := --no-emit-package lineside
@@ -48,6 +51,10 @@ lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 			-o requirements/$$service.txt || exit 1; done
 	$(COMPILE) $(ARGS) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(COMPILE) $(ARGS) requirements/mlserver.in -o requirements/mlserver.txt
+
+tests/node_opcua/node_modules: tests/node_opcua/package-lock.json
+	cd tests/node_opcua && npm ci --no-audit --no-fund
+	@touch $@
 
 clean: ## remove the environments and what tools left behind
 	rm -rf $(VENV) .venv-triton .venv-mlserver .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
+import lineside_opcua_bridge.collector
 import lineside_opcua_bridge.metrics
+import lineside_opcua_bridge.security
 import lineside_topic_bridge.bridge
 import lineside_topic_bridge.policy
 from lineside import contract
@@ -27,6 +29,7 @@ from lineside_inference.__main__ import build
 from lineside_inference.errors import RequestError
 from lineside_inference.models import card, heads
 from lineside_inference.settings import Settings as InferenceProcess
+from lineside_opcua_bridge.settings.access import AccessSettings
 
 FOLDER = Path(__file__).parent
 SAMPLES = FOLDER.parents[1] / "tests" / "golden" / "messages"
@@ -182,6 +185,8 @@ def _registries() -> dict[str, CollectorRegistry]:
     lineside_topic_bridge.bridge.Metrics(services["topic_bridge"].registry)
     lineside_topic_bridge.policy.policy_counter(services["topic_bridge"].registry)
     lineside_opcua_bridge.metrics.Metrics(services["opcua_bridge"].registry)
+    lineside_opcua_bridge.collector.CollectorMetrics(services["opcua_bridge"].registry)
+    lineside_opcua_bridge.security.register(services["opcua_bridge"].registry, AccessSettings())
     return {name: service.registry for name, service in services.items()}
 
 

@@ -29,6 +29,9 @@ from lineside_bench.spindle import KINDS, TAGS, WINDOW, make_window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+UNITS = ("1/min", '"%"', "mm/s", "°C")
+"""Of the tags, as YAML."""
+
 HERE = Path(__file__).resolve().parent
 BLOCK = 8
 BLOCKS = WINDOW // BLOCK
@@ -205,6 +208,7 @@ input:
   datatype: FP32
   shape: [{WINDOW}, {len(TAGS)}]
   columns: [{", ".join(TAGS)}]
+  units: [{", ".join(UNITS)}]
 output:
   name: score
   head: score

@@ -62,17 +62,19 @@ class Connection:
         self.state = State.CONNECTING
         self.detail = ""
         self.attempts = 0
+        self._detail_online = ""
         self._first_s = first_s
         self._longest_s = longest_s
         self._now = now
         self._since = now()
         self._next_try: datetime | None = None
+        self._held: str | None = None
         self._random = random.Random()  # noqa: S311 - jitter, not a secret
 
     @property
     def is_online(self) -> bool:
-        """Whether the connection works now."""
-        return self.state is State.ONLINE
+        """Whether the connection works now, also where it is held."""
+        return self.state is State.ONLINE or (self.state is State.PAUSED and self._held is not None)
 
     def connecting(self) -> None:
         """Say that an attempt is under way."""
@@ -81,7 +83,21 @@ class Connection:
     def online(self, detail: str = "") -> None:
         """Say that the connection works; the next outage starts with the shortest wait again."""
         self.attempts = 0
-        self._become(State.ONLINE, detail)
+        self._detail_online = detail
+        if self._held is None:
+            self._become(State.ONLINE, detail)
+        else:
+            self._become(State.PAUSED, self._held)
+
+    def hold(self, reason: str | None) -> None:
+        """Show PAUSED and this reason wherever it would be ONLINE, until called with None.
+
+        What keeps the connection need not know: it goes on as before, and the connection still counts as working.
+        """
+        was_online = self.is_online
+        self._held = reason
+        if was_online:
+            self.online(self._detail_online)
 
     def paused(self, reason: str) -> None:
         """Say that the connection is kept but not used, and why."""

@@ -35,6 +35,9 @@ ERROR_SCHEMA = "lineside/error/1"
 REQUEST_TOPIC = "local/inference/request"
 RESULT_TOPIC = "local/inference/result"
 
+TRY_STATION = "try-it"
+"""Requests of this station are answered like any other and are no parts of the line: neither shown nor counted."""
+
 MAX_MESSAGE_BYTES = 6 * 1024
 """Largest message on the bus. Greengrass nucleus lite closes the connection above about 7 KB."""
 
@@ -143,6 +146,24 @@ class Tensor(Part):
     datatype: Datatype
     shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=16)]
     values: list[bool | int | float]
+    columns: Annotated[tuple[str, ...], Field(max_length=4096)] | None = Field(default=None, exclude_if=_is_absent)
+    """What the last axis is, name by name, in the order of the values; left out where the model's own order is kept."""
+    units: Annotated[tuple[Annotated[str, Field(max_length=32)] | None, ...], Field(max_length=4096)] | None = Field(
+        default=None, exclude_if=_is_absent
+    )
+    """The unit of each column, null where it has none or nobody said; left out where none is known."""
+
+    @model_validator(mode="after")
+    def _one_name_a_column(self) -> Self:
+        if self.columns is not None and (not self.shape or len(self.columns) != self.shape[-1]):
+            raise ValueError(
+                f"columns has {len(self.columns)} names; the last axis of shape {list(self.shape)} differs"
+            )
+        if self.columns is not None and len(set(self.columns)) < len(self.columns):
+            raise ValueError("columns names one twice")
+        if self.units is not None and (self.columns is None or len(self.units) != len(self.columns)):
+            raise ValueError("units needs columns, and one unit or null for each")
+        return self
 
 
 class TensorsSource(Part):
@@ -329,6 +350,16 @@ class Policy(BaseModel):
     """The version to use of each model; the card's where it is not named."""
     capture: Capture = Capture()
     """Which evidence is kept."""
+
+
+def policy_topic(thing: str) -> str:
+    """Return the topic on which the policy that a thing shall have is retained."""
+    return f"lineside/{thing}/policy"
+
+
+def reported_policy_topic(thing: str) -> str:
+    """Return the topic on which the topic-bridge retains the policy in force, and what became of the desired one."""
+    return f"{policy_topic(thing)}/reported"
 
 
 class ErrorReport(Part):

@@ -48,6 +48,8 @@ class Service:
         self.registry = CollectorRegistry()
         self.connections: dict[str, Connection] = {}
         self.failed: str | None = None
+        self.status = 0
+        """The exit status once it has failed."""
         self.on_failure: Callable[[], None] = lambda: None
         self._started = False
         self._draining = False
@@ -117,9 +119,10 @@ class Service:
         """Whether the service is stopping."""
         return self._draining
 
-    def fail(self, reason: str) -> None:
-        """End the service with exit status 1."""
-        self.failed = self.failed or reason
+    def fail(self, reason: str, *, status: int = 1) -> None:
+        """End the service with an exit status: 1 for its supervisor to start it again, 2 for wrong settings."""
+        if self.failed is None:
+            self.failed, self.status = reason, status
         self.on_failure()
 
     def _all_connections(self) -> Iterator[Connection]:
@@ -203,7 +206,7 @@ def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.s
     gc.collect()
     gc.freeze()
     server.run(sockets=[listener])
-    return 1 if service.failed or not server.started else 0
+    return service.status if service.failed else 0 if server.started else 1
 
 
 class _Server(uvicorn.Server):

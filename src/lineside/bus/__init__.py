@@ -19,6 +19,10 @@ class Message(Protocol):
     def payload(self) -> bytes:
         """The message itself."""
 
+    @property
+    def after_gap(self) -> bool:
+        """Whether messages of this topic may be missing before this one: it is the first on a new connection."""
+
     def ack(self) -> None:
         """Say that the work is done and the message may be forgotten; calling again changes nothing."""
 

@@ -29,6 +29,7 @@ class MemoryBroker:
             for subscriptions in self._subscriptions.values():
                 for subscription in subscriptions:
                     subscription.redeliver()
+                    subscription.gap = True
             self._online.set()
         else:
             self._online.clear()
@@ -53,6 +54,7 @@ class MemoryMessage:
     def __init__(self, topic: str, payload: bytes, owner: "MemorySubscription") -> None:
         self.topic = topic
         self.payload = payload
+        self.after_gap = False
         self._owner = owner
 
     def ack(self) -> None:
@@ -66,9 +68,11 @@ class MemorySubscription:
     def __init__(self) -> None:
         self._waiting: asyncio.Queue[MemoryMessage] = asyncio.Queue()
         self.unacknowledged: deque[MemoryMessage] = deque()
+        self.gap = True
 
     def offer(self, message: MemoryMessage) -> None:
         """Queue a message."""
+        message.after_gap, self.gap = self.gap, False
         self._waiting.put_nowait(message)
 
     def forget(self, message: MemoryMessage) -> None:

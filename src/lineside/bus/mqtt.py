@@ -42,13 +42,14 @@ class _LinkLost(Exception):
 class MqttMessage:
     """A message of one link; see lineside.bus.Message."""
 
-    __slots__ = ("_link", "acknowledged", "mid", "payload", "topic")
+    __slots__ = ("_link", "acknowledged", "after_gap", "mid", "payload", "topic")
 
     def __init__(self, topic: str, payload: bytes, mid: int, link: "_Link") -> None:
         self.topic = topic
         self.payload = payload
         self.mid = mid
         self.acknowledged = False
+        self.after_gap = False
         self._link = link
 
     def ack(self) -> None:
@@ -63,6 +64,8 @@ class MqttSubscription:
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.messages: asyncio.Queue[MqttMessage] = asyncio.Queue()
+        self.gap = True
+        """Whether the next message is the first on its connection."""
 
     async def __aiter__(self) -> AsyncIterator[MqttMessage]:
         """Iterate for ever."""
@@ -74,8 +77,8 @@ class MqttBus:
     """A Bus on an MQTT broker; see lineside.bus.Bus.
 
     `client` is the service's name: with the setting's prefix it makes the client id, under which the broker keeps
-    the session. Metrics, where a registry is given: `lineside_<client>_bus_backlog_messages` and
-    `lineside_<client>_bus_unrouted_messages_total`.
+    the session, or none where `keep` is false. Metrics, where a registry is given:
+    `lineside_<client>_bus_backlog_messages` and `lineside_<client>_bus_unrouted_messages_total`.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class MqttBus:
         client: str,
         connection: Connection,
         registry: CollectorRegistry | None = None,
+        keep: bool = True,
     ) -> None:
         self._settings = settings
+        self._keep = keep
         self._client_id = f"{settings.client_id_prefix}-{client}"
         self._connection = connection
         self._protocol = _SET_PROTOCOL[settings.protocol]
@@ -163,7 +168,9 @@ class MqttBus:
             link: _Link | None = None
             try:
                 protocol = self._protocol or await self._negotiate()
-                link = _Link(self._settings, self._client_id, protocol, self._route)
+                link = _Link(self._settings, self._client_id, protocol, self._route, keep=self._keep)
+                for subscription in self._subscriptions.values():
+                    subscription.gap = True
                 await link.open()
                 self._protocol = protocol
                 # Publishing works from here on: amqtt answers a SUBSCRIBE only when the messages that it kept are
@@ -204,6 +211,7 @@ class MqttBus:
             self._unrouted.inc()
             message.ack()
         else:
+            message.after_gap, subscription.gap = subscription.gap, False
             subscription.messages.put_nowait(message)
 
 
@@ -218,8 +226,10 @@ class _Link:
         route: Callable[[MqttMessage], None],
         *,
         probe: bool = False,
+        keep: bool = True,
     ) -> None:
         self._probe = probe
+        self._keep = keep
         self._settings = settings
         self._protocol = protocol
         self._route = route
@@ -233,7 +243,7 @@ class _Link:
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=protocol,
-            clean_session=None if protocol == MQTTProtocolVersion.MQTTv5 else False,
+            clean_session=None if protocol == MQTTProtocolVersion.MQTTv5 else not keep,
             manual_ack=True,
             reconnect_on_failure=False,
         )
@@ -255,9 +265,9 @@ class _Link:
             start = {"clean_start": True}
         elif self._protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            properties.SessionExpiryInterval = self._settings.session_expiry_s
+            properties.SessionExpiryInterval = self._settings.session_expiry_s if self._keep else 0
             properties.ReceiveMaximum = self._settings.max_inflight
-            start = {"clean_start": False, "properties": properties}
+            start = {"clean_start": not self._keep, "properties": properties}
         await asyncio.to_thread(
             self._client.connect,
             self._settings.host,

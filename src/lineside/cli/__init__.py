@@ -1,4 +1,8 @@
-"""The `lineside` command. Commands of installed distributions come by the entry-point group `lineside.commands`."""
+"""The `lineside` command. Commands of installed distributions come by the entry-point group `lineside.commands`.
+
+An entry is a function, which becomes a command, or a typer application, which becomes a group of commands. Loading it
+must be quick: what a command needs, it imports when it runs.
+"""
 
 import sys
 from importlib.metadata import entry_points
@@ -11,6 +15,7 @@ def main() -> None:
     except ModuleNotFoundError:
         sys.exit("the lineside command needs its command-line libraries: install lineside[cli]")
     from lineside.cli import config  # noqa: PLC0415 - same
+    from lineside.cli.doctor import doctor  # noqa: PLC0415 - same
 
     app = typer.Typer(
         name="lineside",
@@ -21,8 +26,13 @@ def main() -> None:
     )
     app.callback()(version)
     app.add_typer(config.app, name="config")
+    app.command("doctor")(doctor)
     for entry in sorted(entry_points(group="lineside.commands"), key=lambda entry: entry.name):
-        app.command(entry.name)(entry.load())
+        command = entry.load()
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=entry.name)
+        else:
+            app.command(entry.name)(command)
     app()
 
 

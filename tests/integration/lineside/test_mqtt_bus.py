@@ -101,6 +101,45 @@ async def test_a_killed_broker_is_waited_for_and_the_publish_still_arrives(broke
         assert link.is_online
 
 
+async def test_the_first_message_on_a_connection_says_that_others_may_be_missing(broker) -> None:
+    link = connection(broker)
+    subject = MqttBus(broker.settings, client="both", connection=link)
+    subscription, other = subject.subscribe("t/1"), subject.subscribe("t/2")
+    async with subject:
+        await until(lambda: link.is_online)
+        for topic in ("t/1", "t/1", "t/2"):
+            await subject.publish(topic, b"before")
+        before = await take(subscription, 2) + await take(other, 1)
+        for message in before:
+            message.ack()
+        broker.kill()
+        await until(lambda: link.state is State.BACKOFF)
+        broker.start()
+        await until(lambda: link.is_online)
+        await subject.publish("t/1", b"after")
+        await subject.publish("t/1", b"after")
+        after = [message for message in await take(subscription, 2) if message.payload == b"after"]
+    assert [message.after_gap for message in before] == [True, False, True]
+    assert [message.after_gap for message in after[-2:]] == [True, False]
+
+
+async def test_who_keeps_no_session_leaves_nothing_in_the_broker(broker) -> None:
+    def visitor() -> MqttBus:
+        return MqttBus(broker.settings, client="visitor", connection=connection(broker), keep=False)
+
+    async with bus(broker, "giver") as (giver, _):
+        for visit in (b"first", b"second"):
+            coming = visitor()
+            subscription = coming.subscribe("t/1")
+            async with coming:
+                await until(lambda coming=coming: coming._connection.is_online)
+                await giver.publish("t/1", visit)
+                [message] = await take(subscription, 1)
+                message.ack()
+                assert message.payload == visit
+            await giver.publish("t/1", b"nobody is there")
+
+
 async def test_publishes_under_way_when_the_broker_dies_are_made_again(broker) -> None:
     link = connection(broker)
     subject = MqttBus(broker.settings, client="both", connection=link)

@@ -30,8 +30,16 @@ TAGS = {
     "Confidence": (0.0, ua.VariantType.Double),
     "RequestId": ("", ua.VariantType.String),
     "Done": (False, ua.VariantType.Boolean),
+    "Request": (False, ua.VariantType.Boolean),
+    "Counter": (0, ua.VariantType.UInt16),
+    "Mode": (0, ua.VariantType.Int16),
+    "Result": (0, ua.VariantType.Int16),
+    "Code": (0, ua.VariantType.Byte),
+    "Findings": (0, ua.VariantType.Int32),
+    "Beat": (0, ua.VariantType.Byte),
+    "Alive": (False, ua.VariantType.Boolean),
 }
-WRITABLE = ("Verdict", "Confidence", "RequestId", "Done")
+WRITABLE = ("Verdict", "Confidence", "RequestId", "Done", "Result", "Code", "Findings", "Beat", "Alive")
 
 
 async def until(condition: Callable[[], Any], *, within: float = 10.0) -> Any:
@@ -101,12 +109,21 @@ class SimulatedPlc:
 
         return changed
 
-    async def set(self, station: str, tag: str, value: Any, *, status: int = ua.StatusCodes.Good) -> None:
+    async def set(
+        self,
+        station: str,
+        tag: str,
+        value: Any,
+        *,
+        status: int = ua.StatusCodes.Good,
+        at: datetime | None = None,
+    ) -> None:
+        """Set a tag, at an instant of the PLC's clock."""
         path = f"{station}.{tag}"
         if self._server is None:
             self.memory[path] = value
             return
-        now = datetime.now(UTC)
+        now = at or datetime.now(UTC)
         data = ua.DataValue(
             ua.Variant(value, TAGS[tag][1]), StatusCode=ua.StatusCode(status), SourceTimestamp=now, ServerTimestamp=now
         )
@@ -118,6 +135,13 @@ class SimulatedPlc:
         await self.set(station, "Done", value=False)
         await self.set(station, "Verdict", "")
         await self.set(station, "PartPresent", value=True)
+
+    async def notify(self, message: str, severity: int) -> None:
+        """Send an event of the server's own."""
+        assert self._server is not None
+        generator = await self._server.get_event_generator()
+        generator.event.Severity = severity
+        await generator.trigger(message=message)
 
     async def leave(self, station: str) -> None:
         await self.set(station, "PartPresent", value=False)
@@ -272,14 +296,16 @@ def settings(plc: SimulatedPlc, *triggers: dict[str, Any], **changes: Any) -> Se
 
 
 @asynccontextmanager
-async def running(configured: Settings, broker: MemoryBroker | None = None) -> AsyncIterator[Line]:
-    """Run the bridge on the memory bus for a while."""
+async def running(
+    configured: Settings, broker: MemoryBroker | None = None, *, fails: bool = False
+) -> AsyncIterator[Line]:
+    """Run the bridge on the memory bus for a while; `fails`: the service is meant to end by itself."""
     service = Service("opcua_bridge")
     line = Line(service, broker or MemoryBroker())
     bridge = Bridge(configured, service, MemoryBus(line.broker))
     async with service.life(bridge.life()):
         yield line
-        assert service.failed is None
+        assert (service.failed is not None) is fails
 
 
 @pytest.fixture
@@ -320,3 +346,23 @@ def configure() -> Callable[..., Settings]:
 @pytest.fixture
 def wait_until() -> Callable[..., Any]:
     return until
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+async def proxy_to() -> AsyncIterator[Callable[[int], Any]]:
+    """Start a proxy to a port."""
+    started: list[Proxy] = []
+
+    async def start(port: int) -> Proxy:
+        started.append(Proxy(port))
+        await started[-1].up()
+        return started[-1]
+
+    yield start
+    for each in started:
+        await each.down()

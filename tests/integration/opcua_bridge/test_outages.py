@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from asyncua.ua.status_codes import StatusCodes
 
 
@@ -162,14 +163,17 @@ async def _answer_when_draining(line: Any, request: Any, wait_until: Any) -> Non
     await line.answer(request, "pass")
 
 
-async def test_a_missing_node_is_named_and_the_other_station_works(
+async def test_a_node_that_is_missing_after_a_restart_is_named_and_the_other_station_works(
     plc: Any, line_of: Any, configure: Any, wait_until: Any
 ) -> None:
-    await plc.start(leave_out=("Station1.Done",))
+    await plc.start()
     async with line_of(configure(plc, plc.trigger(1), plc.trigger(2))) as line:
+        await line.ready()
+        await plc.stop()
+        await plc.start(leave_out=("Station1.Done",))
         links = line.service.connections
-        await wait_until(lambda: links["trigger station-2"].is_online)
         await wait_until(lambda: "Station1.Done" in links["trigger station-1"].detail)
+        await wait_until(lambda: links["trigger station-2"].is_online)
         assert not line.service.is_ready
         await plc.part("Station2", "Q-1")
         await line.answer(await line.request(), "pass")
@@ -179,22 +183,24 @@ async def test_a_missing_node_is_named_and_the_other_station_works(
         await line.ready()
 
 
-async def test_a_missing_namespace_is_named(plc: Any, line_of: Any, configure: Any, wait_until: Any) -> None:
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ("nsu=urn:lineside:test;s=Station1.PartPresnt", "Station1.PartPresnt"),
+        ("nsu=urn:lineside:tset;s=Station1.PartPresent", "urn:lineside:tset"),
+        ("nsu=urn:lineside:test;s=Station1.Speed", "must be Boolean"),
+    ],
+)
+async def test_a_node_that_is_missing_or_unfit_at_the_first_meeting_ends_the_process(
+    plc: Any, line_of: Any, configure: Any, wait_until: Any, node: str, said: str
+) -> None:
     await plc.start()
-    trigger = plc.trigger(1, when={"kind": "edge", "node": "nsu=urn:lineside:tset;s=Station1.PartPresent"})
-    async with line_of(configure(plc, trigger)) as line:
-        link = line.service.connections["trigger station-1"]
-        await wait_until(lambda: "urn:lineside:tset" in link.detail)
-        assert "did you mean 'urn:lineside:test'?" in link.detail
-        assert not line.service.is_ready
-
-
-async def test_a_trigger_that_is_no_boolean_is_refused(plc: Any, line_of: Any, configure: Any, wait_until: Any) -> None:
-    await plc.start()
-    trigger = plc.trigger(1, when={"kind": "edge", "node": "nsu=urn:lineside:test;s=Station1.Speed"})
-    async with line_of(configure(plc, trigger)) as line:
-        link = line.service.connections["trigger station-1"]
-        await wait_until(lambda: "must be Boolean" in link.detail)
+    trigger = plc.trigger(1, when={"kind": "edge", "node": node})
+    async with line_of(configure(plc, trigger, plc.trigger(2)), fails=True) as line:
+        await wait_until(lambda: line.service.failed)
+        assert line.service.status == 2
+        assert "station-1" in line.service.failed
+        assert said in line.service.failed
 
 
 async def test_a_node_that_may_not_be_written_is_left_out_and_the_rest_is_written(

@@ -244,3 +244,19 @@ def test_a_wrong_setting_stops_the_start_and_is_named(processes: Processes) -> N
     assert "opcua_bridge.triggers.0.write_back.done" in log
     assert "nsu=<namespace URI>;s=Station1.Done" in log
     assert "Traceback" not in log
+
+
+async def test_a_node_that_the_plc_does_not_have_stops_the_start_and_is_named(processes: Processes) -> None:
+    rig = Rig(processes)
+    text = rig.config.read_text(encoding="utf-8")
+    rig.config.write_text(text.replace("Station1.Verdict", "Station1.Verdikt"), encoding="utf-8")
+    rig.broker()
+    bridge = rig.bridge()
+    await until(rig.is_waiting)  # a PLC that is away is waited for
+    assert bridge.poll() is None
+    rig.plc()
+    assert await asyncio.to_thread(bridge.wait, 30) == 2
+    log = processes.log("bridge")
+    assert "Station1.Verdikt" in log
+    assert "Station1.Verdict" in log, "the nearest name"
+    assert "Traceback" not in log

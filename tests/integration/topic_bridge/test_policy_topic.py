@@ -1,6 +1,7 @@
 """The policy's way from the bus to a real HTTP server and back."""
 
 import asyncio
+import hashlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -15,10 +16,13 @@ from starlette.routing import Route
 
 from lineside.bus.memory import MemoryBroker, MemoryBus
 from lineside.connections import Connection
+from lineside.contract import policy_topic, reported_policy_topic
 from lineside_topic_bridge.inference import InferenceLink
-from lineside_topic_bridge.policy import PolicyCarrier, desired_topic, reported_topic
+from lineside_topic_bridge.policy import PolicyCarrier
+from lineside_topic_bridge.reporting import PolicyReporter
 
-TOPIC = desired_topic("bench")
+TOPIC = policy_topic("bench")
+REPORTED = reported_policy_topic("bench")
 BOUND_S = 20
 
 
@@ -27,6 +31,8 @@ class Inference:
 
     def __init__(self) -> None:
         self.puts: list[bytes] = []
+        self.gets = 0
+        self.policy = b'{"enabled":true}'
         self.status = 200
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
@@ -36,6 +42,7 @@ class Inference:
     async def start(self) -> None:
         routes = [
             Route("/v1/policy", self._put, methods=["PUT"]),
+            Route("/v1/policy", self._get, methods=["GET"]),
             Route("/livez", lambda _request: JSONResponse({"alive": True})),
         ]
         config = uvicorn.Config(Starlette(routes=routes), port=self.port, log_config=None, lifespan="off")
@@ -53,7 +60,21 @@ class Inference:
         self.puts.append(body)
         if self.status != 200:
             return JSONResponse({"code": "policy-invalid", "detail": "wrong", "errors": ["a", "b"]}, self.status)
-        return Response(body, media_type="application/json", headers={"ETag": f'"{len(self.puts)}"'})
+        self.policy = body
+        return self._answer()
+
+    async def _get(self, _request: Request) -> Response:
+        self.gets += 1
+        return self._answer()
+
+    def _answer(self) -> Response:
+        tag = hashlib.sha256(self.policy).hexdigest()[:8]
+        return Response(self.policy, media_type="application/json", headers={"ETag": f'"{tag}"'})
+
+    async def looked(self) -> None:
+        """Wait until it was asked about its policy after now."""
+        asked = self.gets
+        await until(lambda: self.gets > asked + 1)
 
 
 async def until(condition) -> None:
@@ -74,19 +95,23 @@ class Line:
 
     @property
     def told(self) -> list[dict]:
-        return [json.loads(payload) for topic, payload in self.broker.published if topic == reported_topic(TOPIC)]
+        return [json.loads(payload) for topic, payload in self.broker.published if topic == REPORTED]
 
 
 @asynccontextmanager
-async def line(inference: Inference) -> AsyncIterator[Line]:
-    broker = MemoryBroker()
+async def line(
+    inference: Inference, *, looking: bool = False, broker: MemoryBroker | None = None
+) -> AsyncIterator[Line]:
+    broker = broker or MemoryBroker()
     bus = MemoryBus(broker)
     url = f"http://127.0.0.1:{inference.port}"
     desired = bus.subscribe(TOPIC)
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
         link = InferenceLink(client, Connection("inference", url, first_s=0.02, longest_s=0.1))
-        carrier = PolicyCarrier(bus=bus, desired=desired, topic=TOPIC, inference=link, most_bytes=6144)
-        tasks = [asyncio.create_task(link.supervise()), asyncio.create_task(carrier.run())]
+        reporter = PolicyReporter(bus=bus, topic=REPORTED, inference=link, most_bytes=6144, period_s=0.01)
+        carrier = PolicyCarrier(desired=desired, inference=link, reporter=reporter, most_bytes=6144)
+        work = [link.supervise(), carrier.run(), *([reporter.run()] if looking else [])]
+        tasks = [asyncio.create_task(each) for each in work]
         try:
             yield Line(broker)
         finally:
@@ -104,7 +129,13 @@ async def test_a_policy_is_put_and_reported() -> None:
         await until(lambda: running.told)
         [told] = running.told
     assert inference.puts == [b'{"enabled":false}']
-    assert (told["state"], told["etag"], told["policy"], told["errors"]) == ("applied", '"1"', {"enabled": False}, [])
+    assert (told["state"], told["policy"], told["enabled"], told["errors"]) == (
+        "applied",
+        {"enabled": False},
+        False,
+        [],
+    )
+    assert told["etag"]
 
 
 async def test_what_is_refused_is_reported_with_its_errors() -> None:
@@ -155,3 +186,67 @@ async def test_a_busy_service_is_asked_again() -> None:
         inference.status = 200
         await until(lambda: running.told)
     assert running.told[-1]["state"] == "applied"
+
+
+async def test_a_policy_put_over_http_is_told_once() -> None:
+    inference = Inference()
+    await inference.start()
+    async with line(inference, looking=True) as running:
+        await until(lambda: running.told)
+        inference.policy = b'{"enabled":false}'
+        await until(lambda: len(running.told) == 2)
+        await inference.looked()
+        first, second = running.told
+    assert (first["enabled"], second["enabled"]) == (True, False)
+    assert (second["state"], second["policy"]) == ("applied", {"enabled": False})
+
+
+async def test_what_came_by_topic_is_not_told_again() -> None:
+    inference = Inference()
+    await inference.start()
+    async with line(inference, looking=True) as running:
+        await until(lambda: running.told)
+        await running.set(b'{"enabled":false}')
+        await until(lambda: len(running.told) == 2)
+        await inference.looked()
+        assert [told["enabled"] for told in running.told] == [True, False]
+
+
+async def test_a_refusal_names_the_policy_that_stays() -> None:
+    inference = Inference()
+    await inference.start()
+    async with line(inference, looking=True) as running:
+        await until(lambda: running.told)
+        inference.status = 422
+        await running.set(b'{"enbled":false}')
+        await until(lambda: len(running.told) == 2)
+        await inference.looked()
+        told = running.told[1:]
+    assert [(each["state"], each["errors"], each["enabled"]) for each in told] == [("refused", ["a", "b"], True)]
+
+
+async def test_a_restarted_inference_service_that_forgot_its_policy_is_told() -> None:
+    inference = Inference()
+    await inference.start()
+    async with line(inference, looking=True) as running:
+        inference.policy = b'{"enabled":false}'
+        await until(lambda: running.told and running.told[-1]["enabled"] is False)
+        await inference.stop()
+        inference.policy = b'{"enabled":true}'
+        await inference.start()
+        await until(lambda: running.told[-1]["enabled"] is True)
+
+
+async def test_a_restarted_topic_bridge_says_what_holds_now() -> None:
+    inference = Inference()
+    inference.policy = b'{"enabled":false}'
+    await inference.start()
+    async with line(inference, looking=True) as running:
+        await until(lambda: running.told)
+        broker = running.broker
+    broker.published.clear()
+    inference = Inference()
+    await inference.start()
+    async with line(inference, looking=True, broker=broker) as running:
+        await until(lambda: running.told)
+        assert running.told[-1]["enabled"] is True

@@ -14,11 +14,21 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from prometheus_client import CollectorRegistry
 
-from lineside.contract import CameraSource, InlineSource, Request, Result, Tensor, TensorsSource, to_json, uuid7
+from lineside.contract import (
+    TRY_STATION,
+    CameraSource,
+    InlineSource,
+    Request,
+    Result,
+    Tensor,
+    TensorsSource,
+    to_json,
+    uuid7,
+)
 from lineside_inference.api import page, parts, problems
 from lineside_inference.api.parts import EventStream
 from lineside_inference.errors import ImageTooLarge, ImageUndecodable
-from lineside_inference.feed import TRY_STATION, Feed, brief
+from lineside_inference.feed import Feed, brief
 from lineside_inference.metrics import Metrics
 from lineside_inference.settings import PageSettings
 from lineside_inference.tally import MINUTES, Tally, percentile

@@ -39,6 +39,33 @@ def test_waits_double_up_to_the_bound_and_start_anew_after_success() -> None:
     assert link.backoff("away") <= 1
 
 
+def test_what_is_held_is_paused_wherever_it_would_be_online_and_still_works() -> None:
+    link = Connection("opcua", "x")
+    link.hold("by policy")
+    assert (link.state, link.is_online) == (State.CONNECTING, False)
+    link.online("fast")
+    assert (link.state, link.detail, link.is_online) == (State.PAUSED, "by policy", True)
+    link.backoff("gone")
+    assert (link.state, link.is_online) == (State.BACKOFF, False)
+    link.online("fast again")
+    assert link.state is State.PAUSED
+    link.hold(None)
+    assert (link.state, link.detail) == (State.ONLINE, "fast again")
+    link.hold("by policy")
+    assert link.state is State.PAUSED
+
+
+def test_who_lets_go_of_what_does_not_work_shows_that_it_does_not() -> None:
+    link = Connection("opcua", "x")
+    link.online()
+    link.hold("by policy")
+    link.backoff("gone")
+    link.hold(None)
+    assert (link.state, link.is_online) == (State.BACKOFF, False)
+    link.paused("waits")
+    assert not link.is_online
+
+
 def test_an_error_without_words_is_named_by_its_type() -> None:
     assert describe(TimeoutError()) == "TimeoutError"
     assert describe(OSError(111, "Connection refused")) == "[Errno 111] Connection refused"

@@ -1,6 +1,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -185,3 +186,26 @@ def test_ids_are_uuid7_and_in_order_of_time() -> None:
     assert all(UUID(text).version == 7 and UUID(text).variant == "specified in RFC 4122" for text in ids)
     assert len(set(ids)) == len(ids)
     assert [text[:13] for text in ids] == sorted(text[:13] for text in ids)
+
+
+def test_a_tensor_may_name_its_columns_and_says_nothing_of_them_else() -> None:
+    named = Tensor(**TENSOR.model_dump() | {"columns": ("a", "b"), "units": ("mm", None)})
+    assert '"columns":["a","b"],"units":["mm",null]' in named.model_dump_json()
+    assert Tensor.model_validate_json(named.model_dump_json()) == named
+    assert "columns" not in TENSOR.model_dump_json()
+    assert "units" not in TENSOR.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"columns": ("a",)}, "columns has 1 names"),
+        ({"columns": ("a", "a")}, "names one twice"),
+        ({"columns": ("a", "b"), "units": ("mm",)}, "one unit or null for each"),
+        ({"units": ("mm", "mm")}, "units needs columns"),
+        ({"columns": (), "shape": (), "values": [1]}, "columns has 0 names"),
+    ],
+)
+def test_columns_that_do_not_fit_a_tensor_are_refused(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Tensor(**TENSOR.model_dump() | fields)

@@ -1,4 +1,4 @@
-"""What is checked of a node at the connect, and what is said about it."""
+"""What is checked of a trigger's nodes at the connect, and what is said about them."""
 
 from typing import Any
 
@@ -7,70 +7,215 @@ from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
-from lineside_opcua_bridge.binding import NodeUnfit, check
+from lineside_opcua_bridge.binding import NodeUnfit, bind
 from lineside_opcua_bridge.nodes import NodeMissing
+from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
 READ_ONLY, READ_WRITE, WRITE_ONLY = 1, 3, 2
+URI = "urn:test"
 
 
-def node(kind: int = ObjectIds.Boolean, value: Any = None, access: int = READ_WRITE, user: int = READ_WRITE) -> Any:
-    return [
-        ua.DataValue(ua.Variant(ua.NodeId(kind), ua.VariantType.NodeId)),
-        ua.DataValue(ua.Variant(value)),
-        ua.DataValue(ua.Variant(access, ua.VariantType.Byte)),
-        ua.DataValue(ua.Variant(user, ua.VariantType.Byte)),
-    ]
+class Server:
+    """A server's nodes by name, as a session shows them: what the test gives, else a Boolean that may be written."""
+
+    namespaces: tuple[str, ...] = ("http://opcfoundation.org/UA/", URI)
+
+    def __init__(self, **nodes: Any) -> None:
+        self.nodes = nodes
+
+    async def read(self, what: Any) -> list[ua.DataValue]:
+        return [self._attribute(self.nodes.get(str(node.Identifier), node_of()), attribute) for node, attribute in what]
+
+    def _attribute(self, node: dict[Any, Any] | None, attribute: ua.AttributeIds) -> ua.DataValue:
+        if node is None:
+            return ua.DataValue(StatusCode=ua.StatusCode(StatusCodes.BadNodeIdUnknown))
+        return ua.DataValue(ua.Variant(node[attribute]))
+
+
+def node_of(
+    kind: int = ObjectIds.Boolean,
+    *,
+    value: Any = None,
+    access: int = READ_WRITE,
+    user: int = READ_WRITE,
+    rank: int = -1,
+    namespace: int = 0,
+) -> dict[Any, Any]:
+    ids = ua.AttributeIds
+    return {
+        ids.DataType: ua.NodeId(kind, namespace),
+        ids.Value: value,
+        ids.AccessLevel: access,
+        ids.UserAccessLevel: user,
+        ids.ValueRank: rank,
+        ids.EventNotifier: 0,
+        ids.NodeClass: ua.NodeClass.Variable,
+    }
+
+
+TEXT, INT16, REAL = node_of(ObjectIds.String), node_of(ObjectIds.Int16), node_of(ObjectIds.Double)
+NODES = {"verdict": TEXT, "code": TEXT, "confidence": REAL, "findings": INT16, "request_id": TEXT}
+
+
+def tag(name: str) -> str:
+    return f"nsu={URI};s={name}"
+
+
+async def bound(nodes: dict[str, Any] | None = None, write_back: dict[str, Any] | None = None, **trigger: Any) -> Any:
+    """Bind a trigger on a server where all fits but for `nodes`."""
+    own = OpcuaBridgeSettings.model_validate(
+        {
+            "security": {"policy": "none"},
+            "triggers": [
+                {
+                    "name": "t",
+                    "when": {"kind": "edge", "node": tag("present")},
+                    "station": "s",
+                    "model": "m",
+                    "source": {"kind": "camera", "camera": "c"},
+                    "write_back": {role: tag(role) for role in (*NODES, "done")} | (write_back or {}),
+                }
+                | trigger
+            ],
+        }
+    )
+    session: Any = Server(**(NODES | (nodes or {})))
+    return await bind(own.triggers[0], session, own)
+
+
+async def test_what_fits_is_watched_read_and_written() -> None:
+    binding = await bound(
+        {"speed": REAL, "mode": INT16},
+        sample={"speed": tag("speed")},
+        only_if=[{"node": tag("mode"), "equals": 2}],
+    )
+    assert [watched.role for watched in binding.watches] == ["trigger", "sample.speed", "only_if.0"]
+    assert set(binding.write_back) == {*NODES, "done"}
+    assert binding.kinds["findings"] is ua.VariantType.Int16
+    assert binding.refused == {}
+    assert binding.detail == ""
+
+
+@pytest.mark.parametrize(("overrun", "watched"), [("newest", False), ("queue", True), ("skip", True)])
+async def test_done_is_watched_where_the_next_verdict_waits_for_it(overrun: str, watched: bool) -> None:
+    binding = await bound(overrun=overrun)
+    assert ("done" in [watch.role for watch in binding.watches]) is watched
+
+
+async def test_how_often_the_server_looks_follows_from_what_the_tag_is_for() -> None:
+    binding = await bound(
+        {"a": REAL, "mode": INT16},
+        only_if=[{"node": tag("mode"), "above": 1}],
+        source={"kind": "window", "input": "x", "tags": {"a": tag("a")}, "rate_hz": 50, "samples": 4},
+    )
+    assert {watch.role: watch.sampling_ms for watch in binding.watches} == {
+        "trigger": 0.0,
+        "only_if.0": 20.0,
+        "window.a": 20.0,
+    }
+
+
+async def test_a_derived_type_is_known_by_its_value() -> None:
+    derived = node_of(3001, value="x", namespace=1)
+    assert (await bound({"verdict": derived})).kinds["verdict"] is ua.VariantType.String
+
+
+@pytest.mark.parametrize("kind", [ObjectIds.Byte, ObjectIds.Int16, ObjectIds.UInt32, ObjectIds.Int64])
+async def test_a_counter_may_be_any_whole_number(kind: int) -> None:
+    await bound({"n": node_of(kind)}, when={"kind": "counter", "node": tag("n")})
 
 
 @pytest.mark.parametrize(
-    ("role", "kind", "expected"),
+    ("nodes", "says"),
     [
-        ("trigger", ObjectIds.Boolean, ua.VariantType.Boolean),
-        ("verdict", ObjectIds.String, ua.VariantType.String),
-        ("confidence", ObjectIds.Double, ua.VariantType.Double),
-        ("confidence", ObjectIds.Float, ua.VariantType.Float),
-        ("done", ObjectIds.Boolean, ua.VariantType.Boolean),
-        ("sample.part_id", ObjectIds.ByteString, None),
+        ({"present": INT16}, "when.node: node .* is Int16; it must be Boolean"),
+        ({"present": node_of(access=WRITE_ONLY)}, "when.node: .* may not be read"),
+        ({"present": node_of(rank=1)}, r"is an array of 1 dimension \(ValueRank 1\); it must be a scalar"),
+        ({"verdict": node_of()}, "write_back.verdict: node .* is Boolean; it must be String"),
+        ({"verdict": node_of(ObjectIds.String, rank=2)}, "write_back.verdict: .* an array of 2 dimensions"),
+        ({"verdict": node_of(ObjectIds.String, rank=-2, value=["a"])}, "write_back.verdict: .* is an array"),
+        ({"verdict": node_of(ObjectIds.String, access=READ_ONLY)}, "write_back.verdict: .* may not be written"),
+        ({"code": node_of(ObjectIds.String, user=READ_ONLY)}, "write_back.code: .* may not be written"),
+        ({"code": INT16}, "write_back.codes must give the number of each code"),
+        ({"done": node_of(access=READ_ONLY)}, "write_back.done: .* may not be written"),
+        ({"done": node_of(access=WRITE_ONLY)}, "write_back.done: .* may not be read"),
+        ({"id": node_of(access=WRITE_ONLY)}, "sample.part_id: .* may not be read"),
+        ({"mode": TEXT}, "only_if.0.node: node .* is String; it must be a number"),
     ],
 )
-def test_what_fits(role: str, kind: int, expected: ua.VariantType | None) -> None:
-    assert check(role, "nsu=u;s=x", node(kind)) is expected
-
-
-def test_a_derived_type_is_known_by_its_value() -> None:
-    derived = node(value="x")
-    derived[0] = ua.DataValue(ua.Variant(ua.NodeId("Vendor.Text", 3), ua.VariantType.NodeId))
-    assert check("verdict", "nsu=u;s=x", derived) is ua.VariantType.String
-
-
-@pytest.mark.parametrize(
-    ("role", "attributes", "says"),
-    [
-        ("trigger", node(ObjectIds.Int32), "is Int32; it must be Boolean"),
-        ("verdict", node(ObjectIds.Boolean), "is Boolean; it must be String"),
-        ("verdict", node(ObjectIds.String, access=READ_ONLY), "may not be written"),
-        ("verdict", node(ObjectIds.String, user=READ_ONLY), "may not be written"),
-        ("done", node(access=READ_ONLY), "may not be written"),
-        ("done", node(access=WRITE_ONLY), "may not be read"),
-    ],
-)
-def test_what_a_trigger_cannot_do_without_raises(role: str, attributes: Any, says: str) -> None:
+async def test_what_a_trigger_cannot_do_without_raises(nodes: dict[str, Any], says: str) -> None:
+    usual = {"mode": INT16, "id": TEXT}
     with pytest.raises(NodeUnfit, match=says):
-        check(role, "nsu=u;s=x", attributes)
+        await bound(usual | nodes, sample={"part_id": tag("id")}, only_if=[{"node": tag("mode"), "above": 1}])
+
+
+async def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(NodeUnfit, match=r"when\.node: .*; write_back\.verdict: .*; write_back\.done: "):
+        await bound({"present": INT16, "verdict": REAL, "done": TEXT})
 
 
 @pytest.mark.parametrize(
-    ("role", "attributes", "says"),
+    ("kind", "values", "says"),
     [
-        ("confidence", node(ObjectIds.String), "must be Double or Float"),
-        ("request_id", node(ObjectIds.String, user=READ_ONLY), "may not be written"),
+        (ObjectIds.Int16, {"pass": 1, "fail": 2, "unknown": 3}, None),
+        (
+            ObjectIds.Byte,
+            {"pass": 1, "fail": -2, "unknown": 300},
+            "values.fail is -2, values.unknown is 300; .* 0 to 255",
+        ),
+        (ObjectIds.Boolean, {"pass": 1, "fail": 2, "unknown": 3}, "is Boolean; it must be an integer"),
+        (ObjectIds.Int16, {"pass": "P", "fail": "F", "unknown": "U"}, "is Int16; it must be String"),
     ],
 )
-def test_what_it_can_do_without_is_left_out(role: str, attributes: Any, says: str) -> None:
-    assert says in str(check(role, "nsu=u;s=x", attributes))
+async def test_the_plcs_own_words_must_fit_the_node(kind: int, values: dict[str, Any], says: str | None) -> None:
+    if says is None:
+        assert (await bound({"verdict": node_of(kind)}, {"values": values})).kinds["verdict"] is ua.VariantType.Int16
+        return
+    with pytest.raises(NodeUnfit, match=says):
+        await bound({"verdict": node_of(kind)}, {"values": values})
 
 
-def test_a_node_that_is_not_there_is_named() -> None:
-    missing = [ua.DataValue(StatusCode=ua.StatusCode(StatusCodes.BadNodeIdUnknown))] * 4
-    with pytest.raises(NodeMissing, match="'nsu=u;s=x' is not a variable on the server"):
-        check("sample.part_id", "nsu=u;s=x", missing)
+async def test_codes_must_fit_the_node_too() -> None:
+    with pytest.raises(NodeUnfit, match=r"codes\.default is 70000; .* Int16 takes -32768 to 32767"):
+        await bound({"code": INT16}, {"codes": {"ok": 0, "default": 70_000}})
+    assert (await bound({"code": INT16}, {"codes": {"ok": 0, "default": 99}})).kinds["code"] is ua.VariantType.Int16
+
+
+@pytest.mark.parametrize(
+    ("role", "node", "says"),
+    [
+        ("confidence", TEXT, "must be Double or Float"),
+        ("findings", REAL, "must be an integer"),
+        ("request_id", node_of(ObjectIds.String, user=READ_ONLY), "may not be written"),
+    ],
+)
+async def test_what_it_can_do_without_is_left_out_and_shown(role: str, node: Any, says: str) -> None:
+    binding = await bound({role: node})
+    assert says in binding.refused[role]
+    assert role not in binding.write_back
+    assert f"{role} is not written" in binding.detail
+
+
+async def test_a_node_without_events_and_a_type_that_is_none_are_refused() -> None:
+    with pytest.raises(NodeUnfit, match=r"when\.node: .* notifies of no events"):
+        await bound(when={"kind": "event", "node": tag("machine")})
+    notifies = node_of() | {ua.AttributeIds.EventNotifier: 1}
+    with pytest.raises(NodeMissing, match=r"when\.event_type: .* no type of event"):
+        await bound({"machine": notifies}, when={"kind": "event", "node": tag("machine"), "event_type": tag("kind")})
+
+
+async def test_an_events_fields_are_paths_from_its_type() -> None:
+    nodes = {
+        "machine": node_of() | {ua.AttributeIds.EventNotifier: 1},
+        "kind": node_of() | {ua.AttributeIds.NodeClass: ua.NodeClass.ObjectType},
+    }
+    when = {
+        "kind": "event",
+        "node": tag("machine"),
+        "event_type": tag("kind"),
+        "fields": {"part_id": "Part/Id"},
+        "min_severity": 200,
+    }
+    (watched,) = (await bound(nodes, when=when)).watches
+    assert watched.event.fields == {"part_id": ("Part", "Id")}
+    assert (watched.event.min_severity, watched.event.source_name) == (200, None)

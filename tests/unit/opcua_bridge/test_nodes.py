@@ -1,11 +1,14 @@
 """Node ids are read as OPC UA writes them, by URI only, and found on whatever server is there."""
 
 import uuid
+from typing import Any
 
 import pytest
 from asyncua import ua
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lineside_opcua_bridge.nodes import OPC_UA, NodeMissing, parse, resolve
+from lineside_opcua_bridge.nodes import OPC_UA, NodeMissing, describe, parse, resolve
 
 GUID = "09087e75-8e5e-499b-954f-f2a9603db28a"
 
@@ -70,3 +73,28 @@ def test_every_kind_of_identifier_resolves(text: str) -> None:
 def test_a_namespace_that_is_not_there_is_named_with_the_nearest() -> None:
     with pytest.raises(NodeMissing, match="did you mean 'urn:line:one'"):
         resolve(parse("nsu=urn:line:onne;s=x"), [OPC_UA, "urn:line:one", "urn:vendor"])
+
+
+@given(
+    st.one_of(
+        st.integers(0, 0xFFFFFFFF),
+        st.text(min_size=1),
+        st.binary(min_size=1),
+        st.uuids().map(lambda u: ua.Guid(int=u.int)),
+    ),
+    st.text(min_size=1).filter(lambda uri: uri != OPC_UA),
+)
+def test_a_described_node_is_found_again(identifier: Any, uri: str) -> None:
+    namespaces = [OPC_UA, "urn:other", uri]
+    for index in (0, namespaces.index(uri)):
+        node = ua.NodeId(identifier, index)
+        assert resolve(parse(describe(node, namespaces)), namespaces) == node
+
+
+def test_a_node_of_opc_ua_itself_is_described_shortly() -> None:
+    assert describe(ua.NodeId(2258), [OPC_UA]) == "i=2258"
+    assert describe(ua.NodeId("x", 1), [OPC_UA, "urn:a;b%"]) == "nsu=urn:a%3Bb%25;s=x"
+
+
+def test_a_namespace_that_the_server_does_not_list_stays_an_index() -> None:
+    assert describe(ua.NodeId("x", 7), [OPC_UA]) == "ns=7;s=x"

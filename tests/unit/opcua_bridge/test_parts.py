@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 
 from lineside.contract import Result
-from lineside_opcua_bridge.parts import Answer, Closed, Look, Part, Standing, answer_of, standing
+from lineside_opcua_bridge.parts import (
+    Answer,
+    Closed,
+    Look,
+    Part,
+    Standing,
+    answer_of,
+    in_time,
+    standing,
+    standing_in_line,
+    standing_without_level,
+)
 
 ROSE = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = ROSE + timedelta(seconds=5)
@@ -61,6 +72,71 @@ def test_the_times_of_a_part() -> None:
 )
 def test_how_a_part_stands(known: Part | None, seen: Look, now: float, expected: Standing) -> None:
     assert standing(known, seen, now) is expected
+
+
+LATE = 99.0
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "now", "expected"),
+    [
+        (None, look(present=None), BEFORE_DEADLINE, Standing.NOTHING),
+        (None, look(present=None, done=True), BEFORE_DEADLINE, Standing.NOTHING),
+        (part(), look(present=None, done=None), BEFORE_DEADLINE, Standing.UNREADABLE),
+        (part(), look(present=None, done=True), BEFORE_DEADLINE, Standing.ANSWERED),
+        (part(), look(present=None), BEFORE_DEADLINE, Standing.WAITING),
+        (part(), look(present=None), AFTER_DEADLINE, Standing.WAITING),
+        (part(), look(present=None), LATE, Standing.GONE),
+        (part(), look(present=None, part_id="P-2"), BEFORE_DEADLINE, Standing.GONE),
+        # Without an id nothing speaks against it.
+        (part(None), look(present=None, part_id=None), BEFORE_DEADLINE, Standing.WAITING),
+    ],
+)
+def test_how_a_part_stands_where_no_level_says_so(
+    known: Part | None, seen: Look, now: float, expected: Standing
+) -> None:
+    assert standing_without_level(known, seen, now, grace_s=1.0) is expected
+
+
+def other(part_id: str) -> Part:
+    return Part.arrived(part_id, seen=10.05, deadline_s=0.4, margin_s=0.02, part_id=part_id, risen=LATER)
+
+
+def attempted() -> Part:
+    tried = part()
+    tried.attempts = 1
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("parts", "seen", "now", "taking", "expected"),
+    [
+        ([], look(present=False), BEFORE_DEADLINE, False, Standing.NOTHING),
+        ([], look(), BEFORE_DEADLINE, False, Standing.NEW),
+        ([], look(done=True), BEFORE_DEADLINE, True, Standing.NOTHING),
+        ([part()], look(), BEFORE_DEADLINE, False, Standing.WAITING),
+        # What the PLC shows is of the last in line.
+        ([part(), other("P-2")], look(part_id="P-2", risen=LATER), BEFORE_DEADLINE, False, Standing.WAITING),
+        ([part(), other("P-2")], look(part_id="P-3", risen=None), BEFORE_DEADLINE, False, Standing.NEW),
+        # Done is still up: of the part before, or our own of this one.
+        ([part()], look(done=True), BEFORE_DEADLINE, True, Standing.TAKING),
+        ([part()], look(done=True), LATE, True, Standing.GONE),
+        ([attempted()], look(done=True), BEFORE_DEADLINE, True, Standing.ANSWERED),
+        ([part()], look(done=True), BEFORE_DEADLINE, False, Standing.ANSWERED),
+        ([part()], look(present=None), BEFORE_DEADLINE, False, Standing.UNREADABLE),
+    ],
+)
+def test_how_the_first_in_line_stands(parts: Any, seen: Look, now: float, taking: Any, expected: Standing) -> None:
+    assert standing_in_line(parts, seen, now, level=True, grace_s=1.0, taking=taking) is expected
+
+
+def test_after_the_deadline_a_verdict_stands_only_for_the_very_rise() -> None:
+    held = Answer("pass", 0.9, "result", "good")
+    assert in_time(part(), held, BEFORE_DEADLINE, risen=None) is held
+    assert in_time(part(), held, AFTER_DEADLINE, risen=ROSE) is held
+    for risen in (None, LATER):
+        late = in_time(part(), held, AFTER_DEADLINE, risen=risen)
+        assert (late.verdict, late.code, late.confidence) == ("unknown", "late", 0.0)
 
 
 def test_the_first_answer_counts() -> None:

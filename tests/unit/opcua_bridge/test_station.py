@@ -1,119 +1,257 @@
 """What happens at a station's bounds; nothing is connected here."""
 
-from datetime import UTC, datetime
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from asyncua import ua
 from prometheus_client import CollectorRegistry
 
 from lineside.bus.memory import MemoryBroker, MemoryBus
-from lineside.connections import Connection
-from lineside.contract import CameraSource
+from lineside.contract import REQUEST_TOPIC, CameraSource, Request, parse_request
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.binding import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.parts import Answer
-from lineside_opcua_bridge.plc import Plc
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.session import Session
-from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
-from lineside_opcua_bridge.station import Pending, Station
-from lineside_opcua_bridge.values import Tags
+from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.station import Station
+from lineside_opcua_bridge.waiting import Pending
 
 NODE = ua.NodeId("x", 1)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-def registry() -> CollectorRegistry:
-    return CollectorRegistry()
+class Bench:
+    """A station whose tags come by a collector, on a bus in memory, and what became of its parts."""
+
+    def __init__(self, *, backlog: int = 16, **trigger: Any) -> None:
+        self.registry = CollectorRegistry()
+        self.broker = MemoryBroker()
+        self.pending = Pending()
+        self.bus = MemoryBus(self.broker)
+        settings = TriggerSettings.model_validate(
+            {
+                "name": "t",
+                "when": {"kind": "change", "node": "alias=/part"},
+                "debounce_ms": 0,
+                "station": "s",
+                "model": "m",
+                "source": {"kind": "camera", "camera": "c"},
+                "deadline_ms": 60_000,
+            }
+            | trigger
+        )
+        self.station = Station(
+            settings,
+            CameraSource(camera="c") if settings.source.kind == "camera" else None,
+            bus=self.bus,
+            topics=BusSettings(),
+            pending=self.pending,
+            metrics=Metrics(self.registry),
+            grace_s=1.0,
+            backlog=backlog,
+        )
+        self._ticks = 0.0
+
+    def see(self, content: object, role: str = "trigger", *, at_ms: float | None = None) -> None:
+        self._ticks += 0.001
+        at = START + timedelta(milliseconds=self._ticks * 1000 if at_ms is None else at_ms)
+        now = asyncio.get_running_loop().time()
+        self.station.value(None, role, Sample(content, "good", at, None, datetime.now(UTC), now))
+
+    def requests(self) -> list[Request]:
+        return [parse_request(payload) for topic, payload in self.broker.published if topic == REQUEST_TOPIC]
+
+    async def request(self, number: int = 1) -> Request:
+        await until(lambda: len(self.requests()) >= number)
+        return self.requests()[number - 1]
+
+    def counted(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(f"lineside_opcua_bridge_{name}", {"trigger": "t"} | labels) or 0.0
 
 
-@pytest.fixture
-def pending() -> Pending:
-    return Pending()
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
-@pytest.fixture
-def station(registry: CollectorRegistry, pending: Pending) -> Station:
-    settings = TriggerSettings.model_validate(
-        {
-            "name": "station-1",
-            "when": {"kind": "edge", "node": "nsu=u;s=present"},
-            "station": "station-1",
-            "model": "surface-defect",
-            "source": {"kind": "camera", "camera": "station-1"},
-            "write_back": {"verdict": "nsu=u;s=verdict", "done": "nsu=u;s=done"},
-        }
-    )
-    return Station(
-        settings,
-        CameraSource(camera="station-1"),
-        bus=MemoryBus(MemoryBroker()),
-        topics=BusSettings(),
-        pending=pending,
-        metrics=Metrics(registry),
-        grace_s=1.0,
-        backlog=16,
-    )
+@contextlib.asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[Bench]:
+    async with bench.bus:
+        task = asyncio.get_running_loop().create_task(bench.station.run())
+        try:
+            yield bench
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
-def value(content: object) -> Sample:
-    return Sample(content, "good", None, None, datetime(2026, 1, 1, tzinfo=UTC), 0.0)
-
-
-def counted(registry: CollectorRegistry, name: str, **labels: str) -> float:
-    return registry.get_sample_value(f"lineside_opcua_bridge_{name}", {"trigger": "station-1"} | labels) or 0.0
-
-
-async def test_values_above_the_backlog_are_dropped_counted_and_doubted(
-    station: Station, registry: CollectorRegistry
-) -> None:
-    session = Session(OpcuaBridgeSettings(), "bench", lambda _result: None)
+async def test_values_above_the_backlog_are_dropped_counted_and_doubted() -> None:
+    bench = Bench(backlog=16)
+    session: Any = object()
     binding = Binding(session, (), {"trigger": NODE}, {"verdict": NODE, "done": NODE})
-    station.bound(binding)
+    bench.station.bound(binding, whole=False)
+    before = len(bench.station._mailbox)
     for number in range(20):
-        station.value(binding, "trigger", value(number % 2 == 0))
-    assert counted(registry, "overflow_total", where="backlog") == 4
-    assert station._mailbox.qsize() == 17  # the values that fit, and one doubt for all that did not
+        bench.see(number)
+    assert bench.counted("overflow_total", where="backlog") == 4 + before
+    assert len(bench.station._mailbox) == 17  # what fits, and one doubt for all that did not
 
 
-async def test_a_gap_in_the_notifications_makes_every_station_look(station: Station) -> None:
-    def notification(number: int) -> ua.PublishResult:
-        change = ua.DataChangeNotification(MonitoredItems=[])
-        message = ua.NotificationMessage(SequenceNumber=number, NotificationData=[change])
-        return ua.PublishResult(SubscriptionId=1, NotificationMessage=message)
-
-    link = Connection("opcua", "opc.tcp://127.0.0.1:4840")
-    plc = Plc(OpcuaBridgeSettings(), "bench", link, [(station, Connection("trigger", "x"))])
-    session = Session(OpcuaBridgeSettings(), "bench", plc._published)
-    station.bound(Binding(session, (), {"trigger": NODE}, {"verdict": NODE, "done": NODE}))
-    for number in (4294967294, 4294967295, 1, 2):
-        plc._published(notification(number))
-    assert station._mailbox.empty()
-    plc._published(notification(4))
-    assert station._mailbox.qsize() == 1
+async def test_a_value_of_a_session_that_is_gone_is_not_taken() -> None:
+    bench = Bench()
+    session: Any = object()
+    gone, present = (Binding(session, (), {"trigger": NODE}, {}) for _ in range(2))
+    bench.station.bound(present, whole=True)
+    before = len(bench.station._mailbox)
+    bench.station.value(gone, "trigger", Sample(1, "good", START, None, START, 0.0))
+    assert len(bench.station._mailbox) == before
+    bench.station.value(present, "trigger", Sample(1, "good", START, None, START, 0.0))
+    assert len(bench.station._mailbox) == before + 1
 
 
-async def test_tags_that_make_the_request_too_large_are_left_out(
-    station: Station, registry: CollectorRegistry, pending: Pending
-) -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    sample = Sample(value=True, quality="good", source=now, server=now, received=now, ticks=0.0)
-    tags: dict[str, Any] = {f"{'tag' * 30}-{number}": "x" * 128 for number in range(32)}
-    station._ask(sample, Tags(part_id="P-1", tags=tags))
-    assert counted(registry, "sample_failures_total", reason="message_size") == 32
-    assert list(pending.stations.values()) == [station]
+async def test_a_change_is_asked_about_and_its_result_closes_it() -> None:
+    async with running(Bench()) as bench:
+        bench.see("P-1")
+        bench.see("P-2")
+        request = await bench.request()
+        assert request.context.station == "s"
+        bench.station.decided(request.id, Answer("pass", 0.9, "result", "good"))
+        await until(lambda: bench.counted("verdicts_total", verdict="pass", origin="result"))
+        assert len(bench.requests()) == 1
+        assert bench.pending.closed.kind(request.id) == "duplicate"
 
 
-async def test_an_answer_that_was_overtaken_by_a_newer_part_is_not_taken(station: Station, pending: Pending) -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    sample = Sample(value=True, quality="good", source=now, server=now, received=now, ticks=0.0)
-    station._ask(sample, Tags(part_id="P-1"))
-    (first,) = pending.stations
-    station._ask(sample, Tags(part_id="P-2"))
-    (second,) = pending.stations
-    await station._decide(first, Answer("pass", 0.9, "result", "good"))
-    assert station._part is not None
-    assert (station._part.request_id, station._part.answer) == (second, None)
-    assert pending.closed.kind(first) == "late"
+async def test_a_part_missed_is_counted_and_one_recovered_is_marked() -> None:
+    async with running(Bench(when={"kind": "counter", "node": "alias=/n"})) as bench:
+        bench.see(1)
+        bench.see(2)
+        assert (await bench.request()).context.model_extra == {}
+        bench.station.doubt("trigger")
+        bench.see(5)
+        assert (await bench.request(2)).context.model_extra == {"recovered": True}
+        assert bench.counted("missed_parts_total") == 2
+        assert bench.counted("triggers_total", kind="recovered") == 1
+
+
+async def test_a_condition_holds_a_trigger_back() -> None:
+    async with running(Bench(only_if=[{"node": "alias=/mode", "equals": "auto"}])) as bench:
+        bench.see("P-1")
+        bench.see("P-2")
+        await until(lambda: bench.counted("triggers_total", kind="condition"))
+        bench.see("auto", "only_if.0")
+        bench.see("P-3")
+        await bench.request()
+        bench.see("manual", "only_if.0")
+        bench.see("P-4")
+        await until(lambda: bench.counted("triggers_total", kind="condition") == 2)
+        assert len(bench.requests()) == 1
+
+
+async def test_the_sampled_value_is_the_one_in_force_at_the_trigger() -> None:
+    async with running(Bench(sample={"part_id": "alias=/id", "speed": "alias=/speed"})) as bench:
+        bench.see(0, at_ms=0)
+        bench.see("P-1", "sample.part_id", at_ms=5)
+        bench.see(100, "sample.speed", at_ms=6)
+        bench.see(200, "sample.speed", at_ms=20)
+        bench.see("P-2", "sample.part_id", at_ms=21)
+        bench.see(1, at_ms=10)
+        context = (await bench.request()).context
+        assert (context.part_id, context.tags) == ("P-1", {"speed": 100})
+        assert bench.counted("samples_total", kind="in_force") == 2
+
+
+async def test_an_unknown_tag_is_absent_and_said_to_be() -> None:
+    async with running(Bench(sample={"speed": "alias=/speed"})) as bench:
+        bench.see(0)
+        bench.see(1)
+        assert (await bench.request()).context.tags == {}
+        assert bench.counted("sample_failures_total", reason="no_value") == 1
+
+
+async def test_while_paused_a_part_is_unknown_at_once_and_nobody_is_asked() -> None:
+    async with running(Bench()) as bench:
+        bench.see(0)
+        bench.station.pause("paused by policy")
+        bench.see(1)
+        await until(lambda: bench.counted("verdicts_total", verdict="unknown", origin="paused"))
+        bench.station.pause(None)
+        bench.see(2)
+        await bench.request()
+        assert len(bench.requests()) == 1
+
+
+async def test_newest_lets_the_older_part_go_without_a_verdict() -> None:
+    async with running(Bench()) as bench:
+        bench.see(0)
+        bench.see(1)
+        first = await bench.request()
+        bench.see(2)
+        second = await bench.request(2)
+        bench.station.decided(first.id, Answer("pass", 0.9, "result", "good"))
+        await until(lambda: bench.counted("unanswered_parts_total", reason="superseded") == 1)
+        assert bench.pending.closed.kind(first.id) == "late"
+        assert list(bench.pending.stations) == [second.id]
+
+
+async def test_queue_lets_each_part_have_its_own_up_to_the_limit() -> None:
+    async with running(Bench(overrun="queue", overrun_limit=2)) as bench:
+        for content in range(4):
+            bench.see(content)
+            await until(lambda number=content: len(bench.requests()) == number)
+        await until(lambda: bench.counted("unanswered_parts_total", reason="overrun") == 1)
+        for request in bench.requests()[1:]:
+            bench.station.decided(request.id, Answer("pass", 0.9, "result", "good"))
+        await until(lambda: bench.counted("verdicts_total", verdict="pass", origin="result") == 2)
+
+
+async def test_skip_answers_the_newer_part_unknown_unasked() -> None:
+    async with running(Bench(overrun="skip")) as bench:
+        for content in range(3):
+            bench.see(content)
+        await until(lambda: bench.counted("verdicts_total", verdict="unknown", origin="overrun") == 1)
+        request = await bench.request()
+        bench.station.decided(request.id, Answer("pass", 0.9, "result", "good"))
+        await until(lambda: bench.counted("verdicts_total", verdict="pass", origin="result") == 1)
+        assert len(bench.requests()) == 1
+
+
+async def test_tags_that_make_the_request_too_large_are_left_out() -> None:
+    names = [f"{'tag' * 30}-{number}" for number in range(32)]
+    async with running(Bench(sample={name: f"alias=/{name}" for name in names})) as bench:
+        bench.see(0, at_ms=1000)
+        for name in names:
+            bench.see("x" * 128, f"sample.{name}", at_ms=2000)
+        bench.see(1, at_ms=3000)
+        assert (await bench.request()).context.tags == {}
+        await until(lambda: bench.counted("sample_failures_total", reason="message_size") == 32)
+
+
+async def test_a_period_asks_without_a_signal_and_without_a_plc() -> None:
+    async with running(Bench(when={"kind": "period", "every_ms": 10}, overrun="queue", overrun_limit=1000)) as bench:
+        await bench.request(3)
+        assert bench.requests()[0].time.source is None
+        assert bench.counted("triggers_total", kind="accepted") >= 3
+
+
+async def test_a_window_that_cannot_be_judged_is_unknown_by_its_own_code() -> None:
+    source = {"kind": "window", "input": "x", "tags": {"a": "alias=/a"}, "rate_hz": 100, "samples": 10}
+    async with running(Bench(source=source)) as bench:
+        bench.see(0)
+        bench.see(1)
+        await until(lambda: bench.counted("verdicts_total", verdict="unknown", origin="window"))
+        assert not bench.requests()
+
+
+async def test_a_part_that_comes_while_stopping_is_left_to_the_next_start() -> None:
+    async with running(Bench()) as bench:
+        bench.see(0)
+        await bench.station.drain()
+        bench.see(1)
+        await until(lambda: bench.counted("triggers_total", kind="accepted"))
+        await until(lambda: len(bench.station._mailbox) == 0)
+        assert not bench.requests()

@@ -7,6 +7,7 @@ import pytest
 from asyncua import ua
 from asyncua.ua.status_codes import StatusCodes
 
+from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.values import Tags, boolean, instant, sample_of, tags_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -14,6 +15,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 def value(content: Any, status: int = StatusCodes.Good, **fields: Any) -> ua.DataValue:
     return ua.DataValue(ua.Variant(content), StatusCode=ua.StatusCode(status), **fields)
+
+
+def sample(content: Any, status: int = StatusCodes.Good) -> Sample:
+    return sample_of(value(content, status), received=NOW, ticks=1.0)
 
 
 def test_the_timestamps_stay_what_they_are() -> None:
@@ -40,26 +45,26 @@ def test_an_unset_time_is_absent() -> None:
     ("content", "expected"), [(True, True), (False, False), (1, None), (None, None), ("true", None)]
 )
 def test_only_a_boolean_is_one(content: Any, expected: bool | None) -> None:
-    assert boolean(value(content)) is expected
+    assert boolean(sample(content)) is expected
 
 
 def test_a_boolean_of_bad_quality_is_none() -> None:
-    assert boolean(value(True, StatusCodes.BadNotConnected)) is None  # noqa: FBT003 - the value under test
+    assert boolean(sample(True, StatusCodes.BadNotConnected)) is None  # noqa: FBT003 - the value under test
 
 
 def test_tags_of_every_kind() -> None:
     tags = tags_of(
         {
-            "part_id": value(4711),
-            "speed": value(1200.5),
-            "name": value("spindle"),
-            "on": value(content=False),
-            "at": value(NOW),
-            "list": value([1, 2]),
-            "blob": value(b"x"),
-            "nan": value(float("nan")),
-            "long": value("x" * 129),
-            "bad": value(1, StatusCodes.BadOutOfService),
+            "part_id": sample(4711),
+            "speed": sample(1200.5),
+            "name": sample("spindle"),
+            "on": sample(content=False),
+            "at": sample(NOW),
+            "list": sample([1, 2]),
+            "blob": sample(b"x"),
+            "nan": sample(float("nan")),
+            "long": sample("x" * 129),
+            "bad": sample(1, StatusCodes.BadOutOfService),
         }
     )
     assert tags.part_id == "4711"
@@ -68,4 +73,4 @@ def test_tags_of_every_kind() -> None:
 
 
 def test_an_empty_part_id_is_absent() -> None:
-    assert tags_of({"part_id": value("")}) == Tags(left_out={"part_id": "empty"})
+    assert tags_of({"part_id": sample("")}) == Tags(left_out={"part_id": "empty"})

@@ -5,14 +5,16 @@ import json
 import httpx
 import pytest
 
-from lineside_topic_bridge.policy import desired_topic, is_settled, report, reported_topic
+from lineside.contract import policy_topic, reported_policy_topic
+from lineside_topic_bridge.policy import is_settled, report
+from lineside_topic_bridge.reporting import document, in_force, news
 
 NOW = "2026-11-21T12:00:00+00:00"
 
 
 def test_the_topics_carry_the_things_name() -> None:
-    assert desired_topic("press-7") == "lineside/press-7/policy"
-    assert reported_topic(desired_topic("press-7")) == "lineside/press-7/policy/reported"
+    assert policy_topic("press-7") == "lineside/press-7/policy"
+    assert reported_policy_topic("press-7") == "lineside/press-7/policy/reported"
 
 
 def test_what_was_applied_is_reported_with_its_tag() -> None:
@@ -50,3 +52,42 @@ def test_an_answer_without_a_list_of_errors_has_one_all_the_same(answer: httpx.R
 @pytest.mark.parametrize(("status", "settled"), [(200, True), (422, True), (429, False), (500, False), (503, False)])
 def test_only_what_asking_again_cannot_change_is_settled(status: int, settled: bool) -> None:
     assert is_settled(httpx.Response(status)) is settled
+
+
+A = {"policy": {"enabled": False}, "etag": '"a"'}
+B = {"policy": {"enabled": True}, "etag": '"b"'}
+REFUSED = {"state": "refused", "errors": ["wrong"], "time": NOW}
+
+
+def test_an_answer_that_is_no_policy_is_none() -> None:
+    assert in_force(httpx.Response(200, json={"enabled": False}, headers={"etag": '"a"'})) == A
+    for answer in (httpx.Response(404), httpx.Response(200, text="<html>"), httpx.Response(200, json=[1])):
+        assert in_force(answer) is None
+
+
+def test_only_what_changed_is_told() -> None:
+    first = news(A, None, NOW)
+    assert first == {**A, "state": "applied", "errors": [], "time": NOW}
+    assert news(A, first, NOW) is None
+    assert news(B, first, NOW) == {**B, "state": "applied", "errors": [], "time": NOW}
+
+
+def test_a_refusal_is_not_forgotten_where_the_policy_in_force_becomes_known_later() -> None:
+    unknown = {"policy": None, "etag": None, **REFUSED}
+    assert news(A, unknown, NOW) == {**A, **REFUSED}
+    assert news(A, {**A, **REFUSED}, NOW) is None
+    later = news(B, {**A, **REFUSED}, NOW)
+    assert later is not None
+    assert later["state"] == "applied"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_policy_too_long_for_a_message_still_says_whether_it_is_enabled(enabled: bool) -> None:
+    policy = {"enabled": enabled, "thresholds": {f"label-{number}": 0.5 for number in range(400)}}
+    told = json.loads(document({"policy": policy, "etag": '"a"', "state": "applied", "errors": [], "time": NOW}, 6144))
+    assert (told["policy"], told["enabled"], told["etag"]) == (None, enabled, '"a"')
+
+
+def test_a_policy_that_is_not_known_is_neither_on_nor_off() -> None:
+    told = json.loads(document({"policy": None, "etag": None, **REFUSED}, 6144))
+    assert told["enabled"] is None

@@ -188,6 +188,18 @@ class TensorShape(Rejected):
     code = "tensor-shape"
 
 
+class TensorColumns(Rejected):
+    """The columns that the request names are not those of the model's card."""
+
+    code = "tensor-columns"
+
+
+class TensorUnits(Rejected):
+    """A column is given in another unit than the model's card says."""
+
+    code = "tensor-units"
+
+
 class TensorValues(Rejected):
     """A value does not fit the tensor's datatype."""
 

@@ -16,14 +16,11 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from lineside.contract import InlineSource, Request, Result, TensorsSource, Verdict, utc_now, uuid7
+from lineside.contract import TRY_STATION, InlineSource, Request, Result, TensorsSource, Verdict, utc_now, uuid7
 from lineside_inference.settings import PageSettings
 from lineside_inference.tally import Tally
 
 log = structlog.get_logger("lineside.inference.feed")
-
-TRY_STATION = "try-it"
-"""Results of this station are answered like any other and not shown nor counted: they are no parts of the line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The request that an edge becomes: what was sampled, the four timestamps, the deadline, within the bus's limit."""
+"""The request that a trigger becomes: what was sampled, the four timestamps, the deadline, within the bus's limit."""
 
 from lineside.contract import Context, Request, Source, Times, to_json, utc_now
 from lineside_opcua_bridge.samples import Sample
@@ -7,22 +7,25 @@ from lineside_opcua_bridge.values import Tags
 
 
 def request_of(
-    settings: TriggerSettings, source: Source, sample: Sample, tags: Tags, *, limit: int
+    settings: TriggerSettings, source: Source, sample: Sample, tags: Tags, *, limit: int, recovered: bool = False
 ) -> tuple[Request, bytes]:
     """Return a new request for a trigger's value and its JSON; `deadline_ms` counts from `sample.received`.
 
-    Tags that would make it larger than `limit` bytes are left out, and named in `tags.left_out`.
+    Tags that would make it larger than `limit` bytes are left out, and named in `tags.left_out`; whether it is small
+    enough then is for the caller to see. A part found after its trigger was missed is marked by `context.recovered`.
     """
+    about = {"station": settings.station, "part_id": tags.part_id, "tags": tags.tags}
     request = Request.new(
         model=settings.model,
         source=source,
-        context=Context(station=settings.station, part_id=tags.part_id, tags=tags.tags),
+        context=Context.model_validate(about | ({"recovered": True} if recovered else {})),
         time=Times(source=sample.source, server=sample.server, received=sample.received, published=utc_now()),
         deadline_ms=settings.deadline_ms,
     )
     payload = to_json(request)
     if len(payload) > limit and tags.tags:
         tags.left_out |= dict.fromkeys(tags.tags, "message_size")
+        tags.tags = {}
         request = request.model_copy(update={"context": request.context.model_copy(update={"tags": {}})})
         payload = to_json(request)
     return request, payload

@@ -1,10 +1,11 @@
 """A trigger's nodes on the server that is connected now: found, of the right type, open for what we do with them.
 
-What makes a trigger useless (a node missing, a trigger that is no Boolean, a verdict or done that cannot be written)
-raises and keeps that trigger out of service; a confidence or request id that cannot be written is left out and named.
+What makes a trigger useless (a node missing, of the wrong type or shape, that we may not read or write, or a mapping
+that does not fit) raises one error that names all of it; a confidence, a count of findings or a request id that cannot
+be written is left out and named.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from asyncua import ua
@@ -12,26 +13,16 @@ from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.errors import LinesideError
 from lineside_opcua_bridge.finding import find
+from lineside_opcua_bridge.fitness import ATTRIBUTES, INTEGERS, Facts, facts_of, misfit, need_of, place_of, problem
 from lineside_opcua_bridge.nodes import NodeMissing
 from lineside_opcua_bridge.session import Session
-from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
+from lineside_opcua_bridge.settings.sources import WindowSourceSettings
+from lineside_opcua_bridge.settings.triggers import EventTrigger
+from lineside_opcua_bridge.tags import Alias, parse
 
-_ATTRIBUTES = (
-    AttributeIds.DataType,
-    AttributeIds.Value,
-    AttributeIds.AccessLevel,
-    AttributeIds.UserAccessLevel,
-)
-_READABLE = 1 << ua.AccessLevel.CurrentRead
-_WRITABLE = 1 << ua.AccessLevel.CurrentWrite
-_ACCEPTED: dict[str, tuple[ua.VariantType, ...]] = {
-    "trigger": (ua.VariantType.Boolean,),
-    "verdict": (ua.VariantType.String,),
-    "confidence": (ua.VariantType.Double, ua.VariantType.Float),
-    "request_id": (ua.VariantType.String,),
-    "done": (ua.VariantType.Boolean,),
-}
-_NEEDED = frozenset({"trigger", "verdict", "done"})
+_SPARED = frozenset({"confidence", "findings", "request_id"})
+_NOTIFIES = 1 << ua.EventNotifier.SubscribeToEvents
 
 
 class NodeUnfit(LinesideError):
@@ -42,13 +33,30 @@ class NodeUnfit(LinesideError):
 
 
 @dataclass(frozen=True)
+class EventSelection:
+    """Which events of an object are wanted, and which of their fields."""
+
+    event_type: ua.NodeId
+    """This type of event, and those derived from it."""
+    fields: Mapping[str, tuple[str, ...]]
+    """Further fields by name, each a browse path of names from the event's type."""
+    min_severity: int
+    source_name: str | None
+
+
+@dataclass(frozen=True)
 class Watched:
-    """A node whose changes a station wants to hear of, and as what: the role is the one in TriggerSettings.tags."""
+    """A node whose changes a station wants to hear of, and as what: the role is the one in TriggerSettings.tags.
+
+    `done` is a role too, where the next verdict must wait until the PLC has lowered it.
+    """
 
     role: str
     node: ua.NodeId
     sampling_ms: float = 0.0
     """How often the server shall look; 0 is its fastest."""
+    event: EventSelection | None = None
+    """Set where events of the node are wanted instead of values."""
 
 
 @dataclass(frozen=True)
@@ -60,84 +68,101 @@ class Binding:
     nodes: dict[str, ua.NodeId]
     """The nodes that are read, by role."""
     write_back: dict[str, ua.NodeId]
-    confidence: ua.VariantType = ua.VariantType.Double
+    kinds: Mapping[str, ua.VariantType] = field(default_factory=dict)
+    """The types of the nodes that are written, by role."""
     refused: dict[str, str] = field(default_factory=dict)
+    simulated: bool = False
+    """Whether nothing is written."""
+
+    @property
+    def detail(self) -> str:
+        """What /readyz says of the trigger."""
+        said = ["simulate: nothing is written to the PLC"] if self.simulated and self.write_back else []
+        return "; ".join(said + [f"{node} is not written: {why}" for node, why in self.refused.items()])
 
 
-async def bind(settings: TriggerSettings, session: Session) -> Binding:
+async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSettings) -> Binding:
     """Return a trigger's nodes; raises NodeMissing, NodeUnfit or CallFailed."""
     written = settings.write_back.nodes() if settings.write_back else {}
-    texts = settings.tags() | written
-    found = await find(session, texts)
-    values = await session.read([(node, attribute) for node in found.values() for attribute in _ATTRIBUTES])
-    attributes = {
-        role: values[place * len(_ATTRIBUTES) : (place + 1) * len(_ATTRIBUTES)] for place, role in enumerate(texts)
-    }
-    kinds = {role: check(role, texts[role], attributes[role]) for role in texts}
-    refused = {role: kind for role, kind in kinds.items() if isinstance(kind, str)}
-    confidence = kinds.get("confidence")
+    read = {role: text for role, text in settings.tags().items() if not isinstance(parse(text), Alias)}
+    when = settings.when
+    types = {"event_type": when.event_type} if isinstance(when, EventTrigger) else {}
+    found = await find(session, read | written | types)
+    notifier = {"trigger"} if isinstance(when, EventTrigger) else set()
+    variables = {role: text for role, text in (read | written).items() if role not in notifier}
+    facts = await read_facts(session, {place_of(role): (text, found[role]) for role, text in variables.items()})
+    refused = _check(settings, {role: (text, facts[place_of(role)]) for role, text in variables.items()})
+    selection = None
+    if isinstance(when, EventTrigger):
+        await _check_events(session, when, found)
+        fields = {name: tuple(path.split("/")) for name, path in when.fields.items()}
+        selection = EventSelection(found["event_type"], fields, when.min_severity, when.source_name)
+    watches = [
+        Watched(role, found[role], _sampling_ms(role, settings, own), selection if role in notifier else None)
+        for role in read
+    ]
+    if settings.write_back and settings.overrun != "newest":
+        watches.append(Watched("done", found["done"], own.sampling_interval_ms))
+    kinds = {role: facts[place_of(role)].kind for role in written if role not in refused}
     return Binding(
         session=session,
-        watches=(Watched("trigger", found["trigger"]),),
-        nodes={role: found[role] for role in settings.tags()},
+        watches=tuple(watches),
+        nodes={role: found[role] for role in read},
         write_back={role: found[role] for role in written if role not in refused},
-        confidence=confidence if isinstance(confidence, ua.VariantType) else ua.VariantType.Double,
+        kinds={role: kind for role, kind in kinds.items() if kind is not None},
         refused=refused,
+        simulated=own.simulate,
     )
 
 
-def check(role: str, text: str, attributes: Sequence[ua.DataValue]) -> ua.VariantType | str | None:
-    """Return the type of a node, or why it is left out, by its attributes in the order of `_ATTRIBUTES`.
+async def read_facts(session: Session, nodes: Mapping[str, tuple[str, ua.NodeId]]) -> dict[str, Facts]:
+    """Return what the server says of variables, by their places in the settings; raises NodeMissing or CallFailed."""
+    wanted = [(node, attribute) for _text, node in nodes.values() for attribute in ATTRIBUTES]
+    values = await session.read(wanted) if wanted else []
+    each = len(ATTRIBUTES)
+    facts = {place: facts_of(values[number * each : (number + 1) * each]) for number, place in enumerate(nodes)}
+    if missing := [place for place, known in facts.items() if known is None]:
+        what = "; ".join(f"{place}: node {nodes[place][0]!r} is not a variable on the server" for place in missing)
+        raise NodeMissing(what, remedy="correct the settings, or add the node to the PLC")
+    return {place: known for place, known in facts.items() if known is not None}
 
-    None for a sampled node, which may be of any type. Raises NodeMissing, or NodeUnfit where the trigger needs it.
-    """
-    data_type, value, access, user_access = attributes
-    if data_type.StatusCode is not None and not data_type.StatusCode.is_good():
-        raise NodeMissing(
-            f"{role}: node {text!r} is not a variable on the server ({data_type.StatusCode.name})",
-            remedy="correct the settings, or add the node to the PLC",
+
+def _check(settings: TriggerSettings, nodes: Mapping[str, tuple[str, Facts]]) -> dict[str, str]:
+    """Return which write-backs are left out and why; raises NodeUnfit with all that the trigger cannot do without."""
+    problems = {role: problem(need_of(role, settings), text, facts) for role, (text, facts) in nodes.items()}
+    if settings.write_back:
+        for role in settings.write_back.nodes():
+            problems[role] = problems[role] or misfit(role, settings.write_back, nodes[role][1].kind)
+    if settings.write_back and "code" in nodes and not settings.write_back.codes:
+        text, facts = nodes["code"]
+        if facts.kind in INTEGERS:
+            problems["code"] = f"node {text!r} is {facts.shown}: write_back.codes must give the number of each code"
+    unfit = [f"{place_of(role)}: {why}" for role, why in problems.items() if why and role not in _SPARED]
+    if unfit:
+        raise NodeUnfit("; ".join(unfit), remedy="correct the settings, or the node in the PLC")
+    return {role: why for role, why in problems.items() if why}
+
+
+async def _check_events(session: Session, when: EventTrigger, found: Mapping[str, ua.NodeId]) -> None:
+    notifier, kind = await session.read(
+        [(found["trigger"], AttributeIds.EventNotifier), (found["event_type"], AttributeIds.NodeClass)]
+    )
+    bits = notifier.Value.Value if notifier.Value is not None else None
+    if not isinstance(bits, int) or not bits & _NOTIFIES:
+        raise NodeUnfit(
+            f"when.node: node {when.node!r} notifies of no events: its EventNotifier must include SubscribeToEvents",
+            remedy="name the object that does; i=2253, the server, hands on the events of all",
         )
-    if role not in _ACCEPTED:
-        return None
-    kind = _kind(data_type, value)
-    allowed = _ACCEPTED[role]
-    names = " or ".join(each.name for each in allowed)
-    if kind not in allowed:
-        shown = kind.name if kind else f"of data type {_content(data_type)}"
-        return _unfit(role, f"node {text!r} is {shown}; it must be {names}")
-    if role != "trigger" and not (_bits(access) & _bits(user_access) & _WRITABLE):
-        return _unfit(role, f"node {text!r} may not be written by us: its access level must include CurrentWrite")
-    if role == "done" and not (_bits(access) & _bits(user_access) & _READABLE):
-        return _unfit(role, f"node {text!r} may not be read by us: after an outage it tells which part was judged")
-    return kind
+    if kind.Value is None or kind.Value.Value != ua.NodeClass.ObjectType:
+        raise NodeMissing(
+            f"when.event_type: node {when.event_type!r} is no type of event on the server",
+            remedy="name an ObjectType below BaseEventType (i=2041)",
+        )
 
 
-def _unfit(role: str, why: str) -> str:
-    if role in _NEEDED:
-        raise NodeUnfit(f"{role}: {why}", remedy="correct the settings, or the node in the PLC")
-    return why
-
-
-def _kind(data_type: ua.DataValue, value: ua.DataValue) -> ua.VariantType | None:
-    """Return the built-in type: that of the data type, or for a type derived from one that of the present value."""
-    node = _content(data_type)
-    if isinstance(node, ua.NodeId) and node.NamespaceIndex == 0 and node.Identifier in _BUILT_IN:
-        return _BUILT_IN[node.Identifier]
-    if value.Value is not None and not value.Value.is_array and isinstance(value.Value.VariantType, ua.VariantType):
-        return value.Value.VariantType
-    return None
-
-
-_BUILT_IN: Mapping[object, ua.VariantType] = {
-    kind.value: kind for kind in ua.VariantType if kind is not ua.VariantType.Null
-}
-
-
-def _content(value: ua.DataValue) -> object:
-    return value.Value.Value if value.Value is not None else None
-
-
-def _bits(value: ua.DataValue) -> int:
-    content = _content(value)
-    good = value.StatusCode is None or value.StatusCode.is_good()
-    return int(content) if good and isinstance(content, int) else 0
+def _sampling_ms(role: str, settings: TriggerSettings, own: OpcuaBridgeSettings) -> float:
+    if role in {"trigger", "request"}:
+        return own.sampling_interval_ms
+    if role.startswith("window.") and isinstance(settings.source, WindowSourceSettings):
+        return 1000 / settings.source.rate_hz
+    return own.publishing_interval_ms

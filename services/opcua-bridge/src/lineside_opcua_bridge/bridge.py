@@ -4,18 +4,27 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from lineside.bus import Bus, Subscription
-from lineside.contract import Source, Unreadable, parse_result
+from lineside.connections import Connection
+from lineside.contract import ErrorReport, Source, Unreadable, parse_result, reported_policy_topic
 from lineside.service import Service
+from lineside_opcua_bridge.collector import Collector, CollectorMetrics
+from lineside_opcua_bridge.heartbeat import Heartbeat
+from lineside_opcua_bridge.link_metrics import LinkMetrics
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.parts import answer_of
+from lineside_opcua_bridge.parts import answer_of, unknown
+from lineside_opcua_bridge.pausing import Pausing
 from lineside_opcua_bridge.plc import Plc
-from lineside_opcua_bridge.settings import Settings
-from lineside_opcua_bridge.station import Pending, Station
+from lineside_opcua_bridge.security import describe, is_insecure, keep_certificate, register
+from lineside_opcua_bridge.settings import Settings, TriggerSettings
+from lineside_opcua_bridge.settings.sources import WindowSourceSettings
+from lineside_opcua_bridge.station import Station
+from lineside_opcua_bridge.waiting import Pending
 
 log = structlog.get_logger("lineside.opcua_bridge")
 
@@ -29,47 +38,101 @@ class Bridge:
         # What asyncua logs of a lost connection, tracebacks included, the supervisor says in one line.
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)
         own = settings.opcua_bridge
+        self._settings = settings
         self._service = service
         self._bus = bus
         self._drain_s = own.http.drain_s
         self._metrics = Metrics(service.registry)
+        self._metrics.simulate.set(own.simulate)
         self._pending = Pending()
         self._results: Subscription = bus.subscribe(settings.bus.result_topic)
-        stations = [
-            (
-                Station(
-                    trigger,
-                    _SOURCE.validate_python(trigger.source.model_dump()),
-                    bus=bus,
-                    topics=settings.bus,
-                    pending=self._pending,
-                    metrics=self._metrics,
-                    grace_s=own.grace_ms / 1000,
-                    backlog=own.backlog,
-                ),
-                service.connection(f"trigger {trigger.name}", trigger.trigger_node() or trigger.when.kind, first_s=1.0),
-            )
-            for trigger in own.triggers
-        ]
+        self._errors: Subscription = bus.subscribe(f"{settings.bus.result_topic}/error")
+        stations = [self._station(trigger) for trigger in own.triggers]
         self._stations = [station for station, _link in stations]
-        self._plc = Plc(own, settings.thing, service.connection("opcua", own.endpoint), stations)
+        self._heartbeat = Heartbeat(own.heartbeat, self._metrics, simulate=own.simulate) if own.heartbeat else None
+        self._plc = self._plc_of(stations)
+        self._pausing = Pausing(
+            bus.subscribe(reported_policy_topic(settings.thing)), self._stations, [link for _station, link in stations]
+        )
+        self._collected = [bus.subscribe(topic) for topic in own.collector.topics]
+        self._collector = Collector(
+            self._stations, most_bytes=settings.bus.max_message_bytes, metrics=CollectorMetrics(service.registry)
+        )
+
+    def _station(self, trigger: TriggerSettings) -> tuple[Station, Connection]:
+        own = self._settings.opcua_bridge
+        window = isinstance(trigger.source, WindowSourceSettings)
+        station = Station(
+            trigger,
+            None if window else _SOURCE.validate_python(trigger.source.model_dump()),
+            bus=self._bus,
+            topics=self._settings.bus,
+            pending=self._pending,
+            metrics=self._metrics,
+            grace_s=own.grace_ms / 1000,
+            backlog=own.backlog,
+            simulate=own.simulate,
+        )
+        target = trigger.trigger_node() or trigger.when.kind
+        return station, self._service.connection(f"trigger {trigger.name}", target, first_s=1.0)
+
+    def _plc_of(self, stations: list[tuple[Station, Connection]]) -> Plc | None:
+        """Return the way to the PLC; None where no trigger needs one, for a collector or the clock has it all."""
+        own = self._settings.opcua_bridge
+        needing = [(station, link) for station, link in stations if station.settings.needs_plc()]
+        for station, link in stations:
+            if not station.settings.needs_plc():
+                link.online("it needs no session with the PLC")
+        if stations and not needing and not own.heartbeat:
+            return None
+        beating = None
+        if self._heartbeat:
+            node = self._heartbeat.settings.node
+            beating = self._heartbeat, self._service.connection("heartbeat", node, first_s=1.0)
+        register(self._service.registry, own)
+        return Plc(
+            own,
+            self._settings.thing,
+            self._service.connection("opcua", own.endpoint),
+            needing,
+            metrics=LinkMetrics(self._service.registry),
+            fail=partial(self._service.fail, status=2),
+            heartbeat=beating,
+        )
 
     @asynccontextmanager
     async def life(self) -> AsyncIterator[None]:
         """Run from start to stop; parts that wait at the stop get their verdicts, within `http.drain_s`."""
         if not self._stations:
             log.warning("no triggers are configured: nothing will be asked", remedy="set opcua_bridge.triggers")
+        if self._settings.opcua_bridge.simulate:
+            log.warning("simulate: nothing is written to the PLC", remedy="unset opcua_bridge.simulate for production")
         async with self._bus:
             self._service.spawn("results", self._take_results())
+            self._service.spawn("errors", self._take_errors())
+            self._service.spawn("pausing", self._pausing.run())
+            for topic, messages in zip(self._settings.opcua_bridge.collector.topics, self._collected, strict=True):
+                self._service.spawn(f"collector {topic}", self._collector.run(messages))
             for station in self._stations:
                 self._service.spawn(f"station {station.name}", station.run())
-            self._service.spawn("opcua", self._plc.run())
+            if self._plc:
+                self._service.spawn("opcua", self._plc.run())
+                self._spawn_security()
             try:
                 yield
             finally:
                 await self._drain()
 
+    def _spawn_security(self) -> None:
+        own = self._settings.opcua_bridge
+        if is_insecure(own):
+            log.warning(describe(own), endpoint=own.endpoint, remedy="set opcua_bridge.security.policy")
+        else:
+            self._service.spawn("certificate", keep_certificate(own, thing=self._settings.thing))
+
     async def _drain(self) -> None:
+        if self._heartbeat:
+            self._heartbeat.stop()
         try:
             async with asyncio.timeout(self._drain_s):
                 await asyncio.gather(*(station.drain() for station in self._stations))
@@ -96,3 +159,20 @@ class Bridge:
         self._metrics.results.labels(kind).inc()
         if kind != "foreign":  # other bridges share the topic: theirs are nothing to say
             log.info("a result came too late or twice; it is not written", request_id=result.request_id, kind=kind)
+
+    async def _take_errors(self) -> None:
+        async for message in self._errors:
+            self._route_error(message.payload)
+            message.ack()
+
+    def _route_error(self, payload: bytes) -> None:
+        """Answer a part whose request could not be understood: no result will come for it."""
+        try:
+            report = ErrorReport.model_validate_json(payload)
+        except ValidationError as error:
+            log.warning("an error report cannot be read", problems=error.error_count())
+            return
+        request_id = report.request_id or ""
+        if station := self._pending.stations.get(request_id):
+            self._metrics.results.labels("error").inc()
+            station.decided(request_id, unknown("error", f"{report.code}: {report.reason}", code=report.code))

@@ -1,6 +1,6 @@
 """The metrics of the opcua-bridge; their names are a public contract."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _PREFIX = "lineside_opcua_bridge"
 _SECONDS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
@@ -18,30 +18,39 @@ class Metrics:
 
         self.triggers = counter(
             "triggers_total",
-            "Values of a trigger that mattered: accepted, debounced, recovered, bad_quality.",
+            "Values of a trigger that mattered: accepted, debounced, recovered, bad_quality, too_soon, condition (it "
+            "held the trigger back), missed_tick (of a period), plc_away (a period while the PLC is).",
             "trigger",
             "kind",
         )
+        self.missed_parts = counter(
+            "missed_parts_total", "Parts that the PLC's counter shows and nobody asked about.", "trigger"
+        )
         self.looks = counter(
             "looks_total",
-            "Looks at the PLC after an outage or a failed write: nothing, waiting, new, answered, gone, unreadable.",
+            "Looks at the PLC's own view of a station, after an outage, a failed write, or to hand done back: nothing, "
+            "waiting, new, answered, gone, taking, unreadable.",
             "trigger",
             "standing",
         )
         self.requests = counter(
             "requests_total", "Requests by outcome: published, refused (bus), unsent (in time).", "trigger", "outcome"
         )
-        self.results = counter("results_total", "Results seen: matched, late, duplicate, foreign, unreadable.", "kind")
+        self.results = counter(
+            "results_total", "Results seen: matched, late, duplicate, foreign, unreadable, error (of ours).", "kind"
+        )
         self.verdicts = counter(
             "verdicts_total",
-            "Verdicts written with done raised, by verdict and who decided: result, deadline, bus.",
+            "Verdicts written with done raised, or only counted where nothing is written, by verdict and who decided: "
+            "result, deadline, bus, error, overrun, paused, window, message.",
             "trigger",
             "verdict",
             "origin",
         )
         self.lost_parts = counter(
             "unanswered_parts_total",
-            "Parts that got no verdict from us: superseded, gone, answered_elsewhere, write_failed.",
+            "Parts that got no verdict from us: superseded, gone, answered_elsewhere, write_failed, overrun (too many "
+            "waited), not_taken (the PLC never lowered done of the part before).",
             "trigger",
             "reason",
         )
@@ -55,11 +64,22 @@ class Metrics:
         self.sample_failures = counter(
             "sample_failures_total", "Sampled nodes left out of a request.", "trigger", "reason"
         )
+        self.samples = counter(
+            "samples_total",
+            "Sampled tags by how their value was got: read, in_force (it changed since; the one before counts), "
+            "after_trigger (it changed since, and the one before is not known).",
+            "trigger",
+            "kind",
+        )
         self.overflow = counter(
             "overflow_total", "Times values of a trigger were lost: in the server's queue, in ours.", "trigger", "where"
         )
+        self.heartbeats = counter(
+            "heartbeats_total", "Beats written to the PLC, by outcome: written, or why it failed.", "outcome"
+        )
+        self.simulate = Gauge(f"{_PREFIX}_simulate", "1 while nothing is written to the PLC.", registry=registry)
         self.trigger_to_verdict = histogram(
-            "trigger_to_verdict_seconds", "From the edge as we saw it to done in the PLC.", "trigger"
+            "trigger_to_verdict_seconds", "From the trigger as we saw it to done in the PLC.", "trigger"
         )
         self.sampling = histogram("sample_seconds", "Reading the sampled nodes.", "trigger")
         self.write_back = histogram("write_back_seconds", "From the decision to done in the PLC.", "trigger")

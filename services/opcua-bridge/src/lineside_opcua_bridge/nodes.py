@@ -30,6 +30,12 @@ class NodeMissing(LinesideError):
     transient = True
 
 
+class NodeAmbiguous(NodeMissing):
+    """The server has several nodes where the settings must name one."""
+
+    code = "node-ambiguous"
+
+
 @dataclass(frozen=True)
 class Address:
     """A node as the settings name it: a namespace URI and an identifier within it."""
@@ -102,3 +108,25 @@ def resolve(address: Address, namespaces: Sequence[str]) -> ua.NodeId:
     if isinstance(identifier, bytes):
         return ua.NodeId(ua.ByteString(identifier), ua.Int16(index))
     return ua.NodeId(ua.Guid(int=identifier.int), ua.Int16(index))
+
+
+def describe(node: ua.NodeId, namespaces: Sequence[str]) -> str:
+    """Return a node id as it goes into the settings: `parse` and `resolve` make the same node of it.
+
+    Only a node of a namespace that `namespaces` does not have stays `ns=<index>;...`, which the settings refuse.
+    """
+    identifier = node.Identifier
+    if isinstance(identifier, int):
+        rest = f"i={identifier}"
+    elif isinstance(identifier, str):
+        rest = f"s={identifier}"
+    elif isinstance(identifier, bytes):
+        rest = f"b={base64.b64encode(identifier).decode('ascii')}"
+    else:
+        rest = f"g={identifier}"
+    if node.NamespaceIndex == 0 and isinstance(identifier, int):
+        return rest
+    if node.NamespaceIndex >= len(namespaces):
+        return f"ns={node.NamespaceIndex};{rest}"
+    uri = namespaces[node.NamespaceIndex].replace("%", "%25").replace(";", "%3B")
+    return f"nsu={uri};{rest}"

@@ -1,16 +1,20 @@
-"""What is known of the part at a station, and what a look at the PLC says about it.
+"""What is known of the parts at a station, and what a look at the PLC says about them.
 
-A station has at most one part that waits for its verdict. A newer trigger supersedes it: whatever comes for the older
-one is counted and never written, because the PLC's nodes belong to the newer part by then.
+With `overrun: newest` a station has at most one part that waits: a newer trigger supersedes it, and whatever comes for
+the older one is counted and never written, because the PLC's nodes belong to the newer part by then. With `queue` and
+`skip` the parts wait in line, and the PLC lowers done before the next one's verdict is written.
 
-After an outage the PLC is the only witness. The part that waited is taken for the one still there when the trigger
-rose at the same instant of the PLC's clock, or when the part id is the same and the deadline has not passed; then the
-verdict that was held is written and nothing is asked again. Otherwise a waiting trigger is a new part with a request
-of its own, for a verdict on the wrong part is worse than a second look at the right one. Done raised means judged:
-our own write may have arrived although its answer did not. So each part gets one done, from one verdict.
+After an outage the PLC is the only witness. Where a Boolean says that a part waits (the trigger of an edge, or
+`write_back.request`), the part that waited is taken for the one still there when that Boolean changed at the same
+instant of the PLC's clock, or when the part id is the same and the deadline has not passed; then the verdict that was
+held is written and nothing is asked again. Otherwise a waiting trigger is a new part with a request of its own, for a
+verdict on the wrong part is worse than a second look at the right one. Where nothing says that a part waits, only done
+and the part id can tell. Done raised means judged: our own write may have arrived although its answer did not. So each
+part gets one done, from one verdict.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -18,17 +22,28 @@ from typing import Literal
 
 from lineside.contract import Result, Verdict
 
-Origin = Literal["result", "deadline", "bus"]
+Origin = Literal["result", "deadline", "bus", "error", "overrun", "paused", "window", "message"]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is written back. `origin` says who decided: a result, the deadline, or a bus that refused the request."""
+    """What is written back. `origin` says who decided.
+
+    A result; the deadline; a bus that refused the request; a report on the error topic; parts that came too fast; a
+    pause; a window that cannot be judged; a request too large for the bus. `code` is what the PLC may be told.
+    """
 
     verdict: Verdict
     confidence: float
     origin: Origin
     reason: str
+    code: str = "ok"
+    findings: int = 0
+
+
+def unknown(origin: Origin, reason: str, *, code: str | None = None) -> Answer:
+    """Return the fail-safe; its code is the origin's name where there is no better one."""
+    return Answer("unknown", 0.0, origin, reason, code or origin)
 
 
 @dataclass
@@ -40,7 +55,7 @@ class Part:
     risen: datetime | None
     """When the trigger rose, by the PLC's clock."""
     seen: float
-    """When the bridge got the edge."""
+    """When the bridge got the trigger."""
     deadline: float
     """When the PLC must have the verdict."""
     answer_by: float
@@ -48,6 +63,8 @@ class Part:
     answer: Answer | None = None
     attempts: int = field(default=0)
     """Write-backs begun."""
+    asked: bool = True
+    """Whether there is a request for it."""
 
     @classmethod
     def arrived(
@@ -60,7 +77,7 @@ class Part:
         part_id: str | None,
         risen: datetime | None,
     ) -> "Part":
-        """Return the part of an edge that was seen at `seen`."""
+        """Return the part of a trigger that was seen at `seen`."""
         return cls(request_id, part_id, risen, seen, seen + deadline_s, seen + deadline_s - margin_s)
 
     def decide(self, answer: Answer) -> bool:
@@ -77,11 +94,15 @@ def answer_of(result: Result) -> Answer:
     The confidence is that of the surest finding, else the highest score, cut to 0..1; 0 with `unknown`.
     """
     if result.verdict == "unknown":
-        return Answer("unknown", 0.0, "result", f"{result.code}: {result.reason}" if result.code else result.reason)
+        reason = f"{result.code}: {result.reason}" if result.code else result.reason
+        return Answer("unknown", 0.0, "result", reason, result.code or "ok")
     confidence = max((finding.confidence for finding in result.findings), default=None)
     if confidence is None:
         confidence = max(result.scores.values(), default=0.0)
-    return Answer(result.verdict, min(1.0, max(0.0, confidence)), "result", result.reason)
+    found = len(result.findings) + result.findings_omitted
+    return Answer(
+        result.verdict, min(1.0, max(0.0, confidence)), "result", result.reason, result.code or "ok", max(0, found)
+    )
 
 
 @dataclass(frozen=True)
@@ -89,9 +110,11 @@ class Look:
     """The PLC's own view of a station, read in one call; None where the value is not of good quality."""
 
     present: bool | None
+    """Whether a part waits; None also where no Boolean says so."""
     done: bool | None
     part_id: str | None
     risen: datetime | None
+    """When `present` became what it is, by the PLC's clock."""
 
 
 class Standing(StrEnum):
@@ -108,10 +131,12 @@ class Standing(StrEnum):
     """The part that we know has its verdict."""
     GONE = "gone"
     """The part that we know left without a verdict."""
+    TAKING = "taking"
+    """The PLC still shows done of the part before: the next one waits for its turn."""
 
 
 def standing(part: Part | None, look: Look, now: float) -> Standing:
-    """Return how things stand by a look at the instant `now`, in ticks."""
+    """Return how things stand by a look at the instant `now`, in ticks, where a Boolean says that a part waits."""
     if look.present is None or look.done is None:
         return Standing.UNREADABLE
     if look.done:
@@ -122,18 +147,64 @@ def standing(part: Part | None, look: Look, now: float) -> Standing:
         return Standing.NOTHING
     # The trigger is low: a pulse's part, or one that moved on, is owed its verdict until the deadline, unless the PLC
     # shows another part's id already.
-    other = None not in {part.part_id, look.part_id} and part.part_id != look.part_id
-    return Standing.GONE if other or now >= part.deadline else Standing.WAITING
+    return Standing.GONE if _other_id(part, look) or now >= part.deadline else Standing.WAITING
+
+
+def standing_without_level(part: Part | None, look: Look, now: float, *, grace_s: float) -> Standing:
+    """Return how things stand where no Boolean says that a part waits: by done and the part id alone.
+
+    A part that nobody saw is never found this way; one that waited is owed its verdict until deadline and grace.
+    """
+    if look.done is None:
+        return Standing.UNREADABLE
+    if part is None:
+        return Standing.NOTHING
+    if look.done:
+        return Standing.ANSWERED
+    return Standing.GONE if _other_id(part, look) or now > part.deadline + grace_s else Standing.WAITING
+
+
+def standing_in_line(
+    parts: Sequence[Part], look: Look, now: float, *, level: bool, grace_s: float, taking: bool
+) -> Standing:
+    """Return how the first of the parts in line stands, or NEW where the PLC shows one that is not the last of them.
+
+    `taking` says that done was raised for a part before the first, and not seen lowered since. What the PLC shows of
+    trigger and part id is of the last part in line, so it says nothing against the first.
+    """
+    if look.done is None or (level and look.present is None):
+        return Standing.UNREADABLE
+    if not look.done and level and look.present and not (parts and _same(parts[-1], look, now)):
+        return Standing.NEW
+    if not parts:
+        return Standing.NOTHING
+    first = parts[0]
+    if look.done and not (taking and not first.attempts):
+        return Standing.ANSWERED
+    if now > first.deadline + grace_s:
+        return Standing.GONE
+    return Standing.TAKING if look.done else Standing.WAITING
+
+
+def in_time(part: Part, answer: Answer, now: float, *, risen: datetime | None) -> Answer:
+    """Return what is written at `now`: the answer, or after the deadline the fail-safe.
+
+    `risen` is when the trigger that the PLC shows now rose, None where nothing shows it. After the deadline a verdict
+    stands only where that is the very rise of this part: then the PLC still waits for it, and it is true.
+    """
+    if now <= part.deadline or answer.verdict == "unknown" or (risen is not None and risen == part.risen):
+        return answer
+    return unknown(answer.origin, f"{answer.verdict} came to be written after the deadline", code="late")
 
 
 def _same(part: Part, look: Look, now: float) -> bool:
     if part.risen is not None and part.risen == look.risen:
-        return part.part_id is None or look.part_id is None or part.part_id == look.part_id
-    return _same_id(part, look) and now < part.deadline
+        return not _other_id(part, look)
+    return part.part_id is not None and part.part_id == look.part_id and now < part.deadline
 
 
-def _same_id(part: Part, look: Look) -> bool:
-    return part.part_id is not None and part.part_id == look.part_id
+def _other_id(part: Part, look: Look) -> bool:
+    return None not in {part.part_id, look.part_id} and part.part_id != look.part_id
 
 
 class Closed:

@@ -1,34 +1,41 @@
-"""One OPC UA session, from connect to loss: read, write, subscribe. It decides nothing and never reconnects.
+"""One OPC UA session over one connection, from connect to loss. It decides nothing and never connects again by itself.
 
-asyncua's services are used below its Subscription class: that class starts a task for each value, or queues values and
-drops the oldest, neither with a count. Ours hands each notification on at once, in order. asyncua's own probe of the
-server's state (every keep-alive) finds a peer that hangs; `silent_s` finds a subscription that the server forgot.
+A session outlives its connection at the server for a while. `open` takes the session of before, where there is one,
+and goes on with it over the new connection (OPC 10000-4, 6.7); the subscriptions are then still there (see
+`subscriptions`). Who gets in, and by which certificates, is looked at anew each time.
+
+asyncua's services are used below its Subscription class and its own reconnecting: those keep one Publish request under
+way, start a task for each value, bring back subscriptions with the namespace indices of before, and count nothing.
 """
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Self, TypeVar
 
 from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.client.ua_session import UaSession
 from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from lineside.errors import LinesideError
-from lineside_opcua_bridge.security import client_for
+from lineside_opcua_bridge.publishing import Malformed, Message, decode_repeated
+from lineside_opcua_bridge.rates import batches
+from lineside_opcua_bridge.security import client_for, refusal
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
 T = TypeVar("T")
 
-_SESSION_TIMEOUT_MS = 30_000
-_LIFETIME_KEEPALIVES = 10
 _CLOSE_S = 1.0
 _CONNECT_CALLS = 3
 """How many calls' time the whole of connecting may take."""
+_RENEW_AT = 0.75
+"""The part of the secure channel's life after which it is renewed (OPC 10000-4, 5.6.2.1)."""
 
 _GONE = frozenset(
     {
@@ -38,10 +45,12 @@ _GONE = frozenset(
         StatusCodes.BadSecureChannelIdInvalid,
         StatusCodes.BadSecureChannelClosed,
         StatusCodes.BadSubscriptionIdInvalid,
+        StatusCodes.BadNoSubscription,
         StatusCodes.BadShutdown,
         StatusCodes.BadServerHalted,
     }
 )
+_ONLY_THE_LINK = frozenset({StatusCodes.BadSecureChannelIdInvalid, StatusCodes.BadSecureChannelClosed})
 
 
 class CallFailed(LinesideError):
@@ -55,155 +64,251 @@ class CallFailed(LinesideError):
         self.reason = reason
 
 
-class Session:
-    """A connected session with one subscription; `lost` resolves to the reason once it is of no more use."""
+@dataclass(frozen=True)
+class Limits:
+    """How many items one call of this server may have; 0 where it does not say."""
 
-    def __init__(self, settings: OpcuaBridgeSettings, thing: str, notify: Callable[[ua.PublishResult], None]) -> None:
+    read: int = 0
+    write: int = 0
+    monitored: int = 0
+
+
+class _UaSession(UaSession):
+    """asyncua's session without its publish loop."""
+
+    def ensure_publish_loop(self) -> None:
+        """Start nothing: who subscribes here publishes too."""
+
+    async def publish_bytes(self, request: ua.PublishRequest) -> bytes:
+        """Return a Publish response as it came; it may take as long as the server has nothing to say."""
+        return bytes(await self._send_request(request, timeout=0))
+
+    async def republish_bytes(self, request: ua.RepublishRequest) -> bytes:
+        """Return a Republish response as it came."""
+        return bytes(await self._send_request(request))
+
+
+class Session:
+    """A connected session; `lost` resolves to the reason once it is of no more use over this connection."""
+
+    def __init__(self, settings: OpcuaBridgeSettings, thing: str) -> None:
         self._settings = settings
         self._thing = thing
-        self._notify = notify
         self._client: Client | None = None
-        self._subscription = ua.CreateSubscriptionResult()
-        self._last_notified = time.monotonic()
+        self._ua: _UaSession | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.namespaces: list[str] = []
+        self.limits = Limits()
+        self._started: object = None
+        self.is_resumed = False
+        """Whether it is the session of before over a new connection."""
+        self.is_spent = False
+        """Whether nobody may go on with it."""
 
-    async def open(self) -> Self:
-        """Connect and subscribe; raises CallFailed. After a failure `close` must still be called."""
+    async def open(self, before: Self | None = None) -> Self:
+        """Connect, with the session of before where the server still has it; raises LinesideError.
+
+        After a failure `leave` or `close` must still be called.
+        """
         try:
             async with asyncio.timeout(_CONNECT_CALLS * self._settings.request_timeout_ms / 1000):
                 client = self._client = await client_for(self._settings, thing=self._thing)
-                client.session_timeout = _SESSION_TIMEOUT_MS
-                client.connection_lost_callback = self._connection_lost
-                await client.connect()
-                self.namespaces = await client.get_namespace_array()
-                await self._subscribe()
-        except CallFailed:
+                session = self._ua = _UaSession(client.uaclient)
+                client.uaclient.session = session
+                client.session_timeout = round(self._settings.lifetime_s * 1000)
+                await client.connect_socket()
+                await client.send_hello()
+                await client.open_secure_channel()
+                self.is_resumed = before is not None and await self._resume(client, before)
+                if not self.is_resumed:
+                    await client.create_session()
+                    await client._activate_with_credentials()  # noqa: SLF001 - what its `connect` does
+                self._renewing = asyncio.create_task(self._renew(client), name="renew the secure channel")
+                await self._look_around()
+                if before is not None and self.is_resumed:
+                    self._check_same(before)
+        except LinesideError:
             raise
         except Exception as error:
-            raise _failed("connecting", error) from error
+            raise refusal(error, self._settings) or _failed("connecting", error) from error
         return self
 
     async def close(self) -> None:
-        """Leave, politely where the peer still listens, within a second."""
-        self.lose("closed")
+        """End the session with its subscriptions, politely where the peer still listens, within a second."""
+        self.lose("closed", spent=True)
         if self._client is None:
             return
         with contextlib.suppress(Exception):  # the peer may be gone: there is nobody left to tell
             async with asyncio.timeout(_CLOSE_S):
                 await self._client.disconnect()
+        self.leave()
+
+    def leave(self) -> None:
+        """Drop the connection; the server keeps the session for a while."""
+        self.lose("left")
+        if self._renewing:
+            self._renewing.cancel()
+        if self._client is None:
+            return
+        protocol = self._client.uaclient.protocol
+        if protocol is not None and protocol.transport is not None:
+            protocol.transport.abort()
         self._client.disconnect_socket()
 
-    def lose(self, reason: str) -> None:
-        """Say that the session is of no more use."""
+    def lose(self, reason: str, *, spent: bool = False) -> None:
+        """Say that the session is of no more use over this connection; `spent`: over no other either."""
+        self.is_spent = self.is_spent or spent
         if not self.lost.done():
             self.lost.set_result(reason)
 
-    @property
-    def interval_ms(self) -> float:
-        """The publishing interval that the server grants."""
-        return float(self._subscription.RevisedPublishingInterval)
-
-    @property
-    def silent_s(self) -> float:
-        """How many seconds the subscription is overdue for a sign of life, beyond three that it may miss; else <= 0."""
-        each: float = self.interval_ms * max(1, self._subscription.RevisedMaxKeepAliveCount) / 1000
-        if each <= 0:  # a server that publishes at once has no rhythm to be late by
-            return 0.0
-        return time.monotonic() - self._last_notified - max(3 * each, 2.0)
-
-    async def watch(self, handle: int, node: ua.NodeId) -> None:
-        """Have changes of a node notified under `handle`, the present value first; raises CallFailed."""
-        item = ua.MonitoredItemCreateRequest()
-        item.ItemToMonitor = ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value)
-        item.MonitoringMode = ua.MonitoringMode.Reporting
-        item.RequestedParameters = ua.MonitoringParameters(
-            ClientHandle=ua.UInt32(handle),
-            SamplingInterval=self._settings.sampling_interval_ms,
-            QueueSize=ua.UInt32(20),
-            DiscardOldest=True,
-        )
-        parameters = ua.CreateMonitoredItemsParameters(
-            SubscriptionId=self._subscription.SubscriptionId,
-            TimestampsToReturn=ua.TimestampsToReturn.Both,
-            ItemsToCreate=[item],
-        )
-        (created,) = await self.call("subscribing", lambda session: session.create_monitored_items(parameters))
-        try:
-            created.StatusCode.check()
-        except UaStatusCodeError as error:
-            raise self._call_failed("subscribing", error) from error
+    def is_same_server(self, other: Self) -> bool:
+        """Whether another session is with the same run of the server: not restarted since, its namespaces as before."""
+        return (self._started, self.namespaces) == (other._started, other.namespaces)
 
     async def call(self, doing: str, service: Callable[[UaSession], Awaitable[T]]) -> T:
         """Call one service of the server and return its answer; raises CallFailed, whose text begins with `doing`."""
-        if self._client is None:
+        if self._ua is None:
             raise CallFailed(f"{doing}: not connected", reason="connection")
         try:
-            return await service(self._client.uaclient.session)
+            return await service(self._ua)
         except Exception as error:
             raise self._call_failed(doing, error) from error
 
     async def read(self, what: Sequence[tuple[ua.NodeId, AttributeIds]]) -> list[ua.DataValue]:
-        """Return attributes of nodes, in one call, each with its own status; raises CallFailed."""
-        parameters = ua.ReadParameters(
-            MaxAge=0,
-            TimestampsToReturn=ua.TimestampsToReturn.Both,
-            NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=attribute) for node, attribute in what],
-        )
-        values = await self.call("reading", lambda session: session.read(parameters))
+        """Return attributes of nodes, each with its own status; raises CallFailed."""
+        values: list[ua.DataValue] = []
+        for batch in batches(what, self.limits.read):
+            parameters = ua.ReadParameters(
+                MaxAge=0,
+                TimestampsToReturn=ua.TimestampsToReturn.Both,
+                NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=attribute) for node, attribute in batch],
+            )
+            values += await self.call("reading", partial(UaSession.read, parameters=parameters))
         if len(values) != len(what):
             raise CallFailed(f"reading {len(what)} values gave {len(values)}", reason="mismatch")
         return values
 
     async def write(self, what: Sequence[tuple[ua.NodeId, ua.Variant]]) -> list[ua.StatusCode]:
-        """Write values in one call and return each one's status; raises CallFailed.
+        """Write values, in one call where the server takes that, and return each one's status; raises CallFailed.
 
         Only the value is sent: many PLCs refuse a write that brings a status or timestamps of its own.
         """
-        parameters = ua.WriteParameters(
-            NodesToWrite=[
-                ua.WriteValue(
-                    NodeId=node,
-                    AttributeId=AttributeIds.Value,
-                    Value=ua.DataValue(value, StatusCode=None),
-                )
-                for node, value in what
-            ]
-        )
-        statuses = await self.call("writing", lambda session: session.write(parameters))
+        statuses: list[ua.StatusCode] = []
+        for batch in batches(what, self.limits.write):
+            parameters = ua.WriteParameters(
+                NodesToWrite=[
+                    ua.WriteValue(
+                        NodeId=node, AttributeId=AttributeIds.Value, Value=ua.DataValue(value, StatusCode=None)
+                    )
+                    for node, value in batch
+                ]
+            )
+            statuses += await self.call("writing", partial(UaSession.write, params=parameters))
         if len(statuses) != len(what):
             raise CallFailed(f"writing {len(what)} values gave {len(statuses)} answers", reason="mismatch")
         return statuses
 
-    async def _subscribe(self) -> None:
-        interval = self._settings.publishing_interval_ms
-        keepalives = max(1, round(self._settings.keepalive_ms / max(interval, 1.0)))
-        parameters = ua.CreateSubscriptionParameters(
-            RequestedPublishingInterval=interval,
-            RequestedLifetimeCount=ua.UInt32(keepalives * _LIFETIME_KEEPALIVES),
-            RequestedMaxKeepAliveCount=ua.UInt32(keepalives),
-            MaxNotificationsPerPublish=ua.UInt32(0),
-            PublishingEnabled=True,
-        )
-        # The first notification may come before the answer does: `_published` needs nothing of the answer.
-        self._subscription = await self.call(
-            "subscribing", lambda session: session.create_subscription(parameters, self._published)
-        )
-        self._last_notified = time.monotonic()
+    async def publish(self, acknowledged: list[ua.SubscriptionAcknowledgement]) -> bytes:
+        """Return the next Publish response, however long that takes; raises CallFailed.
 
-    def _published(self, result: ua.PublishResult) -> None:
-        self._last_notified = time.monotonic()
-        self._notify(result)
+        That of a server with too many such requests, or a timeout of its own, leaves the session as it is.
+        """
+        request = ua.PublishRequest()
+        request.Parameters.SubscriptionAcknowledgements = acknowledged
+        if self._ua is None:
+            raise CallFailed("publishing: not connected", reason="connection")
+        try:
+            return await self._ua.publish_bytes(request)
+        except Exception as error:
+            raise self._call_failed("publishing", error) from error
 
-    async def _connection_lost(self, error: Exception) -> None:
-        self.lose(f"connection lost: {str(error) or type(error).__name__}")
+    async def republish(self, subscription: int, number: int) -> Message:
+        """Return a message of a subscription once more; raises CallFailed where the server does not have it."""
+        request = ua.RepublishRequest()
+        request.Parameters.SubscriptionId = ua.UInt32(subscription)
+        request.Parameters.RetransmitSequenceNumber = ua.UInt32(number)
+        if self._ua is None:
+            raise CallFailed("republishing: not connected", reason="connection")
+        try:
+            message = decode_repeated(await self._ua.republish_bytes(request))
+        except Malformed as error:
+            raise CallFailed(error.what, reason="malformed") from error
+        except Exception as error:
+            raise self._call_failed("republishing", error) from error
+        if message.is_keepalive or message.number != number:
+            raise CallFailed(f"republishing: the server has no message {number}", reason="BadMessageNotAvailable")
+        return message
+
+    async def _resume(self, client: Client, before: Self) -> bool:
+        """Go on with the session of before; only at a server that shows the certificate which was accepted then."""
+        old, policy = before._client, client.security_policy
+        token = before._ua.authentication_token if before._ua else ua.NodeId()
+        if old is None or before.is_spent or token.is_null():
+            return False
+        if policy.peer_certificate is None:
+            policy.peer_certificate = old.security_policy.peer_certificate
+        elif policy.peer_certificate != old.security_policy.peer_certificate:
+            return False
+        client.uaclient.session.restore_authentication_token(token)
+        client._server_nonce, client._policy_ids = old._server_nonce, old._policy_ids  # noqa: SLF001 - kept nowhere else
+        try:
+            await client._activate_with_credentials()  # noqa: SLF001
+        except UaStatusCodeError:
+            before.is_spent = True
+            if not policy.host_certificate:
+                policy.peer_certificate = None
+            client.uaclient.session.reset_authentication_token()
+            return False
+        return True
+
+    def _check_same(self, before: Self) -> None:
+        if self._started != before._started:
+            before.is_spent = True  # whose session this is nobody knows: it is left, not closed
+            raise CallFailed("connecting: a restarted server has a session of the same name", reason="session")
+
+    async def _renew(self, client: Client) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_AT * client.secure_channel_timeout / 1000)
+            try:
+                await client.open_secure_channel(renew=True)
+                client.uaclient.revolve_security_token()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the channel ends soon
+                self.lose(_failed("renewing the secure channel", error).what)
+                return
+
+    async def _look_around(self) -> None:
+        names = (
+            ObjectIds.Server_NamespaceArray,
+            ObjectIds.Server_ServerStatus_StartTime,
+            ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+            ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerWrite,
+            ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+        )
+        namespaces, started, *limits = await self.read(
+            [(ua.NodeId(ua.Int32(name)), AttributeIds.Value) for name in names]
+        )
+        found = _good(namespaces)
+        if not isinstance(found, list):
+            raise CallFailed("connecting: the server shows no NamespaceArray (i=2255)", reason="namespaces")
+        self.namespaces = [str(uri) for uri in found]
+        self._started = _good(started)
+        self.limits = Limits(*(limit if isinstance(limit := _good(value), int) else 0 for value in limits))
 
     def _call_failed(self, doing: str, error: Exception) -> CallFailed:
         """Return the failure; where the session cannot be used any more, or nobody knows what became of it, lose it."""
         failed = _failed(doing, error)
-        if not isinstance(error, UaStatusCodeError) or error.code in _GONE:
+        if not isinstance(error, UaStatusCodeError):
             self.lose(failed.what)
+        elif error.code in _GONE:
+            self.lose(failed.what, spent=error.code not in _ONLY_THE_LINK)
         return failed
+
+
+def _good(value: ua.DataValue) -> object:
+    if value.StatusCode is not None and not value.StatusCode.is_good():
+        return None
+    return value.Value.Value if value.Value is not None else None
 
 
 def _failed(doing: str, error: Exception) -> CallFailed:

@@ -1,77 +1,44 @@
-"""One station's way from the edge to done: one task, one mailbox, so that its steps never overlap or overtake.
+"""One station's way from the trigger to its answer: one task, one mailbox, so that its steps never overlap or overtake.
 
 Stations share the session and the bus and nothing else: one that waits for a slow call keeps no other waiting. The
-mailbox takes the trigger's values, the answer to our request, the deadline, and reasons to look again. Publishing runs
-beside it, for a broker that is away must not keep the deadline's `unknown` from the PLC.
-
-A write that failed, or that an outage kept waiting, is repeated only after a look at the PLC has shown that the same
-part still waits (see `parts`).
+mailbox takes the trigger's values, the answers to our requests, the deadlines, and reasons to look again. Publishing
+runs beside it, for a broker that is away must not keep the deadline's `unknown` from the PLC. What the trigger takes
+with it is in `listened`, the way back to the PLC in `answering`.
 """
 
 import asyncio
 import time
-from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
-from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside import telemetry
 from lineside.bus import Bus
-from lineside.contract import Source, utc_now
+from lineside.contract import Source, utc_now, uuid7
 from lineside.errors import BusError
 from lineside.settings import BusSettings
+from lineside_opcua_bridge.answering import Answering
 from lineside_opcua_bridge.asking import request_of
 from lineside_opcua_bridge.binding import Binding
+from lineside_opcua_bridge.detect import Decision, Seen, detector_of
+from lineside_opcua_bridge.listened import Listened
+from lineside_opcua_bridge.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Value
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.parts import Answer, Closed, Look, Part, Standing, standing
+from lineside_opcua_bridge.parts import Answer, Part, unknown
+from lineside_opcua_bridge.periods import Grid
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.session import CallFailed
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.trigger import Decision, EdgeDetector
-from lineside_opcua_bridge.values import Tags, boolean, instant, sample_of, tags_of
-from lineside_opcua_bridge.write_back import write_back
+from lineside_opcua_bridge.settings.sources import WindowSourceSettings
+from lineside_opcua_bridge.settings.triggers import PeriodTrigger
+from lineside_opcua_bridge.values import Tags
+from lineside_opcua_bridge.waiting import Pending, Waiting
+from lineside_opcua_bridge.windows import Unusable
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
 
-_FIRST_PAUSE_S = 0.02
-_LONGEST_PAUSE_S = 0.25
-_PATIENT = 8
-"""After how many attempts the pause is the longest."""
-
-
-@dataclass(frozen=True)
-class _Value:
-    binding: Binding
-    sample: Sample
-
-
-@dataclass(frozen=True)
-class _Again:
-    binding: Binding
-
-
-@dataclass(frozen=True)
-class _Doubt:
-    binding: Binding
-
-
-@dataclass(frozen=True)
-class _Decided:
-    request_id: str
-    answer: Answer
-
-
-class Pending:
-    """Which station waits for which request, and which requests no longer wait."""
-
-    def __init__(self) -> None:
-        self.stations: dict[str, Station] = {}
-        self.closed = Closed()
-
-    def close(self, part: Part) -> None:
-        """Wait for this part's request no longer."""
-        self.stations.pop(part.request_id, None)
-        self.closed.add(part.request_id, by_result=part.answer is not None and part.answer.origin == "result")
+_COUNTED = frozenset(set(Decision) - {Decision.NONE, Decision.LOOK})
+_WINDOW_CHECK_S = 0.02
+"""The shortest time between two looks whether a window is complete."""
 
 
 class Station:
@@ -80,7 +47,7 @@ class Station:
     def __init__(
         self,
         settings: TriggerSettings,
-        source: Source,
+        source: Source | None,
         *,
         bus: Bus,
         topics: BusSettings,
@@ -88,30 +55,43 @@ class Station:
         metrics: Metrics,
         grace_s: float,
         backlog: int,
+        simulate: bool = False,
     ) -> None:
         self.settings = settings
-        self._source = source
         self._bus = bus
         self._topics = topics
         self._pending = pending
         self._metrics = metrics
-        self._grace_s = grace_s
-        self._backlog = backlog
-        self._mailbox: asyncio.Queue[_Value | _Again | _Doubt | _Decided] = asyncio.Queue()
-        self._detector = EdgeDetector(settings.debounce_ms / 1000)
-        self._binding: Binding | None = None
-        self._part: Part | None = None
-        self._unsure = False
-        """Whether the PLC was out of sight since the part arrived."""
-        self._deadline: asyncio.TimerHandle | None = None
+        self._mailbox = Mailbox(backlog)
+        self._listened = Listened(settings, source, metrics)
+        self._waiting = Waiting(
+            settings.name,
+            overrun=settings.overrun,
+            limit=settings.overrun_limit,
+            metrics=metrics,
+            closed=self._part_closed,
+        )
+        self._answering = Answering(
+            settings,
+            waiting=self._waiting,
+            pending=pending,
+            mailbox=self._mailbox,
+            metrics=metrics,
+            grace_s=grace_s,
+            simulate=simulate,
+            part_id=lambda: self._listened.latest("sample.part_id"),
+            found=self._know,
+            recover=self._recover,
+        )
+        self._detector = detector_of(settings, looks=self._answering.writes)
+        self._fresh = False
+        """Whether the trigger's next value is the first of a session."""
         self._bounce: asyncio.TimerHandle | None = None
-        self._retry: asyncio.TimerHandle | None = None
-        self._publishing: asyncio.Task[None] | None = None
+        self._publishing: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._doubted = False
+        self._asked_at = 0.0
+        self._paused: str | None = None
         self._draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     @property
     def name(self) -> str:
@@ -120,130 +100,266 @@ class Station:
 
     # What the others tell it; none of these waits.
 
-    def bound(self, binding: Binding) -> None:
-        """Take the nodes of a new session; the trigger's present value must follow as its first sample."""
-        self._binding = binding
-        self._detector.doubt()
+    def bound(self, binding: Binding, *, whole: bool) -> None:
+        """Take the nodes of a session.
+
+        With `whole` the same subscriptions go on and nothing was lost meanwhile; without, the line of values before is
+        broken, and the present value of every tag follows as its first sample.
+        """
+        self._answering.bind(binding)
+        self._listened.seen(in_sight=True, whole=whole)
+        by_values = any(watched.role == "trigger" and watched.event is None for watched in binding.watches)
+        if not whole:
+            self._fresh = True
+            if self._detector and by_values:
+                self._detector.doubt()
+        if whole or not by_values:
+            self._mailbox.tell(Again(binding, recover=False))
+            self._recover_later(binding)
 
     def unbound(self) -> None:
-        """Take it that the PLC is out of sight; the part that waits is kept."""
-        self._binding = None
-        self._unsure = True
-        if self._retry:
-            self._retry.cancel()
-            self._retry = None
+        """Take it that the PLC is out of sight; the parts that wait are kept."""
+        self._answering.bind(None)
+        self._listened.seen(in_sight=False)
 
-    def doubt(self) -> None:
-        """Take it that values of the trigger are missing at this place of their line."""
-        if self._binding and not self._doubted:
-            self._doubted = True
-            self._mailbox.put_nowait(_Doubt(self._binding))
+    def doubt(self, role: str | None = None) -> None:
+        """Take it that values of the tag with this role, or of all, are missing at this place of their line."""
+        if role is None or role in self._listened:
+            self._listened.doubt(role)
+        if role in {None, "trigger", "request", "done"}:
+            self._mailbox.doubt()
 
-    def value(self, binding: Binding, role: str, sample: Sample) -> None:
-        """Take a value of the tag that has this role for the station."""
-        if role != "trigger":
-            return
-        if self._mailbox.qsize() >= self._backlog:
-            self._metrics.overflow.labels(self.name, "backlog").inc()
-            log.warning("a trigger's value was dropped: too many wait", trigger=self.name, backlog=self._backlog)
-            self.doubt()
-            return
-        self._mailbox.put_nowait(_Value(binding, sample))
+    def value(self, binding: Binding | None, role: str, sample: Sample) -> None:
+        """Take a value of the tag that has this role; `binding` is None for a tag that comes by a collector."""
+        if binding is not None and binding is not self._answering.binding:
+            return  # of a session that is gone: the next one looks for itself
+        if role in self._listened:
+            self._listened.add(role, sample)
+        elif not self._mailbox.put(Value(binding, role, sample)):
+            self._overflowed()
 
     def decided(self, request_id: str, answer: Answer) -> None:
         """Take the answer to a request."""
-        self._mailbox.put_nowait(_Decided(request_id, answer))
+        self._mailbox.tell(Decided(request_id, answer))
+
+    def pause(self, reason: str | None) -> None:
+        """Ask about no part from now on, and answer each `unknown` at once; None asks again."""
+        self._paused = reason
 
     async def drain(self) -> None:
         """Ask for nothing more and wait until no part waits; a part that arrives now is recovered by the next start."""
         self._draining = True
-        await self._idle.wait()
+        await self._waiting.idle()
 
     async def run(self) -> None:
         """Handle what comes, for ever."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            if isinstance(self.settings.when, PeriodTrigger):
+                tasks.create_task(self._keep_time(self.settings.when.every_ms / 1000), name=f"period {self.name}")
+            elif self._detector is None and isinstance(self.settings.source, WindowSourceSettings):
+                every = max(_WINDOW_CHECK_S, 1 / self.settings.source.rate_hz)
+                tasks.create_task(self._watch_windows(every), name=f"windows {self.name}")
             while True:
                 await self._handle(await self._mailbox.get())
 
-    async def _handle(self, event: _Value | _Again | _Doubt | _Decided) -> None:
+    async def _handle(self, event: Event) -> None:
+        binding = self._answering.binding
         match event:
-            case _Doubt(binding):
-                self._doubted = False
-                if binding is self._binding:
+            case Doubt():
+                if self._detector:
                     self._detector.doubt()
-                    await self._look(binding)
-            case _Value(binding, sample) if binding is self._binding:
-                await self._see(binding, sample)
-            case _Again(binding) if binding is self._binding:
-                await self._look(binding)
-            case _Decided(request_id, answer):
-                await self._decide(request_id, answer)
+                if binding:
+                    await self._answering.look(binding)
+            case Value(of, role, sample) if of is None or of is binding:
+                await self._take(role, sample)
+            case Tick(sample):
+                await self._tick(sample)
+            case Again(of, recover) if of is binding:
+                await self._answering.look(of, recover=recover)
+            case Decided(request_id, answer):
+                await self._answering.decided(request_id, answer)
             case _:
                 pass  # of a session that is gone: the next one looks for itself
 
-    # From the edge to the request.
+    def _overflowed(self) -> None:
+        self._metrics.overflow.labels(self.name, "backlog").inc()
+        log.warning("a trigger's value was dropped: too many wait", trigger=self.name)
+        self._mailbox.doubt()
 
-    async def _see(self, binding: Binding, sample: Sample) -> None:
+    # From a value to a trigger.
+
+    async def _take(self, role: str, sample: Sample) -> None:
+        binding = self._answering.binding
+        level = self._answering.level
+        due = self._answering.seen(sample) if level and role == level.role else False
+        if role == "done":
+            due = sample.value is False and sample.quality != "bad" and self._answering.lowered()
+        if role == "trigger":
+            await self._see(sample)
+        if due and binding and binding is self._answering.binding:
+            await self._answering.look(binding)
+
+    async def _see(self, sample: Sample) -> None:
+        if self._detector is None:
+            return
         if sample.overflow:
             self._metrics.overflow.labels(self.name, "server").inc()
             log.warning("the server dropped values of a trigger", trigger=self.name, remedy="raise queue_size")
-        decision = self._detector.see(sample)
-        if decision in {Decision.EDGE, Decision.DEBOUNCED, Decision.BAD}:
-            self._metrics.triggers.labels(self.name, decision.value).inc()
+        seen = self._detector.see(sample)
+        if sample.stale:
+            return
+        decision = self._count(seen)
+        fresh, self._fresh = self._fresh, self._fresh and decision is Decision.BAD
+        binding, level = self._answering.binding, self._answering.level
         if decision is Decision.BAD:
             log.warning("a trigger's value is unusable", trigger=self.name, value=repr(sample.value)[:80])
-        elif decision is Decision.DEBOUNCED and self._bounce is None:
-            self._bounce = asyncio.get_running_loop().call_later(
-                self.settings.debounce_ms / 1000, self._settled, binding
-            )
-        elif decision is Decision.LOOK and (sample.value or self._part):
-            await self._look(binding)
-        elif decision is Decision.EDGE:
-            self._detector.know(sample.source)
-            await self._arrived(binding, sample)
+        elif decision is Decision.TOO_SOON:
+            self._answering.pass_over(sample.source)
+        elif decision is Decision.DEBOUNCED and binding and level:
+            self._settle_later(binding)
+        elif decision in {Decision.FIRED, Decision.RECOVERED}:
+            await self._arrived(sample, recovered=decision is Decision.RECOVERED)
+        elif binding and (decision is Decision.LOOK or fresh):
+            if self._waiting or (level and level.role == "trigger" and level.present(sample)):
+                await self._answering.look(binding)
+            self._recover_later(binding)
 
-    async def _arrived(self, binding: Binding, sample: Sample) -> None:
-        started = time.monotonic()
-        tags = Tags()
-        if names := self.settings.sample:
-            try:
-                nodes = [(binding.nodes[f"sample.{name}"], AttributeIds.Value) for name in names]
-                tags = tags_of(dict(zip(names, await binding.session.read(nodes), strict=True)))
-            except CallFailed as failed:
-                tags.left_out = dict.fromkeys(names, failed.reason)
-            self._metrics.sampling.labels(self.name).observe(time.monotonic() - started)
-        self._ask(sample, tags)
+    def _recover_later(self, binding: Binding) -> None:
+        """Look whether the PLC asks by a Boolean of its own, once the trigger that goes with it had time to come."""
+        level = self._answering.level
+        if level and level.role == "request":
+            self._answering.look_later(binding)
 
-    def _ask(self, sample: Sample, tags: Tags) -> None:
+    def _count(self, seen: Seen) -> Decision:
+        if seen.decision in _COUNTED:
+            self._metrics.triggers.labels(self.name, seen.decision.value).inc()
+        if seen.missed:
+            self._metrics.missed_parts.labels(self.name).inc(seen.missed)
+            log.warning("parts came that nobody asked about", trigger=self.name, missed=seen.missed)
+        return seen.decision
+
+    def _settle_later(self, binding: Binding) -> None:
+        """Look once the debounce is over: what was ignored may have been a part after all.
+
+        A part that still waits and has no id could not be told from its own bounce, and is left alone.
+        """
+
+        def settled() -> None:
+            self._bounce = None
+            newest = self._waiting.newest
+            if newest is None or newest.part_id is not None:
+                self._mailbox.tell(Again(binding))
+
+        if self._bounce is None:
+            self._bounce = asyncio.get_running_loop().call_later(self.settings.debounce_ms / 1000, settled)
+
+    def _know(self, risen: datetime | None) -> None:
+        level = self._answering.level
+        if self._detector and level and level.role == "trigger":
+            self._detector.know(risen)
+
+    async def _recover(self, shown: Sample) -> None:
+        self._metrics.triggers.labels(self.name, "recovered").inc()
+        await self._arrived(shown._replace(received=utc_now(), ticks=time.monotonic()), recovered=True)
+
+    # Triggers that are no value.
+
+    async def _keep_time(self, every: float) -> None:
+        grid = Grid(time.monotonic(), every)
+        while True:
+            await asyncio.sleep(max(0.0, grid.due - time.monotonic()))
+            if missed := grid.take(time.monotonic()):
+                self._metrics.triggers.labels(self.name, "missed_tick").inc(missed)
+                log.warning("ticks of a period were missed", trigger=self.name, missed=missed)
+            if self.settings.needs_plc() and self._answering.binding is None:
+                self._metrics.triggers.labels(self.name, "plc_away").inc()
+            elif not self._mailbox.put(Tick(_moment(None))):
+                self._overflowed()
+
+    async def _watch_windows(self, every: float) -> None:
+        grid = Grid(time.monotonic(), every)
+        while True:
+            await asyncio.sleep(max(0.0, grid.due - time.monotonic()))
+            grid.take(time.monotonic())
+            for end in self._listened.due():
+                if not self._mailbox.put(Tick(_moment(end))):
+                    self._overflowed()
+
+    async def _tick(self, sample: Sample) -> None:
+        if (time.monotonic() - self._asked_at) * 1000 < self.settings.min_interval_ms:
+            self._metrics.triggers.labels(self.name, Decision.TOO_SOON.value).inc()
+            return
+        self._metrics.triggers.labels(self.name, Decision.FIRED.value).inc()
+        await self._arrived(sample, recovered=False)
+
+    # From a trigger to the request.
+
+    async def _arrived(self, sample: Sample, *, recovered: bool) -> None:
         if self._draining:
             log.info("a part arrived while stopping; the next start finds it", trigger=self.name)
             return
-        if self._part:
-            self._drop(self._part, "superseded")
-        request, payload = request_of(self.settings, self._source, sample, tags, limit=self._topics.max_message_bytes)
+        self._know(sample.source)
+        if why := self._listened.unmet(sample):
+            self._metrics.triggers.labels(self.name, Decision.HELD_BACK.value).inc()
+            log.info("a condition held a trigger back", trigger=self.name, reason=why)
+            self._answering.pass_over(sample.source)
+            if self._detector:
+                self._detector.not_asked()
+            return
+        tags = await self._listened.sample(self._answering.binding, sample)
+        if self._paused is not None:
+            self._admit(sample, tags, unknown("paused", self._paused))
+        elif self.settings.overrun == "skip" and self._waiting:
+            self._admit(sample, tags, unknown("overrun", "it came while another part waited for its verdict"))
+        else:
+            await self._ask(sample, tags, recovered=recovered)
+
+    async def _ask(self, sample: Sample, tags: Tags, *, recovered: bool) -> None:
+        source = await self._listened.source(sample)
+        if isinstance(source, Unusable):
+            self._admit(sample, tags, unknown("window", source.reason, code=source.code))
+            return
+        most = self._topics.max_message_bytes
+        request, payload = request_of(self.settings, source, sample, tags, limit=most, recovered=recovered)
+        if len(payload) > most:
+            why = f"the request has {len(payload)} bytes, bus.max_message_bytes allows {most}"
+            self._admit(sample, tags, unknown("message", why, code="message-too-large"))
+            return
+        part = self._admit(sample, tags, None, request.id)
+        self._asked_at = time.monotonic()
+        self._pending.stations[part.request_id] = self
+        if self._tasks:
+            self._publishing[part.request_id] = self._tasks.create_task(
+                self._publish(part, payload), name=f"publish {self.name} {part.request_id}"
+            )
+
+    def _admit(self, sample: Sample, tags: Tags, answer: Answer | None, request_id: str | None = None) -> Part:
+        """Put a part in line, with the answer that it has already where there is no request for it."""
         part = Part.arrived(
-            request.id,
+            request_id or uuid7(),
             seen=sample.ticks,
             deadline_s=self.settings.deadline_ms / 1000,
             margin_s=self.settings.margin_ms / 1000,
             part_id=tags.part_id,
-            risen=sample.source,
+            risen=self._answering.risen_now(sample),
         )
-        self._part, self._unsure = part, False
-        self._idle.clear()
-        self._pending.stations[part.request_id] = self
-        late = Answer("unknown", 0.0, "deadline", f"no verdict {self.settings.margin_ms:g} ms before the deadline")
-        self._deadline = asyncio.get_running_loop().call_later(
-            part.answer_by - time.monotonic(), self.decided, part.request_id, late
-        )
-        if self._tasks:
-            self._publishing = self._tasks.create_task(
-                self._publish(part, payload), name=f"publish {self.name} {part.request_id}"
-            )
+        part.asked = answer is None
+        late = unknown("deadline", f"no verdict {self.settings.margin_ms:g} ms before the deadline")
+        self._waiting.admit(part, lambda: self.decided(part.request_id, late))
+        self._answering.admitted()
         for name, reason in tags.left_out.items():
             self._metrics.sample_failures.labels(self.name, reason).inc()
             log.warning("a tag is left out", trigger=self.name, request_id=part.request_id, tag=name, reason=reason)
+        if answer:
+            self.decided(part.request_id, answer)
+        return part
+
+    def _part_closed(self, part: Part) -> None:
+        self._pending.close(part)
+        task = self._publishing.pop(part.request_id, None)
+        if task and part.answer is None:
+            task.cancel()
 
     async def _publish(self, part: Part, payload: bytes) -> None:
         with telemetry.about_request(part.request_id, trigger=self.name):
@@ -257,147 +373,10 @@ class Station:
             except BusError as error:
                 outcome = "refused"
                 log.warning("the bus refused the request", error=error.what, remedy=error.remedy)
-                self.decided(part.request_id, Answer("unknown", 0.0, "bus", error.what))
+                self.decided(part.request_id, unknown("bus", error.what))
             self._metrics.requests.labels(self.name, outcome).inc()
 
-    # From the answer to done.
 
-    async def _decide(self, request_id: str, answer: Answer) -> None:
-        part = self._part
-        with telemetry.about_request(request_id, trigger=self.name):
-            taken = part is not None and part.request_id == request_id and part.decide(answer)
-            if answer.origin == "result":
-                first = part.answer if part and part.request_id == request_id else None
-                kind = (
-                    "matched"
-                    if taken
-                    else self._pending.closed.kind(request_id)
-                    if first is None
-                    else ("duplicate" if first.origin == "result" else "late")
-                )
-                self._metrics.results.labels(kind).inc()
-                if not taken:
-                    log.info("a result came too late or twice; it is not written", kind=kind, verdict=answer.verdict)
-            if not taken or part is None:
-                return
-            if self._deadline:
-                self._deadline.cancel()
-            if self._binding is None:
-                log.warning("the PLC is away; the verdict is held", verdict=answer.verdict, reason=answer.reason)
-            elif self._unsure or time.monotonic() > part.deadline:
-                await self._look(self._binding)
-            else:
-                await self._write(self._binding, part, answer)
-
-    async def _look(self, binding: Binding) -> None:
-        """Read how the PLC sees the station, and do what follows from it."""
-        names = self.settings.sample
-        read = [
-            binding.nodes["trigger"],
-            binding.write_back["done"],
-            *(binding.nodes[f"sample.{name}"] for name in names),
-        ]
-        try:
-            trigger, done, *sampled = await binding.session.read([(node, AttributeIds.Value) for node in read])
-        except CallFailed as failed:
-            log.warning("cannot look at the station", trigger=self.name, error=failed.what)
-            self._again_later(binding)
-            return
-        tags = tags_of(dict(zip(names, sampled, strict=True)))
-        risen = instant(trigger.SourceTimestamp)
-        look = Look(present=boolean(trigger), done=boolean(done), part_id=tags.part_id, risen=risen)
-        part = self._part
-        stands = standing(part, look, time.monotonic())
-        self._metrics.looks.labels(self.name, stands.value).inc()
-        self._unsure = self._unsure and stands is Standing.UNREADABLE
-        if look.present:
-            self._detector.know(risen)
-        if stands is Standing.UNREADABLE:
-            self._again_later(binding)
-        elif stands is Standing.NEW:
-            self._metrics.triggers.labels(self.name, "recovered").inc()
-            log.info("a part waits that was not asked about", trigger=self.name, part_id=look.part_id)
-            self._ask(sample_of(trigger, received=utc_now(), ticks=time.monotonic()), tags)
-        elif part is None:
-            return
-        elif stands is Standing.GONE:
-            self._drop(part, "gone")
-        elif stands is Standing.ANSWERED and part.answer and part.attempts:
-            self._written(part, part.answer)
-        elif stands is Standing.ANSWERED:
-            self._drop(part, "answered_elsewhere")
-        elif part.answer:
-            await self._write(binding, part, part.answer)
-
-    async def _write(self, binding: Binding, part: Part, answer: Answer) -> None:
-        part.attempts += 1
-        with telemetry.about_request(part.request_id, trigger=self.name):
-            if await write_back(self.name, binding, part, answer, self._metrics):
-                self._written(part, answer)
-            else:
-                self._not_written(binding, part)
-
-    def _not_written(self, binding: Binding, part: Part) -> None:
-        if binding.session.lost.done() or binding is not self._binding:
-            self._unsure = True  # held until the PLC is back
-        elif time.monotonic() > part.deadline + self._grace_s:
-            self._drop(part, "write_failed")
-        else:
-            self._again_later(binding)
-
-    def _written(self, part: Part, answer: Answer) -> None:
-        took = time.monotonic() - part.seen
-        self._metrics.verdicts.labels(self.name, answer.verdict, answer.origin).inc()
-        self._metrics.trigger_to_verdict.labels(self.name).observe(took)
-        self._forget(part)
-        log.info(
-            "verdict",
-            trigger=self.name,
-            request_id=part.request_id,
-            part_id=part.part_id,
-            verdict=answer.verdict,
-            origin=answer.origin,
-            reason=answer.reason,
-            ms=round(took * 1000, 1),
-        )
-
-    def _drop(self, part: Part, reason: str) -> None:
-        self._metrics.lost_parts.labels(self.name, reason).inc()
-        log.warning(
-            "a part got no verdict from us",
-            trigger=self.name,
-            request_id=part.request_id,
-            part_id=part.part_id,
-            reason=reason,
-            held=part.answer.verdict if part.answer else None,
-        )
-        if self._publishing:
-            self._publishing.cancel()
-        self._forget(part)
-
-    def _forget(self, part: Part) -> None:
-        if self._deadline:
-            self._deadline.cancel()
-        self._pending.close(part)
-        self._part = None
-        self._idle.set()
-
-    def _settled(self, binding: Binding) -> None:
-        """Look once the debounce is over: the edge that was ignored may have been a part after all.
-
-        A part that still waits and has no id could not be told from its own bounce, and is left alone.
-        """
-        self._bounce = None
-        if self._part is None or self._part.part_id is not None:
-            self._mailbox.put_nowait(_Again(binding))
-
-    def _again_later(self, binding: Binding) -> None:
-        """Look again after a while; one such timer at a time."""
-        if self._retry is None:
-            tried = (self._part.attempts if self._part else 0) or _PATIENT
-            pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(tried, _PATIENT))
-            self._retry = asyncio.get_running_loop().call_later(pause, self._again, binding)
-
-    def _again(self, binding: Binding) -> None:
-        self._retry = None
-        self._mailbox.put_nowait(_Again(binding))
+def _moment(source: datetime | None) -> Sample:
+    """Return a trigger that is no value: now by our clock, and the instant of the PLC's clock that it stands for."""
+    return Sample(None, "good", source, None, utc_now(), time.monotonic())

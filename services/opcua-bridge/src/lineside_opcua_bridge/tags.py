@@ -8,7 +8,11 @@
 In a browse path a name stands without its namespace; `&` before `/`, `&`, `*`, `?` or `[` takes the sign as it is.
 """
 
+import fnmatch
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -16,6 +20,8 @@ from pydantic import AfterValidator
 from lineside_opcua_bridge import nodes
 
 _ALIAS = "alias="
+_GLOB = "*?["
+_ESCAPED = "/&" + _GLOB
 _EXPECTED = "expected a node id (nsu=<namespace URI>;s=<text>), a browse path (/Objects/...) or alias=<property alias>"
 
 
@@ -57,7 +63,24 @@ Tag = nodes.Address | Path | Alias
 
 def is_pattern(name: str) -> bool:
     """Whether a name of a path has a glob sign that no `&` takes as it is."""
-    return any(sign in "*?[" and (place == 0 or name[place - 1] != "&") for place, sign in enumerate(name))
+    return any(not taken and sign in _GLOB for sign, taken in _signs(name))
+
+
+def plain(name: str) -> str:
+    """Return the browse name that a name of a path stands for, which is no pattern."""
+    return "".join(sign for sign, _taken in _signs(name))
+
+
+def escape(name: str) -> str:
+    """Return a browse name as it is written in a path."""
+    return "".join(f"&{sign}" if sign in _ESCAPED else sign for sign in name)
+
+
+@lru_cache(maxsize=1024)
+def pattern(name: str) -> re.Pattern[str]:
+    """Return what the browse names that a name of a path stands for match whole."""
+    glob = "".join(f"[{sign}]" if taken and sign in _GLOB else sign for sign, taken in _signs(name))
+    return re.compile(fnmatch.translate(glob))
 
 
 def parse(text: str) -> Tag:
@@ -81,14 +104,22 @@ def parse(text: str) -> Tag:
 
 def _names(text: str) -> tuple[str, ...]:
     names = [""]
-    taken = False
-    for sign in text[1:]:
+    for sign, taken in _signs(text[1:]):
         if sign == "/" and not taken:
             names.append("")
-            continue
-        names[-1] += sign
-        taken = sign == "&" and not taken
+        else:
+            names[-1] += f"&{sign}" if taken and sign in _ESCAPED else sign
     return tuple(names)
+
+
+def _signs(name: str) -> Iterator[tuple[str, bool]]:
+    """Yield each sign of a path and whether a `&` before it, which is not yielded, takes it as it is."""
+    signs = iter(name)
+    for sign in signs:
+        if sign == "&":
+            yield next(signs, "&"), True
+        else:
+            yield sign, False
 
 
 def _tag(text: str) -> str:

@@ -44,9 +44,9 @@ def instant(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def boolean(value: ua.DataValue) -> bool | None:
+def boolean(sample: Sample | None) -> bool | None:
     """Return a Boolean of usable quality, else None."""
-    content = _usable(value)
+    content = _usable(sample) if sample else None
     return content if isinstance(content, bool) else None
 
 
@@ -59,13 +59,15 @@ class Tags:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def tags_of(values: Mapping[str, ua.DataValue]) -> Tags:
+def tags_of(values: Mapping[str, Sample]) -> Tags:
     """Return sampled values as a request carries them; `part_id` as text of 1 to MAX_TEXT characters."""
     result = Tags()
     for name, value in values.items():
         content = _usable(value)
         if isinstance(content, datetime):
             content = content.isoformat()
+        elif isinstance(content, ua.LocalizedText):
+            content = content.Text
         if content is None:
             result.left_out[name] = "quality"
         elif not isinstance(content, str | bool | int | float) or (
@@ -83,7 +85,5 @@ def tags_of(values: Mapping[str, ua.DataValue]) -> Tags:
     return result
 
 
-def _usable(value: ua.DataValue) -> object:
-    if value.StatusCode is not None and value.StatusCode.is_bad():
-        return None
-    return value.Value.Value if value.Value is not None else None
+def _usable(value: Sample) -> object:
+    return None if value.quality == "bad" else value.value

@@ -1,47 +1,84 @@
 """The verdict into the PLC: two calls, each status checked, and only nodes that the settings list.
 
-First verdict, confidence and request id; then done, only where the verdict was taken. Done raised over an empty
-verdict would be worse than none: the PLC times the part out by itself.
+First verdict, code, confidence, findings and request id; then done, only where the verdict was taken. Done raised over
+an empty verdict would be worse than none: the PLC times the part out by itself.
 """
 
 import time
+from collections.abc import Mapping
 
 import structlog
 from asyncua import ua
 
 from lineside_opcua_bridge.binding import Binding
+from lineside_opcua_bridge.fitness import INTEGERS
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.parts import Answer, Part
 from lineside_opcua_bridge.session import CallFailed
+from lineside_opcua_bridge.settings.write_back import WriteBackSettings
 
 log = structlog.get_logger("lineside.opcua_bridge.write_back")
 
+_FATAL = frozenset({"verdict", "code"})
+"""What the PLC acts on: done is not raised where it refused one of these."""
 
-async def write_back(trigger: str, binding: Binding, part: Part, answer: Answer, metrics: Metrics) -> bool:
+
+def content_of(
+    settings: WriteBackSettings, part: Part, answer: Answer, kinds: Mapping[str, ua.VariantType]
+) -> dict[str, ua.Variant]:
+    """Return what is written before done, by role and in the PLC's own words; `kinds` are the nodes' types."""
+    codes = settings.codes
+    values: dict[str, object] = {
+        "verdict": settings.values.get(answer.verdict, answer.verdict),
+        "code": codes.get(answer.code, codes["default"]) if codes else answer.code,
+        "confidence": answer.confidence,
+        "findings": answer.findings,
+        "request_id": part.request_id if part.asked else "",
+    }
+    if (kind := kinds.get("findings")) is not None:
+        values["findings"] = min(answer.findings, INTEGERS[kind][1])
+    return {role: ua.Variant(value, kinds[role]) for role, value in values.items() if role in kinds}
+
+
+async def write_back(
+    trigger: str, settings: WriteBackSettings, binding: Binding, part: Part, answer: Answer, metrics: Metrics
+) -> bool:
     """Write the answer and raise done; return whether done is raised. What failed is counted and logged."""
     started = time.monotonic()
     for node in binding.refused:
         metrics.write_failures.labels(trigger, node, "left_out").inc()
-    content = {
-        "verdict": ua.Variant(answer.verdict, ua.VariantType.String),
-        "confidence": ua.Variant(answer.confidence, binding.confidence),
-        "request_id": ua.Variant(part.request_id, ua.VariantType.String),
-    }
-    raised = {"done": ua.Variant(Value=True, VariantType=ua.VariantType.Boolean)}
+    content = content_of(settings, part, answer, binding.kinds)
     try:
-        if "verdict" in await _write(trigger, binding, content, metrics):
+        if _FATAL & await _write(trigger, binding, content, metrics):
             return False
-        if await _write(trigger, binding, raised, metrics):
+        if await _write(trigger, binding, {"done": _done(raised=True)}, metrics):
             return False
     except CallFailed as failed:
-        metrics.write_failures.labels(trigger, "all", failed.reason).inc()
-        log.warning("the write-back failed", error=failed.what)
+        _failed(trigger, failed, metrics)
         return False
     metrics.write_back.labels(trigger).observe(time.monotonic() - started)
     return True
 
 
-async def _write(trigger: str, binding: Binding, content: dict[str, ua.Variant], metrics: Metrics) -> set[str]:
+async def lower_done(trigger: str, binding: Binding, metrics: Metrics) -> bool:
+    """Lower done; return whether it is lowered. What failed is counted and logged."""
+    try:
+        return not await _write(trigger, binding, {"done": _done(raised=False)}, metrics)
+    except CallFailed as failed:
+        _failed(trigger, failed, metrics)
+        return False
+
+
+def _done(*, raised: bool) -> ua.Variant:
+    return ua.Variant(Value=raised, VariantType=ua.VariantType.Boolean)
+
+
+def _failed(trigger: str, failed: CallFailed, metrics: Metrics) -> None:
+    metrics.write_failures.labels(trigger, "all", failed.reason).inc()
+    log.warning("the write-back failed", error=failed.what)
+
+
+async def _write(trigger: str, binding: Binding, content: Mapping[str, ua.Variant], metrics: Metrics) -> set[str]:
     """Write in one call what is not left out; return what the PLC refused."""
     named = [node for node in content if node in binding.write_back]
     statuses = await binding.session.write([(binding.write_back[node], content[node]) for node in named])

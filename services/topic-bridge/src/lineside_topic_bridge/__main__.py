@@ -9,11 +9,13 @@ from starlette.types import ASGIApp
 
 import lineside.service
 from lineside.bus.mqtt import MqttBus
+from lineside.contract import policy_topic, reported_policy_topic
 from lineside.service import Service
 from lineside.settings import HttpSettings
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
 from lineside_topic_bridge.inference import InferenceLink, Token
-from lineside_topic_bridge.policy import PolicyCarrier, desired_topic
+from lineside_topic_bridge.policy import PolicyCarrier
+from lineside_topic_bridge.reporting import PolicyReporter
 from lineside_topic_bridge.settings import Settings
 
 
@@ -28,9 +30,9 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     async def body() -> AsyncIterator[None]:
         bus = MqttBus(settings.bus, client="topic-bridge", connection=broker, registry=service.registry)
         requests = bus.subscribe(settings.bus.request_topic)
-        topic = desired_topic(settings.thing)
-        desired = bus.subscribe(topic) if own.policy else None
-        limits = httpx.Limits(max_connections=own.concurrency + 2, max_keepalive_connections=own.concurrency + 2)
+        desired = bus.subscribe(policy_topic(settings.thing)) if own.policy else None
+        most = own.concurrency + len(("livez", "put policy", "get policy"))
+        limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
         async with (
             httpx.AsyncClient(base_url=own.inference_url, limits=limits, trust_env=False, auth=token) as client,
             bus,
@@ -46,12 +48,18 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 on_fault=service.fail,
             )
             service.spawn("inference link", link.supervise())
+            reporter = PolicyReporter(
+                bus=bus,
+                topic=reported_policy_topic(settings.thing),
+                inference=link,
+                most_bytes=settings.bus.max_message_bytes,
+            )
+            service.spawn("policy report", reporter.run())
             if desired is not None:
                 carrier = PolicyCarrier(
-                    bus=bus,
                     desired=desired,
-                    topic=topic,
                     inference=link,
+                    reporter=reporter,
                     most_bytes=settings.bus.max_message_bytes,
                     registry=service.registry,
                 )

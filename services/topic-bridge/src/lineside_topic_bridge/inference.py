@@ -98,7 +98,11 @@ class InferenceLink:
         """Return the answer of `PUT /v1/policy`; waits and raises as `infer` does."""
         return await self._ask("PUT", "/v1/policy", payload, timeout_s)
 
-    async def _ask(self, method: str, path: str, payload: bytes, timeout_s: float) -> httpx.Response:
+    async def get_policy(self, timeout_s: float) -> httpx.Response:
+        """Return the answer of `GET /v1/policy`; waits and raises as `infer` does."""
+        return await self._ask("GET", "/v1/policy", None, timeout_s)
+
+    async def _ask(self, method: str, path: str, payload: bytes | None, timeout_s: float) -> httpx.Response:
         await self._online.wait()
         try:
             answer = await self._client.request(

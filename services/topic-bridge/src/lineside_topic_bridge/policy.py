@@ -1,23 +1,20 @@
 """The operator's policy on its way: from a retained topic to the inference service, and what became of it back.
 
-    lineside/<thing>/policy            desired: a Policy, retained by whoever sets it
-    lineside/<thing>/policy/reported   reported: {"policy", "etag", "state", "errors", "time"}, retained by us
-
-`state` is `applied` or `refused`; `policy` is the one that is in force after it, null where it is not known.
+lineside/<thing>/policy            desired: a Policy, retained by whoever sets it
+lineside/<thing>/policy/reported   see `reporting`
 """
 
 import asyncio
-import json
 from typing import Any
 
 import httpx
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from lineside.bus import Bus, Message, Subscription
+from lineside.bus import Message, Subscription
 from lineside.contract import utc_now
-from lineside.errors import BusError
 from lineside_topic_bridge.inference import BUSY, InferenceAway, InferenceLink
+from lineside_topic_bridge.reporting import PolicyReporter
 
 log = structlog.get_logger("lineside.topic_bridge")
 
@@ -26,16 +23,6 @@ _WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
 _MOST_ERRORS = 20
 _LONGEST_ERROR = 200
-
-
-def desired_topic(thing: str) -> str:
-    """Return the topic of the policy that a thing shall have."""
-    return f"lineside/{thing}/policy"
-
-
-def reported_topic(desired: str) -> str:
-    """Return the topic of what became of it."""
-    return f"{desired}/reported"
 
 
 def is_settled(answer: httpx.Response) -> bool:
@@ -87,17 +74,15 @@ class PolicyCarrier:
     def __init__(
         self,
         *,
-        bus: Bus,
         desired: Subscription,
-        topic: str,
         inference: InferenceLink,
+        reporter: PolicyReporter,
         most_bytes: int,
         registry: CollectorRegistry | None = None,
     ) -> None:
-        self._bus = bus
         self._desired = desired
-        self._topic = topic
         self._inference = inference
+        self._reporter = reporter
         self._most_bytes = most_bytes
         self._settled: bytes | None = None
         self._policies = policy_counter(registry)
@@ -143,7 +128,7 @@ class PolicyCarrier:
         else:
             self._settled = None  # from here on it may be applied, also where a newer one ends the wait
             outcome = report(await self._put(payload), utc_now().isoformat())
-        await self._tell(outcome)
+        await self._reporter.tell(outcome)
         self._settled = payload
         self._policies.labels(outcome["state"]).inc()
         log.info("policy", state=outcome["state"], etag=outcome["etag"], errors=outcome["errors"])
@@ -161,16 +146,3 @@ class PolicyCarrier:
                 log.warning("the policy waits for the inference service", reason=error.what)
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
-
-    async def _tell(self, outcome: dict[str, Any]) -> None:
-        payload = json.dumps(outcome).encode()
-        if len(payload) > self._most_bytes:
-            payload = json.dumps({**outcome, "policy": None}).encode()
-        while True:
-            try:
-                await self._bus.publish(reported_topic(self._topic), payload, retain=True)
-            except BusError as error:
-                log.warning("what became of the policy is not told yet", reason=error.what)
-                await asyncio.sleep(_LONGEST_WAIT_S)
-            else:
-                return

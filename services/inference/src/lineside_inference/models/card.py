@@ -76,7 +76,9 @@ class CardInput(CardPart):
     shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=16)]
     """Without the batch dimension; with kind image what `image` makes."""
     columns: Annotated[tuple[str, ...], AfterValidator(unlike)] | None = None
-    """What the last axis is, name by name; for people, and in errors."""
+    """What the last axis is, name by name; a request that names its columns too has them put in this order."""
+    units: tuple[Annotated[str, Field(min_length=1, max_length=32)] | None, ...] | None = None
+    """The unit of each column, null for none; a request in another unit is refused."""
     image: ImagePreparation | None = None
     """How a picture becomes the input; with kind image."""
 
@@ -88,6 +90,8 @@ class CardInput(CardPart):
             raise ValueError("image: stands only with kind image")
         if self.columns is not None and len(self.columns) != self.shape[-1]:
             raise ValueError(f"columns has {len(self.columns)} names; the last axis of shape is {self.shape[-1]}")
+        if self.units is not None and (self.columns is None or len(self.units) != len(self.columns)):
+            raise ValueError("units needs columns, and one unit or null for each")
         if math.prod(self.shape) > 2**28:
             raise ValueError(f"shape {list(self.shape)} has more than 2^28 values")
         return self

@@ -220,3 +220,13 @@ class Settings(lineside.settings.Settings):
     opcua_bridge: OpcuaBridgeSettings = Field(
         default_factory=OpcuaBridgeSettings, description="PLC triggers to requests, verdicts back to the PLC."
     )
+
+    @model_validator(mode="after")
+    def _windows_fit_the_bus(self) -> Self:
+        for trigger in self.opcua_bridge.triggers:
+            if isinstance(trigger.source, WindowSourceSettings):
+                try:
+                    trigger.source.check_fits(self.bus.max_message_bytes)
+                except ValueError as error:
+                    raise ValueError(f"trigger {trigger.name!r}: {error}") from None
+        return self

@@ -9,6 +9,7 @@ from lineside.settings import Section
 
 Policy = Literal["none", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
 Mode = Literal["Sign", "SignAndEncrypt"]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")]
 
 
 class SecuritySettings(Section):
@@ -26,13 +27,14 @@ class SecuritySettings(Section):
         None,
         min_length=1,
         max_length=256,
+        pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$",
         description="Application URI in the bridge's own certificate; else made from the thing's name.",
     )
-    hosts: tuple[str, ...] = Field(
-        (), max_length=16, description="Host names and addresses in the own certificate; else those of this machine."
+    hosts: tuple[Host, ...] = Field(
+        (), max_length=16, description="Host names and addresses in the own certificate; else this machine's name."
     )
     renew_days: int = Field(
-        60, ge=1, le=3650, description="Days before its end from which the own certificate is renewed."
+        60, ge=1, le=900, description="Days before its end from which the own certificate is renewed."
     )
 
 

@@ -12,6 +12,14 @@ MAX_SAMPLES = 4096
 MAX_COLUMNS = 256
 MAX_RATE_HZ = 1000.0
 
+_GAP_PERIODS = 3
+_LEAST_VALUE_BYTES = 4
+"""Of one value in JSON with its comma: most have five to nine, a tag that counts or rests at a round number fewer."""
+_ENVELOPE_BYTES = 400
+"""Of a request around its values: ids, names, four timestamps."""
+_QUOTED = 6
+"""Bytes around the name of a column and its unit."""
+
 
 class CameraSourceSettings(Section):
     """The frame that a camera of the inference service shows."""
@@ -41,8 +49,14 @@ class WindowTag(Section):
     unit: str | None = Field(
         None, min_length=1, max_length=32, description="Unit after scaling; compared with the one on the model's card."
     )
-    scale: float = Field(1.0, description="The value is multiplied by this first.")
+    scale: float = Field(1.0, description="The value is multiplied by this first; not 0.")
     offset: float = Field(0.0, description="This is added then.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.scale == 0:
+            raise ValueError("scale is 0: the column would be the same whatever the tag's value is")
+        return self
 
 
 class WindowSourceSettings(Section):
@@ -59,11 +73,12 @@ class WindowSourceSettings(Section):
     samples: int = Field(ge=1, le=MAX_SAMPLES, description="Samples in a window.")
     gaps: Literal["hold", "linear", "refuse"] = Field(
         "hold",
-        description="What stands between two values: the earlier one, a straight line, or nothing (no window with a "
-        "gap longer than max_gap_ms is judged; shorter ones are held).",
+        description="What stands where the value is not known, because values were lost or are bad: the earlier one, "
+        "or a straight line. A tag that rests is no gap, except with refuse, where every silence longer than "
+        "max_gap_ms is one and shorter ones are held.",
     )
     max_gap_ms: float | None = Field(
-        None, gt=0, description="Longest time without a value, whatever `gaps` says; else three sample periods."
+        None, gt=0, description="Longest gap that is filled, whatever `gaps` says; else three sample periods."
     )
     bad: Literal["gap", "refuse"] = Field(
         "gap", description="A value of bad quality counts as a gap, or makes the window unusable."
@@ -76,6 +91,22 @@ class WindowSourceSettings(Section):
         if twice := sorted({node for node in nodes if nodes.count(node) > 1}):
             raise ValueError(f"tags are given for more than one column: {', '.join(twice)}")
         return self
+
+    def longest_gap_ms(self) -> float:
+        """Return the longest gap that is filled, in milliseconds."""
+        return self.max_gap_ms if self.max_gap_ms is not None else _GAP_PERIODS * 1000 / self.rate_hz
+
+    def check_fits(self, limit: int) -> None:
+        """Raise ValueError where not even a window of short numbers fits a message of `limit` bytes."""
+        values = self.samples * len(self.tags)
+        names = sum(len(name) + _QUOTED + len(tag.unit or "") for name, tag in self.columns().items())
+        least = values * _LEAST_VALUE_BYTES + names + _ENVELOPE_BYTES
+        if least > limit:
+            raise ValueError(
+                f"{self.samples} samples of {len(self.tags)} tags are {values} values and need a message of at least "
+                f"{least} bytes; bus.max_message_bytes is {limit}: give fewer samples at a lower rate_hz, or fewer "
+                "tags, or raise the limit where the broker allows it"
+            )
 
     def columns(self) -> dict[str, WindowTag]:
         """Return the tags by column, the short form made whole."""

@@ -108,4 +108,8 @@ class Condition(Section):
     def _one_comparison_at_least(self) -> Self:
         if all(bound is None for bound in (self.equals, self.not_equals, self.above, self.below)):
             raise ValueError("give at least one of equals, not_equals, above and below")
+        if self.above is not None and self.below is not None and self.above >= self.below:
+            raise ValueError(f"nothing is above {self.above:g} and below {self.below:g}")
+        if self.equals is not None and self.equals == self.not_equals:
+            raise ValueError(f"nothing is {self.equals!r} and other than {self.equals!r}")
         return self

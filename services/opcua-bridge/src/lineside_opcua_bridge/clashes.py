@@ -1,0 +1,51 @@
+"""Nodes that two triggers would write, or that are written and trigger, however differently they are spelled.
+
+The settings compare texts; a browse path and a node id that name one node are only seen on the server.
+"""
+
+from collections.abc import Mapping
+
+from lineside_opcua_bridge.binding import Binding, NodeUnfit
+from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.settings.triggers import EdgeTrigger
+
+Bound = tuple[TriggerSettings, Binding]
+"""A trigger's settings, and its nodes on the server."""
+
+_ASKING = ("trigger", "request")
+_REMEDY = "give each purpose a node of its own: two spellings in the settings name the same one"
+
+
+def refuse_clash(new: Bound, others: Mapping[str, Bound]) -> None:
+    """Check a trigger against itself and those in service; raises NodeUnfit."""
+    settings, binding = new
+    everyone = [(settings, binding), *(other for name, other in others.items() if name != settings.name)]
+    written = [
+        (node, f"{role} of trigger {trigger.name!r}")
+        for trigger, bound in everyone
+        for role, node in bound.write_back.items()
+    ]
+    asking = [
+        (node, f"{role} of trigger {trigger.name!r}")
+        for trigger, bound in everyone
+        for role in _ASKING
+        if (node := bound.nodes.get(role)) is not None
+    ]
+    edges = [
+        (bound.nodes["trigger"], f"trigger of {trigger.name!r}")
+        for trigger, bound in everyone
+        if isinstance(trigger.when, EdgeTrigger) and "trigger" in bound.nodes
+    ]
+    for claims, why in ((written, "would be written for two purposes"), (edges, "would ask for two verdicts a part")):
+        holders = dict(reversed(claims))
+        for node, purpose in claims:
+            if holders[node] != purpose:
+                raise NodeUnfit(f"node {node.to_string()} {why}: {holders[node]}, {purpose}", remedy=_REMEDY)
+    holders = dict(written)
+    for node, purpose in asking:
+        if node in holders:
+            raise NodeUnfit(
+                f"node {node.to_string()} is {purpose} and would be written as {holders[node]}: a write-back would "
+                "ask again",
+                remedy=_REMEDY,
+            )

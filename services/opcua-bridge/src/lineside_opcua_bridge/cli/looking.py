@@ -1,0 +1,116 @@
+"""`lineside opcua browse` and `read`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from asyncua import ua
+
+from lineside_opcua_bridge.browsing import Browser
+from lineside_opcua_bridge.cli.tables import show, show_json, table
+from lineside_opcua_bridge.cli.variables import Variable, as_text, content, jsonable, moment, status, variables
+from lineside_opcua_bridge.finding import Found, find_all
+from lineside_opcua_bridge.session import Session
+from lineside_opcua_bridge.tags import Path, escape, parse
+
+
+@dataclass(frozen=True)
+class _Row:
+    path: str
+    node: ua.NodeId
+    text: str
+
+
+async def browse(session: Session, start: str, *, depth: int | None, values: bool, as_json: bool) -> None:
+    """Print the nodes that `start` names and those below, `depth` levels deep; raises ValueError or LinesideError."""
+    tag = parse(start)
+    if depth is None:
+        depth = 0 if isinstance(tag, Path) and tag.is_glob else 1
+    rows = await _below(session, await find_all(session, start), depth)
+    known = await variables(session, [row.node for row in rows], values=values)
+    if as_json:
+        show_json([_browsed(row, each, session, values=values) for row, each in zip(rows, known, strict=True)])
+        return
+    heads = ["PATH", "NODE", "CLASS", "TYPE", "ACCESS", *(["VALUE"] if values else [])]
+    cells = [
+        [row.path, row.text, each.kind, each.type, each.access, *([_value(each, session)] if values else [])]
+        for row, each in zip(rows, known, strict=True)
+    ]
+    show(table(heads, cells))
+
+
+async def read(session: Session, texts: list[str], *, as_json: bool) -> None:
+    """Print the present value of every node that the texts name; raises ValueError or LinesideError."""
+    found = [each for text in texts for each in await find_all(session, text)]
+    known = await variables(session, [each.node for each in found], values=True)
+    if as_json:
+        show_json([_read(each, variable, session) for each, variable in zip(found, known, strict=True)])
+        return
+    heads = ["NODE", "VALUE", "TYPE", "STATUS", "SOURCE TIME", "SERVER TIME", "ACCESS"]
+    cells = []
+    for each, variable in zip(found, known, strict=True):
+        value = variable.value
+        shown = [
+            _value(variable, session),
+            variable.type or variable.kind,
+            status(value) if value else "no value",
+            (moment(value.SourceTimestamp) if value else None) or "",
+            (moment(value.ServerTimestamp) if value else None) or "",
+            variable.access,
+        ]
+        cells.append([each.path or each.text, *shown])
+    show(table(heads, cells))
+
+
+async def _below(session: Session, starts: list[Found], depth: int) -> list[_Row]:
+    """Return the nodes and those below, each parent before its children; a cycle of references ends at its second."""
+    browser = Browser(session)
+    level = [each.node for each in starts]
+    for _level in range(depth):
+        await browser.visit(level)
+        level = [child.node for node in level for child in browser.children(node) if not browser.has(child.node)]
+    rows: list[_Row] = []
+
+    def add(row: _Row, left: int, above: frozenset[ua.NodeId]) -> None:
+        rows.append(row)
+        if left and row.node not in above:
+            for child in browser.children(row.node):
+                below = _Row(f"{row.path}/{escape(child.name)}", child.node, child.text)
+                add(below, left - 1, above | {row.node})
+
+    for each in starts:
+        add(_Row(each.path or each.text, each.node, each.text), depth, frozenset())
+    return rows
+
+
+def _value(variable: Variable, session: Session) -> str:
+    if variable.value is None:
+        return ""
+    value = content(variable.value)
+    return status(variable.value) if value is None else as_text(value, session.namespaces)
+
+
+def _described(variable: Variable) -> dict[str, Any]:
+    return {
+        "class": variable.kind,
+        "data_type": variable.data_type,
+        "array_shape": list(variable.shape) if variable.shape is not None else None,
+        "readable": variable.readable,
+        "writable": variable.writable,
+    }
+
+
+def _browsed(row: _Row, variable: Variable, session: Session, *, values: bool) -> dict[str, Any]:
+    said = {"path": row.path, "node": row.text} | _described(variable)
+    return said | {"value": jsonable(content(variable.value), session.namespaces)} if values else said
+
+
+def _read(found: Found, variable: Variable, session: Session) -> dict[str, Any]:
+    value = variable.value
+    return {
+        "path": found.path,
+        "node": found.text,
+        "value": jsonable(content(value), session.namespaces),
+        "status": status(value) if value else None,
+        "source": moment(value.SourceTimestamp) if value else None,
+        "server": moment(value.ServerTimestamp) if value else None,
+    } | _described(variable)

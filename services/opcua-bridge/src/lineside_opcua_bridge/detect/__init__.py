@@ -1,0 +1,47 @@
+"""What of a trigger's values is a part: one detector for each kind, and the conditions that hold it back.
+
+All of it is pure: values go in, decisions come out, and time is in the values.
+"""
+
+from lineside_opcua_bridge.detect.changes import ChangeDetector
+from lineside_opcua_bridge.detect.conditions import unmet
+from lineside_opcua_bridge.detect.counters import CounterDetector
+from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.detector import Detector
+from lineside_opcua_bridge.detect.edges import EdgeDetector
+from lineside_opcua_bridge.detect.events import EventDetector
+from lineside_opcua_bridge.detect.limits import LimitDetector
+from lineside_opcua_bridge.detect.pace import Pace
+from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.settings.triggers import (
+    ChangeTrigger,
+    CounterTrigger,
+    EdgeTrigger,
+    EventTrigger,
+    LimitTrigger,
+    PeriodTrigger,
+    WindowTrigger,
+)
+
+__all__ = ["Decision", "Detector", "Seen", "detector_of", "unmet"]
+
+
+def detector_of(settings: TriggerSettings, *, looks: bool) -> Detector | None:
+    """Return the detector of a trigger, or None for one by the clock or by a window, which has no values.
+
+    `looks` says whether there is a done flag that tells what an edge means when values are missing.
+    """
+    pace = Pace(settings.debounce_ms / 1000, settings.min_interval_ms / 1000)
+    match settings.when:
+        case EdgeTrigger() as when:
+            return EdgeDetector(pace, active=when.edge == "rising", looks=looks)
+        case ChangeTrigger():
+            return ChangeDetector(pace)
+        case LimitTrigger() as when:
+            return LimitDetector(pace, above=when.above, below=when.below, hysteresis=when.hysteresis)
+        case CounterTrigger() as when:
+            return CounterDetector(pace, wraps_at=when.wraps_at)
+        case EventTrigger() as when:
+            return EventDetector(pace, min_severity=when.min_severity, source_name=when.source_name)
+        case PeriodTrigger() | WindowTrigger():
+            return None

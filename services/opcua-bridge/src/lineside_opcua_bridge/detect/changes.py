@@ -1,0 +1,39 @@
+"""Any change of a scalar, for instance of a part's id.
+
+The first value is what later ones are compared with. Where values are missing, one that differs from the last that was
+seen has changed at least once (RECOVERED); one that is the same may have changed and changed back, which nobody can
+know. Whole numbers and fractions are compared as numbers, so that a collector's 1 and 1.0 are the same; a Boolean is
+no number. NaN is a value like any other and the same as itself.
+"""
+
+from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.detector import Detector
+from lineside_opcua_bridge.detect.pace import Pace
+from lineside_opcua_bridge.samples import Sample
+
+
+class ChangeDetector(Detector):
+    """The changes of one tag."""
+
+    def __init__(self, pace: Pace) -> None:
+        super().__init__(pace)
+        self._value: object = None
+        """The last good value; None before the first."""
+
+    def see(self, sample: Sample) -> Seen:
+        """Return what a value means; nothing, an array, or bad quality never triggers."""
+        if sample.quality == "bad" or sample.value is None or isinstance(sample.value, list | tuple):
+            return self._unusable()
+        before, self._value, whole = self._value, sample.value, self._joins(sample)
+        if before is None or same(before, sample.value):
+            return Seen(Decision.NONE)
+        return self._counts(sample, whole=whole)
+
+
+def same(first: object, second: object) -> bool:
+    """Whether two scalars are the same value: numbers as numbers, Booleans and text only to their like."""
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, int | float) and isinstance(second, int | float):
+        return first == second or (first != first and second != second)  # noqa: PLR0124 - NaN
+    return type(first) is type(second) and first == second

@@ -1,0 +1,49 @@
+"""A whole number that goes up by one with every part.
+
+It is the one trigger that shows what was missed: where it goes up by more than one, the last part is asked about and
+the others are said to be missed, whether values were lost on the way or the PLC counted faster than it was sampled.
+Going down is the counter coming round, where `wraps_at` is given and the way forward is the shorter one; else it was
+reset, and the value is where counting begins again: how many parts there were since the reset nobody can know.
+"""
+
+from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.detector import Detector
+from lineside_opcua_bridge.detect.pace import Pace
+from lineside_opcua_bridge.samples import Sample
+
+
+class CounterDetector(Detector):
+    """The increments of one counter; `wraps_at` is the largest value, after which it goes on from 0."""
+
+    def __init__(self, pace: Pace, *, wraps_at: int | None) -> None:
+        super().__init__(pace)
+        self._wraps_at = wraps_at
+        self._count: int | None = None
+
+    def see(self, sample: Sample) -> Seen:
+        """Return what a value means, and how many parts were missed before its own."""
+        count = _whole_number(sample.value)
+        if sample.quality == "bad" or count is None:
+            return self._unusable()
+        before, self._count, whole = self._count, count, self._joins(sample)
+        more = 0 if before is None else self._went_up(before, count)
+        if more == 0:
+            return Seen(Decision.NONE)
+        return self._counts(sample, whole=whole, missed=more - 1)
+
+    def _went_up(self, before: int, count: int) -> int:
+        if count >= before:
+            return count - before
+        if self._wraps_at is None or before > self._wraps_at:
+            return 0
+        forward = count + self._wraps_at + 1 - before
+        return forward if forward < before - count else 0
+
+
+def _whole_number(value: object) -> int | None:
+    """Return a whole number, from a collector's 3.0 too."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None

@@ -1,0 +1,33 @@
+"""What one value of a trigger means."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Decision(StrEnum):
+    """What one value of the trigger means; the values are the metric's `kind`."""
+
+    FIRED = "accepted"
+    """A part arrived."""
+    RECOVERED = "recovered"
+    """A part arrived while values were missing."""
+    DEBOUNCED = "debounced"
+    """It came within the debounce after the last one that counted."""
+    TOO_SOON = "too_soon"
+    """It came within the least interval after the last request."""
+    HELD_BACK = "condition"
+    """A condition on another tag does not hold; no detector says this, the station does."""
+    BAD = "bad_quality"
+    """It is of bad quality, or of a kind that this trigger cannot take."""
+    LOOK = "look"
+    """Values before it are missing, and only the PLC's done flag can tell what it means."""
+    NONE = "none"
+    """It is no trigger."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a detector says of one value. `missed`: parts that a counter shows and nobody asked about, 0 or more."""
+
+    decision: Decision
+    missed: int = 0

@@ -1,0 +1,50 @@
+"""What every detector shares: a line of values that is whole or broken, and the pace of what counts."""
+
+from abc import ABC, abstractmethod
+from datetime import datetime
+
+from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.pace import Pace
+from lineside_opcua_bridge.samples import Sample
+
+
+class Detector(ABC):
+    """Which values of one trigger are a part."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._whole = False
+
+    @abstractmethod
+    def see(self, sample: Sample) -> Seen:
+        """Return what the next value means."""
+
+    def doubt(self) -> None:
+        """Say that values may be missing before the next one."""
+        self._whole = False
+
+    def know(self, source: datetime | None) -> None:
+        """Say that the edge with this source timestamp is dealt with: should its value come, it is none.
+
+        Only an edge has a level that can be looked at, before its value comes; the others pay no heed.
+        """
+        del source
+
+    def not_asked(self) -> None:
+        """Say that the last one that counted became no request: the least interval goes on from the one before."""
+        self._pace.not_asked()
+
+    def _unusable(self) -> Seen:
+        self._whole = False
+        return Seen(Decision.BAD)
+
+    def _joins(self, sample: Sample) -> bool:
+        """Put a usable value on the line; return whether the line before it is whole."""
+        whole = self._whole and not sample.overflow
+        self._whole = True
+        self._pace.watch(sample, fresh=whole)
+        return whole
+
+    def _counts(self, sample: Sample, *, whole: bool, missed: int = 0) -> Seen:
+        """Return what a value means that shows a part."""
+        return Seen(self._pace.admit(sample, Decision.FIRED if whole else Decision.RECOVERED), missed)

@@ -1,0 +1,48 @@
+"""The rising or falling edge of a Boolean, with nothing assumed.
+
+A value is trusted only while the line of values before it is whole. After a connect, a reconnect, bad quality or an
+overflow the line is broken: a high trigger then may be a part that arrived unseen, or one already judged. Where there
+is a done flag it can tell, and the answer is LOOK. Where there is none, a trigger that was low before and is high now
+has risen meanwhile (RECOVERED); one that was high before, or that nobody has ever seen low, is taken for the same part
+still: a part asked about twice would look like two.
+
+Debounce adds no latency: an edge counts at once, and those that follow within the window are ignored and counted. The
+station looks at the done flag once the window is over, so that a part that arrived within it is found all the same.
+"""
+
+from datetime import datetime
+
+from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.detector import Detector
+from lineside_opcua_bridge.detect.pace import Pace
+from lineside_opcua_bridge.samples import Sample
+
+
+class EdgeDetector(Detector):
+    """The edges to `active` of one Boolean; `looks` says whether there is a done flag to look at."""
+
+    def __init__(self, pace: Pace, *, active: bool = True, looks: bool = True) -> None:
+        super().__init__(pace)
+        self._active = active
+        self._looks = looks
+        self._high: bool | None = None
+        """Whether the trigger was active at the last good value."""
+        self._known: datetime | None = None
+
+    def know(self, source: datetime | None) -> None:
+        """Say that the edge with this source timestamp is dealt with: its value, should it come, is no edge."""
+        self._known = source
+        self._pace.know(source)
+
+    def see(self, sample: Sample) -> Seen:
+        """Return what a value means; one that is not a Boolean of good or uncertain quality never triggers."""
+        if sample.quality == "bad" or not isinstance(sample.value, bool):
+            return self._unusable()
+        before, self._high, whole = self._high, sample.value is self._active, self._joins(sample)
+        if not whole and self._looks:
+            return Seen(Decision.LOOK)
+        if not self._high or before is not False:
+            return Seen(Decision.NONE)
+        if sample.source is not None and sample.source == self._known:
+            return Seen(Decision.NONE)
+        return self._counts(sample, whole=whole)

@@ -1,0 +1,41 @@
+"""A number crosses a limit, and must come back by the hysteresis before it can cross again.
+
+    above 80, hysteresis 5:  79 inside | 81 crosses | 78 still outside | 75 inside again | 80 inside | 80.1 crosses
+
+The first value only says on which side it is. Where values are missing, one that is outside after one inside has
+crossed meanwhile (RECOVERED); one that was outside before and is still may have come back between, which nobody knows.
+"""
+
+from math import isnan
+
+from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.detector import Detector
+from lineside_opcua_bridge.detect.pace import Pace
+from lineside_opcua_bridge.samples import Sample
+
+
+class LimitDetector(Detector):
+    """The crossings of one limit, upwards past `above` or downwards past `below`; exactly one is given."""
+
+    def __init__(self, pace: Pace, *, above: float | None, below: float | None, hysteresis: float) -> None:
+        super().__init__(pace)
+        self._above, self._below, self._hysteresis = above, below, hysteresis
+        self._outside: bool | None = None
+
+    def see(self, sample: Sample) -> Seen:
+        """Return what a value means; what is no number, NaN among it, or of bad quality never triggers."""
+        value = sample.value
+        if sample.quality == "bad" or isinstance(value, bool) or not isinstance(value, int | float):
+            return self._unusable()
+        if isinstance(value, float) and isnan(value):
+            return self._unusable()
+        before, self._outside, whole = self._outside, self._is_outside(value), self._joins(sample)
+        if not self._outside or before is not False:
+            return Seen(Decision.NONE)
+        return self._counts(sample, whole=whole)
+
+    def _is_outside(self, value: float) -> bool:
+        back = self._hysteresis if self._outside else 0.0
+        if self._above is not None:
+            return value > self._above - back
+        return self._below is not None and value < self._below + back

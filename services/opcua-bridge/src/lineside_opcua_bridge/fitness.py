@@ -1,0 +1,211 @@
+"""Whether a node is fit for what the settings use it for: its type, its shape, and what we may do with it.
+
+Values in, words out: nothing here talks to the PLC. A node is one scalar value everywhere; where the settings map
+verdicts or codes to the PLC's own numbers, each of them must fit the node's type.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from asyncua import ua
+from asyncua.ua.attribute_ids import AttributeIds
+
+from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.settings.triggers import Condition
+from lineside_opcua_bridge.settings.write_back import WriteBackSettings
+
+ATTRIBUTES = (
+    AttributeIds.DataType,
+    AttributeIds.Value,
+    AttributeIds.AccessLevel,
+    AttributeIds.UserAccessLevel,
+    AttributeIds.ValueRank,
+)
+"""What is read of a variable for `facts_of`, in this order."""
+
+_READABLE = 1 << ua.AccessLevel.CurrentRead
+_WRITABLE = 1 << ua.AccessLevel.CurrentWrite
+_BUILT_IN: Mapping[object, ua.VariantType] = {
+    kind.value: kind for kind in ua.VariantType if kind not in {ua.VariantType.Null, ua.VariantType.Variant}
+}
+
+_T = ua.VariantType
+INTEGERS: dict[ua.VariantType, tuple[int, int]] = {
+    _T.SByte: (-(2**7), 2**7 - 1),
+    _T.Byte: (0, 2**8 - 1),
+    _T.Int16: (-(2**15), 2**15 - 1),
+    _T.UInt16: (0, 2**16 - 1),
+    _T.Int32: (-(2**31), 2**31 - 1),
+    _T.UInt32: (0, 2**32 - 1),
+    _T.Int64: (-(2**63), 2**63 - 1),
+    _T.UInt64: (0, 2**64 - 1),
+}
+"""The types of whole numbers, with the least and the greatest of each."""
+
+_BOOLEAN = (_T.Boolean,)
+_TEXT = (_T.String,)
+_REALS = (_T.Double, _T.Float)
+_NUMBERS = (*INTEGERS, *_REALS)
+_SCALARS = (*_BOOLEAN, *_NUMBERS, *_TEXT, _T.DateTime, _T.Guid, _T.ByteString, _T.LocalizedText, _T.StatusCode)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A variable as the server describes it."""
+
+    kind: ua.VariantType | None
+    """The built-in type; None where it cannot be told."""
+    shown: str
+    """The type in words."""
+    rank: int
+    """OPC UA's ValueRank: -1 is a scalar, 1 and more an array of so many dimensions, else the server leaves it open."""
+    holds_array: bool
+    """Whether the present value is an array."""
+    readable: bool
+    writable: bool
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a node must be; `kinds` empty takes any type."""
+
+    kinds: tuple[ua.VariantType, ...] = ()
+    read: bool = False
+    write: bool = False
+
+
+def facts_of(attributes: Sequence[ua.DataValue]) -> Facts | None:
+    """Return a variable's facts by its attributes in the order of `ATTRIBUTES`; None where it is no variable."""
+    data_type, value, access, user_access, rank = attributes
+    if data_type.StatusCode is not None and not data_type.StatusCode.is_good():
+        return None
+    kind = _kind(data_type, value)
+    bits = _bits(access) & _bits(user_access)
+    stated = _content(rank)
+    return Facts(
+        kind=kind,
+        shown=kind.name if kind else f"of data type {_content(data_type)}",
+        rank=stated if isinstance(stated, int) else -1,
+        holds_array=value.Value is not None and bool(value.Value.is_array),
+        readable=bool(bits & _READABLE),
+        writable=bool(bits & _WRITABLE),
+    )
+
+
+def problem(need: Need, node: str, facts: Facts) -> str | None:
+    """Return why a node is unfit, naming it, what it is and what it must be; None where it is fit."""
+    if facts.rank >= 0 or facts.holds_array:
+        shape = f"an array of {facts.rank} dimension{'s' * (facts.rank != 1)}" if facts.rank > 0 else "an array"
+        return f"node {node!r} is {shape} (ValueRank {facts.rank}); it must be a scalar (ValueRank -1)"
+    if need.kinds and facts.kind not in need.kinds:
+        return f"node {node!r} is {facts.shown}; it must be {_either(need.kinds)}"
+    if need.write and not facts.writable:
+        return f"node {node!r} may not be written by us: its access level must include CurrentWrite"
+    if need.read and not facts.readable:
+        return f"node {node!r} may not be read by us: its access level must include CurrentRead"
+    return None
+
+
+def need_of(role: str, settings: TriggerSettings) -> Need:
+    """Return what a trigger needs of the node with this role, other than an event's notifier."""
+    if role == "trigger":
+        kinds = {"edge": _BOOLEAN, "limit": _NUMBERS, "counter": tuple(INTEGERS), "change": _SCALARS}
+        return Need(kinds.get(settings.when.kind, ()), read=True)
+    if role == "request":
+        return Need(_BOOLEAN, read=True)
+    if role.startswith("sample."):
+        return Need(read=True)
+    if role.startswith("only_if."):
+        return Need(_comparable(settings.only_if[int(role.removeprefix("only_if."))]), read=True)
+    if role.startswith("window."):
+        return Need((*_NUMBERS, *_BOOLEAN), read=True)
+    written = settings.write_back
+    kinds = {
+        "verdict": _kinds_of(list(written.values.values()) if written else []),
+        "code": tuple(INTEGERS) if written and written.codes else _TEXT,
+        "confidence": _REALS,
+        "findings": tuple(INTEGERS),
+        "request_id": _TEXT,
+        "done": _BOOLEAN,
+    }
+    return Need(kinds[role], read=role == "done", write=True)
+
+
+def heartbeat_need() -> Need:
+    """Return what the heartbeat's node must be."""
+    return Need((*_BOOLEAN, *INTEGERS), write=True)
+
+
+def misfit(role: str, settings: WriteBackSettings, kind: ua.VariantType | None) -> str | None:
+    """Return which of the settings' values does not fit a written node's type; None where all do."""
+    if kind not in INTEGERS:
+        return None
+    given: dict[str, object] = {}
+    if role == "verdict":
+        given |= {str(verdict): value for verdict, value in settings.values.items()}
+    elif role == "code":
+        given |= settings.codes
+    name = "values" if role == "verdict" else "codes"
+    least, greatest = INTEGERS[kind]
+    wrong = [f"{name}.{key} is {value}" for key, value in given.items() if not least <= int(str(value)) <= greatest]
+    node = settings.nodes()[role]
+    return f"{', '.join(wrong)}; node {node!r} of type {kind.name} takes {least} to {greatest}" if wrong else None
+
+
+def place_of(role: str) -> str:
+    """Return where in a trigger's settings the node with this role stands."""
+    kind, dot, name = role.partition(".")
+    if role == "trigger":
+        return "when.node"
+    if role == "event_type":
+        return "when.event_type"
+    if kind == "only_if":
+        return f"only_if.{name}.node"
+    if kind == "window":
+        return f"source.tags.{name}"
+    return f"{kind}{dot}{name}" if dot else f"write_back.{role}"
+
+
+def _comparable(condition: Condition) -> tuple[ua.VariantType, ...]:
+    if condition.above is not None or condition.below is not None:
+        return _NUMBERS
+    return _kinds_of([value for value in (condition.equals, condition.not_equals) if value is not None], real=True)
+
+
+def _kinds_of(values: Sequence[object], *, real: bool = False) -> tuple[ua.VariantType, ...]:
+    """Return the types of node that hold values like these; text where there are none."""
+    if values and all(isinstance(value, bool) for value in values):
+        return _BOOLEAN
+    if values and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return _NUMBERS if real else tuple(INTEGERS)
+    return _TEXT
+
+
+def _either(kinds: Sequence[ua.VariantType]) -> str:
+    if set(kinds) == set(INTEGERS):
+        return "an integer"
+    if set(kinds) >= set(_NUMBERS):
+        return "a number" if len(kinds) <= len(_NUMBERS) + 1 else "a scalar"
+    if set(kinds) == {*INTEGERS, *_BOOLEAN}:
+        return "Boolean or an integer"
+    return " or ".join(kind.name for kind in kinds)
+
+
+def _kind(data_type: ua.DataValue, value: ua.DataValue) -> ua.VariantType | None:
+    """Return the built-in type: that of the data type, or for a type derived from one that of the present value."""
+    node = _content(data_type)
+    if isinstance(node, ua.NodeId) and node.NamespaceIndex == 0 and (kind := _BUILT_IN.get(node.Identifier)):
+        return kind
+    if value.Value is not None and isinstance(value.Value.VariantType, ua.VariantType):
+        return None if value.Value.VariantType is ua.VariantType.Null else value.Value.VariantType
+    return None
+
+
+def _content(value: ua.DataValue) -> object:
+    return value.Value.Value if value.Value is not None else None
+
+
+def _bits(value: ua.DataValue) -> int:
+    content = _content(value)
+    good = value.StatusCode is None or value.StatusCode.is_good()
+    return int(content) if good and isinstance(content, int) else 0

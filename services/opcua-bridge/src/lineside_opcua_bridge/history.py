@@ -1,0 +1,46 @@
+"""The last values of one tag, so that a trigger can be answered with the value in force when it rose."""
+
+from collections import deque
+from datetime import datetime
+
+from lineside_opcua_bridge.samples import Sample
+
+
+class History:
+    """The last `limit` values of a tag, in the order in which they came."""
+
+    def __init__(self, limit: int) -> None:
+        self._samples: deque[tuple[Sample, bool]] = deque(maxlen=limit)
+        """Each with whether the line of values before it is whole."""
+        self._whole = False
+
+    def add(self, sample: Sample) -> None:
+        """Take the next value."""
+        self._samples.append((sample, self._whole and not sample.overflow))
+        self._whole = True
+
+    def doubt(self) -> None:
+        """Say that values may be missing before the next one: what is in force now is not known until it comes."""
+        self._whole = False
+
+    @property
+    def latest(self) -> Sample | None:
+        """The value in force now, of whatever quality; None where it is not known."""
+        return self._samples[-1][0] if self._samples and self._whole else None
+
+    def at(self, source: datetime) -> Sample | None:
+        """Return the value in force at an instant of the PLC's clock, of whatever quality.
+
+        None where that is not known: before the first value that is kept, between two values where others may be
+        missing, and where values carry no source timestamp.
+        """
+        unbroken = self._whole
+        for sample, whole in reversed(self._samples):
+            if sample.source is None:
+                return None
+            if sample.source == source or (sample.source < source and unbroken):
+                return sample
+            if sample.source < source:
+                return None
+            unbroken = whole
+        return None

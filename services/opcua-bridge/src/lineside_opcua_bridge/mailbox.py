@@ -1,0 +1,85 @@
+"""What a station is told, in the order in which it was told it; the values among it are bounded."""
+
+import asyncio
+from dataclasses import dataclass
+
+from lineside_opcua_bridge.binding import Binding
+from lineside_opcua_bridge.parts import Answer
+from lineside_opcua_bridge.samples import Sample
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of a tag that says when to act: trigger, request or done. `binding` is None for a collector's tag."""
+
+    binding: Binding | None
+    role: str
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A trigger that is no value: the clock's, or a window that is complete."""
+
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class Again:
+    """Look at the PLC; a part that nobody asked about is asked about only with `recover`."""
+
+    binding: Binding
+    recover: bool = True
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Values of the trigger are missing at this place of their line."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The answer to a request."""
+
+    request_id: str
+    answer: Answer
+
+
+Event = Value | Tick | Again | Doubt | Decided
+
+
+class Mailbox:
+    """A queue that never blocks who puts into it; `backlog` is how many may wait for values to be taken."""
+
+    def __init__(self, backlog: int) -> None:
+        self._backlog = backlog
+        self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._doubted = False
+
+    def put(self, event: Value | Tick) -> bool:
+        """Take a value or a tick; return False where too many wait and it is dropped."""
+        if self._queue.qsize() >= self._backlog:
+            return False
+        self._doubted = False
+        self._queue.put_nowait(event)
+        return True
+
+    def tell(self, event: Again | Decided) -> None:
+        """Take what is bounded by the parts that wait."""
+        self._queue.put_nowait(event)
+
+    def doubt(self) -> None:
+        """Say that values are missing here; saying it again before another value comes changes nothing."""
+        if not self._doubted:
+            self._doubted = True
+            self._queue.put_nowait(Doubt())
+
+    async def get(self) -> Event:
+        """Return the next event, once there is one."""
+        event = await self._queue.get()
+        if isinstance(event, Doubt):
+            self._doubted = False
+        return event
+
+    def __len__(self) -> int:
+        return self._queue.qsize()

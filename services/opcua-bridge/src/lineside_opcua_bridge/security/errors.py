@@ -1,0 +1,60 @@
+"""What can go wrong on the way into the PLC, each saying what, which value, and what to do.
+
+    LinesideError
+    +-- SecurityError            base; trying again helps once somebody has done what the remedy says
+        +-- PkiUnusable          the folder of certificates, or a file in it, cannot be read or written
+        +-- NotOffered           the PLC does not offer what the settings ask for
+        +-- CertificateRejected  we do not accept the PLC's certificate
+        +-- AccessRefused        the PLC does not accept our certificate, our user or another session
+        +-- SecretUnusable       a password or key file cannot be used
+
+Any other failure to connect is the network's.
+"""
+
+from lineside.errors import LinesideError
+
+
+class SecurityError(LinesideError):
+    """The PLC cannot be entered as the settings ask."""
+
+    code = "opcua-security"
+    transient = True
+
+
+class PkiUnusable(SecurityError):
+    """The folder of certificates, or a file in it, cannot be read or written."""
+
+    code = "opcua-pki"
+
+
+class NotOffered(SecurityError):
+    """The PLC does not offer the security policy, mode or kind of user that the settings ask for."""
+
+    code = "opcua-not-offered"
+
+
+class CertificateRejected(SecurityError):
+    """The PLC's certificate is not accepted; `thumbprint` names it, `causes` are status codes of OPC 10000-4."""
+
+    code = "opcua-certificate-rejected"
+
+    def __init__(self, what: str, *, remedy: str, thumbprint: str, causes: tuple[str, ...]) -> None:
+        super().__init__(what, remedy=remedy)
+        self.thumbprint = thumbprint
+        self.causes = causes
+
+
+class AccessRefused(SecurityError):
+    """The PLC does not accept us; `reason` is the status code's name."""
+
+    code = "opcua-access-refused"
+
+    def __init__(self, what: str, *, remedy: str, reason: str) -> None:
+        super().__init__(what, remedy=remedy)
+        self.reason = reason
+
+
+class SecretUnusable(SecurityError):
+    """A password or key file is missing, empty, damaged or open to others."""
+
+    code = "opcua-secret"

@@ -1,0 +1,176 @@
+"""The last samples of some tags at a fixed rate, as one tensor for a tabular model."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.contract import Tensor
+from lineside_opcua_bridge.samples import Sample
+from lineside_opcua_bridge.settings.sources import WindowSourceSettings
+from lineside_opcua_bridge.windows.line import Line, microseconds
+from lineside_opcua_bridge.windows.resample import Rules, Unusable, resample
+from lineside_opcua_bridge.windows.rounding import DIGITS, shortened
+
+MAX_DUE = 16
+"""Windows that `due` names at once; of more only the newest, and the others count as skipped."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATE_PERIODS = 3
+"""Sample periods for which a column's next value is waited for, while others have gone on."""
+_DISORDER_US = 1_000_000
+"""Microseconds by which a value may lie behind the newest of its tag without the PLC's clock having been set."""
+
+
+class Window:
+    """The columns of one window; `stride` in samples for a trigger of kind window, None for all others.
+
+    Times are the PLC's. They are placed by the source timestamp, or the server's where a value has none.
+    """
+
+    def __init__(self, settings: WindowSourceSettings, *, stride: int | None) -> None:
+        self._settings = settings
+        self._tags = settings.columns()
+        period = 1e6 / settings.rate_hz
+        self._rules = Rules(settings.gaps, settings.bad, round(settings.longest_gap_ms() * 1000), period)
+        self._offsets = np.round(np.arange(1 - settings.samples, 1) * period).astype(np.int64)
+        self._late_us = round(_LATE_PERIODS * period)
+        self._stride_us = None if stride is None else stride * period
+        # A tag may be sent faster than it is resampled; eight times is plenty, and the rest is for tags that rest.
+        keep = 8 * settings.samples + 256
+        self._lines = {name: Line(keep=keep, late_us=max(_DISORDER_US, self._late_us)) for name in self._tags}
+        self._scale = np.array([tag.scale for tag in self._tags.values()])
+        self._offset = np.array([tag.offset for tag in self._tags.values()])
+        units = tuple(tag.unit for tag in self._tags.values())
+        self._units = units if any(units) else None
+        self._first_end: int | None = None
+        self._taken = 0
+        self._clock_set: float | None = None
+        """When we saw that the PLC's clock was set, by our monotonic clock."""
+        self.skipped = 0
+        """Windows that were due and never named, because too many were due at once."""
+
+    def add(self, column: str, sample: Sample) -> None:
+        """Take the next value of a column."""
+        line = self._lines[column]
+        if line.add(sample):
+            self._first_end, self._clock_set = None, sample.ticks
+        if self._first_end is None and self._stride_us is not None:
+            self._begin(line)
+
+    def doubt(self, column: str | None) -> None:
+        """Say that values of a column, or of all, may be missing before the next one."""
+        for line in self._lines.values() if column is None else (self._lines[column],):
+            line.doubt()
+
+    def covers(self, end: datetime) -> bool:
+        """Whether all values up to `end` have come, as far as anyone can tell: a tag that rests says nothing.
+
+        Ask once a notification's values have all been added.
+        """
+        horizon = self._horizon(None)
+        return horizon is not None and microseconds(end) <= horizon
+
+    def take(self, end: datetime | None, *, ticks: float | None = None) -> Tensor | Unusable:
+        """Return the window whose last sample is at `end` by the PLC's clock, or why there is none.
+
+        Without `end` it ends with the newest value; with `ticks`, our monotonic clock in seconds at the link's last
+        sign of life, it goes on to there, for nothing has changed since.
+        """
+        last = microseconds(end) if end is not None else self._now(ticks)
+        if last is None:
+            return Unusable("no value has come yet", "window-short")
+        grid = last + self._offsets
+        ahead = self._of_the_old_clock()
+        table = np.empty((len(grid), len(self._lines)))
+        for place, (name, line) in enumerate(self._lines.items()):
+            found = resample(line, grid, self._rules) if line not in ahead else self._resting(line, len(grid))
+            if isinstance(found, Unusable):
+                return Unusable(f"{name}: {found.reason}", found.code)
+            table[:, place] = found
+        with np.errstate(over="ignore", invalid="ignore"):
+            table = table * self._scale + self._offset
+            fits = np.isfinite(table.astype(np.float32) if self._settings.datatype == "FP32" else table).all(axis=0)
+        if not fits.all():
+            name = list(self._tags)[int(np.argmin(fits))]
+            return Unusable(f"{name}: a value does not fit {self._settings.datatype}", "window-quality")
+        # Every value is ours and finite: to check thousands of them once more would take most of the time.
+        return Tensor.model_construct(
+            name=self._settings.input,
+            datatype=self._settings.datatype,
+            shape=table.shape,
+            columns=tuple(self._tags),
+            units=self._units,
+            values=shortened(table, DIGITS[self._settings.datatype]),
+        )
+
+    def due(self, ticks: float | None = None) -> list[datetime]:
+        """Return the ends of the windows that are complete and were not named yet, the earliest first.
+
+        Ask once a notification's values have all been added. While every tag rests nothing comes that would show the
+        time; with `ticks`, our monotonic clock at the link's last sign of life, windows become due all the same. They
+        begin with the first value after those with which a subscription starts, and anew when the PLC's clock is set.
+        """
+        horizon = self._horizon(ticks)
+        if self._stride_us is None or self._first_end is None or horizon is None:
+            return []
+        complete = int((horizon - self._first_end) // self._stride_us) + 1
+        if complete <= self._taken:
+            return []
+        first = max(self._taken, complete - MAX_DUE)
+        self.skipped += first - self._taken
+        self._taken = complete
+        return [
+            _EPOCH + timedelta(microseconds=self._first_end + round(number * self._stride_us))
+            for number in range(first, complete)
+        ]
+
+    def _horizon(self, ticks: float | None) -> int | None:
+        """Return the instant up to which all values have come; None while a column has none at all."""
+        ahead = self._of_the_old_clock()
+        newest = [line.newest for line in self._lines.values() if line not in ahead]
+        known = [at for at in newest if at is not None]
+        if len(known) < len(newest) or not known:
+            return None
+        horizon = max(min(known), max(known) - self._late_us)
+        now = self._clock(ticks)
+        return horizon if now is None else max(horizon, now - self._late_us)
+
+    def _now(self, ticks: float | None) -> int | None:
+        """Return the newest instant of which anything is known."""
+        newest, now = self._newest(), self._clock(ticks)
+        return newest if newest is None or now is None else max(newest, now - self._late_us)
+
+    def _newest(self) -> int | None:
+        ahead = self._of_the_old_clock()
+        newest = (line.newest for line in self._lines.values() if line not in ahead)
+        return max((at for at in newest if at is not None), default=None)
+
+    def _clock(self, ticks: float | None) -> int | None:
+        """Return what the PLC's clock reads at `ticks` at least; None while that is not known."""
+        moving = [line for line in self._lines.values() if line.least_late_s is not None]
+        # A line that rests may still go by the clock as it was before it was set.
+        late = max(moving, key=lambda line: line.seen).least_late_s if moving else None
+        return None if ticks is None or late is None else round((ticks - late) * 1e6)
+
+    def _begin(self, line: Line) -> None:
+        """Let the first window begin with the newest value, once all columns have one and it is no old one."""
+        lines = self._lines.values()
+        if line.newest is not None and line.least_late_s is not None and all(other.times for other in lines):
+            self._first_end = line.newest - int(self._offsets[0])
+            self._taken = 0
+
+    def _of_the_old_clock(self) -> list[Line]:
+        """Return the columns that rest since before the PLC's clock was set back: their values are of the future."""
+        if self._clock_set is None:
+            return []
+        known = [(line, line.newest) for line in self._lines.values() if line.newest is not None]
+        now = max(newest for line, newest in known if line.seen >= self._clock_set)
+        return [line for line, newest in known if line.seen < self._clock_set and newest > now + _DISORDER_US]
+
+    @staticmethod
+    def _resting(line: Line, samples: int) -> NDArray[np.float64] | Unusable:
+        """Return the value in force for the whole window: the columns that move say how far back the new clock goes."""
+        if line.in_force is None:
+            return Unusable("its value is not known since the PLC's clock was set back", "window-gap")
+        return np.full(samples, line.in_force)

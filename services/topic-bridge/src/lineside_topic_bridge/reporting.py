@@ -1,0 +1,123 @@
+"""Which policy is in force, told to everybody on the bus, however it came into force.
+
+    lineside/<thing>/policy/reported   {"policy", "enabled", "etag", "state", "errors", "time"}, retained by us
+
+`state` says what became of the policy that was desired last, `applied` or `refused`; a policy that was put over HTTP or
+by the page is `applied`. `policy` is the one in force after it, null where it is not known or too long for a message;
+`enabled` is its switch by itself, which the opcua-bridge follows.
+
+The inference service knows no bus, so it is asked about every second; nothing is told while nothing changes.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import structlog
+
+from lineside.bus import Bus
+from lineside.contract import utc_now
+from lineside.errors import BusError
+from lineside_topic_bridge.inference import InferenceAway, InferenceLink
+
+log = structlog.get_logger("lineside.topic_bridge")
+
+_TIMEOUT_S = 5.0
+_PERIOD_S = 1.0
+_LONGEST_WAIT_S = 5.0
+
+
+def in_force(answer: httpx.Response) -> dict[str, Any] | None:
+    """Return `policy` and `etag` of an answer of `GET /v1/policy`, None where it is none."""
+    try:
+        policy = answer.json() if answer.is_success else None
+    except ValueError:
+        return None
+    return {"policy": policy, "etag": answer.headers.get("etag")} if isinstance(policy, dict) else None
+
+
+def news(found: dict[str, Any], told: dict[str, Any] | None, now: str) -> dict[str, Any] | None:
+    """Return what has to be told about the policy `found` after `told`, None where that says it already.
+
+    A refusal that did not know the policy in force is told again with it, so that its errors are not lost.
+    """
+    if told is not None and told["policy"] is None and told["state"] == "refused":
+        return {**told, **found}
+    if told is not None and (told["policy"], told["etag"]) == (found["policy"], found["etag"]):
+        return None
+    return {**found, "state": "applied", "errors": [], "time": now}
+
+
+def document(outcome: dict[str, Any], most_bytes: int) -> bytes:
+    """Return an outcome as the message; where the policy makes it too long, that is left out."""
+    policy = outcome["policy"]
+    whole = {"policy": policy, "enabled": policy.get("enabled", True) if policy is not None else None, **outcome}
+    payload = json.dumps(whole).encode()
+    return payload if len(payload) <= most_bytes else json.dumps({**whole, "policy": None}).encode()
+
+
+class PolicyReporter:
+    """Tells what `tell` is given, and by `run` every other change of the policy in force."""
+
+    def __init__(
+        self, *, bus: Bus, topic: str, inference: InferenceLink, most_bytes: int, period_s: float = _PERIOD_S
+    ) -> None:
+        self._bus = bus
+        self._topic = topic
+        self._inference = inference
+        self._most_bytes = most_bytes
+        self._period_s = period_s
+        self._told: dict[str, Any] | None = None
+        self._in_force: dict[str, Any] | None = None
+        self._number = 0
+        self._turn = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Look for changes, for ever."""
+        problem, wait_s = "", self._period_s
+        while True:
+            number = self._number
+            try:
+                answer = await self._inference.get_policy(_TIMEOUT_S)
+                found = in_force(answer)
+                trouble = "" if found else f"the inference service answered {answer.status_code}"
+            except InferenceAway as error:
+                found, trouble = None, error.what
+            if trouble and trouble != problem:
+                log.warning("the policy in force is not known", reason=trouble)
+            if found:
+                await self._compare(found, number)
+            problem, wait_s = trouble, min(wait_s * 2, _LONGEST_WAIT_S) if trouble else self._period_s
+            await asyncio.sleep(wait_s)
+
+    async def _compare(self, found: dict[str, Any], number: int) -> None:
+        async with self._turn:
+            if number != self._number:
+                return  # something else was told meanwhile: the answer may be of the policy before
+            self._in_force = found
+            if told := news(found, self._told, utc_now().isoformat()):
+                log.info("policy in force", etag=found["etag"], enabled=found["policy"].get("enabled"))
+                await self._publish(told)
+
+    async def tell(self, outcome: dict[str, Any]) -> None:
+        """Tell what became of a desired policy; of one that was refused also which is in force instead."""
+        self._number += 1
+        if outcome["state"] == "applied":
+            self._in_force = {"policy": outcome["policy"], "etag": outcome["etag"]}
+        elif self._in_force is not None:
+            outcome = {**outcome, **self._in_force}
+        async with self._turn:
+            await self._publish(outcome)
+
+    async def _publish(self, outcome: dict[str, Any]) -> None:
+        payload = document(outcome, self._most_bytes)
+        while True:
+            try:
+                await self._bus.publish(self._topic, payload, retain=True)
+            except BusError as error:
+                log.warning("the policy in force is not told yet", reason=error.what)
+                await asyncio.sleep(_LONGEST_WAIT_S)
+            else:
+                self._told = outcome
+                return

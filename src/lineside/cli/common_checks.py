@@ -1,0 +1,91 @@
+"""What the doctor asks of every installation: settings, broker, and whether the services run and are ready here."""
+
+import asyncio
+import http.client
+import json
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lineside.bus.mqtt import MqttBus
+from lineside.checks import Check, bounded, fail, ok, warn
+from lineside.cli.config import installed
+from lineside.connections import Connection
+from lineside.contract import uuid7
+from lineside.errors import BusError
+from lineside.settings import HttpSettings, Settings, load
+
+BROKER_S = 6.0
+_HTTP_S = 3.0
+_LOOK_S = 0.01
+
+
+async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterator[Check]:
+    """Yield the checks; `before` is not looked at."""
+    del before
+    settings = [load(kind, file=file) for kind in installed()]
+    yield ok("settings", f"right for {', '.join(kind.section for kind in settings)}; thing {settings[0].thing!r}")
+    yield await _broker(settings[0])
+    for each in settings:
+        name = each.section.replace("_", "-")
+        yield await bounded(name, partial(_service, name, each), within_s=2 * _HTTP_S)
+
+
+async def _broker(settings: Settings) -> Check:
+    """Send a message to ourselves."""
+    where = f"{settings.bus.host}:{settings.bus.port}"
+    link = Connection("bus", f"mqtt://{where}")
+    topic = f"lineside/{settings.thing}/doctor/{uuid7()}"
+    bus = MqttBus(settings.bus, client=f"doctor-{topic[-12:]}", connection=link, keep=False)
+    messages = aiter(bus.subscribe(topic))
+
+    async def there_and_back() -> Check:
+        while not link.is_online:  # noqa: ASYNC110 - a Connection is for people to look at, it wakes nobody
+            await asyncio.sleep(_LOOK_S)
+        started = asyncio.get_running_loop().time()
+        await bus.publish(topic, b"doctor")
+        (await anext(messages)).ack()
+        took = asyncio.get_running_loop().time() - started
+        return ok("broker", f"{where}, {link.detail}, a message there and back in {took * 1000:.0f} ms")
+
+    remedy = "is the broker running there, and are bus.host, bus.port, bus.username and its rights right?"
+    try:
+        async with bus, asyncio.timeout(BROKER_S):
+            return await there_and_back()
+    except TimeoutError:
+        if link.is_online:
+            what = f"{where} takes messages on {topic} and does not bring them back"
+            return fail("broker", what, f"allow {settings.bus.username or 'us'} to publish and subscribe there")
+        return fail("broker", f"{where}: {link.detail or 'no answer'}", remedy)
+    except BusError as error:
+        return fail("broker", f"{where}: {error.what}", error.remedy or remedy)
+
+
+async def _service(name: str, settings: Settings) -> Check:
+    http_settings: HttpSettings = getattr(settings, settings.section).http
+    where = f"{http_settings.host}:{http_settings.port}"
+    try:
+        document = await asyncio.to_thread(_readyz, http_settings)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return warn(name, f"does not answer on {where}: {error}", "start it, unless it runs on another machine")
+    links = [link for link in document.get("connections", []) if link["state"] != "ONLINE"]
+    shown = "; ".join(f"{link['name']} {link['state']}: {link['detail']}".rstrip(": ") for link in links)
+    if document.get("service") != settings.section:
+        return warn(name, f"{where} is answered by {document.get('service')!r}", "give each service a port of its own")
+    if not document.get("ready"):
+        return fail(name, f"is not ready on {where}: {shown or document.get('state')}", "see the checks of its peers")
+    return warn(name, f"ready on {where}; {shown}") if shown else ok(name, f"ready on {where}")
+
+
+def _readyz(settings: HttpSettings) -> dict[str, Any]:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    connection = http.client.HTTPConnection(host, settings.port, timeout=_HTTP_S)
+    try:
+        connection.request("GET", "/readyz")
+        document = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    if not isinstance(document, dict):
+        raise ValueError(f"/readyz is {document!r:.80}")  # noqa: TRY004 - what another program may answer
+    return document

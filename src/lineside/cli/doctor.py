@@ -1,0 +1,112 @@
+"""`lineside doctor`: is this installation right, and if not, what is to be done."""
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from lineside import telemetry
+from lineside.checks import GROUP, Check, Contributor, Mark
+from lineside.cli import common_checks
+from lineside.cli.config import installed
+from lineside.errors import SettingsError
+from lineside.settings import FILE_VARIABLE, SECTIONS, load
+
+_FAILED = 1
+_WRONG = 2
+_STYLES = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "bold red", Mark.SKIP: "dim"}
+
+
+def doctor(
+    config: Annotated[Path | None, typer.Option(help=f"The settings file; else what {FILE_VARIABLE} names.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+) -> None:
+    """Check settings, broker, services, inference, PLC, security, nodes and topics, and say what to do.
+
+    Nothing is written to the PLC and nothing is changed. Exit status 0: nothing failed, 1: something did, 2: the
+    settings are wrong.
+    """
+    console = Console(highlight=False)
+    if problems := _problems(config):
+        found = [Check("settings", Mark.FAIL, problem) for problem in problems]
+    else:
+        telemetry.configure("doctor", level="error")
+        logging.disable(logging.CRITICAL)  # what goes wrong is in the report
+        found = asyncio.run(_ask(config, None if as_json else console))
+    if as_json:
+        typer.echo(json.dumps(_document(found), indent=2))
+    elif problems:
+        for check in found:
+            _print(console, check, "settings")
+    if problems:
+        raise typer.Exit(_WRONG)
+    if not as_json:
+        console.print(summary(found))
+    if any(check.mark is Mark.FAIL for check in found):
+        raise typer.Exit(_FAILED)
+
+
+def contributors() -> list[Contributor]:
+    """Return who checks, in the order of the sections; who has none comes last."""
+    order = {name: place for place, name in enumerate(SECTIONS)}
+    found = sorted(entry_points(group=GROUP), key=lambda entry: (order.get(entry.name, len(order)), entry.name))
+    return [common_checks.checks, *(entry.load() for entry in found)]
+
+
+def summary(found: Sequence[Check]) -> str:
+    """Return the last line of the report."""
+    counts = Counter(check.mark for check in found)
+    said = [f"{counts[mark]} {mark}" for mark in Mark if counts[mark]]
+    return f"{len(found)} checks: {', '.join(said)}"
+
+
+def _problems(file: Path | None) -> list[str]:
+    problems: list[str] = []
+    for kind in installed():
+        try:
+            load(kind, file=file)
+        except SettingsError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    return problems
+
+
+async def _ask(file: Path | None, console: Console | None) -> list[Check]:
+    """Ask everything, and print each answer as it comes."""
+    found: dict[str, Check] = {}
+    async for check in _all(file, found):
+        found[check.name] = check
+        if console:
+            _print(console, check, check.name)
+    return list(found.values())
+
+
+async def _all(file: Path | None, before: dict[str, Check]) -> AsyncIterator[Check]:
+    for contributor in contributors():
+        async for check in contributor(file, before):
+            yield check
+
+
+def _print(console: Console, check: Check, name: str) -> None:
+    line = Text.assemble((f"{check.mark:<5}", _STYLES[check.mark]), f"{name:<24} ", check.what)
+    console.print(line, soft_wrap=True)
+    if check.remedy:
+        console.print(Text.assemble(f"{'':<5}{'':<24} ", ("do: ", "bold"), check.remedy), soft_wrap=True)
+
+
+def _document(found: Sequence[Check]) -> dict[str, Any]:
+    counts = Counter(check.mark for check in found)
+    return {
+        "ok": not counts[Mark.FAIL],
+        "counts": {str(mark): counts[mark] for mark in Mark},
+        "checks": [
+            {"name": check.name, "mark": str(check.mark), "what": check.what, "remedy": check.remedy} for check in found
+        ],
+    }

@@ -1,0 +1,53 @@
+"""What the PLC's refusals are said to mean."""
+
+from pathlib import Path
+
+import pytest
+from asyncua import ua
+from asyncua.ua.uaerrors import UaStatusCodeError
+
+from lineside_opcua_bridge.security import refusal
+from lineside_opcua_bridge.security.errors import AccessRefused, SecurityError
+from lineside_opcua_bridge.settings.access import AccessSettings
+
+
+def settings(tmp_path: Path, **more: object) -> AccessSettings:
+    return AccessSettings.model_validate({"security": {"pki_dir": str(tmp_path)}} | more)
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "remedy"),
+    [
+        ("BadSecurityChecksFailed", "does not accept the bridge's certificate", "trust it in the PLC"),
+        ("BadCertificateUntrusted", "does not trust the bridge's certificate", "lineside opcua trust own"),
+        ("BadCertificateTimeInvalid", "by the PLC's clock", "compare the PLC's clock"),
+        ("BadCertificateUriInvalid", "another application URI", "security.application_uri"),
+        ("BadCertificateHostNameInvalid", "another host", "security.hosts"),
+        ("BadIdentityTokenRejected", "does not accept the user of kind 'anonymous'", "opcua_bridge.user"),
+        ("BadUserAccessDenied", "denies access to the user of kind 'anonymous'", "opcua_bridge.user"),
+        ("BadSecurityPolicyRejected", "security policy", "security.policy"),
+        ("BadTooManySessions", "no session left", "end another client's session"),
+    ],
+)
+def test_a_status_is_said_with_what_to_do(status: str, what: str, remedy: str, tmp_path: Path) -> None:
+    error = refusal(UaStatusCodeError(getattr(ua.StatusCodes, status)), settings(tmp_path))
+    assert isinstance(error, AccessRefused)
+    assert error.reason == status
+    assert what in error.what
+    assert status in error.what
+    assert remedy in error.remedy
+
+
+def test_what_is_no_matter_of_access_stays_the_networks(tmp_path: Path) -> None:
+    for error in (TimeoutError(), ConnectionError("gone"), UaStatusCodeError(ua.StatusCodes.BadServerHalted)):
+        assert refusal(error, settings(tmp_path)) is None
+
+
+def test_an_error_of_ours_stays_what_it_is(tmp_path: Path) -> None:
+    ours = SecurityError("what", remedy="next")
+    assert refusal(ours, settings(tmp_path)) is ours
+
+
+def test_without_security_no_certificate_is_blamed(tmp_path: Path) -> None:
+    plain = settings(tmp_path, security={"policy": "none"})
+    assert refusal(UaStatusCodeError(ua.StatusCodes.BadSecurityChecksFailed), plain) is None

@@ -1,0 +1,84 @@
+"""A setting names a tag by node id, browse path or alias; in a path `&` takes the next sign as it is."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lineside_opcua_bridge.nodes import Address
+from lineside_opcua_bridge.tags import Alias, Path, escape, is_pattern, parse, pattern, plain
+
+
+def names(text: str) -> tuple[str, ...]:
+    path = parse(text)
+    assert isinstance(path, Path)
+    return path.names
+
+
+def test_the_beginning_tells_what_it_is() -> None:
+    assert isinstance(parse("nsu=urn:line;s=/Objects/x"), Address)
+    assert isinstance(parse("/Objects/x"), Path)
+    assert parse("alias=/plant/press") == Alias("/plant/press", "alias=/plant/press")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/Objects/Press/Part", ("Objects", "Press", "Part")),
+        ("/Objects/A&/B", ("Objects", "A&/B")),
+        ("/Objects/A&&/B", ("Objects", "A&&", "B")),
+        ("/Objects/&A", ("Objects", "A")),
+        ("/Objects/**/Part", ("Objects", "**", "Part")),
+    ],
+)
+def test_a_path_is_cut_at_what_no_sign_takes_as_it_is(text: str, expected: tuple[str, ...]) -> None:
+    assert names(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("Part", False), ("Part*", True), ("Part&*", False), ("A&&*", True), ("DB&[1]", False), ("DB[12]", True)],
+)
+def test_a_sign_that_is_taken_as_it_is_makes_no_pattern(name: str, is_one: bool) -> None:
+    assert is_pattern(name) is is_one
+    assert names(f"/Objects/{name}")[1] == name
+
+
+@pytest.mark.parametrize(
+    ("name", "matching", "others"),
+    [
+        ("Station*", ["Station", "Station12"], ["station1", "OldStation1"]),
+        ("T?", ["T1"], ["T", "T12"]),
+        ("T[12]", ["T1", "T2"], ["T3", "T[12]"]),
+        ("T&[1]*", ["T[1]", "T[1].x"], ["T1", "T12"]),
+        ("A&**", ["A*", "A*b"], ["A", "Ab"]),
+        ("A.*", ["A.b"], ["Ab"]),
+    ],
+)
+def test_a_pattern_matches_whole_names(name: str, matching: list[str], others: list[str]) -> None:
+    assert [each for each in [*matching, *others] if pattern(name).match(each)] == matching
+
+
+@given(st.text(min_size=1))
+def test_every_browse_name_can_be_written(name: str) -> None:
+    written = escape(name)
+    assert names(f"/Objects/{written}") == ("Objects", written)
+    assert not is_pattern(written)
+    assert plain(written) == name
+    assert pattern(written).match(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("/Press/Part", "does not begin with /Objects/"),
+        ("/", "does not begin with /Objects/"),
+        ("/Objects//Part", "empty name"),
+        ("/Objects/", "empty name"),
+        ("Press.Part", "is not a tag"),
+        ("alias=", "names no property"),
+        ("ns=2;s=Part", "write nsu="),
+    ],
+)
+def test_what_is_wrong_is_said_of_a_tag(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse(text)
