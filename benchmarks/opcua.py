@@ -44,7 +44,7 @@ class Plan:
 
 
 FULL = Plan(3, 4.0, 3.0, LADDER_HZ, 15.0, 4.0)
-QUICK = Plan(1, 1.5, 1.0, (20, 40, 80), 4.0, 0.0)
+QUICK = Plan(1, 1.5, 1.0, (20, 80), 4.0, 0.0)
 
 Start = Callable[[Server, float], Client]
 """Start a client on a server; a client that is configured for a rate is given that."""

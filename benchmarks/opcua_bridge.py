@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import paho.mqtt.client as mqtt
 import yaml
-from opcua_peers import PATIENCE_S, Server, cores, free_port
+from opcua_peers import PATIENCE_S, Server, beside, free_port, give_core
 from opcua_settings import bridge_settings
 from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client.parser import text_string_to_metric_families
@@ -32,7 +32,7 @@ def broker(work: Path) -> Iterator[int]:
     """Run the line's broker; yield its port."""
     port = free_port()
     plan = prepare(Kind.auto, port=port, folder=work / "broker")
-    with (work / "broker.log").open("wb") as written, cores(tested=False):
+    with (work / "broker.log").open("wb") as written, beside():
         running = subprocess.Popen(plan.argv, stdout=written, stderr=written)
     try:
         until = time.monotonic() + PATIENCE_S
@@ -64,10 +64,11 @@ class Bridge:
         self._log = work / f"bridge-{http}.log"
         self._url = f"http://127.0.0.1:{http}"
         argv = [sys.executable, "-m", "lineside_opcua_bridge", str(config)]
-        with self._log.open("wb") as written, cores(tested=True):
+        with self._log.open("wb") as written:
             self._process = subprocess.Popen(argv, stdout=written, stderr=written)
         self.pid = self._process.pid
         self._wait(nodes)
+        give_core(self.pid)
 
     def _wait(self, nodes: int) -> None:
         until = time.monotonic() + PATIENCE_S

@@ -1,7 +1,7 @@
 """The processes of the OPC UA comparison: servers that count up, clients that count gaps, each of them alike.
 
-A peer talks lines of JSON over its stdin and stdout. The process under test gets one core for itself where there are
-two; everything else stays off that core.
+A peer talks lines of JSON over its stdin and stdout. The process under test gets one core where there are two;
+everything else of ours stays off that core.
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,16 +32,30 @@ PATIENCE_S = 30.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-@contextmanager
-def cores(*, tested: bool) -> Iterator[None]:
-    """Start processes on the core of what is tested, or on all others; without a second core it changes nothing."""
+def tested_core() -> int | None:
+    """Return the core of what is tested; None where there is no second one."""
     allowed = sorted(os.sched_getaffinity(0))
-    chosen = ({allowed[-1]} if tested else set(allowed[:-1])) or set(allowed)
-    os.sched_setaffinity(0, chosen)
+    return allowed[-1] if len(allowed) > 1 else None
+
+
+@contextmanager
+def beside() -> Iterator[None]:
+    """Start processes that stay off the core of what is tested."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, (allowed - {tested_core()}) or allowed)
     try:
         yield
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def give_core(pid: int) -> None:
+    """Let a process that has started run on the core of what is tested, with all its threads, and nowhere else."""
+    core = tested_core()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        if core is not None:
+            with suppress(ProcessLookupError):  # a thread that has just ended
+                os.sched_setaffinity(int(thread.name), {core})
 
 
 def free_port() -> int:
@@ -59,7 +73,7 @@ class Peer:
     """A process that answers each line of JSON by one; what it says beside that is passed over."""
 
     def __init__(self, argv: Sequence[str], *, tested: bool) -> None:
-        with cores(tested=tested):
+        with nullcontext() if tested else beside():
             self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE)
         self._name = Path(argv[1]).name
         self._lines: Queue[str] = Queue()
@@ -209,6 +223,7 @@ class Counting:
             if time.monotonic() > until:
                 raise SystemExit(f"{kind} does not see all {nodes} nodes: {self.counts()}")
             time.sleep(0.1)
+        give_core(self.pid)
 
     @property
     def pid(self) -> int:

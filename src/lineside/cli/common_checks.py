@@ -25,6 +25,11 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
     """Yield the checks; `before` is not looked at."""
     del before
     settings = [load(kind, file=file) for kind in installed()]
+    if not settings:
+        yield fail(
+            "settings", "no service is installed beside the lineside command", "install one, for instance its wheel"
+        )
+        return
     yield ok("settings", f"right for {', '.join(kind.section for kind in settings)}; thing {settings[0].thing!r}")
     yield await _broker(settings[0])
     for each in settings:

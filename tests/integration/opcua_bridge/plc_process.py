@@ -1,7 +1,7 @@
 """A PLC's OPC UA server as a process that tests may stop, kill and command.
 
 `plc_process.py PORT [options as JSON]`; options: counters (how many), namespaces (URIs registered before ours, so that
-our index moves). It says {"ready": true} on stdout, then answers each line of JSON on stdin with one line:
+our index moves), certificate and key (files; then nothing but Basic256Sha256, encrypted, is offered). It says {"ready": true} on stdout, then answers each line of JSON on stdin with one line:
 {"count": rounds, "every_ms": ms, "nodes": how many, "step_s": offset of the clock} counts the counters up by one a
 round; {"event": how many, "severity": s} raises events; {"register": uri} adds a namespace; {"value": tag} reads one.
 """
@@ -55,6 +55,11 @@ class Plc:
         await server.init()
         server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        if certificate := self.options.get("certificate"):
+            server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
+            await server.set_application_uri("urn:test:plc")
+            await server.load_certificate(certificate, "der")
+            await server.load_private_key(self.options["key"], format="pem")
         for uri in self.options.get("namespaces", []):
             await server.register_namespace(uri)
         self.index = await server.register_namespace(URI)

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncua.crypto.cert_gen import setup_self_signed_certificate
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from prometheus_client import CollectorRegistry
 
 from lineside.connections import Connection
@@ -24,6 +27,7 @@ from lineside_opcua_bridge.binding import Binding
 from lineside_opcua_bridge.link_metrics import LinkMetrics
 from lineside_opcua_bridge.plc import Plc
 from lineside_opcua_bridge.samples import Sample
+from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 
@@ -277,6 +281,42 @@ async def test_a_short_cut_loses_nothing_and_breaks_no_line(
         for role in station.settings.tags():
             assert BROKEN not in station.lines[role]
             assert station.values(role) == list(range(last + 1))
+
+
+async def test_a_secured_link_goes_on_after_a_short_cut_and_not_with_a_certificate_that_is_trusted_no_more(
+    programs: Any, port: int, proxy_to: Any, wait_until: Any, tmp_path: Path
+) -> None:
+    key, certificate = tmp_path / "plc.pem", tmp_path / "plc.der"
+    await setup_self_signed_certificate(
+        key, certificate, "urn:test:plc", "127.0.0.1", [ExtendedKeyUsageOID.SERVER_AUTH], {}
+    )
+    server = await programs.plc(port, counters=5, certificate=str(certificate), key=str(key))
+    store = Store(tmp_path / "pki")
+    store.prepare()
+    trusted = x509.load_der_x509_certificate(certificate.read_bytes())
+    store.add("trusted", trusted)
+    proxy = await proxy_to(port)
+    security = {"pki_dir": str(tmp_path / "pki")}
+    async with Link(proxy.endpoint, window("window", 0, 5), security=security).running() as link:
+        last = await cut(link, proxy, server, wait_until, count=20, every_ms=30)
+        (station,) = link.stations
+        assert link.metric("sessions_total", how="new") == 1
+        assert link.metric("sessions_total", how="resumed") >= 1
+        for role in station.settings.tags():
+            assert station.account(role) == (last + 1, 0, 0)
+        await proxy.down()
+        for file in (tmp_path / "pki" / "trusted").rglob("*.der"):
+            file.unlink()
+        await proxy.up()
+        await wait_until(lambda: "not accepted" in link.link.detail)
+        assert not link.is_online
+        store.add("trusted", trusted)
+        await wait_until(lambda: link.is_online, within=30)
+        last = await server.tell(count=2, every_ms=20)
+        await wait_until(all_at(station, last), within=30)
+        for role in station.settings.tags():
+            received, _reported, silent = station.account(role)
+            assert silent == 0
 
 
 async def test_without_republish_the_same_cut_loses_values_and_says_so(

@@ -292,3 +292,84 @@ async def test_without_a_level_the_part_id_tells_whose_verdict_it_is_after_an_ou
             await wait_until(lambda: line.metric("unanswered_parts_total", trigger="station-1", reason="gone"))
             assert not steady.get("Station1", "Done")
         assert len(line.requests()) == 1
+
+
+async def test_parts_in_line_keep_their_order_and_verdicts_over_an_outage(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await steady.reset()
+    when = {"kind": "counter", "node": f"{NODE}.Counter"}
+    trigger = steady.trigger(1, when=when, overrun="queue", debounce_ms=0, deadline_ms=60_000)
+    async with line_of(configure(steady, trigger)) as line:
+        await line.ready()
+        for number in (1, 2):
+            await steady.set("Station1", "Counter", number)
+            await line.request(number)
+        await steady.stop()
+        await wait_until(lambda: not line.service.is_ready)
+        first, second = line.requests()
+        await line.answer(second, "fail")
+        await line.answer(first, "pass")
+        await wait_until(lambda: line.metric("results_total", kind="matched") == 2)
+        await steady.start()
+        for request, verdict in ((first, "pass"), (second, "fail")):
+            await wait_until(lambda: steady.get("Station1", "Done"))
+            assert (steady.get("Station1", "RequestId"), steady.get("Station1", "Verdict")) == (request.id, verdict)
+            await steady.set("Station1", "Done", value=False)
+        assert steady.dones("Station1") == 2
+        assert len(line.requests()) == 2
+
+
+async def test_done_that_an_outage_kept_up_is_lowered_after_it(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await steady.reset()
+    async with line_of(configure(steady, trigger_of(steady, {"clear_done": "bridge"}))) as line:
+        await line.ready()
+        await steady.part("Station1", "P-1")
+        await line.answer(await line.request(), "pass")
+        await wait_until(lambda: steady.get("Station1", "Done"))
+        await steady.stop()
+        await wait_until(lambda: not line.service.is_ready)
+        await steady.leave("Station1")
+        await steady.start()
+        await wait_until(lambda: not steady.get("Station1", "Done"))
+        assert len(line.requests()) == 1
+
+
+async def test_lowering_done_is_tried_again_until_the_plc_takes_it(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await steady.reset()
+    async with line_of(configure(steady, trigger_of(steady, {"clear_done": "bridge"}))) as line:
+        await line.ready()
+        await steady.part("Station1", "P-1")
+        await line.answer(await line.request(), "pass")
+        await wait_until(lambda: steady.get("Station1", "Done"))
+        await steady.lock("Station1", "Done")
+        await steady.leave("Station1")
+        refused = {"trigger": "station-1", "node": "done", "reason": "BadUserAccessDenied"}
+        await wait_until(lambda: line.metric("write_failures_total", **refused) >= 2)
+        assert steady.get("Station1", "Done")
+        await steady.unlock("Station1", "Done")
+        await wait_until(lambda: not steady.get("Station1", "Done"))
+
+
+async def test_after_the_deadline_a_refused_verdict_without_a_level_becomes_unknown(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await steady.reset()
+    when = {"kind": "counter", "node": f"{NODE}.Counter"}
+    trigger = code_of(steady, when=when, deadline_ms=400)
+    async with line_of(configure(steady, trigger, grace_ms=20_000)) as line:
+        await line.ready()
+        await steady.lock("Station1", "Verdict")
+        await steady.set("Station1", "Counter", 1)
+        await line.answer(await line.request(), "pass")
+        refused = {"trigger": "station-1", "node": "verdict", "reason": "BadUserAccessDenied"}
+        await wait_until(lambda: line.metric("write_failures_total", **refused) >= 4)
+        seen = line.metric("write_failures_total", **refused)
+        await wait_until(lambda: line.metric("write_failures_total", **refused) >= seen + 3)
+        await steady.unlock("Station1", "Verdict")
+        await wait_until(lambda: steady.get("Station1", "Done"))
+        assert (steady.get("Station1", "Verdict"), steady.get("Station1", "Code")) == ("unknown", 99)

@@ -188,6 +188,14 @@ def test_a_plc_clock_that_is_set_blocks_nothing_for_longer_than_the_interval() -
         assert of.see(sample(minutes, ms, source=at)).decision is expected
 
 
+def test_a_clock_set_back_is_remembered_once_it_has_passed_the_last_request_again() -> None:
+    of = detector("change", min_interval_ms=60_000)
+    assert said(of, ["a", "b"]) == [NONE, FIRED]
+    back = timedelta(seconds=30)
+    assert of.see(sample("b", 10_000, source=START + timedelta(seconds=10) - back)).decision is NONE
+    assert of.see(sample("c", 65_000, source=START + timedelta(seconds=65) - back)).decision is FIRED
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from asyncua import ua
 from prometheus_client import CollectorRegistry
 
@@ -112,6 +114,22 @@ async def test_a_value_of_a_session_that_is_gone_is_not_taken() -> None:
     assert len(bench.station._mailbox) == before
     bench.station.value(present, "trigger", Sample(1, "good", START, None, START, 0.0))
     assert len(bench.station._mailbox) == before + 1
+
+
+@pytest.mark.parametrize(("whole", "asked"), [(True, 1), (False, 0)])
+async def test_what_came_before_a_short_cut_still_counts_after_it(whole: bool, asked: int) -> None:
+    bench = Bench()
+    session: Any = object()
+    before, after = (Binding(session, (), {"trigger": NODE}, {}) for _ in range(2))
+    bench.station.bound(before, whole=False)
+    for number in (1, 2):
+        bench.station.value(before, "trigger", Sample(number, "good", START, None, START, time.monotonic()))
+    bench.station.unbound()
+    bench.station.bound(after, whole=whole)
+    async with running(bench):
+        bench.station.value(after, "trigger", Sample(None, "bad", START, None, START, 0.0))
+        await until(lambda: bench.counted("triggers_total", kind="bad_quality"))
+        assert bench.counted("triggers_total", kind="accepted") == asked
 
 
 async def test_a_change_is_asked_about_and_its_result_closes_it() -> None:

@@ -98,9 +98,9 @@ VALUES = st.one_of(st.none(), st.integers(-100, 100).map(float), st.integers(-10
 
 @settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(1, 40), VALUES, st.sampled_from([False, False, False, True])), max_size=40),
+    st.lists(st.tuples(st.integers(1, 40), VALUES, st.sampled_from([False, False, False, True])), max_size=20),
     st.booleans(),
-    st.integers(0, 500),
+    st.floats(0, 1),
     st.integers(1, 20),
     st.sampled_from(["hold", "linear", "refuse"]),
     st.sampled_from(["gap", "refuse"]),
@@ -109,7 +109,7 @@ VALUES = st.one_of(st.none(), st.integers(-100, 100).map(float), st.integers(-10
 def test_every_instant_is_as_the_definition_says(
     steps: list[tuple[int, float | None, bool]],
     doubted: bool,
-    first: int,
+    start: float,
     samples: int,
     gaps: str,
     bad: str,
@@ -120,7 +120,8 @@ def test_every_instant_is_as_the_definition_says(
         now += wait
         came.append(Came(now, value, broken))
     policy = rules(gaps, bad, max_gap_ms)
-    instants = [first + 10 * place for place in range(samples)]
+    first = came[0].ms if came else 0
+    instants = [first + round(start * (now - first)) + 10 * place for place in range(samples)]
     expected = reference(came, instants, policy, doubted=doubted and bool(came))
     actual = on_grid(line_of(came, doubted=doubted), instants, policy)
     assert actual == expected if isinstance(expected, str) else actual == pytest.approx(expected, abs=1e-9)
@@ -140,6 +141,12 @@ def test_what_was_lost_is_a_gap_and_filled_for_as_long_as_is_allowed() -> None:
     assert on_grid(line_of(came), [0, 20], rules("hold", max_gap_ms=19)) == [1, 3], "no instant lies in the gap"
     whole = [Came(0, 1), Came(20, 3)]
     assert on_grid(line_of(whole), [0, 10, 20], rules("hold", max_gap_ms=19)) == [1, 1, 3], "the control: nothing lost"
+
+
+def test_a_gap_begins_with_the_bad_value_and_not_with_the_last_good_one() -> None:
+    line = line_of([Came(0, 1), Came(100, None), Came(130, 4)])
+    assert on_grid(line, [0, 90, 100, 110, 130], rules("linear", max_gap_ms=30)) == [1, 1, 1, 2, 4]
+    assert on_grid(line, [0, 90, 100, 110, 130], rules("linear", max_gap_ms=29)) == "window-gap"
 
 
 def test_a_line_is_drawn_only_over_the_last_period_before_a_change() -> None:

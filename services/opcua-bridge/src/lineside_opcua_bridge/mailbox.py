@@ -10,9 +10,10 @@ from lineside_opcua_bridge.samples import Sample
 
 @dataclass(frozen=True)
 class Value:
-    """A value of a tag that says when to act: trigger, request or done. `binding` is None for a collector's tag."""
+    """A value of a tag that says when to act: trigger, request or done."""
 
-    binding: Binding | None
+    line: int | None
+    """Which unbroken line of values it belongs to; None for a collector's tag."""
     role: str
     sample: Sample
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 _MOST = 3
 _LIKE_ENOUGH = 0.6
-_COMPARED = 5000
+_COMPARED = 2000
 """Names that are compared: comparing is slow, and the bridge has parts to judge meanwhile."""
 
 

@@ -84,6 +84,8 @@ class Station:
             recover=self._recover,
         )
         self._detector = detector_of(settings, looks=self._answering.writes)
+        self._line = 0
+        """Which unbroken line of the PLC's values is the present one: a short cut does not end it."""
         self._fresh = False
         """Whether the trigger's next value is the first of a session."""
         self._bounce: asyncio.TimerHandle | None = None
@@ -110,6 +112,7 @@ class Station:
         self._listened.seen(in_sight=True, whole=whole)
         by_values = any(watched.role == "trigger" and watched.event is None for watched in binding.watches)
         if not whole:
+            self._line += 1
             self._fresh = True
             if self._detector and by_values:
                 self._detector.doubt()
@@ -135,7 +138,7 @@ class Station:
             return  # of a session that is gone: the next one looks for itself
         if role in self._listened:
             self._listened.add(role, sample)
-        elif not self._mailbox.put(Value(binding, role, sample)):
+        elif not self._mailbox.put(Value(None if binding is None else self._line, role, sample)):
             self._overflowed()
 
     def decided(self, request_id: str, answer: Answer) -> None:
@@ -171,7 +174,7 @@ class Station:
                     self._detector.doubt()
                 if binding:
                     await self._answering.look(binding)
-            case Value(of, role, sample) if of is None or of is binding:
+            case Value(line, role, sample) if line is None or line == self._line:
                 await self._take(role, sample)
             case Tick(sample):
                 await self._tick(sample)
@@ -215,7 +218,7 @@ class Station:
         if decision is Decision.BAD:
             log.warning("a trigger's value is unusable", trigger=self.name, value=repr(sample.value)[:80])
         elif decision is Decision.TOO_SOON:
-            self._answering.pass_over(sample.source)
+            self._answering.pass_over(self._answering.risen_now(sample))
         elif decision is Decision.DEBOUNCED and binding and level:
             self._settle_later(binding)
         elif decision in {Decision.FIRED, Decision.RECOVERED}:
@@ -303,7 +306,7 @@ class Station:
         if why := self._listened.unmet(sample):
             self._metrics.triggers.labels(self.name, Decision.HELD_BACK.value).inc()
             log.info("a condition held a trigger back", trigger=self.name, reason=why)
-            self._answering.pass_over(sample.source)
+            self._answering.pass_over(self._answering.risen_now(sample))
             if self._detector:
                 self._detector.not_asked()
             return

@@ -56,7 +56,9 @@ def browse(
     from lineside_opcua_bridge.cli import looking, running  # noqa: PLC0415 - the help must not wait for asyncua
 
     where = running.where(config, endpoint, insecure=insecure)
-    running.run(where, lambda session: looking.browse(session, start, depth=depth, values=values, as_json=json))
+    running.run(
+        where, [start], lambda session: looking.browse(session, start, depth=depth, values=values, as_json=json)
+    )
 
 
 @app.command()
@@ -71,7 +73,7 @@ def read(
     from lineside_opcua_bridge.cli import looking, running  # noqa: PLC0415 - the help must not wait for asyncua
 
     where = running.where(config, endpoint, insecure=insecure)
-    running.run(where, lambda session: looking.read(session, nodes, as_json=json))
+    running.run(where, nodes, lambda session: looking.read(session, nodes, as_json=json))
 
 
 @app.command()
@@ -90,5 +92,6 @@ def watch(
     where = running.where(config, endpoint, insecure=insecure)
     running.run(
         where,
+        nodes,
         lambda session: watching.watch(session, nodes, where.settings, seconds=seconds, count=count, as_json=json),
     )

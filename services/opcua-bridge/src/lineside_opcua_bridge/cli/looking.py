@@ -21,7 +21,7 @@ class _Row:
 
 
 async def browse(session: Session, start: str, *, depth: int | None, values: bool, as_json: bool) -> None:
-    """Print the nodes that `start` names and those below, `depth` levels deep; raises ValueError or LinesideError."""
+    """Print the nodes that `start` names and those below, `depth` levels deep; raises LinesideError."""
     tag = parse(start)
     if depth is None:
         depth = 0 if isinstance(tag, Path) and tag.is_glob else 1
@@ -39,7 +39,7 @@ async def browse(session: Session, start: str, *, depth: int | None, values: boo
 
 
 async def read(session: Session, texts: list[str], *, as_json: bool) -> None:
-    """Print the present value of every node that the texts name; raises ValueError or LinesideError."""
+    """Print the present value of every node that the texts name; raises LinesideError."""
     found = [each for text in texts for each in await find_all(session, text)]
     known = await variables(session, [each.node for each in found], values=True)
     if as_json:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import lineside.telemetry
 from lineside.errors import LinesideError, SettingsError
 from lineside_opcua_bridge.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
+from lineside_opcua_bridge.tags import parse
 
 _FAILED = 1
 _WRONG = 2
@@ -44,14 +45,17 @@ def where(config: Path | None, endpoint: str | None, *, insecure: bool) -> Where
         raise end(f"--endpoint: {error.errors()[0]['msg'].removeprefix('Value error, ')}", status=_WRONG) from None
 
 
-def run(where: Where, work: Callable[[Session], Awaitable[None]]) -> None:
-    """Do a command's work in a session; exit status 1 where that fails, 2 where a node's text is wrong."""
+def run(where: Where, texts: Sequence[str], work: Callable[[Session], Awaitable[None]]) -> None:
+    """Do a command's work in a session; exit status 1 where that fails, 2 where a text is none of a node."""
+    try:
+        for text in texts:
+            parse(text)
+    except ValueError as error:
+        raise end(str(error), status=_WRONG) from None
     lineside.telemetry.configure("opcua", level="error", style="console")
     logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # what matters comes as an error of ours
     try:
         asyncio.run(_run(where, work))
-    except ValueError as error:
-        raise end(str(error), status=_WRONG) from None
     except CallFailed as error:
         remedy = f". Is {where.settings.endpoint} right, and does the server run?" if _connecting(error) else ""
         raise end(f"{error}{remedy}") from None

@@ -33,7 +33,7 @@ async def watch(
     count: int | None,
     as_json: bool,
 ) -> None:
-    """Print values of every node that the texts name; raises ValueError, or LinesideError, also for a lost link."""
+    """Print values of every node that the texts name; raises LinesideError, also for a lost link."""
     found = [each for text in texts for each in await find_all(session, text)]
     subscription, silent_s = await _subscribe(session, found, settings)
     left = count

@@ -21,7 +21,9 @@ class WriteBackSettings(Section):
         default_factory=dict, description="What the PLC calls pass, fail and unknown; all three or none."
     )
     code: NodeText | None = Field(
-        None, description="String or integer: why; ok, deadline, bus, overrun, paused, or the result's own code."
+        None,
+        description="String or integer: why; ok, deadline, late, bus, overrun, paused, window-gap and its like, "
+        "message-too-large, or the code of the result or error report.",
     )
     codes: dict[str, Code] = Field(
         default_factory=dict,

@@ -94,9 +94,7 @@ class Line:
                 self._append(at, number, flags)
         elif at < newest:
             self._start_anew(at, number, flags, None)
-        elif at == newest and number == self.values[-1] and flags == self.flags[-1] & BAD:
-            pass  # the very value that is known: nothing changed meanwhile, so nothing is missing
-        else:
+        else:  # at the newest's own instant it is that very value, and nothing is missing between the two
             self.least_late_s = None
             self._append(at, number, flags | BROKEN)
         return False
