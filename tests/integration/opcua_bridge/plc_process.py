@@ -1,7 +1,8 @@
 """A PLC's OPC UA server as a process that tests may stop, kill and command.
 
 `plc_process.py PORT [options as JSON]`; options: counters (how many), namespaces (URIs registered before ours, so that
-our index moves), certificate and key (files; then nothing but Basic256Sha256, encrypted, is offered). It says {"ready": true} on stdout, then answers each line of JSON on stdin with one line:
+our index moves), certificate and key (files; then nothing but Basic256Sha256, encrypted, is offered). It says
+{"ready": true} on stdout, then answers each line of JSON on stdin with one line:
 {"count": rounds, "every_ms": ms, "nodes": how many, "step_s": offset of the clock} counts the counters up by one a
 round; {"event": how many, "severity": s} raises events; {"register": uri} adds a namespace; {"value": tag} reads one.
 """

@@ -18,7 +18,7 @@ def test_every_station_has_its_camera_trigger_and_nodes() -> None:
     settings = document(stations=3)
     assert list(settings["inference"]["cameras"]) == ["station-1", "station-2", "station-3"]
     third = settings["opcua_bridge"]["triggers"][2]
-    assert third["node"] == "nsu=urn:lineside:bench;s=Station3.PartPresent"
+    assert third["when"]["node"] == "nsu=urn:lineside:bench;s=Station3.PartPresent"
     assert third["source"] == {"kind": "camera", "camera": "station-3"}
     assert all("Station3." in node for node in third["write_back"].values())
 

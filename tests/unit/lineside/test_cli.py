@@ -47,7 +47,7 @@ def test_every_problem_of_every_service_is_told_once(tmp_path: Path) -> None:
             {
                 "bus": {"prot": 1883},
                 "inference": {"limits": {"pixel": 5}},
-                "opcua_bridge": {"triggers": [{"name": "a", "node": "ns=2;s=Part"}]},
+                "opcua_bridge": {"triggers": [{"name": "a", "when": {"kind": "edge", "node": "ns=2;s=Part"}}]},
             }
         )
     )

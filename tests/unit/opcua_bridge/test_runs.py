@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineside_opcua_bridge import runs
-from lineside_opcua_bridge.publishing import Malformed, decode, message_of
+from lineside_opcua_bridge.publishing import Malformed, decode
+from lineside_opcua_bridge.values import instant
 
 KINDS = ua.VariantType
 NOW = datetime(2026, 5, 1, 12, 0, 0, 125000, tzinfo=UTC)
@@ -58,12 +59,23 @@ def response(stretches: list[Stretch]) -> bytes:
     return struct_to_binary(whole)
 
 
+def as_told(item: ua.MonitoredItemNotification) -> runs.Change:
+    value, status = item.Value.Value.Value, item.Value.StatusCode
+    return (
+        int(item.ClientHandle),
+        instant(value) if isinstance(value, datetime) else value,
+        int(status.value) if status else 0,
+        instant(item.Value.SourceTimestamp),
+        instant(item.Value.ServerTimestamp),
+    )
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(STRETCHES, min_size=1, max_size=5))
 def test_stretches_of_all_kinds_say_what_asyncua_says(stretches: list[Stretch]) -> None:
     body = response(stretches)
-    theirs = struct_from_binary(ua.PublishResponse, Buffer(body)).Parameters
-    assert decode(body).message == message_of(theirs.NotificationMessage)
+    (told,) = struct_from_binary(ua.PublishResponse, Buffer(body)).Parameters.NotificationMessage.NotificationData
+    assert decode(body).message.changes == [as_told(item) for item in told.MonitoredItems]
 
 
 @pytest.mark.parametrize("missing", [12, 29, 30, 300, 900])

@@ -36,6 +36,8 @@ class Target:
     watched: Watched
     item: int = 0
     granted: Granted | None = None
+    is_warned: bool = False
+    """Whether the log has it that values were dropped; the metric counts each time."""
 
 
 class Delivery:
@@ -90,12 +92,14 @@ class Delivery:
 
     def _overflowed(self, target: Target) -> None:
         self._metrics.overflows.labels(target.station.name).inc()
-        log.warning(
-            "the server dropped values: its queue was too short",
-            trigger=target.station.name,
-            role=target.watched.role,
-            remedy="let the PLC keep more values for each monitored item, or change the tag less often",
-        )
+        if not target.is_warned:
+            target.is_warned = True
+            log.warning(
+                "the server dropped values: its queue was too short",
+                trigger=target.station.name,
+                role=target.watched.role,
+                remedy="let the PLC keep more values for each monitored item, or change the tag less often",
+            )
         target.station.doubt(target.watched.role)
 
 
