@@ -3,7 +3,7 @@
 All take the same changes of the same 2,000 tags in turns of a few seconds, each from a server of its own, each with one
 core for itself where there are two. `link` is the bridge's OPC UA side with stations that only count, which is the job
 that the alternatives do; `bridge` is the whole process, with windows over all tags and a broker. A rate holds where
-every value came and the last one no more than half a second after the load's end.
+every value came and the last one no more than 0.3 seconds after the load's end.
 """
 
 import shutil
@@ -25,7 +25,7 @@ NODES = 2000
 RATE_HZ = 10.0
 EDGES_PER_S = 20.0
 TRIGGERS = 8
-LADDER_HZ = (15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 160, 200)
+LADDER_HZ = (20, 25, 30, 40, 50, 60, 80, 100, 125, 160, 200, 250, 320)
 WARM_HZ = 20.0
 WARM_S = 1.5
 GOAL = 30_000
@@ -44,7 +44,7 @@ class Plan:
 
 
 FULL = Plan(3, 4.0, 3.0, LADDER_HZ, 15.0, 4.0)
-QUICK = Plan(1, 1.5, 1.0, (20, 80), 4.0, 0.0)
+QUICK = Plan(1, 1.5, 1.0, (20, 40), 3.0, 0.0)
 
 Start = Callable[[Server, float], Client]
 """Start a client on a server; a client that is configured for a rate is given that."""
@@ -167,6 +167,7 @@ def measure(plan: Plan) -> tuple[dict[str, object], dict[str, float]]:
         "cpu_us_per_value": cpu_us,
         "gaps_by_client": gaps,
         "highest_rate_held": {name: values_a_second(each) for name, each in held.items()},
+        "cpu_us_per_value_at_highest": {name: each.cpu_us for name, each in held.items() if each},
         "goal_reached": values_a_second(held["bridge"]) >= GOAL,
         "trigger_to_request_ms": latency,
         "on_node_opcua_server": {

@@ -26,7 +26,7 @@ class LinkMetrics:
         self.values = counter("values_total", "Values and events that arrived.")
         self.messages = counter(
             "messages_total",
-            "Notification messages: data, keepalive, repeated (by the server, after a gap), duplicate.",
+            "Notification messages: data, keepalive, repeated (by the server, after a gap).",
             "kind",
         )
         self.lost_messages = counter(

@@ -61,6 +61,7 @@ class Pump:
                     return
                 self._session.lose(failed.what)
                 return
+            self._take(publication)
             if not publication.message.is_keepalive:
                 self._unacknowledged.append(
                     ua.SubscriptionAcknowledgement(
@@ -68,7 +69,6 @@ class Pump:
                         SequenceNumber=ua.UInt32(publication.message.number),
                     )
                 )
-            self._take(publication)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -2,8 +2,8 @@
 
 Stations share the session and the bus and nothing else: one that waits for a slow call keeps no other waiting. The
 mailbox takes the trigger's values, the answers to our requests, the deadlines, and reasons to look again. Publishing
-runs beside it, for a broker that is away must not keep the deadline's `unknown` from the PLC. What the trigger takes
-with it is in `listened`, the way back to the PLC in `answering`.
+(`sending`) runs beside it, for a broker that is away must not keep the deadline's `unknown` from the PLC. What the
+trigger takes with it is in `listened`, the way back to the PLC in `answering`.
 """
 
 import asyncio
@@ -12,10 +12,8 @@ from datetime import datetime
 
 import structlog
 
-from lineside import telemetry
 from lineside.bus import Bus
 from lineside.contract import Source, utc_now, uuid7
-from lineside.errors import BusError
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.answering import Answering
 from lineside_opcua_bridge.asking import request_of
@@ -27,6 +25,7 @@ from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.parts import Answer, Part, unknown
 from lineside_opcua_bridge.periods import Grid
 from lineside_opcua_bridge.samples import Sample
+from lineside_opcua_bridge.sending import Sending
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import PeriodTrigger
@@ -58,12 +57,14 @@ class Station:
         simulate: bool = False,
     ) -> None:
         self.settings = settings
-        self._bus = bus
-        self._topics = topics
+        self._most_bytes = topics.max_message_bytes
         self._pending = pending
         self._metrics = metrics
         self._mailbox = Mailbox(backlog)
         self._listened = Listened(settings, source, metrics)
+        self._sending = Sending(
+            settings.name, bus=bus, topic=topics.request_topic, metrics=metrics, decided=self.decided
+        )
         self._waiting = Waiting(
             settings.name,
             overrun=settings.overrun,
@@ -89,7 +90,6 @@ class Station:
         self._fresh = False
         """Whether the trigger's next value is the first of a session."""
         self._bounce: asyncio.TimerHandle | None = None
-        self._publishing: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._asked_at = 0.0
         self._paused: str | None = None
@@ -323,7 +323,7 @@ class Station:
         if isinstance(source, Unusable):
             self._admit(sample, tags, unknown("window", source.reason, code=source.code))
             return
-        most = self._topics.max_message_bytes
+        most = self._most_bytes
         request, payload = request_of(self.settings, source, sample, tags, limit=most, recovered=recovered)
         if len(payload) > most:
             why = f"the request has {len(payload)} bytes, bus.max_message_bytes allows {most}"
@@ -333,9 +333,7 @@ class Station:
         self._asked_at = time.monotonic()
         self._pending.stations[part.request_id] = self
         if self._tasks:
-            self._publishing[part.request_id] = self._tasks.create_task(
-                self._publish(part, payload), name=f"publish {self.name} {part.request_id}"
-            )
+            self._sending.send(part, payload, self._tasks)
 
     def _admit(self, sample: Sample, tags: Tags, answer: Answer | None, request_id: str | None = None) -> Part:
         """Put a part in line, with the answer that it has already where there is no request for it."""
@@ -360,24 +358,7 @@ class Station:
 
     def _part_closed(self, part: Part) -> None:
         self._pending.close(part)
-        task = self._publishing.pop(part.request_id, None)
-        if task and part.answer is None:
-            task.cancel()
-
-    async def _publish(self, part: Part, payload: bytes) -> None:
-        with telemetry.about_request(part.request_id, trigger=self.name):
-            outcome = "published"
-            try:
-                async with asyncio.timeout(part.answer_by - time.monotonic()):
-                    await self._bus.publish(self._topics.request_topic, payload)
-            except TimeoutError:
-                outcome = "unsent"
-                log.warning("the broker did not take the request in time")
-            except BusError as error:
-                outcome = "refused"
-                log.warning("the bus refused the request", error=error.what, remedy=error.remedy)
-                self.decided(part.request_id, unknown("bus", error.what))
-            self._metrics.requests.labels(self.name, outcome).inc()
+        self._sending.closed(part)
 
 
 def _moment(source: datetime | None) -> Sample:

@@ -25,9 +25,10 @@ from lineside_opcua_bridge.link_metrics import LinkMetrics
 from lineside_opcua_bridge.ordering import Line
 from lineside_opcua_bridge.publishing import Message, Publication
 from lineside_opcua_bridge.pump import Pump
-from lineside_opcua_bridge.rates import MAX_ITEMS, Granted, batches, fits, is_short, is_slow, publishing_for
+from lineside_opcua_bridge.rates import MAX_ITEMS, Granted, batches, fits, is_short, publishing_for
 from lineside_opcua_bridge.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
+from lineside_opcua_bridge.shortcomings import tell
 from lineside_opcua_bridge.station import Station
 from lineside_opcua_bridge.wishes import create_items, create_subscription, delete_items, hurry, revive
 
@@ -183,28 +184,7 @@ class Subscriptions:
             subscription.interval_ms, subscription.keepalive_s = await hurry(
                 session, subscription.id, bearable, self._settings
             )
-        short = [target for target in targets if target.granted and is_short(target.granted, subscription.interval_ms)]
-        slow = [t for t in targets if t.granted and is_slow(t.watched.sampling_ms, t.granted)]
-        for found, what, remedy in (
-            (short, "the server keeps too few values of some tags", "let the PLC keep more for each monitored item"),
-            (
-                slow,
-                "the server samples some tags more slowly than asked for",
-                "lower rate_hz, or let the PLC sample faster",
-            ),
-        ):
-            if found:
-                first = found[0]
-                log.warning(
-                    what,
-                    trigger=first.station.name,
-                    tags=len(found),
-                    first=first.watched.role,
-                    sampling_ms=first.granted and first.granted.sampling_ms,
-                    queue=first.granted and first.granted.queue,
-                    publishing_ms=subscription.interval_ms,
-                    remedy=remedy,
-                )
+        tell(targets, subscription.interval_ms)
 
     def _roomy(self, interval: float, count: int) -> _Subscription | None:
         fitting = (each for each in self._all.values() if each.asked_ms == interval)

@@ -1,0 +1,56 @@
+"""Requests on their way to the bus, each in a task of its own: a broker that is away keeps nobody waiting."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from lineside import telemetry
+from lineside.bus import Bus
+from lineside.errors import BusError
+from lineside_opcua_bridge.metrics import Metrics
+from lineside_opcua_bridge.parts import Answer, Part, unknown
+
+log = structlog.get_logger("lineside.opcua_bridge.station")
+
+
+class Sending:
+    """The requests of one trigger; `decided` is told of one that the bus refused."""
+
+    def __init__(
+        self, trigger: str, *, bus: Bus, topic: str, metrics: Metrics, decided: Callable[[str, Answer], None]
+    ) -> None:
+        self._trigger = trigger
+        self._bus = bus
+        self._topic = topic
+        self._metrics = metrics
+        self._decided = decided
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def send(self, part: Part, payload: bytes, tasks: asyncio.TaskGroup) -> None:
+        """Publish a part's request until its deadline, beside everything else."""
+        self._tasks[part.request_id] = tasks.create_task(
+            self._publish(part, payload), name=f"publish {self._trigger} {part.request_id}"
+        )
+
+    def closed(self, part: Part) -> None:
+        """Take it that a part waits no longer; a request that nobody answered need not go out any more."""
+        task = self._tasks.pop(part.request_id, None)
+        if task and part.answer is None:
+            task.cancel()
+
+    async def _publish(self, part: Part, payload: bytes) -> None:
+        with telemetry.about_request(part.request_id, trigger=self._trigger):
+            outcome = "published"
+            try:
+                async with asyncio.timeout(part.answer_by - time.monotonic()):
+                    await self._bus.publish(self._topic, payload)
+            except TimeoutError:
+                outcome = "unsent"
+                log.warning("the broker did not take the request in time")
+            except BusError as error:
+                outcome = "refused"
+                log.warning("the bus refused the request", error=error.what, remedy=error.remedy)
+                self._decided(part.request_id, unknown("bus", error.what))
+            self._metrics.requests.labels(self._trigger, outcome).inc()
