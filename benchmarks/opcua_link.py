@@ -17,11 +17,11 @@ from opcua_gaps import Gaps, report
 from opcua_settings import bridge_settings
 
 from lineside.service import Service
-from lineside_opcua_bridge.binding import Binding
-from lineside_opcua_bridge.link_metrics import LinkMetrics
-from lineside_opcua_bridge.plc import Plc
+from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.plc import Plc
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
+from lineside_opcua_bridge.station.binding import Binding
 
 
 class Counter:

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
-import lineside_opcua_bridge.collector
-import lineside_opcua_bridge.link_metrics
+import lineside_opcua_bridge.collector.collector
+import lineside_opcua_bridge.link.metrics
 import lineside_opcua_bridge.metrics
 import lineside_opcua_bridge.security
 import lineside_topic_bridge.bridge
@@ -186,8 +186,8 @@ def _registries() -> dict[str, CollectorRegistry]:
     lineside_topic_bridge.bridge.Metrics(services["topic_bridge"].registry)
     lineside_topic_bridge.policy.policy_counter(services["topic_bridge"].registry)
     lineside_opcua_bridge.metrics.Metrics(services["opcua_bridge"].registry)
-    lineside_opcua_bridge.link_metrics.LinkMetrics(services["opcua_bridge"].registry)
-    lineside_opcua_bridge.collector.CollectorMetrics(services["opcua_bridge"].registry)
+    lineside_opcua_bridge.link.metrics.LinkMetrics(services["opcua_bridge"].registry)
+    lineside_opcua_bridge.collector.collector.CollectorMetrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.security.register(services["opcua_bridge"].registry, AccessSettings())
     return {name: service.registry for name, service in services.items()}
 

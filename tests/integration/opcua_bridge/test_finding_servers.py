@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from asyncua import ua
 
-from lineside_opcua_bridge.browsing import Browser
-from lineside_opcua_bridge.finding import find, find_all
+from lineside_opcua_bridge.finding.browsing import Browser
+from lineside_opcua_bridge.finding.find import find, find_all
+from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import NodeAmbiguous, NodeMissing
-from lineside_opcua_bridge.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
 FOLDER = Path(__file__).parent

@@ -22,14 +22,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from prometheus_client import CollectorRegistry
 
 from lineside.connections import Connection
-from lineside_opcua_bridge import rates, subscriptions
-from lineside_opcua_bridge.binding import Binding
-from lineside_opcua_bridge.link_metrics import LinkMetrics
-from lineside_opcua_bridge.plc import Plc
+from lineside_opcua_bridge.link import rates, subscriptions
+from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.plc import Plc
+from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.security.store import Store
-from lineside_opcua_bridge.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
+from lineside_opcua_bridge.station.binding import Binding
 
 URI = "urn:lineside:test"
 BROKEN = "the line of values is broken here"

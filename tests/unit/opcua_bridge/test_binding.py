@@ -7,9 +7,9 @@ from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
-from lineside_opcua_bridge.binding import NodeUnfit, bind
 from lineside_opcua_bridge.nodes import NodeMissing
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
+from lineside_opcua_bridge.station.binding import NodeUnfit, bind
 
 READ_ONLY, READ_WRITE, WRITE_ONLY = 1, 3, 2
 URI = "urn:test"

@@ -12,7 +12,7 @@ from asyncua import ua
 from lineside_opcua_bridge.cli import watching
 from lineside_opcua_bridge.cli.tables import table
 from lineside_opcua_bridge.cli.variables import Variable, as_text, jsonable, moment, status_name
-from lineside_opcua_bridge.finding import Found
+from lineside_opcua_bridge.finding.find import Found
 from lineside_opcua_bridge.nodes import OPC_UA
 
 NAMESPACES = [OPC_UA, "urn:line"]

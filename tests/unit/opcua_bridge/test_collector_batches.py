@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge.batches import Fault, NotABatch, Value, read
+from lineside_opcua_bridge.collector.batches import Fault, NotABatch, Value, read
 
 ALIAS = "/press/station1/present"
 AT = {"timeInSeconds": 1_796_256_000, "offsetInNanos": 250_000_000}

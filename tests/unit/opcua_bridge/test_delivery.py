@@ -8,12 +8,12 @@ from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 from prometheus_client import CollectorRegistry
 
-from lineside_opcua_bridge.binding import EventSelection, Watched
-from lineside_opcua_bridge.delivery import NAMESPACES, Delivery, Target
-from lineside_opcua_bridge.link_metrics import LinkMetrics
-from lineside_opcua_bridge.publishing import Message, Publication
-from lineside_opcua_bridge.pump import Pump
-from lineside_opcua_bridge.session import CallFailed
+from lineside_opcua_bridge.link.delivery import NAMESPACES, Delivery, Target
+from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.publishing import Message, Publication
+from lineside_opcua_bridge.link.pump import Pump
+from lineside_opcua_bridge.link.session import CallFailed
+from lineside_opcua_bridge.station.binding import EventSelection, Watched
 
 NODE = ua.NodeId("x", 1)
 BASE_EVENT = ua.NodeId(2041)

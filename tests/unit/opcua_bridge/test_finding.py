@@ -9,11 +9,11 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from lineside_opcua_bridge.browsing import Browser, BrowseTooLarge
-from lineside_opcua_bridge.finding import find, find_all
-from lineside_opcua_bridge.nearest import nearest
+from lineside_opcua_bridge.finding.browsing import Browser, BrowseTooLarge
+from lineside_opcua_bridge.finding.find import find, find_all
+from lineside_opcua_bridge.finding.nearest import nearest
+from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.nodes import OPC_UA, NodeAmbiguous, NodeMissing
-from lineside_opcua_bridge.session import CallFailed
 
 URI = "urn:line"
 ROOT, OBJECTS = ua.NodeId(ObjectIds.RootFolder), ua.NodeId(ObjectIds.ObjectsFolder)
@@ -167,7 +167,7 @@ async def test_a_glob_over_too_much_is_told_with_its_role_and_hides_nothing_else
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     server = plant(SmallServer(), stations=30)
-    monkeypatch.setattr("lineside_opcua_bridge.finding.Browser", lambda session: Browser(session, limit=20))
+    monkeypatch.setattr("lineside_opcua_bridge.finding.find.Browser", lambda session: Browser(session, limit=20))
     with pytest.raises(NodeMissing) as error:
         await find(server, {"a": "/Objects/**/Tag1", "b": "/Objects/Line", "c": "/Objects/Lime"})
     assert "a: '/Objects/**/Tag1': more than 20 nodes would have to be browsed" in str(error.value)

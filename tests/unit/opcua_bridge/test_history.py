@@ -6,8 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge.history import History
 from lineside_opcua_bridge.samples import Sample
+from lineside_opcua_bridge.station.history import History
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge.ordering import Line, after, distance
-from lineside_opcua_bridge.publishing import Message
+from lineside_opcua_bridge.link.ordering import Line, after, distance
+from lineside_opcua_bridge.link.publishing import Message
 
 LAST = 0xFFFFFFFF
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lineside.contract import Result
-from lineside_opcua_bridge.parts import (
+from lineside_opcua_bridge.station.parts import (
     Answer,
     Closed,
     Look,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside_opcua_bridge.heartbeat import following
-from lineside_opcua_bridge.periods import Grid
+from lineside_opcua_bridge.station.periods import Grid
 
 
 @given(st.floats(0.01, 100), st.lists(st.floats(0, 10), max_size=50))

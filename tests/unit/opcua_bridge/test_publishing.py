@@ -12,7 +12,7 @@ from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge.publishing import Malformed, Message, decode, decode_repeated
+from lineside_opcua_bridge.link.publishing import Malformed, Message, decode, decode_repeated
 
 FIRST, LAST = datetime(1603, 1, 1), datetime(9990, 1, 1)  # noqa: DTZ001 - hypothesis adds the zone
 KINDS = ua.VariantType

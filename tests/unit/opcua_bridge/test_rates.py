@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge.rates import Granted, batches, fits, is_short, is_slow, publishing_for, queue_for
+from lineside_opcua_bridge.link.rates import Granted, batches, fits, is_short, is_slow, publishing_for, queue_for
 
 SAMPLING = st.floats(0, 3_600_000)
 FASTEST = st.floats(0, 10_000)

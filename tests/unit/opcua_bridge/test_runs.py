@@ -10,8 +10,8 @@ from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge import runs
-from lineside_opcua_bridge.publishing import Malformed, decode
+from lineside_opcua_bridge.link import runs
+from lineside_opcua_bridge.link.publishing import Malformed, decode
 from lineside_opcua_bridge.values import instant
 
 KINDS = ua.VariantType

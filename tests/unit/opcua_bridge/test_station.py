@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry
 from lineside.bus.memory import MemoryBroker, MemoryBus
 from lineside.contract import REQUEST_TOPIC, CameraSource, Request, parse_request
 from lineside.settings import BusSettings
-from lineside_opcua_bridge.binding import Binding
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.parts import Answer
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.station import Station
-from lineside_opcua_bridge.waiting import Pending
+from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.station.parts import Answer
+from lineside_opcua_bridge.station.station import Station
+from lineside_opcua_bridge.station.waiting import Pending
 
 NODE = ua.NodeId("x", 1)
 START = datetime(2026, 1, 1, tzinfo=UTC)

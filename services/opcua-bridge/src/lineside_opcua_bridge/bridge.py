@@ -13,18 +13,18 @@ from lineside.bus import Bus, Subscription
 from lineside.connections import Connection
 from lineside.contract import ErrorReport, Source, Unreadable, parse_result, reported_policy_topic
 from lineside.service import Service
-from lineside_opcua_bridge.collector import Collector, CollectorMetrics
+from lineside_opcua_bridge.collector.collector import Collector, CollectorMetrics
 from lineside_opcua_bridge.heartbeat import Heartbeat
-from lineside_opcua_bridge.link_metrics import LinkMetrics
+from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.plc import Plc
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.parts import answer_of, unknown
 from lineside_opcua_bridge.pausing import Pausing
-from lineside_opcua_bridge.plc import Plc
 from lineside_opcua_bridge.security import describe, is_insecure, keep_certificate, register
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
-from lineside_opcua_bridge.station import Station
-from lineside_opcua_bridge.waiting import Pending
+from lineside_opcua_bridge.station.parts import answer_of, unknown
+from lineside_opcua_bridge.station.station import Station
+from lineside_opcua_bridge.station.waiting import Pending
 
 log = structlog.get_logger("lineside.opcua_bridge")
 

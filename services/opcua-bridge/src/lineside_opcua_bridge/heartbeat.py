@@ -11,13 +11,13 @@ import structlog
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
-from lineside_opcua_bridge.binding import NodeUnfit, read_facts
-from lineside_opcua_bridge.finding import find
-from lineside_opcua_bridge.fitness import INTEGERS, heartbeat_need, problem
+from lineside_opcua_bridge.finding.find import find
+from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.periods import Grid
-from lineside_opcua_bridge.session import CallFailed, Session
 from lineside_opcua_bridge.settings.write_back import HeartbeatSettings
+from lineside_opcua_bridge.station.binding import NodeUnfit, read_facts
+from lineside_opcua_bridge.station.fitness import INTEGERS, heartbeat_need, problem
+from lineside_opcua_bridge.station.periods import Grid
 
 log = structlog.get_logger("lineside.opcua_bridge.heartbeat")
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from asyncua import ua
 
-from lineside_opcua_bridge.browsing import Browser
 from lineside_opcua_bridge.cli.tables import show, show_json, table
 from lineside_opcua_bridge.cli.variables import Variable, as_text, content, jsonable, moment, status, variables
-from lineside_opcua_bridge.finding import Found, find_all
-from lineside_opcua_bridge.session import Session
+from lineside_opcua_bridge.finding.browsing import Browser
+from lineside_opcua_bridge.finding.find import Found, find_all
+from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.tags import Path, escape, parse
 
 

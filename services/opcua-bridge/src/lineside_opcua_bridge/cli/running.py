@@ -14,7 +14,7 @@ from pydantic import ValidationError
 import lineside.settings
 import lineside.telemetry
 from lineside.errors import LinesideError, SettingsError
-from lineside_opcua_bridge.session import CallFailed, Session
+from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 from lineside_opcua_bridge.tags import parse
 

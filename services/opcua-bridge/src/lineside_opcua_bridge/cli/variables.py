@@ -11,8 +11,8 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIdNames
 
+from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.nodes import describe
-from lineside_opcua_bridge.session import Session
 from lineside_opcua_bridge.values import instant
 
 _ATTRIBUTES = (

@@ -9,11 +9,11 @@ from asyncua.ua.attribute_ids import AttributeIds
 from lineside.contract import utc_now
 from lineside_opcua_bridge.cli.tables import show, show_json
 from lineside_opcua_bridge.cli.variables import as_text, jsonable, moment, status_name
-from lineside_opcua_bridge.finding import Found, find_all
-from lineside_opcua_bridge.publishing import decode
-from lineside_opcua_bridge.rates import batches
-from lineside_opcua_bridge.runs import Change
-from lineside_opcua_bridge.session import CallFailed, Session
+from lineside_opcua_bridge.finding.find import Found, find_all
+from lineside_opcua_bridge.link.publishing import decode
+from lineside_opcua_bridge.link.rates import batches
+from lineside_opcua_bridge.link.runs import Change
+from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
 _QUEUE = 100

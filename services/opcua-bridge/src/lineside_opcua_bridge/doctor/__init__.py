@@ -13,7 +13,7 @@ from lineside.checks import Check, skip
 from lineside.contract import utc_now
 from lineside.settings import load
 from lineside_opcua_bridge.doctor import access, nodes
-from lineside_opcua_bridge.session import Session
+from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 
 _ON_A_SESSION = ("PLC clock", "PLC namespaces", "PLC limits")

@@ -24,9 +24,9 @@ from asyncua.ua.ua_binary import (
 )
 
 from lineside.errors import LinesideError
-from lineside_opcua_bridge import runs
-from lineside_opcua_bridge.instants import moment, timestamp
-from lineside_opcua_bridge.runs import Change
+from lineside_opcua_bridge.link import runs
+from lineside_opcua_bridge.link.instants import moment, timestamp
+from lineside_opcua_bridge.link.runs import Change
 from lineside_opcua_bridge.values import instant
 
 _DATA_CHANGE = ua.NodeId(ua.Int32(ObjectIds.DataChangeNotification_Encoding_DefaultBinary))

@@ -24,8 +24,8 @@ from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from lineside.errors import LinesideError
-from lineside_opcua_bridge.publishing import Malformed, Message, decode_repeated
-from lineside_opcua_bridge.rates import batches
+from lineside_opcua_bridge.link.publishing import Malformed, Message, decode_repeated
+from lineside_opcua_bridge.link.rates import batches
 from lineside_opcua_bridge.security import client_for, refusal
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 

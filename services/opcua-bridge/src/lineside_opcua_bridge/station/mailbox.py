@@ -3,9 +3,9 @@
 import asyncio
 from dataclasses import dataclass
 
-from lineside_opcua_bridge.binding import Binding
-from lineside_opcua_bridge.parts import Answer
 from lineside_opcua_bridge.samples import Sample
+from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.station.parts import Answer
 
 
 @dataclass(frozen=True)

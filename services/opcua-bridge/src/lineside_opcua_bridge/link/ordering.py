@@ -6,7 +6,7 @@ sign of life carries the number that comes next (OPC 10000-4, 5.14.1.1). It deci
 server to repeat what is missing.
 """
 
-from lineside_opcua_bridge.publishing import Message
+from lineside_opcua_bridge.link.publishing import Message
 
 _NUMBERS = 0xFFFFFFFF
 """How many numbers there are: 1 to 2^32 - 1."""

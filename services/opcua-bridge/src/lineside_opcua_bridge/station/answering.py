@@ -17,11 +17,14 @@ from datetime import datetime
 import structlog
 
 from lineside import telemetry
-from lineside_opcua_bridge.binding import Binding
-from lineside_opcua_bridge.levels import Level, look_at
-from lineside_opcua_bridge.mailbox import Again, Mailbox
+from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.parts import (
+from lineside_opcua_bridge.samples import Sample
+from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.station.levels import Level, look_at
+from lineside_opcua_bridge.station.mailbox import Again, Mailbox
+from lineside_opcua_bridge.station.parts import (
     Answer,
     Look,
     Part,
@@ -31,11 +34,8 @@ from lineside_opcua_bridge.parts import (
     standing_in_line,
     standing_without_level,
 )
-from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.session import CallFailed
-from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.waiting import Pending, Waiting
-from lineside_opcua_bridge.write_back import lower_done, write_back
+from lineside_opcua_bridge.station.waiting import Pending, Waiting
+from lineside_opcua_bridge.station.write_back import lower_done, write_back
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.contract import utc_now
-from lineside_opcua_bridge.binding import Binding
-from lineside_opcua_bridge.parts import Look
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EdgeTrigger
+from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.station.parts import Look
 from lineside_opcua_bridge.values import boolean, sample_of, tags_of
 
 PART_ID = "sample.part_id"

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import structlog
 
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.parts import Answer, Closed, Part
+from lineside_opcua_bridge.station.parts import Answer, Closed, Part
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
 

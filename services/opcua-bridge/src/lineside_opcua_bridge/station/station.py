@@ -15,22 +15,22 @@ import structlog
 from lineside.bus import Bus
 from lineside.contract import Source, utc_now, uuid7
 from lineside.settings import BusSettings
-from lineside_opcua_bridge.answering import Answering
-from lineside_opcua_bridge.asking import request_of
-from lineside_opcua_bridge.binding import Binding
 from lineside_opcua_bridge.detect import Decision, Seen, detector_of
-from lineside_opcua_bridge.listened import Listened
-from lineside_opcua_bridge.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Value
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.parts import Answer, Part, unknown
-from lineside_opcua_bridge.periods import Grid
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.sending import Sending
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import PeriodTrigger
+from lineside_opcua_bridge.station.answering import Answering
+from lineside_opcua_bridge.station.asking import request_of
+from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.station.listened import Listened
+from lineside_opcua_bridge.station.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Value
+from lineside_opcua_bridge.station.parts import Answer, Part, unknown
+from lineside_opcua_bridge.station.periods import Grid
+from lineside_opcua_bridge.station.sending import Sending
+from lineside_opcua_bridge.station.waiting import Pending, Waiting
 from lineside_opcua_bridge.values import Tags
-from lineside_opcua_bridge.waiting import Pending, Waiting
 from lineside_opcua_bridge.windows import Unusable
 
 log = structlog.get_logger("lineside.opcua_bridge.station")

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from lineside.bus import Message, Subscription
 from lineside.contract import utc_now
-from lineside_opcua_bridge.batches import Fault, NotABatch, Value, read
+from lineside_opcua_bridge.collector.batches import Fault, NotABatch, Value, read
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.tags import Alias, parse

@@ -13,8 +13,8 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
+from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import NodeMissing, describe
-from lineside_opcua_bridge.session import CallFailed, Session
 
 MAX_NODES = 20_000
 """Most nodes whose children one browser asks for."""

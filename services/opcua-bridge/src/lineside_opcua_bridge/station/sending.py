@@ -10,7 +10,7 @@ from lineside import telemetry
 from lineside.bus import Bus
 from lineside.errors import BusError
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.parts import Answer, Part, unknown
+from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
 

@@ -19,18 +19,18 @@ import structlog
 from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
-from lineside_opcua_bridge.binding import Binding, Watched
-from lineside_opcua_bridge.delivery import NAMESPACES, Delivery, Target
-from lineside_opcua_bridge.link_metrics import LinkMetrics
-from lineside_opcua_bridge.ordering import Line
-from lineside_opcua_bridge.publishing import Message, Publication
-from lineside_opcua_bridge.pump import Pump
-from lineside_opcua_bridge.rates import MAX_ITEMS, Granted, batches, fits, is_short, publishing_for
-from lineside_opcua_bridge.session import CallFailed, Session
+from lineside_opcua_bridge.link.delivery import NAMESPACES, Delivery, Target
+from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.ordering import Line
+from lineside_opcua_bridge.link.publishing import Message, Publication
+from lineside_opcua_bridge.link.pump import Pump
+from lineside_opcua_bridge.link.rates import MAX_ITEMS, Granted, batches, fits, is_short, publishing_for
+from lineside_opcua_bridge.link.session import CallFailed, Session
+from lineside_opcua_bridge.link.shortcomings import tell
+from lineside_opcua_bridge.link.wishes import create_items, create_subscription, delete_items, hurry, revive
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
-from lineside_opcua_bridge.shortcomings import tell
-from lineside_opcua_bridge.station import Station
-from lineside_opcua_bridge.wishes import create_items, create_subscription, delete_items, hurry, revive
+from lineside_opcua_bridge.station.binding import Binding, Watched
+from lineside_opcua_bridge.station.station import Station
 
 log = structlog.get_logger("lineside.opcua_bridge.subscriptions")
 

@@ -5,9 +5,9 @@ The settings compare texts; a browse path and a node id that name one node are o
 
 from collections.abc import Mapping
 
-from lineside_opcua_bridge.binding import Binding, NodeUnfit
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EdgeTrigger
+from lineside_opcua_bridge.station.binding import Binding, NodeUnfit
 
 Bound = tuple[TriggerSettings, Binding]
 """A trigger's settings, and its nodes on the server."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from lineside_opcua_bridge.delivery import Target
-from lineside_opcua_bridge.rates import is_short, is_slow
+from lineside_opcua_bridge.link.delivery import Target
+from lineside_opcua_bridge.link.rates import is_short, is_slow
 
 log = structlog.get_logger("lineside.opcua_bridge.shortcomings")
 

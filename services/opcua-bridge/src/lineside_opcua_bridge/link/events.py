@@ -12,8 +12,8 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
-from lineside_opcua_bridge.binding import EventSelection
 from lineside_opcua_bridge.samples import Sample
+from lineside_opcua_bridge.station.binding import EventSelection
 from lineside_opcua_bridge.values import instant
 
 _COMMON = ("EventId", "EventType", "SourceName", "Time", "ReceiveTime", "Message", "Severity")

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import repeat
 from struct import Struct
 
-from lineside_opcua_bridge.instants import timestamps
+from lineside_opcua_bridge.link.instants import timestamps
 
 _MASK, _TYPE = 4, 5
 """Where the DataValue's mask and the Variant's type stand in a notification."""

@@ -12,13 +12,22 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.errors import LinesideError
-from lineside_opcua_bridge.finding import find
-from lineside_opcua_bridge.fitness import ATTRIBUTES, INTEGERS, Facts, facts_of, misfit, need_of, place_of, problem
+from lineside_opcua_bridge.finding.find import find
+from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.nodes import NodeMissing
-from lineside_opcua_bridge.session import Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger
+from lineside_opcua_bridge.station.fitness import (
+    ATTRIBUTES,
+    INTEGERS,
+    Facts,
+    facts_of,
+    misfit,
+    need_of,
+    place_of,
+    problem,
+)
 from lineside_opcua_bridge.tags import Alias, parse
 
 _SPARED = frozenset({"confidence", "findings", "request_id"})

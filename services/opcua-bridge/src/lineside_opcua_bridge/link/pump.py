@@ -6,9 +6,9 @@ from collections.abc import Callable
 import structlog
 from asyncua import ua
 
-from lineside_opcua_bridge.link_metrics import LinkMetrics
-from lineside_opcua_bridge.publishing import Malformed, Publication, decode
-from lineside_opcua_bridge.session import CallFailed, Session
+from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.publishing import Malformed, Publication, decode
+from lineside_opcua_bridge.link.session import CallFailed, Session
 
 log = structlog.get_logger("lineside.opcua_bridge.pump")
 

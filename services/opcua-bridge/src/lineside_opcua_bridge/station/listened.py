@@ -12,15 +12,15 @@ from datetime import datetime
 from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.contract import Source, TensorsSource, utc_now
-from lineside_opcua_bridge.binding import Binding
 from lineside_opcua_bridge.detect import unmet
-from lineside_opcua_bridge.history import History
+from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.session import CallFailed
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger, WindowTrigger
+from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.station.history import History
 from lineside_opcua_bridge.tags import Alias, parse
 from lineside_opcua_bridge.values import Tags, sample_of, tags_of
 from lineside_opcua_bridge.windows import Unusable, Window

@@ -19,16 +19,16 @@ import structlog
 
 from lineside.connections import Connection, State
 from lineside.errors import LinesideError
-from lineside_opcua_bridge.binding import NodeUnfit, bind
-from lineside_opcua_bridge.clashes import Bound, refuse_clash
 from lineside_opcua_bridge.heartbeat import Heartbeat
-from lineside_opcua_bridge.link_metrics import LinkMetrics
+from lineside_opcua_bridge.link.clashes import Bound, refuse_clash
+from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.session import CallFailed, Session
+from lineside_opcua_bridge.link.subscriptions import Subscriptions
 from lineside_opcua_bridge.nodes import NodeMissing
 from lineside_opcua_bridge.security import describe
-from lineside_opcua_bridge.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
-from lineside_opcua_bridge.station import Station
-from lineside_opcua_bridge.subscriptions import Subscriptions
+from lineside_opcua_bridge.station.binding import NodeUnfit, bind
+from lineside_opcua_bridge.station.station import Station
 
 log = structlog.get_logger("lineside.opcua_bridge.plc")
 

@@ -7,11 +7,11 @@ from asyncua import ua
 from asyncua.client.ua_session import UaSession
 from asyncua.ua.attribute_ids import AttributeIds
 
-from lineside_opcua_bridge.binding import Watched
-from lineside_opcua_bridge.events import filter_of
-from lineside_opcua_bridge.rates import batches, queue_for
-from lineside_opcua_bridge.session import CallFailed, Session
+from lineside_opcua_bridge.link.events import filter_of
+from lineside_opcua_bridge.link.rates import batches, queue_for
+from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
+from lineside_opcua_bridge.station.binding import Watched
 
 _LIVES = 3
 """How many signs of life a subscription's lifetime holds at least (OPC 10000-4, 5.14.2.2)."""

@@ -13,12 +13,12 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
-from lineside_opcua_bridge.browsing import MAX_DEPTH, Browser, BrowseTooLarge
-from lineside_opcua_bridge.nearest import nearest
+from lineside_opcua_bridge.finding.browsing import MAX_DEPTH, Browser, BrowseTooLarge
+from lineside_opcua_bridge.finding.nearest import nearest
+from lineside_opcua_bridge.finding.walk import Walk
+from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import Address, NodeAmbiguous, NodeMissing, describe, resolve
-from lineside_opcua_bridge.session import CallFailed, Session
 from lineside_opcua_bridge.tags import Alias, Path, parse
-from lineside_opcua_bridge.walk import Walk
 
 _LOOKED_AT = 2000
 """Nodes that are browsed to name the ids nearest to a missing one."""

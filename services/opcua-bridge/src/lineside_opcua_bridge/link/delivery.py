@@ -8,13 +8,13 @@ from typing import Literal
 import structlog
 
 from lineside.contract import utc_now
-from lineside_opcua_bridge.binding import Binding, Watched
-from lineside_opcua_bridge.events import sample_of_event
-from lineside_opcua_bridge.link_metrics import LinkMetrics
-from lineside_opcua_bridge.publishing import Message
-from lineside_opcua_bridge.rates import Granted
+from lineside_opcua_bridge.link.events import sample_of_event
+from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.publishing import Message
+from lineside_opcua_bridge.link.rates import Granted
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.station import Station
+from lineside_opcua_bridge.station.binding import Binding, Watched
+from lineside_opcua_bridge.station.station import Station
 
 log = structlog.get_logger("lineside.opcua_bridge.delivery")
 

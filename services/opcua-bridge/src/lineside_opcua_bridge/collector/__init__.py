@@ -1,0 +1,1 @@
+"""Tags by a collector's messages instead of a session of our own."""
