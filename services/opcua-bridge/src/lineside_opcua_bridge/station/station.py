@@ -208,7 +208,7 @@ class Station:
             return
         if sample.overflow:
             self._metrics.overflow.labels(self.name, "server").inc()
-            log.warning("the server dropped values of a trigger", trigger=self.name, remedy="raise queue_size")
+            log.warning("the server dropped values of a trigger", trigger=self.name, remedy="lower publishing_interval_ms")
         seen = self._detector.see(sample)
         if sample.stale:
             return
