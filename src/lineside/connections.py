@@ -103,10 +103,10 @@ class Connection:
         """Say that the connection is kept but not used, and why."""
         self._become(State.PAUSED, reason)
 
-    def backoff(self, error: BaseException | str) -> float:
-        """Say that it failed; return the seconds to wait before the next attempt."""
+    def backoff(self, error: BaseException | str, *, least_s: float = 0.0) -> float:
+        """Say that it failed; return the seconds to wait before the next attempt, `least_s` at least."""
         delay = min(self._longest_s, self._first_s * 2.0 ** min(self.attempts, 16))
-        delay *= 1 - self._random.random() / 2
+        delay = max(least_s, delay * (1 - self._random.random() / 2))
         self.attempts += 1
         self._become(State.BACKOFF, describe(error))
         self._next_try = self._now() + timedelta(seconds=delay)

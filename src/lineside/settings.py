@@ -138,11 +138,13 @@ def load(kind: type[S], *, file: Path | None = None) -> S:
     document = read_file(path) if path else {}
     foreign = [name for name in SECTIONS if name != kind.section]
     document = {name: value for name, value in document.items() if name not in foreign}
-    problems = list(_unknown_variables(kind))
+    unknown = dict(_unknown_variables(kind))
+    problems = list(unknown.values())
     try:
         settings = kind(**document)
     except ValidationError as error:
-        problems += [_explain(kind, item, path) for item in error.errors()]
+        told = [item for item in error.errors() if variable(tuple(map(str, item["loc"]))) not in unknown]
+        problems += [_explain(kind, item, path) for item in told]
     except ValueError as error:  # a complex value in the environment that is not JSON
         problems.append(f"environment: {error}; give lists and groups as JSON")
     if problems:
@@ -193,13 +195,15 @@ def group_of(annotation: Any) -> type[BaseModel] | None:
 
 def nearest(name: str, known: list[str]) -> str:
     """Return `; did you mean 'x'?`, or the list of what is known, or nothing."""
+    return _meant(name, known) or (f"; known here: {', '.join(sorted(known))}" if known else "")
+
+
+def _meant(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known here: {', '.join(sorted(known))}" if known else ""
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _unknown_variables(kind: type[Settings]) -> Iterator[str]:
+def _unknown_variables(kind: type[Settings]) -> Iterator[tuple[str, str]]:
     known = [variable(path) for path, _field, _group in fields(kind)]
     maps = tuple(variable(path) + DELIMITER for path, field, _group in fields(kind) if _is_map(field.annotation))
     foreign = tuple(variable((name,)) for name in SECTIONS if name != kind.section)
@@ -211,7 +215,7 @@ def _unknown_variables(kind: type[Settings]) -> Iterator[str]:
             continue
         close = difflib.get_close_matches(upper, known, n=1, cutoff=0.6)
         hint = f"; did you mean {close[0]}?" if close else "; `lineside config schema` lists the known names"
-        yield f"environment {name}: not a setting{hint}"
+        yield upper, f"environment {name}: not a setting{hint}"
 
 
 def _is_map(annotation: Any) -> bool:
@@ -219,32 +223,78 @@ def _is_map(annotation: Any) -> bool:
 
 
 def _explain(kind: type[BaseModel], item: Any, path: Path | None) -> str:
-    location = tuple(str(part) for part in item["loc"])
+    location, annotation = _place(kind, item["loc"])
     name = variable(location)
     origin = f"environment {name}" if name in os.environ else (str(path) if path else f"setting (environment {name})")
     where = f"{origin}: {'.'.join(location) or 'settings'}"
-    if item["type"] == "extra_forbidden":
-        return f"{where}: not a setting{nearest(location[-1], _names_beside(kind, location))}"
-    if item["type"] == "missing":
-        return f"{where}: must be given"
+    match item["type"]:
+        case "extra_forbidden":
+            return f"{where}: not a setting{nearest(location[-1], _names_beside(kind, item['loc']))}"
+        case "missing":
+            return f"{where}: must be given"
+        case "union_tag_not_found":
+            tag = item["ctx"]["discriminator"].strip("'")
+            return f"{where}.{tag}: must be given, one of {', '.join(_tags(annotation, tag))}"
+        case "union_tag_invalid":
+            tag = item["ctx"]["discriminator"].strip("'")
+            known = _tags(annotation, tag)
+            hint = _meant(str(item["ctx"]["tag"]), known)
+            return f"{where}.{tag}: expected one of {', '.join(known)} (got {item['ctx']['tag']!r}){hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error" and isinstance(item["input"], dict | list | tuple | BaseModel):
+        return f"{where}: {message}"  # it names what is wrong; the whole group would hide that
     shown = repr(item["input"])
-    return f"{where}: {item['msg']} (got {shown if len(shown) <= 120 else shown[:120] + '...'})"  # noqa: PLR2004
+    return f"{where}: {message} (got {shown if len(shown) <= 120 else shown[:120] + '...'})"  # noqa: PLR2004
 
 
-def _names_beside(kind: type[BaseModel], location: tuple[str, ...]) -> list[str]:
-    """Return the names that are known where an unknown one was found, following lists and maps of groups too."""
-    model: type[BaseModel] | None = kind
+def _place(kind: type[BaseModel], location: tuple[str | int, ...]) -> tuple[tuple[str, ...], Any]:
+    """Return a problem's place as it is written in the file, and what is allowed there.
+
+    pydantic's own location holds a step more for each union: which of its members was tried.
+    """
+    steps: list[str] = []
     annotation: Any = kind
-    for part in location[:-1]:
-        if model is not None and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-        elif typing.get_args(annotation):
-            candidates = [arg for arg in _flatten(annotation) if isinstance(arg, type) and issubclass(arg, BaseModel)]
-            annotation = _tagged(candidates, part) or (candidates[0] if candidates else None)
-        model = next(
-            (arg for arg in _flatten(annotation) if isinstance(arg, type) and issubclass(arg, BaseModel)), None
-        )
-    return list(model.model_fields) + (list(SECTIONS) if model is kind and not location[1:] else []) if model else []
+    for part in map(str, location):
+        members, models = _members(annotation), _models(annotation)
+        if len(members) > 1:
+            annotation = _tagged(models, part) or next((model for model in models if model.__name__ in part), None)
+            continue
+        if part == "[key]":
+            continue
+        steps.append(part)
+        if models:
+            annotation = models[0].model_fields[part].annotation if part in models[0].model_fields else None
+        else:
+            inner = typing.get_args(members[0]) if members else ()
+            annotation = inner[-1 if typing.get_origin(members[0]) is dict else 0] if inner else None
+    return tuple(steps), annotation
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the types of a union, one type as itself; what may be left out and what is annotated count as given."""
+    if typing.get_origin(annotation) is Annotated:
+        return _members(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        return [each for part in typing.get_args(annotation) if part is not type(None) for each in _members(part)]
+    return [] if annotation is None else [annotation]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    return [each for each in _members(annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
+
+
+def _tags(annotation: Any, name: str) -> list[str]:
+    """Return what the field `name` tells a union's members apart by."""
+    fields_of = [model.model_fields[name] for model in _models(annotation) if name in model.model_fields]
+    return [str(tag) for field in fields_of for tag in typing.get_args(field.annotation)]
+
+
+def _names_beside(kind: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
+    """Return the names that are known where an unknown one was found."""
+    _steps, annotation = _place(kind, location[:-1])
+    models = _models(annotation)
+    names = list(models[0].model_fields) if models else []
+    return names + (list(SECTIONS) if len(location) == 1 else [])
 
 
 def _tagged(candidates: list[type[BaseModel]], tag: str) -> type[BaseModel] | None:
@@ -252,11 +302,3 @@ def _tagged(candidates: list[type[BaseModel]], tag: str) -> type[BaseModel] | No
         if any(tag in typing.get_args(field.annotation) for field in candidate.model_fields.values()):
             return candidate
     return None
-
-
-def _flatten(annotation: Any) -> Iterator[Any]:
-    parts = typing.get_args(annotation)
-    if not parts:
-        yield annotation
-    for part in parts:
-        yield from _flatten(part)

@@ -86,7 +86,10 @@ def test_a_running_line_is_well(line) -> None:
         checks, "ok"
     )
     assert "'expired'" in checks["topics end to end"]["what"]
-    assert {name for name in checks if name.startswith("trigger ")} == {f"trigger station-{n}" for n in range(1, 5)}
+    assert {name for name in checks if name.startswith("trigger ")} == {
+        "trigger spindle",
+        *(f"trigger station-{n}" for n in range(1, 5)),
+    }
 
 
 def test_people_get_a_table(line) -> None:
@@ -94,7 +97,7 @@ def test_people_get_a_table(line) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.search(r"^ok +broker +127\.0\.0\.1", run.stdout, re.MULTILINE)
     assert re.search(r"^warn +PLC offers .*\n +do: ", run.stdout, re.MULTILINE)
-    assert run.stdout.splitlines()[-1].startswith("20 checks: ")
+    assert run.stdout.splitlines()[-1].startswith("21 checks: ")
     assert run.stderr == ""
 
 

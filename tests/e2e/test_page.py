@@ -188,7 +188,7 @@ def test_the_filter_shows_fails_only(open_page) -> None:
 
 def test_a_part_opens_with_everything_about_it(open_page, shots, line) -> None:
     page = open_page()
-    part = page.locator("#strip .part").nth(1)
+    part = page.locator("#strip .part", has_text="P-").nth(1)
     result_id = part.get_attribute("data-id")
     page.locator(f'#strip .part[data-id="{result_id}"]').click()
     detail = page.locator("#detail")

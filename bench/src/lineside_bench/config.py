@@ -5,10 +5,14 @@ from typing import Any
 
 import yaml
 
-from lineside_bench.plc import NAMESPACE
+from lineside_bench.plc import NAMESPACE, SPINDLE_TAGS
 from lineside_bench.ports import HOST, Ports
+from lineside_bench.spindle import RATE, TAGS, UNITS, WINDOW
 
 MODEL = "surface-defect"
+SPINDLE = "spindle"
+"""The station whose windows of samples are judged all the time, beside the parts."""
+SPINDLE_MODEL = "spindle-anomaly"
 MARGIN_MS = 40
 """Kept for the write-back: it, and the publishing interval that a trigger may have waited for, must fit in."""
 
@@ -46,7 +50,8 @@ def settings_document(
             "triggers": [
                 _trigger(name, f"nsu={NAMESPACE};s=Station{number}", deadline_ms)
                 for number, name in enumerate(station_names(stations), start=1)
-            ],
+            ]
+            + [_spindle_trigger(deadline_ms)],
         },
     }
 
@@ -73,4 +78,24 @@ def _trigger(name: str, node: str, deadline_ms: float) -> dict[str, Any]:
             "request_id": f"{node}.RequestId",
             "done": f"{node}.Done",
         },
+    }
+
+
+def _spindle_trigger(deadline_ms: float) -> dict[str, Any]:
+    """Return the trigger of one window after the other; the spindle has no nodes for verdicts."""
+    columns = zip(TAGS, SPINDLE_TAGS, UNITS, strict=True)
+    return {
+        "name": SPINDLE,
+        "when": {"kind": "window"},
+        "station": SPINDLE,
+        "model": SPINDLE_MODEL,
+        "source": {
+            "kind": "window",
+            "input": "window",
+            "tags": {name: {"node": f"nsu={NAMESPACE};s=Spindle.{tag}", "unit": unit} for name, tag, unit in columns},
+            "rate_hz": RATE,
+            "samples": WINDOW,
+        },
+        "deadline_ms": deadline_ms,
+        "margin_ms": MARGIN_MS,
     }

@@ -95,7 +95,9 @@ class Line:
         async with contextlib.AsyncExitStack() as life:
             repository = self.root / "models"
             environment = self.root / TRITON_ENVIRONMENT
-            checks.check(repository=repository, models=(config.MODEL,), triton_environment=environment)
+            checks.check(
+                repository=repository, models=(config.MODEL, config.SPINDLE_MODEL), triton_environment=environment
+            )
             self.ports = life.enter_context(reserve(self.options.ports, defaults=self.options.port_defaults))
             self.work = Path(tempfile.mkdtemp(prefix="lineside-bench-"))
             life.push(self._leave_work)
@@ -155,6 +157,7 @@ class Line:
             restarts={name: process.restarts for name, process in self.processes.items()},
             errors=dict(self.observer.errors),
             outages=tuple(self.observer.outages),
+            windows_of=config.SPINDLE,
             strays=sum(len(station.strays) for station in self.plc.stations),
             behind_s=self.tally.behind_s,
             interrupted=interrupted,

@@ -32,6 +32,8 @@ class Facts:
     """Error reports on the bus, by code."""
     outages: Sequence[Outage] = ()
     """When the observer had lost the broker: what was said meanwhile may have gone unseen."""
+    windows_of: str = ""
+    """The station whose requests are windows of samples and no parts."""
     strays: int = 0
     """Verdicts written to a station that never had a part."""
     behind_s: float = 0.0
@@ -56,7 +58,8 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
 
     `wrong_write_backs` counts verdicts that are not the one published for the request, or of another part, or of a
     request nobody published. `unknown` is the fail-safe that the bridge may write of its own accord. `unverified`
-    counts verdicts whose request or result went unseen while the broker was away.
+    counts verdicts whose request or result went unseen while the broker was away. `windows` is what came of the windows
+    of samples that were asked about, as seen on the bus: they are no parts and in none of the other figures.
     """
     findings = _Findings()
     for record in records:
@@ -80,6 +83,7 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         "latency_ms": _quantiles(latencies),
         "stages_ms": {stage: _quantiles([item[stage] for item in stages if stage in item]) for stage in STAGES},
         "slowest": _slowest(records, exchanges),
+        "windows": _windows(exchanges, facts.windows_of),
         "engine": dict(facts.engine),
         "ready_s": round(facts.ready_s, 2),
         "rate": facts.rate,
@@ -198,6 +202,19 @@ def _why(record: PartRecord, exchanges: Mapping[str, Exchange]) -> str:
     return result.code or (result.status if result.verdict == "unknown" else "result-too-late")
 
 
+def _windows(exchanges: Mapping[str, Exchange], station: str) -> dict[str, Any]:
+    asked = [each for each in exchanges.values() if each.request and each.request.context.station == station]
+    results = [each.results[0].result for each in asked if each.results]
+    verdicts: Counter[str] = Counter(result.verdict for result in results)
+    because = Counter(result.code or result.status for result in results if result.verdict == "unknown")
+    return {
+        "asked": len(asked),
+        "verdicts": {verdict: verdicts[verdict] for verdict in VERDICTS},
+        "unknown_because": dict(because),
+        "unanswered": len(asked) - len(results),
+    }
+
+
 def _quantiles(values: Sequence[float]) -> dict[str, float | None]:
     wanted = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
     found = {name: percentile(values, share) for name, share in wanted.items()}
@@ -227,6 +244,8 @@ def _figures(summary: Mapping[str, Any]) -> Table:
     if accuracy is not None:
         below = f", below the goal of {GOAL_ACCURACY:g}" if accuracy < GOAL_ACCURACY else ""
         table.add_row("accuracy", Text(f"{accuracy:.3f}{below}", style="yellow" if below else "green"))
+    if summary["windows"]["asked"]:
+        table.add_row("spindle", _said_of_windows(summary["windows"]))
     if engine:
         table.add_row(
             "engine", " ".join(str(engine[key]) for key in ("server", "version", "transport") if engine.get(key))
@@ -240,6 +259,12 @@ def _figures(summary: Mapping[str, Any]) -> Table:
     if summary["unverified"]:
         table.add_row("unverified", f"{summary['unverified']}, while the broker was away")
     return table
+
+
+def _said_of_windows(windows: Mapping[str, Any]) -> str:
+    counts = {**windows["verdicts"], "unanswered": windows["unanswered"]}
+    shown = ", ".join(f"{name} {count}" for name, count in counts.items() if count or name in {"pass", "fail"})
+    return f"{windows['asked']} windows: {shown}"
 
 
 def _times(summary: Mapping[str, Any]) -> Table:

@@ -13,8 +13,9 @@ from lineside.settings import Settings, group_of, variable
 
 _HEAD = """\
 # Settings of a Lineside box. One file for all services: what they share first, then a section a service.
-# Every value here is the default; delete what you do not change. The environment wins over this file:
-# the name of a setting's variable stands behind it. `lineside config check FILE` reads the file as the services do.
+# Every value here is the default; delete what you do not change. What an entry of a list or a map holds stands below it
+# in comments. The environment wins over this file: the name of a setting's variable stands behind it.
+# `lineside config check FILE` reads the file as the services do.
 """
 
 
@@ -58,14 +59,68 @@ def _setting(name: str, field: FieldInfo, path: tuple[str, ...], default: Any, *
             yield f"{indent}# {name}:    # must be given"
         else:
             yield indent + _value(name, default)
+        inside = "" if _container(field.annotation) else "  "
+        for line in _entries(field.annotation):
+            yield f"{indent}# {inside}{line}"
     elif default is None:
         yield f"{indent}{name}: null"
+        for line in _shape([group]):
+            yield f"{indent}#   {line}"
     else:
         yield f"{indent}{name}:"
         values = default if isinstance(default, BaseModel) else None
         for child, child_field in group.model_fields.items():
             value = getattr(values, child) if values is not None else _default(child_field)
             yield from _setting(child, child_field, (*path, child), value, indent=indent + "  ")
+
+
+def _entries(annotation: Any) -> Iterator[str]:
+    """Yield what an entry of a list or map of groups holds, or a group of several kinds; nothing for plain values."""
+    lines = list(_shape(models_of(annotation)))
+    kind = _container(annotation)
+    if kind is dict and lines:
+        yield "<name>:"
+    first, others = {None: ("", ""), dict: ("  ", "  ")}.get(kind, ("- ", "  "))
+    for number, line in enumerate(lines):
+        yield (others if number else first) + line
+
+
+def _shape(models: Sequence[type[BaseModel]]) -> Iterator[str]:
+    """Yield the fields of a group, one a line with its meaning; of a group of several kinds, those of each kind."""
+    for place, model in enumerate(models):
+        if place:
+            yield "# or"
+        for name, field in model.model_fields.items():
+            default = _default(field)
+            choices = _choices(field.annotation)
+            only = choices[0] if len(choices) == 1 else None
+            inner = models_of(field.annotation)
+            if only:
+                shown = f"{name}: {only}"
+            elif inner or default is PydanticUndefined:
+                shown = f"{name}:"
+            else:
+                shown = _value(name, default)
+            must = "Must be given. " if default is PydanticUndefined and not only else ""
+            limits = "" if only else _limits(field)
+            yield f"{shown}  # {must}{(field.description or '').rstrip('.')}{'; ' + limits if limits else ''}"
+            for line in _entries(field.annotation) if inner else ():
+                yield f"  {line}"
+
+
+def models_of(annotation: Any) -> list[type[BaseModel]]:
+    """Return the groups that a list, map or union is made of; of one group, itself."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in models_of(part)]
+
+
+def _container(annotation: Any) -> Any:
+    """Return tuple, list or dict, or None, through what is annotated or may be left out."""
+    origin = typing.get_origin(annotation)
+    if origin in (tuple, list, dict):
+        return origin
+    return next((found for part in typing.get_args(annotation) if (found := _container(part))), None)
 
 
 def _value(name: str, default: Any) -> str:
@@ -87,7 +142,7 @@ def _limits(field: FieldInfo) -> str:
         for attribute, word in words.items():
             bound = getattr(item, attribute, None)
             if bound is not None:
-                found.append(f"{word} {bound:g}" if isinstance(bound, float) else f"{word} {bound}")
+                found.append(f"{word} {bound:.12g}" if isinstance(bound, float) else f"{word} {bound}")
     return ", ".join(found)
 
 

@@ -8,18 +8,22 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import httpx
+import numpy as np
 import pytest
 import pytest_asyncio
 from asyncua import Client
 
+from lineside.contract import TensorsSource
 from lineside_bench import config
+from lineside_bench.config import SPINDLE, SPINDLE_MODEL
 from lineside_bench.errors import BenchError
 from lineside_bench.line import Line
 from lineside_bench.options import Options
 from lineside_bench.plc import NAMESPACE
 from lineside_bench.ports import DEFAULTS
-from lineside_bench.records import VERDICTS, PartRecord
+from lineside_bench.records import VERDICTS, Exchange, PartRecord
 from lineside_bench.report import has_faults
+from lineside_bench.spindle import TAGS, WINDOW, SpindleSimulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -56,6 +60,32 @@ async def test_every_part_is_judged_once_in_time_and_right(line: Line) -> None:
     assert None not in stages.values()
     # The stages are measured one by one, on both sides of three processes: together they must be the whole way.
     assert sum(stages.values()) == pytest.approx(summary["latency_ms"]["p50"], rel=0.4)
+
+
+async def test_the_spindles_windows_are_the_simulators_own_history_and_judged(line: Line) -> None:
+    def judged() -> list[Exchange]:
+        seen = line.observer.exchanges().values()
+        return [each for each in seen if each.request and each.request.context.station == SPINDLE and each.results]
+
+    await until(lambda: bool(judged()))
+    exchange = judged()[0]
+    assert exchange.request is not None
+    result = exchange.results[0].result
+    assert (result.status, result.verdict) == ("ok", "pass"), result.reason
+    assert result.model is not None
+    assert result.model.name == SPINDLE_MODEL
+    assert isinstance(exchange.request.source, TensorsSource)
+    (tensor,) = exchange.request.source.tensors
+    sent = np.array(tensor.values).reshape(WINDOW, len(TAGS))
+    simulator = SpindleSimulator(line.options.seed)
+    history = np.array([simulator.step() for _ in range(3000)])
+    places = [int(np.argmin(np.abs(history - row).max(axis=1))) for row in sent]
+    np.testing.assert_allclose(sent, history[places], rtol=5e-7)
+    # The PLC is no metronome: a sample may stand twice or be skipped, and none comes out of its turn.
+    assert np.diff(places).min() >= 0
+    assert WINDOW / 2 < places[-1] - places[0] <= WINDOW + 2
+    windows = (await line.summary())["windows"]
+    assert (windows["asked"], windows["verdicts"]["fail"]) == (len(judged()), 0)
 
 
 async def test_the_state_names_what_really_runs(line: Line) -> None:

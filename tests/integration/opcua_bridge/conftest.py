@@ -136,11 +136,14 @@ class SimulatedPlc:
         await self.set(station, "Verdict", "")
         await self.set(station, "PartPresent", value=True)
 
-    async def notify(self, message: str, severity: int) -> None:
+    async def notify(
+        self, message: str, severity: int, *, kind: int = ua.ObjectIds.BaseEventType, **fields: Any
+    ) -> None:
         """Send an event of the server's own."""
         assert self._server is not None
-        generator = await self._server.get_event_generator()
-        generator.event.Severity = severity
+        generator = await self._server.get_event_generator(ua.NodeId(kind))
+        for name, value in ({"Severity": severity} | fields).items():
+            setattr(generator.event, name, value)
         await generator.trigger(message=message)
 
     async def leave(self, station: str) -> None:
@@ -261,7 +264,11 @@ class Proxy:
         await until(lambda: not self._open)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:
+            writer.transport.abort()
+            return
         self._open |= {writer, far_writer}
         try:
             await asyncio.gather(

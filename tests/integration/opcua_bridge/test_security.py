@@ -22,6 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from lineside.connections import State
+from lineside.errors import LinesideError
+from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.security import client_for, describe, own_of, refusal
 from lineside_opcua_bridge.security.certificates import thumbprint
 from lineside_opcua_bridge.security.errors import (
@@ -33,7 +36,7 @@ from lineside_opcua_bridge.security.errors import (
     SecurityError,
 )
 from lineside_opcua_bridge.security.store import Store
-from lineside_opcua_bridge.settings import OpcuaBridgeSettings
+from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 
 PROGRAM = Path(__file__).parent / "secure_server.py"
 PLC_URI = "urn:test:plc"
@@ -434,3 +437,52 @@ async def test_a_server_that_says_something_else_on_the_secured_channel_is_left(
     monkeypatch.setattr(security, "endpoints_of", changed_on_the_way)
     with pytest.raises(SecurityError, match=r"urn:an:impostor now"):
         await is_let_in(settings)
+
+
+async def test_a_refused_log_in_waits_a_minute_and_takes_the_password_as_it_is_then(
+    secure_plc: SecurePlc,
+    plc_certificate: Made,
+    access: Callable[..., OpcuaBridgeSettings],
+    tmp_path: Path,
+    line_of: Any,
+    wait_until: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await secure_plc.start(plc_certificate, users={"press": ["right", "Admin"]})
+    trust(access(), plc_certificate.certificate)
+    secret = tmp_path / "password"
+    secret.write_text("wrong\n")
+    trigger = {
+        "name": "t",
+        "when": {"kind": "edge", "node": "nsu=urn:lineside:test;s=Station1.PartPresent"},
+        "station": "s",
+        "model": "m",
+        "source": {"kind": "camera", "camera": "c"},
+    }
+    user = {"kind": "password", "name": "press", "password_file": str(secret)}
+    configured = Settings.model_validate({"opcua_bridge": access(user=user).model_dump() | {"triggers": [trigger]}})
+    async with line_of(configured) as line:
+        link = line.service.connections["opcua"]
+        await wait_until(lambda: link.state is State.BACKOFF, within=60)
+        assert "'press'" in link.detail
+        assert "the next attempt is a minute later" in link.detail
+        seen = link.snapshot()
+        assert datetime.fromisoformat(seen.next_try) - datetime.now(UTC) > timedelta(seconds=30)
+        assert seen.attempts == 1
+    monkeypatch.setattr("lineside_opcua_bridge.link.plc._LOCK_OUT_S", 0.5)
+    async with line_of(configured) as line:
+        await wait_until(lambda: line.service.connections["opcua"].attempts == 1, within=60)
+        secret.write_text("right\n")
+        await wait_until(lambda: line.service.is_ready, within=60)
+
+
+async def test_without_security_a_secured_plc_refuses_us_and_the_remedy_is_to_ask_for_security(
+    secure_plc: SecurePlc, plc_certificate: Made, access: Callable[..., OpcuaBridgeSettings]
+) -> None:
+    await secure_plc.start(plc_certificate)
+    session = Session(access("none"), "test")
+    with pytest.raises(LinesideError) as caught:
+        await session.open()
+    session.leave()
+    assert "security.policy" in caught.value.remedy
+    assert "--insecure" in caught.value.remedy

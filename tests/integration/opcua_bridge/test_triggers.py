@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from asyncua import ua
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,6 +78,34 @@ async def test_an_event_asks_and_its_fields_travel(steady: Any, line_of: Any, co
         await line.answer(request, "pass")
         await wait_until(lambda: steady.get("Station1", "Done"))
         assert len(line.requests()) == 1
+
+
+async def test_a_field_that_only_some_events_have_travels(steady: Any, line_of: Any, configure: Any) -> None:
+    await steady.reset()
+    when = {"kind": "event", "fields": {"part_id": "Message", "client": "ClientUserId"}}
+    async with line_of(configure(steady, steady.trigger(1, when=when, debounce_ms=0, sample={}))) as line:
+        await line.ready()
+        await steady.notify("P-1", 500, kind=ua.ObjectIds.AuditEventType, ClientUserId="press")
+        context = (await line.request()).context
+        assert (context.part_id, context.tags) == ("P-1", {"client": "press"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "own", "says"),
+    [
+        ({"when": {"kind": "event", "fields": {"text": "Mesage"}}, "sample": {}}, {}, "no field 'Mesage'"),
+        ({}, {"heartbeat": {"node": "/Objects/Station1/Done"}}, "done of trigger 'station-1', heartbeat"),
+    ],
+    ids=["event field", "heartbeat"],
+)
+async def test_what_only_the_server_can_tell_to_be_wrong_stops_the_start(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any, changes: Any, own: Any, says: str
+) -> None:
+    await steady.reset()
+    async with line_of(configure(steady, steady.trigger(1, **changes), **own), fails=True) as line:
+        await wait_until(lambda: line.service.failed)
+        assert says in line.service.failed
+    assert not [path for path, value in steady.writes if path == "Station1.Done" and value is True]
 
 
 async def test_a_period_asks_on_its_own_and_samples(steady: Any, line_of: Any, configure: Any, wait_until: Any) -> None:

@@ -1,8 +1,10 @@
 from pathlib import Path
 from types import MappingProxyType
 
+import yaml
+
 from lineside.settings import Settings, load
-from lineside_bench.config import settings_document, write_settings
+from lineside_bench.config import SPINDLE_MODEL, settings_document, write_settings
 from lineside_bench.ports import DEFAULTS, Ports
 from lineside_bench.processes import clean_environment
 
@@ -21,6 +23,19 @@ def test_every_station_has_its_camera_trigger_and_nodes() -> None:
     assert third["when"]["node"] == "nsu=urn:lineside:bench;s=Station3.PartPresent"
     assert third["source"] == {"kind": "camera", "camera": "station-3"}
     assert all("Station3." in node for node in third["write_back"].values())
+
+
+def test_the_spindles_windows_are_as_the_models_card_wants_them() -> None:
+    card = yaml.safe_load((Path(__file__).parents[3] / "models" / SPINDLE_MODEL / "card.yaml").read_text())
+    wanted = card["input"]
+    trigger = document()["opcua_bridge"]["triggers"][-1]
+    source = trigger["source"]
+    assert (trigger["model"], source["input"]) == (card["name"], wanted["name"])
+    assert [source["samples"], len(source["tags"])] == wanted["shape"]
+    assert {name: tag["unit"] for name, tag in source["tags"].items()} == dict(
+        zip(wanted["columns"], wanted["units"], strict=True)
+    )
+    assert "write_back" not in trigger
 
 
 def test_the_shared_part_is_read_by_the_shared_library(tmp_path: Path) -> None:

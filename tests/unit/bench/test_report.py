@@ -169,6 +169,36 @@ def test_a_verdict_after_the_deadline_is_late_and_named_but_no_fault(run: Run) -
     assert not has_faults(summary)
 
 
+def test_windows_of_samples_are_counted_for_themselves(run: Run) -> None:
+    facts = Facts(rate=10, seed=7, stations=4, ready_s=5, windows_of="spindle")
+    before = run.summary(facts)
+    assert before["windows"] == {
+        "asked": 0,
+        "verdicts": {"pass": 0, "fail": 0, "unknown": 0},
+        "unknown_because": {},
+        "unanswered": 0,
+    }
+    for status, code, verdict in (("ok", None, "pass"), ("expired", "deadline-passed", "unknown"), (None, None, None)):
+        request = Request.new(model="m", source=CameraSource(camera="c"), context={"station": "spindle"})
+        results = []
+        if status:
+            result = Result(id="r", request_id=request.id, status=status, verdict=verdict, code=code, reason="x")
+            results.append(SeenResult(after(1), result))
+        run.exchanges[request.id] = Exchange(request, results)
+    summary = run.summary(facts)
+    assert summary["windows"] == {
+        "asked": 3,
+        "verdicts": {"pass": 1, "fail": 0, "unknown": 1},
+        "unknown_because": {"deadline-passed": 1},
+        "unanswered": 1,
+    }
+    assert {**summary, "windows": None} == {**before, "windows": None}
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(render(summary))
+    assert "3 windows: pass 1, fail 0, unknown 1, unanswered 1" in shown.get()
+
+
 def test_no_parts_give_no_figures_rather_than_zeroes() -> None:
     summary = summarise([], {}, FACTS)
     assert summary["accuracy"] is None

@@ -7,8 +7,9 @@ import yaml
 from typer.testing import CliRunner
 
 from lineside.cli import config
+from lineside.settings import SECTIONS
 
-ROOT = Path(__file__).parents[3]
+GUIDES = Path(__file__).parents[3] / "docs/how-to"
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +61,91 @@ def test_every_problem_of_every_service_is_told_once(tmp_path: Path) -> None:
     assert "Traceback" not in told
 
 
-def test_the_guide_to_connecting_a_plc_shows_settings_that_are_right(tmp_path: Path) -> None:
-    text = (ROOT / "docs/how-to/connect-a-plc.md").read_text(encoding="utf-8")
+def settings_shown(page: str) -> list[str]:
+    """Return the parts of settings files that a guide shows."""
+    blocks = [block.split("```")[0] for block in (GUIDES / page).read_text(encoding="utf-8").split("```yaml\n")[1:]]
+    return [block for block in blocks if set(yaml.safe_load(block)) <= {"thing", "bus", "log", *SECTIONS}]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "choose-a-trigger.md",
+        "connect-a-camera.md",
+        "connect-a-plc.md",
+        "find-nodes.md",
+        "judge-a-window.md",
+        "open-to-the-network.md",
+        "secure-opcua.md",
+        "set-the-policy.md",
+        "use-a-collector.md",
+    ],
+)
+def test_a_guide_shows_settings_that_are_right(tmp_path: Path, page: str) -> None:
+    shown = settings_shown(page)
+    assert shown
+    for block in shown:
+        path = tmp_path / "settings.yaml"
+        path.write_text(block, encoding="utf-8")
+        checked = run("check", str(path))
+        assert checked.exit_code == 0, checked.output
+
+
+def test_no_guide_with_settings_goes_unchecked() -> None:
+    marks = [mark for mark in test_a_guide_shows_settings_that_are_right.pytestmark if mark.name == "parametrize"]
+    assert {page.name for page in GUIDES.glob("*.md") if settings_shown(page.name)} == set(marks[0].args[1])
+
+
+def test_the_sample_shows_what_a_trigger_holds() -> None:
+    lines = run("sample").stdout.splitlines()
+    start = lines.index("  triggers: []") + 1
+    shown = "\n".join(line.removeprefix("  # ") for line in lines[start:])
+    for said in (
+        "- name:  # Must be given. Name in logs, metrics and /readyz; unique",
+        "    kind: counter  # A counter goes up",
+        "    # or",
+        "    - node:  # Must be given. The other tag",
+        '  overrun: "newest"',
+        "newest | queue | skip",
+    ):
+        assert said in shown
+    edge = shown.split("    # or")[0]
+    assert yaml.safe_load(edge)[0]["when"] == {"kind": "edge", "node": None, "edge": "rising"}
+
+
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        (
+            {"kind": "egde"},
+            "when.kind: expected one of edge, change, limit, counter, period, event, window (got 'egde')",
+        ),
+        ({"kind": "egde"}, "; did you mean 'edge'?"),
+        ({"node": "/Objects/Part"}, "when.kind: must be given, one of edge, change, limit,"),
+        ({"kind": "edge", "node": "Part"}, "when.node: 'Part' is not a tag: expected"),
+        ({"kind": "edge", "nod": "/Objects/Part"}, "when.nod: not a setting; did you mean 'node'?"),
+        ({"kind": "limit", "node": "/Objects/T"}, "triggers.0.when: give exactly one of above and below\n"),
+    ],
+)
+def test_a_problem_stands_at_its_place_in_the_file(tmp_path: Path, when: dict[str, str], told: str) -> None:
+    trigger = {"name": "a", "when": when, "station": "a", "model": "m", "source": {"kind": "camera", "camera": "c"}}
     path = tmp_path / "settings.yaml"
-    path.write_text(text.split("```yaml\n")[1].split("```")[0])
-    checked = run("check", str(path))
-    assert checked.exit_code == 0, checked.output
+    path.write_text(yaml.safe_dump({"opcua_bridge": {"triggers": [trigger]}}))
+    assert told in run("check", str(path)).stderr
+
+
+def test_a_wrong_column_of_a_window_is_told_as_it_is_written(tmp_path: Path) -> None:
+    source = {"kind": "window", "input": "x", "rate_hz": 10, "samples": 4, "tags": {"a": {"nod": "/Objects/A"}}}
+    trigger = {"name": "a", "when": {"kind": "window"}, "station": "a", "model": "m", "source": source}
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump({"opcua_bridge": {"triggers": [trigger]}}))
+    assert "triggers.0.source.tags.a.nod: not a setting; did you mean 'node'?" in run("check", str(path)).stderr
+
+
+def test_an_unknown_variable_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINESIDE_BUS__PRT", "1")
+    path = tmp_path / "settings.yaml"
+    path.write_text("{}")
+    assert run("check", str(path)).stderr == (
+        "environment LINESIDE_BUS__PRT: not a setting; did you mean LINESIDE_BUS__PORT?\n"
+    )

@@ -79,3 +79,11 @@ def test_the_metric_shows_one_state_a_connection() -> None:
     text = generate_latest(registry).decode()
     assert 'lineside_test_connection_state{connection="mqtt",state="PAUSED"} 1.0' in text
     assert 'lineside_test_connection_state{connection="mqtt",state="ONLINE"} 0.0' in text
+
+
+def test_a_least_wait_is_kept_and_shown() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    link = Connection("opcua", "x", now=lambda: start)
+    assert link.backoff("refused", least_s=60) == 60
+    assert link.snapshot().next_try == (start + timedelta(seconds=60)).isoformat()
+    assert link.backoff("gone") < 1

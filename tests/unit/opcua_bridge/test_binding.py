@@ -7,6 +7,7 @@ from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
+from lineside_opcua_bridge.finding.event_fields import base_field
 from lineside_opcua_bridge.nodes import NodeMissing
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 from lineside_opcua_bridge.station.binding import NodeUnfit, bind
@@ -204,7 +205,7 @@ async def test_a_node_without_events_and_a_type_that_is_none_are_refused() -> No
         await bound({"machine": notifies}, when={"kind": "event", "node": tag("machine"), "event_type": tag("kind")})
 
 
-async def test_an_events_fields_are_paths_from_its_type() -> None:
+async def test_an_events_fields_and_what_else_is_asked_of_it() -> None:
     nodes = {
         "machine": node_of() | {ua.AttributeIds.EventNotifier: 1},
         "kind": node_of() | {ua.AttributeIds.NodeClass: ua.NodeClass.ObjectType},
@@ -213,9 +214,9 @@ async def test_an_events_fields_are_paths_from_its_type() -> None:
         "kind": "event",
         "node": tag("machine"),
         "event_type": tag("kind"),
-        "fields": {"part_id": "Part/Id"},
+        "fields": {"part_id": "Message"},
         "min_severity": 200,
     }
     (watched,) = (await bound(nodes, when=when)).watches
-    assert watched.event.fields == {"part_id": ("Part", "Id")}
+    assert watched.event.fields == {"part_id": base_field("Message")}
     assert (watched.event.min_severity, watched.event.source_name) == (200, None)

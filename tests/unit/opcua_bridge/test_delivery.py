@@ -8,6 +8,7 @@ from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 from prometheus_client import CollectorRegistry
 
+from lineside_opcua_bridge.finding.event_fields import base_field
 from lineside_opcua_bridge.link.delivery import NAMESPACES, Delivery, Target
 from lineside_opcua_bridge.link.metrics import LinkMetrics
 from lineside_opcua_bridge.link.publishing import Message, Publication
@@ -78,7 +79,7 @@ def test_what_nobody_watches_any_more_finds_nobody_and_the_namespaces_find_the_l
 
 def test_an_event_that_says_that_events_were_dropped_is_a_doubt() -> None:
     station = Told()
-    selection = EventSelection(BASE_EVENT, {"part": ("PartId",)}, 1, None)
+    selection = EventSelection(BASE_EVENT, {"part": base_field("PartId")}, 1, None)
     delivery = delivery_to(station, "trigger", event=selection)
     text = ua.LocalizedText("press jammed")
     delivery.deliver(

@@ -10,6 +10,7 @@ from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from lineside_opcua_bridge.finding.browsing import Browser, BrowseTooLarge
+from lineside_opcua_bridge.finding.event_fields import find_fields
 from lineside_opcua_bridge.finding.find import find, find_all
 from lineside_opcua_bridge.finding.nearest import nearest
 from lineside_opcua_bridge.link.session import CallFailed
@@ -31,13 +32,21 @@ class SmallServer:
         self._piece, self._points, self._per_call, self._says_limit = piece, points, per_call, says_limit
         self.add(ROOT, "Objects", OBJECTS)
 
-    def add(self, parent: ua.NodeId, name: str, node: ua.NodeId | None = None, *, space: int = 1) -> ua.NodeId:
+    def add(
+        self,
+        parent: ua.NodeId,
+        name: str,
+        node: ua.NodeId | None = None,
+        *,
+        space: int = 1,
+        kind: ua.NodeClass = ua.NodeClass.Object,
+    ) -> ua.NodeId:
         node = node or ua.NodeId(f"{parent.Identifier}.{name}" if parent is not OBJECTS else name, 1)
         reference = ua.ReferenceDescription(
             NodeId=node,
             BrowseName=ua.QualifiedName(name, space),
             DisplayName=ua.LocalizedText(name),
-            NodeClass=ua.NodeClass.Object,
+            NodeClass=kind,
         )
         self._children.setdefault(parent, []).append(reference)
         self._children.setdefault(node, [])
@@ -243,3 +252,60 @@ async def test_the_server_is_not_browsed_again_for_the_same_hint() -> None:
 def test_the_nearest_come_first_whatever_their_case() -> None:
     assert nearest("PARTID", ["Speed", "PartId", "PartIdOld", "X"])[0] == "PartId"
     assert nearest("Zzz", ["Speed", "PartId"]) == []
+
+
+BASE = ua.NodeId(ObjectIds.BaseEventType)
+TYPE = ua.NodeClass.ObjectType
+
+
+def server_with_events() -> tuple[Any, ua.NodeId]:
+    """BaseEventType > Machine > Press > Stroke, the fields of ours in our namespace, and a sibling that is neither."""
+    server = SmallServer(per_call=2)
+    server.add(BASE, "Message", ua.NodeId("message"), space=0)
+    machine = server.add(BASE, "MachineEvent", ua.NodeId("machine", 1), kind=TYPE)
+    server.add(BASE, "OvenEvent", ua.NodeId("oven", 1), kind=TYPE)
+    server.add(ua.NodeId("oven", 1), "Heat")
+    part = server.add(machine, "Part")
+    server.add(part, "Id", space=2)
+    press = server.add(machine, "PressEvent", ua.NodeId("press", 1), kind=TYPE)
+    server.add(press, "Force")
+    server.add(server.add(press, "StrokeEvent", ua.NodeId("stroke", 1), kind=TYPE), "Length", space=2)
+    return server, press
+
+
+async def test_fields_of_an_event_are_found_where_they_are_declared() -> None:
+    server, press = server_with_events()
+    paths = {"text": "Message", "part_id": "Part/Id", "force": "Force", "length": "Length"}
+    found = await find_fields(server, press, paths)
+    assert list(found) == list(paths)
+    shown = {
+        name: (field.declared_by.Identifier, [str(each.to_string()) for each in field.path])
+        for name, field in found.items()
+    }
+    assert shown == {
+        "text": (ObjectIds.BaseEventType, ["0:Message"]),
+        "part_id": ("machine", ["1:Part", "2:Id"]),
+        "force": ("press", ["1:Force"]),
+        "length": ("stroke", ["2:Length"]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "remedy"),
+    [("Froce", "did you mean 'Force'?"), ("Part/Ident", "they have 'Id'"), ("Heat", "they have 'Force', 'Part'")],
+)
+async def test_a_field_that_no_such_event_has_is_refused(path: str, remedy: str) -> None:
+    server, press = server_with_events()
+    with pytest.raises(NodeMissing, match=rf"when\.fields\.x: .* no field '{path}'") as caught:
+        await find_fields(server, press, {"x": path, "ok": "Force"})
+    assert caught.value.remedy.startswith(remedy)
+
+
+async def test_a_server_that_shows_no_types_is_taken_at_its_word() -> None:
+    server: Any = SmallServer()
+    kind = ua.NodeId("kind", 1)
+    for node in (BASE, kind):
+        server.add(OBJECTS, "x", node)
+    found = await find_fields(server, kind, {"x": "Part/Id"})
+    assert found["x"].declared_by == kind
+    assert [each.to_string() for each in found["x"].path] == ["1:Part", "1:Id"]

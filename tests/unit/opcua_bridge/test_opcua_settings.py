@@ -56,7 +56,7 @@ def test_a_trigger_as_documented(tmp_path: Path) -> None:
         ({"deadline_ms": 0}, "greater than 0"),
         (
             {"source": {"kind": "camera", "camera": "x", "url": "http://x"}},
-            "triggers.0.source.camera.url: not a setting",
+            "triggers.0.source.url: not a setting",
         ),
         ({"source": {"kind": "inline"}}, "triggers.0.source"),
         ({"stations": "x"}, "did you mean 'station'?"),
@@ -66,7 +66,7 @@ def test_a_trigger_as_documented(tmp_path: Path) -> None:
         ({"write_back": {"verdict": "nsu=u;s=v", "done": "nsu=u;s=v"}}, "for two purposes"),
         (
             {"write_back": {"verdict": "nsu=u;s=v", "done": "nsu=urn:lineside:bench;s=Station1.PartPresent"}},
-            "is a trigger and would be written",
+            "is the trigger node of trigger 'station-1' and would be written as write_back.done",
         ),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_wrong_trigger_is_named(tmp_path: Path, changes: dict[str, Any], says:
         ({"name": "station-1"}, "trigger names must be unique; given more than once: station-1"),
         (
             {"when": {"kind": "edge", "node": "nsu=urn:lineside:bench;s=Station1.PartPresent"}},
-            "is the trigger of more than one entry",
+            "is the trigger of 'station-1' and of",
         ),
         (
             {"write_back": {"verdict": "nsu=u;s=v", "done": "nsu=urn:lineside:bench;s=Station1.Done"}},

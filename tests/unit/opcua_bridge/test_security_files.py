@@ -1,5 +1,6 @@
 """The folder of certificates and the bridge's own: what is made, kept, renewed and refused."""
 
+import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -182,6 +183,23 @@ def test_a_folder_that_cannot_be_used_is_named_with_the_setting(tmp_path: Path) 
     with pytest.raises(PkiUnusable, match="cannot be made") as caught:
         own(tmp_path / "pki").identities(NOW)
     assert "opcua_bridge.security.pki_dir" in caught.value.remedy
+
+
+def test_a_key_whose_certificate_could_not_be_written_does_not_stay(tmp_path: Path) -> None:
+    class Full(Store):
+        """A disk with room for the key and not for the certificate."""
+
+        def write(self, path: Path, data: bytes, *, mode: int = 0o644) -> None:
+            with self._disk("written", path):
+                if path.suffix == ".der":
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().write(path, data, mode=mode)
+
+    for _ in range(3):
+        with pytest.raises(PkiUnusable, match="No space left") as caught:
+            Own(Full(tmp_path), Wanted(URI)).identities(NOW)
+        assert "make room on the disk" in caught.value.remedy
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [".lock"]
 
 
 def test_metrics_show_what_is_not_protected_and_how_long_the_certificates_last(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from asyncua import ua
-from asyncua.ua.uaerrors import UaStatusCodeError
+from asyncua.ua.uaerrors import UaError, UaStatusCodeError
 
 from lineside_opcua_bridge.security import refusal
-from lineside_opcua_bridge.security.errors import AccessRefused, SecurityError
+from lineside_opcua_bridge.security.errors import AccessRefused, LogInRefused, SecurityError
 from lineside_opcua_bridge.settings.access import AccessSettings
 
 
@@ -48,6 +48,25 @@ def test_an_error_of_ours_stays_what_it_is(tmp_path: Path) -> None:
     assert refusal(ours, settings(tmp_path)) is ours
 
 
-def test_without_security_no_certificate_is_blamed(tmp_path: Path) -> None:
-    plain = settings(tmp_path, security={"policy": "none"})
-    assert refusal(UaStatusCodeError(ua.StatusCodes.BadSecurityChecksFailed), plain) is None
+@pytest.mark.parametrize(
+    "error",
+    [
+        UaStatusCodeError(ua.StatusCodes.BadSecurityChecksFailed),
+        UaStatusCodeError(ua.StatusCodes.BadSecurityModeRejected),
+        UaStatusCodeError(ua.StatusCodes.BadSecurityPolicyRejected),
+        UaError("No matching endpoints: 1, http://opcfoundation.org/UA/SecurityPolicy#None"),
+    ],
+)
+def test_without_security_no_certificate_is_blamed(error: Exception, tmp_path: Path) -> None:
+    refused = refusal(error, settings(tmp_path, security={"policy": "none"}))
+    assert isinstance(refused, AccessRefused)
+    assert "without security" in refused.what
+    assert "opcua_bridge.security.policy" in refused.remedy
+    assert "--insecure" in refused.remedy
+
+
+def test_only_a_named_user_can_be_locked_out(tmp_path: Path) -> None:
+    denied = UaStatusCodeError(ua.StatusCodes.BadUserAccessDenied)
+    user = {"kind": "password", "name": "press", "password_file": "x"}
+    assert isinstance(refusal(denied, settings(tmp_path, user=user)), LogInRefused)
+    assert not isinstance(refusal(denied, settings(tmp_path)), LogInRefused)

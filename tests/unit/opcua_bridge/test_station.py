@@ -19,6 +19,7 @@ from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.parts import Answer
+from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.waiting import Pending
 
@@ -53,6 +54,7 @@ class Bench:
             topics=BusSettings(),
             pending=self.pending,
             metrics=Metrics(self.registry),
+            turns=Turns(),
             grace_s=1.0,
             backlog=backlog,
         )

@@ -47,13 +47,16 @@ def test_every_kind(tmp_path: Path, when: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"when": {"kind": "edge", "node": NODE, "edge": "both"}}, "triggers.0.when.edge.edge"),
+        (
+            {"when": {"kind": "edge", "node": NODE, "edge": "both"}},
+            "triggers.0.when.edge: Input should be 'rising' or 'falling' (got 'both')",
+        ),
         ({"when": {"kind": "limit", "node": NODE}}, "give exactly one of above and below"),
         ({"when": {"kind": "limit", "node": NODE, "above": 1, "below": 2}}, "give exactly one of above and below"),
-        ({"when": {"kind": "limit", "node": NODE, "above": float("nan")}}, "triggers.0.when.limit.above"),
-        ({"when": {"kind": "counter", "node": NODE, "wraps_at": 0}}, "triggers.0.when.counter.wraps_at"),
-        ({"when": {"kind": "period", "every_ms": 1}}, "triggers.0.when.period.every_ms"),
-        ({"when": {"kind": "event", "min_severity": 0}}, "triggers.0.when.event.min_severity"),
+        ({"when": {"kind": "limit", "node": NODE, "above": float("nan")}}, "triggers.0.when.above"),
+        ({"when": {"kind": "counter", "node": NODE, "wraps_at": 0}}, "triggers.0.when.wraps_at"),
+        ({"when": {"kind": "period", "every_ms": 1}}, "triggers.0.when.every_ms"),
+        ({"when": {"kind": "event", "min_severity": 0}}, "triggers.0.when.min_severity"),
         ({"when": {"kind": "window"}}, "needs source.kind 'window', not 'camera'"),
         ({"only_if": [{"node": NODE}]}, "give at least one of equals, not_equals, above and below"),
         ({"only_if": [{"node": NODE, "above": 5, "below": 5}]}, "nothing is above 5 and below 5"),

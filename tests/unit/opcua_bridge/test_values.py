@@ -64,12 +64,17 @@ def test_tags_of_every_kind() -> None:
             "blob": sample(b"x"),
             "nan": sample(float("nan")),
             "long": sample("x" * 129),
+            "latin-1": sample("M\udcfcller"),
             "bad": sample(1, StatusCodes.BadOutOfService),
         }
     )
     assert tags.part_id == "4711"
     assert tags.tags == {"speed": 1200.5, "name": "spindle", "on": False, "at": "2026-01-01T00:00:00+00:00"}
-    assert tags.left_out == {"list": "type", "blob": "type", "nan": "type", "long": "length", "bad": "quality"}
+    assert tags.left_out == dict.fromkeys(("list", "blob", "nan"), "type") | {
+        "long": "length",
+        "latin-1": "encoding",
+        "bad": "quality",
+    }
 
 
 def test_an_empty_part_id_is_absent() -> None:

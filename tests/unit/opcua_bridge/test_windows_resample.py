@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.windows import Unusable
-from lineside_opcua_bridge.windows.line import Line, microseconds
+from lineside_opcua_bridge.windows.line import Line, microseconds, placed
 from lineside_opcua_bridge.windows.resample import Rules, resample
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,7 +33,7 @@ def line_of(came: list[Came], *, doubted: bool = False, keep: int = 1000) -> Lin
     for one in came:
         if one.broken:
             line.doubt()
-        line.add(sample(one.value, one.ms))
+        add(line, sample(one.value, one.ms))
     if doubted:
         line.doubt()
     return line
@@ -44,6 +44,11 @@ def sample(value: object, ms: float, **changes: Any) -> Sample:
     quality = "bad" if value is None else "good"
     fields: dict[str, Any] = {"value": value, "quality": quality, "source": at, "server": None, "received": at}
     return Sample(**(fields | {"ticks": 100 + ms / 1000} | changes))
+
+
+def add(line: Line, one: Sample) -> bool:
+    moment = placed(one)
+    return line.add(one, microseconds(moment) if moment else None)
 
 
 def rules(gaps: Any = "hold", bad: Any = "gap", max_gap_ms: int = 30, period_ms: float = 10) -> Rules:
@@ -156,33 +161,33 @@ def test_a_line_is_drawn_only_over_the_last_period_before_a_change() -> None:
 
 def test_the_value_at_the_very_instant_counts_and_of_two_the_later_to_come() -> None:
     line = line_of([Came(0, 1), Came(10, 2)])
-    line.add(sample(7.0, 10))
+    add(line, sample(7.0, 10))
     assert on_grid(line, [0, 9, 10], rules()) == [1, 1, 7]
 
 
 def test_a_late_value_is_put_in_its_place() -> None:
     line = line_of([Came(0, 1), Came(20, 3)])
-    assert not line.add(sample(2.0, 10))
+    assert not add(line, sample(2.0, 10))
     assert on_grid(line, [0, 10, 15, 20], rules()) == [1, 2, 2, 3]
 
 
 def test_the_value_that_is_known_already_closes_a_gap() -> None:
     line = line_of([Came(0, 1)], doubted=True)
     assert on_grid(line, [0, 100], rules()) == "window-gap"
-    line.add(sample(1.0, 0, ticks=100.5))
+    add(line, sample(1.0, 0, ticks=100.5))
     assert on_grid(line, [0, 100], rules()) == [1, 1]
 
 
 def test_an_overflow_breaks_the_line() -> None:
     line = line_of([Came(0, 1)])
-    line.add(sample(2.0, 100, overflow=True))
+    add(line, sample(2.0, 100, overflow=True))
     assert on_grid(line, [0, 50, 100], rules()) == "window-gap"
 
 
 @pytest.mark.parametrize("value", [None, "text", float("nan"), float("inf"), 10**400, [1.0]])
 def test_what_is_no_finite_number_is_bad(value: object) -> None:
     line = line_of([Came(0, 1)])
-    line.add(sample(value, 10))
+    add(line, sample(value, 10))
     assert on_grid(line, [0, 10], rules(bad="refuse")) == "window-quality"
     assert on_grid(line, [0, 10], rules()) == [1, 1]
     assert on_grid(line, [0, 10, 50], rules()) == "window-gap"
@@ -190,16 +195,16 @@ def test_what_is_no_finite_number_is_bad(value: object) -> None:
 
 def test_a_boolean_is_one_or_zero() -> None:
     line = line_of([Came(0, 1)])
-    line.add(sample(value=True, ms=10))
-    line.add(sample(value=False, ms=20))
+    add(line, sample(value=True, ms=10))
+    add(line, sample(value=False, ms=20))
     assert on_grid(line, [10, 20], rules()) == [1, 0]
 
 
 def test_the_server_timestamp_stands_in_and_a_value_without_any_cannot_be_placed() -> None:
     line = line_of([Came(0, 1)])
-    line.add(sample(2.0, 10, source=None, server=START + timedelta(milliseconds=10)))
+    add(line, sample(2.0, 10, source=None, server=START + timedelta(milliseconds=10)))
     assert on_grid(line, [0, 10], rules()) == [1, 2]
-    line.add(sample(3.0, 20, source=None))
+    add(line, sample(3.0, 20, source=None))
     assert on_grid(line, [0, 10], rules()) == [1, 2]
     assert on_grid(line, [0, 10, 50], rules()) == "window-gap"
 
@@ -208,15 +213,15 @@ def test_the_server_timestamp_stands_in_and_a_value_without_any_cannot_be_placed
 def test_a_clock_that_is_set_ends_what_came_before(hours: int) -> None:
     line = line_of([Came(0, 1), Came(10, 2)])
     moved = 3_600_000 * hours + 20
-    assert line.add(sample(3.0, 20, source=START + timedelta(milliseconds=moved)))
-    assert not line.add(sample(4.0, 30, source=START + timedelta(milliseconds=moved + 10)))
+    assert add(line, sample(3.0, 20, source=START + timedelta(milliseconds=moved)))
+    assert not add(line, sample(4.0, 30, source=START + timedelta(milliseconds=moved + 10)))
     assert on_grid(line, [moved, moved + 10], rules()) == [3, 4]
     assert on_grid(line, [moved - 10, moved], rules()) == "window-short"
 
 
 def test_a_tag_that_rested_for_an_hour_is_not_taken_for_a_clock_that_was_set() -> None:
     line = line_of([Came(0, 1), Came(10, 2)])
-    assert not line.add(sample(3.0, 3_600_000))
+    assert not add(line, sample(3.0, 3_600_000))
     assert on_grid(line, [10, 3_599_999, 3_600_000], rules()) == [2, 2, 3]
 
 

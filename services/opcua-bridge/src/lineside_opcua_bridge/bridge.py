@@ -23,6 +23,7 @@ from lineside_opcua_bridge.security import describe, is_insecure, keep_certifica
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.station.parts import answer_of, unknown
+from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.waiting import Pending
 
@@ -45,6 +46,7 @@ class Bridge:
         self._metrics = Metrics(service.registry)
         self._metrics.simulate.set(own.simulate)
         self._pending = Pending()
+        self._turns = Turns()
         self._results: Subscription = bus.subscribe(settings.bus.result_topic)
         self._errors: Subscription = bus.subscribe(f"{settings.bus.result_topic}/error")
         stations = [self._station(trigger) for trigger in own.triggers]
@@ -69,6 +71,7 @@ class Bridge:
             topics=self._settings.bus,
             pending=self._pending,
             metrics=self._metrics,
+            turns=self._turns,
             grace_s=own.grace_ms / 1000,
             backlog=own.backlog,
             simulate=own.simulate,

@@ -34,6 +34,8 @@ class Heartbeat:
         self._beating: asyncio.Task[None] | None = None
         self._stopped = False
         self._failing: str | None = None
+        self.node: ua.NodeId | None = None
+        """The node on the server that is connected now."""
 
     @property
     def detail(self) -> str:
@@ -47,6 +49,7 @@ class Heartbeat:
         if why := problem(heartbeat_need(), self.settings.node, facts):
             raise NodeUnfit(f"{PLACE}: {why}", remedy="correct the settings, or the node in the PLC")
         self.unbound()
+        self.node = node
         if facts.kind and not self._simulate and not self._stopped:
             self._beating = asyncio.get_running_loop().create_task(
                 self._beat(session, node, facts.kind), name="heartbeat"
@@ -54,6 +57,7 @@ class Heartbeat:
 
     def unbound(self) -> None:
         """Beat no more: the session is gone."""
+        self.node = None
         if self._beating:
             self._beating.cancel()
             self._beating = None

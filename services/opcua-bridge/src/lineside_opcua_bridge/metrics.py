@@ -42,7 +42,7 @@ class Metrics:
         self.verdicts = counter(
             "verdicts_total",
             "Verdicts written with done raised, or only counted where nothing is written, by verdict and who decided: "
-            "result, deadline, bus, error, overrun, paused, window, message.",
+            "result, deadline, bus, error, overrun, missed, paused, window, message.",
             "trigger",
             "verdict",
             "origin",

@@ -76,6 +76,8 @@ def tags_of(values: Mapping[str, Sample]) -> Tags:
             result.left_out[name] = "type"
         elif isinstance(content, str) and len(content) > MAX_TEXT:
             result.left_out[name] = "length"
+        elif isinstance(content, str) and not _is_unicode(content):
+            result.left_out[name] = "encoding"
         elif name != "part_id":
             result.tags[name] = content
         elif str(content):
@@ -83,6 +85,15 @@ def tags_of(values: Mapping[str, Sample]) -> Tags:
         else:
             result.left_out[name] = "empty"
     return result
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can travel as UTF-8: asyncua turns a PLC's other bytes into surrogates, which stand for nothing."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _usable(value: Sample) -> object:

@@ -5,6 +5,8 @@ The settings compare texts; a browse path and a node id that name one node are o
 
 from collections.abc import Mapping
 
+from asyncua import ua
+
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EdgeTrigger
 from lineside_opcua_bridge.station.binding import Binding, NodeUnfit
@@ -16,25 +18,26 @@ _ASKING = ("trigger", "request")
 _REMEDY = "give each purpose a node of its own: two spellings in the settings name the same one"
 
 
-def refuse_clash(new: Bound, others: Mapping[str, Bound]) -> None:
-    """Check a trigger against itself and those in service; raises NodeUnfit."""
-    settings, binding = new
-    everyone = [(settings, binding), *(other for name, other in others.items() if name != settings.name)]
+def refuse_clash(bound: Mapping[str, Bound], *, heartbeat: ua.NodeId | None) -> None:
+    """Check triggers, by name, against one another and the heartbeat's node where there is one; raises NodeUnfit."""
+    everyone = bound.values()
     written = [
         (node, f"{role} of trigger {trigger.name!r}")
-        for trigger, bound in everyone
-        for role, node in bound.write_back.items()
+        for trigger, binding in everyone
+        for role, node in binding.write_back.items()
     ]
+    if heartbeat is not None:
+        written.append((heartbeat, "heartbeat"))
     asking = [
         (node, f"{role} of trigger {trigger.name!r}")
-        for trigger, bound in everyone
+        for trigger, binding in everyone
         for role in _ASKING
-        if (node := bound.nodes.get(role)) is not None
+        if (node := binding.nodes.get(role)) is not None
     ]
     edges = [
-        (bound.nodes["trigger"], f"trigger of {trigger.name!r}")
-        for trigger, bound in everyone
-        if isinstance(trigger.when, EdgeTrigger) and "trigger" in bound.nodes
+        (binding.nodes["trigger"], f"trigger of {trigger.name!r}")
+        for trigger, binding in everyone
+        if isinstance(trigger.when, EdgeTrigger) and "trigger" in binding.nodes
     ]
     for claims, why in ((written, "would be written for two purposes"), (edges, "would ask for two verdicts a part")):
         holders = dict(reversed(claims))

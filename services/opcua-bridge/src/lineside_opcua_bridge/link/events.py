@@ -1,8 +1,6 @@
 """OPC UA events as a trigger: the filter that the server gets, and the sample that an event becomes.
 
-The fields that every event has come first; those that the settings name follow (OPC 10000-4, 7.22.3). The settings name
-fields without namespaces: a name that OPC UA's own base event has is meant to be that, any other is looked for in the
-namespace of the event's type.
+The fields that every event has come first; those that the settings name follow (OPC 10000-4, 7.22.3).
 """
 
 from collections.abc import Sequence
@@ -12,28 +10,26 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
+from lineside_opcua_bridge.finding.event_fields import BASE_EVENT, EventField, base_field
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.station.binding import EventSelection
 from lineside_opcua_bridge.values import instant
 
 _COMMON = ("EventId", "EventType", "SourceName", "Time", "ReceiveTime", "Message", "Severity")
-_OF_BASE = frozenset({*_COMMON, "SourceNode", "LocalTime"})
-_BASE = ua.NodeId(ua.Int32(ObjectIds.BaseEventType))
 _OVERFLOW = ua.NodeId(ua.Int32(ObjectIds.EventQueueOverflowEventType))
 
 
 def filter_of(selection: EventSelection) -> ua.EventFilter:
     """Return the filter: which fields of an event are sent, and of which events."""
-    clauses = [_clause((name,), _BASE) for name in _COMMON]
-    clauses += [_clause(path, selection.event_type) for path in selection.fields.values()]
+    clauses = [_clause(field) for field in [*map(base_field, _COMMON), *selection.fields.values()]]
     severe = ua.ContentFilterElement(
         FilterOperator=ua.FilterOperator.GreaterThanOrEqual,
         FilterOperands=[
-            _clause(("Severity",), _BASE),
+            _clause(base_field("Severity")),
             ua.LiteralOperand(Value=ua.Variant(selection.min_severity, ua.VariantType.UInt16)),
         ],
     )
-    if selection.event_type == _BASE:  # every event is of it
+    if selection.event_type == BASE_EVENT:  # every event is of it
         return ua.EventFilter(SelectClauses=clauses, WhereClause=ua.ContentFilter(Elements=[severe]))
     by_type = ua.ContentFilterElement(
         FilterOperator=ua.FilterOperator.OfType,
@@ -70,11 +66,9 @@ def _plain(value: object) -> object:
     return value.Text if isinstance(value, ua.LocalizedText) else value
 
 
-def _clause(path: Sequence[str], event_type: ua.NodeId) -> ua.SimpleAttributeOperand:
+def _clause(field: EventField) -> ua.SimpleAttributeOperand:
     return ua.SimpleAttributeOperand(
-        TypeDefinitionId=_BASE if path[0] in _OF_BASE else event_type,
-        BrowsePath=[
-            ua.QualifiedName(name, ua.UInt16(0 if name in _OF_BASE else event_type.NamespaceIndex)) for name in path
-        ],
+        TypeDefinitionId=field.declared_by,
+        BrowsePath=list(field.path),
         AttributeId=ua.IntegerId(AttributeIds.Value),
     )

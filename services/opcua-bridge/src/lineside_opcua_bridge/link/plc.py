@@ -25,13 +25,18 @@ from lineside_opcua_bridge.link.metrics import LinkMetrics
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.link.subscriptions import Subscriptions
 from lineside_opcua_bridge.nodes import NodeMissing
-from lineside_opcua_bridge.security import describe
+from lineside_opcua_bridge.security import LogInRefused, describe
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 from lineside_opcua_bridge.station.binding import NodeUnfit, bind
 from lineside_opcua_bridge.station.station import Station
 
 log = structlog.get_logger("lineside.opcua_bridge.plc")
 
+_LOCK_OUT_S = 60.0
+_LOCK_OUT = (
+    "the next attempt is a minute later, for a PLC may lock out a user who fails often; "
+    "it takes the password or certificate file as it is then"
+)
 _CHECK_S = 0.5
 """How often the subscriptions' signs of life are looked at."""
 
@@ -96,6 +101,8 @@ class Plc:
         for link in [link for _station, link in self._stations] + ([self._heartbeat[1]] if self._heartbeat else []):
             if link.state is not State.BACKOFF:
                 link.backoff("the PLC is away")
+        if isinstance(reason, LogInRefused):
+            return self._link.backoff(f"{reason}; {_LOCK_OUT}", least_s=_LOCK_OUT_S)
         return self._link.backoff(reason)
 
     async def _live(self, session: Session) -> LinesideError | str:
@@ -134,14 +141,14 @@ class Plc:
         while not session.lost.done():
             now = time.monotonic()
             wrong: list[LinesideError] = []
-            if self._heartbeat and beat_at <= now:
-                beat_at = time.monotonic() + await self._beat(session, *self._heartbeat, wrong)
             for place in [place for place, at in due.items() if at <= now]:
                 delay = await self._bind(session, *self._stations[place], wrong)
                 if delay is None:
                     del due[place]
                 else:
                     due[place] = time.monotonic() + delay
+            if self._heartbeat and beat_at <= now:  # last: it must not beat on a node that is a trigger's
+                beat_at = time.monotonic() + await self._beat(session, *self._heartbeat, wrong)
             if not session.lost.done():
                 self._meet(wrong)
                 self._link.online(granted)
@@ -160,7 +167,9 @@ class Plc:
         link.connecting()
         try:
             await heartbeat.bound(session)
+            refuse_clash(self._bound, heartbeat=heartbeat.node)
         except LinesideError as error:
+            heartbeat.unbound()
             if isinstance(error, NodeMissing | NodeUnfit):
                 wrong.append(error)
             return link.backoff(error)
@@ -184,7 +193,8 @@ class Plc:
         link.connecting()
         try:
             binding = await bind(station.settings, session, self._settings)
-            refuse_clash((station.settings, binding), self._bound)
+            bound = self._bound | {station.name: (station.settings, binding)}
+            refuse_clash(bound, heartbeat=self._heartbeat[0].node if self._heartbeat else None)
             station.bound(binding, whole=False)
             await self._subscriptions.watch(station, binding)
         except LinesideError as error:
@@ -197,7 +207,7 @@ class Plc:
             if link.detail != known and not isinstance(error, CallFailed):
                 log.warning("a trigger is out of service", trigger=station.name, error=error.what, remedy=error.remedy)
             return delay
-        self._bound[station.name] = station.settings, binding
+        self._bound = bound
         for node, why in binding.refused.items():
             log.error("a write-back is left out", trigger=station.name, node=node, error=why)
         link.online(binding.detail)

@@ -10,6 +10,7 @@ way, start a task for each value, bring back subscriptions with the namespace in
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -105,6 +106,8 @@ class Session:
         """Whether it is the session of before over a new connection."""
         self.is_spent = False
         """Whether nobody may go on with it."""
+        self.heard = 0.0
+        """When the server last answered a Publish request, by our monotonic clock: what changed before, it has said."""
 
     async def open(self, before: Self | None = None) -> Self:
         """Connect, with the session of before where the server still has it; raises LinesideError.
@@ -219,9 +222,11 @@ class Session:
         if self._ua is None:
             raise CallFailed("publishing: not connected", reason="connection")
         try:
-            return await self._ua.publish_bytes(request)
+            answer = await self._ua.publish_bytes(request)
         except Exception as error:
             raise self._call_failed("publishing", error) from error
+        self.heard = time.monotonic()
+        return answer
 
     async def republish(self, subscription: int, number: int) -> Message:
         """Return a message of a subscription once more; raises CallFailed where the server does not have it."""

@@ -14,7 +14,7 @@ def tell(targets: Sequence[Target], publishing_ms: float) -> None:
     """Log what falls short of the wishes for tags that are published every `publishing_ms`."""
     granted = [(target, target.granted) for target in targets if target.granted]
     for target, got in granted:
-        if target.watched.role == "trigger" and got.sampling_ms > 0:
+        if target.watched.role == "trigger" and target.watched.event is None and got.sampling_ms > 0:
             log.info(
                 "the server samples the trigger: a shorter pulse is not seen",
                 trigger=target.station.name,

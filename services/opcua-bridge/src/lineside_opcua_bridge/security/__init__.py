@@ -18,7 +18,13 @@ from lineside.contract import utc_now
 from lineside_opcua_bridge.security.certificates import parse, subject, thumbprint
 from lineside_opcua_bridge.security.client import SecureClient, plain_client
 from lineside_opcua_bridge.security.endpoints import choose, token_policies
-from lineside_opcua_bridge.security.errors import AccessRefused, CertificateRejected, PkiUnusable, SecurityError
+from lineside_opcua_bridge.security.errors import (
+    AccessRefused,
+    CertificateRejected,
+    LogInRefused,
+    PkiUnusable,
+    SecurityError,
+)
 from lineside_opcua_bridge.security.metrics import register
 from lineside_opcua_bridge.security.own import Identity, Own, Wanted
 from lineside_opcua_bridge.security.refusals import CERTIFICATE_REASONS, refusal
@@ -29,6 +35,7 @@ from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 from lineside_opcua_bridge.settings.access import AccessSettings, CertificateUser, PasswordUser
 
 __all__ = [
+    "LogInRefused",
     "client_for",
     "describe",
     "endpoints_of",

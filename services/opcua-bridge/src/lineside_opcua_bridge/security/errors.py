@@ -6,6 +6,7 @@
         +-- NotOffered           the PLC does not offer what the settings ask for
         +-- CertificateRejected  we do not accept the PLC's certificate
         +-- AccessRefused        the PLC does not accept our certificate, our user or another session
+        |   +-- LogInRefused     it is the user, whom a PLC may lock out
         +-- SecretUnusable       a password or key file cannot be used
 
 Any other failure to connect is the network's.
@@ -52,6 +53,12 @@ class AccessRefused(SecurityError):
     def __init__(self, what: str, *, remedy: str, reason: str) -> None:
         super().__init__(what, remedy=remedy)
         self.reason = reason
+
+
+class LogInRefused(AccessRefused):
+    """The PLC does not accept the user; who fails too often may be locked out there."""
+
+    code = "opcua-log-in-refused"
 
 
 class SecretUnusable(SecurityError):

@@ -204,9 +204,15 @@ class Own:
         certificate = application_certificate(key, self._wanted.application_uri, names, now)
         name = f"opcua-bridge-{thumbprint(certificate)[:8]}"
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        self._store.write(self._store.root / PRIVATE / f"{name}.pem", pem, mode=0o600)
+        key_path = self._store.root / PRIVATE / f"{name}.pem"
         path = self._store.root / "own" / "certs" / f"{name}{suffix}.der"
-        self._store.write(path, der(certificate))
+        self._store.write(key_path, pem, mode=0o600)
+        try:
+            self._store.write(path, der(certificate))
+        except PkiUnusable:  # the next attempt makes another: keys without certificates would pile up
+            with contextlib.suppress(OSError):
+                key_path.unlink()
+            raise
         return Identity(certificate, key, path)
 
 

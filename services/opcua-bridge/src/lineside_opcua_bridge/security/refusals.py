@@ -6,10 +6,10 @@ from asyncua import ua
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from lineside.errors import LinesideError
-from lineside_opcua_bridge.security.errors import AccessRefused, SecurityError
+from lineside_opcua_bridge.security.errors import AccessRefused, LogInRefused, SecurityError
 from lineside_opcua_bridge.security.own import Own, Wanted
 from lineside_opcua_bridge.security.store import Store
-from lineside_opcua_bridge.settings.access import AccessSettings, AnonymousUser, PasswordUser
+from lineside_opcua_bridge.settings.access import AccessSettings, AnonymousUser, PasswordUser, UserSettings
 
 _TRUST = (
     "trust it in the PLC, where it often lies in the list of rejected certificates by now; "
@@ -71,6 +71,9 @@ _OTHER: Mapping[str, tuple[str, str]] = {
         "set opcua_bridge.endpoint as the PLC shows it, with its path",
     ),
 }
+_NO_PLAIN_ENDPOINT = "No matching endpoints"
+"""How asyncua says that the server has no endpoint like the one asked for; it has no status code for it."""
+_PLAIN_REFUSED = frozenset({"BadSecurityPolicyRejected", "BadSecurityModeRejected", "BadSecurityChecksFailed"})
 CERTIFICATE_REASONS = frozenset({*_CERTIFICATE, "hung_up"})
 """Reasons of AccessRefused that say that the PLC does not accept our certificate."""
 
@@ -79,25 +82,40 @@ def refusal(error: Exception, settings: AccessSettings) -> LinesideError | None:
     """Return what a failure to connect means and what to do, or None where it is no matter of access."""
     if isinstance(error, SecurityError):
         return error
-    if not isinstance(error, UaStatusCodeError):
-        return None
-    name = ua.StatusCode(error.code).name
+    is_plain = settings.security.policy == "none"
+    if isinstance(error, UaStatusCodeError):
+        name = ua.StatusCode(error.code).name
+        return _secured_only(name) if is_plain and name in _PLAIN_REFUSED else _refused(name, settings)
+    return _secured_only("no endpoint without security") if is_plain and _NO_PLAIN_ENDPOINT in str(error) else None
+
+
+def _refused(name: str, settings: AccessSettings) -> AccessRefused | None:
     if name in _CERTIFICATE and settings.security.policy != "none":
         what, remedy = _CERTIFICATE[name]
         return AccessRefused(f"{what} {_own(settings)} ({name})", remedy=remedy, reason=name)
     if name in _USER:
-        user = settings.user
-        whom = f"{user.name!r}" if isinstance(user, PasswordUser) else f"of kind {user.kind!r}"
-        remedy = (
-            "set opcua_bridge.user: the PLC wants to know who comes"
-            if isinstance(user, AnonymousUser)
-            else "look at its name, password and rights in the PLC, and at opcua_bridge.user"
-        )
-        return AccessRefused(f"{_USER[name]} {whom} ({name})", remedy=remedy, reason=name)
+        return _user_refused(name, settings.user)
     if name in _OTHER:
         what, remedy = _OTHER[name]
         return AccessRefused(f"{what} ({name})", remedy=remedy, reason=name)
     return None
+
+
+def _user_refused(name: str, user: UserSettings) -> AccessRefused:
+    if isinstance(user, AnonymousUser):
+        remedy = "set opcua_bridge.user: the PLC wants to know who comes"
+        return AccessRefused(f"{_USER[name]} of kind 'anonymous' ({name})", remedy=remedy, reason=name)
+    whom = f"{user.name!r}" if isinstance(user, PasswordUser) else f"of kind {user.kind!r}"
+    remedy = "look at its name, password and rights in the PLC, and at opcua_bridge.user"
+    return LogInRefused(f"{_USER[name]} {whom} ({name})", remedy=remedy, reason=name)
+
+
+def _secured_only(reason: str) -> AccessRefused:
+    return AccessRefused(
+        f"the PLC lets nobody in without security ({reason})",
+        remedy="set opcua_bridge.security.policy to one that the PLC offers; leave --insecure out if you gave it",
+        reason=reason,
+    )
 
 
 def _own(settings: AccessSettings) -> str:

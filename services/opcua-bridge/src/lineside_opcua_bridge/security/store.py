@@ -10,6 +10,7 @@ revocation list could let a revoked certificate in, and stops everything.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -36,6 +37,7 @@ CERTIFICATES = frozenset({".der", ".pem", ".crt", ".cer"})
 """Ends of names of files that hold certificates."""
 _LISTS = frozenset({".crl", ".der", ".pem"})
 _LARGEST = 1 << 20
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,17 @@ class Store:
             file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
+            self._clear_up()
             yield
         finally:
             os.close(file)
+
+    def _clear_up(self) -> None:
+        """Remove what a process left that was killed while it wrote, a key perhaps: who writes here holds the lock."""
+        for folder in (self.root / "own" / "certs", self.root / PRIVATE):
+            with self._disk("removed", folder):
+                for left in folder.glob(".*.part"):
+                    left.unlink(missing_ok=True)
 
     def _put(self, group: str, certificate: x509.Certificate) -> Path:
         name = re.sub(r"[^A-Za-z0-9.-]+", "-", common_name(certificate)).strip("-.")[:40] or "certificate"
@@ -192,8 +202,8 @@ class Store:
         try:
             yield
         except OSError as error:
+            do = "make room on the disk of" if error.errno in _NO_ROOM else f"let user {os.geteuid()} read and write"
             raise PkiUnusable(
                 f"{path} cannot be {doing}: {error.strerror}",
-                remedy=f"let user {os.geteuid()} read and write {self.root}, or choose another folder by "
-                "opcua_bridge.security.pki_dir",
+                remedy=f"{do} {self.root}, or choose another folder by opcua_bridge.security.pki_dir",
             ) from None

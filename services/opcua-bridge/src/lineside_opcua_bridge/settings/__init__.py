@@ -185,22 +185,33 @@ class OpcuaBridgeSettings(AccessSettings):
     @model_validator(mode="after")
     def _one_purpose_for_every_node(self) -> Self:
         written = [
-            node for trigger in self.triggers if trigger.write_back for node in trigger.write_back.nodes().values()
+            (node, f"write_back.{role} of trigger {trigger.name!r}")
+            for trigger in self.triggers
+            if trigger.write_back
+            for role, node in trigger.write_back.nodes().items()
         ]
-        written += [self.heartbeat.node] if self.heartbeat else []
-        targets = Counter(parse(node).key for node in written)
-        for node in written:
-            if targets[parse(node).key] > 1:
-                raise ValueError(f"node {node} would be written for two purposes: each needs a node of its own")
-        asking = [trigger.when.node for trigger in self.triggers if isinstance(trigger.when, EdgeTrigger)]
-        edges = Counter(parse(node).key for node in asking)
-        for node in asking:
-            if edges[parse(node).key] > 1:
-                raise ValueError(f"node {node} is the trigger of more than one entry: one part, one request")
+        written += [(self.heartbeat.node, "heartbeat")] if self.heartbeat else []
+        targets: dict[tuple[str, str], str] = {}
+        for node, purpose in written:
+            if (other := targets.setdefault(parse(node).key, purpose)) != purpose:
+                raise ValueError(
+                    f"node {node} would be written for two purposes, {other} and {purpose}: each needs one of its own"
+                )
+        edges: dict[tuple[str, str], str] = {}
+        for trigger in self.triggers:
+            if isinstance(trigger.when, EdgeTrigger):
+                node = trigger.when.node
+                if (other := edges.setdefault(parse(node).key, trigger.name)) != trigger.name:
+                    raise ValueError(
+                        f"node {node} is the trigger of {other!r} and of {trigger.name!r}: one part, one request"
+                    )
         for trigger in self.triggers:
             for role, tag in trigger.tags().items():
                 if role in {"trigger", "request"} and parse(tag).key in targets:
-                    raise ValueError(f"node {tag} is a trigger and would be written: a write-back would ask again")
+                    raise ValueError(
+                        f"node {tag} is the {role} node of trigger {trigger.name!r} and would be written as "
+                        f"{targets[parse(tag).key]}: a write-back would ask again"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -83,7 +83,13 @@ class Answering:
         """Whether the PLC was out of sight since the part arrived."""
         self._raised = False
         """Whether done was raised by us and not seen lowered since."""
+        self._served: datetime | None = None
+        """When the request that done was raised for rose, by the PLC's clock."""
+        self._low_since: datetime | None = None
+        """Since when done is low, by the PLC's clock; None where that is not known."""
         self._level_seen: Sample | None = None
+        self._shown_first: tuple[datetime | None, float] = None, 0.0
+        """When the level that is active now rose, and when we first looked at it, in ticks."""
         self._passed_over: datetime | None = None
         self._retry: asyncio.TimerHandle | None = None
 
@@ -127,8 +133,9 @@ class Answering:
             return first is not None and first.answer is not None
         return self._raised or before is None or self._unsure
 
-    def lowered(self) -> bool:
+    def lowered(self, low: Sample) -> bool:
         """Take a value of done that is low; return whether a look is due for it, which alone tells how it is now."""
+        self._low_since = low.source
         first = self._waiting.first
         return first is not None and first.answer is not None
 
@@ -161,10 +168,10 @@ class Answering:
         in_doubt = self._unsure or time.monotonic() > part.deadline
         not_yet = self._in_line and self._raised
         if self._hands_back:
-            if self._raised and not await self._lower(binding):
+            if self._raised and not self._in_line and not await self._lower(binding):
                 self.look_later(binding)
                 return
-            not_yet = not (self.level and self.level.present(self._level_seen))
+            not_yet = not_yet or not (self.level and self.level.present(self._level_seen))
         if in_doubt or not_yet:
             await self.look(binding)
         else:
@@ -193,7 +200,7 @@ class Answering:
             self.look_later(binding)
             return
         first = self._waiting.first
-        if self._hands_back and look.done and self._raised and first and not first.attempts:
+        if self._hands_back and look.done and self._raised and first and not first.attempts and self._asks_anew(look):
             # The PLC asks again before it saw done go down: what it shows is of the part before.
             look = replace(look, done=not await self._lower(binding))
         stands = self._standing(look)
@@ -201,6 +208,7 @@ class Answering:
         self._unsure = self._unsure and stands is Standing.UNREADABLE
         if look.done is False:
             self._raised = False
+            self._low_since = look.done_since
         if look.present:
             self._found(look.risen)
         if stands is Standing.NEW and shown:
@@ -210,23 +218,35 @@ class Answering:
         if self._hands_back and look.done and look.present is False and not await self._lower(binding):
             self.look_later(binding)
 
+    def _asks_anew(self, look: Look) -> bool:
+        """Whether the PLC raised its request again since done was raised: in line, the next part waits before that."""
+        if not self._in_line:
+            return True
+        return bool(look.present) and None not in {look.risen, self._served} and look.risen != self._served
+
     def _standing(self, look: Look) -> Standing:
         now, parts = time.monotonic(), self._waiting.parts
         if self._in_line:
             return standing_in_line(
-                parts, look, now, level=self.level is not None, grace_s=self._grace_s, taking=self._raised
+                parts,
+                look,
+                now,
+                level=self.level is not None,
+                grace_s=self._grace_s,
+                taking=self._raised,
+                lowers=not self._hands_back,
             )
         first = parts[0] if parts else None
         if self.level is None:
             return standing_without_level(first, look, now, grace_s=self._grace_s)
-        return standing(first, look, now)
+        return standing(first, look, now, grace_s=0.0 if self._hands_back else self._grace_s)
 
     async def _new(self, binding: Binding, shown: Sample, *, recover: bool) -> None:
         first = self._waiting.first
         if shown.source is not None and shown.source == self._passed_over:
             if first and not self._in_line:
                 self._waiting.drop(first, "gone")
-        elif not recover:  # its own value is on its way
+        elif not recover or self._is_fresh(shown):  # its own value is on its way
             self.look_later(binding)
             return
         else:
@@ -234,6 +254,15 @@ class Answering:
             await self._recover(shown)
         if self._in_line and first and first.answer:
             self.look_later(binding)
+
+    def _is_fresh(self, shown: Sample) -> bool:
+        """Whether a Boolean beside the trigger rose only now: the trigger that goes with it may still come."""
+        if self.level is None or self.level.role != "request":
+            return False
+        now = time.monotonic()
+        if self._shown_first[0] != shown.source or shown.source is None:
+            self._shown_first = shown.source, now
+        return shown.source is not None and now - self._shown_first[1] < _LONGEST_PAUSE_S
 
     async def _known(self, binding: Binding, look: Look, stands: Standing) -> None:
         part = self._waiting.first
@@ -246,6 +275,7 @@ class Answering:
             self._next(binding)
         elif stands is Standing.ANSWERED and part.answer and part.attempts:
             self._written(binding, part, part.answer)
+            self._raised = look.done is not False
         elif stands is Standing.ANSWERED:
             self._waiting.drop(part, "answered_elsewhere")
             self._next(binding)
@@ -261,6 +291,7 @@ class Answering:
         if self._to is None:
             return
         part.attempts += 1
+        part.low_since, self._low_since = self._low_since, None
         with telemetry.about_request(part.request_id, trigger=self._name):
             if await write_back(self._name, self._to, binding, part, answer, self._metrics):
                 self._written(binding, part, answer)
@@ -274,6 +305,7 @@ class Answering:
 
     def _written(self, binding: Binding, part: Part, answer: Answer) -> None:
         self._raised = True
+        self._served = self._level_seen.source if self._level_seen and self.level else None
         self._closed(part, answer)
         self._next(binding)
 

@@ -12,6 +12,7 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.errors import LinesideError
+from lineside_opcua_bridge.finding.event_fields import EventField, find_fields
 from lineside_opcua_bridge.finding.find import find
 from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.nodes import NodeMissing
@@ -47,8 +48,8 @@ class EventSelection:
 
     event_type: ua.NodeId
     """This type of event, and those derived from it."""
-    fields: Mapping[str, tuple[str, ...]]
-    """Further fields by name, each a browse path of names from the event's type."""
+    fields: Mapping[str, EventField]
+    """Further fields by name."""
     min_severity: int
     source_name: str | None
 
@@ -96,7 +97,9 @@ async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSett
     read = {role: text for role, text in settings.tags().items() if not isinstance(parse(text), Alias)}
     when = settings.when
     types = {"event_type": when.event_type} if isinstance(when, EventTrigger) else {}
-    found = await find(session, read | written | types)
+    wanted = read | written | types
+    places = await find(session, {place_of(role): text for role, text in wanted.items()})
+    found = {role: places[place_of(role)] for role in wanted}
     notifier = {"trigger"} if isinstance(when, EventTrigger) else set()
     variables = {role: text for role, text in (read | written).items() if role not in notifier}
     facts = await read_facts(session, {place_of(role): (text, found[role]) for role, text in variables.items()})
@@ -104,7 +107,7 @@ async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSett
     selection = None
     if isinstance(when, EventTrigger):
         await _check_events(session, when, found)
-        fields = {name: tuple(path.split("/")) for name, path in when.fields.items()}
+        fields = await find_fields(session, found["event_type"], when.fields)
         selection = EventSelection(found["event_type"], fields, when.min_severity, when.source_name)
     watches = [
         Watched(role, found[role], _sampling_ms(role, settings, own), selection if role in notifier else None)

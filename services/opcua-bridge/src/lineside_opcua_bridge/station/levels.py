@@ -56,5 +56,6 @@ async def look_at(
         done=boolean(done),
         part_id=tags_of({"part_id": id_shown}).part_id if id_shown else None,
         risen=shown.source if shown else None,
+        done_since=done.source,
     )
     return look, shown

@@ -13,7 +13,7 @@ from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.contract import Source, TensorsSource, utc_now
 from lineside_opcua_bridge.detect import unmet
-from lineside_opcua_bridge.link.session import CallFailed
+from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
@@ -28,7 +28,7 @@ from lineside_opcua_bridge.windows import Unusable, Window
 _KEPT = 64
 """Values of a tag that are kept to tell which was in force when the trigger came."""
 _LAG_S = 0.1
-"""How long the values up to the trigger may lag behind it."""
+"""How long the values up to the trigger may lag behind it, beyond the time between two samples."""
 
 
 class Listened:
@@ -41,30 +41,37 @@ class Listened:
         self._metrics = metrics
         self._aliases = frozenset(role for role, text in tags.items() if isinstance(parse(text), Alias))
         self._histories = {role: History(_KEPT) for role in tags if role.startswith(("sample.", "only_if."))}
-        self._columns = frozenset(role for role in tags if role.startswith("window."))
+        self._columns = {role: role.removeprefix("window.") for role in tags if role.startswith("window.")}
         self._window: Window | None = None
+        self._lag_s = _LAG_S
         if isinstance(settings.source, WindowSourceSettings):
             own = settings.when if isinstance(settings.when, WindowTrigger) else None
             stride = (own.stride or settings.source.samples) if own else None
             self._window = Window(settings.source, stride=stride)
-        self._in_sight = False
+            self._lag_s = _LAG_S + 1 / settings.source.rate_hz
+        self._session: Session | None = None
         self._awaited: tuple[datetime, asyncio.Event] | None = None
 
     def __contains__(self, role: str) -> bool:
         return role in self._histories or role in self._columns
 
-    def add(self, role: str, sample: Sample) -> None:
-        """Take a value of the tag with this role."""
-        if role in self._histories:
-            self._histories[role].add(sample)
-        elif self._window:
-            self._window.add(role.removeprefix("window."), sample)
+    def add(self, role: str, sample: Sample) -> bool:
+        """Take a value; return whether its role is that of a tag which is listened to."""
+        column = self._columns.get(role)
+        if column is not None and self._window:
+            self._window.add(column, sample)
             if self._awaited and self._window.covers(self._awaited[0]):
                 self._awaited[1].set()
+            return True
+        history = self._histories.get(role)
+        if history is None:
+            return False
+        history.add(sample)
+        return True
 
-    def seen(self, *, in_sight: bool, whole: bool = True) -> None:
-        """Take it that the PLC is in sight or not; not `whole`: what its tags were meanwhile is not known."""
-        self._in_sight = in_sight
+    def seen(self, session: Session | None, *, whole: bool = True) -> None:
+        """Take it that the PLC is in sight by this session, or not; not `whole`: its tags meanwhile are not known."""
+        self._session = session
         if not whole:
             for role in [*self._histories, *self._columns]:
                 if role not in self._aliases:
@@ -76,7 +83,7 @@ class Listened:
             if each in self._histories:
                 self._histories[each].doubt()
             elif self._window and each in self._columns:
-                self._window.doubt(each.removeprefix("window."))
+                self._window.doubt(self._columns[each])
 
     def unmet(self, trigger: Sample) -> str | None:
         """Return why a condition did not hold when the trigger came, or None where all did."""
@@ -84,7 +91,7 @@ class Listened:
 
     def latest(self, role: str) -> Sample | None:
         """Return the value in force now; None where it is not known."""
-        known = role in self._histories and (self._in_sight or role in self._aliases)
+        known = role in self._histories and (self._session is not None or role in self._aliases)
         return self._histories[role].latest if known else None
 
     def due(self) -> list[datetime]:
@@ -114,20 +121,20 @@ class Listened:
         if self._window is None:
             return self._source or Unusable("no source", "window-short")
         if trigger.source and not self._window.covers(trigger.source):
-            await self._come(trigger.source)
+            await self._come(trigger.source, within=min(self._lag_s, self._settings.deadline_ms / 4000))
         taken = self._window.take(trigger.source, ticks=self._rests_until())
         return taken if isinstance(taken, Unusable) else TensorsSource(tensors=(taken,))
 
     def _rests_until(self) -> float | None:
         """Return until when a tag that says nothing has not changed, in ticks; None where silence may be an outage."""
-        return time.monotonic() if self._in_sight and not self._columns & self._aliases else None
+        return self._session.heard if self._session and self._aliases.isdisjoint(self._columns) else None
 
-    async def _come(self, end: datetime) -> None:
-        """Wait until the values up to `end` have come, for a moment only: what lags longer is a gap."""
+    async def _come(self, end: datetime, *, within: float) -> None:
+        """Wait until the values up to `end` have come, some seconds at most: what lags longer is a gap."""
         arrived = asyncio.Event()
         self._awaited = end, arrived
         try:
-            async with asyncio.timeout(min(_LAG_S, self._settings.deadline_ms / 4000)):
+            async with asyncio.timeout(within):
                 await arrived.wait()
         except TimeoutError:
             pass

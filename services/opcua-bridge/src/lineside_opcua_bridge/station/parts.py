@@ -22,15 +22,16 @@ from typing import Literal
 
 from lineside.contract import Result, Verdict
 
-Origin = Literal["result", "deadline", "bus", "error", "overrun", "paused", "window", "message"]
+Origin = Literal["result", "deadline", "bus", "error", "overrun", "missed", "paused", "window", "message"]
 
 
 @dataclass(frozen=True)
 class Answer:
     """What is written back. `origin` says who decided.
 
-    A result; the deadline; a bus that refused the request; a report on the error topic; parts that came too fast; a
-    pause; a window that cannot be judged; a request too large for the bus. `code` is what the PLC may be told.
+    A result; the deadline; a bus that refused the request; a report on the error topic; parts that came too fast, or
+    that nobody saw; a pause; a window that cannot be judged; a request too large for the bus. `code` is what the PLC
+    may be told.
     """
 
     verdict: Verdict
@@ -65,6 +66,10 @@ class Part:
     """Write-backs begun."""
     asked: bool = True
     """Whether there is a request for it."""
+    raising: bool = False
+    """Whether raising done was begun and nobody said how it ended."""
+    low_since: datetime | None = None
+    """Since when done was low before that, by the PLC's clock."""
 
     @classmethod
     def arrived(
@@ -115,6 +120,8 @@ class Look:
     part_id: str | None
     risen: datetime | None
     """When `present` became what it is, by the PLC's clock."""
+    done_since: datetime | None = None
+    """When `done` became what it is, by the PLC's clock."""
 
 
 class Standing(StrEnum):
@@ -135,8 +142,11 @@ class Standing(StrEnum):
     """The PLC still shows done of the part before: the next one waits for its turn."""
 
 
-def standing(part: Part | None, look: Look, now: float) -> Standing:
-    """Return how things stand by a look at the instant `now`, in ticks, where a Boolean says that a part waits."""
+def standing(part: Part | None, look: Look, now: float, *, grace_s: float = 0.0) -> Standing:
+    """Return how things stand by a look at the instant `now`, in ticks, where a Boolean says that a part waits.
+
+    `grace_s` is for how long after its deadline a part whose trigger is low, but whose id is still shown, is answered.
+    """
     if look.present is None or look.done is None:
         return Standing.UNREADABLE
     if look.done:
@@ -145,9 +155,10 @@ def standing(part: Part | None, look: Look, now: float) -> Standing:
         return Standing.WAITING if part and _same(part, look, now) else Standing.NEW
     if part is None:
         return Standing.NOTHING
-    # The trigger is low: a pulse's part, or one that moved on, is owed its verdict until the deadline, unless the PLC
-    # shows another part's id already.
-    return Standing.GONE if _other_id(part, look) or now >= part.deadline else Standing.WAITING
+    # The trigger is low: a pulse's part, or one that moved on, is owed its verdict until the deadline, and for the grace
+    # while the PLC shows its id, unless it shows another part's already.
+    until = part.deadline + (grace_s if _same_id(part, look) else 0.0)
+    return Standing.GONE if _other_id(part, look) or now >= until else Standing.WAITING
 
 
 def standing_without_level(part: Part | None, look: Look, now: float, *, grace_s: float) -> Standing:
@@ -165,21 +176,25 @@ def standing_without_level(part: Part | None, look: Look, now: float, *, grace_s
 
 
 def standing_in_line(
-    parts: Sequence[Part], look: Look, now: float, *, level: bool, grace_s: float, taking: bool
+    parts: Sequence[Part], look: Look, now: float, *, level: bool, grace_s: float, taking: bool, lowers: bool = True
 ) -> Standing:
     """Return how the first of the parts in line stands, or NEW where the PLC shows one that is not the last of them.
 
-    `taking` says that done was raised for a part before the first, and not seen lowered since. What the PLC shows of
+    `taking` says that done was raised for a part before the first, and not seen lowered since; `lowers`, that the PLC
+    lowers done, not we. What the PLC shows of
     trigger and part id is of the last part in line, so it says nothing against the first.
     """
     if look.done is None or (level and look.present is None):
         return Standing.UNREADABLE
-    if not look.done and level and look.present and not (parts and _same(parts[-1], look, now)):
+    if not look.done and level and look.present and not (parts and _last(parts[-1], look, now, grace_s)):
         return Standing.NEW
     if not parts:
         return Standing.NOTHING
     first = parts[0]
     if look.done and not (taking and not first.attempts):
+        return Standing.ANSWERED
+    if first.raising and lowers and not (first.low_since and first.low_since == look.done_since):
+        # Done may have been raised, taken and lowered out of our sight: again, it would be taken for the next part's.
         return Standing.ANSWERED
     if now > first.deadline + grace_s:
         return Standing.GONE
@@ -200,7 +215,16 @@ def in_time(part: Part, answer: Answer, now: float, *, risen: datetime | None) -
 def _same(part: Part, look: Look, now: float) -> bool:
     if part.risen is not None and part.risen == look.risen:
         return not _other_id(part, look)
-    return part.part_id is not None and part.part_id == look.part_id and now < part.deadline
+    return _same_id(part, look) and now < part.deadline
+
+
+def _last(part: Part, look: Look, now: float, grace_s: float) -> bool:
+    """Whether what the PLC shows is the last part in line: asked about twice, it would get two dones."""
+    return _same(part, look, now) or (_same_id(part, look) and now <= part.deadline + grace_s)
+
+
+def _same_id(part: Part, look: Look) -> bool:
+    return part.part_id is not None and part.part_id == look.part_id
 
 
 def _other_id(part: Part, look: Look) -> bool:

@@ -3,6 +3,8 @@
 All times are seconds of a monotonic clock, handed in.
 """
 
+import asyncio
+
 
 class Grid:
     """The ticks `start + every`, `start + 2 * every` and so on. `every` in seconds, above 0."""
@@ -22,3 +24,19 @@ class Grid:
         missed = max(0, int((now - self.due) / self._every))
         self._place += 1 + missed
         return missed
+
+
+class Turns:
+    """One after the other, with everything else that is ready in between.
+
+    Windows of a hundred stations are complete at the same instant, and each takes its while: an edge that comes
+    then must not wait for all of them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def take(self) -> None:
+        """Wait for the own turn, which lasts until the caller waits for something else."""
+        async with self._lock:
+            await asyncio.sleep(0)  # the event loop looks at the network before it goes on here

@@ -27,7 +27,7 @@ from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.listened import Listened
 from lineside_opcua_bridge.station.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Value
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
-from lineside_opcua_bridge.station.periods import Grid
+from lineside_opcua_bridge.station.periods import Grid, Turns
 from lineside_opcua_bridge.station.sending import Sending
 from lineside_opcua_bridge.station.waiting import Pending, Waiting
 from lineside_opcua_bridge.values import Tags
@@ -52,6 +52,7 @@ class Station:
         topics: BusSettings,
         pending: Pending,
         metrics: Metrics,
+        turns: Turns,
         grace_s: float,
         backlog: int,
         simulate: bool = False,
@@ -60,6 +61,7 @@ class Station:
         self._most_bytes = topics.max_message_bytes
         self._pending = pending
         self._metrics = metrics
+        self._turns = turns
         self._mailbox = Mailbox(backlog)
         self._listened = Listened(settings, source, metrics)
         self._sending = Sending(
@@ -109,7 +111,7 @@ class Station:
         broken, and the present value of every tag follows as its first sample.
         """
         self._answering.bind(binding)
-        self._listened.seen(in_sight=True, whole=whole)
+        self._listened.seen(binding.session, whole=whole)
         by_values = any(watched.role == "trigger" and watched.event is None for watched in binding.watches)
         if not whole:
             self._line += 1
@@ -123,7 +125,7 @@ class Station:
     def unbound(self) -> None:
         """Take it that the PLC is out of sight; the parts that wait are kept."""
         self._answering.bind(None)
-        self._listened.seen(in_sight=False)
+        self._listened.seen(None)
 
     def doubt(self, role: str | None = None) -> None:
         """Take it that values of the tag with this role, or of all, are missing at this place of their line."""
@@ -136,9 +138,9 @@ class Station:
         """Take a value of the tag that has this role; `binding` is None for a tag that comes by a collector."""
         if binding is not None and binding is not self._answering.binding:
             return  # of a session that is gone: the next one looks for itself
-        if role in self._listened:
-            self._listened.add(role, sample)
-        elif not self._mailbox.put(Value(None if binding is None else self._line, role, sample)):
+        if self._listened.add(role, sample):
+            return
+        if not self._mailbox.put(Value(None if binding is None else self._line, role, sample)):
             self._overflowed()
 
     def decided(self, request_id: str, answer: Answer) -> None:
@@ -197,7 +199,7 @@ class Station:
         level = self._answering.level
         due = self._answering.seen(sample) if level and role == level.role else False
         if role == "done":
-            due = sample.value is False and sample.quality != "bad" and self._answering.lowered()
+            due = sample.value is False and sample.quality != "bad" and self._answering.lowered(sample)
         if role == "trigger":
             await self._see(sample)
         if due and binding and binding is self._answering.binding:
@@ -208,7 +210,9 @@ class Station:
             return
         if sample.overflow:
             self._metrics.overflow.labels(self.name, "server").inc()
-            log.warning("the server dropped values of a trigger", trigger=self.name, remedy="lower publishing_interval_ms")
+            log.warning(
+                "the server dropped values of a trigger", trigger=self.name, remedy="lower publishing_interval_ms"
+            )
         seen = self._detector.see(sample)
         if sample.stale:
             return
@@ -222,11 +226,19 @@ class Station:
         elif decision is Decision.DEBOUNCED and binding and level:
             self._settle_later(binding)
         elif decision in {Decision.FIRED, Decision.RECOVERED}:
+            self._answer_missed(sample, seen.missed)
             await self._arrived(sample, recovered=decision is Decision.RECOVERED)
         elif binding and (decision is Decision.LOOK or fresh):
             if self._waiting or (level and level.role == "trigger" and level.present(sample)):
                 await self._answering.look(binding)
             self._recover_later(binding)
+
+    def _answer_missed(self, sample: Sample, missed: int) -> None:
+        """Answer the parts that nobody saw `unknown`, where the PLC takes the dones in the order of its parts."""
+        if self.settings.overrun == "newest" or not self._answering.writes or self._draining:
+            return
+        for _ in range(min(missed, self.settings.overrun_limit)):
+            self._admit(sample, Tags(), unknown("missed", "it came unseen"))
 
     def _recover_later(self, binding: Binding) -> None:
         """Look whether the PLC asks by a Boolean of its own, once the trigger that goes with it had time to come."""
@@ -290,6 +302,7 @@ class Station:
                     self._overflowed()
 
     async def _tick(self, sample: Sample) -> None:
+        await self._turns.take()
         if (time.monotonic() - self._asked_at) * 1000 < self.settings.min_interval_ms:
             self._metrics.triggers.labels(self.name, Decision.TOO_SOON.value).inc()
             return

@@ -51,7 +51,10 @@ async def write_back(
     try:
         if _FATAL & await _write(trigger, binding, content, metrics):
             return False
-        if await _write(trigger, binding, {"done": _done(raised=True)}, metrics):
+        part.raising = True
+        refused = await _write(trigger, binding, {"done": _done(raised=True)}, metrics)
+        part.raising = False
+        if refused:
             return False
     except CallFailed as failed:
         _failed(trigger, failed, metrics)

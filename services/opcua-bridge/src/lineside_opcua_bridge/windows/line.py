@@ -14,6 +14,7 @@ BAD = 2
 """It is of bad quality or no finite number, and stands until the next one."""
 
 _GREATEST = sys.float_info.max
+_NUMBERS = (int, float)
 
 
 def microseconds(moment: datetime) -> int:
@@ -21,11 +22,15 @@ def microseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1e6)
 
 
+def placed(sample: Sample) -> datetime | None:
+    """Return the instant of a value: its source timestamp, or the server's where the source gives none."""
+    return sample.source or sample.server
+
+
 class Line:
     """The newest values of a column, at least `keep` of them; `late_us` is how far a value may lie behind the newest.
 
-    A value's instant is its source timestamp, or the server's where the source gives none; one with neither cannot be
-    placed and breaks the line.
+    A value without an instant cannot be placed and breaks the line.
     """
 
     def __init__(self, *, keep: int, late_us: int) -> None:
@@ -57,20 +62,19 @@ class Line:
         """The value now; None where it is not known."""
         return self.values[-1] if self.values and self.whole and not self.flags[-1] & BAD else None
 
-    def add(self, sample: Sample) -> bool:
-        """Take the next value; returns whether the PLC's clock was set before it.
+    def add(self, sample: Sample, at: int | None) -> bool:
+        """Take the next value, which belongs to the instant `at`; return whether the PLC's clock was set before it.
 
-        Then what came before is forgotten, for it is of another clock.
+        Then what came before is forgotten, for it is of another clock. `at` is what `placed` says of the sample: the
+        columns of one scan have it in common.
         """
-        moment = sample.source or sample.server
         self.seen = sample.ticks
-        if moment is None:
+        if at is None:
             self.whole = False
             return False
-        at = microseconds(moment)
         value = sample.value
         number, flags = 0.0, BAD
-        if sample.quality != "bad" and isinstance(value, int | float) and -_GREATEST <= value <= _GREATEST:
+        if sample.quality != "bad" and isinstance(value, _NUMBERS) and -_GREATEST <= value <= _GREATEST:
             number, flags = float(value), 0
         whole = self.whole and not sample.overflow
         self.whole = True

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lineside.contract import Tensor
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
-from lineside_opcua_bridge.windows.line import Line, microseconds
+from lineside_opcua_bridge.windows.line import Line, microseconds, placed
 from lineside_opcua_bridge.windows.resample import Rules, Unusable, resample
 from lineside_opcua_bridge.windows.rounding import DIGITS, shortened
 
@@ -16,6 +16,7 @@ MAX_DUE = 16
 """Windows that `due` names at once; of more only the newest, and the others count as skipped."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER = -(2**63)
 _LATE_PERIODS = 3
 """Sample periods for which a column's next value is waited for, while others have gone on."""
 _DISORDER_US = 1_000_000
@@ -45,6 +46,13 @@ class Window:
         self._units = units if any(units) else None
         self._first_end: int | None = None
         self._taken = 0
+        self._moment: datetime | None = None
+        self._at: int | None = None
+        """The instant of the last value, and the same in microseconds."""
+        self._furthest = _NEVER
+        """No value that counts lies beyond this: a look that can find nothing ends here."""
+        self._moving: Line | None = None
+        """The column of the last value."""
         self._clock_set: float | None = None
         """When we saw that the PLC's clock was set, by our monotonic clock."""
         self.skipped = 0
@@ -52,9 +60,15 @@ class Window:
 
     def add(self, column: str, sample: Sample) -> None:
         """Take the next value of a column."""
-        line = self._lines[column]
-        if line.add(sample):
+        moment = placed(sample)
+        if moment is not self._moment:  # a PLC stamps a whole scan alike, and to convert it takes longer than the rest
+            self._moment, self._at = moment, None if moment is None else microseconds(moment)
+            if self._at is not None and self._at > self._furthest:
+                self._furthest = self._at
+        self._moving = line = self._lines[column]
+        if line.add(sample, self._at):
             self._first_end, self._clock_set = None, sample.ticks
+            self._furthest = (self._at or 0) + _DISORDER_US
         if self._first_end is None and self._stride_us is not None:
             self._begin(line)
 
@@ -68,8 +82,11 @@ class Window:
 
         Ask once a notification's values have all been added.
         """
+        wanted = microseconds(end)
+        if wanted > self._furthest:
+            return False
         horizon = self._horizon(None)
-        return horizon is not None and microseconds(end) <= horizon
+        return horizon is not None and wanted <= horizon
 
     def take(self, end: datetime | None, *, ticks: float | None = None) -> Tensor | Unusable:
         """Return the window whose last sample is at `end` by the PLC's clock, or why there is none.
@@ -111,8 +128,14 @@ class Window:
         time; with `ticks`, our monotonic clock at the link's last sign of life, windows become due all the same. They
         begin with the first value after those with which a subscription starts, and anew when the PLC's clock is set.
         """
-        horizon = self._horizon(ticks)
-        if self._stride_us is None or self._first_end is None or horizon is None:
+        if self._stride_us is None or self._first_end is None:
+            return []
+        now = self._clock(ticks)
+        next_end = self._first_end + int(self._taken * self._stride_us)
+        if self._furthest < next_end and (now is None or now - self._late_us < next_end):
+            return []
+        horizon = self._horizon(now)
+        if horizon is None:
             return []
         complete = int((horizon - self._first_end) // self._stride_us) + 1
         if complete <= self._taken:
@@ -125,7 +148,7 @@ class Window:
             for number in range(first, complete)
         ]
 
-    def _horizon(self, ticks: float | None) -> int | None:
+    def _horizon(self, now: int | None) -> int | None:
         """Return the instant up to which all values have come; None while a column has none at all."""
         ahead = self._of_the_old_clock()
         newest = [line.newest for line in self._lines.values() if line not in ahead]
@@ -133,7 +156,6 @@ class Window:
         if len(known) < len(newest) or not known:
             return None
         horizon = max(min(known), max(known) - self._late_us)
-        now = self._clock(ticks)
         return horizon if now is None else max(horizon, now - self._late_us)
 
     def _now(self, ticks: float | None) -> int | None:
@@ -148,10 +170,14 @@ class Window:
 
     def _clock(self, ticks: float | None) -> int | None:
         """Return what the PLC's clock reads at `ticks` at least; None while that is not known."""
-        moving = [line for line in self._lines.values() if line.least_late_s is not None]
-        # A line that rests may still go by the clock as it was before it was set.
-        late = max(moving, key=lambda line: line.seen).least_late_s if moving else None
-        return None if ticks is None or late is None else round((ticks - late) * 1e6)
+        if ticks is None or self._moving is None:
+            return None
+        late = self._moving.least_late_s
+        if late is None:
+            moving = [line for line in self._lines.values() if line.least_late_s is not None]
+            # A line that rests may still go by the clock as it was before it was set.
+            late = max(moving, key=lambda line: line.seen).least_late_s if moving else None
+        return None if late is None else round((ticks - late) * 1e6)
 
     def _begin(self, line: Line) -> None:
         """Let the first window begin with the newest value, once all columns have one and it is no old one."""
