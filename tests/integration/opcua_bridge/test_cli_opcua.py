@@ -174,7 +174,12 @@ class Watching:
         self._error = folder / "error"
         with self._out.open("wb") as out, self._error.open("wb") as error:
             self._process = subprocess.Popen(
-                [LINESIDE, "opcua", "watch", *arguments], stdout=out, stderr=error, env=environment()
+                [LINESIDE, "opcua", "watch", *arguments],
+                stdout=out,
+                stderr=error,
+                env=environment(),
+                # As from a person's terminal: what a shell starts in the background inherits that Ctrl-C is ignored.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads here
             )
 
     def first(self) -> str:

@@ -101,6 +101,17 @@ async def test_a_plc_that_takes_connections_and_says_nothing_is_not_waited_for(p
 
 
 @STEADY
+async def test_a_node_spelled_in_two_ways_is_not_written_for_two_purposes(steady, ask: Ask) -> None:
+    await steady.reset()
+    two = steady.trigger(2, name="two")
+    two["write_back"] |= {"done": "/Objects/Station1/Done"}
+    found = await ask(section(steady, steady.trigger(1), two))
+    assert marks(found)["trigger station-1"] == "ok"
+    assert marks(found)["trigger two"] == "fail"
+    assert f"node nsu={URI};s=Station1.Done would be written for two purposes" in found["trigger two"].what
+
+
+@STEADY
 async def test_every_trigger_is_looked_at_and_the_wrong_node_named(steady, ask: Ask) -> None:
     await steady.reset()
     wrong = steady.trigger(1) | {"sample": {"part_id": f"nsu={URI};s=Station1.PartIdd"}}

@@ -303,8 +303,11 @@ class Chaos:
             await asyncio.sleep(self.random.uniform(0.05, 0.5))
             fault = self.random.choice(faults)
             self.program.note("fault", tag=fault.__name__)
-            await asyncio.shield(task := asyncio.create_task(fault(), name=fault.__name__))
-            task.result()
+            task = asyncio.create_task(fault(), name=fault.__name__)
+            try:
+                await asyncio.shield(task)
+            finally:
+                await task  # a line that is complete meanwhile still gets its PLC back
             self.program.note("fault", tag=f"{fault.__name__} is over")
 
     async def _cut_short(self) -> None:
@@ -391,9 +394,8 @@ async def test_each_part_gets_its_own_verdict_once_whatever_happens(
         await line.ready()
         judge = Judge(program, line, random_)
         chaos = Chaos(program, line, proxy, configured.thing, random_)
-        async with beside(judge.run()):
-            async with beside(chaos.run()):
-                await program.run()
+        async with beside(judge.run()), beside(chaos.run()):
+            await program.run()
     found = violations(program.timeline, in_line=program.in_line) + judge.problems
     assert not found, "\n".join([f"seed {seed}, {mode}", *found, *(repr(entry) for entry in program.timeline)])
 

@@ -1,5 +1,6 @@
 """Nodes that serve two purposes, known by what they are on the server and not by how they are spelled."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ def bound(name: str, trigger: int, **written: int) -> Bound:
         "model": "m",
         "source": {"kind": "camera", "camera": "c"},
     }
-    session: Any = object()
+    session: Any = SimpleNamespace(namespaces=["http://opcfoundation.org/UA/", "u"])
     nodes = {role: NODES[number] for role, number in written.items()}
     return TriggerSettings.model_validate(given), Binding(session, (), {"trigger": NODES[trigger]}, nodes)
 
@@ -33,7 +34,11 @@ def test_nodes_of_their_own_are_fine() -> None:
 @pytest.mark.parametrize(
     ("other", "heartbeat", "says"),
     [
-        (bound("b", 3, verdict=1), None, "for two purposes: verdict of trigger 'a', verdict of trigger 'b'"),
+        (
+            bound("b", 3, verdict=1),
+            None,
+            "nsu=u;s=n1 would be written for two purposes: verdict of trigger 'a', verdict of trigger 'b'",
+        ),
         (bound("b", 0), None, "would ask for two verdicts a part: trigger of 'a', trigger of 'b'"),
         (bound("b", 2), None, "trigger of trigger 'b' and would be written as done of trigger 'a'"),
         (bound("b", 3), 2, "for two purposes: done of trigger 'a', heartbeat"),

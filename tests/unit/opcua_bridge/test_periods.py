@@ -1,12 +1,14 @@
 """Ticks that do not drift, and beats that the PLC sees change; time is handed in."""
 
+import asyncio
+
 import pytest
 from asyncua import ua
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside_opcua_bridge.heartbeat import following
-from lineside_opcua_bridge.station.periods import Grid
+from lineside_opcua_bridge.station.periods import Grid, Turns
 
 
 @given(st.floats(0.01, 100), st.lists(st.floats(0, 10), max_size=50))
@@ -41,3 +43,22 @@ def test_a_tick_served_late_does_not_move_the_next() -> None:
 def test_the_next_beat_is_another_value_that_the_node_can_hold(value: int, kind: ua.VariantType, expected: int) -> None:
     assert following(value, kind) == expected
     assert type(following(value, kind)) is type(expected)
+
+
+@pytest.mark.parametrize(("in_turn", "waited_for"), [(True, 1), (False, 50)])
+async def test_what_comes_meanwhile_waits_for_one_turn_and_not_for_all(in_turn: bool, waited_for: int) -> None:
+    turns, done, seen = Turns(), list[int](), list[int]()
+
+    async def work(number: int) -> None:
+        if in_turn:
+            await turns.take()
+        done.append(number)
+
+    tasks = [asyncio.create_task(work(number)) for number in range(50)]
+    async with asyncio.timeout(10):
+        while not done:
+            await asyncio.sleep(0)
+        seen.append(len(done))
+        await asyncio.gather(*tasks)
+    assert seen == [waited_for]
+    assert done == list(range(50))

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from asyncua import ua
 from prometheus_client import CollectorRegistry
 
 from lineside.bus.memory import MemoryBroker, MemoryBus
-from lineside.contract import REQUEST_TOPIC, CameraSource, Request, parse_request
+from lineside.contract import REQUEST_TOPIC, CameraSource, Request, TensorsSource, parse_request
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
@@ -275,3 +276,31 @@ async def test_a_part_that_comes_while_stopping_is_left_to_the_next_start() -> N
         await until(lambda: bench.counted("triggers_total", kind="accepted"))
         await until(lambda: len(bench.station._mailbox) == 0)
         assert not bench.requests()
+
+
+async def test_tags_that_rest_make_windows_as_far_as_the_server_was_heard_and_no_further() -> None:
+    tags = {name: f"nsu=u;s={name}" for name in ("a", "b")}
+    source = {"kind": "window", "input": "x", "tags": tags, "rate_hz": 100, "samples": 10}
+    session: Any = SimpleNamespace(heard=0.0)
+    nodes = {f"window.{name}": NODE for name in tags}
+    async with running(Bench(source=source, when={"kind": "window"}, overrun="queue", overrun_limit=1000)) as bench:
+        binding = Binding(session, (), nodes, {})
+        bench.station.bound(binding, whole=False)
+        ticks = time.monotonic()
+        for ms in (0, 10):
+            for role in nodes:
+                at = START + timedelta(milliseconds=ms)
+                value = Sample(1.0, "good", at, None, START, ticks + ms / 1000)
+                bench.station.value(binding, role, value)
+        await asyncio.sleep(0.1)  # control: our own clock alone makes no window
+        assert not bench.requests()
+        session.heard = ticks + 0.35
+        request = await bench.request(2)
+        await asyncio.sleep(0.1)
+        ends = [each.time.source for each in bench.requests()]
+        assert ends == [START + timedelta(milliseconds=ms) for ms in (100, 200, 300)]
+        assert isinstance(request.source, TensorsSource)
+        bench.station.unbound()
+        session.heard = ticks + 10
+        await asyncio.sleep(0.1)
+        assert len(bench.requests()) == 3

@@ -9,6 +9,7 @@ from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.checks import Check, bounded, fail, ok, skip, warn
 from lineside_opcua_bridge.finding.find import find
+from lineside_opcua_bridge.link.clashes import Bound, refuse_clash
 from lineside_opcua_bridge.link.session import Limits, Session
 from lineside_opcua_bridge.nodes import OPC_UA
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
@@ -37,6 +38,7 @@ async def checks(own: OpcuaBridgeSettings, session: Session, *, now: Callable[[]
     uris = [uri for uri in session.namespaces if uri != OPC_UA]
     yield ok("PLC namespaces", ", ".join(uris)) if uris else warn("PLC namespaces", "it has none of its own")
     yield _limits(session.limits)
+    bound: dict[str, Bound] = {}
     for trigger in own.triggers:
         name = name_of(trigger)
         if not trigger.needs_plc():
@@ -44,12 +46,12 @@ async def checks(own: OpcuaBridgeSettings, session: Session, *, now: Callable[[]
         elif session.lost.done():
             yield skip(name, _ALL_GONE)
         else:
-            yield await bounded(name, partial(_trigger, trigger, session, own), within_s=_BOUND_S)
+            yield await bounded(name, partial(_trigger, trigger, session, own, bound), within_s=_BOUND_S)
     if own.heartbeat:
         if session.lost.done():
             yield skip("heartbeat", _ALL_GONE)
         else:
-            yield await bounded("heartbeat", partial(_heartbeat, own.heartbeat, session), within_s=_BOUND_S)
+            yield await bounded("heartbeat", partial(_heartbeat, own.heartbeat, session, bound), within_s=_BOUND_S)
 
 
 def skew(server: datetime | None, before: datetime, after: datetime) -> Check:
@@ -81,10 +83,14 @@ def _limits(limits: Limits) -> Check:
     return ok("PLC limits", ", ".join(said) or "none told")
 
 
-async def _trigger(trigger: TriggerSettings, session: Session, own: OpcuaBridgeSettings) -> Check:
-    """Find and check every node of a trigger, as the bridge does."""
+async def _trigger(
+    trigger: TriggerSettings, session: Session, own: OpcuaBridgeSettings, bound: dict[str, Bound]
+) -> Check:
+    """Find and check every node of a trigger, as the bridge does; `bound` has those before it, and takes this one."""
     name = name_of(trigger)
     binding = await bind(trigger, session, own)
+    refuse_clash({**bound, trigger.name: (trigger, binding)}, heartbeat=None)
+    bound[trigger.name] = (trigger, binding)
     said = f"{_nodes(binding.nodes)} to read, {_nodes(binding.write_back)} to write"
     if binding.refused:
         left_out = "; ".join(f"{role} is left out: {why}" for role, why in binding.refused.items())
@@ -96,9 +102,10 @@ def _nodes(nodes: Mapping[str, ua.NodeId]) -> str:
     return f"{len(nodes)} node{'s' * (len(nodes) != 1)}"
 
 
-async def _heartbeat(heartbeat: HeartbeatSettings, session: Session) -> Check:
+async def _heartbeat(heartbeat: HeartbeatSettings, session: Session, bound: Mapping[str, Bound]) -> Check:
     found = await find(session, {"heartbeat": heartbeat.node})
     facts = await read_facts(session, {"heartbeat.node": (heartbeat.node, found["heartbeat"])})
+    refuse_clash(bound, heartbeat=found["heartbeat"])
     if wrong := problem(heartbeat_need(), heartbeat.node, facts["heartbeat.node"]):
         return fail("heartbeat", wrong, "correct opcua_bridge.heartbeat.node, or the node in the PLC")
     return ok("heartbeat", f"{heartbeat.node} is {facts['heartbeat.node'].shown} and may be written")

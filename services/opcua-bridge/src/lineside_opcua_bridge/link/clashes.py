@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from asyncua import ua
 
+from lineside_opcua_bridge.nodes import describe
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EdgeTrigger
 from lineside_opcua_bridge.station.binding import Binding, NodeUnfit
@@ -43,12 +44,17 @@ def refuse_clash(bound: Mapping[str, Bound], *, heartbeat: ua.NodeId | None) -> 
         holders = dict(reversed(claims))
         for node, purpose in claims:
             if holders[node] != purpose:
-                raise NodeUnfit(f"node {node.to_string()} {why}: {holders[node]}, {purpose}", remedy=_REMEDY)
+                raise NodeUnfit(f"node {_named(node, bound)} {why}: {holders[node]}, {purpose}", remedy=_REMEDY)
     holders = dict(written)
     for node, purpose in asking:
         if node in holders:
             raise NodeUnfit(
-                f"node {node.to_string()} is {purpose} and would be written as {holders[node]}: a write-back would "
+                f"node {_named(node, bound)} is {purpose} and would be written as {holders[node]}: a write-back would "
                 "ask again",
                 remedy=_REMEDY,
             )
+
+
+def _named(node: ua.NodeId, bound: Mapping[str, Bound]) -> str:
+    """Return a node as the settings would name it."""
+    return describe(node, next((binding.session.namespaces for _trigger, binding in bound.values()), []))

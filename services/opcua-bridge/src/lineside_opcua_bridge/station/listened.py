@@ -60,7 +60,7 @@ class Listened:
         column = self._columns.get(role)
         if column is not None and self._window:
             self._window.add(column, sample)
-            if self._awaited and self._window.covers(self._awaited[0]):
+            if self._awaited and self._window.covers(self._awaited[0], ticks=self._rests_until()):
                 self._awaited[1].set()
             return True
         history = self._histories.get(role)
@@ -120,7 +120,7 @@ class Listened:
         """Return what is judged: a window's values as a tensor, or why there are none."""
         if self._window is None:
             return self._source or Unusable("no source", "window-short")
-        if trigger.source and not self._window.covers(trigger.source):
+        if trigger.source and not self._window.covers(trigger.source, ticks=self._rests_until()):
             await self._come(trigger.source, within=min(self._lag_s, self._settings.deadline_ms / 4000))
         taken = self._window.take(trigger.source, ticks=self._rests_until())
         return taken if isinstance(taken, Unusable) else TensorsSource(tensors=(taken,))

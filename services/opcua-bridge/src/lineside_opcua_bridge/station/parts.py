@@ -155,8 +155,8 @@ def standing(part: Part | None, look: Look, now: float, *, grace_s: float = 0.0)
         return Standing.WAITING if part and _same(part, look, now) else Standing.NEW
     if part is None:
         return Standing.NOTHING
-    # The trigger is low: a pulse's part, or one that moved on, is owed its verdict until the deadline, and for the grace
-    # while the PLC shows its id, unless it shows another part's already.
+    # The trigger is low: a pulse's part, or one that moved on, is owed its verdict until the deadline, and for the
+    # grace while the PLC shows its id, unless it shows another part's already.
     until = part.deadline + (grace_s if _same_id(part, look) else 0.0)
     return Standing.GONE if _other_id(part, look) or now >= until else Standing.WAITING
 
@@ -191,10 +191,10 @@ def standing_in_line(
     if not parts:
         return Standing.NOTHING
     first = parts[0]
-    if look.done and not (taking and not first.attempts):
-        return Standing.ANSWERED
-    if first.raising and lowers and not (first.low_since and first.low_since == look.done_since):
-        # Done may have been raised, taken and lowered out of our sight: again, it would be taken for the next part's.
+    # Done may have been raised, taken and lowered out of our sight: raised again it would be taken for the next part's.
+    stayed_low = first.low_since is not None and first.low_since == look.done_since
+    taken = first.raising and lowers and not stayed_low
+    if (not look.done and taken) or (look.done and not (taking and not first.attempts)):
         return Standing.ANSWERED
     if now > first.deadline + grace_s:
         return Standing.GONE

@@ -77,15 +77,15 @@ class Window:
         for line in self._lines.values() if column is None else (self._lines[column],):
             line.doubt()
 
-    def covers(self, end: datetime) -> bool:
+    def covers(self, end: datetime, *, ticks: float | None = None) -> bool:
         """Whether all values up to `end` have come, as far as anyone can tell: a tag that rests says nothing.
 
-        Ask once a notification's values have all been added.
+        Ask once a notification's values have all been added; `ticks` as for `take`.
         """
-        wanted = microseconds(end)
-        if wanted > self._furthest:
+        wanted, now = microseconds(end), self._clock(ticks)
+        if wanted > self._furthest and (now is None or wanted > now - self._late_us):
             return False
-        horizon = self._horizon(None)
+        horizon = self._horizon(now)
         return horizon is not None and wanted <= horizon
 
     def take(self, end: datetime | None, *, ticks: float | None = None) -> Tensor | Unusable:
