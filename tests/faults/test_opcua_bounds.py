@@ -16,6 +16,7 @@ from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.parts import Answer
+from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.waiting import Pending
 
@@ -52,6 +53,7 @@ def station_of(bus: Bus, pending: Pending, **changes: Any) -> Station:
         metrics=Metrics(CollectorRegistry()),
         grace_s=0.1,
         backlog=256,
+        turns=Turns(),
     )
 
 

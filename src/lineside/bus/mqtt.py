@@ -9,6 +9,7 @@ What a broker keeps for us while we are away hangs on the client id, which stays
 import asyncio
 import contextlib
 import socket
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -31,6 +32,8 @@ log = structlog.get_logger("lineside.bus")
 CONNECT_TIMEOUT_S = 5.0
 SUBSCRIBE_TIMEOUT_S = 30.0
 _FAILURE = 128
+_SOON_S = 5.0
+"""A connection that ends sooner than this may have been taken over by another client with the same id."""
 _SPOKEN = {MQTTProtocolVersion.MQTTv5: "5", MQTTProtocolVersion.MQTTv311: "3.1.1"}
 _SET_PROTOCOL = {"auto": None, "5": MQTTProtocolVersion.MQTTv5, "3.1.1": MQTTProtocolVersion.MQTTv311}
 

@@ -203,3 +203,11 @@ async def test_a_refused_user_is_named(broker, tmp_path) -> None:
     async with MqttBus(settings, client="giver", connection=link):
         await until(lambda: "password_file" in link.detail)
         assert link.state is not State.ONLINE
+
+
+async def test_two_clients_with_one_id_are_told_so(broker) -> None:
+    async with bus(broker, "twin"):
+        link = connection(broker)
+        async with MqttBus(broker.settings, client="twin", connection=link):
+            await until(lambda: "bus.client_id_prefix" in link.detail)
+            assert f"'{broker.settings.client_id_prefix}-twin' may be another client's id too" in link.detail

@@ -22,8 +22,8 @@ class WriteBackSettings(Section):
     )
     code: NodeText | None = Field(
         None,
-        description="String or integer: why; ok, deadline, late, bus, overrun, missed, paused, window-gap and its like, "
-        "message-too-large, or the code of the result or error report.",
+        description="String or integer: why; ok, deadline, late, bus, overrun, missed, paused, window-gap and its "
+        "like, message-too-large, or the code of the result or error report.",
     )
     codes: dict[str, Code] = Field(
         default_factory=dict,
