@@ -182,7 +182,10 @@ class MqttBus:
                 self._linked.set()
                 await link.subscribe(list(self._subscriptions))
                 self._connection.online(f"MQTT {_SPOKEN[protocol]}")
+                since = time.monotonic()
                 problem: BaseException | str = await link.lost()
+                if time.monotonic() - since < _SOON_S:
+                    problem = f"{problem}; {self._client_id!r} may be another client's id too: see bus.client_id_prefix"
             except (OSError, TimeoutError, LinesideError) as error:
                 problem = error
             finally:
