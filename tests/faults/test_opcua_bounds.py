@@ -32,7 +32,7 @@ class Away(MemoryBus):
         await asyncio.Event().wait()
 
 
-def station_of(bus: Bus, pending: Pending, **changes: Any) -> Station:
+def station_of(bus: Bus, pending: Pending, registry: CollectorRegistry, **changes: Any) -> Station:
     about = {
         "name": "station-1",
         "when": {"kind": "counter", "node": "alias=/press/count"},
@@ -50,7 +50,7 @@ def station_of(bus: Bus, pending: Pending, **changes: Any) -> Station:
         bus=bus,
         topics=BusSettings(),
         pending=pending,
-        metrics=Metrics(CollectorRegistry()),
+        metrics=Metrics(registry),
         grace_s=0.1,
         backlog=256,
         turns=Turns(),
@@ -60,6 +60,11 @@ def station_of(bus: Bus, pending: Pending, **changes: Any) -> Station:
 def sample(value: Any) -> Sample:
     now = datetime.now(UTC)
     return Sample(value, "good", now, now, now, time.monotonic())
+
+
+def accepted(registry: CollectorRegistry) -> float:
+    labels = {"trigger": "station-1", "kind": "accepted"}
+    return registry.get_sample_value("lineside_opcua_bridge_triggers_total", labels) or 0.0
 
 
 async def feed(station: Station, first: int, count: int) -> None:
@@ -79,7 +84,8 @@ async def settle(pending: Pending) -> None:
 
 async def test_while_the_broker_is_away_neither_tasks_nor_parts_pile_up() -> None:
     pending = Pending()
-    station = station_of(Away(MemoryBroker()), pending, overrun="queue", overrun_limit=8)
+    registry = CollectorRegistry()
+    station = station_of(Away(MemoryBroker()), pending, registry, overrun="queue", overrun_limit=8)
     running = asyncio.create_task(station.run())
     most = 0
     for start in range(0, HOUR, 100):
@@ -89,6 +95,7 @@ async def test_while_the_broker_is_away_neither_tasks_nor_parts_pile_up() -> Non
     assert most <= 8 + 4 + 8, "one task a part that waits, and those just cancelled"
     await settle(pending)
     await asyncio.sleep(0)
+    assert accepted(registry) == HOUR - 1
     assert len(asyncio.all_tasks()) <= 3
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -98,7 +105,8 @@ async def test_an_hour_of_parts_leaves_no_memory_behind() -> None:
     pending = Pending()
     broker = MemoryBroker()
     bus = MemoryBus(broker)
-    station = station_of(bus, pending, overrun="queue", overrun_limit=8)
+    registry = CollectorRegistry()
+    station = station_of(bus, pending, registry, overrun="queue", overrun_limit=8)
     async with bus:
         running = asyncio.create_task(station.run())
 
@@ -121,6 +129,7 @@ async def test_an_hour_of_parts_leaves_no_memory_behind() -> None:
         tracemalloc.stop()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+    assert accepted(registry) == 3 * HOUR - 1
     # What was there before is not counted and is replaced meanwhile: 4,096 closed requests take about 1 MB.
     assert grown < 2_500_000, f"{grown} bytes more after {HOUR} parts"
 

@@ -205,15 +205,15 @@ async def test_a_refused_user_is_named(broker, tmp_path) -> None:
         assert link.state is not State.ONLINE
 
 
-async def test_two_clients_with_one_id_are_told_so(broker) -> None:
-    links = [connection(broker), connection(broker)]
+async def test_two_clients_with_one_id_are_told_so(keeping_broker) -> None:
+    links = [connection(keeping_broker), connection(keeping_broker)]
     told: set[str] = set()
 
     def is_told() -> bool:
         told.update(link.detail for link in links)
         return any("'lineside-twin' may be another client's id too: see bus.client_id_prefix" in text for text in told)
 
-    first, second = (MqttBus(broker.settings, client="twin", connection=link) for link in links)
+    first, second = (MqttBus(keeping_broker.settings, client="twin", connection=link) for link in links)
     async with first:
         await until(lambda: links[0].is_online)
         async with second:
