@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from lineside.bus import Bus
 from lineside.bus.memory import MemoryBroker, MemoryBus
+from lineside.contract import CameraSource
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
@@ -46,7 +47,7 @@ def station_of(bus: Bus, pending: Pending, registry: CollectorRegistry, **change
     settings = TriggerSettings.model_validate(about | changes)
     return Station(
         settings,
-        settings.source,  # type: ignore[arg-type]
+        CameraSource(camera="station-1"),
         bus=bus,
         topics=BusSettings(),
         pending=pending,
