@@ -29,6 +29,7 @@ TAGS = {
     "Verdict": ("", ua.VariantType.String),
     "Confidence": (0.0, ua.VariantType.Double),
     "RequestId": ("", ua.VariantType.String),
+    "JudgedId": ("", ua.VariantType.String),
     "Done": (False, ua.VariantType.Boolean),
     "Request": (False, ua.VariantType.Boolean),
     "Counter": (0, ua.VariantType.UInt16),
@@ -39,7 +40,7 @@ TAGS = {
     "Beat": (0, ua.VariantType.Byte),
     "Alive": (False, ua.VariantType.Boolean),
 }
-WRITABLE = ("Verdict", "Confidence", "RequestId", "Done", "Result", "Code", "Findings", "Beat", "Alive")
+WRITABLE = ("Verdict", "Confidence", "RequestId", "JudgedId", "Done", "Result", "Code", "Findings", "Beat", "Alive")
 
 
 async def until(condition: Callable[[], Any], *, within: float = 10.0) -> Any:
@@ -188,7 +189,8 @@ class SimulatedPlc:
                 "confidence": f"{station}.Confidence",
                 "request_id": f"{station}.RequestId",
                 "done": f"{station}.Done",
-            },
+            }
+            | ({} if changes.get("overrun", "newest") == "newest" else {"part_id": f"{station}.JudgedId"}),
         } | changes
 
 

@@ -36,7 +36,7 @@ DEADLINE_MS = 250
 PARTS = 5
 STATION = "Station1"
 NODE = f"nsu=urn:lineside:test;s={STATION}"
-LISTED = {"Verdict", "Confidence", "RequestId", "Done", "Findings"}
+LISTED = {"Verdict", "Confidence", "RequestId", "JudgedId", "Done", "Findings"}
 MODES = {
     "edge-newest-plc": {"kind": "edge"},
     "edge-newest-bridge": {"kind": "edge", "clear_done": "bridge"},
@@ -124,6 +124,10 @@ class Checker:
             self.found.append(f"part {part} got {self._shown.get('Verdict')} with the confidence of part {of}")
         if of not in {0, part} and not crossed:
             self.found.append(f"part {part} got the verdict of part {of}")
+        judged = self._shown.get("JudgedId")
+        unseen = not self._in_line and part not in self._asked
+        if judged and judged != f"P-{of or part}" and not (of == 0 and unseen):
+            self.found.append(f"part {part} got a verdict of part {of} that bears the id {judged}")
 
 
 def violations(timeline: Iterable[Entry], *, in_line: bool) -> list[str]:
@@ -384,7 +388,7 @@ async def test_each_part_gets_its_own_verdict_once_whatever_happens(
         margin_ms=80,
         overrun=about.get("overrun", "newest"),
     )
-    trigger["write_back"]["findings"] = f"{NODE}.Findings"
+    trigger["write_back"] |= {"findings": f"{NODE}.Findings", "part_id": f"{NODE}.JudgedId"}
     if about.get("clear_done") == "bridge":
         trigger["write_back"] |= {"clear_done": "bridge"}
         trigger["write_back"] |= {"request": f"{NODE}.Request"} if about["kind"] == "counter" else {}
@@ -406,6 +410,10 @@ def wrote(verdict: str, of: int) -> list[Entry]:
     return [Entry("wrote", tag=tag, value=value) for tag, value in content.items()]
 
 
+def bears(part: int) -> list[Entry]:
+    return [Entry("wrote", tag="JudgedId", value=f"P-{part}")]
+
+
 DONE = [Entry("wrote", tag="Done", value=True)]
 GOOD = [Entry("rise", 1), *wrote("pass", 1), *DONE, Entry("rise", 2), *wrote("unknown", 0), *DONE]
 
@@ -425,6 +433,14 @@ def test_the_checker_has_nothing_against_a_good_line() -> None:
         ([*GOOD, Entry("rise", 3), *wrote("pass", 3)], "silence: part 3"),
         ([*GOOD, Entry("rise", 3), Entry("gave up", 3), Entry("rise", 4), *wrote("fail", 4), *DONE], "silence: part 3"),
         ([*GOOD, Entry("wrote", tag="Speed", value=0.0)], "Speed is not listed"),
+        (
+            [*GOOD, Entry("rise", 3), Entry("asked", 3), *wrote("pass", 3), *bears(2), *DONE],
+            "part 3 got a verdict of part 3",
+        ),
+        (
+            [*GOOD, Entry("rise", 3), Entry("asked", 3), *wrote("unknown", 0), *bears(2), *DONE],
+            "part 3 got a verdict of part 0",
+        ),
     ],
 )
 @pytest.mark.parametrize("in_line", [False, True])

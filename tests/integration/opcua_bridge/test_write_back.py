@@ -373,3 +373,28 @@ async def test_after_the_deadline_a_refused_verdict_without_a_level_becomes_unkn
         await steady.unlock("Station1", "Verdict")
         await wait_until(lambda: steady.get("Station1", "Done"))
         assert (steady.get("Station1", "Verdict"), steady.get("Station1", "Code")) == ("unknown", 99)
+
+
+async def test_the_verdict_bears_the_id_of_its_part(steady: Any, line_of: Any, configure: Any, wait_until: Any) -> None:
+    await steady.reset()
+    trigger = trigger_of(steady, {"part_id": f"{NODE}.JudgedId"}, debounce_ms=0)
+    async with line_of(configure(steady, trigger)) as line:
+        await line.ready()
+        for number, part_id in enumerate(("P-1", ""), start=1):
+            await steady.part("Station1", part_id)
+            await line.answer(await line.request(number), "pass")
+            await wait_until(lambda: steady.get("Station1", "Done"))
+            assert steady.get("Station1", "JudgedId") == part_id
+            await steady.leave("Station1")
+        await steady.lock("Station1", "JudgedId")  # a verdict that the PLC cannot tell the part of is no verdict
+        await steady.part("Station1", "P-3")
+        await line.answer(await line.request(3), "pass")
+        await wait_until(
+            lambda: line.metric(
+                "write_failures_total", trigger="station-1", node="part_id", reason="BadUserAccessDenied"
+            )
+        )
+        assert steady.get("Station1", "Done") is False
+        await steady.unlock("Station1", "JudgedId")
+        await wait_until(lambda: steady.get("Station1", "Done"))
+        assert steady.get("Station1", "JudgedId") == "P-3"

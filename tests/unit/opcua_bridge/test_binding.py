@@ -99,7 +99,8 @@ async def test_what_fits_is_watched_read_and_written() -> None:
 
 @pytest.mark.parametrize(("overrun", "watched"), [("newest", False), ("queue", True), ("skip", True)])
 async def test_done_is_watched_where_the_next_verdict_waits_for_it(overrun: str, watched: bool) -> None:
-    binding = await bound(overrun=overrun)
+    echo = {"part_id": tag("judged_id")}
+    binding = await bound({"id": TEXT, "judged_id": TEXT}, echo, sample={"part_id": tag("id")}, overrun=overrun)
     assert ("done" in [watch.role for watch in binding.watches]) is watched
 
 

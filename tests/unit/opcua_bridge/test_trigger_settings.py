@@ -12,6 +12,7 @@ from lineside_opcua_bridge.settings import Settings
 
 NODE = "nsu=urn:plant;s=Tag"
 WINDOW = {"kind": "window", "input": "x", "tags": {"a": "nsu=urn:plant;s=A"}, "rate_hz": 10, "samples": 4}
+WRITTEN = {"verdict": "nsu=u;s=v", "done": "nsu=u;s=d"}
 
 
 def read(tmp_path: Path, **changes: Any) -> Settings:
@@ -25,6 +26,20 @@ def read(tmp_path: Path, **changes: Any) -> Settings:
     path = tmp_path / "lineside.yaml"
     path.write_text(yaml.safe_dump({"opcua_bridge": {"triggers": [trigger | changes]}}), encoding="utf-8")
     return load(Settings, file=path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({}, 0.02),
+        ({"debounce_ms": 5}, 0.005),
+        ({"when": {"kind": "counter", "node": NODE}}, 0.0),
+        ({"when": {"kind": "counter", "node": NODE}, "debounce_ms": 7}, 0.007),
+    ],
+)
+def test_only_an_edge_bounces(tmp_path: Path, changes: dict[str, Any], seconds: float) -> None:
+    (trigger,) = read(tmp_path, **changes).opcua_bridge.triggers
+    assert trigger.debounce_s() == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +77,13 @@ def test_every_kind(tmp_path: Path, when: dict[str, Any]) -> None:
         ({"only_if": [{"node": NODE, "above": 5, "below": 5}]}, "nothing is above 5 and below 5"),
         ({"source": WINDOW | {"tags": {"a": NODE, "b": NODE}}}, f"given for more than one column: {NODE}"),
         ({"source": WINDOW | {"samples": 4096}}, "trigger 't': 4096 samples of 1 tags are 4096 values"),
+        ({"overrun": "queue", "write_back": WRITTEN}, "overrun 'queue' needs write_back.part_id"),
+        ({"overrun": "skip", "write_back": WRITTEN}, "overrun 'skip' needs write_back.part_id"),
+        ({"write_back": WRITTEN | {"part_id": "nsu=u;s=p"}}, "write_back.part_id needs sample.part_id"),
+        (
+            {"write_back": WRITTEN | {"part_id": "nsu=u;s=p"}, "sample": {"part_id": "nsu=u;s=p"}},
+            "write_back.part_id and sample.part_id are one node",
+        ),
     ],
 )
 def test_a_wrong_one_is_named(tmp_path: Path, changes: dict[str, Any], says: str) -> None:

@@ -50,7 +50,8 @@ class Metrics:
         self.lost_parts = counter(
             "unanswered_parts_total",
             "Parts that got no verdict from us: superseded, gone, answered_elsewhere, write_failed, overrun (too many "
-            "waited), not_taken (the PLC never lowered done of the part before).",
+            "waited), not_taken (the PLC never lowered done of the part before), unproven (done was raised, and the "
+            "PLC's answer was lost).",
             "trigger",
             "reason",
         )

@@ -31,7 +31,7 @@ def detector_of(settings: TriggerSettings, *, looks: bool) -> Detector | None:
 
     `looks` says whether there is a done flag that tells what an edge means when values are missing.
     """
-    pace = Pace(settings.debounce_ms / 1000, settings.min_interval_ms / 1000)
+    pace = Pace(settings.debounce_s(), settings.min_interval_ms / 1000)
     match settings.when:
         case EdgeTrigger() as when:
             return EdgeDetector(pace, active=when.edge == "rising", looks=looks)

@@ -16,6 +16,7 @@ from lineside_opcua_bridge.settings.write_back import HeartbeatSettings, WriteBa
 from lineside_opcua_bridge.tags import Alias, TagText, parse
 
 DEFAULT_PORT = 8082
+_EDGE_DEBOUNCE_MS = 20.0
 
 
 def _endpoint(text: str) -> str:
@@ -39,8 +40,12 @@ class TriggerSettings(Section):
     only_if: tuple[Condition, ...] = Field(
         (), max_length=16, description="Conditions on other tags; all must hold, or the trigger is counted and ignored."
     )
-    debounce_ms: float = Field(
-        20.0, ge=0, le=60_000, description="Milliseconds after a trigger in which further ones are ignored and counted."
+    debounce_ms: float | None = Field(
+        None,
+        ge=0,
+        le=60_000,
+        description="Milliseconds after a trigger in which further ones are ignored and counted; else 20 for an edge, "
+        "which may bounce, and 0 for all others, which may not.",
     )
     min_interval_ms: float = Field(
         0.0,
@@ -89,12 +94,27 @@ class TriggerSettings(Section):
             )
         if isinstance(self.when, EventTrigger) and (both := sorted(set(self.when.fields) & set(self.sample))):
             raise ValueError(f"{', '.join(both)}: given both in when.fields and in sample")
+        fields = self.when.fields if isinstance(self.when, EventTrigger) else {}
+        if self.write_back and self.write_back.part_id and "part_id" not in {*self.sample, *fields}:
+            raise ValueError("write_back.part_id needs sample.part_id: there would be nothing to write to it")
+        if self.write_back and self.write_back.part_id and self.write_back.part_id == self.sample.get("part_id"):
+            raise ValueError("write_back.part_id and sample.part_id are one node: the PLC could not compare the two")
+        if self.write_back and self.overrun != "newest" and self.write_back.part_id is None:
+            raise ValueError(
+                f"overrun {self.overrun!r} needs write_back.part_id (and sample.part_id): several parts wait at once, "
+                "and only its id tells the PLC whose a verdict is"
+            )
         if self.write_back and self.write_back.clear_done == "bridge" and self.request_node() is None:
             raise ValueError(
                 f"write_back.clear_done 'bridge' needs write_back.request where the trigger is of kind "
                 f"{self.when.kind!r}: nothing else says that the PLC has taken the verdict"
             )
         return self
+
+    def debounce_s(self) -> float:
+        """Return the debounce in seconds."""
+        usual = _EDGE_DEBOUNCE_MS if isinstance(self.when, EdgeTrigger) else 0.0
+        return (usual if self.debounce_ms is None else self.debounce_ms) / 1000
 
     def request_node(self) -> str | None:
         """Return the Boolean that is high while the PLC waits for a verdict, where there is one."""

@@ -32,6 +32,11 @@ class WriteBackSettings(Section):
     confidence: NodeText | None = Field(None, description="Double or Float, 0 to 1; 0 with unknown.")
     findings: NodeText | None = Field(None, description="Integer: how many findings; 0 with unknown.")
     request_id: NodeText | None = Field(None, description="String: the id of the request that was answered.")
+    part_id: NodeText | None = Field(
+        None,
+        description="String or integer: the part that the verdict is about, as sample.part_id gave it; for the PLC to "
+        "compare, and needed where several parts may wait.",
+    )
     done: NodeText = Field(description="Boolean: raised last, once the verdict is written.")
     clear_done: Literal["plc", "bridge"] = Field(
         "plc",
@@ -65,6 +70,7 @@ class WriteBackSettings(Section):
             "confidence": self.confidence,
             "findings": self.findings,
             "request_id": self.request_id,
+            "part_id": self.part_id,
             "done": self.done,
         }
         return {name: node for name, node in given.items() if node is not None}

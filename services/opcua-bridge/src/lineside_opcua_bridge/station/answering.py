@@ -273,9 +273,12 @@ class Answering:
         elif stands is Standing.GONE:
             self._waiting.drop(part, "not_taken" if self._in_line and look.done else "gone")
             self._next(binding)
-        elif stands is Standing.ANSWERED and part.answer and part.attempts:
+        elif stands is Standing.ANSWERED and part.answer and part.attempts and look.done:
             self._written(binding, part, part.answer)
-            self._raised = look.done is not False
+        elif stands is Standing.ANSWERED and part.answer and part.attempts:
+            self._waiting.drop(part, "unproven")  # done may have been raised, taken and lowered unseen
+            self._raised = False
+            self._next(binding)
         elif stands is Standing.ANSWERED:
             self._waiting.drop(part, "answered_elsewhere")
             self._next(binding)

@@ -126,6 +126,7 @@ def need_of(role: str, settings: TriggerSettings) -> Need:
         "confidence": _REALS,
         "findings": tuple(INTEGERS),
         "request_id": _TEXT,
+        "part_id": (*_TEXT, *INTEGERS),
         "done": _BOOLEAN,
     }
     return Need(kinds[role], read=role == "done", write=True)

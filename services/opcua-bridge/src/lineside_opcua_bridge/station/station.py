@@ -267,7 +267,7 @@ class Station:
                 self._mailbox.tell(Again(binding))
 
         if self._bounce is None:
-            self._bounce = asyncio.get_running_loop().call_later(self.settings.debounce_ms / 1000, settled)
+            self._bounce = asyncio.get_running_loop().call_later(self.settings.debounce_s(), settled)
 
     def _know(self, risen: datetime | None) -> None:
         level = self._answering.level

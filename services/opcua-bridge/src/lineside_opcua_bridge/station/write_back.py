@@ -1,7 +1,8 @@
 """The verdict into the PLC: two calls, each status checked, and only nodes that the settings list.
 
-First verdict, code, confidence, findings and request id; then done, only where the verdict was taken. Done raised over
-an empty verdict would be worse than none: the PLC times the part out by itself.
+First verdict, code, confidence, findings, request id and part id; then done, only where the PLC took what it acts on.
+Done raised over an empty verdict, or over another part's, would be worse than none: the PLC times the part out by
+itself.
 """
 
 import time
@@ -19,7 +20,7 @@ from lineside_opcua_bridge.station.parts import Answer, Part
 
 log = structlog.get_logger("lineside.opcua_bridge.write_back")
 
-_FATAL = frozenset({"verdict", "code"})
+_FATAL = frozenset({"verdict", "code", "request_id", "part_id"})
 """What the PLC acts on: done is not raised where it refused one of these."""
 
 
@@ -34,9 +35,12 @@ def content_of(
         "confidence": answer.confidence,
         "findings": answer.findings,
         "request_id": part.request_id if part.asked else "",
+        "part_id": part.part_id or "",
     }
     if (kind := kinds.get("findings")) is not None:
         values["findings"] = min(answer.findings, INTEGERS[kind][1])
+    if (kind := kinds.get("part_id")) in INTEGERS:
+        values["part_id"] = _number(part.part_id, kind)
     return {role: ua.Variant(value, kinds[role]) for role, value in values.items() if role in kinds}
 
 
@@ -70,6 +74,13 @@ async def lower_done(trigger: str, binding: Binding, metrics: Metrics) -> bool:
     except CallFailed as failed:
         _failed(trigger, failed, metrics)
         return False
+
+
+def _number(part_id: str | None, kind: ua.VariantType) -> int:
+    """Return a part's id as a whole number of this type; 0, which is no part's, where it is none."""
+    least, greatest = INTEGERS[kind]
+    number = int(part_id) if part_id and part_id.lstrip("-").isdecimal() else 0
+    return number if least <= number <= greatest else 0
 
 
 def _done(*, raised: bool) -> ua.Variant:

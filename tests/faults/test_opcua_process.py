@@ -1,0 +1,414 @@
+"""The opcua-bridge's process killed, stopped, doubled and flooded at the worst moment; its PLC is a process too."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from lineside.bus.mqtt import MqttBus
+from lineside.connections import Connection
+from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, uuid7
+from lineside.settings import BusSettings
+
+URI = "urn:lineside:test"
+BOUND_S = 30.0
+WRITE_REQUEST = 673
+"""The id of OPC UA's WriteRequest in binary encoding (OPC 10000-6, NodeIds)."""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:
+    end = time.monotonic() + BOUND_S
+    while True:
+        with contextlib.suppress(OSError, httpx.HTTPError):
+            if value := await condition():
+                return value
+        assert time.monotonic() < end, f"not within {BOUND_S} s: {what}"
+        await asyncio.sleep(0.02)
+
+
+class Proxy:
+    """A TCP proxy to the PLC that knows a write when it sees one, and can swallow from a certain one on."""
+
+    def __init__(self, target: int) -> None:
+        self.port = free_port()
+        self.held = asyncio.Event()
+        self._target = target
+        self._hold: tuple[int, bool] | None = None
+        self._writes = 0
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def up(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def down(self) -> None:
+        if self._server:
+            self._server.close()
+        for writer in self._open:
+            writer.transport.abort()
+
+        async def is_over() -> bool:
+            return not self._open
+
+        await until(is_over, "every connection cut")
+
+    def hold(self, at: int, *, arrives: bool) -> None:
+        """Swallow all there is from write number `at` from now on, or, where it arrives, from its answer on."""
+        self._writes = 0
+        self._hold = at, arrives
+        self.held.clear()
+
+    def let_go(self) -> None:
+        self._hold = None
+        self.held.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._open |= {writer, far_writer}
+        try:
+            async with asyncio.TaskGroup() as pumps:
+                pumps.create_task(self._requests(reader, far_writer))
+                pumps.create_task(self._answers(far_reader, writer))
+        except* (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            for each in (writer, far_writer):
+                each.transport.abort()
+                self._open.discard(each)
+
+    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            message = await reader.readexactly(8)
+            message += await reader.readexactly(int.from_bytes(message[4:8], "little") - 8)
+            is_write = message[:3] == b"MSG" and int.from_bytes(message[26:28], "little") == WRITE_REQUEST
+            self._writes += is_write
+            held = self.held.is_set()
+            if self._hold and is_write and self._writes == self._hold[0]:
+                self.held.set()
+                held = not self._hold[1]
+            if not held:
+                writer.write(message)
+
+    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if not self.held.is_set():
+                writer.write(data)
+        raise ConnectionResetError  # so that the other direction ends too
+
+
+class PlcProcess:
+    """The PLC's process; `ask` gives it a command."""
+
+    def __init__(self, port: int) -> None:
+        program = str(Path(__file__).with_name("opcua_plc.py"))
+        self.process = subprocess.Popen(
+            [sys.executable, program, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    async def ready(self) -> None:
+        await asyncio.wait_for(asyncio.to_thread(self._answer), BOUND_S)
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout
+        return dict(json.loads(self.process.stdout.readline()))
+
+    async def ask(self, **command: Any) -> Any:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        return (await asyncio.wait_for(asyncio.to_thread(self._answer), 3 * BOUND_S))["ok"]
+
+    async def part(self, part_id: str, station: str = "Station1") -> None:
+        await self.ask(part=part_id, station=station)
+
+    async def take(self, station: str = "Station1", *, lowers: bool = True, holds: bool = False) -> dict[str, Any]:
+        return dict(await self.ask(take=station, lowers=lowers, holds=holds))
+
+    async def rises(self) -> list[dict[str, Any]]:
+        return list(await self.ask(rises=True))
+
+
+class Bridge:
+    """A bridge's process, seen from outside."""
+
+    def __init__(self, rig: "Rig", name: str, **changes: Any) -> None:
+        self.name = name
+        self.http = free_port()
+        self._rig = rig
+        self._config = rig.folder / f"{name}.yaml"
+        section = {"http": {"port": self.http, "drain_s": 2}} | rig.section | changes
+        settings = {
+            "bus": {"port": rig.mqtt, "client_id_prefix": name},
+            "log": {"format": "json"},
+            "opcua_bridge": section,
+        }
+        self._config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.launch()
+        await until(self.is_ready, f"{self.name} ready: {self.log()[-2000:]}")
+
+    def launch(self) -> None:
+        self.process = self._rig.start(self.name, "-m", "lineside_opcua_bridge", str(self._config))
+
+    async def is_ready(self) -> bool:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"http://127.0.0.1:{self.http}/readyz", timeout=2)).status_code == 200
+
+    async def count(self, name: str, **labels: str) -> float:
+        """Return the sum of the counter's series that have these labels."""
+        async with httpx.AsyncClient() as client:
+            text = (await client.get(f"http://127.0.0.1:{self.http}/metrics", timeout=5)).text
+        found = re.findall(rf"^lineside_opcua_bridge_{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
+        return sum(
+            float(value) for given, value in found if all(f'{key}="{label}"' in given for key, label in labels.items())
+        )
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.kill()
+        assert self.process.wait(10) == -signal.SIGKILL
+
+    async def wait(self) -> int:
+        assert self.process
+        return await asyncio.to_thread(self.process.wait, BOUND_S)
+
+    def log(self) -> str:
+        return (self._rig.folder / f"{self.name}.log").read_text(encoding="utf-8")
+
+
+@dataclass
+class Rig:
+    """One PLC, one broker, a judge, and the bridges of a test."""
+
+    folder: Path
+    section: dict[str, Any] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.mqtt, opcua = free_port(), free_port()
+        self.plc = PlcProcess(opcua)
+        self.proxy = Proxy(opcua)
+        self.silent: set[str] = set()
+        """Parts whose requests nobody answers."""
+        self._processes: list[subprocess.Popen[Any]] = [self.plc.process]
+        self.section = {
+            "endpoint": f"opc.tcp://127.0.0.1:{self.proxy.port}",
+            "security": {"policy": "none"},
+            "publishing_interval_ms": 10,
+            "request_timeout_ms": 5000,
+            "triggers": [self.trigger(1)],
+        } | self.section
+        link = Connection("bus", f"mqtt://127.0.0.1:{self.mqtt}")
+        self.bus = MqttBus(BusSettings(port=self.mqtt), client="judge", connection=link)
+
+    def trigger(self, number: int, **write_back: Any) -> dict[str, Any]:
+        station = f"nsu={URI};s=Station{number}"
+        return {
+            "name": f"station-{number}",
+            "when": {"kind": "edge", "node": f"{station}.PartPresent"},
+            "station": f"station-{number}",
+            "model": "surface-defect",
+            "source": {"kind": "camera", "camera": f"station-{number}"},
+            "deadline_ms": 20_000,
+            "sample": {"part_id": f"{station}.PartId"},
+            "write_back": {
+                "verdict": f"{station}.Verdict",
+                "request_id": f"{station}.RequestId",
+                "part_id": f"{station}.VerdictPart",
+                "done": f"{station}.Done",
+            }
+            | write_back,
+        }
+
+    def start(self, name: str, *argv: str) -> subprocess.Popen[bytes]:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("LINESIDE_")}
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, *argv], stdout=log, stderr=log, env=environment)
+        self._processes.append(process)
+        return process
+
+    def broker(self) -> None:
+        self.start("broker", "-m", "lineside_bench.amqtt_broker", str(self.mqtt))
+
+    def asked(self, part_id: str) -> list[Request]:
+        return [request for request in self.requests if request.context.part_id == part_id]
+
+    @contextlib.asynccontextmanager
+    async def judging(self) -> AsyncIterator[None]:
+        """Answer a part's first request `fail` and all others `pass`, so that it shows whose verdict is whose."""
+        subscription = self.bus.subscribe(REQUEST_TOPIC)
+
+        async def answer() -> None:
+            async for message in subscription:
+                request = parse_request(message.payload)
+                self.requests.append(request)
+                if request.context.part_id not in self.silent:
+                    await self.judge(request)
+                message.ack()
+
+        async with self.bus:
+            task = asyncio.create_task(answer())
+            try:
+                yield
+            finally:
+                task.cancel()
+
+    def verdict_of(self, request: Request) -> str:
+        return "fail" if self.asked(request.context.part_id or "")[0].id == request.id else "pass"
+
+    async def judge(self, request: Request) -> None:
+        about = {"id": uuid7(), "request_id": request.id, "status": "ok", "verdict": self.verdict_of(request)}
+        result = Result.model_validate(about | {"reason": "as told", "context": request.context})
+        await self.bus.publish(RESULT_TOPIC, to_json(result))
+
+    def end(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path)
+    try:
+        await made.plc.ready()
+        await made.proxy.up()
+        yield made
+        await made.proxy.down()
+    finally:
+        made.end()
+
+
+def assert_one_done_each(rig: Rig, rises: list[dict[str, Any]], *parts: str) -> None:
+    """Each part got one done, once, and with it the verdict, the request and the part of one request of its own."""
+    assert [rise["PartId"] for rise in rises] == list(parts)
+    for rise in rises:
+        assert not rise["again"], "done was raised while it was up"
+        by_id = {request.id: request for request in rig.asked(rise["PartId"])}
+        assert rise["VerdictPart"] == rise["PartId"]
+        assert rise["Verdict"] == rig.verdict_of(by_id[rise["RequestId"]])
+
+
+def recovered(request: Request) -> bool:
+    return getattr(request.context, "recovered", False)
+
+
+async def asked(rig: Rig, part_id: str, count: int = 1) -> None:
+    async def are_there() -> bool:
+        return len(rig.asked(part_id)) >= count
+
+    await until(are_there, f"{count} requests for {part_id}")
+
+
+@pytest.mark.parametrize("clear_done", ["plc", "bridge"])
+@pytest.mark.parametrize("done_arrives", [False, True], ids=["before done", "after done"])
+async def test_killed_between_verdict_and_done_a_part_gets_one_done(
+    rig: Rig, clear_done: str, *, done_arrives: bool
+) -> None:
+    lowers = clear_done == "plc"
+    bridge = Bridge(rig, "one", triggers=[rig.trigger(1, clear_done=clear_done)])
+    rig.broker()
+    async with rig.judging():
+        await bridge.start()
+        rig.proxy.hold(2, arrives=done_arrives)  # the first write is the verdict, the second done
+        await rig.plc.part("P-1")
+        async with asyncio.timeout(BOUND_S):
+            await rig.proxy.held.wait()
+        if done_arrives:
+
+            async def is_done() -> bool:
+                return bool(await rig.plc.rises())
+
+            await until(is_done, "done")
+        bridge.kill()
+        assert len(await rig.plc.rises()) == done_arrives
+        rig.proxy.let_go()
+        await bridge.start()
+        await rig.plc.take(lowers=lowers, holds=True)
+        await rig.plc.part("P-2")
+        await rig.plc.take(lowers=lowers)
+    rises = await rig.plc.rises()
+    assert_one_done_each(rig, rises, "P-1", "P-2")
+    # Without done nobody can tell whose verdict stands there: the part is asked about again, and says so.
+    assert [recovered(request) for request in rig.asked("P-1")] == [False] + [True] * (not done_arrives)
+    assert rises[0]["RequestId"] == rig.asked("P-1")[-1].id
+    assert "Traceback" not in bridge.log()
+
+
+async def test_the_record_shows_a_second_done(rig: Rig) -> None:
+    """Negative control: one done more, by whomever, is seen."""
+    bridge = Bridge(rig, "one")
+    rig.broker()
+    async with rig.judging():
+        await bridge.start()
+        await rig.plc.part("P-1")
+        await rig.plc.take()
+    assert_one_done_each(rig, await rig.plc.rises(), "P-1")
+    await rig.plc.ask(write="Done", value=True)
+    with pytest.raises(AssertionError):
+        assert_one_done_each(rig, await rig.plc.rises(), "P-1")
+
+
+async def test_stopped_with_parts_that_wait_each_gets_its_verdict_then_or_after_the_next_start(rig: Rig) -> None:
+    bridge = Bridge(rig, "one", triggers=[rig.trigger(1), rig.trigger(2)])
+    rig.broker()
+    rig.silent = {"P-1", "Q-1"}
+    async with rig.judging():
+        await bridge.start()
+        await rig.plc.part("P-1")
+        await rig.plc.part("Q-1", "Station2")
+        await asked(rig, "P-1")
+        await asked(rig, "Q-1")
+        assert bridge.process
+        bridge.process.send_signal(signal.SIGTERM)
+
+        async def is_stopping() -> bool:
+            try:
+                return not await bridge.is_ready()
+            except httpx.TransportError:
+                return True
+
+        await until(is_stopping, "the stop begun")
+        assert bridge.process.poll() is None
+        await rig.judge(rig.asked("P-1")[0])
+        status = await bridge.wait()
+        rises = await rig.plc.rises()
+        assert [rise["PartId"] for rise in rises] == ["P-1"], "within the drain; the other part's verdict never came"
+        rig.silent = set()
+        await bridge.start()
+        await rig.plc.take("Station2")
+        await rig.plc.take("Station1")
+    assert_one_done_each(rig, await rig.plc.rises(), "P-1", "Q-1")
+    assert len(rig.asked("P-1")) == 1
+    assert [recovered(request) for request in rig.asked("Q-1")] == [False, True]
+    assert status == 0
+    assert "the next start recovers them" in bridge.log()
+    assert "Traceback" not in bridge.log()
