@@ -4,7 +4,7 @@
 {"part": id, "station": name} brings a part; {"take": station, "lowers": bool} waits for done, lowers the request and
 then done (or waits until the bridge has lowered it) and returns the verdict; {"write": tag, "value": v} writes one;
 {"rises": true} returns what the PLC showed at each rise of done, and each done written while it was up already;
-{"count": seconds, "every_ms": ms, "nodes": n} counts the counters up.
+{"count": rounds, "every_ms": ms, "nodes": n} counts the counters up; {"reset": true} is as at the start.
 """
 
 import asyncio
@@ -88,14 +88,17 @@ class Plc:
             await self.done(station, is_up=False)
         return {"first": first, "last": last, "after": self.shown(station)}
 
-    async def count(self, seconds: float, every_ms: float, nodes: int) -> int:
-        start, counted = time.monotonic(), 0
-        while time.monotonic() - start < seconds:
+    async def count(self, rounds: int, every_ms: float, nodes: int) -> None:
+        start = time.monotonic()
+        for counted in range(1, rounds + 1):
             for number in range(nodes):
                 await self.server.get_node(ua.NodeId(f"C{number}", self.index)).write_value(float(counted % 1000))
-            counted += 1
             await asyncio.sleep(max(0.0, start + counted * every_ms / 1000 - time.monotonic()))
-        return counted * nodes
+
+    async def reset(self) -> None:
+        for station, tag in self.memory:
+            await self.write(station, tag, TAGS[tag])
+        self.rises.clear()
 
     async def obey(self, command: dict[str, Any]) -> Any:
         if "part" in command:
@@ -106,6 +109,8 @@ class Plc:
             return await self.write(STATIONS[0], command["write"], command["value"])
         if "count" in command:
             return await self.count(command["count"], command["every_ms"], command["nodes"])
+        if "reset" in command:
+            return await self.reset()
         return self.rises
 
 

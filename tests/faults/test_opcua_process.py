@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import yaml
 
 from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
-from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, uuid7
+from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, utc_now, uuid7
 from lineside.settings import BusSettings
 
 URI = "urn:lineside:test"
@@ -119,14 +121,20 @@ class Proxy:
 class PlcProcess:
     """The PLC's process; `ask` gives it a command."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self) -> None:
+        self.port = free_port()
         program = str(Path(__file__).with_name("opcua_plc.py"))
         self.process = subprocess.Popen(
-            [sys.executable, program, str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, program, str(self.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        assert self._answer()["ready"]
 
-    async def ready(self) -> None:
-        await asyncio.wait_for(asyncio.to_thread(self._answer), BOUND_S)
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout
@@ -156,7 +164,7 @@ class Bridge:
         self.http = free_port()
         self._rig = rig
         self._config = rig.folder / f"{name}.yaml"
-        section = {"http": {"port": self.http, "drain_s": 2}} | rig.section | changes
+        section = {"http": {"port": self.http, "drain_s": 1}} | rig.section | changes
         settings = {
             "bus": {"port": rig.mqtt, "client_id_prefix": name},
             "log": {"format": "json"},
@@ -204,23 +212,22 @@ class Rig:
     """One PLC, one broker, a judge, and the bridges of a test."""
 
     folder: Path
-    section: dict[str, Any] = field(default_factory=dict)
+    plc: PlcProcess
     requests: list[Request] = field(default_factory=list)
+    silent: set[str | None] = field(default_factory=set)
+    """Parts whose requests nobody answers."""
 
     def __post_init__(self) -> None:
-        self.mqtt, opcua = free_port(), free_port()
-        self.plc = PlcProcess(opcua)
-        self.proxy = Proxy(opcua)
-        self.silent: set[str] = set()
-        """Parts whose requests nobody answers."""
-        self._processes: list[subprocess.Popen[Any]] = [self.plc.process]
+        self.mqtt = free_port()
+        self.proxy = Proxy(self.plc.port)
+        self._processes: list[subprocess.Popen[bytes]] = []
         self.section = {
             "endpoint": f"opc.tcp://127.0.0.1:{self.proxy.port}",
             "security": {"policy": "none"},
             "publishing_interval_ms": 10,
             "request_timeout_ms": 5000,
             "triggers": [self.trigger(1)],
-        } | self.section
+        }
         link = Connection("bus", f"mqtt://127.0.0.1:{self.mqtt}")
         self.bus = MqttBus(BusSettings(port=self.mqtt), client="judge", connection=link)
 
@@ -289,16 +296,21 @@ class Rig:
             if process.poll() is None:
                 process.kill()
             process.wait(10)
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    pipe.close()
+
+
+@pytest.fixture(scope="module")
+def plc() -> Iterator[PlcProcess]:
+    """Start the PLC's process; it runs on from test to test."""
+    started = PlcProcess()
+    yield started
+    started.end()
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    made = Rig(tmp_path)
+async def rig(plc: PlcProcess, tmp_path: Path) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path, plc)
     try:
-        await made.plc.ready()
+        await plc.ask(reset=True)
         await made.proxy.up()
         yield made
         await made.proxy.down()
@@ -411,3 +423,128 @@ async def test_stopped_with_parts_that_wait_each_gets_its_verdict_then_or_after_
     assert status == 0
     assert "the next start recovers them" in bridge.log()
     assert "Traceback" not in bridge.log()
+
+
+async def serve_parts(rig: Rig, first: int, count: int, *, lowers: bool) -> None:
+    for number in range(first, first + count):
+        await rig.plc.part(f"P-{number}")
+        await rig.plc.take(lowers=lowers, holds=True)
+
+
+async def unasked(bridge: Bridge) -> float:
+    """Return how many results came that this bridge did not wait for."""
+    return await bridge.count("results_total") - await bridge.count("results_total", kind="matched")
+
+
+@pytest.mark.parametrize("clear_done", ["plc", "bridge"])
+async def test_two_bridges_at_one_station_show_in_the_results_and_mix_no_verdicts(rig: Rig, clear_done: str) -> None:
+    """Two bridges know nothing of each other: both answer each part. That is no way to run, but it can be seen."""
+    lowers = clear_done == "plc"
+    triggers = [rig.trigger(1, clear_done=clear_done)]
+    one, two = Bridge(rig, "one", triggers=triggers), Bridge(rig, "two", triggers=triggers)
+    rig.broker()
+    async with rig.judging():
+        await one.start()
+        await serve_parts(rig, 0, 2, lowers=lowers)
+        assert_one_done_each(rig, await rig.plc.rises(), "P-0", "P-1")
+        assert await unasked(one) == 0, "negative control: alone, it waits for every result"
+        await two.start()
+        await serve_parts(rig, 2, 6, lowers=lowers)
+
+        async def all_counted() -> bool:
+            return await unasked(one) == await unasked(two) == 6
+
+        await until(all_counted, "each sees the other's results")
+    rises = await rig.plc.rises()
+    for part_id, dones in Counter(rise["PartId"] for rise in rises).items():
+        assert 1 <= dones <= 2, part_id
+    for rise in rises:
+        by_id = {request.id: request for request in rig.asked(rise["PartId"])}
+        assert rise["VerdictPart"] == rise["PartId"]
+        assert rise["Verdict"] == rig.verdict_of(by_id[rise["RequestId"]]), (
+            "the verdict is of the request named with it"
+        )
+
+
+def rss_kb(process: subprocess.Popen[bytes]) -> int:
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
+
+
+VALUES = 14_000
+"""Values of a window's tags between the two looks at the memory."""
+GROWTH_KB = 2500
+"""The most that the memory may grow meanwhile: far less than what those values take."""
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads the memory from /proc")
+
+
+@on_linux
+async def test_windows_that_nobody_takes_are_counted_and_not_kept(rig: Rig) -> None:
+    source = {
+        "kind": "window",
+        "input": "x",
+        "tags": {f"c{number}": f"nsu={URI};s=C{number}" for number in range(20)},
+        "rate_hz": 100,
+        "samples": 25,
+    }
+    trigger = {"name": "spindle", "when": {"kind": "window"}, "station": "spindle", "model": "spindle"}
+    bridge = Bridge(rig, "one", triggers=[trigger | {"source": source, "deadline_ms": 200}])
+    bridge.launch()
+    assert bridge.process
+
+    async def is_bound() -> bool:
+        return await bridge.count("connection_state", connection="trigger spindle", state="ONLINE") == 1
+
+    async def values(least: int) -> None:
+        async def have_come() -> bool:
+            return await bridge.count("values_total") >= least
+
+        await until(have_come, f"{least} values of the window's tags")
+
+    await until(is_bound, "the tags subscribed")
+    counting = asyncio.create_task(rig.plc.ask(count=1000, every_ms=10, nodes=20))  # 2,000 values/s
+    await values(4000)
+    warm = rss_kb(bridge.process)
+    await values(4000 + VALUES)
+    grown = rss_kb(bridge.process) - warm
+    await counting
+    assert grown < GROWTH_KB, f"{grown} kB more after {VALUES} values"
+
+    accepted, unsent = await bridge.count("triggers_total"), await bridge.count("requests_total", outcome="unsent")
+    assert unsent >= 8
+    assert accepted - await bridge.count("verdicts_total", verdict="unknown") <= 1, "each is counted but one under way"
+    assert await bridge.count("requests_total", outcome="published") == 0
+
+    started = utc_now()
+    rig.silent = {None}
+    rig.broker()
+    async with rig.judging():
+
+        async def some() -> bool:
+            return len(rig.requests) >= 4
+
+        await until(some, "windows once the broker is there")
+    times = [request.time.published for request in rig.requests if request.time]
+    assert all(time and time > started - timedelta(seconds=1) for time in times), "no window of before is sent late"
+
+
+@on_linux
+def test_the_memory_shows_values_that_are_kept() -> None:
+    """Negative control: a process that keeps as many values grows by more than the bound."""
+    program = (
+        "import sys, time; from datetime import UTC, datetime; from lineside_opcua_bridge.samples import Sample\n"
+        "now = lambda: datetime.now(UTC)\n"
+        "print(flush=True); sys.stdin.readline()\n"
+        f"kept = [Sample(n + 0.5, 'good', now(), now(), now(), time.monotonic()) for n in range({VALUES})]\n"
+        "print(flush=True); sys.stdin.readline()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdout.readline()
+        before = rss_kb(process)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        assert rss_kb(process) - before > GROWTH_KB
+        process.stdin.write(b"\n")

@@ -141,7 +141,7 @@ async def test_a_restart_of_the_bridge_finds_the_part_that_waits(
         await wait_until(lambda: plc.get("Station1", "Done"))
         assert plc.get("Station1", "Verdict") == "fail"
         assert plc.dones("Station1") == 1
-        assert line.metric("results_total", kind="foreign") == 1
+        assert line.metric("results_total", kind="unasked") == 1
 
 
 async def test_a_stop_lets_the_part_that_waits_have_its_verdict(

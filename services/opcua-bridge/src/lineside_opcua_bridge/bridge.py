@@ -51,6 +51,7 @@ class Bridge:
         self._errors: Subscription = bus.subscribe(f"{settings.bus.result_topic}/error")
         stations = [self._station(trigger) for trigger in own.triggers]
         self._stations = [station for station, _link in stations]
+        self._own_stations = {trigger.station for trigger in own.triggers if trigger.write_back}
         self._heartbeat = Heartbeat(own.heartbeat, self._metrics, simulate=own.simulate) if own.heartbeat else None
         self._plc = self._plc_of(stations)
         self._pausing = Pausing(
@@ -158,9 +159,18 @@ class Bridge:
         if station:
             station.decided(result.request_id, answer_of(result))
             return
-        kind = self._pending.closed.kind(result.request_id)
+        kind: str = self._pending.closed.kind(result.request_id)
+        station_name = result.context.station
+        if kind == "foreign" and station_name in self._own_stations:
+            kind = "unasked"
+            log.warning(
+                "a result is for a station of ours, and for no request of ours",
+                station=station_name,
+                request_id=result.request_id,
+                remedy="after a restart it is for a request of before; else a second bridge serves it: stop one",
+            )
         self._metrics.results.labels(kind).inc()
-        if kind != "foreign":  # other bridges share the topic: theirs are nothing to say
+        if kind not in {"foreign", "unasked"}:  # other bridges share the topic: theirs are nothing to say
             log.info("a result came too late or twice; it is not written", request_id=result.request_id, kind=kind)
 
     async def _take_errors(self) -> None:

@@ -37,7 +37,10 @@ class Metrics:
             "requests_total", "Requests by outcome: published, refused (bus), unsent (in time).", "trigger", "outcome"
         )
         self.results = counter(
-            "results_total", "Results seen: matched, late, duplicate, foreign, unreadable, error (of ours).", "kind"
+            "results_total",
+            "Results seen: matched, late, duplicate, foreign, unasked (a station of ours, but no request of this "
+            "process: of before a restart, or of a second bridge at it), unreadable, error (of ours).",
+            "kind",
         )
         self.verdicts = counter(
             "verdicts_total",

@@ -209,6 +209,8 @@ class Answering:
         if look.done is False:
             self._raised = False
             self._low_since = look.done_since
+        elif look.done and self._hands_back and stands is Standing.NOTHING:
+            self._raised = True  # by the bridge before us: it is ours to lower
         if look.present:
             self._found(look.risen)
         if stands is Standing.NEW and shown:
