@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -36,22 +35,10 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+def line(line_up) -> Iterator[SimpleNamespace]:
     """A line that judges a few parts a second."""
-    folder = tmp_path_factory.mktemp("line")
-    state = folder / "state.json"
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(LINESIDE), "up", "--rate", "4", "--state", str(state)], stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            until(lambda: state.exists() or process.poll() is not None)
-            assert state.exists(), (folder / "up.log").read_text()
-            document = json.loads(state.read_text())
-            yield SimpleNamespace(settings=Path(document["work"]) / "settings.yaml", **document["endpoints"])
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(BOUND_S)
+    with line_up(4) as state:
+        yield SimpleNamespace(settings=Path(state["work"]) / "settings.yaml", **state["endpoints"])
 
 
 def doctor(settings: Path, *more: str) -> subprocess.CompletedProcess[str]:

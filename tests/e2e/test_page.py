@@ -32,7 +32,6 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 Page, expect = sync_api.Page, sync_api.expect
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-LINESIDE = Path(sys.executable).with_name("lineside")
 ROOT = Path(__file__).parents[2]
 BOUND_S = 90
 PANEL = {"width": 1280, "height": 800}
@@ -67,22 +66,10 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture(scope="module")
-def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+def line(line_up) -> Iterator[SimpleNamespace]:
     """A whole line with two parts a second, and where its page is."""
-    folder = tmp_path_factory.mktemp("line")
-    state = folder / "state.json"
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(LINESIDE), "up", "--rate", "2", "--state", str(state)], stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            until(lambda: state.exists() or process.poll() is not None)
-            assert state.exists(), (folder / "up.log").read_text()
-            document = json.loads(state.read_text())
-            yield SimpleNamespace(url=document["endpoints"]["inference"], pid=document["processes"]["inference"]["pid"])
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(BOUND_S)
+    with line_up(2) as state:
+        yield SimpleNamespace(url=state["endpoints"]["inference"], pid=state["processes"]["inference"]["pid"])
 
 
 @pytest.fixture(scope="module")

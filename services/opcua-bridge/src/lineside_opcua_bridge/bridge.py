@@ -169,9 +169,9 @@ class Bridge:
                 request_id=result.request_id,
                 remedy="after a restart it is for a request of before; else a second bridge serves it: stop one",
             )
-        self._metrics.results.labels(kind).inc()
-        if kind not in {"foreign", "unasked"}:  # other bridges share the topic: theirs are nothing to say
+        elif kind != "foreign":  # other bridges share the topic: theirs are nothing to say
             log.info("a result came too late or twice; it is not written", request_id=result.request_id, kind=kind)
+        self._metrics.results.labels(kind).inc()
 
     async def _take_errors(self) -> None:
         async for message in self._errors:

@@ -181,8 +181,8 @@ def standing_in_line(
     """Return how the first of the parts in line stands, or NEW where the PLC shows one that is not the last of them.
 
     `taking` says that done was raised for a part before the first, and not seen lowered since; `lowers`, that the PLC
-    lowers done, not we. What the PLC shows of
-    trigger and part id is of the last part in line, so it says nothing against the first.
+    lowers done, not we. What the PLC shows of trigger and part id is of the last part in line, so it says nothing
+    against the first.
     """
     if look.done is None or (level and look.present is None):
         return Standing.UNREADABLE

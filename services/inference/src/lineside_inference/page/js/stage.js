@@ -3,7 +3,7 @@
 import { byId, facts, shape } from "./dom.js";
 import { WORDS, clock, kindOf, ms, partName, reason, source, span, status } from "./format.js";
 import { openDetail } from "./detail.js";
-import { modelOf } from "./known.js";
+import { known, modelOf } from "./known.js";
 import { picture } from "./picture.js";
 import { bars } from "./scores.js";
 import { now, store } from "./store.js";
@@ -14,6 +14,7 @@ const SAY_EVERY_MS = 3000;
 
 let current = null;
 let saidAt = 0;
+let isOff = false;
 
 /** Draw what is newest of the chosen station. */
 export function drawStage() {
@@ -29,11 +30,24 @@ export function drawStage() {
 /** Say how old it is: called every second too. */
 export function drawAge() {
   const old = current && now() - Date.parse(current.at);
+  drawOff();
   const ribbon = byId("quiet");
   const isOld = old !== null && old > OLD_MS;
   byId("verdict").classList.toggle("old", isOld || (store.link === "lost" && current !== null));
   ribbon.hidden = !isOld;
   if (isOld) ribbon.textContent = `No part for ${span(old)}. This is the last one, of ${clock(current.at)}.`;
+}
+
+/** While judging is off nobody may ask about a part any more: the word then comes from the policy, not from a result. */
+function drawOff() {
+  const wasOff = isOff;
+  isOff = known.policy?.enabled === false;
+  if (isOff) {
+    byId("verdict").dataset.verdict = "off";
+    byId("verdict-word").textContent = WORDS.off;
+  } else if (wasOff && current) {
+    drawPart(current);
+  }
 }
 
 /** Make the button work. */
