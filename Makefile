@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge bench
+DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder bench
 ARGS ?=
 
 .PHONY: help setup bench up test check fix lock benchmark benchmark-inference benchmark-opcua clean
@@ -46,7 +46,7 @@ OURS := --no-emit-package lineside
 lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
 		-o requirements/dev.txt
-	for service in inference topic-bridge opcua-bridge; do \
+	for service in inference topic-bridge opcua-bridge forwarder; do \
 		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml requirements/build.in -c requirements/dev.txt \
 			-o requirements/$$service.txt || exit 1; done
 	$(COMPILE) $(ARGS) --no-deps requirements/triton.in -o requirements/triton.txt

@@ -31,6 +31,9 @@ FILE_VARIABLE = "LINESIDE_CONFIG"
 SECTIONS = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
 """The services' sections; a service ignores the sections that are not its own."""
 
+SHARED_SECTIONS = ("spool", "edge_manager")
+"""Sections that some services share; those that do have a field of the name."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Topic = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^+#\x00]+$")]
 
@@ -136,7 +139,7 @@ def load(kind: type[S], *, file: Path | None = None) -> S:
     named = os.environ.get(FILE_VARIABLE)
     path = file or (Path(named) if named else None)
     document = read_file(path) if path else {}
-    foreign = [name for name in SECTIONS if name != kind.section]
+    foreign = _foreign(kind)
     document = {name: value for name, value in document.items() if name not in foreign}
     unknown = dict(_unknown_variables(kind))
     problems = list(unknown.values())
@@ -203,10 +206,15 @@ def _meant(name: str, known: list[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def _foreign(kind: type[Settings]) -> list[str]:
+    """Return the sections that are other services' business."""
+    return [name for name in (*SHARED_SECTIONS, *SECTIONS) if name not in kind.model_fields]
+
+
 def _unknown_variables(kind: type[Settings]) -> Iterator[tuple[str, str]]:
     known = [variable(path) for path, _field, _group in fields(kind)]
     maps = tuple(variable(path) + DELIMITER for path, field, _group in fields(kind) if _is_map(field.annotation))
-    foreign = tuple(variable((name,)) for name in SECTIONS if name != kind.section)
+    foreign = tuple(variable((name,)) for name in _foreign(kind))
     for name in sorted(os.environ):
         upper = name.upper()
         if not upper.startswith(PREFIX) or upper in known or upper == FILE_VARIABLE or upper.startswith(maps):
@@ -294,7 +302,7 @@ def _names_beside(kind: type[BaseModel], location: tuple[str | int, ...]) -> lis
     _steps, annotation = _place(kind, location[:-1])
     models = _models(annotation)
     names = list(models[0].model_fields) if models else []
-    return names + (list(SECTIONS) if len(location) == 1 else [])
+    return names + ([*SHARED_SECTIONS, *SECTIONS] if len(location) == 1 else [])
 
 
 def _tagged(candidates: list[type[BaseModel]], tag: str) -> type[BaseModel] | None:

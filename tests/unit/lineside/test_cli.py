@@ -7,7 +7,7 @@ import yaml
 from typer.testing import CliRunner
 
 from lineside.cli import config
-from lineside.settings import SECTIONS
+from lineside.settings import SECTIONS, SHARED_SECTIONS
 
 GUIDES = Path(__file__).parents[3] / "docs/how-to"
 
@@ -27,7 +27,7 @@ def test_the_sample_is_right_for_every_service(tmp_path: Path) -> None:
     sample.write_text(run("sample").stdout)
     checked = run("check", str(sample))
     assert checked.exit_code == 0, checked.output
-    assert "right for inference, topic_bridge, opcua_bridge" in checked.output
+    assert "right for inference, topic_bridge, opcua_bridge, forwarder" in checked.output
 
 
 def test_the_schema_names_every_section() -> None:
@@ -35,9 +35,12 @@ def test_the_schema_names_every_section() -> None:
         "thing",
         "bus",
         "log",
+        "spool",
+        "edge_manager",
         "inference",
         "topic_bridge",
         "opcua_bridge",
+        "forwarder",
     }
 
 
@@ -64,7 +67,9 @@ def test_every_problem_of_every_service_is_told_once(tmp_path: Path) -> None:
 def settings_shown(page: str) -> list[str]:
     """Return the parts of settings files that a guide shows."""
     blocks = [block.split("```")[0] for block in (GUIDES / page).read_text(encoding="utf-8").split("```yaml\n")[1:]]
-    return [block for block in blocks if set(yaml.safe_load(block)) <= {"thing", "bus", "log", *SECTIONS}]
+    return [
+        block for block in blocks if set(yaml.safe_load(block)) <= {"thing", "bus", "log", *SHARED_SECTIONS, *SECTIONS}
+    ]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from lineside.contract import MAX_DEADLINE_MS, Name, Policy
+from lineside.edge_manager import EdgeManagerSettings
 from lineside.settings import HttpSettings, Port, Section
 from lineside.settings import Settings as SharedSettings
+from lineside.spool.settings import SpoolSettings
 from lineside_inference.sources.target import Target
 
 MIB = 1024 * 1024
@@ -390,6 +392,13 @@ class Settings(SharedSettings):
 
     section: ClassVar[str] = "inference"
 
+    spool: SpoolSettings = Field(
+        default_factory=lambda: SpoolSettings.model_validate({}), description="Where evidence waits on this box."
+    )
+    edge_manager: EdgeManagerSettings = Field(
+        default_factory=lambda: EdgeManagerSettings.model_validate({}),
+        description="Data capture, by the names of SageMaker Edge Manager.",
+    )
     inference: InferenceSettings = Field(
         default_factory=lambda: InferenceSettings.model_validate({}), description="The inference service."
     )

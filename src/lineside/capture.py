@@ -1,0 +1,119 @@
+"""One capture as Edge Manager wrote it: a line of JSON, with large tensors and images as objects of their own.
+
+Who makes a capture composes its line with places for the objects; who ships it puts their addresses there. The shape
+is that of public samples of the agent's output: `deviceFleetInputs`, `deviceFleetOutputs`, the two auxiliary lists,
+`eventMetadata`, `eventVersion "0"`; the layout is `<prefix>/<fleet>/<model>/<YYYY>/<MM>/<DD>/<HH>/` in UTC.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from lineside.spool.entry import Blob, Entry, Kept
+
+Group = Literal["inputs", "outputs", "auxiliary-inputs", "auxiliary-outputs"]
+
+_LISTS: dict[Group, tuple[str, str, str]] = {
+    "inputs": ("deviceFleetInputs", "Input", "raw-data/input-tensors"),
+    "outputs": ("deviceFleetOutputs", "Output", "raw-data/output-tensors"),
+    "auxiliary-inputs": ("deviceFleetAuxiliaryInputs", "Input", "raw-data/auxiliary-inputs"),
+    "auxiliary-outputs": ("deviceFleetAuxiliaryOutputs", "Output", "raw-data/auxiliary-outputs"),
+}
+# Edge Manager's words for Triton's datatypes; what it had no word for keeps Triton's.
+_WORDS = {"FP16": "FLOAT16", "FP32": "FLOAT32", "FP64": "FLOAT64", "BOOL": "UINT8"}
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_REFERENCE = re.compile(rb'"data-ref":"spool:([0-9]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One tensor or file of a capture.
+
+    `encoding` is of `data` itself: BASE64 or NONE for bytes, which are written as base64; CSV and JSON are text.
+    """
+
+    group: Group
+    name: str
+    content_type: str
+    data: bytes
+    encoding: Literal["BASE64", "NONE", "CSV", "JSON"] = "BASE64"
+    suffix: str = "bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Which inference a capture is of; `time` is when it ran, `extra` goes into `eventMetadata` beside the rest."""
+
+    id: str
+    fleet: str
+    device: str
+    model: str
+    model_version: str
+    time: datetime
+    extra: dict[str, Any]
+
+
+def tensor_type(datatype: str, shape: Sequence[int]) -> str:
+    """Return a tensor's `observedContentType`, for instance `Tensor[FLOAT32; 1, 3, 224, 224]`."""
+    return f"Tensor[{_WORDS.get(datatype, datatype)}; {', '.join(str(size) for size in shape)}]"
+
+
+def compose(event: Event, items: Sequence[Item], *, embed_limit: int, kept: Kept = "always") -> Entry:
+    """Return a capture as an entry for the spool; items of more than `embed_limit` bytes become blobs."""
+    lists: dict[str, list[dict[str, Any]]] = {key: [] for key, _mode, _folder in _LISTS.values()}
+    blobs: list[Blob] = []
+    for item in items:
+        key, mode, folder = _LISTS[item.group]
+        shown: dict[str, Any] = {
+            "name": item.name,
+            "mode": mode,
+            "encoding": item.encoding,
+            "observedContentType": item.content_type,
+        }
+        if len(item.data) > embed_limit:
+            stem = f"{event.device}-{event.id}-{len(lists[key])}-{item.name}"
+            shown["data-ref"] = f"spool:{len(blobs)}"
+            blobs.append(Blob(f"{folder}/{_UNSAFE.sub('_', stem)}.{item.suffix}", item.data))
+        elif item.encoding in {"CSV", "JSON"}:
+            shown["data"] = item.data.decode()
+        else:
+            shown["data"] = base64.b64encode(item.data).decode()
+        lists[key].append(shown)
+    instant = event.time.astimezone(UTC)
+    record: dict[str, Any] = {
+        **lists,
+        "eventMetadata": {
+            "deviceFleetName": event.fleet,
+            "deviceId": event.device,
+            "eventId": event.id,
+            "inferenceTime": instant.strftime("%Y-%m-%dT%H:%M:%S"),
+            "modelName": event.model,
+            "modelVersion": event.model_version,
+            **event.extra,
+        },
+        "eventVersion": "0",
+    }
+    body = json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    folder = f"{event.fleet}/{event.model}/{instant:%Y/%m/%d/%H}"
+    return Entry(key=event.id, stream=event.model, folder=folder, body=body, kept=kept, blobs=tuple(blobs))
+
+
+def with_references(body: bytes, addresses: Sequence[str | None]) -> bytes:
+    """Return a capture's line with the address of each blob in its place; None: the blob was damaged, which is said."""
+
+    def address(match: re.Match[bytes]) -> bytes:
+        found = addresses[int(match[1])]
+        if found is None:
+            return b'"data-error":"damaged on the device\'s disk"'
+        return b'"data-ref":' + json.dumps(found).encode()
+
+    return _REFERENCE.sub(address, body)
+
+
+def file_name(device: str, first: str) -> str:
+    """Return the name of a batch's file: the device and the id of its first capture, so that it never changes."""
+    return f"{_UNSAFE.sub('_', f'{device}-{first}')}.jsonl"

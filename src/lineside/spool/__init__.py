@@ -1,0 +1,26 @@
+"""The durable queue on disk between who makes evidence and who ships it; shared by the processes of one box.
+
+Records wait in an SQLite file (WAL, synchronous=FULL), large blobs in files of their own; everything carries a
+checksum. `Spool.put` returns when the record is on the disk. The forwarder seals records into batches; every
+destination leases, confirms, releases or refuses batches, with a progress of its own. What all destinations have
+confirmed is deleted.
+"""
+
+from lineside.spool.entry import Batch, Blob, Entry, Kept, Receipt, Record, StoredBlob
+from lineside.spool.errors import SpoolDamaged, SpoolError, SpoolFull, SpoolUnusable
+from lineside.spool.settings import SpoolSettings
+
+__all__ = [
+    "Batch",
+    "Blob",
+    "Entry",
+    "Kept",
+    "Receipt",
+    "Record",
+    "SpoolDamaged",
+    "SpoolError",
+    "SpoolFull",
+    "SpoolSettings",
+    "SpoolUnusable",
+    "StoredBlob",
+]
