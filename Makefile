@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder bench
 ARGS ?=
 
-.PHONY: help setup bench up test check fix lock benchmark benchmark-inference benchmark-opcua clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -20,6 +20,9 @@ up: setup ## keep the simulated line running until Ctrl-C (ARGS="--state state.j
 
 test: setup ## run all tests (ARGS="-k bridge")
 	$(BIN)/pytest $(ARGS)
+
+faults: setup ## kill, fill, cut and damage for hours what `test` does for minutes (ARGS="-k spool")
+	LINESIDE_FAULTS=long $(BIN)/pytest --timeout 14400 tests/faults tests/integration/spool $(ARGS)
 
 check: $(VENV)/.ready ## lint, types, who may import whom
 	$(BIN)/ruff check
@@ -40,6 +43,9 @@ benchmark-inference: setup .venv-mlserver/.ready ## measure the inference servic
 benchmark-opcua: $(VENV)/.ready tests/node_opcua/node_modules ## measure the OPC UA bridge against asyncua and node-opcua
 	$(BIN)/python benchmarks/opcua.py $(ARGS)
 
+benchmark-spool: $(VENV)/.ready ## measure the spool against bare SQLite at the same durability
+	$(BIN)/python benchmarks/spool.py $(ARGS)
+
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-annotate
 OURS := --no-emit-package lineside
@@ -51,6 +57,7 @@ lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 			-o requirements/$$service.txt || exit 1; done
 	$(COMPILE) $(ARGS) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(COMPILE) $(ARGS) requirements/mlserver.in -o requirements/mlserver.txt
+	$(COMPILE) $(ARGS) requirements/stream-manager.in -o requirements/stream-manager.txt
 
 tests/node_opcua/node_modules: tests/node_opcua/package-lock.json
 	cd tests/node_opcua && npm ci --no-audit --no-fund

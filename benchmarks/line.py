@@ -1,7 +1,8 @@
 """The line against one hand-written script that does it all in one process: the same PLC, camera, parts and Triton.
 
-Both judge the same parts at the same rate, in turns, so that a drift of the machine's speed hits both. Latency is
-the PLC's own view, from the trigger that it wrote to the verdict that it got.
+`lineside` keeps no evidence, as the script does; `captured` keeps the image and result of every part on the disk and
+ships it meanwhile. All judge the same parts at the same rate, in turns, so that a drift of the machine's speed hits
+all. Latency is the PLC's own view, from the trigger that it wrote to the verdict that it got.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 from report import arguments, percentiles, table, write
 
 from lineside.contract import utc_now
@@ -29,6 +31,8 @@ CLEAR_S = 0.1
 JITTER_S = 0.02
 READY_S = 30.0
 SCRIPT = Path(__file__).with_name("one_process.py")
+SIDES = ("lineside", "captured", "script")
+CAPTURE = {"lineside": {"rate": 0, "always": []}, "captured": {"rate": 1}}
 
 
 async def feed(line: Line, parts: Sequence[Rendered]) -> list[PartRecord]:
@@ -87,10 +91,19 @@ async def script(line: Line) -> AsyncIterator[None]:
         await process.wait()
 
 
+async def set_capture(line: Line, capture: dict) -> None:
+    """Change which evidence is kept."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.put(f"{line.endpoints['inference']}/v1/policy", json={"capture": capture})
+    if answer.is_error:
+        raise SystemExit(f"the policy was refused: {answer.text}")
+
+
 async def measure(rounds: int, parts_a_round: int) -> tuple[dict[str, list[float]], dict[str, float], dict]:
     parts = await asyncio.to_thread(lambda: [render(SEED, index) for index in range(WARM_UP + parts_a_round)])
-    latencies: dict[str, list[float]] = {"lineside": [], "script": []}
-    right: dict[str, list[bool]] = {"lineside": [], "script": []}
+    latencies: dict[str, list[float]] = {side: [] for side in SIDES}
+    right: dict[str, list[bool]] = {side: [] for side in SIDES}
+    captured: set[str] = set()
     async with Line(Options(parts=None, rate=0, stations=8, seed=SEED)) as line:
         engine = await line.engine()
         bridge = line.processes["opcua-bridge"]
@@ -102,14 +115,23 @@ async def measure(rounds: int, parts_a_round: int) -> tuple[dict[str, list[float
                 raise SystemExit(f"{side}: no verdict for {', '.join(lost)}; nothing to compare")
             latencies[side] += [record.latency_ms for record in records]
             right[side] += [record.is_right for record in records]
+            if side == "captured":
+                captured.update(record.write_backs[0].request_id for record in records)
 
         for number in range(rounds):
             print(f"round {number + 1} of {rounds}", flush=True)
-            await judge_all("lineside")
-            await bridge.stop()
-            async with script(line):
-                await judge_all("script")
-            await bridge.start()
+            for side in SIDES[number % len(SIDES) :] + SIDES[: number % len(SIDES)]:
+                if side == "script":
+                    await bridge.stop()
+                    async with script(line):
+                        await judge_all(side)
+                    await bridge.start()
+                else:
+                    await set_capture(line, CAPTURE[side])
+                    await judge_all(side)
+                    await line.evidence(*captured)
+        if missing := captured - line.files.events.keys():
+            raise SystemExit(f"no evidence of {len(missing)} of {len(captured)} parts; nothing to compare")
     accuracy = {side: sum(verdicts) / len(verdicts) for side, verdicts in right.items()}
     return latencies, accuracy, engine
 
@@ -129,6 +151,7 @@ def main() -> None:
         "transport": engine.get("transport"),
     }
     ratios = {f"latency_{name}": rows["script"][name] / rows["lineside"][name] for name in ("p50", "p95", "p99")}
+    ratios["capture_p99"] = rows["lineside"]["p99"] / rows["captured"]["p99"]
     write(given.json, figures=figures, ratios=ratios)
 
 

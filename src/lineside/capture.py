@@ -6,6 +6,7 @@ is that of public samples of the agent's output: `deviceFleetInputs`, `deviceFle
 """
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -25,7 +26,10 @@ _LISTS: dict[Group, tuple[str, str, str]] = {
 }
 # Edge Manager's words for Triton's datatypes; what it had no word for keeps Triton's.
 _WORDS = {"FP16": "FLOAT16", "FP32": "FLOAT32", "FP64": "FLOAT64", "BOOL": "UINT8"}
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_PART = 56
+# Of the objects that a store or a browser shall show as what they are.
+_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "bmp": "image/bmp"}
 _REFERENCE = re.compile(rb'"data-ref":"spool:([0-9]+)"')
 
 
@@ -75,29 +79,28 @@ def compose(event: Event, items: Sequence[Item], *, embed_limit: int, kept: Kept
             "observedContentType": item.content_type,
         }
         if len(item.data) > embed_limit:
-            stem = f"{event.device}-{event.id}-{len(lists[key])}-{item.name}"
+            stem = f"{_part(event.device)}.{_part(event.id)}.{len(lists[key])}-{_part(item.name)}"
             shown["data-ref"] = f"spool:{len(blobs)}"
-            blobs.append(Blob(f"{folder}/{_UNSAFE.sub('_', stem)}.{item.suffix}", item.data))
+            kind = _MEDIA_TYPES.get(item.suffix, "application/octet-stream")
+            blobs.append(Blob(f"{folder}/{stem}.{item.suffix}", item.data, kind))
         elif item.encoding in {"CSV", "JSON"}:
             shown["data"] = item.data.decode()
         else:
             shown["data"] = base64.b64encode(item.data).decode()
         lists[key].append(shown)
     instant = event.time.astimezone(UTC)
-    record: dict[str, Any] = {
-        **lists,
-        "eventMetadata": {
-            "deviceFleetName": event.fleet,
-            "deviceId": event.device,
-            "eventId": event.id,
-            "inferenceTime": instant.strftime("%Y-%m-%dT%H:%M:%S"),
-            "modelName": event.model,
-            "modelVersion": event.model_version,
-            **event.extra,
-        },
-        "eventVersion": "0",
+    metadata: dict[str, Any] = {
+        "deviceFleetName": event.fleet,
+        "deviceId": event.device,
+        "eventId": event.id,
+        "inferenceTime": instant.strftime("%Y-%m-%dT%H:%M:%S"),
+        "modelName": event.model,
+        "modelVersion": event.model_version,
     }
-    body = json.dumps(record, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    metadata |= {name: value for name, value in event.extra.items() if name not in metadata}
+    # What the line says of a part must not read as the place of an object: another spelling of the same text.
+    safe = _json(metadata).replace('"spool:', '"\\u0073pool:')
+    body = f'{_json(lists)[:-1]},"eventMetadata":{safe},"eventVersion":"0"}}'.encode()
     folder = f"{event.fleet}/{event.model}/{instant:%Y/%m/%d/%H}"
     return Entry(key=event.id, stream=event.model, folder=folder, body=body, kept=kept, blobs=tuple(blobs))
 
@@ -116,4 +119,16 @@ def with_references(body: bytes, addresses: Sequence[str | None]) -> bytes:
 
 def file_name(device: str, first: str) -> str:
     """Return the name of a batch's file: the device and the id of its first capture, so that it never changes."""
-    return f"{_UNSAFE.sub('_', f'{device}-{first}')}.jsonl"
+    return f"{_part(device)}.{_part(first)}.jsonl"
+
+
+def _part(text: str) -> str:
+    """Return a text as a part of a file's name: without a dot, at most 69 characters, no two texts the same."""
+    safe = _UNSAFE.sub("_", text)
+    if safe == text and len(safe) <= _LONGEST_PART:
+        return safe
+    return f"{safe[:_LONGEST_PART]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -98,7 +98,26 @@ def _is_absent(value: object) -> bool:
     return value is None
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+def _is_off(value: object) -> bool:
+    return value is False
+
+
+def _is_empty(value: object) -> bool:
+    return value == ()
+
+
+def _is_only_the_image(value: object) -> bool:
+    return value == ("image",)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("outside the years 1 to 9999 in UTC") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Scalar = str | bool | int | float | None
 
 
@@ -221,6 +240,8 @@ class Request(Part):
     """When the trigger rose and was seen."""
     deadline_ms: Annotated[float, Field(gt=0, le=MAX_DEADLINE_MS)] | None = None
     """Milliseconds from `time.received`; the setting `inference.default_deadline_ms` where absent."""
+    capture: bool = Field(default=False, exclude_if=_is_off)
+    """Whether the evidence is kept whatever the policy says; left out where not."""
     traceparent: Annotated[str, Field(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")] | None = None
     """W3C trace context; comes back in the result."""
 
@@ -276,8 +297,15 @@ class Timing(Part):
     """Triton, from the call to the output."""
     interpret: float | None = None
     """From the output to the verdict."""
+    capture: float | None = Field(default=None, exclude_if=_is_absent)
+    """Waiting for the evidence to be on the disk; left out where none was kept."""
     total: float | None = None
     """From arrival to the answer."""
+
+    def waited(self, capture: float) -> Self:
+        """Return it with a wait for the evidence, which counts in the total."""
+        total = None if self.total is None else round(self.total + capture, 3)
+        return self.model_copy(update={"capture": capture, "total": total})
 
 
 class Result(Part):
@@ -310,7 +338,8 @@ class Result(Part):
     frame_age_ms: float | None = None
     """Milliseconds for which a camera's frame had been here when its decoding began; absent for other sources."""
     evidence_id: str | None = None
-    """Key of the kept evidence; null while none is kept."""
+    """Key of the evidence, the request's id, where it was on the disk before the answer left; else null: none is kept,
+    or it is still on its way, which `GET /v1/capture/<request id>` says."""
     context: Context = Context()
     """The request's own."""
     time: Times = Times()
@@ -328,13 +357,40 @@ class Result(Part):
 Threshold = Annotated[float, Field(ge=0)]
 
 
-class Capture(Part):
-    """Which evidence is kept: a share of all, and always that with these verdicts."""
+class Capture(BaseModel):
+    """Which evidence is kept, and what of it. Like the policy that it is part of it refuses unknown fields.
+
+    Always kept, and never dropped later: what was asked for by the request, the verdicts of `always`, and `labels`.
+    Sampled: confidences in `band`, one of `every` parts, and `rate` of all, at most `per_hour`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     rate: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of all parts, 0 to 1."""
+    """Share of all parts, 0 to 1; the same request id decides the same."""
+    every: Annotated[int, Field(ge=1)] | None = Field(default=None, exclude_if=_is_absent)
+    """One of so many parts of a model, counted from the service's start; null: none."""
+    per_hour: Annotated[int, Field(ge=0)] | None = Field(default=None, exclude_if=_is_absent)
+    """Most sampled parts of a model in an hour; null: no bound. What is always kept does not count."""
     always: tuple[Verdict, ...] = ("fail", "unknown")
     """Verdicts that are always kept."""
+    band: tuple[Threshold, Threshold] | None = Field(default=None, exclude_if=_is_absent)
+    """Lowest and highest confidence, of the surest finding or else the best label, that is kept; null: none."""
+    labels: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(max_length=256)] = Field(
+        default=(), exclude_if=_is_empty
+    )
+    """Parts with a finding of one of these, or one of these as the best label, are always kept."""
+    keep: tuple[Literal["image", "input", "outputs", "overlay"], ...] = Field(
+        default=("image",), exclude_if=_is_only_the_image
+    )
+    """What is kept of a part beside result and context. image: the picture, or the request's tensors, as they came;
+    input: the prepared tensor; outputs: the model's; overlay: the picture with what was found drawn on it."""
+
+    @model_validator(mode="after")
+    def _band_goes_up(self) -> Self:
+        if self.band is not None and self.band[0] > self.band[1]:
+            raise ValueError(f"band: {self.band[0]:g} is above {self.band[1]:g}; give the lower confidence first")
+        return self
 
 
 class Policy(BaseModel):

@@ -13,7 +13,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
 
 # Libraries that log at info what is our business to say.
-_QUIET = ("httpx", "httpcore", "asyncua", "paho", "amqtt", "transitions", "grpc")
+_QUIET = ("httpx", "httpcore", "asyncua", "paho", "amqtt", "transitions", "grpc", "boto3", "botocore", "urllib3")
 
 
 def configure(service: str, *, level: Level = "info", style: Format = "auto", stream: TextIO | None = None) -> None:

@@ -72,6 +72,7 @@ def test_a_running_line_is_well(line) -> None:
     assert {"broker", "inference API", "models and cameras", "topics end to end", "PLC clock"} <= with_mark(
         checks, "ok"
     )
+    assert {"forwarder", "evidence", "spool folder", "evidence waiting", "destination disk"} <= with_mark(checks, "ok")
     assert "'expired'" in checks["topics end to end"]["what"]
     assert {name for name in checks if name.startswith("trigger ")} == {
         "trigger spindle",
@@ -84,7 +85,7 @@ def test_people_get_a_table(line) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.search(r"^ok +broker +127\.0\.0\.1", run.stdout, re.MULTILINE)
     assert re.search(r"^warn +PLC offers .*\n +do: ", run.stdout, re.MULTILINE)
-    assert run.stdout.splitlines()[-1].startswith("21 checks: ")
+    assert run.stdout.splitlines()[-1].startswith("26 checks: ")
     assert run.stderr == ""
 
 

@@ -1,6 +1,7 @@
 """`kill -9` of each process in the middle of a run: every part still gets exactly one verdict, the line recovers.
 
-`unknown` is a verdict. The parts keep coming until, after the restart, the line judges again.
+`unknown` is a verdict. The parts keep coming until, after the restart, the line judges again. Evidence that was
+reported as kept is delivered, once.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from lineside_bench.broker import Kind
+from lineside_bench.evidence import reported
 from lineside_bench.line import Line
 from lineside_bench.options import Options
 
@@ -84,9 +86,24 @@ def assert_every_part_once(line: Line, summary: dict) -> None:
     assert len(wrong) <= 0.03 * summary["parts"], wrong
 
 
+def assert_no_evidence_lost(summary: dict) -> None:
+    evidence = summary["evidence"]
+    assert (evidence["lost"], evidence["repeated"]) == (0, 0), summary["problems"]
+    assert evidence["delivered"] > 0, evidence
+
+
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("broker", BROKERS)
 async def test_a_killed_process_costs_no_part_its_verdict(broker: Kind, name: str) -> None:
+    await kill_and_go_on(broker, name)
+
+
+async def test_a_killed_forwarder_costs_no_evidence() -> None:
+    await kill_and_go_on(Kind.auto, "forwarder")
+
+
+async def kill_and_go_on(broker: Kind, name: str) -> None:
+    """Kill a process in the middle of a run, wait until the line judges again, and look at all that came of it."""
     async with parts_coming(broker) as feeding:
         line = feeding.line
         os.kill(pid_of(line, name), signal.SIGKILL)
@@ -95,6 +112,7 @@ async def test_a_killed_process_costs_no_part_its_verdict(broker: Kind, name: st
         await judged(line, 30)
         summary = await feeding.stop()
     assert_every_part_once(line, summary)
+    assert_no_evidence_lost(summary)
     assert summary["restarts"] == {process: int(process == name) for process in line.processes}
 
 
@@ -124,3 +142,16 @@ async def test_the_harness_sees_a_part_without_a_verdict() -> None:
     assert summary["missing"] >= 2
     with pytest.raises(AssertionError):
         assert_every_part_once(feeding.line, summary)
+
+
+async def test_the_harness_sees_evidence_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with the forwarder stopped for good nothing arrives, and the summary says so."""
+    monkeypatch.setattr("lineside_bench.line.EVIDENCE_S", 2.0)
+    async with parts_coming(Kind.auto) as feeding:
+        line = feeding.line
+        await line.processes["forwarder"].stop()
+        await until(lambda: bool(reported(line.observer.exchanges())), "evidence reported as kept")
+        summary = await feeding.stop()
+    assert summary["evidence"]["lost"] > 0
+    with pytest.raises(AssertionError):
+        assert_no_evidence_lost(summary)

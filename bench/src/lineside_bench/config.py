@@ -16,6 +16,12 @@ SPINDLE_MODEL = "spindle-anomaly"
 MARGIN_MS = 40
 """Kept for the write-back: it, and the publishing interval that a trigger may have waited for, must fit in."""
 
+IMAGES, SPOOL, CAPTURE = "images", "spool", "capture"
+"""Folders of a run: where requests may name files, where evidence waits, where it is shipped to."""
+CAPTURE_RATE = 0.05
+"""Share of the parts whose evidence is kept beside that of each fail and unknown."""
+SPOOL_BYTES = 256 * 1024 * 1024
+
 
 def station_names(stations: int) -> list[str]:
     """Return the stations' names, as messages and cameras carry them."""
@@ -23,20 +29,23 @@ def station_names(stations: int) -> list[str]:
 
 
 def settings_document(
-    ports: Ports, *, stations: int, deadline_ms: float, repository: Path, images: Path
+    ports: Ports, *, stations: int, deadline_ms: float, repository: Path, work: Path
 ) -> dict[str, Any]:
-    """Return the settings; `repository` is the model repository, `images` where requests may name files."""
+    """Return the settings; `repository` is the model repository, `work` the run's own folder."""
     camera = f"http://{HOST}:{ports['camera']}"
     return {
         "thing": "lineside-bench",
         "bus": {"host": HOST, "port": ports["mqtt"]},
         "log": {"format": "json"},
+        "spool": {"folder": str(work / SPOOL), "max_bytes": SPOOL_BYTES},
+        "edge_manager": {"CaptureDataPushPeriodSeconds": 1},
         "inference": {
             "http": {"host": HOST, "port": ports["inference"]},
             "triton": {"url": f"{HOST}:{ports['triton_grpc']}", "shared_memory": "auto"},
             "model_repository": str(repository),
             "cameras": {name: {"url": f"{camera}/{name}/snapshot.jpg"} for name in station_names(stations)},
-            "file_roots": [str(images)],
+            "file_roots": [str(work / IMAGES)],
+            "policy": {"capture": {"rate": CAPTURE_RATE, "always": ["fail", "unknown"]}},
         },
         "topic_bridge": {
             "http": {"host": HOST, "port": ports["topic_bridge"]},
@@ -52,6 +61,10 @@ def settings_document(
                 for number, name in enumerate(station_names(stations), start=1)
             ]
             + [_spindle_trigger(deadline_ms)],
+        },
+        "forwarder": {
+            "http": {"host": HOST, "port": ports["forwarder"]},
+            "destinations": [{"name": "disk", "kind": "disk", "path": str(work / CAPTURE)}],
         },
     }
 

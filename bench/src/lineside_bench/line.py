@@ -20,6 +20,7 @@ from lineside.contract import utc_now
 from lineside_bench import broker, checks, config, triton
 from lineside_bench.camera import Camera
 from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
+from lineside_bench.evidence import Account, Files, account, owed, reported
 from lineside_bench.observer import Observer
 from lineside_bench.options import MOST_PARTS, Options
 from lineside_bench.plc import Plc, Station
@@ -30,7 +31,7 @@ from lineside_bench.render import MOST_AHEAD, Rendered, Renderer
 from lineside_bench.report import Facts, summarise
 from lineside_bench.tally import Tally
 
-SERVICES = ("inference", "topic_bridge", "opcua_bridge")
+SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder")
 START_S = 90.0
 JITTER = 0.5
 """How irregularly parts come, as a share of the time between two: in step with a publishing interval of the OPC UA
@@ -39,6 +40,10 @@ CLEAR_S = 0.1
 """How long a station stays empty between two parts: no line puts one part on another."""
 SETTLE_S = 2.0
 HTTP_S = 2.0
+EVIDENCE_S = 10.0
+"""Longest wait for evidence that was reported as kept: a batch leaves a second after its first record."""
+UNSURE_S = 3.0
+"""Longest wait for evidence that may have been kept after the answer, or not at all."""
 TRITON_STOP_S = 3.0
 """It needs up to eight seconds to go by itself, and has nothing to lose."""
 
@@ -46,9 +51,9 @@ TRITON_STOP_S = 3.0
 class Line:
     """The whole line, running while it is entered.
 
-    `processes` are by name: broker, triton, inference, topic-bridge, opcua-bridge. `root` is the checkout. Its files
-    are in the temporary folder `work`, which is removed at the end unless `keep` was called or the start failed.
-    Entering raises BenchError for what is missing or does not start.
+    `processes` are by name: broker, triton, inference, topic-bridge, opcua-bridge, forwarder. `root` is the checkout.
+    Its files are in the temporary folder `work`, which is removed at the end unless `keep` was called or the start
+    failed; `files` reads the evidence there. Entering raises BenchError for what is missing or does not start.
     """
 
     def __init__(self, options: Options, *, root: Path | None = None) -> None:
@@ -59,6 +64,7 @@ class Line:
         self.processes: dict[str, Process] = {}
         self.records: deque[PartRecord] = deque(maxlen=MOST_PARTS)
         self.tally = Tally()
+        self.files = Files(self.work)
         self.ready_s = 0.0
         self.ports: Ports
         self.plc: Plc
@@ -100,6 +106,7 @@ class Line:
             )
             self.ports = life.enter_context(reserve(self.options.ports, defaults=self.options.port_defaults))
             self.work = Path(tempfile.mkdtemp(prefix="lineside-bench-"))
+            self.files = Files(self.work / config.CAPTURE)
             life.push(self._leave_work)
             started = time.monotonic()
             await self._start(life)
@@ -160,9 +167,25 @@ class Line:
             windows_of=config.SPINDLE,
             strays=sum(len(station.strays) for station in self.plc.stations),
             behind_s=self.tally.behind_s,
+            evidence=await self.evidence(),
             interrupted=interrupted,
         )
         return summarise(list(self.records), self.observer.exchanges(), facts)
+
+    async def evidence(self, *of: str) -> Account:
+        """Return what became of the evidence.
+
+        Waits, within bounds, until all that was or should be kept is in the files, and that of the requests `of` too.
+        """
+        start = time.monotonic()
+        while True:
+            await asyncio.to_thread(self.files.read)
+            exchanges, waited_s = self.observer.exchanges(), time.monotonic() - start
+            sure = reported(exchanges).union(of)
+            wanted = sure if waited_s >= UNSURE_S else sure | owed(exchanges)
+            if wanted <= self.files.events.keys() or waited_s >= EVIDENCE_S:
+                return account(exchanges, self.files.events)
+            await asyncio.sleep(0.1)
 
     async def engine(self) -> dict[str, Any]:
         """Return what the inference service says of its engine; nothing where it does not answer."""
@@ -201,14 +224,14 @@ class Line:
             self._free.put_nowait(station)
 
     def _write_settings(self) -> Path:
-        images = self.work / "images"
-        images.mkdir()
+        for name in (config.IMAGES, config.CAPTURE):
+            (self.work / name).mkdir()
         document = config.settings_document(
             self.ports,
             stations=self.options.station_count,
             deadline_ms=self.options.deadline_ms,
             repository=self.root / "models",
-            images=images,
+            work=self.work,
         )
         path = self.work / "settings.yaml"
         config.write_settings(path, document)

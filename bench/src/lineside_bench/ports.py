@@ -22,6 +22,7 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
         "inference": 8080,
         "topic_bridge": 8081,
         "opcua_bridge": 8082,
+        "forwarder": 8083,
         "triton_http": 8000,
         "triton_grpc": 8001,
         "triton_metrics": 8002,

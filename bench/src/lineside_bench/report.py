@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lineside_bench.evidence import Account
 from lineside_bench.records import VERDICTS, Exchange, Outage, PartRecord, WriteBack, milliseconds
 
 STAGES = ("trigger", "queue", "source", "decode", "infer", "interpret", "publish", "write_back")
@@ -38,6 +39,7 @@ class Facts:
     """Verdicts written to a station that never had a part."""
     behind_s: float = 0.0
     """How late the latest part was triggered after its turn."""
+    evidence: Account = field(default_factory=Account)
     interrupted: bool = False
 
 
@@ -52,6 +54,13 @@ class _Findings:
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append({"part_id": record.part_id, "station": record.station, "what": what})
 
+    def lost(self, requests: Sequence[str], exchanges: Mapping[str, Exchange]) -> None:
+        for name in requests[: MAX_PROBLEMS - len(self.problems)]:
+            request = exchanges[name].request
+            part, station = (request.context.part_id, request.context.station) if request else (None, None)
+            what = f"its evidence, {name}, was reported as kept and is in no file"
+            self.problems.append({"part_id": part or "", "station": station or "", "what": what})
+
 
 def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], facts: Facts) -> dict[str, Any]:
     """Return the summary as JSON-ready values; times in milliseconds unless the name says otherwise.
@@ -59,7 +68,9 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
     `wrong_write_backs` counts verdicts that are not the one published for the request, or of another part, or of a
     request nobody published. `unknown` is the fail-safe that the bridge may write of its own accord. `unverified`
     counts verdicts whose request or result went unseen while the broker was away. `windows` is what came of the windows
-    of samples that were asked about, as seen on the bus: they are no parts and in none of the other figures.
+    of samples that were asked about, as seen on the bus: they are no parts and in none of the other figures but
+    `evidence`: how many captures the services kept, how many the forwarder delivered as files, how many it delivered
+    twice, how many are `lost` although they were reported as kept, and how many the policy wanted and nobody kept.
     """
     findings = _Findings()
     for record in records:
@@ -68,6 +79,7 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
     late = [record for record in records if record.latency_ms is not None and record.latency_ms > record.deadline_ms]
     for record in late:
         findings.add(record, f"verdict after {record.latency_ms:.1f} ms, deadline {record.deadline_ms:g} ms")
+    findings.lost(facts.evidence.lost, exchanges)
     stages = [_stages(record, exchanges) for record in records]
     verdicts = Counter(record.verdict for record in records)
     return {
@@ -84,6 +96,13 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         "stages_ms": {stage: _quantiles([item[stage] for item in stages if stage in item]) for stage in STAGES},
         "slowest": _slowest(records, exchanges),
         "windows": _windows(exchanges, facts.windows_of),
+        "evidence": {
+            "captured": facts.evidence.captured,
+            "delivered": facts.evidence.delivered,
+            "repeated": facts.evidence.repeated,
+            "lost": len(facts.evidence.lost),
+            "missed": len(facts.evidence.missed),
+        },
         "engine": dict(facts.engine),
         "ready_s": round(facts.ready_s, 2),
         "rate": facts.rate,
@@ -100,8 +119,10 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
 
 
 def has_faults(summary: Mapping[str, Any]) -> bool:
-    """Whether any part has no verdict, more than one, or a wrong one written back."""
-    return bool(summary["missing"] or summary["duplicates"] or summary["wrong_write_backs"])
+    """Whether any part has no verdict, more than one, or a wrong one written back, or evidence lost or doubled."""
+    evidence = summary["evidence"]
+    parts = summary["missing"] or summary["duplicates"] or summary["wrong_write_backs"]
+    return bool(parts or evidence["lost"] or evidence["repeated"])
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
@@ -246,6 +267,7 @@ def _figures(summary: Mapping[str, Any]) -> Table:
         table.add_row("accuracy", Text(f"{accuracy:.3f}{below}", style="yellow" if below else "green"))
     if summary["windows"]["asked"]:
         table.add_row("spindle", _said_of_windows(summary["windows"]))
+    table.add_row("evidence", _said_of_evidence(summary["evidence"]))
     if engine:
         table.add_row(
             "engine", " ".join(str(engine[key]) for key in ("server", "version", "transport") if engine.get(key))
@@ -265,6 +287,13 @@ def _said_of_windows(windows: Mapping[str, Any]) -> str:
     counts = {**windows["verdicts"], "unanswered": windows["unanswered"]}
     shown = ", ".join(f"{name} {count}" for name, count in counts.items() if count or name in {"pass", "fail"})
     return f"{windows['asked']} windows: {shown}"
+
+
+def _said_of_evidence(evidence: Mapping[str, int]) -> Text:
+    more = "".join(f", {name} {evidence[name]}" for name in ("repeated", "missed") if evidence[name])
+    counts = f"captured {evidence['captured']}, delivered {evidence['delivered']}, lost {evidence['lost']}{more}"
+    wrong = evidence["lost"] or evidence["repeated"]
+    return Text(counts, style="bold red" if wrong else "yellow" if evidence["missed"] else "green")
 
 
 def _times(summary: Mapping[str, Any]) -> Table:

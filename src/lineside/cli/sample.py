@@ -50,8 +50,8 @@ def schema(kinds: Sequence[type[Settings]]) -> dict[str, Any]:
 
 def _setting(name: str, field: FieldInfo, path: tuple[str, ...], default: Any, *, indent: str) -> Iterator[str]:
     group = group_of(field.annotation)
-    if field.description:
-        yield f"{indent}# {field.description}"
+    if meaning := _meaning(field):
+        yield f"{indent}# {meaning}"
     if group is None:
         limits = _limits(field)
         yield f"{indent}#   {variable(path)}{'; ' + limits if limits else ''}"
@@ -103,7 +103,7 @@ def _shape(models: Sequence[type[BaseModel]]) -> Iterator[str]:
                 shown = _value(name, default)
             must = "Must be given. " if default is PydanticUndefined and not only else ""
             limits = "" if only else _limits(field)
-            yield f"{shown}  # {must}{(field.description or '').rstrip('.')}{'; ' + limits if limits else ''}"
+            yield f"{shown}  # {must}{_meaning(field).rstrip('.')}{'; ' + limits if limits else ''}"
             for line in _entries(field.annotation) if inner else ():
                 yield f"  {line}"
 
@@ -126,6 +126,11 @@ def _container(annotation: Any) -> Any:
 def _value(name: str, default: Any) -> str:
     """Return the setting as YAML; JSON is YAML, and quotes what YAML would read otherwise (off, no, 1e3)."""
     return f"{name}: {json.dumps(to_jsonable_python(default, by_alias=True), ensure_ascii=False)}"
+
+
+def _meaning(field: FieldInfo) -> str:
+    """Return what a setting means, on one line."""
+    return " ".join((field.description or "").split())
 
 
 def _default(field: FieldInfo) -> Any:

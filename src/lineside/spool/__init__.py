@@ -7,20 +7,31 @@ confirmed is deleted.
 """
 
 from lineside.spool.entry import Batch, Blob, Entry, Kept, Receipt, Record, StoredBlob
-from lineside.spool.errors import SpoolDamaged, SpoolError, SpoolFull, SpoolUnusable
+from lineside.spool.errors import LeaseLost, SpoolDamaged, SpoolError, SpoolFull, SpoolUnusable
 from lineside.spool.settings import SpoolSettings
+from lineside.spool.spool import Spool
+from lineside.spool.values import DeadLetter, DestinationStatus, Lease, Outcome, Run, Status, Swept
 
 __all__ = [
     "Batch",
     "Blob",
+    "DeadLetter",
+    "DestinationStatus",
     "Entry",
     "Kept",
+    "Lease",
+    "LeaseLost",
+    "Outcome",
     "Receipt",
     "Record",
+    "Run",
+    "Spool",
     "SpoolDamaged",
     "SpoolError",
     "SpoolFull",
     "SpoolSettings",
     "SpoolUnusable",
+    "Status",
     "StoredBlob",
+    "Swept",
 ]

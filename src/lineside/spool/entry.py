@@ -108,8 +108,8 @@ def blobs_from_text(text: str) -> tuple[StoredBlob, ...]:
 
 def checksum(row: tuple[int, str, str, str, str, str, int, int, str, bytes]) -> bytes:
     """Return the SHA-256 over a whole row: from number to sequence, created, blobs, and last the body."""
-    head = "\0".join(str(value) for value in row[:-1])
+    number, key, stream, folder, kept, producer, sequence, created_ms, blobs, body = row
+    head = f"{number}\0{key}\0{stream}\0{folder}\0{kept}\0{producer}\0{sequence}\0{created_ms}\0{blobs}\0"
     digest = hashlib.sha256(head.encode())
-    digest.update(b"\0")
-    digest.update(row[-1])
+    digest.update(body)
     return digest.digest()

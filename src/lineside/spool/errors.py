@@ -4,6 +4,7 @@ SpoolError           base
 +-- SpoolFull        no room for more, by the spool's bound or the disk's; nothing was kept
 +-- SpoolUnusable    the folder or disk fails; nothing was kept
 +-- SpoolDamaged     what was read is not what was written
++-- LeaseLost        the batch is not leased to this process any more; nothing was changed
 """
 
 from lineside.errors import LinesideError
@@ -33,3 +34,9 @@ class SpoolDamaged(SpoolError):
     """What was read is not what was written."""
 
     code = "spool-damaged"
+
+
+class LeaseLost(SpoolError):
+    """The batch is not leased to this process: answered already, or its destination was forgotten. Nothing changed."""
+
+    code = "spool-lease-lost"

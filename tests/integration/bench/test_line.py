@@ -62,6 +62,23 @@ async def test_every_part_is_judged_once_in_time_and_right(line: Line) -> None:
     assert sum(stages.values()) == pytest.approx(summary["latency_ms"]["p50"], rel=0.4)
 
 
+async def test_the_evidence_of_every_fail_arrives_once_with_its_picture(line: Line) -> None:
+    await line.run(12)
+    summary = await line.summary()
+    assert summary["evidence"]["captured"] >= summary["verdicts"]["fail"] > 0
+    assert {**summary["evidence"], "captured": 0} == {
+        "captured": 0,
+        "delivered": summary["evidence"]["captured"],
+        "repeated": 0,
+        "lost": 0,
+        "missed": 0,
+    }
+    fails = {part.write_backs[0].request_id for part in line.records if part.verdict == "fail"}
+    assert fails <= line.files.events.keys()
+    pictures = list((line.work / config.CAPTURE).rglob("*.jpg"))
+    assert len(pictures) >= len(fails)
+
+
 async def test_the_spindles_windows_are_the_simulators_own_history_and_judged(line: Line) -> None:
     def judged() -> list[Exchange]:
         seen = line.observer.exchanges().values()

@@ -28,10 +28,12 @@ class Inference:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
+        shared = {name: settings[name] for name in ("thing", "spool", "edge_manager") if name in settings}
+        settings = {name: value for name, value in settings.items() if name not in shared}
         http = {"port": self.port} | settings.get("http", {})
         settings = {"model_repository": str(ROOT / "models")} | settings | {"http": http}
         config = folder / f"inference-{self.port}.yaml"
-        config.write_text(yaml.safe_dump({"inference": settings}), encoding="utf-8")
+        config.write_text(yaml.safe_dump(shared | {"inference": settings}), encoding="utf-8")
         self.log = folder / f"inference-{self.port}.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")}
         with self.log.open("wb") as log:
@@ -108,7 +110,7 @@ def starter(folder: Path) -> Iterator[Callable[..., Inference]]:
 
 @pytest.fixture
 def start_inference(tmp_path: Path) -> Iterator[Callable[..., Inference]]:
-    """Start a service with settings of its section; ended with the test."""
+    """Start a service with settings of its section, or of a shared one by its name; ended with the test."""
     yield from starter(tmp_path)
 
 

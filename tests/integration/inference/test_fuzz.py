@@ -21,8 +21,13 @@ SCHEMA = schemathesis.openapi.from_path(ROOT / "docs" / "reference" / "openapi.j
 
 
 @pytest.fixture(scope="module")
-def service(start_shared: Callable[..., Any], triton_server: Any) -> Any:
-    return start_shared(triton={"url": triton_server.grpc}, default_deadline_ms=300)
+def service(start_shared: Callable[..., Any], triton_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return start_shared(
+        triton={"url": triton_server.grpc},
+        default_deadline_ms=300,
+        spool={"folder": str(tmp_path_factory.mktemp("fuzz") / "spool")},
+        capture={"models": ["0"]},  # a name that is made up soon
+    )
 
 
 # It has no way to make a BMP; the other kinds of image go the same way.

@@ -11,9 +11,7 @@ from lineside_bench.processes import clean_environment
 
 def document(stations: int = 2) -> dict:
     ports = Ports(MappingProxyType(dict(DEFAULTS)), MappingProxyType({}), ())
-    return settings_document(
-        ports, stations=stations, deadline_ms=400, repository=Path("models"), images=Path("images")
-    )
+    return settings_document(ports, stations=stations, deadline_ms=400, repository=Path("models"), work=Path("/run"))
 
 
 def test_every_station_has_its_camera_trigger_and_nodes() -> None:
@@ -43,6 +41,14 @@ def test_the_shared_part_is_read_by_the_shared_library(tmp_path: Path) -> None:
     write_settings(path, document())
     settings = load(Settings, file=path)
     assert settings.bus.port == DEFAULTS["mqtt"]
+
+
+def test_the_evidence_of_a_run_stays_in_its_folder() -> None:
+    settings = document()
+    assert settings["spool"]["folder"] == "/run/spool"
+    (disk,) = settings["forwarder"]["destinations"]
+    assert (disk["kind"], disk["path"]) == ("disk", "/run/capture")
+    assert settings["inference"]["policy"]["capture"] == {"rate": 0.05, "always": ["fail", "unknown"]}
 
 
 def test_settings_of_the_caller_do_not_reach_the_services() -> None:

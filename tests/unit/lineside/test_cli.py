@@ -75,14 +75,19 @@ def settings_shown(page: str) -> list[str]:
 @pytest.mark.parametrize(
     "page",
     [
+        "capture-evidence.md",
         "choose-a-trigger.md",
         "connect-a-camera.md",
         "connect-a-plc.md",
         "find-nodes.md",
         "judge-a-window.md",
+        "look-after-the-spool.md",
         "open-to-the-network.md",
         "secure-opcua.md",
         "set-the-policy.md",
+        "ship-by-stream-manager.md",
+        "ship-evidence.md",
+        "ship-to-s3.md",
         "use-a-collector.md",
     ],
 )

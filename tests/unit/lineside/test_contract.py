@@ -78,6 +78,18 @@ MESSAGES = {f"request-{kind}": request(source=source) for kind, source in SOURCE
     "policy": Policy(
         thresholds={"default": 0.75, "scratch": 0.6}, models={"surface-defect": "1"}, capture=Capture(rate=0.05)
     ),
+    "policy-capture": Policy(
+        capture=Capture(
+            rate=0.05,
+            every=100,
+            per_hour=60,
+            always=("fail",),
+            band=(0.4, 0.6),
+            labels=("scratch",),
+            keep=("image", "input", "outputs", "overlay"),
+        )
+    ),
+    "request-capture": request(capture=True),
     "error": ErrorReport(
         id=ID, code="not-json", reason="not JSON", topic="t", excerpt="", time=Times(published=MOMENT)
     ),
@@ -125,6 +137,7 @@ def test_the_design_samples_are_understood() -> None:
         ({"deadline_ms": "soon"}, "message-invalid", "deadline_ms"),
         ({"id": "x" * 200}, "message-invalid", "id: String should match"),
         ({"time": {"received": "2026-11-21T12:00:00"}}, "message-invalid", "timezone"),
+        ({"time": {"received": "0001-01-01T00:00:00+01:00"}}, "message-invalid", "outside the years"),
         (
             {"source": {"kind": "inline", "content_type": "image/png", "data": "%%%"}},
             "message-invalid",

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 import lineside.settings
 from lineside.contract import Name
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.settings import HttpSettings, Section
 from lineside.spool.settings import MIB, SpoolSettings
+from lineside_forwarder.quiet_hours import minutes, zone
 
 
 class DestinationSettings(Section):
@@ -22,35 +23,86 @@ class DiskSettings(DestinationSettings):
     """A folder: every batch a file, every large tensor or image a file beside it."""
 
     kind: Literal["disk"] = "disk"
-    path: Path = Field(description="Folder in which edge_manager.FolderPrefix is made; must be absolute.")
+    path: Path = Field(
+        description="Folder in which edge_manager.FolderPrefix is made; absolute, and there: it is not made, "
+        "for it may be a disk that is not mounted yet."
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _is_absolute(cls, path: Path) -> Path:
+        if not path.is_absolute():
+            raise ValueError("must be absolute")
+        return path
 
 
 class S3Settings(DestinationSettings):
     """A bucket of S3, or of a store that speaks its protocol."""
 
     kind: Literal["s3"] = "s3"
-    bucket: str = Field(min_length=3, max_length=63, description="The bucket.")
-    region: str | None = Field(None, description="Region; AWS_REGION where absent.")
-    endpoint_url: str | None = Field(None, description="Address of an S3-compatible store; AWS's own where absent.")
-    encryption: Literal["none", "sse-s3", "sse-kms"] = Field("none", description="Encryption that is asked for.")
-    kms_key_id: str | None = Field(None, description="sse-kms: the key; the bucket's own where absent.")
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", description="The bucket.")
+    region: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9-]+$",
+        description="Region of the bucket; AWS_REGION or AWS_DEFAULT_REGION where absent.",
+    )
+    endpoint_url: str | None = Field(
+        None,
+        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$",
+        description="Address of an S3-compatible store, as https://host:port; AWS's own where absent.",
+    )
+    encryption: Literal["none", "sse-s3", "sse-kms"] = Field(
+        "none", description="Encryption at rest that is asked for; none: as the bucket has it by default."
+    )
+    kms_key_id: str | None = Field(
+        None, description="sse-kms: id, alias or ARN of the key; AWS's own key for S3 where absent."
+    )
     multipart_bytes: int = Field(
         8 * MIB, ge=5 * MIB, le=5120 * MIB, description="Above this an object goes in parts of this size."
     )
-    timeout_s: float = Field(30.0, gt=0, le=600, description="Longest wait for an answer of the store.")
+    timeout_s: float = Field(60.0, gt=0, le=600, description="Longest silence of the store before it counts as away.")
+
+    @model_validator(mode="after")
+    def _key_is_used(self) -> Self:
+        if self.kms_key_id is not None and self.encryption != "sse-kms":
+            raise ValueError(f"kms_key_id: needs encryption: sse-kms (is {self.encryption})")
+        return self
 
 
 class StreamManagerSettings(DestinationSettings):
     """AWS Greengrass Stream Manager, which exports the files to S3."""
 
     kind: Literal["stream-manager"] = "stream-manager"
-    bucket: str = Field(min_length=3, max_length=63, description="The bucket that Stream Manager exports to.")
+    bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = Field(
+        description="The bucket that Stream Manager exports to."
+    )
     stream: str = Field(
-        "lineside-evidence", pattern=r"^[A-Za-z0-9_ ,.-]+$", max_length=255, description="Name of the stream."
+        "lineside-evidence",
+        pattern=r"^[A-Za-z0-9_ ,.-]+$",
+        max_length=240,
+        description="Name of the stream, which is made where it is not there; with `-status` the one that says what "
+        "became of its tasks.",
     )
     path: Path = Field(
-        description="Folder for the files until they are exported; the same path here and for Stream Manager."
+        description="Folder for the files until they are exported; absolute, there already, and the same path here "
+        "and for Stream Manager, which must be able to read it."
     )
+    max_bytes: int = Field(
+        512 * MIB, ge=MIB, description="Most bytes of such files at once; one that is larger goes alone."
+    )
+    port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of Stream Manager on this box; STREAM_MANAGER_SERVER_PORT where absent, or else 8088.",
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _is_absolute(cls, path: Path) -> Path:
+        if not path.is_absolute():
+            raise ValueError("must be absolute")
+        return path
 
 
 Destination = Annotated[DiskSettings | S3Settings | StreamManagerSettings, Field(discriminator="kind")]
@@ -65,6 +117,25 @@ class ForwarderSettings(Section):
     destinations: tuple[Destination, ...] = Field(
         (), description="Where evidence goes, each with its own progress; empty: as section edge_manager says."
     )
+    quiet_hours: tuple[str, ...] = Field(
+        (), description="Hours in which nothing is sent over the network, e.g. 22:00-06:00; disk is not held."
+    )
+    time_zone: str = Field("UTC", description="Time zone of quiet_hours, by its IANA name, e.g. Europe/Berlin.")
+    bandwidth_bytes_s: int | None = Field(
+        None, ge=1024, description="Most bytes a second over the network, all destinations together; absent: no cap."
+    )
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _are_windows(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
+        minutes(windows)
+        return windows
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        zone(name)
+        return name
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

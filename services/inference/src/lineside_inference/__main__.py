@@ -12,10 +12,13 @@ import lineside.service
 from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
-from lineside_inference.api import models, page, parts, policy
+from lineside_inference.api import captures, evidence, models, page, parts, policy
 from lineside_inference.api.access import Access, Doors
 from lineside_inference.api.app import make_app
 from lineside_inference.api.tokens import TokenFile
+from lineside_inference.capture.evidence import Evidence
+from lineside_inference.capture.record import Maker
+from lineside_inference.capture.recorder import Recorder
 from lineside_inference.desk import Desk
 from lineside_inference.engine.triton import Engine
 from lineside_inference.feed import Feed
@@ -61,7 +64,9 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     changes.on_switch = policies.keep
     metrics = Metrics(service.registry, list(store))
     feed = Feed(mine.page, service.registry)
-    desk = Desk(limits, pipeline, metrics, feed, is_draining=lambda: service.is_draining)
+    recorder = Recorder(mine.capture, settings.spool, service, (*store, *mine.capture.models))
+    maker = Maker(settings.thing, settings.edge_manager, mine.capture.masks, most_pixels=limits.pixels)
+    desk = Desk(limits, pipeline, metrics, feed, Evidence(recorder, maker), is_draining=lambda: service.is_draining)
     service.registry.register(CameraCollector(cameras))
     service.registry.register(LoadCollector(desk.load, engine.arena_counts, lambda: engine.link.transport))
 
@@ -74,6 +79,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
+        await recorder.start(service)
         engine.start()
         service.spawn("model versions", changes.supervise())
         cameras.start()
@@ -84,13 +90,19 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             urls.close()
             await changes.close()
             await engine.close()
+            await recorder.close()
             workers.shutdown(wait=False, cancel_futures=True)
 
     app = make_app(service, desk, engine, limits, life)
-    app.include_router(parts.router(feed, workers, most_pixels=limits.pixels, is_draining=lambda: service.is_draining))
-    app.include_router(page.router())
-    app.include_router(models.router(store, engine, changes, policies))
-    app.include_router(policy.router(policies, limits))
+    for routes in (
+        parts.router(feed, workers, most_pixels=limits.pixels, is_draining=lambda: service.is_draining),
+        page.router(),
+        models.router(store, engine, changes, policies),
+        policy.router(policies, limits),
+        captures.router(recorder, store, limits, settings.edge_manager, settings.thing),
+        evidence.router(evidence.EvidenceView(settings.spool, recorder)),
+    ):
+        app.include_router(routes)
     return Access(app, Doors.of(mine.http), tokens, metrics.refused), mine.http
 
 

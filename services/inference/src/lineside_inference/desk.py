@@ -8,6 +8,7 @@ import structlog
 
 from lineside import telemetry
 from lineside.contract import Request, Result, to_json
+from lineside_inference.capture.evidence import Evidence
 from lineside_inference.deadline import Arrival
 from lineside_inference.errors import IdReused, Refused, Stopping
 from lineside_inference.feed import Feed
@@ -20,7 +21,7 @@ log = structlog.get_logger("lineside.inference")
 
 
 class Desk:
-    """Admission, idempotency, metrics and log around the pipeline."""
+    """Admission, idempotency, evidence, metrics and log around the pipeline."""
 
     def __init__(
         self,
@@ -28,11 +29,13 @@ class Desk:
         pipeline: Pipeline,
         metrics: Metrics,
         feed: Feed,
+        evidence: Evidence,
         *,
         is_draining: Callable[[], bool],
     ) -> None:
         self.metrics = metrics
         self._feed = feed
+        self._evidence = evidence
         self._is_draining = is_draining
         self._limits = limits
         self._pipeline = pipeline
@@ -77,8 +80,16 @@ class Desk:
         return {"working": working, "waiting": self._inside - working}
 
     async def _run(self, request: Request, arrival: Arrival) -> bytes:
-        stages = Stages(arrival)
+        stages = Stages(arrival, self._evidence.collect(self._pipeline.policy.capture))
         result = await self._pipeline.run(request, arrival, stages)
+        result = await self._evidence.keep(
+            request,
+            result,
+            stages.taken,
+            self._pipeline.policy.capture,
+            arrival=arrival,
+            left_s=stages.deadline.left() if stages.deadline else 0.0,
+        )
         return self._done(result, request, stages.image)
 
     def _done(self, result: Result, request: Request, image: bytes | None = None) -> bytes:

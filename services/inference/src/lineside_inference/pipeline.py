@@ -28,6 +28,7 @@ from lineside.contract import (
     uuid7,
 )
 from lineside_inference import tensors
+from lineside_inference.capture.taken import Taken
 from lineside_inference.deadline import Arrival, Deadline
 from lineside_inference.engine.arena import Slot
 from lineside_inference.engine.triton import Engine
@@ -63,14 +64,16 @@ _LONGEST_ENCODING_S = 0.05
 
 
 class Stages:
-    """A request's stopwatch: milliseconds by stage, counted from its arrival."""
+    """A request's stopwatch: milliseconds by stage, counted from its arrival; and what it leaves for its evidence."""
 
-    def __init__(self, arrival: Arrival) -> None:
+    def __init__(self, arrival: Arrival, taken: Taken | None = None) -> None:
         self._start = arrival.clock
         self._spent: dict[str, float] = {}
         self.image: bytes | None = None  # what is judged, once it was fetched
         self.frame_age_ms: float | None = None  # of a camera's frame, when its decoding began
         self.encoding: asyncio.Future[bytes] | None = None  # of a frame that came as pixels
+        self.taken = taken or Taken()
+        self.deadline: Deadline | None = None  # once the request was understood
 
     @contextmanager
     def time(self, stage: str) -> Iterator[None]:
@@ -138,9 +141,9 @@ class Pipeline:
         stages = stages or Stages(arrival)
         model: Model | None = None
         try:
-            model = self._store.find(request.model, request.model_version)
+            model = stages.taken.model = self._store.find(request.model, request.model_version)
             check_enabled(self.policy)
-            deadline = self._deadline(request, arrival)
+            deadline = stages.deadline = self._deadline(request, arrival)
             with model.users.one():  # a version is unloaded when nobody runs on it any more
                 judgement = await self._judge(request, model, arrival, deadline, stages)
         except RequestError as error:
@@ -183,6 +186,8 @@ class Pipeline:
             _check_time(deadline)
             frame = await self._fetch(request, arrival, deadline, stages)
             stages.image = frame.data
+            if request.source.kind != "tensors":
+                stages.taken.frame = frame
             judgement = await self._work(request, model, frame, deadline, stages)
             if stages.encoding is not None:
                 await asyncio.wait((stages.encoding,), timeout=min(_LONGEST_ENCODING_S, deadline.left()))
@@ -211,6 +216,7 @@ class Pipeline:
         try:
             with stages.time("decode"):
                 geometry = await self._fill(request, model, slot, frame, deadline)
+            stages.taken.prepared(self._engine.input(model, slot), geometry)
             _check_time(deadline)
             if frame.pixels is not None:  # to be shown; it runs beside the model
                 stages.encoding = asyncio.get_running_loop().run_in_executor(self._workers, frame.encoded)
@@ -218,6 +224,7 @@ class Pipeline:
                 outputs = await self._engine.infer(model, slot, deadline)
         finally:
             slot.release()
+        stages.taken.answered(outputs)
         with stages.time("interpret"):
             return await self._interpret(outputs, model.card, geometry, deadline)
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from lineside.contract import Policy, to_json
+from lineside.contract import Capture, Policy, to_json
 from lineside.errors import LinesideError
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StoreError
 from lineside_inference.models.store import ModelStore
@@ -151,7 +151,8 @@ def _fault(item: Mapping[str, object]) -> str:
     location = item["loc"]
     path = ".".join(("policy", *(str(part) for part in location))) if isinstance(location, tuple) else "policy"
     if item["type"] == "extra_forbidden":
-        return f"{path}: not a part of a policy. Known: {', '.join(Policy.model_fields)}"
+        known = Capture.model_fields if path.startswith("policy.capture.") else Policy.model_fields
+        return f"{path}: not a part of a policy. Known: {', '.join(known)}"
     return f"{path}: {item['msg']} (got {item['input']!r:.{_SHOWN}})"
 
 

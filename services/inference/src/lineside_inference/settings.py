@@ -12,6 +12,7 @@ from lineside.edge_manager import EdgeManagerSettings
 from lineside.settings import HttpSettings, Port, Section
 from lineside.settings import Settings as SharedSettings
 from lineside.spool.settings import SpoolSettings
+from lineside_inference.capture.settings import CaptureSettings
 from lineside_inference.sources.target import Target
 
 MIB = 1024 * 1024
@@ -362,6 +363,10 @@ class InferenceSettings(Section):
     )
     file_roots: tuple[Path, ...] = Field((), description="Folders below which image files may be read.")
     policy: Policy = Field(default_factory=Policy, description="The operator's choices: enabled, thresholds, versions.")
+    capture: CaptureSettings = Field(
+        default_factory=lambda: CaptureSettings.model_validate({}),
+        description="How evidence is taken; which parts are kept is the policy's.",
+    )
     limits: LimitSettings = Field(
         default_factory=lambda: LimitSettings.model_validate({}),
         description="Bounds; what is above one is refused by name and counted.",

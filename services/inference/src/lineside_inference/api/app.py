@@ -20,6 +20,7 @@ from lineside.contract import InlineSource, Result
 from lineside.service import Service
 from lineside_inference.api import openapi, problems
 from lineside_inference.api.body import media_type, read_body
+from lineside_inference.api.capture_request import CaptureRequest
 from lineside_inference.api.problems import Problem
 from lineside_inference.api.v2 import app as v2
 from lineside_inference.deadline import Arrival
@@ -124,7 +125,7 @@ def make_app(
         return asdict(engine.info())
 
     app.router.routes[:0] = _hot_routes(infer, predict)
-    openapi.install(app, contract.Request, contract.Policy)
+    openapi.install(app, contract.Request, contract.Policy, CaptureRequest)
     return app
 
 

@@ -3,7 +3,7 @@
 The fuzz test holds every answer against them.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -142,6 +142,97 @@ class CountsDocument(NowDocument):
     trend: list[MinuteDocument]
 
 
+class CaptureDocument(Document):
+    """What became of a capture."""
+
+    capture_id: str
+    """Its id."""
+    status: Literal["IN_PROGRESS", "SUCCESS", "FAILURE"]
+    """IN_PROGRESS until it is at every destination."""
+    detail: str
+    """Where it is, or why it failed, in words."""
+
+
+class WaitingDocument(Document):
+    """What is on this box's disk."""
+
+    records: int
+    """Captures that some destination does not have yet."""
+    bytes: int
+    """Of them and their objects."""
+    oldest: AwareDatetime | None
+    """When the oldest of them was taken."""
+    share: float
+    """Of the spool's bound that is in use."""
+    used_bytes: int
+    """In use, with what is delivered and only kept."""
+    most_bytes: int
+    """The bound, `spool.max_bytes`."""
+    free_bytes: int
+    """Free on the spool's disk."""
+
+
+class DestinationDocument(Document):
+    """Where evidence goes."""
+
+    name: str
+    """By the forwarder's settings."""
+    state: str
+    """As the forwarder said last: ONLINE, CONNECTING, BACKOFF or PAUSED; empty where it said nothing yet."""
+    detail: str
+    """Why it is so, in words."""
+    since: AwareDatetime | None
+    """Since when it is so."""
+    waiting: int
+    """Captures on their way there."""
+    waiting_bytes: int
+    """Of them."""
+    oldest: AwareDatetime | None
+    """When the oldest of them was taken."""
+    delivered: int
+    """Captures that arrived."""
+    delivered_bytes: int
+    """Of them."""
+    dead: int
+    """Batches that it refused for good."""
+
+
+class NeedDocument(Document):
+    """One thing that needs a person."""
+
+    about: str
+    """Which place of the spool it is about."""
+    what: str
+    """What is wrong."""
+    remedy: str
+    """What to do."""
+
+
+class EvidenceDocument(Document):
+    """What waits on this box, what has left it, what was dropped."""
+
+    now: AwareDatetime
+    """The service's clock."""
+    configured: bool
+    """Whether `spool.folder` is set."""
+    kept: bool
+    """Whether evidence is kept now."""
+    reason: str
+    """Why it is not, in words."""
+    waiting: WaitingDocument | None
+    """What is on this box's disk; null where nothing is known."""
+    destinations: list[DestinationDocument]
+    """Where it goes."""
+    dropped: dict[str, int]
+    """Captures dropped from the spool, by reason, since it was made."""
+    quarantined: dict[str, int]
+    """Damaged pieces set aside, by kind, since it was made."""
+    missed: dict[str, int]
+    """Captures that never came into the spool, by reason, since this service started."""
+    needs: list[NeedDocument]
+    """What needs a person now, most urgent first."""
+
+
 ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("get", "/v1/engine"): EngineDocument,
     ("get", "/v1/models"): ModelsDocument,
@@ -153,5 +244,7 @@ ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("get", "/v1/counts"): CountsDocument,
     ("get", "/v1/policy"): Policy,
     ("put", "/v1/policy"): Policy,
+    ("get", "/v1/capture/{capture_id}"): CaptureDocument,
+    ("get", "/v1/evidence"): EvidenceDocument,
 }
 """The model of each answer with status 200 by method and path."""

@@ -162,6 +162,11 @@ class ModelStore(Mapping[str, Model]):
             for label in policy.thresholds
             if label not in labels
         ]
+        found += [
+            f"policy.capture.labels: no model has label {label!r}. {_nearest(label, labels - {'default'})}"
+            for label in policy.capture.labels
+            if label not in labels - {"default"}
+        ]
         for name, version in policy.models.items():
             if name not in cards:
                 found.append(f"policy.models.{name}: no such model. {_nearest(name, set(cards))}")

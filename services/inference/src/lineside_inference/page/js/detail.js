@@ -9,7 +9,8 @@ import { bars } from "./scores.js";
 import { find, store } from "./store.js";
 import { filtered } from "./strip.js";
 
-const STAGES = { queued: "Waited", source: "Source", decode: "Decode and prepare", infer: "Model", interpret: "Interpret" };
+const STAGES = { queued: "Waited", source: "Source", decode: "Decode and prepare", infer: "Model", interpret: "Interpret", capture: "Evidence to the disk" };
+const EVIDENCE = { IN_PROGRESS: "kept on this box, on its way", SUCCESS: "kept and delivered" };
 
 let shown = null;
 
@@ -65,7 +66,7 @@ function body(part) {
     ["From", source(request)],
     ["Frame", result.frame_age_ms === null || result.frame_age_ms === undefined ? "" : `${ms(result.frame_age_ms)} old`],
     ["Deadline", request.deadline_ms ? ms(request.deadline_ms) : ""],
-    ["Evidence", result.evidence_id],
+    ["Evidence", result.evidence_id ? evidence(result.evidence_id) : ""],
     ["State", status(result)],
     ["Cause", result.code],
     ["Request", request.id],
@@ -90,6 +91,15 @@ function body(part) {
       el("details", {}, el("summary", {}, "Request and result as JSON"), el("div", { className: "row" }, copy, copied), el("pre", { tabIndex: 0 }, raw)),
     ),
   );
+}
+
+function evidence(id) {
+  const said = el("span", {}, "kept");
+  get(`/v1/capture/${encodeURIComponent(id)}`).then(
+    (now) => (said.textContent = EVIDENCE[now.status] ?? `lost: ${now.detail}`),
+    (error) => (said.textContent = `kept; ${error.message}`),
+  );
+  return said;
 }
 
 function times(timing) {

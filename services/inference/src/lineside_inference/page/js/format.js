@@ -7,6 +7,7 @@ const STATUS = {
   expired: "not judged: too late",
   disabled: "not judged: judging is off",
 };
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /** 12.34 ms, 123 ms, 1.2 s. */
 export function ms(value) {
@@ -20,6 +21,15 @@ export const score = (value) => value.toFixed(Math.abs(value) >= 10 ? 1 : 3);
 
 /** A reason with the sign that people know. */
 export const reason = (result) => result.reason.replaceAll(">=", "≥");
+
+/** 12,345 as the reader's own language writes it. */
+export const count = (value) => value.toLocaleString();
+
+/** 800 B, 12 KiB, 3.4 MiB. */
+export function bytes(value) {
+  const at = value < 1024 ? 0 : Math.min(UNITS.length - 1, Math.floor(Math.log2(value) / 10));
+  return `${(value / 1024 ** at).toFixed(at > 1 ? 1 : 0)} ${UNITS[at]}`;
+}
 
 /** 98.2 %, and 100 % only where nothing is missing. */
 export function percent(part, whole) {

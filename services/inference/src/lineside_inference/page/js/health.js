@@ -5,7 +5,16 @@ import { byId, el, facts, shape } from "./dom.js";
 import { clock, span } from "./format.js";
 import { now } from "./store.js";
 
-const SHAPES = { good: "pass", wait: "unknown", bad: "fail" };
+const SHAPES = { good: "pass", wait: "unknown", bad: "fail", off: "off" };
+
+const marks = new Set();
+
+/** Show beside the view's name that something here needs a person, for as long as anything does. */
+export function mark(about, isBad) {
+  if (isBad) marks.add(about);
+  else marks.delete(about);
+  byId("health-mark").hidden = !marks.size;
+}
 
 /** Read /readyz and draw it, short on the line, whole in its view. */
 export async function drawHealth() {
@@ -21,7 +30,7 @@ export async function drawHealth() {
   }
   const links = (health.connections ?? []).map(words);
   const bad = links.filter((link) => link.state !== "good");
-  byId("health-mark").hidden = !bad.length && health.ready;
+  mark("connections", bad.length > 0 || !health.ready);
   byId("health-summary").textContent = health.ready
     ? "The service is ready."
     : `The service is not ready${health.state === "draining" ? ": it is stopping" : bad.length ? ":" : "."} ${bad.map((link) => link.name).join(", ")}`;
@@ -37,7 +46,8 @@ export async function drawHealth() {
   ]);
 }
 
-function item(link, isWhole) {
+/** One thing with its state in shape and words: good, wait, bad or off; `more` is said below it where `isWhole`. */
+export function item(link, isWhole) {
   const text = el("span", {}, el("strong", {}, link.name), ` ${link.text}`);
   if (isWhole) text.append(el("br"), el("span", { className: "muted" }, link.more));
   return el("li", { className: "need", data: { state: link.state } }, shape(SHAPES[link.state]), text);

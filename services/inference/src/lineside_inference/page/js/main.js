@@ -2,6 +2,7 @@
 
 import { byId } from "./dom.js";
 import { refreshSteps, startDetail } from "./detail.js";
+import { drawEvidence } from "./evidence.js";
 import { drawHealth } from "./health.js";
 import { onKnown, refresh } from "./known.js";
 import { startModels } from "./models.js";
@@ -69,6 +70,7 @@ drawView();
 start();
 often(refresh);
 often(drawHealth);
+often(drawEvidence);
 often(drawShift);
 setInterval(() => {
   drawAge();

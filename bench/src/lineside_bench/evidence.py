@@ -1,0 +1,85 @@
+"""The evidence of a run: what the services said they kept, against what the forwarder wrote into files."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from lineside.contract import Result
+from lineside_bench.records import Exchange
+
+ALWAYS = ("fail", "unknown")
+"""Verdicts whose evidence the bench's policy always keeps."""
+JUDGED = ("ok", "failed", "expired")
+"""What is no evidence: a request that was refused, and parts of a line that is switched off."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What became of the evidence, by request id.
+
+    `lost` was reported as kept and is in no file; `missed` should have been kept by the policy and was not.
+    """
+
+    captured: int = 0
+    delivered: int = 0
+    repeated: int = 0
+    lost: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+
+
+class Files:
+    """What is in the files below a folder; a file never changes, so each is read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.events: Counter[str] = Counter()
+        """How often each event's record is there, with all its objects."""
+        self._folder = folder
+        self._read: set[Path] = set()
+
+    def read(self) -> None:
+        """Read the files that are new."""
+        for path in sorted(self._folder.rglob("*.jsonl")):
+            if path not in self._read:
+                self._read.add(path)
+                for line in path.read_bytes().splitlines():
+                    record = json.loads(line)
+                    if all(file.is_file() for file in _objects(record)):
+                        self.events[record["eventMetadata"]["eventId"]] += 1
+
+
+def reported(exchanges: Mapping[str, Exchange]) -> set[str]:
+    """Return the requests whose result says that its evidence is on the disk."""
+    return {name for name, result in _results(exchanges) if result.evidence_id}
+
+
+def owed(exchanges: Mapping[str, Exchange]) -> set[str]:
+    """Return the requests whose evidence the policy always keeps, whether its result says so or it comes later."""
+    return {name for name, result in _results(exchanges) if result.verdict in ALWAYS and result.status in JUDGED}
+
+
+def account(exchanges: Mapping[str, Exchange], events: Mapping[str, int]) -> Account:
+    """Compare what was said on the bus with what is in the files."""
+    kept = reported(exchanges)
+    return Account(
+        captured=len(kept | set(events)),
+        delivered=len(events),
+        repeated=sum(count - 1 for count in events.values()),
+        lost=tuple(sorted(kept - set(events))),
+        missed=tuple(sorted(owed(exchanges) - kept - set(events))),
+    )
+
+
+def _results(exchanges: Mapping[str, Exchange]) -> Iterable[tuple[str, Result]]:
+    for name, exchange in exchanges.items():
+        for seen in exchange.results:
+            yield name, seen.result
+
+
+def _objects(record: Mapping[str, Any]) -> Iterable[Path]:
+    for items in record.values():
+        if isinstance(items, list):
+            yield from (Path(unquote(urlsplit(item["data-ref"]).path)) for item in items if "data-ref" in item)

@@ -1,0 +1,100 @@
+"""What a destination is given and what it must keep to.
+
+A parcel is one batch on its way: a file with a capture a line, and an object for each large tensor or image. Paths are
+relative to the destination's root (a bucket, a folder) and stay the same however often the batch is sent, so a
+repetition writes the same bytes to the same places.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from lineside import capture
+from lineside.spool import Batch, Record, StoredBlob
+
+LINES_TYPE = "application/jsonlines"
+"""Content type of a batch's file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A batch with its records; `device` is the box, `root` the first folders of every path, or empty."""
+
+    batch: Batch
+    records: tuple[Record, ...]
+    device: str
+    root: str
+
+    @property
+    def folder(self) -> str:
+        """Return where everything of it goes, for instance `sme-capture/line/spindle/2026/11/22/02`."""
+        return f"{self.root}/{self.batch.folder}" if self.root else self.batch.folder
+
+    @property
+    def file_name(self) -> str:
+        """Return the name of the file with the lines; it never changes."""
+        return capture.file_name(self.device, self.batch.name)
+
+    @property
+    def path(self) -> str:
+        """Return the path of the file with the lines."""
+        return f"{self.folder}/{self.file_name}"
+
+    def objects(self) -> Iterator[tuple[str, StoredBlob]]:
+        """Yield each blob of all records with the path that it gets; they go before the lines that name them."""
+        for record in self.records:
+            for blob in record.blobs:
+                yield f"{self.folder}/{blob.name}", blob
+
+    def jsonl(self, addresses: Mapping[str, str | None]) -> bytes:
+        """Return the lines. `addresses` maps the path of each object to its address, None where it was damaged."""
+        lines = []
+        for record in self.records:
+            found = [addresses[f"{self.folder}/{blob.name}"] for blob in record.blobs]
+            lines.append(capture.with_references(record.body, found))
+        return b"".join(line + b"\n" for line in lines)
+
+
+class BlobSource(Protocol):
+    """Gives the bytes of blobs."""
+
+    async def open(self, blob: StoredBlob) -> BinaryIO | None:
+        """Open a blob whose bytes are verified, at its start; None: it is damaged or gone, which its line then says.
+
+        The caller closes it. Reading it blocks: read it in a thread.
+        """
+        ...
+
+
+class Pace(Protocol):
+    """The bandwidth cap that all destinations over a network share."""
+
+    async def spend(self, amount: int) -> None:
+        """Wait until `amount` bytes may be sent, then count them; spend before sending, in pieces of about 64 KiB."""
+        ...
+
+
+class Destination(Protocol):
+    """Somewhere evidence goes.
+
+    Up to four batches of different streams are delivered at once; those of one stream come one after the other.
+    """
+
+    name: str
+    target: str
+    """What people see as its address, without secrets."""
+
+    async def start(self) -> None:
+        """Make ready without reaching for the network; what is away is met by `deliver`."""
+        ...
+
+    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+        """Bring all of it and return when it is durable there: the objects first, then the file with the lines.
+
+        Raises ForwarderError. May be cancelled, and is repeated after anything but a return.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

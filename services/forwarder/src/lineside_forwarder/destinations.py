@@ -1,0 +1,79 @@
+"""Which destinations there are: those of `forwarder.destinations`, else as section `edge_manager` says."""
+
+from dataclasses import dataclass
+
+from lineside.edge_manager import EdgeManagerSettings
+from lineside.errors import LinesideError
+from lineside_forwarder.destination import Destination
+from lineside_forwarder.disk import DiskDestination
+from lineside_forwarder.settings import DiskSettings, S3Settings, Settings, StreamManagerSettings
+
+CLOUD = "cloud"
+DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One destination to be: its settings, whether its folder is made, and the period where it goes in rounds."""
+
+    settings: DiskSettings | S3Settings | StreamManagerSettings
+    make_path: bool = False
+    period_s: float | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether quiet hours and the bandwidth cap hold for it."""
+        return not isinstance(self.settings, DiskSettings)
+
+
+def plan(settings: Settings) -> list[Plan]:
+    """Return the destinations of a configuration; raises LinesideError where it lacks something."""
+    if settings.spool.folder is None:
+        raise LinesideError(
+            "spool.folder is not set: there is nothing to forward",
+            remedy="Set spool.folder to the folder that the inference service has, or do not run the forwarder",
+        )
+    if settings.forwarder.destinations:
+        return [Plan(each) for each in settings.forwarder.destinations]
+    capture = settings.edge_manager
+    if capture.CaptureDataDestination == "Cloud":
+        return [Plan(_bucket(capture, "CaptureDataDestination is Cloud"))]
+    # As with Edge Manager a folder of its own beside what else the service keeps; a folder that is named must exist.
+    own = settings.spool.folder.absolute().parent / "capture"
+    disk = Plan(
+        DiskSettings(name=DISK, path=capture.CaptureDataDiskPath or own), make_path=capture.CaptureDataDiskPath is None
+    )
+    if not capture.CaptureDataPeriodicUpload:
+        return [disk]
+    upload = _bucket(capture, "CaptureDataPeriodicUpload is true")
+    return [disk, Plan(upload, period_s=capture.CaptureDataPeriodicUploadPeriodSeconds)]
+
+
+def _bucket(capture: EdgeManagerSettings, why: str) -> S3Settings:
+    if capture.BucketName is None:
+        raise LinesideError(
+            f"edge_manager.BucketName is not set, and {why}",
+            remedy="Set it; or keep evidence on this box with edge_manager.CaptureDataDestination: Disk; "
+            "or list forwarder.destinations",
+        )
+    if capture.strict and "sagemaker" not in capture.BucketName:
+        raise LinesideError(
+            f"edge_manager.BucketName is {capture.BucketName!r}; with edge_manager.strict it must contain `sagemaker`",
+            remedy="Name another bucket, or set edge_manager.strict: false",
+        )
+    return S3Settings.model_validate({"name": CLOUD, "bucket": capture.BucketName})
+
+
+def make(each: Plan) -> Destination:
+    """Return a destination, which is not started yet."""
+    match each.settings:
+        case DiskSettings(name=name, path=path):
+            return DiskDestination(name, path, make_path=each.make_path)
+        case S3Settings() as s3:
+            from lineside_forwarder.s3 import S3Destination  # noqa: PLC0415 - boto3 takes a second and 30 MB
+
+            return S3Destination(s3)
+        case StreamManagerSettings() as stream_manager:
+            from lineside_forwarder.stream_manager.destination import StreamManagerDestination  # noqa: PLC0415
+
+            return StreamManagerDestination(stream_manager)

@@ -1,0 +1,171 @@
+"""Destination `disk`: files below a folder, in Edge Manager's layout; power may fail at any point.
+
+A file is written beside its name, synced, renamed, and its folder synced; the objects before the lines that name them.
+So a name that can be seen is a whole file, and no line is ever cut.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+from lineside.spool import StoredBlob
+from lineside_forwarder.clock import in_thread
+from lineside_forwarder.destination import BlobSource, Pace, Parcel
+from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed
+
+_CHUNK = 1024 * 1024
+_MOST_KNOWN = 1000
+_THREADS = 4
+_FILE_MODE = 0o640
+_FOLDER_MODE = 0o750
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NO_SUCH_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EISDIR}
+
+
+class DiskDestination:
+    """Writes below `path`, which must be there; with `make_path` it is made."""
+
+    def __init__(self, name: str, path: Path, *, make_path: bool = False) -> None:
+        self.name = name
+        self.target = str(path)
+        self._path = path
+        self._make_path = make_path
+        self._durable: set[Path] = set()
+        # A share that hangs holds these threads and no others.
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"disk {name}")
+
+    async def start(self) -> None:
+        """Do nothing: the folder is looked for at each delivery, for a disk may be mounted late."""
+
+    async def close(self) -> None:
+        """Let the threads end."""
+        self._pool.shutdown(wait=False)
+
+    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+        """Write all of it; `pace` is the network's and does not count here."""
+        del pace
+        await self._run(self._prepare, parcel)
+        addresses: dict[str, str | None] = {}
+        for path, blob in parcel.objects():
+            addresses[path] = await self._copy(path, blob, blobs)
+        await self._run(self._finish, parcel, parcel.jsonl(addresses))
+
+    async def _copy(self, path: str, blob: StoredBlob, blobs: BlobSource) -> str | None:
+        """Write one object; return its address, None where it is damaged."""
+        source = await blobs.open(blob)
+        if source is None:
+            return None
+        with source:
+            await self._run(write_file, self._path / path, source)
+        return (self._path / path).as_uri()
+
+    def _prepare(self, parcel: Parcel) -> None:
+        if self._make_path:
+            self._make_folder(self._path.parent, Path(self._path.name))
+        elif not self._path.is_dir():
+            raise NotAllowed(
+                f"folder {self._path} of destination {self.name} is not there",
+                reason="no-folder",
+                remedy="Mount its disk, or make it",
+            )
+        for folder in {Path(path).parent for path, _blob in parcel.objects()} | {Path(parcel.folder)}:
+            self._make_folder(self._path, folder)
+
+    def _make_folder(self, top: Path, below: Path) -> None:
+        """Make the folders of `below` under `top`, each durable in the one above; what is known to be so is passed."""
+        if len(self._durable) > _MOST_KNOWN:
+            self._durable.clear()
+        folder = top
+        for part in below.parts:
+            above, folder = folder, folder / part
+            if folder not in self._durable:
+                folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+                sync_folder(above)
+                self._durable.add(folder)
+
+    def _finish(self, parcel: Parcel, lines: bytes) -> None:
+        for folder in sorted({Path(path).parent for path, _blob in parcel.objects()}):
+            sync_folder(self._path / folder)
+        write_file(self._path / parcel.path, lines)
+        sync_folder(self._path / parcel.folder)
+
+    async def _run(self, call: Callable[..., None], *arguments: object) -> None:
+        await in_thread(self._guarded, call, *arguments, pool=self._pool)
+
+    def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except OSError as error:
+            self._durable.clear()  # a folder may have been taken away
+            raise self._explain(error) from error
+
+    def _explain(self, error: OSError) -> ForwarderError:
+        """Return what an error of the disk means for the batch."""
+        where = f"destination {self.name}: {error.filename or self._path}: {error.strerror}"
+        if error.errno in _FULL:
+            return DestinationAway(f"{where}; {self._room()}", remedy="Free space there; it goes on by itself")
+        if error.errno in _CLOSED:
+            return NotAllowed(where, reason="permission", remedy="Allow this service to write there")
+        if error.errno in _NO_SUCH_NAME:
+            return BatchRefused(where)
+        return DestinationAway(where)
+
+    def _room(self) -> str:
+        try:
+            usage = shutil.disk_usage(self._path)
+        except OSError:
+            return "its free space is not known"
+        return f"{usage.free} of {usage.total} bytes are free"
+
+
+def write_file(path: Path, content: bytes | BinaryIO) -> None:
+    """Put a whole file there, durable but for its name in the folder; leave one with this content. Raises OSError."""
+    if _holds(path, content):
+        return
+    part = path.with_name(f".{path.name[:200]}.part")
+    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        with os.fdopen(file, "wb") as target:
+            if isinstance(content, bytes):
+                target.write(content)
+            else:
+                content.seek(0)
+                shutil.copyfileobj(content, target, _CHUNK)
+            target.flush()
+            os.fchmod(target.fileno(), _FILE_MODE)
+            os.fsync(target.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _holds(path: Path, content: bytes | BinaryIO) -> bool:
+    """Whether a file is there with exactly this content."""
+    try:
+        with path.open("rb") as there:
+            if isinstance(content, bytes):
+                return there.read(len(content) + 1) == content
+            content.seek(0)
+            while True:
+                mine, theirs = content.read(_CHUNK), there.read(_CHUNK)
+                if mine != theirs:
+                    return False
+                if not mine:
+                    return True
+    except FileNotFoundError:
+        return False
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable. Raises OSError."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

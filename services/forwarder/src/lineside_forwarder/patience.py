@@ -1,0 +1,84 @@
+"""When a destination, and a stream at it, may be tried again."""
+
+import random
+from collections.abc import Callable
+
+from lineside.connections import Connection
+from lineside_forwarder.errors import ForwarderError, NotAllowed, Throttled
+
+FIRST_S = 0.5
+LONGEST_S = 300.0
+_SLOW_FIRST_S = 60.0
+_SLOW_LONGEST_S = 900.0
+_LONGEST_PATIENCE_S = 3600.0
+
+
+class Patience:
+    """Keeps the waits: one for the destination, which grows while all fails, and one for each stream that failed.
+
+    A stream waits on its own so that a batch which always fails is tried ever more seldom while the others go on.
+    """
+
+    def __init__(self, link: Connection, monotonic: Callable[[], float]) -> None:
+        self._link = link
+        self._monotonic = monotonic
+        self._not_before = 0.0
+        self._not_allowed = 0
+        self._failures: dict[str, int] = {}
+        self._until: dict[str, float] = {}
+        self._suspects: list[str] = []
+        self._random = random.Random()  # noqa: S311 - jitter, not a secret
+
+    def failed(self, stream: str) -> None:
+        """Count a failure of a stream's batch, and hold the stream for a while."""
+        failures = self._failures.get(stream, 0)
+        self._failures[stream] = failures + 1
+        self._until[stream] = self._monotonic() + min(LONGEST_S, FIRST_S * 2.0 ** min(failures, 16))
+        self._suspects = [each for each in self._suspects if each != stream] + [stream]
+
+    def succeeded(self, stream: str) -> None:
+        """Forget what was held against the stream and the destination."""
+        self._failures.pop(stream, None)
+        self._until.pop(stream, None)
+        self._suspects = [each for each in self._suspects if each != stream]
+        self._not_allowed = 0
+
+    def back_off(self, error: ForwarderError) -> float:
+        """Hold the destination after an error; return for how many seconds."""
+        least_s = 0.0
+        if isinstance(error, NotAllowed):
+            least_s = slow_wait(self._not_allowed, self._random.random())
+            self._not_allowed += 1
+        elif isinstance(error, Throttled):
+            least_s = min(error.retry_after_s, _LONGEST_PATIENCE_S)
+        wait_s = self._link.backoff(str(error), least_s=least_s)
+        self._not_before = self._monotonic() + wait_s
+        return wait_s
+
+    def wait_s(self) -> float:
+        """Return the seconds until the destination may be tried; 0: now."""
+        return max(0.0, self._not_before - self._monotonic())
+
+    def held(self) -> dict[str, float]:
+        """Return the streams that are held, each with the seconds that remain."""
+        now = self._monotonic()
+        return {stream: until - now for stream, until in self._until.items() if until > now}
+
+    def passed_over(self) -> list[frozenset[str]]:
+        """Return which streams to pass over, best first: all that failed last; the one that did; only those held.
+
+        So each has its turn while one attempt at a time is made, and one that always fails takes no other's.
+        """
+        held = frozenset(self.held())
+        if not self._suspects:
+            return [held]
+        return [held.union(self._suspects), held | {self._suspects[-1]}, held]
+
+
+def slow_wait(before: int, chance: float) -> float:
+    """Return the wait after being not allowed for the nth time, 60 s to 15 min, less up to a quarter from the second.
+
+    `chance` is a random number in [0, 1), so that the boxes of a plant do not come back at the same instant.
+    """
+    wait_s = min(_SLOW_LONGEST_S, _SLOW_FIRST_S * 2.0 ** min(before, 16))
+    return wait_s * (1 - chance / 4) if before else wait_s

@@ -1,0 +1,219 @@
+"""What an answer of S3, or the lack of one, means for the evidence: pure, from botocore's exception to ours.
+
+Only what is known to be about one batch refuses it. Whatever else a store says, known or not, keeps the evidence here:
+what may end by itself is tried again with backoff, the rest slowly and with an alarm.
+"""
+
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore import exceptions
+from botocore.parsers import ResponseParserError
+
+from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed, Throttled
+
+LONGEST_PAUSE_S = 3600.0
+"""A store that asks for more patience than this is asked again all the same."""
+
+_THROTTLED = {
+    "BandwidthLimitExceeded",
+    "KMS.ThrottlingException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+    "TooManyRequestsException",
+}
+# 4xx by their status, yet over with the next try: what was damaged on the way, or ended under our hands.
+_PASSING = {
+    "BadDigest",
+    "ConditionalRequestConflict",
+    "IncompleteBody",
+    "InvalidPart",
+    "InvalidPartOrder",
+    "NoSuchUpload",
+    "OperationAborted",
+    "RequestTimeout",
+    "TemporaryRedirect",
+    "XAmzContentChecksumMismatch",
+    "XAmzContentSHA256Mismatch",
+}
+_BATCH = {
+    "EntityTooLarge",
+    "EntityTooSmall",
+    "InvalidObjectName",
+    "InvalidRequest",
+    "InvalidURI",
+    "KeyTooLong",
+    "KeyTooLongError",
+    "MaxMessageLengthExceeded",
+    "MetadataTooLarge",
+    "XMinioInvalidObjectName",
+}
+_TOO_LARGE = {413, 414}
+_CREDENTIALS = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnrecognizedClientException",
+}
+# What somebody must change, by the word that the alarm has for it.
+_REASONS = {
+    **dict.fromkeys(_CREDENTIALS, "credentials"),
+    "AuthorizationHeaderMalformed": "region",
+    "IllegalLocationConstraintException": "region",
+    "MethodNotAllowed": "unsupported",
+    "NoSuchBucket": "no-bucket",
+    "NotImplemented": "unsupported",
+    "PermanentRedirect": "region",
+    "RequestExpired": "clock",
+    "RequestTimeTooSkewed": "clock",
+}
+_REASONS_BY_PART = {"KMS": "encryption", "Quota": "quota"}
+_REASONS_BY_STATUS = {301: "region", 302: "redirected", 303: "redirected", 307: "redirected", 403: "permission"}
+_REMEDIES = {
+    "clock": "Set this box's clock",
+    "configuration": "Change bucket, region or endpoint_url of the destination, or the AWS variables of this service",
+    "credentials": "Give this service credentials that are valid. On Greengrass, hand "
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI and AWS_CONTAINER_AUTHORIZATION_TOKEN to its container",
+    "encryption": "Allow this box kms:GenerateDataKey and kms:Decrypt on the key, and see that the key is enabled",
+    "no-bucket": "Make the bucket, or change its name in the settings",
+    "permission": "Allow this box s3:PutObject on arn:aws:s3:::<bucket>/<prefix>/*",
+    "quota": "Raise the bucket's quota, or make room in it",
+    "redirected": "Look for a proxy or a login page between this box and the store",
+    "refused": "See what the store says; the evidence stays here until it is taken",
+    "region": "Set region of the destination to the bucket's",
+    "tls": "Name the file with the authority of the store's certificate in AWS_CA_BUNDLE, and see that this box's "
+    "clock is right",
+    "unsupported": "Change encryption or endpoint_url of the destination: the store cannot do what is asked",
+}
+_NETWORK = (
+    exceptions.ConnectionError,
+    exceptions.HTTPClientError,
+    exceptions.IncompleteReadError,
+    exceptions.ResponseStreamingError,
+)
+
+
+def is_stale(error: Exception) -> bool:
+    """Return whether other credentials may help: those in use are refused, or there were none."""
+    if isinstance(error, exceptions.ClientError):
+        return _code(error) in _CREDENTIALS
+    return isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError)
+
+
+def is_forbidden(error: exceptions.ClientError) -> bool:
+    """Return whether the store does not let us ask this, or does not know the question."""
+    return _status(error) in {403, 405, 501}
+
+
+def explain(error: Exception, bucket: str) -> ForwarderError:
+    """Return what the supervisor acts on, for whatever went wrong with a request to a bucket."""
+    if isinstance(error, ForwarderError):
+        return error
+    if isinstance(error, exceptions.ClientError):
+        return _answered(error, bucket)
+    if isinstance(error, exceptions.CredentialRetrievalError):
+        # Its text may hold what the credential server said; only the status is worth saying.
+        status = re.search(r"non 200 response (\d+)", str(error))
+        said = f"answers {status[1]}" if status else "does not answer"
+        return DestinationAway(f"no credentials for bucket {bucket!r} now: their provider {said}")
+    if isinstance(error, ResponseParserError):
+        return DestinationAway(
+            f"what answers for bucket {bucket!r} does not speak S3: {_line(error)}", remedy=_REMEDIES["redirected"]
+        )
+    reason = _ours(error)
+    if reason is not None:
+        return NotAllowed(f"bucket {bucket!r} cannot be asked: {_line(error)}", reason=reason, remedy=_REMEDIES[reason])
+    return DestinationAway(f"bucket {bucket!r} cannot be reached: {_line(error)}")
+
+
+def pause_s(headers: Mapping[str, str]) -> float:
+    """Return the seconds of a Retry-After header, 0 without one; a date counts from the store's own clock."""
+    asked = headers.get("retry-after", "").strip()
+    if asked.isdecimal():
+        return min(float(asked), LONGEST_PAUSE_S)
+    try:
+        wait = (parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
+    except (TypeError, ValueError):
+        return 0.0
+    return min(max(wait, 0.0), LONGEST_PAUSE_S)
+
+
+def _ours(error: Exception) -> str | None:
+    """Return what is to be changed here, for an error that no store answered; None: it is the network's."""
+    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
+        return "credentials"
+    if isinstance(error, exceptions.SSLError) and "CERTIFICATE" in str(error).upper():
+        return "tls"
+    if isinstance(error, ValueError) or (isinstance(error, exceptions.BotoCoreError) and not _is_network(error)):
+        return "configuration"
+    return None
+
+
+def _is_network(error: exceptions.BotoCoreError) -> bool:
+    return isinstance(error, _NETWORK)
+
+
+def _answered(error: exceptions.ClientError, bucket: str) -> ForwarderError:
+    code, status, headers = _code(error), _status(error), _headers(error)
+    what = f"bucket {bucket!r} answers {error.operation_name} with {status} {code}: {_message(error)}"
+    reason = _reason(code, status)
+    if code in _THROTTLED or status == 429 or (status >= 500 and "retry-after" in headers):  # noqa: PLR2004
+        return Throttled(what, retry_after_s=pause_s(headers))
+    if code in _PASSING or status == 408 or (status >= 500 and reason != "unsupported"):  # noqa: PLR2004
+        return DestinationAway(what)
+    if code in _BATCH or status in _TOO_LARGE:
+        return BatchRefused(what)
+    if reason == "region":
+        what += f"; the bucket is in region {headers.get('x-amz-bucket-region') or _element(error, 'Region')}"
+    elif reason == "clock":
+        what += (
+            f"; this box signed at {_element(error, 'RequestTime')}, the store's clock says "
+            f"{_element(error, 'ServerTime')}"
+        )
+    return NotAllowed(what, reason=reason, remedy=_REMEDIES[reason].replace("<bucket>", bucket))
+
+
+def _reason(code: str, status: int) -> str:
+    """Return the alarm's word for a refusal; `refused` where nothing is known of it."""
+    by_part = next((reason for part, reason in _REASONS_BY_PART.items() if part in code), None)
+    return _REASONS.get(code) or by_part or _REASONS_BY_STATUS.get(status, "refused")
+
+
+def _code(error: exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "no code"))
+
+
+def _message(error: exceptions.ClientError) -> str:
+    return " ".join(str(error.response.get("Error", {}).get("Message") or "nothing more").split())
+
+
+def _element(error: exceptions.ClientError, name: str) -> str:
+    """Return another element of the answer, as it came."""
+    parsed: Mapping[str, Any] = error.response.get("Error", {})
+    return str(parsed.get(name) or "unknown")
+
+
+def _status(error: exceptions.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _headers(error: exceptions.ClientError) -> Mapping[str, str]:
+    return error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+
+
+def _line(error: Exception) -> str:
+    """Return an error as one line that stays the same from object to object: addresses without their path."""
+    text = re.sub(r"(https?://[^/\s\"]+)[^\s\"]*", r"\1", " ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

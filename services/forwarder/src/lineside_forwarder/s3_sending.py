@@ -1,0 +1,131 @@
+"""A request's body on its way out of a thread: it keeps to the pace, and stops when nobody waits for it any more."""
+
+import asyncio
+import io
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import BinaryIO
+
+from lineside_forwarder.destination import Pace
+
+PIECE = 64 * 1024
+"""Bytes that are paid for at once."""
+
+
+class Abandoned(Exception):
+    """Nobody waits for this transfer any more."""
+
+
+class Meter:
+    """What a sending thread shares with the event loop: the pace, and whether anybody still waits."""
+
+    def __init__(self, pace: Pace, loop: asyncio.AbstractEventLoop) -> None:
+        self._pace = pace
+        self._loop = loop
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Let the thread end at its next piece."""
+        self._stopped.set()
+
+    def check(self) -> None:
+        """Raise Abandoned where nobody waits any more."""
+        if self._stopped.is_set():
+            raise Abandoned
+
+    def spend(self, amount: int) -> None:
+        """Wait in the thread until `amount` bytes may be sent; raises Abandoned."""
+        self.check()
+        try:
+            asyncio.run_coroutine_threadsafe(self._spend(amount), self._loop).result()
+        except RuntimeError:  # the loop is closed
+            raise Abandoned from None
+        self.check()
+
+    async def _spend(self, amount: int) -> None:
+        await self._pace.spend(amount)
+
+
+class Body:
+    """A window of a file as a request's body.
+
+    It is read to be signed, which is free, and then to be sent, which keeps to the pace. Holds no bytes itself.
+    """
+
+    def __init__(self, file: BinaryIO, start: int, size: int, meter: Meter) -> None:
+        self._file = file
+        self._start = start
+        self._size = size
+        self._meter = meter
+        self._position = 0
+        self._is_sent = False
+        self._paid = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def begin_sending(self) -> None:
+        """From here on what is read is sent."""
+        self._is_sent = True
+
+    def tell(self) -> int:
+        """Return the place in the window."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place in the window, to read it again."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = min(max(origin + offset, 0), self._size)
+        self._is_sent = False
+        return self._position
+
+    def read(self, amount: int | None = -1) -> bytes:
+        """Return the next bytes; raises OSError where the file ends before the window, Abandoned."""
+        left = self._size - self._position
+        wanted = left if amount is None or amount < 0 else min(amount, left)
+        if wanted == 0:
+            return b""
+        if self._is_sent:
+            self._pay(wanted)
+        self._file.seek(self._start + self._position)
+        data = self._file.read(wanted)
+        if len(data) < wanted:
+            raise OSError(f"the file ends {wanted - len(data)} bytes before it should")
+        self._position += wanted
+        return data
+
+    def _pay(self, wanted: int) -> None:
+        """Pay in pieces that are larger than a read, for each costs a turn of the event loop."""
+        while self._paid < wanted:
+            piece = min(PIECE, self._size - self._position - self._paid)
+            self._meter.spend(piece)
+            self._paid += piece
+        self._paid -= wanted
+
+
+async def in_thread(work: Callable[[Meter], None], pace: Pace, name: str) -> None:
+    """Run blocking work in a thread of its own; a cancellation does not wait for it, nor does the process's end.
+
+    A pool's threads would be waited for at the exit, for as long as a dead link needs to time out.
+    """
+    meter = Meter(pace, asyncio.get_running_loop())
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work(meter)
+        except BaseException as error:  # noqa: BLE001 - whatever it is goes to who waits
+            if not outcome.cancelled():
+                outcome.set_exception(error)
+        else:
+            if not outcome.cancelled():
+                outcome.set_result(None)
+
+    outcome.set_running_or_notify_cancel()  # from here on a cancellation cannot reach it: only the meter stops it
+    threading.Thread(target=run, name=name, daemon=True).start()
+    try:
+        await asyncio.wrap_future(outcome)
+    except asyncio.CancelledError:
+        meter.stop()
+        raise

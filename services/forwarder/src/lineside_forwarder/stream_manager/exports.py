@@ -1,0 +1,148 @@
+"""Files on their way through Stream Manager, each until S3 has it.
+
+An export is a task of its own: who asked for it may lose patience or be cancelled, and finds it again by its key when
+the same batch is delivered again. Only the end of the session ends what waits, and then it is begun anew.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from lineside_forwarder.clock import in_thread
+from lineside_forwarder.destination import Pace
+from lineside_forwarder.errors import DestinationAway
+from lineside_forwarder.stream_manager import tasks
+from lineside_forwarder.stream_manager.client import StreamManagerError
+from lineside_forwarder.stream_manager.folder import Folder, LocalFile
+from lineside_forwarder.stream_manager.room import Room
+from lineside_forwarder.stream_manager.session import Session
+from lineside_forwarder.stream_manager.tasks import Status, Word
+
+Source = Callable[[], Awaitable[BinaryIO | None]]
+"""Opens what is to be exported; None: it is damaged."""
+
+_PIECE = 64 * 1024
+_MOST_DONE = 100_000
+_SURELY_LOST_S = 3600.0
+
+
+@dataclass(eq=False, slots=True)
+class Export:
+    """One file on its way. `heard_s` is when Stream Manager last said something of it, None before it was told."""
+
+    key: str
+    session: Session
+    sequence: int = -1
+    heard_s: float | None = None
+    said: str = "nothing"
+    work: asyncio.Task[bool] = field(init=False)
+
+    def hear(self, word: Word) -> None:
+        """Take a word that is not the last."""
+        self.heard_s = asyncio.get_running_loop().time()
+        self.said = f"{word.status.name} {word.message}".strip()
+
+
+class Exports:
+    """All exports of a destination; they go to `bucket`, by way of files in `folder`."""
+
+    def __init__(self, folder: Folder, room: Room, bucket: str, target: str, patience_s: float) -> None:
+        self._folder = folder
+        self._room = room
+        self._bucket = bucket
+        self._target = target
+        self._patience_s = patience_s
+        self._live: dict[str, Export] = {}
+        self._done: dict[str, None] = {}
+
+    async def export(self, session: Session, key: str, size: int, source: Source, pace: Pace) -> bool:
+        """Return once S3 has it under its key; False where the source is damaged. Raises ForwarderError."""
+        if key in self._done:
+            return True
+        export = self._live.get(key)
+        if export is None:
+            export = Export(key, session)
+            export.work = asyncio.create_task(self._run(export, size, source, pace), name=f"export {key}")
+            export.work.add_done_callback(lambda work: self._ended(key, work))
+            self._live[key] = export
+        while not (await asyncio.wait({export.work}, timeout=self._patience_s))[0]:
+            await self._look_after(export)
+        if export.work.cancelled():
+            raise DestinationAway(f"the export of {key} was given up", remedy="It is sent again")
+        return export.work.result()
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remember no longer that these are done: their batch is."""
+        for key in keys:
+            self._done.pop(key, None)
+
+    async def close(self) -> None:
+        """Give up all exports; the files go."""
+        works = [export.work for export in self._live.values()]
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+
+    async def _run(self, export: Export, size: int, source: Source, pace: Pace) -> bool:
+        async with self._room.taken(size):
+            opened = await source()
+            if opened is None:
+                return False
+            file = self._folder.file(export.key.rpartition("/")[2])
+            try:
+                try:
+                    await in_thread(file.make)
+                    while piece := await in_thread(opened.read, _PIECE):
+                        await pace.spend(len(piece))
+                        await in_thread(file.write, piece)
+                finally:
+                    opened.close()
+                await in_thread(file.finish)
+                last = await self._told(export, file)
+            finally:
+                await in_thread(file.remove)
+        if last.status is not Status.SUCCESS:
+            raise tasks.failure(last, export.key)
+        self._done[export.key] = None
+        if len(self._done) > _MOST_DONE:
+            del self._done[next(iter(self._done))]
+        return True
+
+    async def _told(self, export: Export, file: LocalFile) -> Word:
+        """Have Stream Manager export a file; return its last word."""
+        message = tasks.task(file.path, self._bucket, export.key)
+        try:
+            export.sequence, last = await export.session.append(file.path.as_uri(), message, export.hear)
+            export.heard_s = asyncio.get_running_loop().time()
+            return await last
+        except StreamManagerError as error:
+            raise tasks.trouble(error, self._target) from None
+
+    async def _look_after(self, export: Export) -> None:
+        """Raise DestinationAway where Stream Manager has been silent for too long about an export.
+
+        The export stays, unless it is certain that nothing more will be heard of it.
+        """
+        if export.heard_s is None:
+            return
+        silent_s = asyncio.get_running_loop().time() - export.heard_s
+        if silent_s < self._patience_s:
+            return
+        try:
+            info: dict[str, Any] = await export.session.describe()
+        except StreamManagerError as error:
+            raise tasks.trouble(error, self._target) from None
+        is_lost = silent_s > _SURELY_LOST_S and tasks.is_passed(info, export.sequence)
+        if is_lost or tasks.is_gone(info, export.sequence):
+            export.work.cancel()
+        raise DestinationAway(
+            f"Stream Manager has not exported {export.key}, and said nothing of it for {silent_s:.0f} s; "
+            f"before: {export.said}",
+            remedy="Is the box connected? Stream Manager goes on trying by itself",
+        )
+
+    def _ended(self, key: str, work: asyncio.Task[bool]) -> None:
+        self._live.pop(key, None)
+        if not work.cancelled():
+            work.exception()  # Seen, also where nobody waits any more.

@@ -1,0 +1,104 @@
+"""Whether a part's evidence is kept, and why: the policy's rules, in order, on values."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from lineside.contract import TRY_STATION, Capture, Request, Result
+from lineside.spool import Kept
+
+_NO_EVIDENCE = frozenset({"rejected", "disabled"})
+"""A wrong request is about no part; a paused line keeps nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Of one model: which part this is, from 1, and how many were sampled this hour before it."""
+
+    part: int
+    sampled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """That the evidence is kept: `always` is never dropped later; `why` is for people."""
+
+    kept: Kept
+    why: str
+
+
+def is_part(request: Request, result: Result) -> bool:
+    """Whether this is a part of the line, which `every` counts."""
+    return result.status not in _NO_EVIDENCE and request.context.station != TRY_STATION
+
+
+def decide(capture: Capture, request: Request, result: Result, counts: Counts) -> Decision | None:
+    """Return why the evidence is kept, or None: the first rule that says so counts, those for always first."""
+    if result.status in _NO_EVIDENCE:
+        return None
+    if request.capture:
+        return Decision("always", "asked for")
+    if not is_part(request, result):
+        return None
+    label, confidence = _surest(result)
+    if (why := _always(capture, result, label)) is not None:
+        return Decision("always", why)
+    why = _sampled(capture, request, confidence, counts)
+    if why is None or (capture.per_hour is not None and counts.sampled >= capture.per_hour):
+        return None
+    return Decision("sampled", why)
+
+
+def _always(capture: Capture, result: Result, label: str | None) -> str | None:
+    if result.verdict in capture.always:
+        return f"verdict {result.verdict}"
+    found = {label, *(one.label for one in result.findings)}
+    return next((f"label {one}" for one in capture.labels if one in found), None)
+
+
+def _sampled(capture: Capture, request: Request, confidence: float | None, counts: Counts) -> str | None:
+    if capture.band is not None and confidence is not None and capture.band[0] <= confidence <= capture.band[1]:
+        return f"confidence {confidence:g} in [{capture.band[0]:g}, {capture.band[1]:g}]"
+    if capture.every is not None and counts.part % capture.every == 0:
+        return f"every {capture.every}"
+    if share(request.id) < capture.rate:
+        return f"rate {capture.rate:g}"
+    return None
+
+
+def share(request_id: str) -> float:
+    """Return a number from 0 to below 1 that is the same for the same id and even over all ids."""
+    return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:6]) / 2**48
+
+
+def _surest(result: Result) -> tuple[str | None, float | None]:
+    """Return the label and confidence of the surest finding, else those of the best label, else nothing."""
+    if result.status != "ok":
+        return None, None
+    if result.findings:
+        return result.findings[0].label, result.findings[0].confidence
+    if result.scores:
+        return max(result.scores.items(), key=lambda pair: pair[1])
+    return None, None
+
+
+class Counter:
+    """Counts the parts of each model since the start, and those sampled in the hour."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, int] = {}
+        self._hour: str = ""
+        self._sampled: dict[str, int] = {}
+
+    def look(self, model: str, now: datetime, *, counted: bool) -> Counts:
+        """Return where a model stands, with one part more where it is `counted`."""
+        hour = f"{now:%Y%m%d%H}"
+        if hour != self._hour:
+            self._hour = hour
+            self._sampled.clear()
+        self._parts[model] = self._parts.get(model, 0) + counted
+        return Counts(self._parts[model], self._sampled.get(model, 0))
+
+    def sampled(self, model: str) -> None:
+        """Count that this part of a model was sampled."""
+        self._sampled[model] = self._sampled.get(model, 0) + 1

@@ -1,0 +1,62 @@
+"""After each verdict: whether its evidence is kept, and how long the answer waits for it to be on the disk."""
+
+import asyncio
+import time
+
+from lineside.contract import Capture, Request, Result
+from lineside.errors import LinesideError
+from lineside_inference.capture.decide import Counter, Decision, decide, is_part
+from lineside_inference.capture.record import Maker
+from lineside_inference.capture.recorder import Recorder
+from lineside_inference.capture.taken import Taken
+from lineside_inference.deadline import Arrival
+
+_OVERHEAD = 8192
+"""Bytes of a record beside its picture and tensors, about."""
+
+
+class Evidence:
+    """Decides by the policy and hands over to the recorder; used on the event loop."""
+
+    def __init__(self, recorder: Recorder, maker: Maker) -> None:
+        self._recorder = recorder
+        self._maker = maker
+        self._counter = Counter()
+
+    def collect(self, capture: Capture) -> Taken:
+        """Return what a request fills on its way; nothing is collected where no evidence is kept."""
+        return Taken(keep=capture.keep if self._recorder.is_on else ())
+
+    async def keep(
+        self, request: Request, result: Result, taken: Taken, capture: Capture, *, arrival: Arrival, left_s: float
+    ) -> Result:
+        """Keep the evidence where the policy says so; return the Result, with `evidence_id` where that is on the disk.
+
+        Waits for the disk for `left_s` seconds and the setting's `wait_ms` at most; the capture goes on after that.
+        """
+        decision = self._decide(request, result, capture, arrival) if self._recorder.is_on else None
+        if decision is None:
+            return result
+        start = time.monotonic()
+        try:
+            kept = self._recorder.submit(
+                lambda: self._maker.entry(request, result, taken, decision, arrival.wall),
+                model=request.model,
+                size=taken.size + _OVERHEAD,
+            )
+        except LinesideError:
+            return result  # the recorder has counted and said it
+        if decision.kept == "sampled":
+            self._counter.sampled(request.model)
+        await asyncio.wait((kept,), timeout=min(self._recorder.settings.wait_ms / 1000, left_s))
+        is_there = kept.done() and not kept.cancelled() and kept.exception() is None
+        return result.model_copy(
+            update={
+                "evidence_id": request.id if is_there else None,
+                "timing_ms": result.timing_ms.waited(round((time.monotonic() - start) * 1000, 3)),
+            }
+        )
+
+    def _decide(self, request: Request, result: Result, capture: Capture, arrival: Arrival) -> Decision | None:
+        counts = self._counter.look(request.model, arrival.wall, counted=is_part(request, result))
+        return decide(capture, request, result, counts)

@@ -1,0 +1,155 @@
+"""One part's evidence as an entry for the spool, in the shape of Edge Manager's captures. Call it in a thread."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside.capture import Event, Item, compose, tensor_type
+from lineside.contract import Request, Result, TensorsSource, UrlSource, to_json
+from lineside.edge_manager import EdgeManagerSettings
+from lineside.spool import Entry
+from lineside_inference.capture import masks
+from lineside_inference.capture.decide import Decision
+from lineside_inference.capture.overlay import draw
+from lineside_inference.capture.settings import Rectangle
+from lineside_inference.capture.taken import Taken
+from lineside_inference.errors import RequestError, TensorValues
+from lineside_inference.feed import brief
+from lineside_inference.headers import sniff
+from lineside_inference.models.heads import DTYPES
+from lineside_inference.sources.frame import Frame
+
+_WORDS = {np.dtype(dtype): word for word, dtype in DTYPES.items()}
+_SUFFIX = {"jpeg": "jpg", "png": "png", "bmp": "bmp", None: "bin"}
+
+
+class Maker:
+    """Makes entries of what requests left; holds what is the same for all of this box."""
+
+    def __init__(
+        self,
+        device: str,
+        edge_manager: EdgeManagerSettings,
+        masks: Mapping[str, Sequence[Rectangle]],
+        *,
+        most_pixels: int,
+    ) -> None:
+        """Make it; `masks` are rectangles by camera or station."""
+        self._device = device
+        self._edge_manager = edge_manager
+        self._masks = masks
+        self._most_pixels = most_pixels
+
+    def entry(self, request: Request, result: Result, taken: Taken, decision: Decision, ran: datetime) -> Entry:
+        """Return the entry; what cannot be kept as the masks want it is left out, and the record says so."""
+        rectangles = masks.masks_of(request, self._masks)
+        items: list[Item] = []
+        left_out: dict[str, str] = {}
+        for part, make in self._parts(request, result, taken, rectangles):
+            try:
+                items += make()
+            except RequestError as error:
+                left_out[part] = error.what
+        final = result.model_copy(update={"evidence_id": request.id})
+        items.append(Item("auxiliary-outputs", "result", "json", to_json(final), "JSON", "json"))
+        extra: dict[str, Any] = {
+            "kept": decision.kept,
+            "why": decision.why,
+            "status": result.status,
+            "verdict": result.verdict,
+            "context": request.context.model_dump(mode="json", exclude_defaults=True),
+            "source": _source(request),
+        }
+        extra |= {"masked": len(rectangles)} if rectangles else {}
+        extra |= {"leftOut": left_out} if left_out else {}
+        event = Event(
+            id=request.id,
+            fleet=self._edge_manager.DeviceFleetName,
+            device=self._device,
+            model=request.model,
+            model_version=(result.model and result.model.version) or request.model_version or "",
+            time=ran,
+            extra=extra,
+        )
+        return compose(event, items, embed_limit=self._edge_manager.embed_limit, kept=decision.kept)
+
+    def _parts(
+        self, request: Request, result: Result, taken: Taken, rectangles: Sequence[Rectangle]
+    ) -> Iterator[tuple[str, Callable[[], list[Item]]]]:
+        """Yield the parts that there are, each with what makes its items; those raise RequestError."""
+        keep, frame = taken.keep, taken.frame
+        if isinstance(request.source, TensorsSource):
+            if "input" in keep and taken.input is not None:
+                yield "input", lambda: _input(taken, ())
+            elif "image" in keep or "input" in keep:
+                yield "image", lambda: _given(request)
+        else:
+            if "input" in keep and taken.input is not None:
+                yield "input", lambda: _input(taken, rectangles)
+            if "image" in keep and frame is not None:
+                yield "image", lambda: self._image(frame, rectangles)
+            if "overlay" in keep and frame is not None:
+                yield "overlay", lambda: self._overlay(frame, rectangles, result, taken)
+        if "outputs" in keep:
+            yield "outputs", lambda: [_tensor("outputs", name, value) for name, value in taken.outputs.items()]
+
+    def _image(self, frame: Frame, rectangles: Sequence[Rectangle]) -> list[Item]:
+        if frame.pixels is not None:
+            data, suffix = masks.encode(self._pixels(frame, rectangles), "jpg"), "jpg"
+        elif rectangles:
+            data, suffix = masks.masked_file(frame.data, rectangles, most_pixels=self._most_pixels)
+        else:
+            data, suffix = frame.data, _SUFFIX[sniff(frame.data)]
+        return [Item("auxiliary-inputs", "image", suffix, data, suffix=suffix)]
+
+    def _overlay(self, frame: Frame, rectangles: Sequence[Rectangle], result: Result, taken: Taken) -> list[Item]:
+        defects = taken.model.card.defects if taken.model else ()
+        data = draw(self._pixels(frame, rectangles), result, defects)
+        return [Item("auxiliary-outputs", "overlay", "overlay.jpg", data, suffix="jpg")]
+
+    def _pixels(self, frame: Frame, rectangles: Sequence[Rectangle]) -> NDArray[np.uint8]:
+        """Return the masked pixels of a frame, height x width x 3 (BGR), to be drawn on."""
+        if frame.pixels is None:
+            pixels = masks.decode(frame.data, most_pixels=self._most_pixels, colour=True)
+        else:
+            pixels = frame.pixels.copy()
+        masks.black_out(pixels, rectangles)
+        return pixels
+
+
+def _input(taken: Taken, rectangles: Sequence[Rectangle]) -> list[Item]:
+    tensor, model = taken.input, taken.model
+    if tensor is None or model is None:
+        return []
+    if rectangles and model.preparation is not None and taken.geometry is not None:
+        masks.black_out_input(tensor, model.preparation, taken.geometry, rectangles)
+    return [_tensor("inputs", model.card.input.name, tensor[np.newaxis])]
+
+
+def _given(request: Request) -> list[Item]:
+    """Return a request's own tensors, as they came."""
+    if not isinstance(request.source, TensorsSource):
+        return []
+    try:
+        return [
+            _tensor("inputs", one.name, np.array(one.values, DTYPES[one.datatype]).reshape(1, *one.shape))
+            for one in request.source.tensors
+        ]
+    except (ValueError, OverflowError) as error:
+        raise TensorValues(f"the tensors are not what they say: {error}") from None
+
+
+def _tensor(group: Any, name: str, values: NDArray[Any]) -> Item:
+    """Return a tensor, its bytes little-endian in row-major order, as everything that runs this is."""
+    return Item(group, name, tensor_type(_WORDS[values.dtype], values.shape), values.tobytes())
+
+
+def _source(request: Request) -> dict[str, Any]:
+    """Return where the picture or the numbers came from; of an address not what stands behind its `?`."""
+    source: dict[str, Any] = brief(request)["source"]
+    if isinstance(request.source, UrlSource):
+        source = {**source, "url": request.source.url.partition("?")[0]}
+    return source

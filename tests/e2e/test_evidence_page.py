@@ -1,0 +1,157 @@
+"""What the page says of the evidence, in a real browser, on the whole line: what leaves, and what needs a person.
+
+Screenshots are kept where SCREENSHOTS names a folder, else in pytest's own.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+from lineside.spool import Spool, SpoolSettings
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+Page, expect = sync_api.Page, sync_api.expect
+
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+PANEL = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+BOUND_S = 60
+SOON_MS = 20_000  # the page asks every 5 s
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + BOUND_S
+    while not (found := condition()):
+        assert time.monotonic() < end, f"not within {BOUND_S} s"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="module")
+def line(line_up) -> Iterator[SimpleNamespace]:
+    """A whole line with its forwarder, once evidence has left; where its page and its spool are."""
+    with line_up(2) as state:
+        url = state["endpoints"]["inference"]
+
+        def delivered() -> int:
+            return sum(one["delivered"] for one in httpx.get(f"{url}/v1/evidence").json()["destinations"])
+
+        until(delivered)
+        links = {link["name"]: link for link in httpx.get(f"{url}/readyz").json()["connections"]}
+        yield SimpleNamespace(url=url, spool=Path(links["spool"]["target"]))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, line) -> Iterator[Callable[..., Page]]:
+    """Open the page; at the end nothing may have been said on the console."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_(view: str = "line", viewport: dict[str, int] = PANEL, **options: Any) -> Page:
+        contexts.append(browser.new_context(viewport=viewport, reduced_motion="reduce", **options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda it: complaints.append(it.text) if it.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda it: complaints.append(str(it)))
+        page.goto(f"{line.url}/#{view}")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def shots(tmp_path: Path) -> Callable[[Page, str], None]:
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda page, name: page.screenshot(path=folder / f"{name}.png")
+
+
+@pytest.fixture
+def archive(line) -> Iterator[Spool]:
+    """One more destination, which takes nothing and has refused a batch for good; gone after the test."""
+    with Spool.open(SpoolSettings(folder=line.spool, refusals=1), recover=False) as spool:
+        spool.register(["disk", "archive"])
+        try:
+            lease = until(lambda: spool.lease("archive"))
+            assert spool.refuse(lease, "400 InvalidRequest")
+            spool.report("archive", "BACKOFF", "403 AccessDenied")
+            yield spool
+        finally:
+            spool.forget("archive")
+
+
+def test_it_is_quiet_while_all_leaves(open_page, shots) -> None:
+    page = open_page()
+    said = page.locator("#evidence .need")
+    expect(said).to_have_count(1, timeout=SOON_MS)
+    expect(said).to_have_attribute("data-state", "good")
+    expect(said).to_have_text(re.compile(r"^Evidence \d+ waiting.*; [1-9]\d* delivered$"))
+    expect(page.locator("#health-mark")).to_be_hidden()
+    shots(page, "evidence-quiet")
+    page.goto(page.url.split("#")[0] + "#health")
+    row = page.locator("#evidence-all tbody tr")
+    expect(row).to_have_count(1)
+    expect(row.locator("th")).to_have_text("disk")
+    expect(row.locator("td").first).to_have_text("takes it")
+    expect(page.locator("#evidence-all")).to_contain_text("free on its disk")
+
+
+@pytest.mark.parametrize("viewport", [PANEL, PHONE], ids=["panel", "phone"])
+def test_what_needs_a_person_says_what_to_do_and_goes_when_it_is_done(
+    open_page, shots, archive: Spool, viewport: dict[str, int]
+) -> None:
+    page = open_page(viewport=viewport, color_scheme="dark")
+    expect(page.locator("#evidence .need", has_text="refused 1 batch for good")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#evidence .need", has_text="Archive takes nothing")).to_contain_text("403 AccessDenied")
+    expect(page.locator("#health-mark")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.locator("#evidence a").click()
+    whole = page.locator("#evidence-all")
+    expect(whole.locator("code", has_text="lineside spool retry archive")).to_be_visible()
+    expect(whole.locator("tbody tr", has_text="archive").locator("td").first).to_have_text("takes nothing")
+    expect(whole.locator("tbody tr", has_text="archive").locator("td").last).to_have_text("1")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    shots(page, f"evidence-trouble-{viewport['width']}")
+    archive.forget("archive")
+    expect(whole.locator(".needs li")).to_have_count(0, timeout=SOON_MS)
+    expect(page.locator("#health-mark")).to_be_hidden()
+
+
+def test_a_part_says_what_became_of_its_evidence(open_page, line) -> None:
+    page = open_page()
+
+    def kept() -> str | None:
+        parts = httpx.get(f"{line.url}/v1/parts?limit=60").json()["parts"]
+        return next((part["result"]["id"] for part in parts if part["result"]["evidence_id"]), None)
+
+    page.locator(f'#strip .part[data-id="{until(kept)}"]').first.click()
+    expect(
+        page.locator("#detail dd", has_text=re.compile("^kept (on this box, on its way|and delivered)$"))
+    ).to_be_visible()

@@ -1,0 +1,149 @@
+"""A fault at every single sync and write of a spool's life: SIGKILL, EIO, ENOSPC, by strace, exhaustively.
+
+After each fault the process goes on (or, killed, a new one drains), and then: what was acknowledged was delivered, and
+nothing was delivered in two batches. The order of syncs and acknowledgements, which a kill cannot test because the
+page cache survives it, is read from a trace of the system calls.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+PROGRAM = str(Path(__file__).with_name("spool_steps.py"))
+STRACE = shutil.which("strace")
+SYNCS, WRITES = ("fsync", "fdatasync"), ("write", "pwrite64")
+FAULTS = [(call, fault) for call in SYNCS for fault in ("signal=SIGKILL", "error=EIO")] + [
+    (call, fault) for call in WRITES for fault in ("signal=SIGKILL", "error=ENOSPC", "error=EIO")
+]
+LINE = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\) += (-?\d+)")
+PATH = re.compile(r"^\d+<([^>]*)>")
+BOUND_S = 60
+
+pytestmark = pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+
+
+def steps(folder: Path, mode: str, *tracing: str) -> subprocess.CompletedProcess:
+    folder.mkdir(exist_ok=True)
+    command = [*tracing, sys.executable, "-X", "utf8", PROGRAM, str(folder), mode]
+    return subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=False)
+
+
+def traced(folder: Path, mode: str) -> list[tuple[str, str, int]]:
+    """Run under a trace; return the calls with the path of their first file, in order."""
+    log = folder.with_suffix(".trace")
+    calls = "trace=fsync,fdatasync,write,pwrite64,rename,renameat2,link,linkat,unlink"
+    done = steps(folder, mode, STRACE, "-f", "-y", "-qq", "-e", "signal=none", "-e", calls, "-o", str(log))
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = []
+    for line in log.read_text().splitlines():
+        match = LINE.match(line)
+        if match is None:
+            continue
+        call, given, result = match.groups()
+        path = PATH.match(given)
+        names = re.findall(r'"([^"]*)"', given)
+        found.append((call, path[1] if path else (names[-1] if names else ""), int(result)))
+    return found
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().split("\n")[:-1] if path.exists() else []
+
+
+def check(folder: Path) -> list[str]:
+    """Return what is wrong after a drain: lost after acknowledgement, or delivered in two batches."""
+    batches: dict[str, set[str]] = {}
+    for line in lines(folder / "delivered"):
+        batch, key = line.split()
+        batches.setdefault(key, set()).add(batch)
+    lost = [f"{key} is lost" for key in lines(folder / "acks") if key not in batches]
+    return lost + [f"{key} is in batches {sorted(names)}" for key, names in batches.items() if len(names) > 1]
+
+
+def fault(folder: Path, call: str, kind: str, when: int, mode: str = "run") -> list[str]:
+    """Run with one fault, then drain; return what is wrong."""
+    done = steps(
+        folder,
+        mode,
+        STRACE,
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        f"trace={call}",
+        "-e",
+        f"inject={call}:{kind}:when={when}",
+    )
+    wrong = []
+    if kind != "signal=SIGKILL":
+        told = [json.loads(line) for line in done.stdout.splitlines()]
+        if done.returncode:
+            wrong.append(f"status {done.returncode}: {told} {done.stderr[-500:]}")
+    after = steps(folder, "drain")
+    if after.returncode:
+        wrong.append(f"the drain failed: {after.stdout} {after.stderr[-500:]}")
+    return [f"{call} {when} {kind}: {what}" for what in wrong + check(folder)]
+
+
+def counted(folder: Path) -> Counter[str]:
+    return Counter(call for call, _path, _result in traced(folder, "run"))
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory: pytest.TempPathFactory) -> Counter[str]:
+    return counted(tmp_path_factory.mktemp("count") / "life")
+
+
+@pytest.mark.parametrize(("call", "kind"), FAULTS)
+@pytest.mark.timeout(600)
+def test_a_fault_at_every_call(tmp_path: Path, counts: Counter[str], call: str, kind: str) -> None:
+    assert counts["fdatasync"] > 10, "the spool is synced"
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        wrong = pool.map(lambda when: fault(tmp_path / str(when), call, kind, when), range(1, counts[call] + 1))
+    assert [what for each in wrong for what in each] == []
+
+
+def dirty_at_acknowledgement(calls: list[tuple[str, str, int]]) -> Iterator[str]:
+    """Yield what was written and not yet synced when a record was acknowledged."""
+    dirty: set[str] = set()
+    for call, path, result in calls:
+        if result < 0:
+            continue
+        kept = "/blobs/" in path or path.endswith(("records.db-wal", "progress.db-wal"))
+        if call in WRITES and path.endswith(("/acks", "/delivered")):
+            yield from (f"{name} at {path}" for name in sorted(dirty))
+        elif call in WRITES and kept:
+            dirty.add(path)
+        elif call in SYNCS:
+            dirty.discard(path)
+        elif call.startswith(("rename", "link")) and kept:
+            dirty.add(str(Path(path).parent))
+
+
+def test_everything_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
+    calls = traced(tmp_path / "life", "run")
+    assert sum(path.endswith("/acks") for _call, path, _result in calls) > 5
+    assert list(dirty_at_acknowledgement(calls)) == []
+
+
+def test_the_harness_sees_a_missing_sync(tmp_path: Path) -> None:
+    assert list(dirty_at_acknowledgement(traced(tmp_path / "life", "no-sync"))) != []
+
+
+def test_the_harness_sees_an_acknowledgement_that_comes_early(tmp_path: Path, counts: Counter[str]) -> None:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        wrong = pool.map(
+            lambda when: fault(tmp_path / str(when), "pwrite64", "signal=SIGKILL", when, "ack-early"),
+            range(1, counts["pwrite64"] + 1),
+        )
+    assert any("is lost" in what for each in wrong for what in each)

@@ -1,0 +1,192 @@
+"""What tests of the forwarder share: evidence, a destination that does as it is told, time that is simulated."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from lineside.capture import Event, Item, compose
+from lineside.connections import Connection
+from lineside.spool import Entry, Spool, SpoolSettings
+from lineside_forwarder.clock import Clock
+from lineside_forwarder.delivering import Terms
+from lineside_forwarder.destination import BlobSource, Destination, Pace, Parcel
+from lineside_forwarder.forwarder import Forwarder, Route
+from lineside_forwarder.metrics import Metrics, SpoolCollector
+from lineside_forwarder.pace import Paced
+from lineside_forwarder.patience import FIRST_S, LONGEST_S
+from lineside_forwarder.quiet_hours import QuietHours
+
+BOUND_S = 30
+HOUR = datetime(2026, 11, 22, 2, 5, tzinfo=UTC)
+
+
+def entry(key: str, model: str = "spindle", *, image: bytes = b"", time: datetime = HOUR) -> Entry:
+    """Return a capture; an image of more than 3072 bytes is an object of its own."""
+    event = Event(id=key, fleet="line", device="box", model=model, model_version="1", time=time, extra={})
+    items = [Item("outputs", "scores", "Tensor[FLOAT32; 1, 2]", b"12345678")]
+    if image:
+        items.append(Item("inputs", "image", "jpg", image, suffix="jpg"))
+    return compose(event, items, embed_limit=3072)
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait within a bound until something is true."""
+    async with asyncio.timeout(BOUND_S):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+class Simulated(Clock):
+    """Time that goes on to the next sleeper's end whenever nobody is awake for a moment."""
+
+    def __init__(self, start: datetime = HOUR) -> None:
+        self.time = 0.0
+        self._start = start
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
+        self._going: asyncio.Task[None] | None = None
+
+    def monotonic(self) -> float:
+        return self.time
+
+    def now(self) -> datetime:
+        return self._start + timedelta(seconds=self.time)
+
+    async def sleep(self, seconds: float) -> None:
+        if self._going is None:
+            self._going = asyncio.create_task(self._go())
+        end = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self.time + max(0.0, seconds), next(self._numbers), end))
+        await end
+
+    async def _go(self) -> None:
+        while True:
+            await asyncio.sleep(0.001)
+            while self._sleepers and self._sleepers[0][2].done():
+                heapq.heappop(self._sleepers)
+            if self._sleepers:
+                self.time, _number, end = heapq.heappop(self._sleepers)
+                end.set_result(None)
+
+
+@dataclass
+class Scripted:
+    """A destination that raises what `answer` raises, and remembers."""
+
+    name: str = "scripted"
+    target: str = "test"
+    answer: Callable[[Parcel], None] = lambda _parcel: None
+    begun: list[Parcel] = field(default_factory=list)
+    arrived: list[Parcel] = field(default_factory=list)
+    running: int = 0
+    most: int = 0
+    gate: asyncio.Event | None = None
+    clock: Clock = field(default_factory=Clock)
+    begun_at: list[float] = field(default_factory=list)
+
+    async def start(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+        del blobs, pace
+        self.begun.append(parcel)
+        self.begun_at.append(self.clock.monotonic())
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await asyncio.sleep(0)
+            if self.gate is not None:
+                await self.gate.wait()
+            self.answer(parcel)
+            self.arrived.append(parcel)
+        finally:
+            self.running -= 1
+
+    def captures(self, stream: str | None = None) -> list[str]:
+        """Return the captures that arrived, in order."""
+        return [
+            record.key for parcel in self.arrived for record in parcel.records if stream in {None, parcel.batch.stream}
+        ]
+
+
+@dataclass
+class Running:
+    """A forwarder that runs."""
+
+    forwarder: Forwarder
+    links: dict[str, Connection]
+    spool_link: Connection
+    registry: CollectorRegistry
+    task: asyncio.Task[None]
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"lineside_forwarder_{name}", labels)
+
+
+@asynccontextmanager
+async def forwarding(
+    folder: Path,
+    *destinations: Destination,
+    batch_size: int = 10,
+    push_period_s: float = 0.05,
+    clock: Clock | None = None,
+    quiet: Sequence[str] = (),
+    period_s: dict[str, float] | None = None,
+    drain_s: float = 5.0,
+    refusals: int = 5,
+) -> AsyncIterator[Running]:
+    """Run a forwarder from a spool in `folder` to some destinations; `period_s` by the destination's name."""
+    clock = clock or Clock()
+    registry = CollectorRegistry()
+    figures = SpoolCollector(lambda: 0, clock.monotonic)
+    registry.register(figures)
+    links = {
+        each.name: Connection(each.name, each.target, required=False, first_s=FIRST_S, longest_s=LONGEST_S)
+        for each in destinations
+    }
+    routes = [
+        Route(
+            each,
+            links[each.name],
+            Terms(
+                device="box",
+                root="sme-capture",
+                pace=Paced(None, clock),
+                quiet=QuietHours(quiet, "UTC") if quiet else None,
+                period_s=(period_s or {}).get(each.name),
+            ),
+        )
+        for each in destinations
+    ]
+    spool_link = Connection("spool", str(folder), first_s=0.01, longest_s=0.05)
+    forwarder = Forwarder(
+        SpoolSettings.model_validate({"folder": folder, "refusals": refusals}),
+        routes,
+        spool_link,
+        batch_size=batch_size,
+        push_period_s=push_period_s,
+        metrics=Metrics(registry),
+        figures=figures,
+        clock=clock,
+    )
+    task = asyncio.create_task(forwarder.run())
+    try:
+        yield Running(forwarder, links, spool_link, registry, task)
+    finally:
+        await forwarder.drain(drain_s)
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def opened(folder: Path) -> Spool:
+    """Open a spool for a test's own use; close it."""
+    return Spool.open(SpoolSettings.model_validate({"folder": folder}), producer="test")

@@ -1,0 +1,67 @@
+import asyncio
+
+import pytest
+
+from lineside_forwarder.clock import Clock
+from lineside_forwarder.pace import Bucket, Paced
+
+
+class Hand:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def test_the_average_keeps_to_the_rate() -> None:
+    hand = Hand()
+    bucket = Bucket(1000, hand)
+    begun = hand.time
+    for _ in range(50):
+        hand.time += bucket.take(640)
+    assert hand.time - begun == pytest.approx(50 * 640 / 1000)
+
+
+def test_an_idle_hour_earns_one_second_only() -> None:
+    hand = Hand()
+    bucket = Bucket(1000, hand)
+    hand.time += 3600
+    assert bucket.take(1000) == 0
+    assert bucket.take(1000) == 1
+
+
+def test_who_comes_together_waits_one_after_the_other() -> None:
+    bucket = Bucket(1000, Hand())
+    assert [bucket.take(1000) for _ in range(3)] == [1, 2, 3]
+
+
+def test_more_than_a_second_is_worth_may_go_at_once_and_is_waited_for() -> None:
+    bucket = Bucket(1000, Hand())
+    assert bucket.take(8_000) == 8
+
+
+async def test_without_a_cap_nothing_waits() -> None:
+    class Never(Clock):
+        async def sleep(self, seconds: float) -> None:
+            raise AssertionError(seconds)
+
+    await asyncio.wait_for(Paced(None, Never()).spend(10**12), 1)
+
+
+async def test_the_wait_is_slept() -> None:
+    slept = []
+
+    class Counts(Clock):
+        def monotonic(self) -> float:
+            return 0.0
+
+        async def sleep(self, seconds: float) -> None:
+            slept.append(seconds)
+
+    pace = Paced(1000, Counts())
+    await pace.spend(500)
+    await pace.spend(500)
+    assert slept == [0.5, 1.0]
