@@ -87,6 +87,9 @@ class Rig:
             self.begun()
             number += 1
 
+    def begin(self) -> None:
+        self.begun()
+
     def forward(self, *, until_empty: bool = False) -> None:
         """Deliver as the forwarder does."""
         asyncio.run(self._forward(until_empty=until_empty))
@@ -95,7 +98,7 @@ class Rig:
         empty = asyncio.Event()
         figures = Figures(empty if until_empty else asyncio.Event())
         terms = Terms(device="rig", root="sme-capture", pace=Paced(None, Clock()))
-        destination = BREAKS.get(self.broken, Watched)("disk", self.folder / "out", lambda: self.begun())
+        destination = BREAKS.get(self.broken, Watched)("disk", self.folder / "out", self.begin)
         route = Route(destination, Connection("disk", ""), terms)
         forwarder = Forwarder(
             self.settings,

@@ -1,13 +1,18 @@
 """A short life of a spool, the same at every run, for a fault to be injected at one of its system calls.
 
-    spool_steps.py FOLDER run|drain|ack-early|no-sync
+    spool_steps.py FOLDER run|ack-early|no-sync          one life in FOLDER
+    spool_steps.py FOLDER lives CALL COUNT WHEN [MODE]    COUNT lives in FOLDER/1.., each a forked child
+    spool_steps.py FOLDER drain                           deliver what is left in FOLDER, or in FOLDER/1..
 
-It puts records with and without blobs, seals, delivers to a folder and confirms, some of them twice. Every call that
-fails is told on stdout and made again, as a client would. What was acknowledged stands in FOLDER/acks, what was
-delivered in FOLDER/delivered, a batch and a key a line. Exits 0 when all is done, 3 where a call failed a second time.
-`drain` only delivers what is there; `ack-early` and `no-sync` break the promise on purpose.
+A life puts records with and without blobs, seals, delivers and confirms. Every call that fails is told in FOLDER/told
+and made again, as a client would. What was acknowledged stands in FOLDER/acks, what was delivered in FOLDER/delivered,
+a batch and a key a line. `ack-early` and `no-sync` break the promise on purpose.
+
+strace injects a fault at the call number WHEN of every process that it follows. So the life k of `lives` makes
+WHEN - k such calls that do nothing before it begins: its own call k is the one that fails.
 """
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -20,7 +25,8 @@ from lineside.errors import LinesideError
 from lineside.spool import Blob, Entry, Spool, SpoolSettings, database
 
 T = TypeVar("T")
-RECORDS = 6
+RECORDS = 3
+SPARE = 2  # lives side by side
 
 
 def unsynced(connect: Callable[..., sqlite3.Connection]) -> Callable[..., sqlite3.Connection]:
@@ -50,11 +56,12 @@ class Steps:
     def __init__(self, folder: Path, mode: str) -> None:
         self.mode = mode
         self.acks = os.open(folder / "acks", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.told = os.open(folder / "told", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.delivered = os.open(folder / "delivered", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self.settings = SpoolSettings(folder=folder / "spool", reserve_bytes=256 * 1024)
 
     def tell(self, **what: str) -> None:
-        sys.stdout.write(json.dumps(what) + "\n")
+        os.writev(self.told, [json.dumps(what).encode() + b"\n"])
 
     def again(self, what: str, call: Callable[[], T]) -> T:
         try:
@@ -70,10 +77,10 @@ class Steps:
     def put(self, spool: Spool, number: int) -> None:
         key = f"k{number}"
         if self.mode == "ack-early":
-            os.write(self.acks, f"{key}\n".encode())
+            os.writev(self.acks, [f"{key}\n".encode()])
         self.again(f"put {key}", lambda: spool.put(entry(number)))
         if self.mode != "ack-early":
-            os.write(self.acks, f"{key}\n".encode())
+            os.writev(self.acks, [f"{key}\n".encode()])
 
     def deliver(self, spool: Spool) -> None:
         """Seal all that waits, and deliver it."""
@@ -83,7 +90,7 @@ class Steps:
             for record in self.again("read", lambda lease=lease: spool.read(lease.batch)):
                 for blob in record.blobs:
                     spool.open_blob(blob).close()
-                os.write(self.delivered, f"{lease.batch.name} {record.key}\n".encode())
+                os.writev(self.delivered, [f"{lease.batch.name} {record.key}\n".encode()])
             self.again("confirm", lambda lease=lease: spool.confirm(lease))
 
     def run(self) -> None:
@@ -104,11 +111,65 @@ class Steps:
             self.deliver(spool)
 
 
-if __name__ == "__main__":
-    steps = Steps(Path(sys.argv[1]), sys.argv[2])
-    if steps.mode == "no-sync":
+def live(folder: Path, mode: str) -> None:
+    folder.mkdir(exist_ok=True)
+    if mode == "no-sync":
         database.connect = unsynced(database.connect)
-    if steps.mode == "drain":
+    steps = Steps(folder, mode)
+    if mode == "drain":
         steps.drain()
     else:
         steps.run()
+
+
+def pad(call: str, count: int) -> None:
+    """Make calls that do nothing."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for _ in range(count):
+        if call == "write":
+            os.write(null, b".")
+        elif call == "pwrite64":
+            os.pwrite(null, b".", 0)
+        else:
+            with contextlib.suppress(OSError):  # there is nothing to sync
+                (os.fsync if call == "fsync" else os.fdatasync)(null)
+    os.close(null)
+
+
+def lives(folder: Path, call: str, count: int, when: int, mode: str) -> None:
+    """Live `count` lives, some side by side; the status of each stands in its folder."""
+    running: dict[int, Path] = {}
+    for number in range(1, count + 1):
+        place = folder / str(number)
+        place.mkdir()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                pad(call, when - number)
+                live(place, mode)
+                status = 0
+            except SystemExit as left:
+                status = left.code
+            finally:
+                os._exit(status)
+        running[pid] = place
+        while len(running) >= SPARE or (running and number == count):
+            pid, status = os.wait()
+            (running.pop(pid) / "status").write_text(str(os.waitstatus_to_exitcode(status)))
+
+
+def main() -> None:
+    folder, mode = Path(sys.argv[1]), sys.argv[2]
+    if mode == "lives":
+        call, count, when = sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+        lives(folder, call, count, when, sys.argv[6] if len(sys.argv) > 6 else "run")
+    elif mode == "drain" and not (folder / "spool").is_dir():
+        for place in sorted(folder.iterdir()):
+            live(place, "drain")
+    else:
+        live(folder, mode)
+
+
+if __name__ == "__main__":
+    main()
