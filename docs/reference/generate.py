@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
+import lineside_forwarder.metrics
 import lineside_opcua_bridge.collector.collector
 import lineside_opcua_bridge.link.metrics
 import lineside_opcua_bridge.metrics
@@ -180,9 +181,9 @@ def _metrics() -> Iterator[str]:
 
 
 def _registries() -> dict[str, CollectorRegistry]:
-    services = {name: Service(name) for name in ("inference", "topic_bridge", "opcua_bridge")}
+    services = {name: Service(name) for name in ("inference", "topic_bridge", "opcua_bridge", "forwarder")}
     for name, service in services.items():
-        if name != "inference":
+        if name in {"topic_bridge", "opcua_bridge"}:
             service.connection("bus", "")
             client = name.replace("_", "-")
             MqttBus(BusSettings(), client=client, connection=Connection("bus", ""), registry=service.registry)
@@ -198,6 +199,9 @@ def _registries() -> dict[str, CollectorRegistry]:
     lineside_opcua_bridge.link.metrics.LinkMetrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.collector.collector.CollectorMetrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.security.register(services["opcua_bridge"].registry, AccessSettings())
+    lineside_forwarder.metrics.Metrics(services["forwarder"].registry)
+    services["forwarder"].registry.register(lineside_forwarder.metrics.SpoolCollector(lambda: 0))
+    services["forwarder"].connection("spool", "")
     return {name: service.registry for name, service in services.items()}
 
 

@@ -96,8 +96,9 @@ class Counter:
         if hour != self._hour:
             self._hour = hour
             self._sampled.clear()
-        self._parts[model] = self._parts.get(model, 0) + counted
-        return Counts(self._parts[model], self._sampled.get(model, 0))
+        if counted:  # only then its name is one of ours
+            self._parts[model] = self._parts.get(model, 0) + 1
+        return Counts(self._parts.get(model, 0), self._sampled.get(model, 0))
 
     def sampled(self, model: str) -> None:
         """Count that this part of a model was sampled."""
