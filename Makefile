@@ -22,7 +22,8 @@ test: setup ## run all tests (ARGS="-k bridge")
 	$(BIN)/pytest $(ARGS)
 
 faults: setup ## kill, fill, cut and damage for hours what `test` does for minutes (ARGS="-k spool")
-	LINESIDE_FAULTS=long $(BIN)/pytest --timeout 14400 tests/faults tests/integration/spool $(ARGS)
+	LINESIDE_FAULTS=long $(BIN)/pytest --timeout 14400 tests/faults tests/integration/spool/test_damage.py \
+	  tests/integration/forwarder/test_forwarder_process.py $(ARGS)
 
 check: $(VENV)/.ready ## lint, types, who may import whom
 	$(BIN)/ruff check

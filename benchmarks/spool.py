@@ -4,6 +4,8 @@ A record has 1 KiB, and in a second table an image of 200 KB. `loop` is as many 
 a connection and a commit a record; `group` is one connection that commits as many records at once as there are writers.
 Both are on the disk when they count (WAL, synchronous=FULL); with the image the file is written, synced and its folder
 synced before the row. Sides take turns; a ratio is the median of the rounds', against the harder of the two.
+In `group` nobody waits for anybody. `waited`, which no ratio counts, is the same rows for as many threads as there are
+writers, each of which waits for its own: what remains is what waiting threads cost in Python.
 """
 
 import contextlib
@@ -23,6 +25,7 @@ from pathlib import Path
 from report import arguments, percentiles, table, write
 
 from lineside.spool import Blob, Entry, Spool, SpoolSettings
+from lineside.spool.grouping import Call, Group
 
 ROOT = Path(__file__).parents[1]
 WORKER = Path(__file__).with_name("spool_worker.py")
@@ -107,6 +110,32 @@ def group(folder: Path, writers: int, *, image: bool) -> Iterator[tuple[list[Ins
 
 
 @contextlib.contextmanager
+def waited(folder: Path, writers: int, *, image: bool) -> Iterator[tuple[list[Insert], int]]:
+    """One connection that commits for as many threads, each of which waits."""
+    link = table_of(folder / "bare.db")
+    numbers = count()
+
+    def commit(calls: list[Call]) -> None:
+        link.execute("BEGIN")
+        for call in calls:
+            link.execute("INSERT INTO records (body) VALUES (?)", (BODY,))
+            call.is_answered = True
+        link.execute("COMMIT")
+
+    together = Group(commit)
+
+    def insert() -> None:
+        if image:
+            image_file(folder, f"{next(numbers)}.jpg")
+        together.join(Call())
+
+    try:
+        yield [insert] * writers, 1
+    finally:
+        link.close()
+
+
+@contextlib.contextmanager
 def spooled(folder: Path, writers: int, *, image: bool) -> Iterator[tuple[list[Insert], int]]:
     """The spool, put into by as many threads."""
     numbers = count()
@@ -186,7 +215,7 @@ def worker(mode: str, folder: Path) -> dict[str, float]:
 
 def intake(rounds: int, seconds: float, *, image: bool) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """Return records a second of each side by writers, and the ratios against the harder bare side."""
-    sides = {"spool": spooled, "loop": loop, "group": group}
+    sides = {"spool": spooled, "loop": loop, "group": group, "waited": waited}
     found: dict[str, dict[int, list[float]]] = {name: {writers: [] for writers in WRITERS} for name in sides}
     for _ in range(rounds):
         for writers in WRITERS:

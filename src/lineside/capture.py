@@ -123,11 +123,15 @@ def file_name(device: str, first: str) -> str:
 
 
 def _part(text: str) -> str:
-    """Return a text as a part of a file's name: without a dot, at most 69 characters, no two texts the same."""
+    """Return a text as a part of a file's name: without a dot, at most 69 characters, no two texts the same.
+
+    What stands for another text is longer than any that stands for itself, so that no id can be chosen to hit it.
+    """
     safe = _UNSAFE.sub("_", text)
     if safe == text and len(safe) <= _LONGEST_PART:
         return safe
-    return f"{safe[:_LONGEST_PART]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    head = safe[:_LONGEST_PART]
+    return f"{head}-{hashlib.sha256(text.encode()).hexdigest()[: max(12, _LONGEST_PART - len(head))]}"
 
 
 def _json(value: Any) -> str:

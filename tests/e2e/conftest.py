@@ -10,11 +10,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 LINESIDE = Path(sys.executable).with_name("lineside")
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 BOUND_S = 90
 
 
@@ -37,10 +48,14 @@ def line_up(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Abstrac
     @contextmanager
     def up(rate: int) -> Iterator[dict[str, Any]]:
         folder = tmp_path_factory.mktemp("line")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")}
         state = folder / "state.json"
         with (folder / "up.log").open("wb") as log:
             process = subprocess.Popen(
-                [str(LINESIDE), "up", "--rate", str(rate), "--state", str(state)], stdout=log, stderr=subprocess.STDOUT
+                [str(LINESIDE), "up", "--rate", str(rate), "--state", str(state)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
             )
             try:
                 end = time.monotonic() + BOUND_S
@@ -53,3 +68,19 @@ def line_up(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Abstrac
                 process.wait(BOUND_S)
 
     return up
+
+
+@pytest.fixture(scope="package")
+def page_line(line_up) -> Iterator[SimpleNamespace]:
+    """A whole line with two parts a second, for all tests of its page."""
+    with line_up(2) as state:
+        yield SimpleNamespace(url=state["endpoints"]["inference"], pid=state["processes"]["inference"]["pid"])
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
+        yield browser
+        browser.close()

@@ -36,15 +36,6 @@ ROOT = Path(__file__).parents[2]
 BOUND_S = 90
 PANEL = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
 
@@ -65,19 +56,9 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def line(line_up) -> Iterator[SimpleNamespace]:
-    """A whole line with two parts a second, and where its page is."""
-    with line_up(2) as state:
-        yield SimpleNamespace(url=state["endpoints"]["inference"], pid=state["processes"]["inference"]["pid"])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
-        yield browser
-        browser.close()
+@pytest.fixture
+def line(page_line: SimpleNamespace) -> SimpleNamespace:
+    return page_line
 
 
 @pytest.fixture

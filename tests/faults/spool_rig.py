@@ -22,6 +22,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from lineside import telemetry
 from lineside.capture import Event, Item, compose
 from lineside.connections import Connection
 from lineside.contract import utc_now, uuid7
@@ -36,9 +37,9 @@ from lineside_forwarder.pace import Paced
 
 THREADS = 4
 BATCH = 50
-BLOB_EVERY = 20
+BLOB_EVERY = 5
 LONGEST_S, LONGEST_WAIT_S = 0.05, 0.5
-PATIENCE_S = 120.0
+PATIENCE_S = 1800.0
 
 
 class Rig:
@@ -154,10 +155,11 @@ class Early(Watched):
 
 
 class NewNames(Watched):
-    """Gives a batch another name at each delivery."""
+    """Gives a batch another name at each delivery, and takes a moment to say that it has arrived."""
 
     async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
         await super().deliver(replace(parcel, batch=replace(parcel.batch, name=uuid7())), blobs, pace)
+        await asyncio.sleep(0.02)
 
 
 BREAKS = {"confirm-early": Early, "new-names": NewNames}
@@ -243,6 +245,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--broken", default="")
     given = parser.parse_args()
+    telemetry.configure("rig", level="warning")
     rig = Rig(given.folder, given.records, given.broken)
     chance = random.Random(given.seed)  # noqa: S311 - chance, not a secret
     writer, forwarder = Life(rig, rig.write, chance), Life(rig, rig.forward, chance)

@@ -1,15 +1,16 @@
 """A short life of a spool, the same at every run, for a fault to be injected at one of its system calls.
 
     spool_steps.py FOLDER run|ack-early|no-sync          one life in FOLDER
-    spool_steps.py FOLDER lives CALL COUNT WHEN [MODE]    COUNT lives in FOLDER/1.., each a forked child
-    spool_steps.py FOLDER drain                           deliver what is left in FOLDER, or in FOLDER/1..
+    spool_steps.py FOLDER lives CALL WHEN FIRST STEP [MODE]   lives in FOLDER/FIRST.., each a forked child, up to WHEN
+    spool_steps.py FOLDER drain                           deliver what is left in FOLDER, or in every folder of it
 
 A life puts records with and without blobs, seals, delivers and confirms. Every call that fails is told in FOLDER/told
 and made again, as a client would. What was acknowledged stands in FOLDER/acks, what was delivered in FOLDER/delivered,
 a batch and a key a line. `ack-early` and `no-sync` break the promise on purpose.
 
 strace injects a fault at the call number WHEN of every process that it follows. So the life k of `lives` makes
-WHEN - k such calls that do nothing before it begins: its own call k is the one that fails.
+WHEN - k such calls that do nothing before it begins: its own call k is the one that fails. How each ended stands in
+FOLDER/ends, written at once so that this process makes few calls itself.
 """
 
 import contextlib
@@ -26,7 +27,8 @@ from lineside.spool import Blob, Entry, Spool, SpoolSettings, database
 
 T = TypeVar("T")
 RECORDS = 3
-SPARE = 2  # lives side by side
+SPARE = os.cpu_count() or 1
+"""Lives side by side."""
 
 
 def unsynced(connect: Callable[..., sqlite3.Connection]) -> Callable[..., sqlite3.Connection]:
@@ -136,10 +138,11 @@ def pad(call: str, count: int) -> None:
     os.close(null)
 
 
-def lives(folder: Path, call: str, count: int, when: int, mode: str) -> None:
-    """Live `count` lives, some side by side; the status of each stands in its folder."""
-    running: dict[int, Path] = {}
-    for number in range(1, count + 1):
+def lives(folder: Path, call: str, when: int, numbers: range, mode: str) -> None:
+    """Live a life for each number, some side by side."""
+    running: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for number in numbers:
         place = folder / str(number)
         place.mkdir()
         pid = os.fork()
@@ -153,19 +156,20 @@ def lives(folder: Path, call: str, count: int, when: int, mode: str) -> None:
                 status = left.code
             finally:
                 os._exit(status)
-        running[pid] = place
-        while len(running) >= SPARE or (running and number == count):
+        running[pid] = number
+        while len(running) >= SPARE or (running and number == numbers[-1]):
             pid, status = os.wait()
-            (running.pop(pid) / "status").write_text(str(os.waitstatus_to_exitcode(status)))
+            ends[running.pop(pid)] = os.waitstatus_to_exitcode(status)
+    (folder / "ends").write_text(json.dumps(ends))
 
 
 def main() -> None:
     folder, mode = Path(sys.argv[1]), sys.argv[2]
     if mode == "lives":
-        call, count, when = sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
-        lives(folder, call, count, when, sys.argv[6] if len(sys.argv) > 6 else "run")
+        when, first, step = (int(given) for given in sys.argv[4:7])
+        lives(folder, sys.argv[3], when, range(first, when + 1, step), sys.argv[7] if len(sys.argv) > 7 else "run")
     elif mode == "drain" and not (folder / "spool").is_dir():
-        for place in sorted(folder.iterdir()):
+        for place in sorted(folder.glob("*/")):
             live(place, "drain")
     else:
         live(folder, mode)

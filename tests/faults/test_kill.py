@@ -1,30 +1,34 @@
 """`kill -9` of each process in the middle of a run: every part still gets exactly one verdict, the line recovers.
 
 `unknown` is a verdict. The parts keep coming until, after the restart, the line judges again. Evidence that was
-reported as kept is delivered, once.
+reported as kept is delivered, once. One line bears all the kills of a broker, one after the other.
 """
 
 import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from lineside_bench import config
 from lineside_bench.broker import Kind
 from lineside_bench.evidence import reported
 from lineside_bench.line import Line
 from lineside_bench.options import Options
+from lineside_bench.records import PartRecord
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BOUND_S = 60
 PROCESSES = ("triton", "broker", "inference", "topic-bridge", "opcua-bridge")
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-BROKERS = [
-    pytest.param(Kind.mosquitto, marks=pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")),
-    Kind.amqtt,
-]
+USUAL = Kind.mosquitto if MOSQUITTO else Kind.amqtt
+BROKERS = [USUAL] if USUAL is Kind.amqtt else [USUAL, Kind.amqtt]
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
@@ -36,29 +40,37 @@ async def until(condition: Callable[[], bool], what: str) -> None:
         pytest.fail(f"not within {BOUND_S} s: {what}")
 
 
-class Feeding:
-    """A running line that is fed without end."""
+@pytest.fixture(scope="module", autouse=True)
+def answers_wait_for_the_disk() -> Iterator[None]:
+    """So that every answer, on any disk, says of its evidence that it is kept, and the line is held to it."""
+    real = config.settings_document
 
-    def __init__(self, line: Line) -> None:
-        self.line = line
-        self._task = asyncio.create_task(line.run())
+    def patient(*given: Any, **named: Any) -> dict[str, Any]:
+        document = real(*given, **named)
+        document["inference"]["capture"] = {"wait_ms": 100}
+        return document
 
-    async def stop(self) -> dict:
-        """Stop feeding, wait for what is under way, and return what came of all parts."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        return await self.line.summary()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "settings_document", patient)
+        yield
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
+    async with Line(Options(parts=None, rate=15, broker=request.param)) as line:
+        yield line
 
 
 @asynccontextmanager
-async def parts_coming(broker: Kind, **options) -> AsyncIterator[Feeding]:
-    async with Line(Options(parts=None, rate=15, broker=broker, **options)) as line:
-        feeding = Feeding(line)
-        try:
-            await judged(line, 15)
-            yield feeding
-        finally:
-            await feeding.stop()
+async def parts_coming(line: Line) -> AsyncIterator[None]:
+    """Feed the line without end; at the end what is under way is waited for."""
+    feeding = asyncio.create_task(line.run())
+    try:
+        await judged(line, 15)
+        yield
+    finally:
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
 
 
 async def judged(line: Line, count: int) -> None:
@@ -77,13 +89,18 @@ def pid_of(line: Line, name: str) -> int:
     return pid
 
 
-def assert_every_part_once(line: Line, summary: dict) -> None:
+def restarts(line: Line) -> dict[str, int]:
+    return {name: process.restarts for name, process in line.processes.items()}
+
+
+def assert_every_part_once(summary: dict, parts: list[PartRecord]) -> None:
+    """Assert it of the whole run, and of the parts since a fault that hardly any was judged wrongly."""
     assert summary["missing"] == 0, summary["problems"]
     assert summary["duplicates"] == 0, summary["problems"]
     assert summary["wrong_write_backs"] == 0, summary["problems"]
     assert sum(summary["verdicts"].values()) == summary["parts"]
-    wrong = [record.part_id for record in line.records if record.verdict in ("pass", "fail") and not record.is_right]
-    assert len(wrong) <= 0.03 * summary["parts"], wrong
+    wrong = [record.part_id for record in parts if record.verdict in ("pass", "fail") and not record.is_right]
+    assert len(wrong) <= 0.03 * len(parts), wrong
 
 
 def assert_no_evidence_lost(summary: dict) -> None:
@@ -93,33 +110,36 @@ def assert_no_evidence_lost(summary: dict) -> None:
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-@pytest.mark.parametrize("broker", BROKERS)
-async def test_a_killed_process_costs_no_part_its_verdict(broker: Kind, name: str) -> None:
-    await kill_and_go_on(broker, name)
+@pytest.mark.parametrize("line", BROKERS, indirect=True)
+async def test_a_killed_process_costs_no_part_its_verdict(line: Line, name: str) -> None:
+    await kill_and_go_on(line, name)
 
 
-async def test_a_killed_forwarder_costs_no_evidence() -> None:
-    await kill_and_go_on(Kind.auto, "forwarder")
+@pytest.mark.parametrize("line", [USUAL], indirect=True)
+async def test_a_killed_forwarder_costs_no_evidence(line: Line) -> None:
+    await kill_and_go_on(line, "forwarder")
 
 
-async def kill_and_go_on(broker: Kind, name: str) -> None:
+async def kill_and_go_on(line: Line, name: str) -> None:
     """Kill a process in the middle of a run, wait until the line judges again, and look at all that came of it."""
-    async with parts_coming(broker) as feeding:
-        line = feeding.line
+    fed, before, delivered = len(line.records), restarts(line), len(line.files.events)
+    async with parts_coming(line):
         os.kill(pid_of(line, name), signal.SIGKILL)
-        await until(lambda: line.processes[name].restarts == 1, f"{name} started again")
+        await until(lambda: line.processes[name].restarts > before[name], f"{name} started again")
         await line.processes[name].until_ready(BOUND_S)
         await judged(line, 30)
-        summary = await feeding.stop()
-    assert_every_part_once(line, summary)
+    summary = await line.summary()
+    assert_every_part_once(summary, list(line.records)[fed:])
     assert_no_evidence_lost(summary)
-    assert summary["restarts"] == {process: int(process == name) for process in line.processes}
+    assert summary["evidence"]["delivered"] > delivered
+    assert restarts(line) == before | {name: before[name] + 1}
 
 
 @pytest.mark.parametrize("name", ["triton", "inference", "topic-bridge", "broker"])
-async def test_a_process_that_hangs_costs_no_part_its_verdict(name: str) -> None:
-    async with parts_coming(Kind.auto) as feeding:
-        line = feeding.line
+@pytest.mark.parametrize("line", [USUAL], indirect=True)
+async def test_a_process_that_hangs_costs_no_part_its_verdict(line: Line, name: str) -> None:
+    fed = len(line.records)
+    async with parts_coming(line):
         hanging = pid_of(line, name)
         os.kill(hanging, signal.SIGSTOP)
         try:
@@ -128,30 +148,25 @@ async def test_a_process_that_hangs_costs_no_part_its_verdict(name: str) -> None
         finally:
             os.kill(hanging, signal.SIGCONT)
         await judged(line, 30)
-        summary = await feeding.stop()
-    assert_every_part_once(line, summary)
-    assert summary["late"] <= 0.02 * summary["parts"], summary["problems"]
+    summary, parts = await line.summary(), list(line.records)[fed:]
+    assert_every_part_once(summary, parts)
+    late = [part.part_id for part in parts if part.latency_ms is not None and part.latency_ms > part.deadline_ms]
+    assert len(late) <= 0.02 * len(parts), summary["problems"]
 
 
-async def test_the_harness_sees_a_part_without_a_verdict() -> None:
-    """Negative control: with the opcua-bridge stopped for good, parts are missing and the summary says so."""
-    async with parts_coming(Kind.auto, patience_s=1.0) as feeding:
-        await feeding.line.processes["opcua-bridge"].stop()
-        await until(lambda: feeding.line.tally.missing >= 2, "parts without a verdict")
-        summary = await feeding.stop()
+async def test_the_harness_sees_lost_evidence_and_a_part_without_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with the forwarder and then the opcua-bridge stopped for good, the summary says so."""
+    monkeypatch.setattr("lineside_bench.line.EVIDENCE_S", 2.0)
+    async with Line(Options(parts=None, rate=15, broker=USUAL, patience_s=1.0)) as line:
+        async with parts_coming(line):
+            await line.processes["forwarder"].stop()
+            await until(lambda: bool(reported(line.observer.exchanges())), "evidence reported as kept")
+            await line.processes["opcua-bridge"].stop()
+            await until(lambda: line.tally.missing >= 2, "parts without a verdict")
+        summary = await line.summary()
     assert summary["missing"] >= 2
     with pytest.raises(AssertionError):
-        assert_every_part_once(feeding.line, summary)
-
-
-async def test_the_harness_sees_evidence_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Negative control: with the forwarder stopped for good nothing arrives, and the summary says so."""
-    monkeypatch.setattr("lineside_bench.line.EVIDENCE_S", 2.0)
-    async with parts_coming(Kind.auto) as feeding:
-        line = feeding.line
-        await line.processes["forwarder"].stop()
-        await until(lambda: bool(reported(line.observer.exchanges())), "evidence reported as kept")
-        summary = await feeding.stop()
+        assert_every_part_once(summary, list(line.records))
     assert summary["evidence"]["lost"] > 0
     with pytest.raises(AssertionError):
         assert_no_evidence_lost(summary)

@@ -7,9 +7,9 @@ its files before its next step and lets go of the folder; the first that then ha
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 from lineside.spool import quarantine
 from lineside.spool.errors import SpoolUnusable
@@ -17,6 +17,12 @@ from lineside.spool.locks import Users
 
 _WAIT_S = 2.0
 _STEP_S = 0.02
+
+
+class _Inside(threading.local):
+    """How deep a thread is in uses of the files."""
+
+    depth = 0
 
 
 class Access:
@@ -31,7 +37,7 @@ class Access:
         self._mend = mend
         self._turns = threading.Condition()
         self._active = 0
-        self._inside = threading.local()
+        self._inside = _Inside()
         self._users: Users | None = None
 
     def open(self) -> bool:
@@ -39,19 +45,26 @@ class Access:
         with self._turns:
             return self._take(wait_s=_WAIT_S)
 
-    @contextmanager
-    def using(self) -> Iterator[None]:
-        """Use the files, after mending where that is asked for; raises SpoolUnusable while others have them open."""
-        depth = getattr(self._inside, "depth", 0)
-        if depth == 0:
+    def using(self) -> "Access":
+        """Use the files for a `with`, after mending where that is asked for; nested uses are one.
+
+        Raises SpoolUnusable while others have the files open that must be mended.
+        """
+        return self
+
+    def __enter__(self) -> None:
+        inside = self._inside
+        if inside.depth == 0:
             self._enter()
-        self._inside.depth = depth + 1
-        try:
-            yield
-        finally:
-            self._inside.depth = depth
-            if depth == 0:
-                self._leave()
+        inside.depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        inside = self._inside
+        inside.depth -= 1
+        if inside.depth == 0:
+            self._leave()
 
     def close(self) -> None:
         """Give up the right."""
@@ -75,7 +88,8 @@ class Access:
     def _leave(self) -> None:
         with self._turns:
             self._active -= 1
-            self._turns.notify_all()
+            if not self._active:
+                self._turns.notify_all()
 
     def _take(self, wait_s: float) -> bool:
         until = time.monotonic() + wait_s

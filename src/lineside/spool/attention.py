@@ -9,6 +9,12 @@ from lineside.spool.values import Status
 NEARLY_FULL = 0.9
 """Share of the bound from which somebody should look why the evidence does not leave."""
 
+_AT_THE_BOUND = {
+    "refuse": "at the bound new evidence is refused",
+    "drop-delivered": "at the bound what is delivered and only kept goes, then new evidence is refused",
+    "drop-sampled": "at the bound the oldest sampled evidence is dropped, and where there is none new is refused",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -25,12 +31,17 @@ def needs(status: Status, settings: SpoolSettings, *, quarantined_files: int) ->
     `quarantined_files` is how many files lie in the spool's `quarantine` folder: who has looked at them removes them.
     Counts of the past (what was dropped or quarantined once) need nobody.
     """
-    return [*_room(status, settings), *_dead(status), *_quarantine(quarantined_files)]
+    return [*_served(status), *_room(status, settings), *_dead(status), *_quarantine(quarantined_files)]
 
 
 def share(status: Status) -> float:
     """Return how full the spool is, as a share of its bound."""
     return status.bytes / status.most_bytes if status.most_bytes else 0.0
+
+
+def _served(status: Status) -> Iterator[Need]:
+    if status.destinations and status.records > status.kept_records and not status.is_served:
+        yield Need("forwarder", "no forwarder runs: nothing leaves this box", "start lineside-forwarder; see its log")
 
 
 def _room(status: Status, settings: SpoolSettings) -> Iterator[Need]:
@@ -45,7 +56,7 @@ def _room(status: Status, settings: SpoolSettings) -> Iterator[Need]:
         yield Need(
             "bound",
             f"{share(status):.0%} of spool.max_bytes, {mebibytes(status.most_bytes)}, is in use; "
-            f"at the bound {settings.when_full!r} applies",
+            f"{_AT_THE_BOUND[settings.when_full]}",
             "see why the destinations do not take it, or raise spool.max_bytes, or `lineside spool export` it",
         )
 

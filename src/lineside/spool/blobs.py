@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,14 +70,9 @@ class Blobs:
             path.unlink(missing_ok=True)
             path.with_suffix(".new").unlink(missing_ok=True)
 
-    def delete_orphans(self, named: Collection[str]) -> int:
-        """Delete all files that no record names, which a kill leaves; returns how many. Only while nobody else puts."""
-        deleted = 0
-        for path in (self._root / FOLDER).glob("??/*"):
-            if path.relative_to(self._root).as_posix() not in named:
-                path.unlink(missing_ok=True)
-                deleted += 1
-        return deleted
+    def files(self) -> list[str]:
+        """Return all files that are there. Raises OSError."""
+        return [path.relative_to(self._root).as_posix() for path in (self._root / FOLDER).glob("??/*")]
 
 
 def write_file(path: Path, data: bytes) -> None:

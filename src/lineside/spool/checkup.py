@@ -21,13 +21,25 @@ def what_is_wrong(path: Path, schema: str, *, deep: bool) -> str | None:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)) as link:
             add_functions(link)
-            return _schema_fault(link, schema) or (next(iter(faults(link)), None) if deep else None)
+            wrong = _schema_fault(link, schema) or (next(iter(faults(link)), None) if deep else None)
+            if wrong is None and deep:
+                _read_texts(link)
+            return wrong
     except UnicodeDecodeError as error:
         return f"text that is no UTF-8: {error}"
     except sqlite3.Error as error:
         if is_damage(error) or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
             return str(error)
         raise
+
+
+def _read_texts(link: sqlite3.Connection) -> None:
+    """Read all texts; raises UnicodeDecodeError where one is no UTF-8, which SQLite itself does not look at."""
+    for (table,) in link.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        texts = [row[1] for row in link.execute(f"PRAGMA table_info({table})") if row[2] == "TEXT"]
+        if texts:
+            for _row in link.execute(f"SELECT {', '.join(texts)} FROM {table}"):  # noqa: S608 - the schema's own names
+                pass
 
 
 def faults(link: sqlite3.Connection) -> list[str]:

@@ -30,7 +30,7 @@ class Database:
         *,
         using: Callable[[], AbstractContextManager[None]] = nullcontext,
         on_damage: Callable[[str], None] = lambda _reason: None,
-        log_pages: int = 512,
+        log_pages: int = 1000,
     ) -> None:
         """Make it without opening it; every use is within `using()`, `on_damage` hears that the file is damaged.
 
@@ -148,7 +148,7 @@ class Database:
             self._turn.close()
 
     def _translated(self, error: sqlite3.Error) -> SpoolError:
-        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_FULL:
+        if is_full(error):
             return full(self.path)
         if is_damage(error):
             return self._damaged(str(error))
@@ -169,6 +169,12 @@ class Database:
         link = connect(self.path, self._schema)
         link.execute(f"PRAGMA wal_autocheckpoint = {self._log_pages}")
         return link
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Return whether a full disk is behind an error; of the file in shared memory SQLite says only that it is small."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & _PRIMARY == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def unusable(path: Path, error: OSError) -> SpoolError:

@@ -150,6 +150,17 @@ class Deleting:
         return deleted
 
     def _delete(self, numbers: list[int]) -> int:
+        """Delete records; on a full disk in ever smaller parts, for the log has to hold a part as a whole."""
+        try:
+            return self._delete_at_once(numbers)
+        except SpoolFull:
+            if len(numbers) == 1:
+                raise
+        self._relieve()
+        half = len(numbers) // 2
+        return self._delete(numbers[:half]) + self._delete(numbers[half:])
+
+    def _delete_at_once(self, numbers: list[int]) -> int:
         with self._records.writing() as link:
             gone = link.execute(
                 "DELETE FROM records WHERE number IN (SELECT value FROM json_each(?)) RETURNING size",

@@ -50,6 +50,7 @@ class Delivery:
 
     def register(self, destinations: Sequence[str]) -> list[str]:
         """Make destinations known; see Spool.register."""
+        self._session()  # from now on others see that somebody delivers
         with self._progress.writing() as link:
             known = {row[0] for row in link.execute("SELECT name FROM destinations").fetchall()}
             for name in destinations:

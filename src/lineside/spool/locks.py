@@ -15,6 +15,7 @@ FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 LOCKS = "locks"
 USERS = "users.lock"
+_SESSIONS = "????????-*.lock"
 
 
 def open_lock(path: Path) -> int:
@@ -103,7 +104,12 @@ def is_alive(locks: Path, session: str) -> bool:
         os.close(lock)
 
 
+def is_served(locks: Path) -> bool:
+    """Return whether somebody delivers: the process of some session lives; raises OSError."""
+    return any(is_alive(locks, path.stem) for path in locks.glob(_SESSIONS))
+
+
 def remove_dead(locks: Path) -> None:
     """Remove what dead sessions left."""
-    for path in locks.glob("????????-*.lock"):
+    for path in locks.glob(_SESSIONS):
         is_alive(locks, path.stem)

@@ -1,7 +1,7 @@
 """Reading records and blobs, each checked; what is damaged is set aside, and counted, and the rest goes on."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, BinaryIO
@@ -90,8 +90,8 @@ class Reading:
             f"Blob {blob.name} is not what was written", remedy="Its record is delivered without it; check the disk"
         )
 
-    def delete_orphans(self) -> None:
-        """Delete the blobs that no record names; only while nobody puts."""
+    def delete_orphans(self, found: Collection[str]) -> None:
+        """Delete those of the files in `blobs` that no record names; not of a put that may still be under way."""
         named: set[str] = set()
         number = 0
         while True:
@@ -104,12 +104,13 @@ class Reading:
                 break
             number = rows[-1][0]
             named.update(blob.file for _number, text in rows for blob in blobs_from_text(text))
+        cut_off = [file for file in found if file not in named]
         try:
-            deleted = self._blobs.delete_orphans(named)
+            self._blobs.delete(cut_off)
         except OSError as error:
             raise unusable(self._folder, error) from error
-        if deleted:
-            _log.info("Blobs without a record are deleted: their put was cut off", files=deleted)
+        if cut_off:
+            _log.info("Blobs without a record are deleted: their put was cut off", files=len(cut_off))
 
     def _whole(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
         """Return the records of rows, and set the damaged aside."""

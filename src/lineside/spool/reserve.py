@@ -8,7 +8,8 @@ from lineside.spool.locks import FILE_MODE
 
 NAME = "reserve"
 _MOST = 16 * 1024 * 1024
-_LEAST = 256 * 1024
+_LEAST = 1024 * 1024
+"""Both logs, the files that SQLite's readers share, and what `progress.db` grows by before the first record is gone."""
 _SHARE = 4
 
 

@@ -18,7 +18,7 @@ RECORDS = "records.db"
 PROGRESS = "progress.db"
 PAGE = 4096
 _BUSY_MS = 30_000
-_CHECKPOINT_PAGES = 512
+_CHECKPOINT_PAGES = 1000
 
 RECORDS_SCHEMA = """
 CREATE TABLE records (
@@ -101,7 +101,7 @@ def connect(path: Path, schema: str, *, read_only: bool = False) -> sqlite3.Conn
         link.execute("PRAGMA synchronous = FULL")
         link.execute("PRAGMA cell_size_check = ON")
         link.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        link.execute(f"PRAGMA journal_size_limit = {4 * _CHECKPOINT_PAGES * PAGE}")
+        link.execute(f"PRAGMA journal_size_limit = {2 * _CHECKPOINT_PAGES * PAGE}")
         _migrate(link, path, schema, read_only=read_only)
     except BaseException:
         link.close()

@@ -16,13 +16,13 @@ from lineside.spool import blobs, quarantine
 from lineside.spool.access import Access
 from lineside.spool.blobs import Blobs
 from lineside.spool.clock import Clock
-from lineside.spool.database import Database, full, unusable
+from lineside.spool.database import Database, full, is_full, unusable
 from lineside.spool.deleting import Deleting
 from lineside.spool.delivery import Delivery
 from lineside.spool.dropping import Dropping
 from lineside.spool.entry import Batch, Entry, Receipt, Record, StoredBlob
 from lineside.spool.errors import SpoolError, SpoolFull, SpoolUnusable
-from lineside.spool.locks import FOLDER_MODE, LOCKS, Session, is_alive, remove_dead
+from lineside.spool.locks import FOLDER_MODE, LOCKS, Session, is_alive, is_served, remove_dead
 from lineside.spool.reading import Reading
 from lineside.spool.recovery import recover as recover_folder
 from lineside.spool.reserve import Reserve
@@ -55,9 +55,11 @@ class Spool:
         self._clock = clock
         self._access = Access(folder, folder / LOCKS, let_go=self._let_go, mend=self._mend)
         # Both logs together take less than what is set aside for a full disk.
-        files: dict[str, Any] = {"log_pages": min(512, max(16, settings.reserve_bytes // 16 // PAGE))}
+        files: dict[str, Any] = {"log_pages": min(1000, max(16, settings.reserve_bytes // 16 // PAGE))}
         if looks_after:
             files |= {"using": self._access.using, "on_damage": lambda why: quarantine.ask_for_mending(folder, why)}
+        # The files in `blobs` while nobody else had the folder, until they are looked after: others put soon after.
+        self._found: list[str] | None = []
         self._session: Session | None = None
         self._guard = threading.Lock()
         with ExitStack() as opened:
@@ -212,7 +214,11 @@ class Spool:
 
     def status(self) -> Status:
         """Return where the spool and its destinations stand; costs little, whatever waits."""
-        return status(self._records, self._progress, self.settings.max_bytes, self._free())
+        try:
+            served = is_served(self.folder / LOCKS)
+        except OSError as error:
+            raise unusable(self.folder, error) from error
+        return status(self._records, self._progress, self.settings.max_bytes, self._free(), is_served=served)
 
     def dead_letters(self, destination: str | None = None) -> list[DeadLetter]:
         """Return the dead letters of one destination, or of all."""
@@ -235,28 +241,40 @@ class Spool:
 
     def _start(self) -> None:
         """Look after what a kill or a bad disk left, where nobody else is using the folder; open its files."""
-        is_first = self._draining(self._access.open)
+        is_first = self._take_folder()
         self._draining(self._records.open)
         self._draining(self._progress.open)
         if is_first:
             remove_dead(self.folder / LOCKS)
             self._draining(self._deleting.finish)
-            self._reading.delete_orphans()
+            self._reading.delete_orphans(self._found or ())
+        self._found = None
         self._reserve.make(self._free())
+
+    def _take_folder(self) -> bool:
+        """Take the right to use the folder; returns whether nobody else had it."""
+        try:
+            return self._access.open()
+        except SpoolFull:  # the logs, which `_draining` would write over, cannot be used before
+            self._reserve.give_up()
+            return self._access.open()
 
     def _let_go(self) -> None:
         """Close the files, for them to be mended."""
         self._records.let_go()
         self._progress.let_go()
+        self._writer.start_over()
 
     def _mend(self) -> None:
         """Mend what is damaged, alone in the folder; what was remembered of the files may be wrong after."""
         try:
             recover_folder(self.folder, self.settings)
+            if self._found is not None:
+                self._found = self._blobs.files()
         except OSError as error:
             raise unusable(self.folder, error) from error
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
+            if is_full(error):
                 raise full(self.folder) from error
             raise SpoolUnusable(f"{self.folder} cannot be mended: {error}", remedy="Look after the disk") from error
         self._deleting.start_over()

@@ -26,7 +26,7 @@ WHERE leases.destination = ? AND batches.number <= coalesce(
 """
 
 
-def status(records: Database, progress: Database, most_bytes: int, free_bytes: int) -> Status:
+def status(records: Database, progress: Database, most_bytes: int, free_bytes: int, *, is_served: bool) -> Status:
     """Return where the spool stands."""
     with records.reading() as link:
         totals = dict(link.execute("SELECT name, value FROM counters WHERE name IN ('.records', '.bytes')").fetchall())
@@ -69,6 +69,7 @@ def status(records: Database, progress: Database, most_bytes: int, free_bytes: i
         unsealed=unsealed,
         most_bytes=most_bytes,
         free_bytes=free_bytes,
+        is_served=is_served,
         dropped=_named(counters, "dropped."),
         quarantined=_named(counters, "quarantined."),
         destinations=destinations,

@@ -78,9 +78,10 @@ class DestinationStatus:
 class Status:
     """What is in the spool.
 
-    `records` and `bytes` are all that is there; of these `kept_records` and `kept_bytes` are delivered everywhere and
-    only kept. `oldest_ms` is when the oldest was put that waits, `unsealed` how many belong to no batch yet,
-    `most_bytes` the bound, `free_bytes` the disk's free space. `dropped` and `quarantined` are totals by reason.
+    `records` and `bytes` are all that is there; of these `kept_records` and `kept_bytes` are delivered everywhere
+    and only kept. `oldest_ms` is when the oldest was put that waits, `unsealed` how many belong to no batch yet,
+    `most_bytes` the bound, `free_bytes` the disk's free space, `is_served` whether a forwarder runs. `dropped` and
+    `quarantined` are totals by reason.
     """
 
     records: int
@@ -91,6 +92,7 @@ class Status:
     unsealed: int
     most_bytes: int
     free_bytes: int
+    is_served: bool
     dropped: dict[str, int]
     quarantined: dict[str, int]
     destinations: list[DestinationStatus]

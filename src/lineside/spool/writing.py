@@ -1,11 +1,11 @@
-"""Putting records: whoever finds no leader commits for all who wait, in one transaction (group commit)."""
+"""Putting records: one thread commits for all who wait, in one transaction."""
 
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from sqlite3 import Connection
+from sqlite3 import Connection, IntegrityError
 
 import structlog
 
@@ -13,35 +13,33 @@ from lineside.spool.blobs import Blobs
 from lineside.spool.database import Database, unusable
 from lineside.spool.entry import Entry, Receipt, StoredBlob, blobs_to_text, checksum
 from lineside.spool.errors import SpoolError, SpoolFull
+from lineside.spool.gone import Gone
+from lineside.spool.grouping import Call, Group
 from lineside.spool.room import Room
 
 _log = structlog.get_logger(__name__)
-_MOST_IN_GROUP = 256
-_GATHER_S = 0.0003
 _INSERT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _COUNT = "UPDATE counters SET value = ? WHERE name = ?"
-_TOTALS = (".number", ".records", ".bytes")
+_GONE = "SELECT number, key FROM outcomes WHERE number > ? ORDER BY number LIMIT 1000"
+_COUNTERS = "SELECT name, value FROM counters"
 _REMEDY = "Let the forwarder deliver, raise spool.max_bytes, or change spool.when_full; nothing was kept"
 
 Row = tuple[int, str, str, str, str, str, int, int, int, str, bytes, bytes]
 
 
-@dataclass(slots=True, eq=False)
-class _Put:
+class _Put(Call):
     """One call of `put` while it waits for a commit."""
 
-    entry: Entry
-    size: int
-    text: str
-    blobs: tuple[StoredBlob, ...]
-    receipt: Receipt | None = None
-    error: BaseException | None = None
-    lacking: Room | None = None
-    woken: threading.Lock = field(default_factory=threading.Lock)
+    __slots__ = ("blobs", "entry", "lacking", "receipt", "size", "text")
 
-    @property
-    def is_answered(self) -> bool:
-        return self.receipt is not None or self.error is not None or self.lacking is not None
+    def __init__(self, entry: Entry, size: int, blobs: tuple[StoredBlob, ...]) -> None:
+        super().__init__()
+        self.entry = entry
+        self.size = size
+        self.blobs = blobs
+        self.text = blobs_to_text(blobs)
+        self.receipt: Receipt | None = None
+        self.lacking: Room | None = None
 
 
 class Writer:
@@ -71,11 +69,9 @@ class Writer:
         self._room = room
         self._make_room = make_room
         self._wall_ms = wall_ms
+        self._gone = Gone()
+        self._group = Group(self._commit)
         self._guard = threading.Lock()
-        self._pending: list[_Put] = []
-        self._is_led = False
-        self._expected = 1
-        self._bell: threading.Lock | None = None
         self._doubtful: list[tuple[Row, tuple[StoredBlob, ...]]] = []
 
     def put(self, entry: Entry) -> Receipt:
@@ -86,11 +82,11 @@ class Writer:
             if (number := self._number_of(entry.key)) is not None:
                 return Receipt(number, is_new=False)
             blobs = self._write_blobs(entry, size)
-        call = _Put(entry, size, blobs_to_text(blobs), blobs)
-        self._commit_with_others(call)
+        call = _Put(entry, size, blobs)
+        self._group.join(call)
         if call.lacking is not None and self._make_room(*call.lacking.to_free(size, len(entry.body))):
-            call.lacking = None
-            self._commit_with_others(call)
+            call = _Put(entry, size, blobs)
+            self._group.join(call)
         if call.receipt is not None:
             if not call.receipt.is_new:
                 self._delete_blobs(blobs)
@@ -102,6 +98,10 @@ class Writer:
         if isinstance(error, SpoolError):  # one instance would collect the tracebacks of all who wait
             raise type(error)(error.what, remedy=error.remedy, transient=error.transient) from error
         raise RuntimeError("The thread that committed for others was interrupted") from error
+
+    def start_over(self) -> None:
+        """Forget what is known of the files: they are about to be mended."""
+        self._gone.start_over()
 
     def settle(self) -> None:
         """Take back what a failed commit may have left; raises SpoolError where that fails too."""
@@ -147,137 +147,122 @@ class Writer:
 
     def _known(self, link: Connection, keys: list[str]) -> dict[str, int]:
         """Return the numbers of keys that are known; 0 where the record is gone."""
-        if len(keys) == 1:
-            where, values = "= ?", keys[0]
-        else:
-            where, values = "IN (SELECT value FROM json_each(?))", json.dumps(keys)
-        known: dict[str, int] = {}
-        records = link.execute(f"SELECT key, number FROM records WHERE key {where}", (values,)).fetchall()  # noqa: S608 - one of two constants
-        with self._progress.reading() as progress:
-            for (key,) in progress.execute(f"SELECT key FROM outcomes WHERE key {where}", (values,)).fetchall():  # noqa: S608 - same
-                known[key] = 0
-        known.update(records)
+        known = dict.fromkeys(self._find_gone(keys), 0)
+        known.update(
+            link.execute(
+                "SELECT key, number FROM records WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(keys),)
+            ).fetchall()
+        )
         return known
 
-    def _commit_with_others(self, call: _Put) -> None:
-        """Return when the call is answered, by this thread or by another that leads."""
-        if not self._leads(call):
-            call.woken.acquire()  # answered, or made the leader
-            if call.is_answered:
-                return
-        group = self._gather()
-        try:
-            self._commit(group)
-        except BaseException as error:
-            for other in group:
-                if not other.is_answered:
-                    other.error = error
-            if not isinstance(error, SpoolError):
-                raise
-        finally:
-            self._hand_over(len(group))
-            for other in group:
-                if other is not call:
-                    other.woken.release()
+    def _gone_of(self, group: list[_Put], left: int) -> list[str]:
+        """Return the keys of a group whose records are known to be gone; `left` is how many records ever left."""
+        gone = self._gone
+        if gone.left != left:  # what is gone was written down in `outcomes` before it left
+            if gone.is_full:
+                gone.start_over()
+            with self._progress.reading() as link:
+                while rows := link.execute(_GONE, (gone.last,)).fetchall():
+                    gone.add(left, rows)
+            gone.left = left
+        doubtful = [call.entry.key for call in group if gone.may_have(call.entry.key)]
+        return self._find_gone(doubtful) if doubtful else doubtful
 
-    def _leads(self, call: _Put) -> bool:
-        """Put a call in line; returns whether nobody leads, so that this thread has to."""
-        with self._guard:
-            self._pending.append(call)
-            if not self._is_led:
-                self._is_led = True
-                return True
-            call.woken.acquire()
-            if self._bell is not None and len(self._pending) >= self._expected:
-                self._bell.release()
-                self._bell = None
-            return False
-
-    def _gather(self) -> list[_Put]:
-        """Return who waits, after a moment for those of the last group, who come again where the load is high."""
-        bell = None
-        with self._guard:
-            if len(self._pending) < self._expected:
-                bell = self._bell = threading.Lock()
-                bell.acquire()
-        if bell is not None:
-            bell.acquire(timeout=_GATHER_S)
-        with self._guard:
-            self._bell = None
-            group, self._pending = self._pending[:_MOST_IN_GROUP], self._pending[_MOST_IN_GROUP:]
-        return group
-
-    def _hand_over(self, answered: int) -> None:
-        """Make the first who waits the leader."""
-        with self._guard:
-            self._expected = min(answered + len(self._pending), _MOST_IN_GROUP)
-            if self._pending:
-                self._pending[0].woken.release()
+    def _find_gone(self, keys: list[str]) -> list[str]:
+        """Return the keys whose records are known to be gone."""
+        with self._progress.reading() as link:
+            if len(keys) == 1:
+                found = link.execute("SELECT key FROM outcomes WHERE key = ?", keys)
             else:
-                self._is_led = False
+                found = link.execute(
+                    "SELECT key FROM outcomes WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(keys),)
+                )
+            return [key for (key,) in found.fetchall()]
 
     def _commit(self, group: list[_Put]) -> None:
         """Answer every call of a group, each judged for itself; what is kept goes in one transaction."""
-        rows: list[Row] = []
-        answers: list[Receipt | Room] = []
-        kept: list[_Put] = []
+        kept: list[tuple[Row, _Put]] = []
         try:
             if self._doubtful:
                 self.settle()
             with self._records.writing() as link:
-                known = self._known(link, [call.entry.key for call in group])
-                counters = dict(link.execute("SELECT name, value FROM counters").fetchall())
-                size = sum(call.size for call in group)
-                room = self._room(link, counters[".bytes"], size)
-                fits = room.lacks(size, size) <= 0
-                number, used, now = counters[".number"], counters[".bytes"], self._wall_ms()
-                sequence = counters.get(self._producer, 0)
-                for call in group:
-                    key, to_write = call.entry.key, len(call.entry.body)
-                    if key in known:
-                        answers.append(Receipt(known[key], is_new=False))
-                    elif not fits and room.lacks(call.size, to_write) > 0:
-                        answers.append(room)
-                    else:
-                        used += call.size
-                        if not fits:
-                            room = room.after(call.size, to_write)
-                        number, sequence = number + 1, sequence + 1
-                        known[key] = number
-                        rows.append(_row(call, number, self._producer, sequence, now))
-                        kept.append(call)
-                        answers.append(Receipt(number, is_new=True))
-                if rows:
-                    counters |= {".number": number, self._producer: sequence, ".bytes": used}
-                    counters[".records"] += len(rows)
-                    self._insert(link, rows, counters)
+                answers = self._keep_all(link, group, kept) or self._judge(link, group, kept)
         except BaseException:
-            self._take_back(group, rows, kept)
+            self._take_back(group, kept)
             raise
         for call, answer in zip(group, answers, strict=True):
             if isinstance(answer, Receipt):
                 call.receipt = answer
             else:
                 call.lacking = answer
+            call.is_answered = True
 
-    def _insert(self, link: Connection, rows: list[Row], counters: dict[str, int]) -> None:
-        link.executemany(_INSERT, rows)
-        if counters[self._producer] == len(rows):
-            link.execute("INSERT OR IGNORE INTO counters VALUES (?, 0)", (self._producer,))
-        link.executemany(_COUNT, [(counters[name], name) for name in (*_TOTALS, self._producer)])
+    def _keep_all(self, link: Connection, group: list[_Put], kept: list[tuple[Row, _Put]]) -> list[Receipt] | None:
+        """Keep a whole group, which is the rule; None where a key is known, or there is no room for all."""
+        size = sum(call.size for call in group)
+        counters: dict[str, int] = dict(link.execute(_COUNTERS).fetchall())
+        if self._room(link, counters[".bytes"], size).lacks(size, size) > 0:
+            return None
+        if self._gone_of(group, counters[".number"] - counters[".records"]):
+            return None
+        number, sequence = counters[".number"], counters.get(self._producer, 0)
+        now = self._wall_ms()
+        producer = self._producer
+        rows = [_row(call, number + place, producer, sequence + place, now) for place, call in enumerate(group, 1)]
+        kept[:] = zip(rows, group, strict=True)
+        try:
+            self._insert(link, rows, counters, size)
+        except IntegrityError:  # a key is known: cheaper to be told than to ask
+            link.execute("ROLLBACK")
+            kept.clear()
+            link.execute("BEGIN IMMEDIATE")
+            return None
+        return [Receipt(row[0], is_new=True) for row in rows]
 
-    def _take_back(self, group: list[_Put], rows: list[Row], kept: list[_Put]) -> None:
-        """Remove what a failed group left: its commit may be in the log, and would come back at the next start."""
+    def _judge(self, link: Connection, group: list[_Put], kept: list[tuple[Row, _Put]]) -> list[Receipt | Room]:
+        """Keep what of a group is new and fits."""
+        known = self._known(link, [call.entry.key for call in group])
+        counters: dict[str, int] = dict(link.execute(_COUNTERS).fetchall())
+        room = self._room(link, counters[".bytes"], sum(call.size for call in group))
+        number, sequence, now = counters[".number"], counters.get(self._producer, 0), self._wall_ms()
+        answers: list[Receipt | Room] = []
         for call in group:
-            if call not in kept:
+            key, to_write = call.entry.key, len(call.entry.body)
+            if key in known:
+                answers.append(Receipt(known[key], is_new=False))
+            elif room.lacks(call.size, to_write) > 0:
+                answers.append(room)
+            else:
+                room = room.after(call.size, to_write)
+                number, sequence = number + 1, sequence + 1
+                known[key] = number
+                kept.append((_row(call, number, self._producer, sequence, now), call))
+                answers.append(Receipt(number, is_new=True))
+        if kept:
+            self._insert(link, [row for row, _call in kept], counters, sum(call.size for _row, call in kept))
+        return answers
+
+    def _insert(self, link: Connection, rows: list[Row], counters: dict[str, int], size: int) -> None:
+        many = len(rows)
+        link.executemany(_INSERT, rows)
+        if self._producer not in counters:
+            link.execute("INSERT INTO counters VALUES (?, 0)", (self._producer,))
+        more = ((".number", many), (".records", many), (".bytes", size), (self._producer, many))
+        link.executemany(_COUNT, [(counters.get(name, 0) + by, name) for name, by in more])
+
+    def _take_back(self, group: list[_Put], kept: list[tuple[Row, _Put]]) -> None:
+        """Remove what a failed group left: its commit may be in the log, and would come back at the next start."""
+        wrote = {id(call) for _row, call in kept}
+        for call in group:
+            if id(call) not in wrote:
                 self._delete_blobs(call.blobs)
-        if rows:
+        if kept:
             with self._guard:
-                self._doubtful += [(row, call.blobs) for row, call in zip(rows, kept, strict=True)]
+                self._doubtful += [(row, call.blobs) for row, call in kept]
             try:
                 self.settle()
             except SpoolError as error:
-                _log.warning("A failed commit is taken back later", records=len(rows), error=str(error))
+                _log.warning("A failed commit is taken back later", records=len(kept), error=str(error))
 
     def _delete_blobs(self, blobs: tuple[StoredBlob, ...]) -> None:
         try:

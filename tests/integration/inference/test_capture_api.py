@@ -1,6 +1,7 @@
 """POST /v1/capture, GET /v1/capture/{id} and GET /v1/evidence of the real service, on a real spool; Triton is away."""
 
 import base64
+import fcntl
 import json
 import os
 import signal
@@ -114,6 +115,21 @@ def test_the_same_id_is_taken_once_however_many_ask(service: Any, forwarder: Spo
     assert [record.key for record in forwarder.iterate()] == [key]
 
 
+def test_what_is_not_on_the_disk_yet_is_in_progress(service: Any, forwarder: Spool, folder: Path) -> None:
+    key = capture_id()
+    assert status(service, key) == (404, "capture-unknown")
+    with (folder / "locks" / "records.lock").open("rb") as others, ThreadPoolExecutor(1) as threads:
+        fcntl.flock(others, fcntl.LOCK_EX)  # another process writes
+        taking = threads.submit(post, service, capture_id=key)
+        until(lambda: status(service, key) == (200, "IN_PROGRESS"))
+        assert not [record.key for record in forwarder.iterate()]
+        assert not taking.done()
+        fcntl.flock(others, fcntl.LOCK_UN)
+        assert taking.result().status_code == 202
+    assert status(service, key) == (200, "IN_PROGRESS")
+    assert [record.key for record in forwarder.iterate()] == [key]
+
+
 def test_a_capture_survives_the_service_that_took_it(start_inference: Start, tmp_path: Path) -> None:
     settings = {"spool": {"folder": str(tmp_path / "spool")}}
     service = start_inference("/livez", **settings)
@@ -202,6 +218,9 @@ def test_strict_refuses_as_the_agent_did(start_inference: Start, tmp_path: Path)
     assert "FAILED_PRECONDITION" in away.json()["detail"]
     with spool_of(place) as spool:
         spool.register(["cloud"])
+        spool.report("cloud", "CONNECTING", "nothing to send yet")
+        assert post(service).status_code == 202
+        spool.confirm(next_batch(spool, "cloud"))
         spool.report("cloud", "BACKOFF", "no route to host")
         assert "no route to host" in post(service).json()["detail"]
         spool.report("cloud", "ONLINE", "")
@@ -209,7 +228,10 @@ def test_strict_refuses_as_the_agent_did(start_inference: Start, tmp_path: Path)
             codes = sorted(answer.status_code for answer in threads.map(lambda _: post(service), range(5)))
         assert codes == [202, 202, 429, 429, 429]
         spool.confirm(next_batch(spool, "cloud"))
-    assert post(service).status_code == 202
+        assert post(service).status_code == 202
+    gone = post(service)
+    assert (gone.status_code, gone.json()["code"]) == (503, "destination-away")
+    assert "no forwarder runs here" in gone.json()["detail"]
 
 
 def test_evidence_says_where_each_destination_stands(service: Any, forwarder: Spool) -> None:

@@ -12,8 +12,9 @@ import pytest
 from lineside.service import Service
 from lineside.spool import Entry, Spool, SpoolSettings
 from lineside_inference.capture import recorder as module
-from lineside_inference.capture.recorder import CaptureQueueFull, NotKept, Recorder
+from lineside_inference.capture.recorder import Recorder
 from lineside_inference.capture.settings import CaptureSettings
+from lineside_inference.errors import CaptureQueueFull, NotKept
 
 
 class Rig:
@@ -32,7 +33,7 @@ class Rig:
                 self.gate.wait(20)
             return entry(key)
 
-        return self.recorder.submit(make, model="m", size=size)
+        return self.recorder.submit(make, key=key, model="m", size=size)
 
     def count(self, name: str, **labels: str) -> float:
         return self.service.registry.get_sample_value(f"lineside_inference_{name}", labels) or 0.0
@@ -81,6 +82,17 @@ async def test_what_is_taken_is_on_the_disk(rig: Callable[..., Any], tmp_path: P
     assert keys(tmp_path / "spool") == {f"k{number}" for number in range(40)}
 
 
+async def test_what_is_under_way_is_known_by_its_id(rig: Callable[..., Any]) -> None:
+    async with rig() as given:
+        held = [given.submit(key, held=True) for key in ("one", "two", "one")]
+        assert given.recorder.is_under_way("one")
+        assert given.recorder.is_under_way("two")
+        assert not given.recorder.is_under_way("three")
+        given.gate.set()
+        await asyncio.gather(*held)
+        assert not given.recorder.is_under_way("one")
+
+
 async def test_one_more_than_the_queue_is_dropped_and_the_rest_is_not(rig: Callable[..., Any], tmp_path: Path) -> None:
     async with rig(queue=6) as given:
         held = [given.submit(f"k{number}", held=True) for number in range(6)]
@@ -111,8 +123,8 @@ async def test_a_capture_that_cannot_be_made_is_counted_and_hurts_nobody(rig: Ca
 
     async with rig() as given:
         with pytest.raises(ZeroDivisionError):
-            await given.recorder.submit(broken, model="m", size=1)
-        given.recorder.submit(broken, model="m", size=1)  # which nobody awaits: no warning
+            await given.recorder.submit(broken, key="a", model="m", size=1)
+        given.recorder.submit(broken, key="b", model="m", size=1)  # which nobody awaits: no warning
         await given.submit("good")
         assert given.dropped("failed") == 2
         assert given.recorder.link.is_online

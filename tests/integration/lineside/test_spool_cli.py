@@ -270,3 +270,18 @@ def test_verify_of_a_spool_that_is_whole_and_of_one_that_is_not(spool: Spool, ru
     assert shown.exit_code == 1
     assert blob.name in shown.stdout
     assert json.loads(run("verify", "--json").stdout)["ok"] is False
+
+
+def test_what_is_delivered_and_only_kept_does_not_wait(settings: SpoolSettings, run) -> None:
+    with Spool.open(settings.model_copy(update={"keep_delivered_h": 1.0}), producer="inference") as spool:
+        spool.register(["cloud"])
+        spool.put(entry(1))
+        for one in spool.unsealed():
+            spool.seal(one, 10, 10**9)
+        lease = spool.lease("cloud")
+        assert lease
+        spool.confirm(lease)
+        spool.put(entry(2))
+        shown = run("list", "--waiting", "--most", "1").stdout
+    assert "event-2" in shown
+    assert "more" not in shown

@@ -1,6 +1,7 @@
 """Random steps against a spool and against a simple model of it."""
 
 import itertools
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lineside.spool import Batch, Blob, Entry, Lease, Spool, SpoolSettings
 
+LONG = os.environ.get("LINESIDE_FAULTS") == "long"
 DESTINATIONS = ("disk", "s3")
 STREAMS = ("a", "b")
 REFUSALS = 1  # so that dead letters are common
@@ -171,6 +173,6 @@ class Steps(RuleBasedStateMachine):
 
 
 Steps.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=300 if LONG else 30, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestSteps = Steps.TestCase

@@ -37,6 +37,38 @@ def test_a_path_that_is_named_is_not_made() -> None:
     assert not disk.make_path
 
 
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"forwarder": {"destinations": [{"kind": "disk", "name": "d", "path": "/data/spool"}]}},
+        {"forwarder": {"destinations": [{"kind": "disk", "name": "d", "path": "/data/x/../spool/blobs"}]}},
+        {
+            "forwarder": {
+                "destinations": [{"kind": "stream-manager", "name": "g", "bucket": "abc", "path": "/data/spool/out"}]
+            }
+        },
+        {
+            "forwarder": {"destinations": [{"kind": "disk", "name": "d", "path": "/data"}]},
+            "edge_manager": {"FolderPrefix": "spool"},
+        },
+        {"edge_manager": {"CaptureDataDestination": "Disk", "CaptureDataDiskPath": "/data/spool"}},
+        {"edge_manager": {"CaptureDataDestination": "Disk"}, "spool": {"folder": "/data/capture"}},
+    ],
+)
+def test_a_destination_inside_the_spool_stops_the_start(sections: dict[str, object]) -> None:
+    with pytest.raises(LinesideError, match=r"inside the spool .* Give it a folder outside"):
+        plan(settings(**sections))
+
+
+def test_a_destination_around_the_spool_is_fine(tmp_path: Path) -> None:
+    around = [{"kind": "disk", "name": "d", "path": "/data"}, {"kind": "disk", "name": "e", "path": "/data/spool-2"}]
+    assert len(plan(settings(forwarder={"destinations": around}))) == 2
+    (tmp_path / "link").symlink_to("/data/spool")
+    hidden = [{"kind": "disk", "name": "d", "path": str(tmp_path / "link")}]
+    with pytest.raises(LinesideError, match="inside the spool"):
+        plan(settings(forwarder={"destinations": hidden}))
+
+
 def test_periodic_upload_goes_to_both() -> None:
     disk, cloud = planned(
         CaptureDataDestination="Disk",

@@ -23,6 +23,7 @@ STATUS = Status(
     unsealed=1,
     most_bytes=GIB,
     free_bytes=20 * GIB,
+    is_served=True,
     dropped={"sampled": 4, "age": 0},
     quarantined={},
     destinations=[STATE],

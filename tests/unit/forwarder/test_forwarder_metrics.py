@@ -24,6 +24,7 @@ STATUS = Status(
     unsealed=2,
     most_bytes=1000,
     free_bytes=5000,
+    is_served=True,
     dropped={"age": 2},
     quarantined={"blob": 1},
     destinations=[CLOUD],

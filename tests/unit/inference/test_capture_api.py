@@ -174,6 +174,7 @@ def state_of(*destinations: DestinationStatus, records: int = 0, **fields: Any) 
         "unsealed": 0,
         "most_bytes": 10_000,
         "free_bytes": 2**40,
+        "is_served": True,
         "dropped": {},
         "quarantined": {},
     }
@@ -196,6 +197,10 @@ def em(**fields: Any) -> EdgeManagerSettings:
         (em(), state_of(to("cloud", "BACKOFF")), "destination-away"),
         (em(), state_of(to("cloud", "BACKOFF"), to("disk", "ONLINE")), "destination-away"),
         (em(), state_of(to("plant", "ONLINE")), None),
+        (em(), state_of(to("cloud", "CONNECTING")), None),
+        (em(), state_of(to("cloud", "")), "destination-away"),
+        (em(), state_of(to("cloud", "ONLINE"), is_served=False), "destination-away"),
+        (em(CaptureDataDestination="Disk"), state_of(is_served=False), None),
         (em(), state_of(), "destination-away"),
         (em(CaptureDataDestination="Disk"), state_of(to("disk", "BACKOFF", waiting=3)), None),
         (em(CaptureDataDestination="Disk"), state_of(records=29), None),

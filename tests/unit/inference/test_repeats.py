@@ -111,3 +111,8 @@ def test_time_and_deadline_are_no_content() -> None:
     assert fingerprint(request()) == fingerprint(request(deadline_ms=5, time={"received": "2026-01-01T00:00:00Z"}))
     assert fingerprint(request()) != fingerprint(request(context={"part_id": "P-1"}))
     assert fingerprint(request()) != fingerprint(request(model_version="1"))
+
+
+def test_to_have_the_evidence_kept_is_content() -> None:
+    assert fingerprint(request()) == fingerprint(request(capture=False))
+    assert fingerprint(request()) != fingerprint(request(capture=True))

@@ -111,3 +111,11 @@ def test_a_name_fits_any_file_system(device: str, key: str, tensor: str) -> None
     for name in (file_name(device, key), entry.blobs[0].name.rpartition("/")[2]):
         assert len(name) <= 240  # and a few letters for whoever writes it under another name first
         assert all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in name)
+
+
+@given(IDS)
+def test_no_id_can_be_chosen_to_hit_the_files_of_another(name: str) -> None:
+    shown = file_name("press", name).split(".")[1]
+    if shown != name:
+        assert file_name("press", shown) != file_name("press", name)
+        assert len(shown) <= 69

@@ -35,6 +35,7 @@ STATUS = Status(
     unsealed=1,
     most_bytes=GIB,
     free_bytes=20 * GIB,
+    is_served=True,
     dropped={},
     quarantined={},
     destinations=[CLOUD],
@@ -72,7 +73,7 @@ def test_what_needs_a_person_is_said_with_what_to_do(change: dict, about: str, s
 
 def test_a_full_spool_says_what_happens_at_the_bound() -> None:
     (need,) = wanted(replace(STATUS, bytes=GIB))
-    assert "'drop-delivered' applies" in need.what
+    assert "what is delivered and only kept goes, then new evidence is refused" in need.what
 
 
 def test_damaged_files_need_a_person_until_they_are_taken_away() -> None:

@@ -27,7 +27,14 @@ class Plan:
 
 
 def plan(settings: Settings) -> list[Plan]:
-    """Return the destinations of a configuration; raises LinesideError where it lacks something."""
+    """Return the destinations of a configuration; raises LinesideError where it lacks something or harms the spool."""
+    plans = _plans(settings)
+    for each in plans:
+        _check_outside(each.settings, settings)
+    return plans
+
+
+def _plans(settings: Settings) -> list[Plan]:
     if settings.spool.folder is None:
         raise LinesideError(
             "spool.folder is not set: there is nothing to forward",
@@ -47,6 +54,20 @@ def plan(settings: Settings) -> list[Plan]:
         return [disk]
     upload = _bucket(capture, "CaptureDataPeriodicUpload is true")
     return [disk, Plan(upload, period_s=capture.CaptureDataPeriodicUploadPeriodSeconds)]
+
+
+def _check_outside(given: DiskSettings | S3Settings | StreamManagerSettings, settings: Settings) -> None:
+    """Raise LinesideError where the files of a destination would lie in the spool."""
+    if isinstance(given, S3Settings) or settings.spool.folder is None:
+        return
+    folder = given.path
+    if isinstance(given, DiskSettings):
+        folder = folder / settings.edge_manager.FolderPrefix / settings.edge_manager.DeviceFleetName
+    if folder.resolve().is_relative_to(settings.spool.folder.resolve()):
+        raise LinesideError(
+            f"destination {given.name} would write to {folder}, inside the spool {settings.spool.folder}",
+            remedy="Give it a folder outside of spool.folder",
+        )
 
 
 def _bucket(capture: EdgeManagerSettings, why: str) -> S3Settings:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from lineside.connections import Connection, describe
-from lineside.spool import Spool, SpoolError, SpoolSettings
+from lineside.spool import Spool, SpoolError, SpoolFull, SpoolSettings
 from lineside_forwarder.clock import Clock, in_thread
 from lineside_forwarder.delivering import Supervisor, Terms
 from lineside_forwarder.destination import Destination
@@ -64,6 +64,7 @@ class Forwarder:
         self._supervisors: list[Supervisor] = []
         self._strangers: set[str] = set()
         self._running: asyncio.Task[None] | None = None
+        self._is_tight = False
 
     async def run(self) -> None:
         """Forward until `drain`, whatever happens to the spool."""
@@ -137,24 +138,34 @@ class Forwarder:
             runs = await in_thread(spool.unsealed, _MOST_RECORDS)
             sealed = 0
             for cut in sealing.due(runs, self._clock.monotonic()):
-                sealed += await in_thread(self._seal_run, spool, cut)
+                count, is_whole = await in_thread(self._seal_run, spool, cut)
+                sealed += count
                 self._notify()
+                if not is_whole:  # a later run of its stream would go before what is left of it, which would stay
+                    break
             if not sealed:
                 await self._clock.wait(self._stop, _SEAL_EVERY_S)
 
-    def _seal_run(self, spool: Spool, cut: Cut) -> int:
-        """Seal a run as far as it is due, in batches; return how many."""
+    def _seal_run(self, spool: Spool, cut: Cut) -> tuple[int, bool]:
+        """Seal a run as far as it is due, in batches; return how many, and whether all of it is sealed."""
         run, left, count = cut.run, cut.records, 0
         while left > 0 and not self._stop.is_set():
-            batch = spool.seal(run, min(self._batch_size, left), _MOST_BYTES)
-            if batch is None:  # all of it was dropped, or sealed by another process
+            try:
+                batch = spool.seal(run, min(self._batch_size, left), _MOST_BYTES)
+            except SpoolFull as error:  # what is sealed already goes first, which makes room
+                if not self._is_tight:
+                    log.warning("the disk is full: sealing waits for deliveries", error=str(error))
+                self._is_tight = True
+                break
+            self._is_tight = False
+            if batch is None:  # the next of it were dropped, or sealed by another process
                 break
             taken = len(batch.numbers)
             run = replace(run, numbers=run.numbers[taken:], size=run.size - batch.size)
             left -= taken
             count += 1
             self._metrics.sealed.inc()
-        return count
+        return count, left <= 0
 
     def _notify(self) -> None:
         for supervisor in self._supervisors:

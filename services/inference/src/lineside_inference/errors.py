@@ -12,6 +12,8 @@
     +-- PolicyRefused        the policy is wrong: the one before stays
     +-- PolicyChanged        the policy is another one than the caller has seen
     +-- StateNotKept         what must survive a restart cannot be written: nothing changed
+    +-- NotKept              no evidence is kept: the line goes on without
+    +-- CaptureQueueFull     too much evidence is on its way to the disk: this is dropped
     +-- Refused              there is no room for the request now: HTTP 429
         +-- Stopping         the service is being stopped: HTTP 503
 
@@ -63,6 +65,19 @@ class StateNotKept(LinesideError):
     """The policy could not be written to the state folder; nothing was changed."""
 
     code = "state-not-kept"
+
+
+class NotKept(LinesideError):
+    """No evidence is kept: no spool is configured, or it cannot be opened now."""
+
+    code = "evidence-not-kept"
+
+
+class CaptureQueueFull(LinesideError):
+    """As many captures are on their way to the disk as the settings allow."""
+
+    code = "capture-queue-full"
+    transient = True
 
 
 class Refused(LinesideError):

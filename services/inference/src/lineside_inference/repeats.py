@@ -72,9 +72,12 @@ class Repeats:
 
 
 def fingerprint(request: Request) -> bytes:
-    """Return a digest of what a request asks: model, version, source and context; not when, nor how long it waits."""
+    """Return a digest of what a request asks: model, version, source, context, and whether to keep the evidence.
+
+    Not when, nor how long it waits.
+    """
     digest = hashlib.sha256()  # which processors have instructions for: half the time of BLAKE2 on a picture
-    digest.update(f"{request.model}\0{request.model_version or ''}\0".encode())
+    digest.update(f"{request.model}\0{request.model_version or ''}\0{request.capture:d}\0".encode())
     source = request.source
     if isinstance(source, InlineSource):
         digest.update(source.content_type.encode() + b"\0")

@@ -45,7 +45,8 @@ def list_waiting(config: Path | None, folder: Path | None, *, most: int, as_json
     """Print the oldest records that wait."""
     with _opened(config, folder) as (_where, spool):
         records = list(islice(spool.iterate(), most))
-        total = spool.status().records
+        state = spool.status()
+    total = state.records - state.kept_records
     _say(shown.records_json(records) if as_json else shown.records_text(records, total))
 
 

@@ -9,12 +9,14 @@ from starlette.concurrency import run_in_threadpool
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.spool import Spool, SpoolError, SpoolFull, Status
 from lineside_inference.api.problems import Problem
-from lineside_inference.capture.recorder import CaptureQueueFull, NotKept, Recorder
-from lineside_inference.errors import Refused
+from lineside_inference.capture.recorder import Recorder
+from lineside_inference.errors import CaptureQueueFull, NotKept, Refused
 
 _RETRY_S = 5
 _CLOUD = "cloud"
 """Name of the forwarder's destination that destination Cloud stands for."""
+_AWAY = frozenset({"", "BACKOFF"})
+"""States of a destination without network; one that was not asked yet must be, or nothing would ever be taken."""
 
 
 class Door:
@@ -69,12 +71,12 @@ class Door:
 def strictly(state: Status, settings: EdgeManagerSettings) -> Problem | None:
     """Return why Edge Manager's agent would have refused one capture more, or None."""
     cloud = [one for one in state.destinations if one.name == _CLOUD] or state.destinations
-    if settings.CaptureDataDestination == "Cloud" and not any(one.state == "ONLINE" for one in cloud):
+    if settings.CaptureDataDestination == "Cloud" and (not state.is_served or all(one.state in _AWAY for one in cloud)):
         what = "; ".join(f"{one.name}: {one.state or 'never reached'} {one.detail}".strip() for one in cloud)
         return Problem(
             503,
             "destination-away",
-            f"FAILED_PRECONDITION: no network ({what or 'no forwarder has run here'}). "
+            f"FAILED_PRECONDITION: no network ({what if state.is_served else 'no forwarder runs here'}). "
             "With edge_manager.strict false the capture is kept and leaves later.",
             headers={"Retry-After": str(_RETRY_S)},
         )

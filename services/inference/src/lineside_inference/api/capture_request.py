@@ -5,6 +5,7 @@ words for datatypes, and mostly no timestamp.
 """
 
 import base64
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -148,6 +149,15 @@ class CaptureRequest(_Given):
     """What else belongs to the output, for instance an overlay."""
     context: Context = Context()
     """What the line knows about the part."""
+
+    @field_validator("context", mode="before")
+    @classmethod
+    def _can_be_written(cls, given: Any) -> Any:
+        try:
+            json.dumps(given, allow_nan=False)
+        except ValueError:
+            raise ValueError("a number in it is beyond what 64 bits hold, 1.8e308") from None
+        return given
 
 
 def parse(payload: bytes, now: datetime) -> CaptureRequest:

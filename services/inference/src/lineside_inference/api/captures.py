@@ -46,6 +46,7 @@ _PROBLEMS = {
     503: "No evidence can be kept now; `detail` says what to do.",
 }
 _UNKNOWN = "No capture of this id is known here (any more)."
+_UNDER_WAY = "on its way to this box's disk"
 _TAKEN = "The capture is on this box's disk, and leaves as the network allows."
 
 
@@ -92,8 +93,11 @@ def router(
     ) -> CaptureDocument:
         """Answer what became of one capture: IN_PROGRESS, SUCCESS or FAILURE, and why."""
         spool = door.spool(capture_id)
+        is_under_way = recorder.is_under_way(capture_id)  # asked first: it may arrive while the spool is asked
         with as_problems(capture_id):
             outcome = await run_in_threadpool(spool.find, capture_id)
+        if outcome is None and is_under_way:
+            return CaptureDocument(capture_id=capture_id, status="IN_PROGRESS", detail=_UNDER_WAY)
         if outcome is None:
             raise Problem(404, "capture-unknown", f"Capture {capture_id!r:.140} is not known here (any more).")
         return _answer(capture_id, outcome)
@@ -110,6 +114,7 @@ def router(
                         version=version,
                         embed_limit=edge_manager.embed_limit,
                     ),
+                    key=given.capture_id,
                     model=given.model,
                     size=size,
                 )

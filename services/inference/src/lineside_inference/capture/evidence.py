@@ -41,6 +41,7 @@ class Evidence:
         try:
             kept = self._recorder.submit(
                 lambda: self._maker.entry(request, result, taken, decision, arrival.wall),
+                key=request.id,
                 model=request.model,
                 size=taken.size + _OVERHEAD,
             )

@@ -17,6 +17,7 @@ from lineside.service import Service
 from lineside.spool import Entry, Receipt, Spool, SpoolFull, SpoolSettings, SpoolUnusable
 from lineside_inference.capture.metrics import CaptureMetrics
 from lineside_inference.capture.settings import CaptureSettings
+from lineside_inference.errors import CaptureQueueFull, NotKept
 
 log = structlog.get_logger("lineside.inference.capture")
 
@@ -25,19 +26,6 @@ _THREADS = 4
 _OPEN_S = 5.0
 _CLOSE_S = 5.0
 _SAY_EVERY_S = 10.0
-
-
-class NotKept(LinesideError):
-    """No evidence is kept: no spool is configured, or it cannot be opened now."""
-
-    code = "evidence-not-kept"
-
-
-class CaptureQueueFull(LinesideError):
-    """As many captures are on their way to the disk as the settings allow."""
-
-    code = "capture-queue-full"
-    transient = True
 
 
 class Recorder:
@@ -58,7 +46,7 @@ class Recorder:
         if spool.folder is not None:
             self.link = service.connection("spool", str(spool.folder), required=False, longest_s=30.0)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="capture")
-        self._under_way: set[asyncio.Future[tuple[Entry, Receipt]]] = set()
+        self._under_way: dict[asyncio.Future[tuple[Entry, Receipt]], str] = {}
         self._bytes = 0
         self._is_closing = False
         self._said: dict[str, tuple[float, int]] = {}
@@ -72,6 +60,10 @@ class Recorder:
     def under_way(self) -> int:
         """How many captures are on their way to the disk."""
         return len(self._under_way)
+
+    def is_under_way(self, key: str) -> bool:
+        """Whether a capture of this id is on its way to the disk."""
+        return key in self._under_way.values()
 
     async def start(self, service: Service) -> None:
         """Open the spool; waits a bounded time for it, then the line goes on without evidence until it is open."""
@@ -98,11 +90,12 @@ class Recorder:
         tried.set()
         await asyncio.Event().wait()  # from now on every capture says how the spool is
 
-    def submit(self, make: Callable[[], Entry], *, model: str, size: int) -> asyncio.Future[Receipt]:
+    def submit(self, make: Callable[[], Entry], *, key: str, model: str, size: int) -> asyncio.Future[Receipt]:
         """Have `make` called in a thread and its entry put into the spool.
 
-        `size` is about how many bytes wait meanwhile. The future ends when the entry is on the disk, with its Receipt,
-        or fails with what `make` or `Spool.put` raised; that is counted and said here, so it need not be awaited.
+        `key` is the entry's, `size` about how many bytes wait meanwhile. The future ends when the entry is on the disk,
+        with its Receipt, or fails with what `make` or `Spool.put` raised; that is counted and said here, so it need not
+        be awaited.
         Raises NotKept or CaptureQueueFull, counted and said as well.
         """
         spool = self.spool
@@ -127,7 +120,7 @@ class Recorder:
 
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         working = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        self._under_way.add(working)
+        self._under_way[working] = key
         self._bytes += size
         working.add_done_callback(lambda ended: self._ended(ended, done, model, size, start))
         return done
@@ -157,7 +150,7 @@ class Recorder:
         start: float,
     ) -> None:
         """Count what became of a capture and tell who waits for it."""
-        self._under_way.discard(ended)
+        del self._under_way[ended]
         self._bytes -= size
         if ended.cancelled():
             done.cancel()

@@ -66,7 +66,8 @@ function body(part) {
     ["From", source(request)],
     ["Frame", result.frame_age_ms === null || result.frame_age_ms === undefined ? "" : `${ms(result.frame_age_ms)} old`],
     ["Deadline", request.deadline_ms ? ms(request.deadline_ms) : ""],
-    ["Evidence", result.evidence_id ? evidence(result.evidence_id) : ""],
+    // A capture that the answer did not wait for has no evidence_id yet, only the time of the wait.
+    ["Evidence", result.evidence_id || result.timing_ms.capture !== undefined ? evidence(result.request_id) : ""],
     ["State", status(result)],
     ["Cause", result.code],
     ["Request", request.id],
@@ -94,10 +95,10 @@ function body(part) {
 }
 
 function evidence(id) {
-  const said = el("span", {}, "kept");
+  const said = el("span", {}, "…");
   get(`/v1/capture/${encodeURIComponent(id)}`).then(
     (now) => (said.textContent = EVIDENCE[now.status] ?? `lost: ${now.detail}`),
-    (error) => (said.textContent = `kept; ${error.message}`),
+    (error) => (said.textContent = error.message),
   );
   return said;
 }

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from lineside.spool import Spool, SpoolSettings
+from lineside_bench.parts import encode_jpeg, make_part
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = sync_api.Page, sync_api.expect
@@ -45,25 +46,15 @@ def own_environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def line(line_up) -> Iterator[SimpleNamespace]:
-    """A whole line with its forwarder, once evidence has left; where its page and its spool are."""
-    with line_up(2) as state:
-        url = state["endpoints"]["inference"]
+def line(page_line: SimpleNamespace) -> SimpleNamespace:
+    """The line, once evidence has left; where its page and its spool are."""
 
-        def delivered() -> int:
-            return sum(one["delivered"] for one in httpx.get(f"{url}/v1/evidence").json()["destinations"])
+    def delivered() -> int:
+        return sum(one["delivered"] for one in httpx.get(f"{page_line.url}/v1/evidence").json()["destinations"])
 
-        until(delivered)
-        links = {link["name"]: link for link in httpx.get(f"{url}/readyz").json()["connections"]}
-        yield SimpleNamespace(url=url, spool=Path(links["spool"]["target"]))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
+    until(delivered)
+    links = {link["name"]: link for link in httpx.get(f"{page_line.url}/readyz").json()["connections"]}
+    return SimpleNamespace(url=page_line.url, spool=Path(links["spool"]["target"]))
 
 
 @pytest.fixture
@@ -147,11 +138,19 @@ def test_what_needs_a_person_says_what_to_do_and_goes_when_it_is_done(
 def test_a_part_says_what_became_of_its_evidence(open_page, line) -> None:
     page = open_page()
 
-    def kept() -> str | None:
-        parts = httpx.get(f"{line.url}/v1/parts?limit=60").json()["parts"]
-        return next((part["result"]["id"] for part in parts if part["result"]["evidence_id"]), None)
+    fail = encode_jpeg(make_part(33, 5, label="scratch").image)
 
-    page.locator(f'#strip .part[data-id="{until(kept)}"]').first.click()
+    def kept() -> str | None:
+        """Have a part judged until the disk is fast enough for an answer that says so."""
+        answer = httpx.post(
+            f"{line.url}/v1/models/surface-defect/predict?station=by-hand",
+            content=fail,
+            headers={"content-type": "image/jpeg"},
+        ).json()
+        return answer["id"] if answer["evidence_id"] else None
+
+    found = until(kept)
+    page.locator(f'#strip .part[data-id="{found}"]').first.click()
     expect(
         page.locator("#detail dd", has_text=re.compile("^kept (on this box, on its way|and delivered)$"))
     ).to_be_visible()

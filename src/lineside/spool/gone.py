@@ -1,0 +1,48 @@
+"""Which keys surely left nothing in the table `outcomes`: so that a put of a new key need not ask there."""
+
+from collections.abc import Iterable
+
+_BITS = 23
+_MASK = (1 << _BITS) - 1
+_MOST = 1 << 18
+
+
+class Gone:
+    """A Bloom filter, of 1 MiB, over the keys whose records are gone; it may only err by asking too often.
+
+    `left` is how many records had left the spool as it was last brought up to date, and `last` the number of the last
+    row of `outcomes` that it has.
+    """
+
+    def __init__(self) -> None:
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget all: the files were mended, or it is too full to be of use."""
+        self.left: int | None = None
+        self.last = 0
+        self._added = 0
+        self._bits = bytearray(1 << (_BITS - 3))
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether so many keys are in it that it errs often: one key in a thousand."""
+        return self._added >= _MOST
+
+    def add(self, left: int, rows: Iterable[tuple[int, str]]) -> None:
+        """Take in more rows of `outcomes`, number and key, in order."""
+        bits = self._bits
+        for number, key in rows:
+            self.last = number
+            self._added += 1
+            places = hash(key)
+            for place in (places & _MASK, places >> _BITS & _MASK):
+                bits[place >> 3] |= 1 << (place & 7)
+        self.left = left
+
+    def may_have(self, key: str) -> bool:
+        """Return whether a key may be one of them; False is sure."""
+        places = hash(key)
+        first, second = places & _MASK, places >> _BITS & _MASK
+        bits = self._bits
+        return bool(bits[first >> 3] >> (first & 7) & bits[second >> 3] >> (second & 7) & 1)
