@@ -122,7 +122,7 @@ def has_faults(summary: Mapping[str, Any]) -> bool:
     """Whether any part has no verdict, more than one, or a wrong one written back, or evidence lost or doubled."""
     evidence = summary["evidence"]
     parts = summary["missing"] or summary["duplicates"] or summary["wrong_write_backs"]
-    return bool(parts or evidence["lost"] or evidence["repeated"])
+    return bool(parts or evidence["lost"] or evidence["missed"] or evidence["repeated"])
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
@@ -292,8 +292,8 @@ def _said_of_windows(windows: Mapping[str, Any]) -> str:
 def _said_of_evidence(evidence: Mapping[str, int]) -> Text:
     more = "".join(f", {name} {evidence[name]}" for name in ("repeated", "missed") if evidence[name])
     counts = f"captured {evidence['captured']}, delivered {evidence['delivered']}, lost {evidence['lost']}{more}"
-    wrong = evidence["lost"] or evidence["repeated"]
-    return Text(counts, style="bold red" if wrong else "yellow" if evidence["missed"] else "green")
+    wrong = evidence["lost"] or evidence["missed"] or evidence["repeated"]
+    return Text(counts, style="bold red" if wrong else "green")
 
 
 def _times(summary: Mapping[str, Any]) -> Table:

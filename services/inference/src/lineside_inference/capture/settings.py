@@ -20,11 +20,12 @@ class CaptureSettings(Section):
     queue: int = Field(64, ge=1, le=10_000, description="Captures on their way to the disk; one more is dropped.")
     queue_bytes: int = Field(128 * MIB, ge=MIB, description="Most memory of the captures on their way to the disk.")
     wait_ms: float = Field(
-        3.0,
+        0.0,
         ge=0,
         le=10_000,
-        description="Longest time that an answer waits for its evidence to be on the disk, so that it can name it; "
-        "the deadline shortens it. The capture goes on all the same.",
+        description="Longest time that an answer waits for its evidence to be on the disk, so that it can name it in "
+        "evidence_id; the deadline shortens it. 0: a verdict waits for no disk. The capture goes on all the same, and "
+        "GET /v1/capture/<request id> says what became of it.",
     )
     masks: dict[Annotated[str, Field(min_length=1, max_length=128)], tuple[Rectangle, ...]] = Field(
         default_factory=dict,
