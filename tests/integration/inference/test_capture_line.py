@@ -281,7 +281,10 @@ def test_the_line_goes_on_where_the_spools_folder_cannot_be_used(
 ) -> None:
     (tmp_path / "spool").write_text("a file, where the folder should be")
     service = start_inference(
-        spool={"folder": str(tmp_path / "spool")}, triton={"url": triton_server.grpc}, policy={"capture": {"rate": 1}}
+        spool={"folder": str(tmp_path / "spool")},
+        triton={"url": triton_server.grpc},
+        policy={"capture": {"rate": 1}},
+        capture={"wait_ms": 10_000},
     )
     answer = service.predict(part_jpeg)
     assert (answer["status"], answer["evidence_id"]) == ("ok", None)

@@ -90,8 +90,10 @@ class Recorder:
         tried.set()
         await asyncio.Event().wait()  # from now on every capture says how the spool is
 
-    def submit(self, make: Callable[[], Entry], *, key: str, model: str, size: int) -> asyncio.Future[Receipt]:
-        """Have `make` called in a thread and its entry put into the spool.
+    def submit(
+        self, make: Callable[[], Entry], *, key: str, model: str, size: int, after_s: float = 0.0
+    ) -> asyncio.Future[Receipt]:
+        """Have `make` called in a thread, after so many seconds, and its entry put into the spool.
 
         `key` is the entry's, `size` about how many bytes wait meanwhile. The future ends when the entry is on the disk,
         with its Receipt, or fails with what `make` or `Spool.put` raised; that is counted and said here, so it need not
@@ -119,11 +121,16 @@ class Recorder:
             return entry, spool.put(entry)
 
         done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        working = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        working = asyncio.ensure_future(self._in_thread(work, after_s))
         self._under_way[working] = key
         self._bytes += size
         working.add_done_callback(lambda ended: self._ended(ended, done, model, size, start))
         return done
+
+    async def _in_thread(self, work: Callable[[], tuple[Entry, Receipt]], after_s: float) -> tuple[Entry, Receipt]:
+        if after_s:
+            await asyncio.sleep(after_s)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def close(self) -> None:
         """Wait a bounded time for what is under way, then close the spool."""
