@@ -144,7 +144,7 @@ def test_a_bomb_is_refused_at_the_cap() -> None:
     assert (caught.value.status, caught.value.code) == (413, "body-too-large")
 
 
-@pytest.mark.parametrize("tail", [b"x", gzip.compress(b"more")])
+@pytest.mark.parametrize("tail", [b"x", gzip.compress(b"more")], ids=["byte", "member"])
 def test_nothing_may_follow_the_compressed_data(tail: bytes) -> None:
     body, headers = binary({"a": b"123"})
     with pytest.raises(Problem) as caught:
