@@ -119,7 +119,7 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
 
 
 def has_faults(summary: Mapping[str, Any]) -> bool:
-    """Whether any part has no verdict, more than one, or a wrong one written back, or evidence lost or doubled."""
+    """Whether any part has no verdict, more than one, or a wrong one written back, or evidence is not there once."""
     evidence = summary["evidence"]
     parts = summary["missing"] or summary["duplicates"] or summary["wrong_write_backs"]
     return bool(parts or evidence["lost"] or evidence["missed"] or evidence["repeated"])

@@ -125,7 +125,7 @@ def test_lost_evidence_is_named_among_the_problems() -> None:
     assert "lost 1" in text
 
 
-def test_missed_evidence_is_said_and_no_fault() -> None:
+def test_missed_evidence_is_said_and_a_fault() -> None:
     summary, text = shown(Account(missed=("a",)), exchanges(exchange("a", kept=False)))
-    assert not has_faults(summary)
+    assert has_faults(summary)
     assert "missed 1" in text
