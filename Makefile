@@ -18,8 +18,8 @@ bench: setup ## run parts over the simulated line and report (ARGS="--parts 60 -
 up: setup ## keep the simulated line running until Ctrl-C (ARGS="--state state.json")
 	$(BIN)/lineside up $(ARGS)
 
-test: setup ## run all tests, in two lanes (ARGS="-k bridge"; ARGS=-n0: in one)
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+test: setup ## run all tests (ARGS="-k bridge")
+	$(BIN)/pytest $(ARGS)
 
 faults: setup ## kill, fill, cut and damage for hours what `test` does for minutes (ARGS="-k spool")
 	LINESIDE_FAULTS=long $(BIN)/pytest --timeout 14400 tests/faults tests/integration/spool/test_damage.py \

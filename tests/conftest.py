@@ -1,33 +1,13 @@
 """What all tests share: `--update` rewrites golden files instead of comparing."""
 
-import fcntl
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-GOLDEN = HERE / "golden"
-WHOLE_LINE = (HERE / "e2e", HERE / "faults", HERE / "integration" / "bench")
-"""Tests that bring up the whole line, or load the disk: in one lane, one after the other (`make test` has two)."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together, and all that bring up the whole line."""
-    for item in items:
-        alone = any(folder in item.path.parents for folder in WHOLE_LINE)
-        item.add_marker(pytest.mark.xdist_group("line" if alone else str(item.path)))
-
-
-@contextmanager
-def alone(name: str) -> Iterator[None]:
-    """Hold off the other lane's tests from something of this name."""
-    with (HERE.parent / f".{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+GOLDEN = Path(__file__).parent / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,11 +35,10 @@ def node_opcua() -> Path:
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed")
-    folder = HERE / "node_opcua"
+    folder = Path(__file__).parent / "node_opcua"
     lock = (folder / "package-lock.json").read_bytes()
     mark = folder / "node_modules" / ".installed"
-    with alone("node_opcua"):
-        if not mark.is_file() or mark.read_bytes() != lock:
-            subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=300)
-            mark.write_bytes(lock)
+    if not mark.is_file() or mark.read_bytes() != lock:
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=300)
+        mark.write_bytes(lock)
     return folder
