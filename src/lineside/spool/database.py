@@ -61,33 +61,26 @@ class Database:
         With `durable=False` a power cut may undo it, though never half of it nor anything before it. Raises
         SpoolFull where the disk is full, SpoolUnusable for every other error of SQLite or the disk.
         """
-        try:
-            with self._using(), self._writes, self._turn:
-                link = self._writer
-                try:
-                    if link is None:
-                        link = self._writer = self._connect()
-                        self._durable = True
-                    if durable != self._durable:
-                        link.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                        self._durable = durable
-                    link.execute("BEGIN IMMEDIATE")
-                    yield link
-                    link.execute("COMMIT")
-                except sqlite3.Error:
-                    self._writer = None
-                    _discard(link)
-                    raise
-                except BaseException:
-                    if link is not None and link.in_transaction:
-                        _roll_back(link)
-                    raise
-        except sqlite3.Error as error:
-            raise self._translated(error) from error
-        except UnicodeDecodeError as error:
-            raise self._damaged(str(error)) from error
-        except OSError as error:
-            raise unusable(self.path, error) from error
+        with self._translating(), self._using(), self._writes, self._turn:
+            link = self._writer
+            try:
+                if link is None:
+                    link = self._writer = self._connect()
+                    self._durable = True
+                if durable != self._durable:
+                    link.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+                    self._durable = durable
+                link.execute("BEGIN IMMEDIATE")
+                yield link
+                link.execute("COMMIT")
+            except sqlite3.Error:
+                self._writer = None
+                _discard(link)
+                raise
+            except BaseException:
+                if link is not None and link.in_transaction:
+                    _roll_back(link)
+                raise
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -95,39 +88,27 @@ class Database:
 
         Fetch all of a statement's rows at once: an open one would hold back the end of the write-ahead log.
         """
-        try:
-            with self._using(), self._reads:
-                link = self._reader
-                try:
-                    if link is None:
-                        link = self._reader = self._connect()
-                    yield link
-                except sqlite3.Error:
-                    self._reader = None
-                    _discard(link)
-                    raise
-        except sqlite3.Error as error:
-            raise self._translated(error) from error
-        except UnicodeDecodeError as error:
-            raise self._damaged(str(error)) from error
-        except OSError as error:
-            raise unusable(self.path, error) from error
+        with self._translating(), self._using(), self._reads:
+            link = self._reader
+            try:
+                if link is None:
+                    link = self._reader = self._connect()
+                yield link
+            except sqlite3.Error:
+                self._reader = None
+                _discard(link)
+                raise
 
     def reuse_log(self) -> None:
         """Bring the write-ahead log into the file, so that what is written next takes no more of the disk.
 
         Raises SpoolFull where even that needs more, SpoolUnusable.
         """
-        try:
-            with self._using(), self._writes, self._turn:
-                if self._writer is None:
-                    self._writer = self._connect()
-                    self._durable = True
-                self._writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-        except sqlite3.Error as error:
-            raise self._translated(error) from error
-        except UnicodeDecodeError as error:
-            raise self._damaged(str(error)) from error
+        with self._translating(), self._using(), self._writes, self._turn:
+            if self._writer is None:
+                self._writer = self._connect()
+                self._durable = True
+            self._writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
 
     def let_go(self) -> None:
         """Close the connections; the next use opens them anew."""
@@ -146,6 +127,18 @@ class Database:
                 _discard(link)
             self._reader = self._writer = None
             self._turn.close()
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        """Raise what SQLite and the disk say as what it means to the caller."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._translated(error) from error
+        except UnicodeDecodeError as error:
+            raise self._damaged(str(error)) from error
+        except OSError as error:
+            raise unusable(self.path, error) from error
 
     def _translated(self, error: sqlite3.Error) -> SpoolError:
         if is_full(error):

@@ -7,6 +7,7 @@ from lineside.errors import LinesideError
 from lineside_forwarder.destination import Destination
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.settings import DiskSettings, S3Settings, Settings, StreamManagerSettings
+from lineside_forwarder.stream_manager.destination import StreamManagerDestination
 
 CLOUD = "cloud"
 DISK = "disk"
@@ -95,6 +96,4 @@ def make(each: Plan) -> Destination:
 
             return S3Destination(s3)
         case StreamManagerSettings() as stream_manager:
-            from lineside_forwarder.stream_manager.destination import StreamManagerDestination  # noqa: PLC0415
-
             return StreamManagerDestination(stream_manager)
