@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder bench
+DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter bench
 ARGS ?=
 
 .PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool clean
@@ -53,9 +53,10 @@ OURS := --no-emit-package lineside
 lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
 		-o requirements/dev.txt
-	for service in inference topic-bridge opcua-bridge forwarder; do \
+	for service in inference topic-bridge opcua-bridge forwarder exporter; do \
 		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml requirements/build.in -c requirements/dev.txt \
 			-o requirements/$$service.txt || exit 1; done
+	$(COMPILE) $(OURS) $(ARGS) bench/pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) $(ARGS) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(COMPILE) $(ARGS) requirements/mlserver.in -o requirements/mlserver.txt
 	$(COMPILE) $(ARGS) requirements/stream-manager.in -o requirements/stream-manager.txt

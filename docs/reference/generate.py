@@ -181,7 +181,7 @@ def _metrics() -> Iterator[str]:
 
 
 def _registries() -> dict[str, CollectorRegistry]:
-    services = {name: Service(name) for name in ("inference", "topic_bridge", "opcua_bridge", "forwarder")}
+    services = {name: Service(name) for name in ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")}
     for name, service in services.items():
         if name in {"topic_bridge", "opcua_bridge"}:
             service.connection("bus", "")

@@ -143,7 +143,7 @@ def test_the_state_file_names_every_endpoint(up) -> None:
         assert up.endpoints[name].startswith(schemes.get(name, "http://"))
 
 
-@pytest.mark.parametrize("service", ["inference", "topic_bridge", "opcua_bridge", "forwarder"])
+@pytest.mark.parametrize("service", ["inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter"])
 def test_every_service_is_ready_and_has_metrics(up, service: str) -> None:
     assert httpx.get(f"{up.endpoints[service]}/readyz").status_code == 200
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from lineside_bench import triton
 from lineside_bench.errors import BenchError
 
-SERVICES = ("lineside_inference", "lineside_topic_bridge", "lineside_opcua_bridge", "lineside_forwarder")
+SERVICES = (
+    "lineside_inference",
+    "lineside_topic_bridge",
+    "lineside_opcua_bridge",
+    "lineside_forwarder",
+    "lineside_exporter",
+)
 LEAST_SHARED_MEMORY = 64 * 1024 * 1024
 
 

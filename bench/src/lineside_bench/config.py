@@ -66,6 +66,7 @@ def settings_document(
             "http": {"host": HOST, "port": ports["forwarder"]},
             "destinations": [{"name": "disk", "kind": "disk", "path": str(work / CAPTURE)}],
         },
+        "exporter": {"http": {"host": HOST, "port": ports["exporter"]}},
     }
 
 

@@ -31,7 +31,7 @@ from lineside_bench.render import MOST_AHEAD, Rendered, Renderer
 from lineside_bench.report import Facts, summarise
 from lineside_bench.tally import Tally
 
-SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder")
+SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
 START_S = 90.0
 JITTER = 0.5
 """How irregularly parts come, as a share of the time between two: in step with a publishing interval of the OPC UA
@@ -51,8 +51,8 @@ TRITON_STOP_S = 3.0
 class Line:
     """The whole line, running while it is entered.
 
-    `processes` are by name: broker, triton, inference, topic-bridge, opcua-bridge, forwarder. `root` is the checkout.
-    Its files are in the temporary folder `work`, which is removed at the end unless `keep` was called or the start
+    `processes` are by name: broker, triton, inference, topic-bridge, opcua-bridge, forwarder, exporter. `root` is the
+    checkout. Its files are in the temporary folder `work`, which is removed at the end unless `keep` was called or the start
     failed; `files` reads the evidence there. Entering raises BenchError for what is missing or does not start.
     """
 

@@ -23,6 +23,7 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
         "topic_bridge": 8081,
         "opcua_bridge": 8082,
         "forwarder": 8083,
+        "exporter": 9109,
         "triton_http": 8000,
         "triton_grpc": 8001,
         "triton_metrics": 8002,
