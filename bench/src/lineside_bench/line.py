@@ -52,8 +52,8 @@ class Line:
     """The whole line, running while it is entered.
 
     `processes` are by name: broker, triton, inference, topic-bridge, opcua-bridge, forwarder, exporter. `root` is the
-    checkout. Its files are in the temporary folder `work`, which is removed at the end unless `keep` was called or the start
-    failed; `files` reads the evidence there. Entering raises BenchError for what is missing or does not start.
+    checkout. Its files are in the temporary folder `work`, which is removed at the end unless `keep` was called or the
+    start failed; `files` reads the evidence there. Entering raises BenchError for what is missing or does not start.
     """
 
     def __init__(self, options: Options, *, root: Path | None = None) -> None:
