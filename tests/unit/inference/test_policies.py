@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry
 
 from lineside.contract import Policy, to_json
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StateNotKept, StoreError
@@ -60,6 +61,14 @@ async def test_a_policy_is_applied_and_survives(make: Callable[[], Policies]) ->
     assert seen == [new]
     assert policies.etag == etag(new) != before
     assert make().current == new
+
+
+async def test_whether_parts_are_judged_is_a_metric(store: ModelStore) -> None:
+    registry = CollectorRegistry()
+    policies = Policies(Policy(), store, PolicyFile(None), registry)
+    assert registry.get_sample_value("lineside_inference_policy_enabled") == 1
+    await policies.put(to_json(Policy(enabled=False)))
+    assert registry.get_sample_value("lineside_inference_policy_enabled") == 0
 
 
 async def test_another_one_than_was_seen_is_not_replaced(make: Callable[[], Policies]) -> None:

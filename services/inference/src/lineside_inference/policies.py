@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import ValidationError
 from pydantic_core import from_json
 
@@ -43,6 +43,9 @@ class Policies:
         self._file = file
         self._turn = asyncio.Lock()
         self._changes = policy_counter(registry)
+        Gauge(
+            "lineside_inference_policy_enabled", "1 while the policy in force lets parts be judged.", registry=registry
+        ).set_function(lambda: float(self.current.enabled))
 
     async def put(self, payload: bytes, if_match: str | None = None) -> Policy:
         """Put a policy given as JSON into force and return it.

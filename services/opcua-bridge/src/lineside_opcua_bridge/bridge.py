@@ -77,6 +77,7 @@ class Bridge:
             backlog=own.backlog,
             simulate=own.simulate,
         )
+        self._metrics.deadline.labels(trigger.name).set(trigger.deadline_ms / 1000)
         target = trigger.trigger_node() or trigger.when.kind
         return station, self._service.connection(f"trigger {trigger.name}", target, first_s=1.0)
 

@@ -81,6 +81,12 @@ class Metrics:
         self.heartbeats = counter(
             "heartbeats_total", "Beats written to the PLC, by outcome: written, or why it failed.", "outcome"
         )
+        self.deadline = Gauge(
+            f"{_PREFIX}_deadline_seconds",
+            "Within what the settings want a verdict, from the trigger.",
+            ["trigger"],
+            registry=registry,
+        )
         self.simulate = Gauge(f"{_PREFIX}_simulate", "1 while nothing is written to the PLC.", registry=registry)
         self.trigger_to_verdict = histogram(
             "trigger_to_verdict_seconds", "From the trigger as we saw it to done in the PLC.", "trigger"
