@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
+import lineside_exporter.__main__
+import lineside_exporter.cloudwatch.metrics
 import lineside_forwarder.metrics
 import lineside_opcua_bridge.collector.collector
 import lineside_opcua_bridge.link.metrics
@@ -27,6 +30,10 @@ from lineside.cli.sample import sample
 from lineside.connections import Connection
 from lineside.service import Service
 from lineside.settings import BusSettings
+from lineside_exporter import containers, drift, host, triton
+from lineside_exporter.device.figures import Figures, Gpu
+from lineside_exporter.device.figures import families as device
+from lineside_exporter.settings import Settings as ExporterProcess
 from lineside_inference.__main__ import build
 from lineside_inference.errors import RequestError
 from lineside_inference.models import card, heads
@@ -162,28 +169,54 @@ def _fields(model: type[BaseModel], leave_out: Collection[str] = ()) -> Iterator
 
 
 def _metrics() -> Iterator[str]:
-    yield "# Metrics\n\nEach service serves them at `/metrics`. The names are a public contract.\n"
+    yield "# Metrics\n\nEach service serves them at `/metrics`, and the exporter all of them together, each with the "
+    yield "label `service`. The names are a public contract.\n"
     for service, registry in _registries().items():
-        yield f"\n## {service}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
         rows = {}
         for collector in set(registry._collector_to_names):  # noqa: SLF001 - no public way to the label names
             names = collector._labelnames if isinstance(collector, MetricWrapperBase) else None  # noqa: SLF001
             for family in collector.collect():
-                known = family.samples[0].labels if family.samples else getattr(family, "_labelnames", ())
-                labels = names if names is not None else sorted(known)
-                total = "_total" if family.type == "counter" else ""
-                rows[family.name + total] = (family.type, ", ".join(labels), family.documentation)
-        for name in sorted(rows):
-            if name.startswith("lineside_"):
-                kind, labels, text = rows[name]
-                yield f"| `{name}` | {kind} | {labels} | {text} |\n"
-    yield "\nBeside these: Python's own `python_*`.\n"
+                rows |= _row(family, names)
+        yield from _table(service, rows)
+    yield "\nBeside these: Python's own `python_*`.\n\n# Metrics of the box\n\nWhat the exporter reads by itself; "
+    yield "without the label `service`. `gpu` is there on a machine whose GPUs are counted.\n"
+    for source, families in _box().items():
+        yield from _table(source, {name: row for family in families for name, row in _row(family).items()})
+    yield '\nBeside these Triton\'s own `nv_*`, with `service="triton"`.\n'
+
+
+def _row(family: Metric, names: Collection[str] | None = None) -> dict[str, tuple[str, str, str]]:
+    known = family.samples[0].labels if family.samples else getattr(family, "_labelnames", ())
+    labels = names if names is not None else sorted(known)
+    ending = {"counter": "_total", "info": "_info"}.get(family.type, "")
+    return {family.name + ending: (family.type, ", ".join(labels), family.documentation)}
+
+
+def _table(title: str, rows: dict[str, tuple[str, str, str]]) -> Iterator[str]:
+    yield f"\n## {title}\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
+    for name in sorted(rows):
+        if name.startswith("lineside_"):
+            kind, labels, text = rows[name]
+            yield f"| `{name}` | {kind} | {labels} | {text} |\n"
+
+
+def _box() -> dict[str, list[Metric]]:
+    """Return what the sources say that are no service's."""
+    one = {"x": 1.0}
+    gpu = Gpu(0, 1.0, 1, 1, temperatures=one, power=one, throttled={"x": True}, throttle_events={"x": 1})
+    return {
+        "triton": triton.families([], {"model_stats": []}),
+        "device": list(device(Figures((gpu,), memory_controller_load=1.0, about={"model": "x", "release": "x"}))),
+        "host": host.families(None, (0, 0), []),
+        "containers": containers.families([]),
+        "drift": drift.families("model", []),
+    }
 
 
 def _registries() -> dict[str, CollectorRegistry]:
     services = {name: Service(name) for name in ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")}
     for name, service in services.items():
-        if name in {"topic_bridge", "opcua_bridge"}:
+        if name in {"topic_bridge", "opcua_bridge", "exporter"}:
             service.connection("bus", "")
             client = name.replace("_", "-")
             MqttBus(BusSettings(), client=client, connection=Connection("bus", ""), registry=service.registry)
@@ -199,6 +232,8 @@ def _registries() -> dict[str, CollectorRegistry]:
     lineside_opcua_bridge.link.metrics.LinkMetrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.collector.collector.CollectorMetrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.security.register(services["opcua_bridge"].registry, AccessSettings())
+    lineside_exporter.__main__.build(ExporterProcess(), services["exporter"])
+    lineside_exporter.cloudwatch.metrics.Metrics(services["exporter"].registry, waiting=lambda: 0, series=lambda: 0)
     lineside_forwarder.metrics.Metrics(services["forwarder"].registry)
     services["forwarder"].registry.register(lineside_forwarder.metrics.SpoolCollector(lambda: 0))
     services["forwarder"].connection("spool", "")

@@ -4,22 +4,44 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
+from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 import lineside.service
 from lineside.service import Service
 from lineside.settings import HttpSettings
+from lineside_exporter.board import Board
+from lineside_exporter.cloudwatch.life import reporting
+from lineside_exporter.device.discovery import discover
+from lineside_exporter.reading import Reader
+from lineside_exporter.scrape import Scrape
 from lineside_exporter.settings import Settings
+from lineside_exporter.sources import bounds, plan
 
 
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Return the application, whose lifespan is the exporter's life, and where its metrics are served."""
+    own = settings.exporter
+    client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=own.timeout_s)
+    board = Board(service.registry)
+    readers = [Reader(source, service, board, bounds(settings)) for source in plan(settings, client, board)]
+    scrape = Scrape(service.registry, board)
 
     @asynccontextmanager
     async def body() -> AsyncIterator[None]:
-        yield
+        devices = await discover(service.connection)
+        if devices.tegrastats is not None:
+            service.spawn("tegrastats", devices.tegrastats.run())
+        readers.extend(Reader(source, service, board, bounds(settings)) for source in devices.sources)
+        async with client, reporting(settings, service):
+            for reader in readers:
+                service.spawn(f"source {reader.source.name}", reader.run())
+            yield
 
-    return service.app(body), settings.exporter.http
+    routes = [Route("/metrics", scrape.answer), *service.routes()]
+    return Starlette(routes=routes, lifespan=lambda _app: service.life(body())), own.http
 
 
 def main() -> None:

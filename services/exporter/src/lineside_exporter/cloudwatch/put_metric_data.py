@@ -1,0 +1,228 @@
+"""CloudWatch's own API: PutMetricData with values and counts, by boto3 on a thread that nobody waits for.
+
+Credentials come by boto3's own chain: environment, files, then the container provider, which on Greengrass is the token
+exchange service. A call whose answer was lost may have been taken: sent again, its figures count twice there.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import boto3
+from botocore import exceptions
+from botocore.config import Config
+from botocore.parsers import ResponseParserError
+
+from lineside_exporter.blocking import Blocking
+from lineside_exporter.cloudwatch.aggregation import UNITS, Block, named
+from lineside_exporter.cloudwatch.errors import CloudWatchError, NotAllowed, NotTaken, Refused, Throttled
+from lineside_exporter.cloudwatch.settings import PutMetricDataSettings
+from lineside_exporter.errors import SourceAway
+
+MOST_METRICS = 1000
+"""Different metrics in a call, by the reference of PutMetricData; each series has one datum of each."""
+MOST_BYTES = 900_000
+"""Of the 1 MB that a call may have; what a datum takes is reckoned from above, before compression."""
+_DATUM_BYTES, _VALUE_BYTES = 1100, 36
+
+_THROTTLED: Final = {
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "LimitExceeded",
+    "LimitExceededException",
+    "SlowDown",
+}
+_FIGURES: Final = {
+    "InvalidParameterValue",
+    "InvalidParameterValueException",
+    "InvalidParameterCombination",
+    "InvalidParameterCombinationException",
+    "MissingParameter",
+    "MissingRequiredParameterException",
+    "InvalidFormat",
+    "InvalidFormatFault",
+    "ValidationError",
+    "ValidationException",
+    "SerializationException",
+}
+_STALE: Final = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "SignatureDoesNotMatch",
+    "AuthFailure",
+    "InvalidSignatureException",
+    "RequestExpired",
+}
+_NETWORK: Final = (
+    exceptions.ConnectionError,
+    exceptions.HTTPClientError,
+    exceptions.IncompleteReadError,
+    exceptions.ResponseStreamingError,
+)
+
+
+class PutMetricData:
+    """Sends blocks; see lineside_exporter.cloudwatch.reporter.Sender."""
+
+    def __init__(self, settings: PutMetricDataSettings, thing: str) -> None:
+        self._settings = settings
+        self._thing = thing
+        self._client: Any = None
+        self._blocking = Blocking("cloudwatch")
+        self.target = endpoint(settings) or f"CloudWatch in {region(settings) or 'no region'}"
+        # It warns of what is reported here too, with a traceback that may hold what the credential server answered.
+        logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
+
+    def fits(self, taken: Sequence[Block], more: Block) -> bool:
+        """Return whether one more block goes in the call."""
+        return (
+            sum(_metrics(block) for block in taken) + _metrics(more) <= MOST_METRICS
+            and sum(_bytes(block) for block in taken) + _bytes(more) <= MOST_BYTES
+        )
+
+    async def send(self, blocks: Sequence[Block], at: Callable[[Block], datetime]) -> None:
+        """Make one call; raises CloudWatchError."""
+        data = [datum for block in blocks for datum in data_of(block, self._thing, at(block))]
+        try:
+            async with asyncio.timeout(3 * self._settings.timeout_s):
+                await self._blocking.call(lambda: self._put(data))
+        except TimeoutError:
+            raise NotTaken(f"{self.target} did not answer within {3 * self._settings.timeout_s:g} s") from None
+        except SourceAway as error:
+            raise NotTaken(error.what) from None
+        except (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError, ValueError) as error:
+            raise explain(error) from None
+
+    def _put(self, data: list[dict[str, Any]]) -> None:
+        if self._client is None:
+            self._client = _make(self._settings)
+        try:
+            self._client.put_metric_data(Namespace=self._settings.namespace, MetricData=data)
+        except exceptions.ClientError as error:
+            if _code(error) in _STALE:
+                self._client = None  # the next one reads environment, files and provider anew
+            raise
+        except exceptions.NoCredentialsError:
+            self._client = None
+            raise
+
+
+def data_of(block: Block, thing: str, at: datetime) -> list[dict[str, Any]]:
+    """Return a block as PutMetricData's data."""
+    dimensions = [
+        {"Name": "Thing", "Value": thing},
+        {"Name": "Station", "Value": block.series.station},
+        {"Name": "Model", "Value": block.series.model},
+    ]
+    found = []
+    for metric, histogram in named(block):
+        values = histogram.values()
+        found.append(
+            {
+                "MetricName": metric,
+                "Dimensions": dimensions,
+                "Timestamp": at,
+                "Values": [value for value, _count in values],
+                "Counts": [float(count) for _value, count in values],
+                "Unit": UNITS[metric],
+            }
+        )
+    return found
+
+
+def explain(error: Exception) -> CloudWatchError:
+    """Return what becomes of the figures, for whatever went wrong with a call."""
+    if isinstance(error, exceptions.ClientError):
+        return _answered(error)
+    if isinstance(error, exceptions.CredentialRetrievalError):
+        # Its text may hold what the credential server said.
+        return NotTaken("no credentials for CloudWatch now: their provider does not answer as it should")
+    if isinstance(error, exceptions.ParamValidationError):
+        return Refused(f"the figures cannot be sent: {_line(error)}")
+    remedy = _remedy(error)
+    if remedy is not None:
+        return NotAllowed(f"CloudWatch cannot be asked: {_line(error)}", remedy=remedy)
+    return NotTaken(f"CloudWatch cannot be reached: {_line(error)}")
+
+
+def _remedy(error: Exception) -> str | None:
+    """Return what is to be changed here, for an error that nobody answered; None: it is the network's."""
+    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
+        return "give the container the role or the keys that AWS's own tools read"
+    if isinstance(error, exceptions.NoRegionError):
+        return "set exporter.cloudwatch.region or AWS_REGION"
+    if isinstance(error, exceptions.SSLError) and "CERTIFICATE" in str(error).upper():
+        return "name the file with its certificate's authority in AWS_CA_BUNDLE, and see that the clock is right"
+    if isinstance(error, (ResponseParserError, *_NETWORK)):
+        return None
+    return "see exporter.cloudwatch in the settings"
+
+
+def endpoint(settings: PutMetricDataSettings) -> str | None:
+    """Return the address of the API, None for AWS's own; the environment names it as it does for AWS's tools."""
+    named_here = os.environ.get("AWS_ENDPOINT_URL_CLOUDWATCH") or os.environ.get("AWS_ENDPOINT_URL")
+    return settings.endpoint_url or named_here
+
+
+def region(settings: PutMetricDataSettings) -> str | None:
+    """Return the region: AWS_REGION is what Greengrass and containers set, which boto3 itself does not read."""
+    return settings.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+def _make(settings: PutMetricDataSettings) -> Any:
+    newer: dict[str, Any] = {"ignore_configured_endpoint_urls": True, "user_agent_appid": "lineside"}
+    config = Config(
+        connect_timeout=settings.timeout_s,
+        read_timeout=settings.timeout_s,
+        # Once: when and whether it is sent again is the supervisor's to say, whose state people see.
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=1,
+        **newer,
+    )
+    session = boto3.session.Session(region_name=region(settings))
+    # The published types of this service are not installed, and one call needs none.
+    make: Any = session.client
+    return make("cloudwatch", endpoint_url=endpoint(settings), config=config)
+
+
+def _answered(error: exceptions.ClientError) -> CloudWatchError:
+    code, status = _code(error), _status(error)
+    message = " ".join(str(error.response.get("Error", {}).get("Message") or "nothing more").split())
+    what = f"CloudWatch answers with {status} {code}: {message}"
+    if code in _THROTTLED or status == 429:  # noqa: PLR2004 - too many requests
+        return Throttled(what)
+    if status >= 500 or status == 408 or code == "InternalServiceFault":  # noqa: PLR2004 - its fault, or too slow
+        return NotTaken(what)
+    if code in _FIGURES or status == 413:  # noqa: PLR2004 - too large
+        return Refused(what)
+    return NotAllowed(
+        what, remedy="allow cloudwatch:PutMetricData for the namespace to the credentials; see that the clock is right"
+    )
+
+
+def _code(error: exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "no code")).rpartition("#")[2]
+
+
+def _status(error: exceptions.ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _metrics(block: Block) -> int:
+    return sum(1 for _metric in named(block))
+
+
+def _bytes(block: Block) -> int:
+    return sum(_DATUM_BYTES + _VALUE_BYTES * len(histogram.values()) for _metric, histogram in named(block))

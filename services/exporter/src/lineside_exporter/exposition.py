@@ -1,0 +1,238 @@
+"""Prometheus text (exposition format 0.0.4), read from a peer that is not trusted, and families joined into one text.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from lineside_exporter.errors import NoMetrics
+from lineside_exporter.source import KINDS, Family, Reading
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+SERIES, LABELS, TIMESTAMP, CONFLICT = "too-many-series", "label-too-long", "timestamp", "type-conflict"
+REASONS = (SERIES, LABELS, TIMESTAMP, CONFLICT)
+"""Why a family is not shown though its source is."""
+
+_NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*+"
+_LABEL_NAME = r"[a-zA-Z_][a-zA-Z0-9_]*+"
+_TEXT = r'(?:[^"\\\n]|\\[\\"n])*+'
+# Nothing is tried twice (*+): a line made to be slow would hold up everything.
+_LABEL = rf'[ \t]*+{_LABEL_NAME}[ \t]*+=[ \t]*+"{_TEXT}"[ \t]*+'
+_SERIES = re.compile(rf"({_NAME})[ \t]*+(?:\{{((?:{_LABEL}(?:,{_LABEL})*+,?+)?+[ \t]*+)\}})?+")
+_LABELS = re.compile(rf'({_LABEL_NAME})[ \t]*+=[ \t]*+"({_TEXT})"')
+_VALUE = re.compile(r"[+-]?(?:(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?|(?i:inf|infinity|nan))")
+_REST = re.compile(r"[ \t]*+([^\s]++)(?:[ \t]++(-?[0-9]++))?+")
+_FULL_NAME = re.compile(_NAME)
+_SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What one source may bring: series in all, characters of one label's value."""
+
+    series: int
+    label_characters: int
+
+
+@dataclass
+class _Open:
+    """A family while its lines come in."""
+
+    kind: str | None = None
+    help: str | None = None
+    lines: list[str] = field(default_factory=list)
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """A series: its metric, its labels in no order, how it is shown, whether a label is too long."""
+
+    name: str
+    labels: frozenset[tuple[str, str]]
+    names: frozenset[str]
+    shown: str
+    is_too_long: bool
+
+
+class Parser:
+    """Reads the texts of one source, each series with `label` in front; a family beyond a bound is left out whole.
+
+    A label of the same name that a series has already becomes `exported_<name>`. What it knows of the series of one
+    text it uses for the next: they seldom change.
+    """
+
+    def __init__(self, bounds: Bounds, label: tuple[str, str] | None = None) -> None:
+        self._bounds = bounds
+        self._label = label
+        self._known: dict[str, _Series] = {}
+
+    def parse(self, text: str) -> Reading:
+        """Return the families of a text.
+
+        Raises NoMetrics with the first line that is none, repeats a series or contradicts its family's type.
+        """
+        families: dict[str, _Open] = {}
+        known: dict[str, _Series] = {}
+        seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()
+        for number, raw in enumerate(text.split("\n"), start=1):
+            line = raw.strip(" \t")
+            try:
+                if line.startswith("#"):
+                    _describe(line, families)
+                elif line:
+                    self._take(line, families, known, seen)
+            except ValueError as error:
+                raise NoMetrics(f"line {number}: {error}: {line[:_SHOWN]!r}") from None
+        self._known = known
+        return _bounded(families, self._bounds)
+
+    def _take(
+        self,
+        line: str,
+        families: dict[str, _Open],
+        known: dict[str, _Series],
+        seen: set[tuple[str, frozenset[tuple[str, str]]]],
+    ) -> None:
+        text, _space, value = line.rpartition(" ")
+        series, timestamp = self._known.get(text), None
+        if series is None:
+            text, series, value, timestamp = self._new(line)
+        if not _VALUE.fullmatch(value):
+            raise ValueError("not a sample")
+        identity = (series.name, series.labels)
+        if identity in seen:
+            raise ValueError("a series twice")
+        seen.add(identity)
+        known[text] = series
+        family = _family(series.name, series.names, families)
+        if timestamp is not None:
+            family.reason = TIMESTAMP
+        elif series.is_too_long:
+            family.reason = LABELS
+        family.lines.append(f"{series.shown} {value}")
+
+    def _new(self, line: str) -> tuple[str, _Series, str, str | None]:
+        """Return the text of a series, the series, its value and its timestamp."""
+        match = _SERIES.match(line)
+        rest = _REST.fullmatch(line, match.end()) if match else None
+        if match is None or rest is None:
+            raise ValueError("not a sample")
+        name, inside = match.groups()
+        if inside is None and line[len(name)] not in " \t":
+            raise ValueError("not a sample")
+        labels: list[tuple[str, str]] = _LABELS.findall(inside) if inside else []
+        names = frozenset(each for each, _ in labels)
+        if len(names) < len(labels):
+            raise ValueError("a label twice")
+        if any(each.startswith("__") for each in names):
+            raise ValueError("a label that is reserved, by its leading __")
+        shown = labels
+        if self._label is not None:
+            own = self._label[0]
+            shown = [self._label, *((_other(each, names) if each == own else each, said) for each, said in labels)]
+        text = ",".join([f'{each}="{said}"' for each, said in shown])
+        series = _Series(
+            name=name,
+            labels=frozenset(labels),
+            names=names,
+            shown=f"{name}{{{text}}}" if text else name,
+            is_too_long=any(len(said) > self._bounds.label_characters for _, said in labels),
+        )
+        return match[0].rstrip(" \t"), series, rest[1], rest[2]
+
+
+def render(metrics: Iterable[Metric], parser: Parser) -> Reading:
+    """Return the families of what prometheus_client made."""
+
+    class Given(Collector):
+        def collect(self) -> Iterable[Metric]:
+            return metrics
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Given())
+    return parser.parse(generate_latest(registry).decode())
+
+
+def join(readings: Iterable[Sequence[Family]]) -> bytes:
+    """Return one text of all families: each name once, the first one's help, the samples in the readings' order."""
+    by_name: dict[str, list[Family]] = {}
+    for family in chain.from_iterable(readings):
+        by_name.setdefault(family.name, []).append(family)
+    return "".join(chain.from_iterable(_written(by_name[name]) for name in sorted(by_name))).encode()
+
+
+def _written(families: list[Family]) -> Iterator[str]:
+    first = families[0]
+    yield f"# HELP {first.name} {first.help}\n# TYPE {first.name} {first.kind}\n"
+    for family in families:
+        yield "\n".join(family.lines)
+        yield "\n"
+
+
+def _describe(line: str, families: dict[str, _Open]) -> None:
+    words = line.split(None, 3)
+    if len(words) < 3 or words[0] != "#" or words[1] not in {"HELP", "TYPE"}:  # noqa: PLR2004 - "#", the word, the name
+        return
+    _hash, word, name = words[:3]
+    rest = words[3] if len(words) > len(words[:3]) else ""
+    if not _FULL_NAME.fullmatch(name):
+        raise ValueError("not a metric's name")
+    family = families.setdefault(name, _Open())
+    if word == "HELP":
+        if family.help is not None:
+            raise ValueError("a second HELP of one metric")
+        family.help = rest
+    elif rest not in KINDS:
+        raise ValueError(f"not a type; expected one of {', '.join(KINDS)}")
+    elif family.kind is not None or family.lines:
+        raise ValueError("a second TYPE of one metric, or one after its samples")
+    else:
+        family.kind = rest
+
+
+def _other(name: str, taken: frozenset[str]) -> str:
+    while name in taken:
+        name = f"exported_{name}"
+    return name
+
+
+def _family(name: str, labels: frozenset[str], families: dict[str, _Open]) -> _Open:
+    """Return the family of a sample; raises ValueError where it cannot be one of its type."""
+    known = families.get(name)
+    if known is None or known.kind in _SUFFIXES:
+        for suffix in ("_bucket", "_sum", "_count"):
+            base = families.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
+            if base is not None and base.kind is not None and suffix in _SUFFIXES.get(base.kind, ()):
+                if suffix == "_bucket" and "le" not in labels:
+                    raise ValueError("a bucket without `le`")
+                return base
+    if known is None:
+        known = families[name] = _Open()
+    if known.kind == "histogram" or (known.kind == "summary" and "quantile" not in labels):
+        raise ValueError(f"not a sample of a {known.kind}")
+    return known
+
+
+def _bounded(families: dict[str, _Open], bounds: Bounds) -> Reading:
+    reading, series = Reading([]), 0
+    for name, family in families.items():
+        count = len(family.lines)
+        if family.reason is None and series + count > bounds.series:
+            family.reason = SERIES
+        if family.reason is not None:
+            reading.dropped[family.reason] += count
+        elif count:
+            series += count
+            reading.families.append(Family(name, family.kind or "untyped", family.help or "", tuple(family.lines)))
+    return reading

@@ -1,0 +1,59 @@
+"""GET and POST of a peer that is not trusted: no redirect, no encoding, a body of a bounded size."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from lineside_exporter.errors import NoMetrics, SourceAway
+
+_MOST_TOKEN_BYTES = 4096
+
+
+class TokenFile(httpx.Auth):
+    """The bearer token on a file's first line, read at each request: a changed one counts at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Send the token; raises SourceAway where the file has none."""
+        try:
+            with self._path.open("rb") as file:
+                token = file.read(_MOST_TOKEN_BYTES).partition(b"\n")[0].strip().decode("ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceAway(f"token file {self._path} cannot be read: {error}") from None
+        if not token or not token.isprintable() or " " in token:
+            raise SourceAway(f"token file {self._path} has no token on its first line")
+        request.headers["Authorization"] = f"Bearer {token}"
+        yield request
+
+
+async def fetch(
+    client: httpx.AsyncClient, url: str, *, most_bytes: int, method: str = "GET", auth: httpx.Auth | None = None
+) -> bytes:
+    """Return a body of at most so many bytes; raises NoMetrics where the answer is not plainly a success."""
+    headers = {"Accept": "text/plain;version=0.0.4, application/json", "Accept-Encoding": "identity"}
+    async with client.stream(method, url, headers=headers, auth=auth) as answer:
+        if answer.status_code != httpx.codes.OK:
+            raise NoMetrics(f"{url} answered {answer.status_code} {answer.reason_phrase}".rstrip())
+        encoding = answer.headers.get("content-encoding", "identity")
+        if encoding != "identity":
+            raise NoMetrics(f"{url} sent its answer as {encoding!r:.40}, which was not asked for")
+        body = bytearray()
+        async for piece in answer.aiter_raw():
+            body += piece
+            if len(body) > most_bytes:
+                raise NoMetrics(f"{url} sent more than {most_bytes} bytes; exporter.limits.body_bytes bounds them")
+    return bytes(body)
+
+
+async def fetch_json(client: httpx.AsyncClient, url: str, **options: Any) -> Any:
+    """Return a JSON document; raises NoMetrics where it is none."""
+    body = await fetch(client, url, **options)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise NoMetrics(f"{url} answered no JSON: {body[:80]!r}") from None

@@ -1,0 +1,104 @@
+"""The exporter's own process: from a result on the bus to CloudWatch, by its settings alone."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+from lineside.bus.mqtt import MqttBus
+from lineside.connections import Connection
+from tests.integration.conftest import free_ports
+from tests.integration.exporter.cloudwatch_rig import TOPIC, ask, statistics
+from tests.integration.forwarder.store import KEYS, Store
+from tests.integration.lineside.conftest import MOSQUITTO, Broker
+from tests.integration.lineside.conftest import running as running_broker
+from tests.unit.exporter.results import message
+
+WAIT_S = 60.0
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    yield from running_broker("mosquitto" if MOSQUITTO else "amqtt", tmp_path)
+
+
+@pytest.fixture
+def moto() -> Iterator[Store]:
+    store = Store()
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@pytest.fixture
+def exporter(tmp_path: Path, broker: Broker, moto: Store) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    (port,) = free_ports(1)
+    file = tmp_path / "settings.yaml"
+    document = {
+        "thing": "Test-Process",
+        "bus": {"port": broker.port},
+        "exporter": {
+            "http": {"port": port, "drain_s": 2},
+            "services": {},
+            "triton": None,
+            "cloudwatch": {
+                "kind": "put-metric-data",
+                "namespace": "Test/Process",
+                "region": "us-east-1",
+                "endpoint_url": moto.url,
+                "period_s": 1,
+            },
+        },
+    }
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lineside_exporter", str(file)], env={**os.environ, **KEYS}, stderr=log
+        )
+    try:
+        yield process, port
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+async def test_a_result_arrives_there(
+    exporter: tuple[subprocess.Popen[bytes], int], broker: Broker, moto: Store
+) -> None:
+    process, port = exporter
+    link = Connection("bus", "broker", first_s=0.01, longest_s=0.1)
+    async with (
+        asyncio.timeout(WAIT_S),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
+        MqttBus(broker.settings, client="bench", connection=link) as bus,
+    ):
+        state = ""
+        while state != "ONLINE":
+            await asyncio.sleep(0.05)
+            try:
+                connections = (await http.get("/readyz")).json()["connections"]
+            except httpx.TransportError:
+                continue
+            state = next((each["state"] for each in connections if each["name"] == "bus"), "")
+        for verdict in ("fail", "pass", "pass", "pass"):
+            await bus.publish(TOPIC, message(verdict))
+        metrics = ""
+        while 'lineside_exporter_cloudwatch_sent_results_total{service="exporter"} 4.0' not in metrics:
+            await asyncio.sleep(0.05)
+            metrics = (await http.get("/metrics")).text
+
+    assert (
+        'lineside_exporter_connection_state{service="exporter",connection="cloudwatch",state="ONLINE"} 1.0' in metrics
+    )
+    client = ask(moto.url)
+    assert sum(statistics(client, "Test/Process", "Defect", "SampleCount")) == 4
+    assert sum(statistics(client, "Test/Process", "Defect", "Sum")) == 1
+    process.terminate()
+    assert await asyncio.to_thread(process.wait, 20) == 0

@@ -1,0 +1,104 @@
+"""What a scrape of the box looks like, byte for byte: reading the golden file's difference is the review."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.exposition import generate_latest
+
+from lineside_exporter import containers, drift, host, triton
+from lineside_exporter.board import Board
+from lineside_exporter.containers import Container
+from lineside_exporter.exposition import Bounds, Parser, render
+from lineside_exporter.scrape import Scrape
+
+BOUNDS = Bounds(series=100, label_characters=100)
+MODEL = {"name": "surface-defect", "version": "1", "wanted": "2", "detail": ""}
+REFUSED = {"refused": {"version": "2", "reason": 'load failed: "model.onnx" is not there'}}
+HEALTHY = {"Status": "running", "Health": {"Status": "healthy"}}
+COMPOSE = {"Labels": {"com.docker.compose.service": "inference"}}
+
+
+@dataclass
+class Named:
+    name: str
+    target: str = "somewhere"
+    period_s: float = 5.0
+    timeout_s: float = 2.0
+
+    async def read(self) -> list[Any]:
+        return []
+
+
+def service_text(name: str) -> str:
+    """Return what a service of this name would serve: metrics of its own, and some that every service has."""
+    registry = CollectorRegistry()
+    Gauge(f"lineside_{name}_build_info", "1 for the version.", ["version"], registry=registry).labels("0.1.0").set(1)
+    Gauge("python_info", "Python platform information", ["version"], registry=registry).labels("3.13.1").set(1)
+    Histogram(f"lineside_{name}_seconds", "Time taken.", buckets=(0.1, 1), registry=registry).observe(0.5)
+    Counter(f"lineside_{name}_parts_total", 'Parts, "good" and bad.', ["verdict"], registry=registry).labels(
+        "p\\q"
+    ).inc(3)
+    text = generate_latest(registry).decode()
+    return "".join(line for line in text.splitlines(keepends=True) if "_created" not in line)
+
+
+@pytest.fixture
+def scrape() -> Scrape:
+    now = 100.0
+    registry = CollectorRegistry()
+    board = Board(registry, now=lambda: now)
+    read: dict[str, list[Metric]] = {
+        "triton-models": triton.families(
+            [{"name": "surface-defect", "version": "1", "state": "READY"}],
+            {"model_stats": [{"name": "surface-defect", "version": "1", "inference_count": 3, "execution_count": 2}]},
+        ),
+        "host": host.families(0.25, (1_000_000, 4_000_000), []),
+        "containers": containers.families(
+            [Container.model_validate({"Name": "/box-1", "State": HEALTHY, "Config": COMPOSE})]
+        ),
+        "models": drift.families("model", drift.models({"models": [MODEL | REFUSED]}, {})),
+    }
+    for name in ("inference", "forwarder", "away", *read):
+        board.add(Named(name))
+    scrape = Scrape(registry, board)
+    for name in ("inference", "forwarder"):
+        board.put(name, Parser(BOUNDS, ("service", name)).parse(service_text(name)), began=99.5)
+    for name, metrics in read.items():
+        board.put(name, render(metrics, Parser(BOUNDS)), began=99.75)
+    return scrape
+
+
+def text_of(scrape: Scrape) -> str:
+    lines = scrape.text().decode().splitlines(keepends=True)
+    return "".join(line for line in lines if "_series_dropped_created" not in line)
+
+
+def test_a_scrape_of_the_box(scrape: Scrape, golden: Callable[[str, str], None]) -> None:
+    golden("metrics/exporter.txt", text_of(scrape))
+
+
+def test_promtool_has_nothing_to_say(scrape: Scrape) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        if "promtool" in os.environ.get("LINESIDE_TESTS_NEED", ""):
+            pytest.fail("promtool is not on PATH, and LINESIDE_TESTS_NEED names it")
+        pytest.skip("promtool is not on PATH (Debian: apt install prometheus)")
+
+    def check(text: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False, timeout=60
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    assert check(text_of(scrape)) == (0, "")
+    # It would say something: a family in two places is no exposition, a counter without _total no good name.
+    status, said = check(text_of(scrape) + "# TYPE lineside_drift gauge\nlineside_drift 1\n")
+    assert status != 0
+    assert "lineside_drift" in said
