@@ -29,14 +29,45 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Camera:
-    """Serves snapshots while it is entered; `show` puts a part before a station's camera."""
+class Cameras:
+    """A camera a station, and the part now before each; `show` puts it there or takes it away."""
+
+    def __init__(self, stations: list[str]) -> None:
+        self.stations = stations
+        self._shown: dict[str, Rendered | None] = dict.fromkeys(stations)
+        self.route = Route("/{station}/snapshot.jpg", self._snapshot, methods=["GET"])
+
+    def show(self, station: str, part: Rendered | None) -> None:
+        """Put a part before a station's camera, or take it away."""
+        self._shown[station] = part
+
+    def unknown(self, station: str) -> str:
+        """Return what to say of a station that has no camera; nothing where it has one."""
+        return (
+            ""
+            if station in self._shown
+            else f"There is no camera {station!r:.80}; there are: {', '.join(self._shown)}."
+        )
+
+    async def _snapshot(self, request: Request) -> Response:
+        station = request.path_params["station"]
+        if unknown := self.unknown(station):
+            return PlainTextResponse(f"{unknown}\n", 404)
+        part = self._shown[station]
+        if part is None:
+            return PlainTextResponse(f"There is no part at {station}.\n", 404)
+        headers = {"X-Part-Id": part.part_id, "Cache-Control": "no-store"}
+        return Response(part.jpeg, media_type="image/jpeg", headers=headers)
+
+
+class Camera(Cameras):
+    """Serves snapshots while it is entered, in this process."""
 
     def __init__(self, *, port: int, stations: list[str], host: str = "127.0.0.1") -> None:
+        super().__init__(stations)
         self.url = f"http://{host}:{port}"
         self._address = (host, port)
-        self._shown: dict[str, Rendered | None] = dict.fromkeys(stations)
-        app = Starlette(routes=[Route("/{station}/snapshot.jpg", self._snapshot, methods=["GET"])])
+        app = Starlette(routes=[self.route])
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         self._server = _Server(config)
         self._serving: asyncio.Task[None] | None = None
@@ -44,10 +75,6 @@ class Camera:
     def snapshot_url(self, station: str) -> str:
         """Return where a station's picture is."""
         return f"{self.url}/{station}/snapshot.jpg"
-
-    def show(self, station: str, part: Rendered | None) -> None:
-        """Put a part before a station's camera, or take it away."""
-        self._shown[station] = part
 
     async def __aenter__(self) -> Self:
         # With the protocol named: asyncio turns Nagle's algorithm off for such sockets only, and a picture sent in two
@@ -74,14 +101,3 @@ class Camera:
         self._server.should_exit = True
         if self._serving:
             await self._serving
-
-    async def _snapshot(self, request: Request) -> Response:
-        station = request.path_params["station"]
-        if station not in self._shown:
-            known = ", ".join(self._shown)
-            return PlainTextResponse(f"There is no camera {station!r}; there are: {known}.\n", 404)
-        part = self._shown[station]
-        if part is None:
-            return PlainTextResponse(f"There is no part at {station}.\n", 404)
-        headers = {"X-Part-Id": part.part_id, "Cache-Control": "no-store"}
-        return Response(part.jpeg, media_type="image/jpeg", headers=headers)

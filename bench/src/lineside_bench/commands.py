@@ -28,7 +28,19 @@ State = Annotated[
 ]
 
 
+Attach = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="Judge by a line that runs: the address of its simulated PLC.", rich_help_panel=_PLACE
+    ),
+]
+
+_OF_OUR_OWN = ("stations", "deadline_ms", "state", "ports", "broker")
+"""Options about a line that the command starts itself."""
+
+
 def bench(
+    context: typer.Context,
     parts: Annotated[int, typer.Option(help="How many parts to judge.", rich_help_panel=_RUN)] = 200,
     rate: Annotated[float, typer.Option(help="Parts a second, the whole line.", rich_help_panel=_RUN)] = 10.0,
     seed: Seed = 7,
@@ -38,11 +50,16 @@ def bench(
     state: State = None,
     ports: Ports = Mode.auto,
     broker: Broker = Kind.auto,
+    attach: Attach = None,
 ) -> None:
     """Run the simulated line: PLC, camera, broker, Triton and every service; judge parts; report.
 
+    With --attach judge them by a line that runs already, in containers for instance.
+
     Exit status 1 when a part has no verdict, more than one, or a wrong one written back.
     """
+    if attach is not None:
+        raise typer.Exit(_attached(context, attach, parts=parts, rate=rate, seed=seed, summary_file=json))
     from lineside_bench import session  # noqa: PLC0415 - the help must not wait for OpenCV and asyncua
     from lineside_bench.options import Options  # noqa: PLC0415 - same
 
@@ -50,6 +67,20 @@ def bench(
         parts=parts, rate=rate, seed=seed, stations=stations, deadline_ms=deadline_ms, ports=ports, broker=broker
     )
     raise typer.Exit(session.bench(options, summary_file=json, state_file=state))
+
+
+def _attached(
+    context: typer.Context, url: str, *, parts: int, rate: float, seed: int, summary_file: Path | None
+) -> int:
+    from lineside_bench import attach  # noqa: PLC0415 - the help must not wait for the HTTP client
+    from lineside_bench.options import Options  # noqa: PLC0415 - same
+
+    sources = {name: context.get_parameter_source(name) for name in _OF_OUR_OWN}
+    given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
+    if given:
+        shown = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise typer.BadParameter(f"{shown}: about a line that bench starts itself; leave it out with --attach")
+    return attach.bench(url, Options(parts=parts, rate=rate, seed=seed), summary_file=summary_file)
 
 
 def up(

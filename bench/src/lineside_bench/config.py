@@ -1,10 +1,14 @@
 """The one settings file of the simulated box, which every service reads."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lineside.settings import SECTIONS
+from lineside_bench.options import station_names
 from lineside_bench.plc import NAMESPACE, SPINDLE_TAGS
 from lineside_bench.ports import HOST, Ports
 from lineside_bench.spindle import RATE, TAGS, UNITS, WINDOW
@@ -23,37 +27,74 @@ CAPTURE_RATE = 0.05
 SPOOL_BYTES = 256 * 1024 * 1024
 
 
-def station_names(stations: int) -> list[str]:
-    """Return the stations' names, as messages and cameras carry them."""
-    return [f"station-{number}" for number in range(1, stations + 1)]
+@dataclass(frozen=True)
+class Place:
+    """Where the peers are, as the services reach them, and the folders, as the services see them."""
+
+    http: Mapping[str, Mapping[str, Any]]
+    """What each service's HTTP server listens on, by the service's section."""
+    broker: tuple[str, int]
+    triton: str
+    """Host and port of its gRPC endpoint."""
+    triton_http: str
+    triton_metrics: str
+    inference: str
+    services: Mapping[str, str]
+    """The services that the exporter reads, by name."""
+    camera: str
+    plc: str
+    models: Path
+    images: Path
+    """Where requests may name files."""
+    spool: Path
+    evidence: Path
+    """Where evidence is shipped to."""
+    state: Path | None = None
+    """Where inference keeps the policy in force; None: nowhere."""
 
 
-def settings_document(
-    ports: Ports, *, stations: int, deadline_ms: float, repository: Path, work: Path
-) -> dict[str, Any]:
-    """Return the settings; `repository` is the model repository, `work` the run's own folder."""
-    camera = f"http://{HOST}:{ports['camera']}"
+def on_loopback(ports: Ports, *, repository: Path, work: Path) -> Place:
+    """Return the place of a line of processes; `repository` is the models', `work` the run's own folder."""
+    return Place(
+        http={section: {"host": HOST, "port": ports[section]} for section in SECTIONS},
+        broker=(HOST, ports["mqtt"]),
+        triton=f"{HOST}:{ports['triton_grpc']}",
+        triton_http=f"http://{HOST}:{ports['triton_http']}",
+        triton_metrics=f"http://{HOST}:{ports['triton_metrics']}",
+        inference=f"http://{HOST}:{ports['inference']}",
+        services={name.replace("_", "-"): f"http://{HOST}:{ports[name]}" for name in SECTIONS if name != "exporter"},
+        camera=f"http://{HOST}:{ports['camera']}",
+        plc=f"opc.tcp://{HOST}:{ports['opcua']}",
+        models=repository,
+        images=work / IMAGES,
+        spool=work / SPOOL,
+        evidence=work / CAPTURE,
+    )
+
+
+def settings_document(place: Place, *, stations: int, deadline_ms: float) -> dict[str, Any]:
+    """Return the settings of a box at a place."""
+    host, port = place.broker
+    state = {"state_dir": str(place.state)} if place.state else {}
     return {
         "thing": "lineside-bench",
-        "bus": {"host": HOST, "port": ports["mqtt"]},
+        "bus": {"host": host, "port": port},
         "log": {"format": "json"},
-        "spool": {"folder": str(work / SPOOL), "max_bytes": SPOOL_BYTES},
+        "spool": {"folder": str(place.spool), "max_bytes": SPOOL_BYTES},
         "edge_manager": {"CaptureDataPushPeriodSeconds": 1},
         "inference": {
-            "http": {"host": HOST, "port": ports["inference"]},
-            "triton": {"url": f"{HOST}:{ports['triton_grpc']}", "shared_memory": "auto"},
-            "model_repository": str(repository),
-            "cameras": {name: {"url": f"{camera}/{name}/snapshot.jpg"} for name in station_names(stations)},
-            "file_roots": [str(work / IMAGES)],
+            "http": dict(place.http["inference"]),
+            "triton": {"url": place.triton, "shared_memory": "auto"},
+            "model_repository": str(place.models),
+            **state,
+            "cameras": {name: {"url": f"{place.camera}/{name}/snapshot.jpg"} for name in station_names(stations)},
+            "file_roots": [str(place.images)],
             "policy": {"capture": {"rate": CAPTURE_RATE, "always": ["fail", "unknown"]}},
         },
-        "topic_bridge": {
-            "http": {"host": HOST, "port": ports["topic_bridge"]},
-            "inference_url": f"http://{HOST}:{ports['inference']}",
-        },
+        "topic_bridge": {"http": dict(place.http["topic_bridge"]), "inference_url": place.inference},
         "opcua_bridge": {
-            "http": {"host": HOST, "port": ports["opcua_bridge"]},
-            "endpoint": f"opc.tcp://{HOST}:{ports['opcua']}",
+            "http": dict(place.http["opcua_bridge"]),
+            "endpoint": place.plc,
             "security": {"policy": "none"},
             "publishing_interval_ms": 20,
             "triggers": [
@@ -63,16 +104,25 @@ def settings_document(
             + [_spindle_trigger(deadline_ms)],
         },
         "forwarder": {
-            "http": {"host": HOST, "port": ports["forwarder"]},
-            "destinations": [{"name": "disk", "kind": "disk", "path": str(work / CAPTURE)}],
+            "http": dict(place.http["forwarder"]),
+            "destinations": [{"name": "disk", "kind": "disk", "path": str(place.evidence)}],
         },
-        "exporter": {"http": {"host": HOST, "port": ports["exporter"]}},
+        "exporter": {
+            "http": dict(place.http["exporter"]),
+            "services": dict(place.services),
+            "triton": {"url": place.triton_http, "metrics_url": place.triton_metrics},
+        },
     }
 
 
 def write_settings(path: Path, document: dict[str, Any]) -> None:
     """Write the settings as YAML."""
-    path.write_text(yaml.safe_dump(document, sort_keys=False, width=120), encoding="utf-8")
+    path.write_text(as_yaml(document), encoding="utf-8")
+
+
+def as_yaml(document: Mapping[str, Any]) -> str:
+    """Return the settings as YAML, in their order."""
+    return yaml.safe_dump(dict(document), sort_keys=False, width=120)
 
 
 def _trigger(name: str, node: str, deadline_ms: float) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The evidence of a run: what the services said they kept, against what the forwarder wrote into files."""
 
+import asyncio
 import json
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,11 @@ ALWAYS = ("fail", "unknown")
 """Verdicts whose evidence the bench's policy always keeps."""
 JUDGED = ("ok", "failed", "expired")
 """What is no evidence: a request that was refused, and parts of a line that is switched off."""
+
+LONGEST_S = 10.0
+"""Longest wait for evidence that was reported as kept: a batch leaves a second after its first record."""
+UNSURE_S = 3.0
+"""Longest wait for evidence that may have been kept after the answer, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +39,16 @@ class Account:
 
 
 class Files:
-    """What is in the files below a folder; a file never changes, so each is read once."""
+    """What is in the files below a folder, of those changed at `since` or later; a file never changes once it is there.
 
-    def __init__(self, folder: Path) -> None:
+    `since` is a time as the file system counts it, in seconds.
+    """
+
+    def __init__(self, folder: Path, *, since: float = 0.0) -> None:
         self.events: Counter[str] = Counter()
         """How often each event's record is there, with all its objects."""
         self._folder = folder
+        self._since = since
         self._read: set[Path] = set()
 
     def read(self) -> None:
@@ -45,6 +56,8 @@ class Files:
         for path in sorted(self._folder.rglob("*.jsonl")):
             if path not in self._read:
                 self._read.add(path)
+                if path.stat().st_mtime < self._since:
+                    continue
                 for line in path.read_bytes().splitlines():
                     record = json.loads(line)
                     if all(file.is_file() for file in _objects(record)):
@@ -71,6 +84,25 @@ def account(exchanges: Mapping[str, Exchange], events: Mapping[str, int]) -> Acc
         lost=tuple(sorted(kept - set(events))),
         missed=tuple(sorted(owed(exchanges) - kept - set(events))),
     )
+
+
+async def settled(
+    files: Files, exchanges: Callable[[], Mapping[str, Exchange]], *, of: Collection[str] = (), only_seen: bool = False
+) -> Account:
+    """Return the account, once all that was or should be kept is in the files, that of the requests `of` too.
+
+    The wait is bounded. With `only_seen` records of requests that were not seen on the bus are left out: those of parts
+    before this run.
+    """
+    start = time.monotonic()
+    while True:
+        await asyncio.to_thread(files.read)
+        seen, waited_s = exchanges(), time.monotonic() - start
+        sure = reported(seen).union(of)
+        wanted = sure if waited_s >= UNSURE_S else sure | owed(seen)
+        if wanted <= files.events.keys() or waited_s >= LONGEST_S:
+            return account(seen, {name: n for name, n in files.events.items() if name in seen or not only_seen})
+        await asyncio.sleep(0.1)
 
 
 def _results(exchanges: Mapping[str, Exchange]) -> Iterable[tuple[str, Result]]:

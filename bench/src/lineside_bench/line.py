@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import itertools
-import random
 import shutil
 import sys
 import tempfile
@@ -16,14 +14,15 @@ from typing import Any, Self
 
 import httpx
 
-from lineside.contract import utc_now
 from lineside_bench import broker, checks, config, triton
 from lineside_bench.camera import Camera
 from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
-from lineside_bench.evidence import Account, Files, account, owed, reported
+from lineside_bench.engine import engine_of
+from lineside_bench.evidence import Account, Files, settled
+from lineside_bench.feeding import SETTLE_S, Feeding, Stations
 from lineside_bench.observer import Observer
-from lineside_bench.options import MOST_PARTS, Options
-from lineside_bench.plc import Plc, Station
+from lineside_bench.options import Options, station_names
+from lineside_bench.plc import Plc
 from lineside_bench.ports import HOST, Ports, reserve
 from lineside_bench.processes import Process, clean_environment
 from lineside_bench.records import PartRecord
@@ -33,17 +32,7 @@ from lineside_bench.tally import Tally
 
 SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
 START_S = 90.0
-JITTER = 0.5
-"""How irregularly parts come, as a share of the time between two: in step with a publishing interval of the OPC UA
-subscription every part of a run would wait equally long for it, and every run differently."""
-CLEAR_S = 0.1
-"""How long a station stays empty between two parts: no line puts one part on another."""
-SETTLE_S = 2.0
 HTTP_S = 2.0
-EVIDENCE_S = 10.0
-"""Longest wait for evidence that was reported as kept: a batch leaves a second after its first record."""
-UNSURE_S = 3.0
-"""Longest wait for evidence that may have been kept after the answer, or not at all."""
 TRITON_STOP_S = 3.0
 """It needs up to eight seconds to go by itself, and has nothing to lose."""
 
@@ -62,8 +51,6 @@ class Line:
         self.root = root or find_root()
         self.work = Path()
         self.processes: dict[str, Process] = {}
-        self.records: deque[PartRecord] = deque(maxlen=MOST_PARTS)
-        self.tally = Tally()
         self.files = Files(self.work)
         self.ready_s = 0.0
         self.ports: Ports
@@ -72,10 +59,19 @@ class Line:
         self.observer: Observer
         self._renderer: Renderer
         self._http: httpx.AsyncClient
-        self._free: asyncio.Queue[Station] = asyncio.Queue()
-        self._jitter = random.Random(options.seed)
+        self._feeding: Feeding[Rendered] | None = None
         self._keep = False
         self._life = contextlib.AsyncExitStack()
+
+    @property
+    def records(self) -> deque[PartRecord]:
+        """The parts so far, the newest ones; none before the line is entered."""
+        return self._feeding.records if self._feeding else deque()
+
+    @property
+    def tally(self) -> Tally:
+        """The run so far."""
+        return self._feeding.tally if self._feeding else Tally()
 
     @property
     def endpoints(self) -> dict[str, str]:
@@ -127,31 +123,11 @@ class Line:
     async def run(self, parts: int | None = None) -> None:
         """Feed parts at the rate and return when each has left its station; `parts` None is as many as the options say.
 
-        The schedule is open: part `n` is due at about `n / rate` whatever became of those before, and takes the station
-        that has been free for longest. Cancelling stops the feeding; what is under way gets until its deadline.
+        Cancelling stops the feeding; what is under way gets until its deadline.
         """
-        count = self.options.parts if parts is None else parts
-        loop = asyncio.get_running_loop()
-        judging: set[asyncio.Task[None]] = set()
-        start = loop.time()
-        try:
-            for number in itertools.count() if count is None else range(count):
-                part = await self._renderer.next()
-                due = start + (number + self._jitter.uniform(0, JITTER)) / self.options.rate
-                await asyncio.sleep(max(0.0, due - loop.time()))
-                station = await self._free.get()
-                self.tally.behind_s = max(self.tally.behind_s, loop.time() - due)
-                task = asyncio.create_task(self._judge(station, part), name=part.part_id)
-                judging.add(task)
-                task.add_done_callback(judging.discard)
-            await asyncio.gather(*judging)
-        finally:
-            if judging:
-                await asyncio.wait(judging, timeout=self.options.deadline_ms / 1000 + SETTLE_S)
-            for task in judging:
-                task.cancel()
-            await asyncio.gather(*judging, return_exceptions=True)
-        await self._bus_settled()
+        assert self._feeding is not None, "enter the line first"  # noqa: S101 - a mistake in our own code
+        await self._feeding.run(self.options.parts if parts is None else parts)
+        await self.observer.settled(SETTLE_S)
 
     async def summary(self, *, interrupted: bool = False) -> dict[str, Any]:
         """Return what came of the parts so far; the shape is `lineside_bench.report`'s."""
@@ -177,29 +153,15 @@ class Line:
 
         Waits, within bounds, until all that was or should be kept is in the files, and that of the requests `of` too.
         """
-        start = time.monotonic()
-        while True:
-            await asyncio.to_thread(self.files.read)
-            exchanges, waited_s = self.observer.exchanges(), time.monotonic() - start
-            sure = reported(exchanges).union(of)
-            wanted = sure if waited_s >= UNSURE_S else sure | owed(exchanges)
-            if wanted <= self.files.events.keys() or waited_s >= EVIDENCE_S:
-                return account(exchanges, self.files.events)
-            await asyncio.sleep(0.1)
+        return await settled(self.files, self.observer.exchanges, of=of)
 
     async def engine(self) -> dict[str, Any]:
         """Return what the inference service says of its engine; nothing where it does not answer."""
-        try:
-            answer = await self._http.get(f"{self.endpoints['inference']}/v1/engine")
-            answer.raise_for_status()
-            found = answer.json()
-        except (httpx.HTTPError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return await engine_of(self._http, self.endpoints["inference"])
 
     async def _start(self, life: contextlib.AsyncExitStack) -> None:
         """Start everything at once: no service needs a peer to be there first."""
-        options, stations = self.options, config.station_names(self.options.station_count)
+        options, stations = self.options, station_names(self.options.station_count)
         self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
         settings = self._write_settings()
         self.camera = await life.enter_async_context(Camera(port=self.ports["camera"], stations=stations))
@@ -220,18 +182,22 @@ class Line:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         self.observer = await life.enter_async_context(Observer(port=self.ports["mqtt"], protocol=chosen.protocol))
-        for station in self.plc.stations:
-            self._free.put_nowait(station)
+        self._feeding = Feeding(
+            Stations(self.plc.stations),
+            _Stage(self._renderer, self.camera),
+            rate=options.rate,
+            seed=options.seed,
+            deadline_ms=options.deadline_ms,
+            patience_s=options.patience_s,
+        )
 
     def _write_settings(self) -> Path:
         for name in (config.IMAGES, config.CAPTURE):
             (self.work / name).mkdir()
         document = config.settings_document(
-            self.ports,
+            config.on_loopback(self.ports, repository=self.root / "models", work=self.work),
             stations=self.options.station_count,
             deadline_ms=self.options.deadline_ms,
-            repository=self.root / "models",
-            work=self.work,
         )
         path = self.work / "settings.yaml"
         config.write_settings(path, document)
@@ -265,30 +231,6 @@ class Line:
         log = self.work / f"{name}.log"
         self.processes[name] = Process(name, argv, env=env, log=log, ready=ready, ready_s=START_S, **more)
 
-    async def _judge(self, station: Station, part: Rendered) -> None:
-        record = PartRecord(
-            index=part.index,
-            part_id=part.part_id,
-            truth=part.label,
-            station=station.name,
-            deadline_ms=self.options.deadline_ms,
-            triggered=utc_now(),
-        )
-        self.records.append(record)
-        self.tally.fed += 1
-        self.camera.show(station.name, part)
-        await station.judge(record, patience_s=self.options.patience_s)
-        self.tally.take(record)
-        self.camera.show(station.name, None)
-        await asyncio.sleep(CLEAR_S)
-        self._free.put_nowait(station)
-
-    async def _bus_settled(self) -> None:
-        """Wait, within a bound, until the observer has seen what the bridge has."""
-        end = time.monotonic() + SETTLE_S
-        while not self.observer.answered() and time.monotonic() < end:  # noqa: ASYNC110 - filled by another thread
-            await asyncio.sleep(0.02)
-
     def _leave_work(
         self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:
@@ -296,6 +238,23 @@ class Line:
         if not (self._keep or failed):
             shutil.rmtree(self.work, ignore_errors=True)
         return False
+
+
+class _Stage:
+    """The parts of the run as they are rendered, before cameras of this process."""
+
+    def __init__(self, renderer: Renderer, camera: Camera) -> None:
+        self._renderer = renderer
+        self._camera = camera
+
+    async def next(self) -> Rendered:
+        return await self._renderer.next()
+
+    async def show(self, station: str, part: Rendered) -> None:
+        self._camera.show(station, part)
+
+    async def clear(self, station: str) -> None:
+        self._camera.show(station, None)
 
 
 class _Broker:

@@ -1,9 +1,12 @@
 """A client of its own on the bus that sees every request, result and error report, and when."""
 
 import asyncio
+import ssl
+import sys
 import threading
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,18 +33,38 @@ MOST_EXCHANGES = 3 * MOST_PARTS
 """A part may be asked for again after a restart."""
 MOST_OUTAGES = 1000
 CONNECT_S = 15.0
-ERROR_TOPIC = f"{RESULT_TOPIC}/error"
+CLIENT_ID = "lineside-bench-observer"
 
 
 class Observer:
-    """Watches the bus while it is entered. paho's own thread fills `exchanges`, by request id, bounded, oldest out."""
+    """Watches the bus while it is entered. paho's own thread fills `exchanges`, by request id, bounded, oldest out.
 
-    def __init__(self, *, port: int, protocol: str, host: str = "127.0.0.1") -> None:
+    `on_change` is called from that thread: with None when it is subscribed, else with why it is not. With `wait` false
+    entering does not wait for the broker.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        protocol: str,
+        host: str = "127.0.0.1",
+        topics: tuple[str, str] = (REQUEST_TOPIC, RESULT_TOPIC),
+        client_id: str = CLIENT_ID,
+        credentials: tuple[str, str | None] | None = None,
+        tls: ssl.SSLContext | None = None,
+        on_change: Callable[[str | None], None] = lambda _why: None,
+        wait: bool = True,
+    ) -> None:
         self.outages: list[Outage] = []
         """When the broker was away."""
         self.errors: Counter[str] = Counter()
         self.unreadable = 0
         self._host, self._port = host, port
+        self._request_topic, self._result_topic = topics
+        self._on_change = on_change
+        self._wait = wait
+        self._most = MOST_EXCHANGES
         self._exchanges: OrderedDict[str, Exchange] = OrderedDict()
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
@@ -50,12 +73,17 @@ class Observer:
         options: dict[str, Any] = {} if self._is_v5 else {"clean_session": False}
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id="lineside-bench-observer",
+            client_id=client_id,
             protocol=mqtt.MQTTv5 if self._is_v5 else mqtt.MQTTv311,
             **options,
         )
+        if credentials:
+            self._client.username_pw_set(*credentials)
+        if tls:
+            self._client.tls_set_context(tls)
         self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = self._connected
+        self._client.on_connect_fail = self._failed
         self._client.on_disconnect = self._disconnected
         self._client.on_subscribe = self._acknowledged
         self._client.on_message = self._seen
@@ -70,6 +98,22 @@ class Observer:
         with self._lock:
             return all(item.results for item in self._exchanges.values() if item.request)
 
+    async def settled(self, within_s: float) -> None:
+        """Return when a result was seen for every request, or the time is over."""
+        end = time.monotonic() + within_s
+        while not self.answered() and time.monotonic() < end:  # noqa: ASYNC110 - filled by another thread
+            await asyncio.sleep(0.02)
+
+    def begin(self, most: int) -> None:
+        """Forget what was seen, and keep `most` exchanges from now on."""
+        with self._lock:
+            self._exchanges.clear()
+            self._most = most
+            self.errors.clear()
+            del self.outages[:-1]
+            if self.outages and self.outages[-1].end:
+                self.outages.clear()
+
     async def __aenter__(self) -> Self:
         options: dict[str, Any] = {}
         if self._is_v5:
@@ -79,7 +123,7 @@ class Observer:
         self._client.connect_async(self._host, self._port, keepalive=10, **options)
         self._client.loop_start()
         end = time.monotonic() + CONNECT_S
-        while not self._subscribed.is_set():
+        while self._wait and not self._subscribed.is_set():
             if time.monotonic() > end:
                 await self.__aexit__(None, None, None)
                 raise BenchError(
@@ -97,15 +141,28 @@ class Observer:
         await asyncio.to_thread(self._client.loop_stop)
 
     def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if not reason.is_failure:
-            client.subscribe([(REQUEST_TOPIC, 1), (RESULT_TOPIC, 1), (ERROR_TOPIC, 1)])
+        if reason.is_failure:
+            self._on_change(f"refused: {reason}")
+        else:
+            topics = (self._request_topic, self._result_topic, f"{self._result_topic}/error")
+            client.subscribe([(topic, 1) for topic in topics])
 
-    def _acknowledged(self, *_details: Any) -> None:
+    def _failed(self, *_details: Any) -> None:
+        error = sys.exception()  # paho calls this while it handles it, and says nothing of it
+        self._on_change(f"cannot be reached: {error}" if error else "cannot be reached")
+
+    def _acknowledged(self, _client: mqtt.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+        if any(reason.is_failure for reason in reasons):
+            self._on_change(f"may not subscribe: {', '.join(map(str, reasons))}")
+            return
         self._subscribed.set()
+        self._on_change(None)
         if self.outages:
             self.outages[-1].end = self.outages[-1].end or utc_now()
 
     def _disconnected(self, *_details: Any) -> None:
+        if not self._stopping and self._subscribed.is_set():
+            self._on_change("connection lost")
         if not self._stopping and not (self.outages and self.outages[-1].end is None):
             del self.outages[: -MOST_OUTAGES + 1]
             self.outages.append(Outage(utc_now()))
@@ -119,17 +176,17 @@ class Observer:
             self.unreadable += 1
 
     def _take(self, topic: str, payload: bytes, at: Any) -> None:
-        if topic == REQUEST_TOPIC:
+        if topic == self._request_topic:
             request = parse_request(payload)
             self._exchange(request.id).request = request
-        elif topic == RESULT_TOPIC:
+        elif topic == self._result_topic:
             result = parse_result(payload)
             self._exchange(result.request_id).results.append(SeenResult(at, result))
         else:
             self.errors[_code(payload)] += 1
 
     def _exchange(self, request_id: str) -> Exchange:
-        while len(self._exchanges) >= MOST_EXCHANGES and request_id not in self._exchanges:
+        while len(self._exchanges) >= self._most and request_id not in self._exchanges:
             self._exchanges.popitem(last=False)
         return self._exchanges.setdefault(request_id, Exchange())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lineside.contract import MAX_DEADLINE_MS
 from lineside_bench.broker import Kind
 from lineside_bench.errors import BenchError
-from lineside_bench.parts import DEFAULT_SEED, TRAINING_SEED
+from lineside_bench.labels import DEFAULT_SEED, TRAINING_SEED
 from lineside_bench.ports import DEFAULTS, Mode
 
 MOST_PARTS = 20_000
@@ -52,6 +52,11 @@ class Options:
         _within("--deadline-ms", self.deadline_ms, 100, MAX_DEADLINE_MS)
         if self.parts is not None and self.rate <= 0:
             raise BenchError(f"--rate {self.rate:g} brings no parts", remedy="Give parts a second above 0")
+
+
+def station_names(stations: int) -> list[str]:
+    """Return the stations' names, as messages and cameras carry them."""
+    return [f"station-{number}" for number in range(1, stations + 1)]
 
 
 def _within(name: str, value: float | None, low: float, high: float, *, why: str = "") -> None:

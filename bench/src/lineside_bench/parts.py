@@ -1,22 +1,27 @@
 """The simulated line's parts: a rendered picture of machined metal, and the truth about it.
 
-A part is a function of ``(seed, index)`` and nothing else. Seeds are kept apart so that the bench judges parts that no
-model was trained on:
-
-* below 1 000 000: the bench and its users (the default is 7);
-* from 1 000 000: training;
-* from 2 000 000: held-out evaluation, the figures on the model's card.
+See :mod:`lineside_bench.labels` for what is true about a part, and for who uses which seeds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from lineside_bench import defects
+from lineside_bench.labels import (
+    DEFAULT_SEED,
+    DEFECTS,
+    EVALUATION_SEED,
+    LABELS,
+    TRAINING_SEED,
+    drawn_label,
+    part_id,
+    streams,
+)
 from lineside_bench.surfaces import Surface, add_sensor_noise, make_surface
 
 if TYPE_CHECKING:
@@ -32,19 +37,6 @@ __all__ = [
     "encode_jpeg",
     "make_part",
 ]
-
-LABELS: Final[tuple[str, ...]] = ("good", "scratch", "pit", "stain", "dent")
-"""Every label, in the order of the model's outputs."""
-
-DEFECTS: Final[frozenset[str]] = frozenset(LABELS[1:])
-"""The labels that make a part bad."""
-
-DEFAULT_SEED: Final = 7
-TRAINING_SEED: Final = 1_000_000
-EVALUATION_SEED: Final = 2_000_000
-
-GOOD_SHARE = 0.5
-"""How many of the parts are good, 0 to 1."""
 
 SMALLEST = 64
 """Least width and height of a picture, in pixels."""
@@ -74,7 +66,7 @@ def make_part(seed: int, index: int, *, label: str | None = None, size: tuple[in
     same picture without the defect.
 
     Args:
-        seed: 0 or more; see the module's text for who uses which.
+        seed: 0 or more; :mod:`lineside_bench.labels` says who uses which.
         index: 0 or more.
         label: one of :data:`LABELS`, or None for the run's own (half are good, the rest spread over the defects).
         size: width and height in pixels, each 64 or more.
@@ -82,26 +74,20 @@ def make_part(seed: int, index: int, *, label: str | None = None, size: tuple[in
     Raises:
         ValueError: an argument is outside its range.
     """
-    if seed < 0 or index < 0:
-        message = f"part seed {seed}, index {index}: both must be 0 or more"
-        raise ValueError(message)
     if label is not None and label not in LABELS:
         message = f"part label {label!r} is unknown: use one of {', '.join(LABELS)}"
         raise ValueError(message)
     if min(size) < SMALLEST:
         message = f"part size {size[0]}x{size[1]} is too small: width and height must be {SMALLEST} pixels or more"
         raise ValueError(message)
-    of_label, of_surface, of_defect = (
-        np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence((seed, index)).spawn(3)
-    )
+    of_label, of_surface, of_defect = streams(seed, index)
     if label is None:
-        good = of_label.random() < GOOD_SHARE
-        label = LABELS[0] if good else LABELS[int(of_label.integers(1, len(LABELS)))]
+        label = drawn_label(of_label)
     surface = make_surface(of_surface, size)
     stain = _add_defect(of_defect, surface, label)
     luma = np.asarray(cv2.GaussianBlur(surface.luma, (0, 0), max(surface.blur, 0.3)), np.float32)
     add_sensor_noise(of_surface, luma, surface.noise)
-    return Part(index=index, part_id=f"P-{index:06d}", label=label, image=_colour(luma, surface, stain))
+    return Part(index=index, part_id=part_id(index), label=label, image=_colour(luma, surface, stain))
 
 
 def _add_defect(

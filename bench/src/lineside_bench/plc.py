@@ -9,7 +9,7 @@ nodes of each station and nothing else.
 import asyncio
 import contextlib
 from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,6 +25,8 @@ from lineside_bench.spindle import SpindleSimulator
 NAMESPACE = "urn:lineside:bench"
 SPINDLE_TAGS = ("SpeedRpm", "LoadPercent", "VibrationMmS", "TemperatureC")
 SPINDLE_PERIOD_S = 0.1
+LONGEST_STALL_S = 1.5
+"""After a longer one the spindle stood still. A reader's queue for a tag holds two seconds of it."""
 MAX_STRAYS = 100
 WRITABLE = ("Verdict", "Confidence", "RequestId", "Done")
 
@@ -101,7 +103,10 @@ class Station:
 
 
 class Plc:
-    """The server with its stations; serves while it is entered."""
+    """The server with its stations; serves while it is entered.
+
+    It names itself to each client by the address that the client has used, whatever `host` it listens on.
+    """
 
     def __init__(self, *, port: int, stations: int, seed: int, host: str = "127.0.0.1") -> None:
         self.url = f"opc.tcp://{host}:{port}"
@@ -140,15 +145,20 @@ class Plc:
         await self._server.stop()
 
     async def _turn(self, tags: list[Node]) -> None:
-        """Write the spindle's tags ten times a second."""
+        """Write the spindle's tags ten times a second.
+
+        The machine does not stop turning where this process stalls: what was missed is written at once, with the
+        times at which it was due, and without a pause in which a reader could take part of it for all of it.
+        """
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            due = max(due + SPINDLE_PERIOD_S, loop.time())
-            await asyncio.sleep(due - loop.time())
-            now = utc_now()
+            due = max(due + SPINDLE_PERIOD_S, loop.time() - LONGEST_STALL_S)
+            if (ahead := due - loop.time()) > 0:
+                await asyncio.sleep(ahead)
+            at = utc_now() - timedelta(seconds=loop.time() - due)
             for node, value in zip(tags, self._spindle.step(), strict=True):
-                await node.write_value(_data(value, ua.VariantType.Double, now))
+                await node.write_value(_data(value, ua.VariantType.Double, at))
 
 
 def _node_id(identifier: str, index: int) -> ua.NodeId:

@@ -32,6 +32,8 @@ class PartRecord:
     deadline_ms: float
     triggered: datetime
     write_backs: list[WriteBack] = field(default_factory=list)
+    not_shown: str = ""
+    """Why its camera did not show it, where it did not."""
 
     @property
     def verdict(self) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from lineside_bench.labels import Truth
 from lineside_bench.parts import encode_jpeg, make_part
 
 WORKERS = 3
@@ -14,12 +15,9 @@ MOST_AHEAD = 512
 
 
 @dataclass(frozen=True)
-class Rendered:
+class Rendered(Truth):
     """A part as the camera shows it, with its truth."""
 
-    index: int
-    part_id: str
-    label: str
     jpeg: bytes
 
 

@@ -26,7 +26,8 @@ class Facts:
     rate: float
     seed: int
     stations: int
-    ready_s: float
+    ready_s: float | None
+    """How long the line took to start; None where it ran already."""
     engine: Mapping[str, Any] = field(default_factory=dict)
     restarts: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
@@ -39,7 +40,8 @@ class Facts:
     """Verdicts written to a station that never had a part."""
     behind_s: float = 0.0
     """How late the latest part was triggered after its turn."""
-    evidence: Account = field(default_factory=Account)
+    evidence: Account | None = field(default_factory=Account)
+    """None where nobody looked."""
     interrupted: bool = False
 
 
@@ -67,19 +69,25 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
 
     `wrong_write_backs` counts verdicts that are not the one published for the request, or of another part, or of a
     request nobody published. `unknown` is the fail-safe that the bridge may write of its own accord. `unverified`
-    counts verdicts whose request or result went unseen while the broker was away. `windows` is what came of the windows
-    of samples that were asked about, as seen on the bus: they are no parts and in none of the other figures but
-    `evidence`: how many captures the services kept, how many the forwarder delivered as files, how many it delivered
-    twice, how many are `lost` although they were reported as kept, and how many the policy wanted and nobody kept.
+    counts verdicts whose request or result went unseen while the broker was away, `not_shown` parts that their camera
+    was not told of. `windows` is what came of the windows of samples that were asked about, as seen on the bus: they
+    are no parts and in none of the other figures but `evidence`: how many captures the services kept, how many the
+    forwarder delivered as files, how many it delivered twice, how many are `lost` although they were reported as kept,
+    and how many the policy wanted and nobody kept; None where nobody looked. `ready_s` is None where the line ran
+    already.
     """
     findings = _Findings()
     for record in records:
         _examine(record, exchanges, findings, facts.outages)
     latencies = [record.latency_ms for record in records if record.latency_ms is not None]
     late = [record for record in records if record.latency_ms is not None and record.latency_ms > record.deadline_ms]
+    not_shown = [record for record in records if record.not_shown]
+    for record in not_shown:
+        findings.add(record, f"its camera did not show it: {record.not_shown}")
     for record in late:
         findings.add(record, f"verdict after {record.latency_ms:.1f} ms, deadline {record.deadline_ms:g} ms")
-    findings.lost(facts.evidence.lost, exchanges)
+    if facts.evidence:
+        findings.lost(facts.evidence.lost, exchanges)
     stages = [_stages(record, exchanges) for record in records]
     verdicts = Counter(record.verdict for record in records)
     return {
@@ -91,20 +99,15 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         "late": len(late),
         "wrong_write_backs": findings.wrong + facts.strays,
         "unverified": findings.unverified,
+        "not_shown": len(not_shown),
         "accuracy": round(sum(record.is_right for record in records) / len(records), 4) if records else None,
         "latency_ms": _quantiles(latencies),
         "stages_ms": {stage: _quantiles([item[stage] for item in stages if stage in item]) for stage in STAGES},
         "slowest": _slowest(records, exchanges),
         "windows": _windows(exchanges, facts.windows_of),
-        "evidence": {
-            "captured": facts.evidence.captured,
-            "delivered": facts.evidence.delivered,
-            "repeated": facts.evidence.repeated,
-            "lost": len(facts.evidence.lost),
-            "missed": len(facts.evidence.missed),
-        },
+        "evidence": _counts(facts.evidence),
         "engine": dict(facts.engine),
-        "ready_s": round(facts.ready_s, 2),
+        "ready_s": None if facts.ready_s is None else round(facts.ready_s, 2),
         "rate": facts.rate,
         "rate_achieved": _rate(records),
         "behind_s": round(facts.behind_s, 3),
@@ -119,10 +122,15 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
 
 
 def has_faults(summary: Mapping[str, Any]) -> bool:
-    """Whether any part has no verdict, more than one, or a wrong one written back, or evidence is not there once."""
+    """Whether any part has no verdict, more than one, or a wrong one written back, or evidence is not there once.
+
+    A part that its camera did not show is one too: no verdict about it says anything.
+    """
     evidence = summary["evidence"]
-    parts = summary["missing"] or summary["duplicates"] or summary["wrong_write_backs"]
-    return bool(parts or evidence["lost"] or evidence["missed"] or evidence["repeated"])
+    parts = ("missing", "duplicates", "wrong_write_backs", "not_shown")
+    return any(summary[name] for name in parts) or bool(
+        evidence and (evidence["lost"] or evidence["missed"] or evidence["repeated"])
+    )
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:
@@ -236,6 +244,18 @@ def _windows(exchanges: Mapping[str, Exchange], station: str) -> dict[str, Any]:
     }
 
 
+def _counts(evidence: Account | None) -> dict[str, int] | None:
+    if evidence is None:
+        return None
+    return {
+        "captured": evidence.captured,
+        "delivered": evidence.delivered,
+        "repeated": evidence.repeated,
+        "lost": len(evidence.lost),
+        "missed": len(evidence.missed),
+    }
+
+
 def _quantiles(values: Sequence[float]) -> dict[str, float | None]:
     wanted = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
     found = {name: percentile(values, share) for name, share in wanted.items()}
@@ -258,8 +278,10 @@ def _figures(summary: Mapping[str, Any]) -> Table:
         "parts", f"{summary['parts']} at {summary['rate']:g}/s, {summary['stations']} stations, seed {summary['seed']}"
     )
     table.add_row("verdicts", ", ".join(f"{verdict} {verdicts[verdict]}" for verdict in VERDICTS))
-    for name in ("missing", "duplicates", "wrong_write_backs"):
+    for name in ("missing", "duplicates", "wrong_write_backs", "not_shown"):
         count = summary[name]
+        if name == "not_shown" and not count:
+            continue
         table.add_row(name.replace("_", " "), Text(str(count), style="bold red" if count else "green"))
     table.add_row("late", Text(str(summary["late"]), style="yellow" if summary["late"] else "green"))
     if accuracy is not None:
@@ -268,11 +290,10 @@ def _figures(summary: Mapping[str, Any]) -> Table:
     if summary["windows"]["asked"]:
         table.add_row("spindle", _said_of_windows(summary["windows"]))
     table.add_row("evidence", _said_of_evidence(summary["evidence"]))
-    if engine:
-        table.add_row(
-            "engine", " ".join(str(engine[key]) for key in ("server", "version", "transport") if engine.get(key))
-        )
-    table.add_row("ready after", f"{summary['ready_s']:.1f} s")
+    named = " ".join(str(engine[key]) for key in ("server", "version", "transport") if engine.get(key))
+    table.add_row("engine", named or Text("not known: the inference service did not say", style="yellow"))
+    if summary["ready_s"] is not None:
+        table.add_row("ready after", f"{summary['ready_s']:.1f} s")
     groups = {"unknown because": "unknown_because", "restarts": "restarts", "error reports": "errors"}
     for name, counts in ((name, summary[key]) for name, key in groups.items()):
         shown = ", ".join(f"{key} {count}" for key, count in counts.items() if count)
@@ -289,7 +310,9 @@ def _said_of_windows(windows: Mapping[str, Any]) -> str:
     return f"{windows['asked']} windows: {shown}"
 
 
-def _said_of_evidence(evidence: Mapping[str, int]) -> Text:
+def _said_of_evidence(evidence: Mapping[str, int] | None) -> Text:
+    if evidence is None:
+        return Text("not looked at: no folder of it was named", style="yellow")
     more = "".join(f", {name} {evidence[name]}" for name in ("repeated", "missed") if evidence[name])
     counts = f"captured {evidence['captured']}, delivered {evidence['delivered']}, lost {evidence['lost']}{more}"
     wrong = evidence["lost"] or evidence["missed"] or evidence["repeated"]

@@ -1,49 +1,31 @@
-"""One run of a command: start the line, say so, run, end cleanly at Ctrl-C, report, and the exit status.
-
-0    as it should be; for `up`, ended by Ctrl-C or SIGTERM
-1    a part without verdict, judged twice, or with a wrong write-back
-2    the line could not start
-130  `bench` ended by Ctrl-C; 143 by SIGTERM
-"""
+"""One run of a command: start the line, say so, run, end cleanly at Ctrl-C, report, and the exit status."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from lineside import telemetry
-from lineside_bench import progress, report, state
-from lineside_bench.errors import BenchError
+from lineside_bench import exits, progress, report, state
 from lineside_bench.interrupts import Interrupts
 from lineside_bench.line import Line
 from lineside_bench.options import Options
 
-INTERRUPTED = 128
-CANNOT_START = 2
 STATE_PERIOD_S = 0.5
 
 
 def bench(options: Options, *, summary_file: Path | None = None, state_file: Path | None = None) -> int:
     """Judge the run's parts, report, and return the exit status."""
-    return _guarded(lambda console: _bench(console, options, summary_file, state_file))
+    return exits.guarded(lambda console: _bench(console, options, summary_file, state_file))
 
 
 def up(options: Options, *, state_file: Path | None = None) -> int:
     """Keep the line running until Ctrl-C or SIGTERM, and return the exit status."""
-    return _guarded(lambda console: _up(console, options, state_file))
-
-
-def _guarded(command: Callable[[Console], Coroutine[Any, Any, int]]) -> int:
-    try:
-        return asyncio.run(command(Console(highlight=False)))
-    except BenchError as error:
-        Console(stderr=True).print(Text(str(error), style="red"), soft_wrap=True)
-        return CANNOT_START
+    return exits.guarded(lambda console: _up(console, options, state_file))
 
 
 async def _bench(console: Console, options: Options, summary_file: Path | None, state_file: Path | None) -> int:
@@ -57,9 +39,7 @@ async def _bench(console: Console, options: Options, summary_file: Path | None, 
                 async with progress.shown(console, line.tally, options.parts):
                     await interrupts.until(line.run())
                 faults = await _report(console, line, summary_file, interrupted=interrupts.number > 0)
-    if interrupts.number:
-        return INTERRUPTED + interrupts.number
-    return 1 if faults else 0
+    return exits.status(signal=interrupts.number, faults=faults)
 
 
 async def _up(console: Console, options: Options, state_file: Path | None) -> int:

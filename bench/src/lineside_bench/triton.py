@@ -4,7 +4,8 @@ It is a Triton of 2024 without later security fixes: for the bench and for tests
 plant.
 
 The wheel lives in an environment of its own that is only read. What Triton needs in one place, the Python backend with
-the stub of that environment's Python and our ``onnxruntime`` backend, is copied into a scratch folder at each launch.
+the stub of that environment's Python and our ``onnxruntime`` backend, is copied into a scratch folder at each launch;
+the container's image (docker/triton-cpu) has it copied while it is built.
 
 After a ``kill -9`` of the server its stubs notice within three seconds, remove their shared memory and end by
 themselves; a new server can start on the same ports meanwhile, because every launch has shared-memory names of its own.
@@ -29,7 +30,7 @@ from lineside_bench.errors import BenchError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Launch", "clean_shared_memory", "launch", "preflight"]
+__all__ = ["Launch", "assemble", "clean_shared_memory", "launch", "preflight"]
 
 MACHINES: Final = ("x86_64", "aarch64")
 SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - Triton's own place for shared memory
@@ -98,11 +99,23 @@ def preflight(venv: Path) -> None:
     _check_libraries(venv, wheel)
 
 
+def assemble(venv: Path, backends: Path) -> Path:
+    """Make ``backends`` anew with all that :func:`launch` needs there, and return it.
+
+    Raises:
+        BenchError: the wheel or its stub is missing.
+    """
+    wheel = _find_wheel(venv)
+    _check_stub(wheel)
+    return _assemble(wheel, backends)
+
+
 def launch(
     venv: Path,
     *,
     repository: Path,
     work: Path,
+    backends: Path | None = None,
     http_port: int,
     grpc_port: int,
     metrics_port: int,
@@ -114,7 +127,8 @@ def launch(
     Args:
         venv: the environment that holds the wheel (``.venv-triton``); it is not changed.
         repository: the model repository.
-        work: a writable scratch folder; ``work/backends`` is made anew.
+        work: a writable scratch folder; ``work/backends`` is made anew, unless ``backends`` is given.
+        backends: what :func:`assemble` made before.
         http_port: 1 to 65535.
         grpc_port: 1 to 65535.
         metrics_port: 1 to 65535.
@@ -134,7 +148,7 @@ def launch(
                 f"model {name!r} has no config.pbtxt in {repository}",
                 remedy=f"Use one of: {', '.join(_models(repository)) or 'none there'}",
             )
-    backends = _assemble(wheel, work / "backends")
+    backends = backends or _assemble(wheel, work / "backends")
     prefix = f"{PREFIX}{os.getpid()}_{secrets.token_hex(3)}_"
     argv = (
         str(wheel.server),

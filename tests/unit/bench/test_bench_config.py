@@ -4,14 +4,15 @@ from types import MappingProxyType
 import yaml
 
 from lineside.settings import Settings, load
-from lineside_bench.config import SPINDLE_MODEL, settings_document, write_settings
+from lineside_bench.config import SPINDLE_MODEL, on_loopback, settings_document, write_settings
 from lineside_bench.ports import DEFAULTS, Ports
 from lineside_bench.processes import clean_environment
 
 
 def document(stations: int = 2) -> dict:
     ports = Ports(MappingProxyType(dict(DEFAULTS)), MappingProxyType({}), ())
-    return settings_document(ports, stations=stations, deadline_ms=400, repository=Path("models"), work=Path("/run"))
+    place = on_loopback(ports, repository=Path("models"), work=Path("/run"))
+    return settings_document(place, stations=stations, deadline_ms=400)
 
 
 def test_every_station_has_its_camera_trigger_and_nodes() -> None:

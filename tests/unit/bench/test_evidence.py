@@ -1,4 +1,5 @@
 import json
+import os
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from lineside.contract import Context, Result, Times
-from lineside_bench.evidence import Account, Files, account, reported
+from lineside_bench.evidence import Account, Files, account, reported, settled
 from lineside_bench.records import Exchange, SeenResult
 from lineside_bench.report import Facts, has_faults, render, summarise
 
@@ -129,3 +130,19 @@ def test_missed_evidence_is_said_and_a_fault() -> None:
     summary, text = shown(Account(missed=("a",)), exchanges(exchange("a", kept=False)))
     assert has_faults(summary)
     assert "missed 1" in text
+
+
+async def test_of_a_run_only_its_own_requests_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, "a.jsonl", "mine", "of-a-part-before")
+    mine = exchanges(exchange("mine"))
+    assert (await settled(Files(tmp_path), lambda: mine, only_seen=True)).delivered == 1
+    assert (await settled(Files(tmp_path), lambda: mine)).delivered == 2
+
+
+def test_files_from_before_are_left_alone(tmp_path: Path) -> None:
+    write(tmp_path, "old.jsonl", "old")
+    os.utime(tmp_path / "old.jsonl", (100, 100))
+    write(tmp_path, "new.jsonl", "new")
+    files = Files(tmp_path, since=200)
+    files.read()
+    assert list(files.events) == ["new"]

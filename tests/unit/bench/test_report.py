@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from itertools import count
 
 import pytest
@@ -221,3 +222,29 @@ def test_the_table_names_the_faults(run: Run) -> None:
     assert "P-000003 at station-1: no verdict" in shown.get()
     assert "write-back" in shown.get()
     assert "below the goal" in shown.get()
+
+
+def test_a_part_that_its_camera_did_not_show_is_a_fault(run: Run) -> None:
+    run.part(verdict="unknown").not_shown = "nobody there"
+    summary = run.summary()
+    assert summary["not_shown"] == 1
+    assert has_faults(summary)
+    assert summary["problems"][0]["what"] == "its camera did not show it: nobody there"
+    assert "not shown" in shown(summary)
+    assert "not shown" not in shown(Run().summary())
+
+
+def test_what_nobody_looked_at_is_said_and_no_fault(run: Run) -> None:
+    summary = run.summary(Facts(rate=10, seed=7, stations=4, ready_s=None, evidence=None))
+    assert (summary["evidence"], summary["ready_s"], summary["engine"]) == (None, None, {})
+    assert not has_faults(summary)
+    text = shown(summary)
+    assert "not looked at" in text
+    assert "ready after" not in text
+    assert "did not say" in text
+
+
+def shown(summary: dict) -> str:
+    console = Console(width=120, file=StringIO())
+    console.print(render(summary))
+    return console.file.getvalue()

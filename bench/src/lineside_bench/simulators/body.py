@@ -1,0 +1,82 @@
+"""What is asked of a simulator by HTTP: JSON within bounds, and words about what is wrong with it."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+MOST_BYTES = 4096
+BODY_S = 5.0
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Asked(BaseModel):
+    """Base of what may be asked: nothing unknown, nothing taken for a number that is none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Refused(Exception):
+    """An answer that says what was wrong; `more` stands beside it in the body."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, *, headers: Mapping[str, str] = {}, more: Mapping[str, object] = {}
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers)
+        self.more = dict(more)
+
+
+async def refuse(_request: Request, error: Exception) -> Response:
+    """Answer a Refused as application/problem+json (RFC 9457)."""
+    assert isinstance(error, Refused)  # noqa: S101 - starlette's type is wider than what it is called with
+    body = {
+        "type": f"urn:lineside:problem:{error.code}",
+        "title": error.code.replace("-", " ").capitalize(),
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+        **error.more,
+    }
+    return JSONResponse(body, error.status, error.headers, "application/problem+json")
+
+
+async def read(request: Request, kind: type[M]) -> M:
+    """Return the body as what is asked for; raises Refused 408, 413, 415 or 422.
+
+    Only application/json is taken: a page in somebody's browser cannot send that to a simulator without asking first.
+    """
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise Refused(415, "content-type-unsupported", f"Content-Type {media!r:.80} is not application/json.")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    close = {"Connection": "close"}
+                    raise Refused(413, "body-too-large", f"The body has more than {MOST_BYTES} bytes.", headers=close)
+    except TimeoutError:
+        close = {"Connection": "close"}
+        raise Refused(408, "body-timeout", f"The body did not end within {BODY_S:g} s.", headers=close) from None
+    try:
+        return kind.model_validate_json(bytes(body))
+    except ValidationError as error:
+        raise Refused(422, "body-invalid", "; ".join(_problems(error, kind))) from None
+
+
+def _problems(error: ValidationError, kind: type[BaseModel]) -> list[str]:
+    known = ", ".join(kind.model_fields)
+    return [
+        f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']} (got {item['input']!r:.80})"
+        + (f"; known: {known}" if item["type"] == "extra_forbidden" else "")
+        for item in error.errors()
+    ]

@@ -1,0 +1,146 @@
+"""What a simulated PLC does all day: parts come slowly, until a run of parts is asked for and done."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import httpx
+import structlog
+
+from lineside_bench import config
+from lineside_bench.engine import engine_of
+from lineside_bench.evidence import Account, Files, settled
+from lineside_bench.feeding import SETTLE_S, Feeding, Stations
+from lineside_bench.labels import Truth
+from lineside_bench.observer import MOST_EXCHANGES, Observer
+from lineside_bench.options import Options
+from lineside_bench.plc import Plc
+from lineside_bench.report import Facts, summarise
+from lineside_bench.simulators.remote import RemoteCameras, RemoteStage
+from lineside_bench.simulators.runs import Run, Runs, State
+from lineside_bench.simulators.settings import PlcSimSettings
+
+log = structlog.get_logger("lineside.plc_sim")
+
+FEW = 100
+"""What is kept between runs, of parts and of exchanges: nobody asks for it."""
+SLOW_PATIENCE_S = 5.0
+"""Between runs a part without verdict soon makes room: the line may not be there yet."""
+OLDER_S = 10.0
+"""Evidence of a run is in no file that was finished this long before it."""
+
+
+class Feeder:
+    """Feeds the stations of a PLC, and does the runs."""
+
+    def __init__(
+        self,
+        settings: PlcSimSettings,
+        runs: Runs,
+        *,
+        plc: Plc,
+        cameras: RemoteCameras,
+        observer: Observer,
+        client: httpx.AsyncClient,
+    ) -> None:
+        self._settings = settings
+        self._runs = runs
+        self._plc = plc
+        self._cameras = cameras
+        self._observer = observer
+        self._client = client
+        self._stations = Stations(plc.stations)
+        self._slow_stage = RemoteStage(cameras, seed=settings.seed)
+
+    async def live(self) -> None:
+        """Feed until cancelled; what is under way then gets until its deadline."""
+        while True:
+            self._observer.begin(FEW)
+            await _until(self._slowly(), self._runs.asked())
+            run = self._runs.current
+            assert run is not None  # noqa: S101 - what was waited for
+            try:
+                await self._do(run)
+            finally:
+                self._runs.end(run)
+
+    async def _slowly(self) -> None:
+        if not self._settings.rate:
+            await asyncio.Event().wait()
+        feeding = self._feeding(
+            self._slow_stage, rate=self._settings.rate, seed=self._settings.seed, patience_s=SLOW_PATIENCE_S, keep=FEW
+        )
+        await feeding.run(None)
+
+    async def _do(self, run: Run) -> None:
+        log.info("run begins", run=run.id, parts=run.asked.parts, rate=run.asked.rate, seed=run.seed)
+        await self._observer.settled(SETTLE_S)
+        self._observer.begin(MOST_EXCHANGES)
+        files = Files(self._settings.evidence, since=time.time() - OLDER_S) if self._settings.evidence else None
+        strays = self._strays()
+        feeding = self._feeding(
+            RemoteStage(self._cameras, seed=run.seed),
+            rate=run.asked.rate,
+            seed=run.seed,
+            patience_s=Options.patience_s,
+            keep=run.asked.parts,
+        )
+        run.tally = feeding.tally
+        run.state = State.feeding
+        await _until(feeding.run(run.asked.parts), run.interrupted.wait())
+        run.state = State.reporting
+        await self._observer.settled(SETTLE_S)
+        try:
+            evidence = await self._evidence(files)
+        except (OSError, ValueError, KeyError) as error:
+            log.exception("evidence cannot be read", run=run.id)
+            run.error = f"the evidence in {self._settings.evidence} cannot be read: {error!r:.300}"
+            return
+        facts = Facts(
+            rate=run.asked.rate,
+            seed=run.seed,
+            stations=len(self._plc.stations),
+            ready_s=None,
+            engine=await engine_of(self._client, url) if (url := self._settings.inference_url) else {},
+            errors=dict(self._observer.errors),
+            outages=tuple(self._observer.outages),
+            windows_of=config.SPINDLE,
+            strays=self._strays() - strays,
+            behind_s=feeding.tally.behind_s,
+            evidence=evidence,
+            interrupted=run.interrupted.is_set(),
+        )
+        run.summary = summarise(list(feeding.records), self._observer.exchanges(), facts)
+        log.info("run is over", run=run.id, parts=run.summary["parts"], verdicts=run.summary["verdicts"])
+
+    def _feeding(self, stage: RemoteStage, *, rate: float, seed: int, patience_s: float, keep: int) -> Feeding[Truth]:
+        return Feeding(
+            self._stations,
+            stage,
+            rate=rate,
+            seed=seed,
+            deadline_ms=self._settings.deadline_ms,
+            patience_s=patience_s,
+            keep=keep,
+        )
+
+    async def _evidence(self, files: Files | None) -> Account | None:
+        return await settled(files, self._observer.exchanges, only_seen=True) if files else None
+
+    def _strays(self) -> int:
+        return sum(len(station.strays) for station in self._plc.stations)
+
+
+async def _until(work: Coroutine[Any, Any, None], event: Coroutine[Any, Any, Any]) -> None:
+    """Do the work, or as much of it as there is time for until the event; it ends in order either way."""
+    working, coming = asyncio.create_task(work), asyncio.create_task(event)
+    try:
+        await asyncio.wait({working, coming}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        coming.cancel()
+        if not working.done():
+            working.cancel()
+        await asyncio.gather(working, coming, return_exceptions=True)
+    if not working.cancelled():
+        working.result()

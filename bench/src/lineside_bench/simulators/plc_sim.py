@@ -1,0 +1,184 @@
+"""The simulated PLC as a service: the OPC UA server, the feeder of parts, an observer of the bus, and the report.
+
+POST   /v1/runs {"parts": 100, "rate": 10, "seed": 7}    201, with the run and its Location; 409 while one runs
+GET    /v1/runs/ID                                       its progress; its summary once it is over
+DELETE /v1/runs/ID                                       interrupts it: 202, or 200 where it was over
+"""
+
+import asyncio
+import gc
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+import lineside.service
+from lineside.bus import tls
+from lineside.connections import Connection
+from lineside.errors import LinesideError
+from lineside.service import Service
+from lineside.settings import BusSettings, HttpSettings, variable
+from lineside_bench.observer import Observer
+from lineside_bench.options import STATION_SECONDS
+from lineside_bench.plc import Plc
+from lineside_bench.simulators.body import Refused, read, refuse
+from lineside_bench.simulators.feeder import Feeder
+from lineside_bench.simulators.remote import RemoteCameras
+from lineside_bench.simulators.runs import AskedRun, Busy, Run, Runs, State
+from lineside_bench.simulators.settings import PlcSim, PlcSimSettings
+
+CLIENT = "plc-sim"
+CAMERA_S = 2.0
+
+
+class _Control:
+    """The runs, by HTTP."""
+
+    def __init__(self, settings: PlcSimSettings, service: Service, runs: Runs) -> None:
+        self._settings = settings
+        self._service = service
+        self._runs = runs
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/runs", self._begin, methods=["POST"]),
+            Route("/v1/runs/{run}", self._show, methods=["GET"]),
+            Route("/v1/runs/{run}", self._interrupt, methods=["DELETE"]),
+        ]
+
+    async def _begin(self, request: Request) -> Response:
+        asked = await read(request, AskedRun)
+        most = self._settings.stations / STATION_SECONDS
+        if asked.rate > most:
+            raise Refused(
+                422,
+                "body-invalid",
+                f"rate: {self._settings.stations} stations take {most:g} a second (got {asked.rate:g})",
+            )
+        if not self._service.is_ready:
+            links = (link for link in self._service.connections.values() if link.required and not link.is_online)
+            why = "; ".join(f"{link.name} at {link.target} {link.state} {link.detail}".rstrip() for link in links)
+            raise Refused(503, "not-ready", f"This simulator is not ready: {why or 'it starts or stops'}.")
+        run = Run(asked, seed=self._settings.seed if asked.seed is None else asked.seed)
+        try:
+            self._runs.begin(run)
+        except Busy as busy:
+            there = f"/v1/runs/{busy.run.id}"
+            detail = f"{busy}: wait for its end, or end it with DELETE {there}"
+            raise Refused(
+                409, "run-under-way", detail, headers={"Location": there}, more={"run": busy.run.id}
+            ) from None
+        return JSONResponse(run.document(), 201, {"Location": f"/v1/runs/{run.id}"})
+
+    async def _show(self, request: Request) -> Response:
+        return JSONResponse(self._run(request).document())
+
+    async def _interrupt(self, request: Request) -> Response:
+        run = self._run(request)
+        over = run.state is State.over
+        if not over:
+            run.interrupted.set()
+        return JSONResponse(run.document(), 200 if over else 202)
+
+    def _run(self, request: Request) -> Run:
+        name: str = request.path_params["run"]
+        run = self._runs.get(name)
+        if run is None:
+            raise Refused(404, "run-unknown", f"There is no run {name!r:.80}: it was long ago, or before a restart.")
+        return run
+
+
+def build(settings: PlcSim, service: Service) -> tuple[ASGIApp, HttpSettings]:
+    """Return the application, whose lifespan is the PLC's life, and where it is served.
+
+    Raises LinesideError where the port of OPC UA, the password or the folder of evidence cannot be used.
+    """
+    own = settings.plc_sim
+    listen = HttpSettings(host=own.opcua.host, port=own.opcua.port)
+    lineside.service.bind(listen, variable(("plc_sim", "opcua", "port"))).close()
+    if own.evidence is not None and not own.evidence.is_dir():
+        raise LinesideError(
+            f"plc_sim.evidence {own.evidence} is no folder", remedy="name the folder that the forwarder ships to"
+        )
+    credentials, context = _credentials(settings.bus), tls.context(settings.bus.tls) if settings.bus.tls else None
+    broker = service.connection("broker", settings.bus.url, first_s=1.0, longest_s=1.0)
+    camera = service.connection("camera", own.camera_url, required=False, first_s=1.0, longest_s=1.0)
+    runs = Runs()
+
+    @asynccontextmanager
+    async def body() -> AsyncIterator[None]:
+        async with AsyncExitStack() as life:
+            client = await life.enter_async_context(httpx.AsyncClient(timeout=CAMERA_S, trust_env=False))
+            observer = await life.enter_async_context(_observer(settings.bus, broker, credentials, context))
+            plc = await life.enter_async_context(
+                Plc(host=own.opcua.host, port=own.opcua.port, stations=own.stations, seed=own.seed)
+            )
+            gc.collect()  # half a million objects of the address space, which no collection shall look through again
+            gc.freeze()
+            feeder = Feeder(own, runs, plc=plc, cameras=RemoteCameras(client, camera), observer=observer, client=client)
+            feeding = service.spawn("feeder", feeder.live())
+            try:
+                yield
+            finally:
+                feeding.cancel()
+                await asyncio.wait({feeding})
+
+    routes = [*service.routes(), *_Control(own, service, runs).routes()]
+    app = Starlette(routes=routes, exception_handlers={Refused: refuse}, lifespan=lambda _app: service.life(body()))
+    return app, own.http
+
+
+def _observer(
+    bus: BusSettings,
+    connection: Connection,
+    credentials: tuple[str, str | None] | None,
+    context: ssl.SSLContext | None,
+) -> Observer:
+    """Return an observer that keeps the connection's state true."""
+    loop = asyncio.get_running_loop()
+
+    def changed(why: str | None) -> None:
+        """Take it on from the observer's own thread."""
+        loop.call_soon_threadsafe(connection.online if why is None else lambda: connection.backoff(why))
+
+    return Observer(
+        host=bus.host,
+        port=bus.port,
+        protocol="3.1.1" if bus.protocol == "3.1.1" else "5",
+        topics=(bus.request_topic, bus.result_topic),
+        client_id=f"{bus.client_id_prefix}-{CLIENT}",
+        credentials=credentials,
+        tls=context,
+        on_change=changed,
+        wait=False,
+    )
+
+
+def _credentials(bus: BusSettings) -> tuple[str, str | None] | None:
+    if bus.username is None:
+        return None
+    if bus.password_file is None:
+        return bus.username, None
+    try:
+        return bus.username, bus.password_file.read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, UnicodeDecodeError, IndexError) as error:
+        raise LinesideError(
+            f"bus.password_file {bus.password_file} cannot be read: {error}",
+            remedy="it holds the password on its first line",
+        ) from None
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    sys.exit(lineside.service.main(PlcSim, "plc_sim", build))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""The runs of parts that were asked of a simulated PLC: one at a time, the latest remembered."""
+
+import asyncio
+import uuid
+from collections import OrderedDict
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from lineside_bench.labels import TRAINING_SEED
+from lineside_bench.options import MOST_PARTS
+from lineside_bench.simulators.body import Asked
+from lineside_bench.tally import Tally
+
+MOST_REMEMBERED = 8
+
+
+class AskedRun(Asked):
+    """A run of parts; `seed` None is the simulator's own."""
+
+    parts: Annotated[int, Field(ge=1, le=MOST_PARTS)]
+    rate: Annotated[float, Field(gt=0)] = 10.0
+    seed: Annotated[int, Field(ge=0, lt=TRAINING_SEED)] | None = None
+
+
+class State(StrEnum):
+    """Where a run stands; reporting is the wait for its evidence."""
+
+    waiting = "waiting"
+    feeding = "feeding"
+    reporting = "reporting"
+    over = "over"
+
+
+class Run:
+    """One run, and in the end its summary, or why there is none."""
+
+    def __init__(self, asked: AskedRun, *, seed: int) -> None:
+        self.id = uuid.uuid4().hex[:12]
+        self.asked = asked
+        self.seed = seed
+        self.state = State.waiting
+        self.tally = Tally()
+        self.interrupted = asyncio.Event()
+        self.summary: dict[str, Any] | None = None
+        self.error: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return the run as it is shown; `progress` counts its parts, with the latencies of the latest."""
+        return {
+            "id": self.id,
+            "state": self.state.value,
+            "parts": self.asked.parts,
+            "rate": self.asked.rate,
+            "seed": self.seed,
+            "interrupted": self.interrupted.is_set(),
+            "progress": {
+                "fed": self.tally.fed,
+                "judged": self.tally.judged,
+                "missing": self.tally.missing,
+                "verdicts": dict(self.tally.verdicts),
+                "latencies_ms": [round(value, 1) for value in self.tally.latencies_ms],
+            },
+            "summary": self.summary,
+            "error": self.error,
+        }
+
+
+class Busy(Exception):
+    """A run is under way."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"run {run.id} is under way, {run.tally.fed} of {run.asked.parts} parts fed")
+        self.run = run
+
+
+class Runs:
+    """The runs by id, oldest out; at most one is not over."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._asked = asyncio.Event()
+
+    def begin(self, run: Run) -> None:
+        """Take a run; raises Busy where one is under way."""
+        if self.current is not None:
+            raise Busy(self.current)
+        while len(self._runs) >= MOST_REMEMBERED:
+            self._runs.popitem(last=False)
+        self._runs[run.id] = run
+        self._asked.set()
+
+    @property
+    def current(self) -> Run | None:
+        """The run under way."""
+        newest = next(reversed(self._runs.values()), None)
+        return newest if newest and newest.state is not State.over else None
+
+    def get(self, name: str) -> Run | None:
+        """Return a run by its id."""
+        return self._runs.get(name)
+
+    async def asked(self) -> None:
+        """Return when there is a run to do."""
+        await self._asked.wait()
+
+    def end(self, run: Run) -> None:
+        """Say that a run is over."""
+        run.state = State.over
+        self._asked.clear()
