@@ -1,24 +1,37 @@
 """What `lineside doctor` asks: checks of an installation, each with what was found and what to do about it.
 
 Installed distributions contribute theirs by the entry-point group `lineside.checks`, under the name of their section:
-a function (file, before) that yields Checks. They come in the order of the sections; `before` has what was found so
-far, by name, so that a check which needs something that failed is skipped and says so.
+a function (file, before) that yields Checks. They run side by side and are reported in the order of the sections;
+`before` has what was found of the machine, the broker and the services, by name, so that a check which needs something
+that failed is skipped and says so.
 """
 
 import asyncio
+import http.client
+import json
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lineside.connections import describe
 from lineside.errors import LinesideError
-from lineside.settings import FILE_VARIABLE, read_file
+from lineside.settings import FILE_VARIABLE, HttpSettings, read_file
 
 GROUP = "lineside.checks"
 """The entry-point group."""
+
+HTTP_S = 3.0
+"""Longest silence of one of our own services."""
+
+_MOST_BYTES = 4 * 1024 * 1024
+_CONTAINER_MARKS = {"docker": ".dockerenv", "podman": "run/.containerenv"}
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+
+T = TypeVar("T")
 
 
 class Mark(StrEnum):
@@ -88,6 +101,84 @@ async def bounded(name: str, check: Callable[[], Awaitable[Check]], *, within_s:
         return fail(name, error.what, error.remedy or remedy)
     except Exception as error:  # noqa: BLE001 - the report names it, and the other checks go on
         return fail(name, describe(error), remedy)
+
+
+async def in_thread(call: Callable[[], T]) -> T:
+    """Return what a blocking call returns, from a thread of its own: one that hangs keeps neither us nor our end."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: Exception | None) -> None:
+        if future.done():  # nobody waits any more
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]  # there is one where there is no error
+
+    def run() -> None:
+        result, problem = None, None
+        try:
+            result = call()
+        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
+            problem = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, result, problem)
+
+    threading.Thread(target=run, name="doctor", daemon=True).start()
+    return await future
+
+
+def container(root: Path = Path("/")) -> str | None:
+    """Return what kind of container we run in, None on a machine's own system.
+
+    The mark alone does not tell: a machine's disk can have been made of an image. A container's root is layers laid
+    over one another, or a folder of another file system.
+    """
+    kind = next((kind for kind, mark in _CONTAINER_MARKS.items() if (root / mark).exists()), None)
+    if kind is None:
+        return None
+    for line in (root / "proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
+        before, _dash, after = line.partition(" - ")
+        fields = before.split()
+        if fields[4] == "/" and (fields[3] != "/" or "overlay" in after.split()[0]):  # see proc(5)
+            return kind
+    return None
+
+
+def ask(service: str, settings: HttpSettings, path: str, *, token: str | None = None) -> tuple[str, int, bytes]:
+    """GET a path of one of our services; return where it answered, the status and the body; blocks.
+
+    It is asked on the address of the settings, this machine's own where that is every address. A container reaches
+    the others by their names: there `service`, with dashes, is asked where nobody listens beside us.
+    Raises OSError or http.client.HTTPException.
+    """
+    here = _ANY.get(settings.host, settings.host)
+    hosts = [here, service.replace("_", "-")] if here != settings.host and container() else [here]
+    for host in hosts:
+        connection = http.client.HTTPConnection(host, settings.port, timeout=HTTP_S)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+            answer = connection.getresponse()
+            return f"{host}:{settings.port}", answer.status, answer.read(_MOST_BYTES)
+        except OSError:
+            if host == hosts[-1]:
+                raise
+        finally:
+            connection.close()
+    raise AssertionError("there is a host")
+
+
+def readyz(service: str, settings: HttpSettings) -> tuple[str, dict[str, Any]]:
+    """Return where a service of ours answers, and its /readyz; blocks.
+
+    Raises OSError, http.client.HTTPException, or ValueError where something else answers.
+    """
+    where, _status, body = ask(service, settings, "/readyz")
+    document = json.loads(body)
+    if not isinstance(document, dict):
+        raise ValueError(f"/readyz is {document!r:.80}")  # noqa: TRY004 - what another program may answer
+    return where, document
 
 
 def document_of(file: Path | None) -> dict[str, Any]:

@@ -2,22 +2,21 @@
 
 import asyncio
 import http.client
-import json
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lineside.bus.mqtt import MqttBus
-from lineside.checks import Check, bounded, fail, ok, warn
+from lineside.checks import Check, bounded, fail, in_thread, ok, readyz, warn
 from lineside.cli.config import installed
 from lineside.connections import Connection
 from lineside.contract import uuid7
 from lineside.errors import BusError
 from lineside.settings import HttpSettings, Settings, load
 
-BROKER_S = 6.0
-_HTTP_S = 3.0
+BROKER_S = 5.0
+_ATTEMPTS = 3
+"""A broker that refuses so often is not there; a silent one gets the whole time."""
 _LOOK_S = 0.01
 
 
@@ -31,22 +30,27 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
         )
         return
     yield ok("settings", f"right for {', '.join(kind.section for kind in settings)}; thing {settings[0].thing!r}")
-    yield await _broker(settings[0])
-    for each in settings:
-        name = each.section.replace("_", "-")
-        yield await bounded(name, partial(_service, name, each), within_s=2 * _HTTP_S)
+    names = [each.section.replace("_", "-") for each in settings]
+    asked = [
+        bounded(name, partial(_service, name, each), within_s=BROKER_S)
+        for name, each in zip(names, settings, strict=True)
+    ]
+    for check in await asyncio.gather(_broker(settings[0]), *asked):
+        yield check
 
 
 async def _broker(settings: Settings) -> Check:
     """Send a message to ourselves."""
     where = f"{settings.bus.host}:{settings.bus.port}"
-    link = Connection("bus", f"mqtt://{where}")
+    link = Connection("bus", settings.bus.url)
     topic = f"lineside/{settings.thing}/doctor/{uuid7()}"
     bus = MqttBus(settings.bus, client=f"doctor-{topic[-12:]}", connection=link, keep=False)
     messages = aiter(bus.subscribe(topic))
 
     async def there_and_back() -> Check:
-        while not link.is_online:  # noqa: ASYNC110 - a Connection is for people to look at, it wakes nobody
+        while not link.is_online:
+            if link.attempts > _ATTEMPTS:
+                raise TimeoutError
             await asyncio.sleep(_LOOK_S)
         started = asyncio.get_running_loop().time()
         await bus.publish(topic, b"doctor")
@@ -69,10 +73,10 @@ async def _broker(settings: Settings) -> Check:
 
 async def _service(name: str, settings: Settings) -> Check:
     http_settings: HttpSettings = getattr(settings, settings.section).http
-    where = f"{http_settings.host}:{http_settings.port}"
     try:
-        document = await asyncio.to_thread(_readyz, http_settings)
+        where, document = await in_thread(partial(readyz, settings.section, http_settings))
     except (OSError, http.client.HTTPException, ValueError) as error:
+        where = f"{http_settings.host}:{http_settings.port}"
         return warn(name, f"does not answer on {where}: {error}", "start it, unless it runs on another machine")
     links = [link for link in document.get("connections", []) if link["state"] != "ONLINE"]
     shown = "; ".join(f"{link['name']} {link['state']}: {link['detail']}".rstrip(": ") for link in links)
@@ -81,16 +85,3 @@ async def _service(name: str, settings: Settings) -> Check:
     if not document.get("ready"):
         return fail(name, f"is not ready on {where}: {shown or document.get('state')}", "see the checks of its peers")
     return warn(name, f"ready on {where}; {shown}") if shown else ok(name, f"ready on {where}")
-
-
-def _readyz(settings: HttpSettings) -> dict[str, Any]:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    connection = http.client.HTTPConnection(host, settings.port, timeout=_HTTP_S)
-    try:
-        connection.request("GET", "/readyz")
-        document = json.loads(connection.getresponse().read())
-    finally:
-        connection.close()
-    if not isinstance(document, dict):
-        raise ValueError(f"/readyz is {document!r:.80}")  # noqa: TRY004 - what another program may answer
-    return document

@@ -3,7 +3,6 @@
 It reads the spool as it is, also while the services run, and mends nothing.
 """
 
-import asyncio
 import http.client
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -13,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lineside.checks import Check, Mark, bounded, fail, ok, skip, warn
+from lineside.checks import Check, Mark, bounded, fail, in_thread, ok, skip, warn
 from lineside.contract import utc_now
 from lineside.errors import LinesideError
 from lineside.settings import load
@@ -22,9 +21,9 @@ from lineside.spool.schema import RECORDS
 from lineside_forwarder.destinations import Plan, plan
 from lineside_forwarder.settings import S3Settings, Settings
 
-READ_S = 10.0
-_HTTP_S = 5.0
-_EVIDENCE, _FOLDER, _WAITING, _CLOCK = "evidence", "spool folder", "evidence waiting", "clock"
+READ_S = 5.0
+_HTTP_S = 4.0
+_EVIDENCE, _FOLDER, _WAITING, _CLOCK = "evidence", "spool folder", "evidence waiting", "S3 clock"
 _SKEW_S = 15 * 60
 """S3 refuses requests whose time differs by more. Source: its error RequestTimeTooSkewed."""
 _UNEASY_S = 60
@@ -54,7 +53,7 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
     for each in plans:
         if isinstance(each.settings, S3Settings):
             remedy = "is the network there, and are region and endpoint_url right?"
-            yield await bounded(_CLOCK, partial(_clock, each.settings), within_s=2 * _HTTP_S, remedy=remedy)
+            yield await bounded(_CLOCK, partial(_clock, each.settings), within_s=_HTTP_S, remedy=remedy)
             return
 
 
@@ -83,7 +82,7 @@ def _folder(folder: Path) -> Check:
 
 async def _read(settings: SpoolSettings, found: list[Status]) -> Check:
     """Open the spool and say what waits."""
-    status = await asyncio.to_thread(_status, settings)
+    status = await in_thread(partial(_status, settings))
     found.append(status)
     return waiting(status, settings, utc_now())
 
@@ -149,7 +148,7 @@ def destination(name: str, found: DestinationStatus | None) -> Check:
 async def _clock(settings: S3Settings) -> Check:
     """Compare our clock with the store's."""
     url = settings.endpoint_url or f"https://s3.{settings.region or 'us-east-1'}.amazonaws.com"
-    date = await asyncio.to_thread(_date, url)
+    date = await in_thread(partial(_date, url))
     return clock(date, utc_now(), url)
 
 

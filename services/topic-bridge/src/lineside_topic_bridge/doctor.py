@@ -99,7 +99,7 @@ async def _there_and_back(settings: Settings, model: str) -> Check:
         deadline_ms=1.0,
     )
     topics = settings.bus
-    link = Connection("bus", f"mqtt://{topics.host}:{topics.port}")
+    link = Connection("bus", topics.url)
     bus = MqttBus(topics, client=f"doctor-{request.id[-12:]}", connection=link, keep=False)
     results, errors = bus.subscribe(topics.result_topic), bus.subscribe(f"{topics.result_topic}/error")
     async with bus:

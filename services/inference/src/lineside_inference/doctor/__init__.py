@@ -1,0 +1,83 @@
+"""What the doctor asks about inference: the models' cards, Triton and each model in it, shared memory, each camera.
+
+Nothing is loaded, unloaded or kept: what Triton is told is one small region of shared memory, taken back at once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from lineside.checks import Check, bounded, fail, in_thread, needs, ok, skip
+from lineside.errors import LinesideError
+from lineside.settings import load
+from lineside_inference.doctor import cameras, jetpack, shared_memory, triton
+from lineside_inference.doctor.running import Running
+from lineside_inference.models.hardware import probe
+from lineside_inference.models.store import ModelStore, read_store
+from lineside_inference.settings import InferenceSettings, Settings
+
+CARDS, SERVICE = "model cards", "inference"
+READ_S = 30.0
+"""The longest reading of the models' files, which are compared with their cards' checksums."""
+
+
+async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterator[Check]:
+    """Yield the checks of the inference service."""
+    own = load(Settings, file=file).inference
+    service = before.get(SERVICE)
+    runs = service is not None and service.what.startswith("ready on")
+    running = await Running.ask(own.http) if runs else None
+    seen = asyncio.create_task(cameras.checks(own, running), name="doctor cameras")
+    stores: list[ModelStore] = []
+    cards = await bounded(CARDS, partial(in_thread, partial(_cards, own, stores)), within_s=READ_S)
+    yield cards
+    async for check in _engine(own, stores, cards, running):
+        yield check
+    yield await bounded(jetpack.JETPACK, partial(in_thread, jetpack.look), within_s=triton.ANSWER_S)
+    for check in await seen:
+        yield check
+
+
+def _cards(own: InferenceSettings, stores: list[ModelStore]) -> Check:
+    """Read every card and the files that it lists, as the service does when it starts."""
+    hardware = probe(own.hardware)
+    try:
+        store = read_store(own.model_repository, hardware, allow_python=own.models.allow_python_backend)
+    except LinesideError as error:
+        return fail(CARDS, error.what, error.remedy)
+    stores.append(store)
+    shown = ", ".join(f"{name} {model.card.version} ({model.choice.files[0].path})" for name, model in store.items())
+    return ok(CARDS, f"{own.model_repository}: {shown}; for {hardware.describe()}")
+
+
+async def _engine(
+    own: InferenceSettings, stores: list[ModelStore], cards: Check, running: Running | None
+) -> AsyncIterator[Check]:
+    known = {CARDS: cards}
+    async with triton.Server(own.triton) as server:
+        found = await bounded(triton.TRITON, server.check, within_s=triton.WHOLE_S, remedy=triton.REMEDY)
+        yield found
+        known[triton.TRITON] = found
+        if own.triton.http_url is not None:
+            yield needs(triton.HTTP, known, triton.TRITON) or await bounded(
+                triton.HTTP, server.check_http, within_s=triton.WHOLE_S, remedy="is inference.triton.http_url right?"
+            )
+        for store in stores:
+            wanted = triton.wanted(own, store)
+            names = [triton.name_of(name) for name in store]
+            if needs(names[0], known, triton.TRITON):
+                for name in names:
+                    yield skip(name, f"needs: {triton.TRITON}")
+                break
+            asked = (
+                bounded(label, partial(server.check_model, store, name, wanted[name]), within_s=triton.WHOLE_S)
+                for label, name in zip(names, store, strict=True)
+            )
+            for check in await asyncio.gather(*asked):
+                yield check
+        yield needs(shared_memory.SHARED, known, CARDS) or await bounded(
+            shared_memory.SHARED,
+            partial(shared_memory.check, own.triton, stores, server if found.mark == "ok" else None, running),
+            within_s=triton.WHOLE_S,
+        )
