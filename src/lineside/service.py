@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import structlog
 import uvicorn
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from lineside import telemetry
+from lineside import __version__, command, telemetry
 from lineside.connections import Connection, ConnectionCollector
 from lineside.errors import LinesideError, SettingsError
 from lineside.settings import HttpSettings, Settings, load, variable
@@ -55,6 +55,8 @@ class Service:
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.registry.register(ConnectionCollector(f"lineside_{name}", self._all_connections))
+        build = Gauge(f"lineside_{name}_build_info", "1 for the version.", ["version"], registry=self.registry)
+        build.labels(__version__).set(1)
         ProcessCollector(namespace=f"lineside_{name}", registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -225,8 +227,11 @@ class _Server(uvicorn.Server):
 def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, HttpSettings]]) -> int:
     """Run one service as a process: settings, logs, port, life. Return the exit status; 2 is a wrong configuration.
 
-    The settings file is the first argument, or what `LINESIDE_CONFIG` names.
+    The settings file is the first argument, or what `LINESIDE_CONFIG` names. The words of `lineside.command` are
+    answered here too, for `python -m`.
     """
+    if (status := command.answer(name, sys.argv[1:])) is not None:
+        return status
     try:
         settings = load(kind, file=Path(sys.argv[1]) if len(sys.argv) > 1 else None)
     except SettingsError as error:

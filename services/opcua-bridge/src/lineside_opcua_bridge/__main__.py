@@ -14,7 +14,7 @@ from lineside_opcua_bridge.settings import Settings
 
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Return the service's application, whose lifespan is the bridge's life, and where it listens."""
-    link = service.connection("bus", f"mqtt://{settings.bus.host}:{settings.bus.port}")
+    link = service.connection("bus", settings.bus.url)
     bridge = Bridge(
         settings, service, MqttBus(settings.bus, client="opcua-bridge", connection=link, registry=service.registry)
     )

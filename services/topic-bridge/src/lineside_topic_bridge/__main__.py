@@ -23,7 +23,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Return the application, whose lifespan is the bridge's life, and where its health is served."""
     own = settings.topic_bridge
     token = Token(own.inference_token_file) if own.inference_token_file else None
-    broker = service.connection("bus", f"mqtt://{settings.bus.host}:{settings.bus.port}")
+    broker = service.connection("bus", settings.bus.url)
     inference = service.connection("inference", own.inference_url)
 
     @asynccontextmanager

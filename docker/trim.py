@@ -1,0 +1,45 @@
+"""Take out of an installed site-packages what no service of ours uses: `python trim.py SITE_PACKAGES`.
+
+Runs while an image is built. Only what is never imported goes: packages' own tests, type stubs, C sources and headers,
+symbols that debuggers read, and AWS' descriptions of services that we do not call.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TYPES = (".pyi", ".pyx", ".pxd", ".c", ".cpp", ".h", ".hpp", ".a")
+AWS = frozenset({"s3", "sts", "sso", "sso-oidc", "cloudwatch"})
+"""Services whose description stays: those we call, and those that credentials come from."""
+
+
+def main(site: Path) -> None:
+    """Trim, and say by how much."""
+    before = _bytes(site)
+    for folder, names, files in os.walk(site):
+        for name in [name for name in names if name == "tests"]:
+            shutil.rmtree(Path(folder) / name)
+            names.remove(name)
+        for name in files:
+            if name.endswith(TYPES):
+                (Path(folder) / name).unlink()
+    descriptions = site / "botocore" / "data"
+    for entry in descriptions.iterdir() if descriptions.is_dir() else ():
+        if entry.is_dir() and entry.name not in AWS:
+            shutil.rmtree(entry)
+    # Extension modules only: the shared libraries beside them (*.libs) were rewritten when their wheels were made, and
+    # do not take well to it.
+    modules = [path for path in site.rglob("*.so") if not path.parent.name.endswith(".libs")]
+    if modules:
+        subprocess.run(["strip", "--strip-unneeded", *modules], check=True)  # noqa: S603, S607 - in our own build stage
+    sys.stdout.write(f"trimmed {before // 1_000_000} MB to {_bytes(site) // 1_000_000} MB\n")
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,43 @@
+"""Become Triton, in the container: explicit model control with every model of /models loaded, all three ports open."""
+
+import os
+import sys
+from pathlib import Path
+
+from lineside_bench.errors import BenchError
+from lineside_bench.triton import PREFIX, SHARED_MEMORY, assemble, launch
+
+__all__ = ["BACKENDS", "VENV", "assemble"]
+
+VENV = Path("/opt/triton")
+BACKENDS = VENV / "backends"
+MODELS = Path("/models")
+
+
+def main() -> None:
+    """Replace this process by the server; exit status 2 where there is nothing to serve."""
+    sys.stderr.write("This Triton is of 2024 and lacks later security fixes: for benches and tests, not for a plant.\n")
+    if not any(MODELS.glob("*/config.pbtxt")):
+        sys.stderr.write(f"{MODELS} has no model (<name>/config.pbtxt); mount the model repository there, read-only\n")
+        sys.exit(2)
+    for left in SHARED_MEMORY.glob(f"{PREFIX}*"):  # by a server that was killed: no other shares this memory
+        left.unlink(missing_ok=True)
+    try:
+        start = launch(
+            VENV,
+            repository=MODELS,
+            work=Path(),
+            backends=BACKENDS,
+            http_port=8000,
+            grpc_port=8001,
+            metrics_port=8002,
+            host="0.0.0.0",  # noqa: S104 - which network that is, is the container's affair
+        )
+    except BenchError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    os.execve(start.argv[0], start.argv, start.env)  # noqa: S606 - the server takes this process's place, and its signals
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Become Triton on a Jetson: explicit model control with every model of /models loaded. Triton has no GPU metrics there;
+# the exporter reads the board instead.
+set -eu
+
+for config in /models/*/config.pbtxt; do
+  if [ ! -f "$config" ]; then
+    echo "/models has no model (<name>/config.pbtxt); mount the model repository there, read-only" >&2
+    exit 2
+  fi
+  set -- "$@" "--load-model=$(basename "$(dirname "$config")")"
+done
+
+exec tritonserver \
+  --model-repository=/models \
+  --model-control-mode=explicit \
+  --exit-on-error=false \
+  --exit-timeout-secs=5 \
+  --allow-gpu-metrics=false \
+  --http-port=8000 --grpc-port=8001 --metrics-port=8002 \
+  "$@"

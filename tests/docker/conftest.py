@@ -1,0 +1,97 @@
+"""A real Docker Engine, and our images built once from this tree; a test that asks for neither needs no Docker."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HELD = {
+    "PYTHON_IMAGE": "python:3.13-slim-trixie",
+    "MOSQUITTO_IMAGE": "eclipse-mosquitto:2",
+    "PROMETHEUS_IMAGE": "prom/prometheus:latest",
+    "ALERTMANAGER_IMAGE": "prom/alertmanager:latest",
+}
+"""What an engine that can pull nothing holds; the environment names others."""
+
+NAMES = (
+    *("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter"),
+    *("plc-sim", "camera-sim", "triton-cpu", "s3-sim"),
+)
+
+
+Docker = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def _docker(*arguments: str, check: bool = True, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+    if check and done.returncode:
+        pytest.fail(f"docker {' '.join(arguments)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"[-6000:])
+    return done
+
+
+@pytest.fixture(scope="session")
+def versions() -> dict[str, str]:
+    """Return docker/versions.env: base images, images that are not ours, our version."""
+    lines = (ROOT / "docker" / "versions.env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if re.match(r"[A-Z0-9_]+=", line))
+
+
+@pytest.fixture(scope="session")
+def engine() -> str:
+    """Return the version of the engine that answers; without one the test is skipped, or fails where it is needed."""
+    says = "docker is not installed"
+    if shutil.which("docker"):
+        done = _docker("version", "--format", "{{.Server.Version}}", check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+        says = f"no Docker Engine answers: {done.stderr.strip()}"
+    if "docker" in os.environ.get("LINESIDE_TESTS_NEED", ""):
+        pytest.fail(f"{says}; LINESIDE_TESTS_NEED asks for one")
+    pytest.skip(says)
+
+
+@pytest.fixture(scope="session")
+def docker(engine: str) -> Docker:
+    """Run `docker` with arguments; the test fails with what it said where it fails, unless `check=False`."""
+    del engine
+    return _docker
+
+
+@pytest.fixture(scope="session")
+def held() -> dict[str, str]:
+    """Return what to tell `docker compose`: the images that are not ours, by the names that this engine holds."""
+    return {name: os.environ.get(name, image) for name, image in HELD.items()}
+
+
+@pytest.fixture(scope="session")
+def images(
+    engine: str, held: dict[str, str], versions: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Build all our images side by side, as compose.yaml says, and return what each is called.
+
+    What is built already and has not changed takes a second. Test processes that run beside each other wait for one.
+    """
+    del engine
+    environment = {**os.environ, **held, "COMPOSE_PROFILES": "*"}
+    with (tmp_path_factory.getbasetemp().parent / "images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(
+            ["docker", "compose", "--progress", "plain", "build"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=1500,
+            check=False,
+        )
+    if done.returncode:
+        pytest.fail(f"the images do not build:\n{(done.stdout + done.stderr)[-6000:]}")
+    registry = os.environ.get("LINESIDE_REGISTRY", "lineside")
+    version = os.environ.get("LINESIDE_VERSION", versions["LINESIDE_VERSION"])
+    return {name: f"{registry}/{name}:{version}" for name in NAMES}

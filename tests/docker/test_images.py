@@ -1,0 +1,312 @@
+"""Our images: what each holds, how it is hardened, how large it is, how its program lives and ends."""
+
+import json
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+
+SERVICES = ("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter")
+SIMULATORS = ("plc-sim", "camera-sim")
+OURS = (*SERVICES, *SIMULATORS)
+NAMES = (*OURS, "triton-cpu", "s3-sim")
+ROOT = Path(__file__).parents[2]
+BENCH = ROOT / "docker" / "config" / "bench.yaml"
+HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:noexec")
+MB = 1_000_000
+MOST_ABOVE_BASE = 120 * MB
+READY_ALONE = ("forwarder", "exporter", "camera-sim")
+LARGER = {"inference": 270 * MB}
+"""OpenCV's wheel alone is 155 MB and all of it is linked together (docs/reference/images.md)."""
+
+LOOK = """
+import importlib.metadata, json, pathlib, sys
+site = next(path for path in sys.path if path.endswith("site-packages"))
+print(json.dumps({
+    "distributions": sorted(each.metadata["Name"].lower() for each in importlib.metadata.distributions(path=[site])),
+    "folders": sorted(path.name for path in pathlib.Path(site).iterdir() if path.name.startswith("lineside")),
+    "programs": sorted(path.name for path in pathlib.Path(sys.prefix, "bin").iterdir()),
+    "uncompiled": [str(path) for path in pathlib.Path(site).rglob("lineside*/**/*.py")
+                   if not list((path.parent / "__pycache__").glob(path.stem + ".*.pyc"))],
+    "python": sys.version_info[:2],
+}))
+"""
+
+
+class Box:
+    """One hardened container without a network, as compose.yaml would start it."""
+
+    def __init__(self, docker: Callable, image: str, *options: str) -> None:
+        self._docker = docker
+        self.name = f"lineside-test-{uuid.uuid4().hex[:12]}"
+        docker("run", "-d", "--name", self.name, "--network", "none", *HARDENED, *options, image)
+
+    @property
+    def state(self) -> dict:
+        return json.loads(self._docker("inspect", self.name).stdout)[0]["State"]
+
+    @property
+    def log(self) -> str:
+        done = self._docker("logs", self.name)
+        return done.stdout + done.stderr
+
+    def exec(self, *command: str):
+        return self._docker("exec", self.name, *command, check=False)
+
+    def wait(self, *command: str, status: int = 0, tries: int = 100) -> str:
+        """Run a command in it until it ends with the status; fails with the log where it never does."""
+        for _ in range(tries):
+            done = self.exec(*command)
+            if done.returncode == status:
+                return done.stdout.strip()
+            if not self.state["Running"]:
+                break
+            time.sleep(0.1)
+        pytest.fail(f"{command}: {done.stdout}{done.stderr}\n{self.log}"[-4000:])
+
+    def stop(self) -> int:
+        """Stop it as `docker stop` does, and return its exit status; 137 is a kill after the grace."""
+        self._docker("stop", "-t", "15", self.name)
+        return self.state["ExitCode"]
+
+    def remove(self) -> None:
+        self._docker("rm", "-f", "-v", self.name, check=False)
+
+
+@pytest.fixture
+def box(docker: Callable, images: dict[str, str]) -> Iterator[Callable[..., Box]]:
+    """Start boxes of an image; they are removed in the end."""
+    started: list[Box] = []
+
+    def start(image: str, *options: str) -> Box:
+        started.append(Box(docker, images[image], *options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.remove()
+
+
+@pytest.fixture
+def run(docker: Callable, images: dict[str, str]) -> Callable[..., str]:
+    """Return what a program of an image prints."""
+
+    def say(image: str, program: str, *arguments: str, user: str = "10001:10001") -> str:
+        how = ("--rm", "--network", "none", "--user", user, "--entrypoint", program)
+        return docker("run", *how, images[image], *arguments).stdout
+
+    return say
+
+
+@pytest.mark.parametrize("name", OURS)
+class TestContents:
+    """What is installed, asked of Python itself in the image."""
+
+    @pytest.fixture
+    def inside(self, run: Callable[..., str], name: str) -> dict:
+        return json.loads(run(name, "python", "-c", LOOK))
+
+    def test_its_own_service_and_the_shared_library_and_nothing_of_the_others(self, inside: dict, name: str) -> None:
+        own = "lineside-bench" if name in SIMULATORS else f"lineside-{name}"
+        assert [each for each in inside["distributions"] if each.startswith("lineside")] == ["lineside", own]
+        package = own.replace("-", "_")
+        folders = {folder for folder in inside["folders"] if not folder.endswith(".dist-info")}
+        assert folders == {"lineside", package}
+        scripts = {each for each in inside["programs"] if each.startswith("lineside")}
+        assert scripts - {"lineside-plc-sim", "lineside-camera-sim"} == {"lineside-service"} | (
+            {f"lineside-{name}"} if name in SERVICES else set()
+        )
+
+    def test_exactly_what_the_lock_names(self, inside: dict, name: str) -> None:
+        lock = ROOT / "requirements" / f"{'bench' if name in SIMULATORS else name}.txt"
+        assert "--hash=sha256:" in lock.read_text(encoding="utf-8")
+        locked = re.findall(r"^([a-z0-9._-]+)==", lock.read_text(encoding="utf-8"), re.MULTILINE)
+        conditional = {"colorama", "wait-for2"}  # for Windows, and for older Pythons
+        installed = {canonical(each) for each in inside["distributions"] if not each.startswith("lineside")}
+        assert installed == {canonical(each) for each in locked} - conditional
+
+    def test_no_pip_nor_anything_that_builds(self, run: Callable[..., str], inside: dict, name: str) -> None:
+        assert not {"pip", "setuptools", "wheel", "pytest"} & set(inside["distributions"])
+        assert not [each for each in inside["programs"] if each.startswith("pip")]
+        found = run(name, "sh", "-c", "command -v gcc cc ld make strip git curl wget || true")
+        assert found == ""
+
+    def test_it_is_compiled_since_a_read_only_root_keeps_no_bytecode(self, inside: dict, name: str) -> None:
+        del name
+        assert inside["uncompiled"] == []
+
+    def test_no_file_of_ours_raises_rights_or_can_be_changed(self, run: Callable[..., str], name: str) -> None:
+        looked = r"find /opt /etc/lineside /models /var/lib/lineside -perm /6000 -o -path '/opt/*' ! -user root"
+        assert run(name, "sh", "-c", looked, user="0") == ""
+        writable = r"find /opt /etc/lineside /models ! -type l -writable"
+        assert run(name, "sh", "-c", writable) == ""
+
+    def test_the_folders_of_volumes_are_born_with_their_owner(self, run: Callable[..., str], name: str) -> None:
+        folders = [f"/var/lib/lineside/{each}" for each in ("spool", "state", "evidence")]
+        said = run(name, "stat", "-c", "%u:%g %n", *folders, "/run/secrets/lineside")
+        assert {line.split()[0] for line in said.splitlines()} == {"10001:10001"}
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_how_each_image_says_to_be_run(
+    docker: Callable, images: dict[str, str], versions: dict[str, str], name: str
+) -> None:
+    config = json.loads(docker("inspect", images[name]).stdout)[0]["Config"]
+    assert config["User"] == "10001:10001"
+    assert config["StopSignal"] == "SIGTERM"
+    assert config["Healthcheck"]["Test"][0] == "CMD"  # the exec form: no shell
+    assert config["Entrypoint"]
+    assert config["Entrypoint"][0] not in {"/bin/sh", "sh"}
+    if name in OURS:
+        assert config["Healthcheck"]["Test"] == ["CMD", "lineside-service", "health"]
+        assert config["Entrypoint"] == ["lineside-service"]
+        assert "LINESIDE_CONFIG=/etc/lineside/settings.yaml" in config["Env"]
+    labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
+    assert labels["title"] == f"lineside-{name}"
+    assert labels["version"] == versions["LINESIDE_VERSION"]
+    assert "Apache-2.0" in labels["licenses"]
+    assert {"source", "revision"} <= set(labels)
+    assert not [each for each in config["Env"] if re.search("SECRET|PASSWORD|TOKEN", each)]
+
+
+def test_sizes(
+    docker: Callable,
+    images: dict[str, str],
+    held: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def size(image: str) -> int:
+        return int(docker("image", "inspect", "--format", "{{.Size}}", image).stdout)
+
+    above = {name: size(image) - size(held["PYTHON_IMAGE"]) for name, image in images.items()}
+    with capsys.disabled():
+        print("\nimage          MB above the base image")  # noqa: T201 - the table is wanted
+        for name, each in above.items():
+            print(f"{name:14} {each / MB:5.0f}")  # noqa: T201 - same
+    too_large = {name: above[name] for name in SERVICES if above[name] > LARGER.get(name, MOST_ABOVE_BASE)}
+    assert too_large == {}
+
+
+@pytest.mark.parametrize("name", OURS)
+class TestOneProgramAlone:
+    """Hardened, on a read-only root, without network: nothing that it needs is there."""
+
+    def test_it_says_which_settings_it_misses(self, docker: Callable, images: dict[str, str], name: str) -> None:
+        if name in SIMULATORS:
+            pytest.skip("a simulator needs no file")
+        done = docker("run", "--rm", "--network", "none", *HARDENED, images[name], check=False)
+        assert done.returncode == 2
+        assert done.stderr == "/etc/lineside/settings.yaml: cannot be read: No such file or directory\n"
+
+    def test_it_lives_says_what_it_waits_for_and_ends_at_sigterm(self, box: Callable[..., Box], name: str) -> None:
+        # The volumes are new and take the owner of the image's folders, or nothing could be written there.
+        volumes = [f"/var/lib/lineside/{each}" for each in ("spool", "state", "evidence")]
+        mounts = [f"{BENCH}:/etc/lineside/settings.yaml:ro", f"{ROOT / 'models'}:/models:ro", *volumes]
+        it = box(name, *(part for mount in mounts for part in ("-v", mount)))
+        it.wait("lineside-service", "health", "--live")
+        if name in READY_ALONE:
+            assert it.wait("lineside-service", "health") == "ready"
+        else:
+            said = it.wait("lineside-service", "health", status=1)
+            assert re.search(r"/readyz: 503: started; .*(BACKOFF|CONNECTING)", said)
+        assert it.exec("lineside-service", "health", "--nonsense").returncode == 2
+        assert it.exec("id", "-u").stdout.strip() == "10001"
+        assert it.exec("touch", "/opt/lineside/x", "/etc/x").returncode != 0
+        assert it.stop() == 0, it.log
+
+
+SCENE = """
+import json, urllib.error, urllib.request
+def ask(path, body=None, port=8000):
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", data), timeout=30) as answer:
+        return answer.read()
+config = json.loads(ask("/v2/models/surface-defect/config"))
+inputs = []
+for each in config["input"]:
+    shape = ([1] if config["max_batch_size"] else []) + [int(n) for n in each["dims"]]
+    count = 1
+    for n in shape: count *= n
+    inputs.append({"name": each["name"], "datatype": each["data_type"].removeprefix("TYPE_"), "shape": shape,
+                   "data": [0.25] * count})
+answer = json.loads(ask("/v2/models/surface-defect/infer", {"inputs": inputs}))
+print(json.dumps({"outputs": {each["name"]: each["data"] for each in answer["outputs"]},
+                  "counted": "nv_inference_request_success" in ask("/metrics", port=8002).decode(),
+                  "models": json.loads(ask("/v2/repository/index", {}))}))
+"""
+
+
+def test_triton_serves_the_repository_on_a_read_only_root(box: Callable[..., Box]) -> None:
+    health = ("python", "/opt/triton/start/health.py")
+    it = box("triton-cpu", "-v", f"{ROOT / 'models'}:/models:ro", "--shm-size", "256m")
+    assert it.wait(*health) == "ready"
+    done = it.exec("python", "-c", SCENE)
+    assert done.returncode == 0, done.stderr + it.log
+    said = json.loads(done.stdout)
+    assert {each["name"]: each["state"] for each in said["models"]} == {
+        "surface-defect": "READY",
+        "spindle-anomaly": "READY",
+    }
+    assert said["counted"]
+    values = [value for data in said["outputs"].values() for value in data]
+    assert values
+    assert any(value != 0 for value in values)  # a stub with the wrong numpy would answer zeros
+    assert "not for a plant" in it.log
+    assert it.stop() == 0
+
+
+def test_triton_is_not_healthy_with_a_model_that_does_not_load(box: Callable[..., Box], tmp_path: Path) -> None:
+    broken = tmp_path / "surface-defect"
+    (broken / "1").mkdir(parents=True)
+    (broken / "config.pbtxt").write_text((ROOT / "models" / "surface-defect" / "config.pbtxt").read_text("utf-8"))
+    (broken / "1" / "model.onnx").write_bytes(b"no model")
+    for folder in (tmp_path, broken, broken / "1"):
+        folder.chmod(0o755)
+    it = box("triton-cpu", "-v", f"{tmp_path}:/models:ro")
+    said = it.wait("sh", "-c", "python /opt/triton/start/health.py | grep -F HTTP")
+    assert said == "not ready: HTTP 400, a model is not loaded"
+
+
+def test_triton_without_models_says_so(docker: Callable, images: dict[str, str]) -> None:
+    done = docker("run", "--rm", "--network", "none", *HARDENED, images["triton-cpu"], check=False)
+    assert done.returncode == 2
+    assert "/models has no model" in done.stderr
+
+
+def test_the_s3_of_the_bench_keeps_and_gives_back(box: Callable[..., Box]) -> None:
+    it = box("s3-sim")
+    program = """
+import boto3
+s3 = boto3.client("s3", endpoint_url="http://127.0.0.1:9000", region_name="eu-central-1",
+                  aws_access_key_id="any", aws_secret_access_key="any")
+s3.put_object(Bucket="lineside-evidence", Key="a/b.jsonl", Body=b"evidence")
+print(s3.get_object(Bucket="lineside-evidence", Key="a/b.jsonl")["Body"].read().decode())
+"""
+    assert it.wait("python", "-c", program) == "evidence"
+    assert it.stop() == 0
+
+
+def test_the_image_for_jetsons_builds_over_another_base(
+    docker: Callable, held: dict[str, str], versions: dict[str, str]
+) -> None:
+    # NVIDIA's image cannot be had without a registry; over any Debian or Ubuntu the rest of the file is the same.
+    tag = f"lineside-test-l4t:{uuid.uuid4().hex[:12]}"
+    del versions
+    how = ("--build-arg", f"TRITON_L4T_IMAGE={held['PYTHON_IMAGE']}", "-f", str(ROOT / "docker/triton-l4t/Dockerfile"))
+    docker("build", "-q", "-t", tag, *how, str(ROOT), timeout=600)
+    try:
+        done = docker("run", "--rm", *HARDENED, tag, check=False)
+        assert (done.returncode, done.stderr.split(" (")[0]) == (2, "/models has no model")
+        done = docker("run", "--rm", *HARDENED, "-v", f"{ROOT / 'models'}:/models:ro", tag, check=False)
+        assert "tritonserver" in done.stderr  # it would be started now
+    finally:
+        docker("rmi", "-f", tag, check=False)
