@@ -13,10 +13,10 @@ import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lineside.contract import MAX_MESSAGE_BYTES, REQUEST_TOPIC, RESULT_TOPIC
@@ -31,6 +31,9 @@ FILE_VARIABLE = "LINESIDE_CONFIG"
 SECTIONS = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
 """The services' sections; a service ignores the sections that are not its own."""
 
+SIMULATORS = ("plc_sim", "camera_sim")
+"""The bench's simulators, which may have a section in the same file; every service ignores theirs."""
+
 SHARED_SECTIONS = ("spool", "edge_manager")
 """Sections that some services share; those that do have a field of the name."""
 
@@ -42,6 +45,24 @@ class Section(BaseModel):
     """Base of every group of settings: unknown names are refused, values cannot change after the start."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+class BusTlsSettings(Section):
+    """TLS to the broker. Its certificate must be valid and bear the name in `bus.host`; there is no way around that."""
+
+    ca_file: Path | None = Field(
+        None, description="Certificates (PEM) of the authorities that are trusted; this system's own where absent."
+    )
+    cert_file: Path | None = Field(
+        None, description="Our certificate (PEM, with its chain), where the broker asks for one; with key_file."
+    )
+    key_file: Path | None = Field(None, description="Its private key (PEM, without a password).")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file: give both or neither")
+        return self
 
 
 class BusSettings(Section):
@@ -59,6 +80,9 @@ class BusSettings(Section):
     )
     username: str | None = Field(None, description="User name at the broker.")
     password_file: Path | None = Field(None, description="File that holds the password, on its first line.")
+    tls: BusTlsSettings | None = Field(
+        None, description="TLS to the broker, then usually on port 8883; absent: unencrypted. Never both."
+    )
     keepalive_s: int = Field(10, ge=2, le=3600, description="Seconds of silence before the peer is checked.")
     session_expiry_s: int = Field(
         7 * 24 * 3600,
@@ -78,6 +102,11 @@ class BusSettings(Section):
     max_message_bytes: int = Field(
         MAX_MESSAGE_BYTES, ge=1024, description="Largest message taken from or put on the bus; Greengrass allows 6144."
     )
+
+    @property
+    def url(self) -> str:
+        """The broker's address, as connections show it."""
+        return f"{'mqtt' if self.tls is None else 'mqtts'}://{self.host}:{self.port}"
 
 
 class LogSettings(Section):
@@ -207,8 +236,8 @@ def _meant(name: str, known: list[str]) -> str:
 
 
 def _foreign(kind: type[Settings]) -> list[str]:
-    """Return the sections that are other services' business."""
-    return [name for name in (*SHARED_SECTIONS, *SECTIONS) if name not in kind.model_fields]
+    """Return the sections that are other programs' business."""
+    return [name for name in (*SHARED_SECTIONS, *SECTIONS, *SIMULATORS) if name not in kind.model_fields]
 
 
 def _unknown_variables(kind: type[Settings]) -> Iterator[tuple[str, str]]:

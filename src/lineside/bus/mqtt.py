@@ -23,6 +23,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from lineside.bus import tls
 from lineside.connections import Connection
 from lineside.errors import BacklogFull, BusError, LinesideError
 from lineside.settings import BusSettings
@@ -204,6 +205,8 @@ class MqttBus:
         try:
             await probe.open()
         except (TimeoutError, BusError) as error:
+            if isinstance(error, BusError) and not error.transient:
+                raise  # it is not the version
             log.info("the broker does not take MQTT 5; using 3.1.1", target=self._connection.target, reason=str(error))
             return MQTTProtocolVersion.MQTTv311
         finally:
@@ -264,6 +267,9 @@ class _Link:
 
     async def open(self) -> None:
         """Connect; raises OSError where nobody listens, TimeoutError, BusError."""
+        if self._settings.tls is not None:
+            # Read again each time: a certificate that was renewed counts from the next connection on.
+            self._client.tls_set_context(await asyncio.to_thread(tls.context, self._settings.tls))
         if self._settings.username is not None:
             self._client.username_pw_set(self._settings.username, _password(self._settings))
         start: dict[str, Any] = {}
@@ -274,13 +280,16 @@ class _Link:
             properties.SessionExpiryInterval = self._settings.session_expiry_s if self._keep else 0
             properties.ReceiveMaximum = self._settings.max_inflight
             start = {"clean_start": not self._keep, "properties": properties}
-        await asyncio.to_thread(
-            self._client.connect,
-            self._settings.host,
-            self._settings.port,
-            self._settings.keepalive_s,
-            **start,
-        )
+        try:
+            await asyncio.to_thread(
+                self._client.connect,
+                self._settings.host,
+                self._settings.port,
+                self._settings.keepalive_s,
+                **start,
+            )
+        except OSError as error:
+            raise tls.refusal(error, self._settings.host) or error from None
         self._client.loop_start()
         await self._answer(self._accepted, "CONNECT", CONNECT_TIMEOUT_S)
 
@@ -327,7 +336,9 @@ class _Link:
         async with asyncio.timeout(timeout_s):
             await asyncio.wait((answer, self._lost), return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise BusError(f"the broker closed the connection at {what}: {self._lost.result()}")
+            raise BusError(
+                f"the broker closed the connection at {what}: {self._lost.result()}", remedy=self._closed_remedy()
+            )
         answer.result()
 
     def _end(self, reason: str) -> None:
@@ -336,6 +347,11 @@ class _Link:
         for waiting in self._publishing.values():
             if not waiting.done():
                 waiting.set_exception(_LinkLost())
+
+    def _closed_remedy(self) -> str:
+        if self._settings.tls is None:
+            return "does bus.port want TLS (bus.tls)?"
+        return "" if self._settings.tls.cert_file else "does it want a certificate of ours (bus.tls.cert_file)?"
 
     # Everything below runs on paho's thread and hands over to the loop at once.
 
@@ -401,4 +417,5 @@ def _password(settings: BusSettings) -> str | None:
         raise BusError(
             f"bus.password_file {settings.password_file} cannot be read: {error}",
             remedy="it holds the password on its first line",
+            transient=False,
         ) from None

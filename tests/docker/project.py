@@ -1,0 +1,193 @@
+"""One compose project of a test: its own name, its own ports, taken down whatever happens."""
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LINESIDE = Path(sys.executable).with_name("lineside")
+PORTS = ("PAGE", "CONTROL", "METRICS", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
+NOT_RUN = ("grafana",)
+"""What no engine here can run: its image is not held and cannot be pulled."""
+BOUND_S = 120.0
+
+
+def run(
+    *arguments: str, environment: Mapping[str, str] | None = None, check: bool = True, timeout: float = BOUND_S
+) -> str:
+    """Run a program in the repository and return what it wrote; a failure fails the test with all of it."""
+    done = subprocess.run(
+        arguments, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(arguments)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"[-6000:])
+    return done.stdout + done.stderr
+
+
+def until(condition: Callable[[], object], what: str, *, within_s: float = BOUND_S) -> None:
+    """Wait for a condition; one that does not come fails the test with its last value."""
+    end = time.monotonic() + within_s
+    last: object = None
+    while time.monotonic() < end:
+        last = condition()
+        if last:
+            return
+        time.sleep(0.1)  # between two looks, not instead of one
+    pytest.fail(f"{what}: not within {within_s:g} s; last: {last!r:.2000}")
+
+
+def free_ports(count: int) -> list[int]:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+class Project:
+    """The services of compose.yaml, with overlays and profiles, under a name of its own."""
+
+    def __init__(
+        self,
+        held: Mapping[str, str],
+        *,
+        profiles: Sequence[str] = ("bench",),
+        overlays: Sequence[str] = (),
+        **given: str,
+    ) -> None:
+        self.name = f"lineside-test-{secrets.token_hex(4)}"
+        ports = free_ports(len(PORTS))
+        self.ports = dict(zip(PORTS, ports, strict=True))
+        self.environment = {
+            **os.environ,
+            **held,
+            **{f"LINESIDE_{name}_PORT": str(port) for name, port in self.ports.items()},
+            "COMPOSE_PROJECT_NAME": self.name,
+            "COMPOSE_PROFILES": ",".join(profiles),
+            "COMPOSE_FILE": ":".join(("compose.yaml", *overlays)),
+            **given,
+        }
+
+    def compose(self, *arguments: str, check: bool = True, timeout: float = BOUND_S) -> str:
+        return run("docker", "compose", *arguments, environment=self.environment, check=check, timeout=timeout)
+
+    def services(self) -> list[str]:
+        """Return the services that these profiles bring, but those that cannot be run here."""
+        return [name for name in self.compose("config", "--services").split() if name not in NOT_RUN]
+
+    def up(self, *services: str) -> None:
+        self.compose("up", "-d", "--no-build", "--wait", *(services or self.services()), timeout=240)
+
+    def down(self) -> None:
+        self.compose("--profile", "*", "down", "-v", "--remove-orphans", "--timeout", "15", timeout=240)
+
+    def container(self, service: str) -> str:
+        return self.compose("ps", "-aq", service).strip()
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(run("docker", "inspect", self.container(service)))[0]
+        return document
+
+    def running(self) -> dict[str, dict[str, Any]]:
+        """Return what the engine knows of each running container of the project, by its service."""
+        names = run("docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={self.name}").split()
+        documents = json.loads(run("docker", "inspect", *names))
+        return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in documents}
+
+    def execute(self, service: str, *arguments: str, user: str | None = None, check: bool = True) -> str:
+        """Run a program in a service's container."""
+        as_user = () if user is None else ("-u", user)
+        return self.compose("exec", "-T", *as_user, service, *arguments, check=check)
+
+    def health(self, service: str) -> bool:
+        """Whether the service says so itself, now: docker looks every ten seconds only."""
+        done = subprocess.run(
+            ["docker", "exec", self.container(service), "lineside-service", "health"], capture_output=True, check=False
+        )
+        return done.returncode == 0
+
+    def passwords(self) -> dict[str, str]:
+        """Return the accounts' passwords as the setup service has them."""
+        show = "cd /setup; for each in */mqtt-password; do echo password ${each%/*} $(cat $each); done"
+        out = self.compose("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "setup", "-c", show)
+        rows = [row.split() for row in out.splitlines() if row.startswith("password ")]
+        return {account: password for _, account, password in rows}
+
+    def kill(self, service: str, image: str) -> None:
+        """Kill a container's first process as a crash would; `docker kill` would count as an order to stay down."""
+        before = self.inspect(service)
+        pid = str(before["State"]["Pid"])
+        program = f"import os; os.kill({pid}, 9)"
+        run("docker", "run", "--rm", "--network=none", "--pid=host", "--user=0", image, "python3", "-c", program)
+        count = before["RestartCount"]
+
+        def is_back() -> bool:
+            now = self.inspect(service)
+            return now["RestartCount"] > count and now["State"]["Running"]
+
+        until(is_back, f"{service} comes back")
+
+    def attach(self, parts: int, *, rate: int, summary: Path) -> tuple[int, str, dict[str, Any]]:
+        """Judge parts by `lineside bench --attach`; return its exit status, what it printed, and the summary."""
+        address = f"http://127.0.0.1:{self.ports['CONTROL']}"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")}
+        done = subprocess.run(
+            [
+                LINESIDE,
+                "bench",
+                "--attach",
+                address,
+                "--parts",
+                str(parts),
+                "--rate",
+                str(rate),
+                "--json",
+                str(summary),
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=BOUND_S,
+            check=False,
+        )
+        document = json.loads(summary.read_text()) if summary.is_file() else {}
+        return done.returncode, done.stdout + done.stderr, document
+
+    def get(self, port: str, path: str) -> str:
+        """Ask one of the published ports."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[port]}{path}", timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def left(self) -> list[str]:
+        """Return what the engine still has of the project: containers, networks, volumes."""
+        label = f"label=com.docker.compose.project={self.name}"
+        return [
+            *run("docker", "ps", "-aq", "--filter", label).split(),
+            *run("docker", "network", "ls", "-q", "--filter", label).split(),
+            *run("docker", "volume", "ls", "-q", "--filter", label).split(),
+        ]
+
+
+@contextlib.contextmanager
+def project(held: Mapping[str, str], **options: Any) -> Iterator[Project]:
+    """Yield a project that is not up yet, and take it down at the end; where it fails, show its logs' ends."""
+    made = Project(held, **options)
+    try:
+        yield made
+    except BaseException:
+        sys.stderr.write(made.compose("logs", "--tail", "30", check=False)[-12000:])
+        raise
+    finally:
+        made.down()

@@ -1,0 +1,131 @@
+"""compose.yaml, its overlays and samples as compose reads them: needs its command line, no engine."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SIMULATORS = {"plc-sim", "camera-sim"}
+LINE = {"setup", "broker", "triton", "inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter"}
+WATCHING = {"prometheus", "alertmanager", "grafana"}
+
+
+@pytest.fixture
+def config(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Return the services as `docker compose config` resolves them."""
+    if shutil.which("docker") is None:
+        pytest.skip("docker is not installed")
+    for name in ("COMPOSE_FILE", "COMPOSE_PROFILES", "LINESIDE_SETTINGS", "LINESIDE_MODELS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def ask(*arguments: str) -> dict[str, Any]:
+        done = subprocess.run(
+            ["docker", "compose", *arguments, "config", "--format", "json"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        services: dict[str, Any] = json.loads(done.stdout)["services"]
+        return services
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("arguments", "services"),
+    [
+        ((), LINE | SIMULATORS),
+        (("--profile", "observability"), LINE | SIMULATORS | WATCHING),
+        (("--profile", "s3"), LINE | SIMULATORS | {"s3"}),
+        (("--profile", "plant"), LINE),
+        (("--env-file", "docker/s3.env"), LINE | SIMULATORS | {"s3"}),
+        (("--env-file", "docker/plant.env"), LINE | WATCHING),
+        (("--env-file", "docker/jetson.env"), LINE | WATCHING),
+    ],
+)
+def test_a_profile_brings_its_services(config, arguments, services) -> None:
+    assert set(config(*arguments)) == services
+
+
+def test_every_service_is_written_hard(config) -> None:
+    """Also those that no test here runs, as Grafana."""
+    services = config("--profile", "*")
+    assert set(services) >= LINE | SIMULATORS | WATCHING
+    for name, each in services.items():
+        is_setup = name == "setup"
+        assert each["read_only"] is True, name
+        assert each["cap_drop"] == ["ALL"], name
+        assert each["security_opt"] == ["no-new-privileges:true"], name
+        assert not {"privileged", "devices", "pid", "ipc"} & set(each), name
+        assert each.get("cap_add", []) == (["CHOWN"] if is_setup else []), name
+        assert (each["user"].split(":")[0] == "0") is is_setup, name
+        assert each["restart"] == ("no" if is_setup else "unless-stopped"), name
+        assert int(each["mem_limit"]) > 0, name
+        assert each["cpus"] > 0, name
+        assert each["pids_limit"] > 0, name
+        assert each["logging"] == {"driver": "json-file", "options": {"max-file": "5", "max-size": "10m"}}, name
+        assert is_setup or each["healthcheck"], name
+        assert {port["host_ip"] for port in each.get("ports", ())} <= {"127.0.0.1"}, name
+        assert all(mount.get("read_only") for mount in each.get("volumes", ()) if mount["type"] == "bind"), name
+
+
+def test_each_service_waits_for_what_it_needs(config) -> None:
+    services = config("--profile", "*")
+    waits = {
+        name: {peer: how["condition"] for peer, how in each.get("depends_on", {}).items()}
+        for name, each in services.items()
+    }
+    assert waits["broker"] == {"setup": "service_completed_successfully"}
+    assert waits["inference"] == {"setup": "service_completed_successfully", "triton": "service_healthy"}
+    for name in ("topic-bridge", "opcua-bridge", "exporter"):
+        assert waits[name] == {"broker": "service_healthy"}
+    assert waits["plc-sim"] == {"broker": "service_healthy", "camera-sim": "service_healthy"}
+
+
+def test_on_a_jetson_triton_alone_gets_the_gpu(config) -> None:
+    services = config("--env-file", "docker/jetson.env")
+    assert {name for name, each in services.items() if "runtime" in each} == {"triton"}
+    assert services["triton"]["runtime"] == "nvidia"
+    assert services["triton"]["build"]["dockerfile"] == "docker/triton-l4t/Dockerfile"
+    assert "triton-l4t" in services["triton"]["image"]
+
+
+def test_over_tls_every_client_of_the_broker_is_told_of_it(config) -> None:
+    services = config("-f", "compose.yaml", "-f", "docker/compose.tls.yaml", "--profile", "bench")
+    on_the_bus = {
+        name for name, each in services.items() if "LINESIDE_BUS__USERNAME" in (each.get("environment") or {})
+    }
+    assert on_the_bus == {"topic-bridge", "opcua-bridge", "exporter", "plc-sim"}
+    for name in on_the_bus:
+        assert services[name]["environment"]["LINESIDE_BUS__TLS__CA_FILE"] == "/run/secrets/lineside-tls/ca.pem"
+        assert services[name]["environment"]["LINESIDE_BUS__PORT"] == "8883"
+    conf = (ROOT / "docker" / "mosquitto" / "tls.conf").read_text()
+    plain = (ROOT / "docker" / "mosquitto" / "mosquitto.conf").read_text()
+    assert set(plain.splitlines()) - set(conf.splitlines()) <= {"listener 1883", *plain.splitlines()[:3]}
+
+
+def test_the_engine_s_socket_goes_to_the_exporter_only_when_asked(config, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "docker.sock" not in json.dumps(config("--profile", "*"))
+    monkeypatch.setenv("LINESIDE_DOCKER_GROUP", "999")
+    services = config("-f", "compose.yaml", "-f", "docker/compose.docker-socket.yaml", "--profile", "*")
+    assert {name for name, each in services.items() if "docker.sock" in json.dumps(each)} == {"exporter"}
+    assert services["exporter"]["group_add"] == ["999"]
+
+
+def test_the_plant_s_sample_is_right_for_every_service() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lineside"), "config", "check", ROOT / "docker" / "config" / "plant.yaml"],
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
