@@ -7,8 +7,11 @@ from pathlib import Path
 
 import paho.mqtt.publish
 import pytest
+import trustme
 
+from lineside.bus import tls
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, CameraSource, ErrorReport, Request, Result, to_json
+from lineside.settings import BusTlsSettings
 from lineside_bench import broker
 from lineside_bench.errors import BenchError
 from lineside_bench.observer import Observer
@@ -101,3 +104,38 @@ def test_insisting_on_a_missing_mosquitto_names_the_remedy(tmp_path: Path, monke
     with pytest.raises(BenchError, match="--broker amqtt"):
         broker.prepare(broker.Kind.mosquitto, port=PORT, folder=tmp_path)
     assert broker.prepare(broker.Kind.auto, port=PORT, folder=tmp_path).kind is broker.Kind.amqtt
+
+
+@pytest.mark.skipif(broker.find_mosquitto() is None, reason="mosquitto is not installed")
+async def test_a_broker_with_tls_is_watched_where_its_certificate_is_trusted(
+    tmp_path: Path,
+) -> None:
+    ours, other = trustme.CA(), trustme.CA()
+    chosen = broker.prepare(broker.Kind.mosquitto, port=PORT, folder=tmp_path / "broker")
+    certificate = ours.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "broker.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "broker.key")
+    for name, authority in (("ours", ours), ("other", other)):
+        authority.cert_pem.write_to_path(tmp_path / f"{name}.pem")
+    file = tmp_path / "broker" / "mosquitto.conf"
+    file.write_text(f"{file.read_text()}certfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.key\n")
+    said: dict[str, list[str | None]] = {"ours": [], "other": []}
+
+    def observer(name: str) -> Observer:
+        context = tls.context(BusTlsSettings(ca_file=tmp_path / f"{name}.pem"))
+        return Observer(
+            port=PORT, protocol="5", client_id=name, tls=context, on_change=said[name].append, wait=name == "ours"
+        )
+
+    async def ready() -> str | None:
+        return None  # the observer waits for it
+
+    process = Process("broker", chosen.argv, env=clean_environment(), log=tmp_path / "broker.log", ready=ready)
+    await process.start()
+    try:
+        async with observer("ours"), observer("other"):
+            await until(lambda: any("CERTIFICATE_VERIFY_FAILED" in (why or "") for why in said["other"]))
+            assert said["ours"][-1] is None
+            assert None not in said["other"]
+    finally:
+        await process.stop()

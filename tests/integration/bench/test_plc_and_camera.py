@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,9 +15,11 @@ from lineside_bench.camera import Camera
 from lineside_bench.plc import NAMESPACE, SPINDLE_TAGS, Plc
 from lineside_bench.records import PartRecord
 from lineside_bench.render import Renderer, render
+from lineside_bench.spindle import SpindleSimulator
 
 PLC_PORT = 18310
 CAMERA_PORT = 18311
+SEED = 7
 
 
 class Bridge:
@@ -54,7 +57,7 @@ async def bridged(station: int = 1) -> AsyncIterator[Bridge]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def plc() -> AsyncIterator[Plc]:
-    async with Plc(port=PLC_PORT, stations=3, seed=7) as plc:
+    async with Plc(port=PLC_PORT, stations=3, seed=SEED) as plc:
         yield plc
 
 
@@ -146,6 +149,35 @@ async def test_the_spindle_turns(plc: Plc) -> None:
         async with asyncio.timeout(5):
             while await client.read_values(nodes) == first:
                 await asyncio.sleep(0.02)
+
+
+async def test_a_stall_of_the_simulator_does_not_stop_the_spindle(plc: Plc) -> None:
+    """What it missed comes with the times at which it was due: held values would be no sound spindle's."""
+    del plc
+    taken: asyncio.Queue[ua.DataValue] = asyncio.Queue()
+
+    class Taker:
+        def datachange_notification(self, _node: object, _value: object, data: object) -> None:
+            taken.put_nowait(data.monitored_item.Value)
+
+    async with asyncio.timeout(30), Client(f"opc.tcp://127.0.0.1:{PLC_PORT}") as client:
+        node = client.get_node(f"ns={await client.get_namespace_index(NAMESPACE)};s=Spindle.{SPINDLE_TAGS[0]}")
+        subscription = await client.create_subscription(20, Taker())
+        await subscription.subscribe_data_change(node, queuesize=40)
+        seen = [await taken.get() for _ in range(3)]
+        begin = utc_now()
+        time.sleep(1.0)  # noqa: ASYNC251 - it is the stall: simulator and client stand still
+        end = utc_now()
+        while seen[-1].SourceTimestamp < end:
+            seen.append(await taken.get())
+    simulator = SpindleSimulator(SEED)
+    history = [simulator.step()[0] for _ in range(2000)]
+    first = history.index(seen[0].Value.Value)
+    assert [value.Value.Value for value in seen] == history[first : first + len(seen)]
+    missed = [value for value in seen if begin < value.SourceTimestamp < end]
+    assert len(missed) >= 9
+    stamps = [value.SourceTimestamp for value in seen]
+    assert stamps == sorted(set(stamps))
 
 
 async def test_the_camera_shows_the_part_now_at_the_station() -> None:
