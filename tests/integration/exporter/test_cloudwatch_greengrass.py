@@ -16,7 +16,7 @@ from tests.integration.lineside.conftest import MOSQUITTO, Broker
 from tests.integration.lineside.conftest import running as running_broker
 from tests.unit.exporter.results import message
 
-SETTINGS = GreengrassSettings(namespace="Test/Greengrass", timeout_s=0.5)
+SETTINGS = GreengrassSettings(namespace="Test/Greengrass")
 
 
 @pytest.fixture
@@ -94,7 +94,8 @@ async def test_a_period_is_eight_figures_of_each_series(broker: Broker) -> None:
 
 async def test_a_broker_that_is_away_keeps_the_period(broker: Broker) -> None:
     component = Component(broker)
-    async with component.bus, running(SETTINGS, broker.settings) as (rig, _bus), asyncio.TaskGroup() as group:
+    impatient = SETTINGS.model_copy(update={"timeout_s": 0.5})
+    async with component.bus, running(impatient, broker.settings) as (rig, _bus), asyncio.TaskGroup() as group:
         listening = group.create_task(component.listen())
         await until(lambda: component.link.is_online)
         broker.kill()

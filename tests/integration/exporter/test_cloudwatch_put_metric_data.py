@@ -226,7 +226,7 @@ async def test_a_call_whose_answer_is_lost_counts_twice(
         return None
 
     front.answer = lose_the_first
-    impatient = settings.model_copy(update={"timeout_s": 0.5})
+    impatient = settings.model_copy(update={"timeout_s": 3.0})
     async with running(impatient, broker) as (rig, _bus):
         take(rig, 2)
         rig.reporter.close_period()
@@ -279,6 +279,19 @@ async def test_a_clock_that_was_set_right_stamps_what_waited_right(
         assert await rig.reporter.send_next() == 0.0
 
     assert statistics(ask(moto.url), settings.namespace, "Unknown", "SampleCount") == [4]
+
+
+async def test_periods_that_end_a_little_late_do_not_wander(
+    settings: PutMetricDataSettings, broker: BusSettings
+) -> None:
+    async with running(settings, broker) as (rig, _bus):
+        for late_s in (0.3, 0.2, 0.4):
+            rig.passed_s += late_s + 60 - (rig.passed_s % 60)
+            rig.reporter.close_period()
+        assert rig.reporter._began == 180
+        rig.passed_s += 600  # the machine slept
+        rig.reporter.close_period()
+        assert rig.reporter._began == rig.passed_s
 
 
 async def test_figures_that_are_too_old_are_dropped_and_spoil_no_call(

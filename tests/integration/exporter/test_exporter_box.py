@@ -21,9 +21,9 @@ MODELS = {"name": "surface-defect", "version": "1", "wanted": "1", "detail": "",
 
 
 def needed(name: str, what: str) -> None:
-    """Skip without a program, or fail where LINESIDE_TESTS_NEED names it."""
-    if name in os.environ.get("LINESIDE_TESTS_NEED", ""):
-        pytest.fail(f"{what}; LINESIDE_TESTS_NEED names it")
+    """Skip without a program, or fail where TESTS_NEED names it."""
+    if name in os.environ.get("TESTS_NEED", ""):
+        pytest.fail(f"{what}; TESTS_NEED names it")
     pytest.skip(what)
 
 

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -56,10 +57,10 @@ def test_a_call_takes_the_oldest_that_fit_and_always_one() -> None:
     waiting = blocks("a", "b", "c")
     outbox.put(waiting)
 
-    assert outbox.first(lambda taken, _more: len(taken) < 2) == waiting[:2]
-    assert outbox.first(lambda _taken, _more: False) == waiting[:1]
+    assert outbox.first(lambda _block: 0.5) == waiting[:2]
+    assert outbox.first(lambda _block: 1.5) == waiting[:1]
     assert outbox.remove(waiting[:2]) == 2
-    assert outbox.first(lambda _taken, _more: True) == waiting[2:]
+    assert outbox.first(lambda _block: 0.1) == waiting[2:]
 
 
 def test_what_was_dropped_meanwhile_is_counted_once() -> None:
@@ -98,11 +99,9 @@ def test_a_call_is_bounded_by_metrics_and_by_bytes() -> None:
     (small,), (large,) = blocks("a"), blocks("a", results=200)
 
     assert all(len(datum["Values"]) <= 150 for datum in data_of(large, "box-1", AT))
-    most_small = MOST_METRICS // 4
-    fitting = next(number for number in range(most_small + 1) if not sender.fits([small] * number, small))
-    assert 100 < fitting <= most_small
-    fitting = next(number for number in range(most_small) if not sender.fits([large] * number, large))
-    assert 50 < fitting < MOST_BYTES / (2 * 150 * 10)
+    assert 4 / MOST_METRICS < sender.share(small) < 1 / 100
+    as_json = json.dumps(data_of(large, "box-1", AT), default=str)
+    assert len(as_json) < sender.share(large) * MOST_BYTES < 2 * len(as_json)
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,9 @@ async def test_a_jetson_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", str(program.parent))
     registered = Registered()
 
-    devices = await discovery.discover(registered, grow("agx-orin-jetpack-6", tmp_path))
+    devices = await discovery.discover(registered, grow("agx-orin-jetpack-6", tmp_path), period_s=7.0, timeout_s=3.0)
 
-    assert [source.name for source in devices.sources] == ["jetson"]
+    assert [(source.name, source.period_s, source.timeout_s) for source in devices.sources] == [("jetson", 7.0, 3.0)]
     assert devices.tegrastats is not None
     assert [(link.name, link.target, link.required) for link in registered.made] == [
         ("tegrastats", f"{program} --interval 1000", False)

@@ -87,8 +87,8 @@ def test_a_scrape_of_the_box(scrape: Scrape, golden: Callable[[str, str], None])
 def test_promtool_has_nothing_to_say(scrape: Scrape) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        if "promtool" in os.environ.get("LINESIDE_TESTS_NEED", ""):
-            pytest.fail("promtool is not on PATH, and LINESIDE_TESTS_NEED names it")
+        if "promtool" in os.environ.get("TESTS_NEED", ""):
+            pytest.fail("promtool is not on PATH, and TESTS_NEED names it")
         pytest.skip("promtool is not on PATH (Debian: apt install prometheus)")
 
     def check(text: str) -> tuple[int, str]:

@@ -24,14 +24,15 @@ from lineside_exporter.sources import bounds, plan
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Return the application, whose lifespan is the exporter's life, and where its metrics are served."""
     own = settings.exporter
-    client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=own.timeout_s)
+    # Each reading has one bound, its source's; httpx' own would be one for each piece that comes.
+    client = httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None)  # noqa: S113 - bounded
     board = Board(service.registry)
     readers = [Reader(source, service, board, bounds(settings)) for source in plan(settings, client, board)]
     scrape = Scrape(service.registry, board)
 
     @asynccontextmanager
     async def body() -> AsyncIterator[None]:
-        devices = await discover(service.connection)
+        devices = await discover(service.connection, period_s=own.period_s, timeout_s=own.timeout_s)
         if devices.tegrastats is not None:
             service.spawn("tegrastats", devices.tegrastats.run())
         readers.extend(Reader(source, service, board, bounds(settings)) for source in devices.sources)

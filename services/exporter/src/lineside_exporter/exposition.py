@@ -1,5 +1,7 @@
 """Prometheus text (exposition format 0.0.4), read from a peer that is not trusted, and families joined into one text.
 
+OpenMetrics is not spoken: there are no exemplars and no units to gain, and every scraper reads this format.
+
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
@@ -114,7 +116,8 @@ class Parser:
         if identity in seen:
             raise ValueError("a series twice")
         seen.add(identity)
-        known[text] = series
+        if len(known) < self._bounds.series:
+            known[text] = series
         family = _family(series.name, series.names, families)
         if timestamp is not None:
             family.reason = TIMESTAMP

@@ -18,7 +18,6 @@ log = structlog.get_logger("lineside.exporter")
 
 FIRST_S = 0.5
 LONGEST_S = 5.0
-_EXPECTED = (LinesideError, OSError, httpx.HTTPError)
 
 
 class Reader:

@@ -1,10 +1,12 @@
 """What becomes of a call, and whether trying again can help.
 
-CloudWatchError      something is wrong with a call
-+-- NotTaken         not now: tried again, the figures wait
-|   +-- Throttled    too many calls; `retry_after_s` where it was said
-+-- NotAllowed       somebody has to change something here or there; tried again more slowly, the figures wait
-+-- Refused          these figures are never taken: they are dropped and counted
+    CloudWatchError      something is wrong with a call
+    +-- NotTaken         not now: tried again, the figures wait
+    |   +-- Throttled    too many calls were made
+    +-- NotAllowed       somebody has to change something here or there; tried again more slowly, the figures wait
+    +-- Refused          these figures are never taken: they are dropped and counted
+
+No text holds what a credential server said.
 """
 
 from typing import ClassVar

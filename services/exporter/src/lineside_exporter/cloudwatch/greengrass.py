@@ -40,9 +40,9 @@ class Greengrass:
         self._under_way: tuple[Block, list[bytes]] | None = None
         self.target = f"topic {settings.topic}"
 
-    def fits(self, _taken: Sequence[Block], _more: Block) -> bool:
-        """Return whether one more block goes at once: none, so that each is done before the next begins."""
-        return False
+    def share(self, _block: Block) -> float:
+        """Return how much of a call a block fills: all, so that each is done before the next begins."""
+        return 1.0
 
     async def send(self, blocks: Sequence[Block], at: Callable[[Block], datetime]) -> None:
         """Publish the messages of a block; one that failed goes on where it stopped. Raises NotTaken."""

@@ -43,6 +43,11 @@ class Histogram:
         """The largest ratio of two values in one bin."""
         return math.exp(self._log)
 
+    @property
+    def bins(self) -> int:
+        """How many different values are shown."""
+        return len(self._bins)
+
     def add(self, value: float) -> None:
         """Take a value; one that is not finite is nothing that was measured and is left out."""
         if not math.isfinite(value):

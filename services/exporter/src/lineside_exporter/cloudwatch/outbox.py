@@ -29,11 +29,13 @@ class Outbox:
             dropped.append(self._blocks.popleft())
         return dropped
 
-    def first(self, fits: Callable[[list[Block], Block], bool]) -> list[Block]:
-        """Return the oldest blocks that go in one call; `fits` says whether one more does, of which one always does."""
+    def first(self, share: Callable[[Block], float]) -> list[Block]:
+        """Return the oldest blocks that go in one call, one at least; `share` says how much of a call a block fills."""
         taken: list[Block] = []
+        filled = 0.0
         for block in self._blocks:
-            if taken and not fits(taken, block):
+            filled += share(block)
+            if taken and filled > 1:
                 break
             taken.append(block)
         return taken

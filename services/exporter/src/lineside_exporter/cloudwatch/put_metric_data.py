@@ -81,19 +81,17 @@ class PutMetricData:
         # It warns of what is reported here too, with a traceback that may hold what the credential server answered.
         logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 
-    def fits(self, taken: Sequence[Block], more: Block) -> bool:
-        """Return whether one more block goes in the call."""
-        return (
-            sum(_metrics(block) for block in taken) + _metrics(more) <= MOST_METRICS
-            and sum(_bytes(block) for block in taken) + _bytes(more) <= MOST_BYTES
-        )
+    def share(self, block: Block) -> float:
+        """Return how much of a call a block fills, by metrics or by bytes, whichever is more."""
+        bins = [histogram.bins for _metric, histogram in named(block)]
+        return max(len(bins) / MOST_METRICS, (len(bins) * _DATUM_BYTES + sum(bins) * _VALUE_BYTES) / MOST_BYTES)
 
     async def send(self, blocks: Sequence[Block], at: Callable[[Block], datetime]) -> None:
         """Make one call; raises CloudWatchError."""
-        data = [datum for block in blocks for datum in data_of(block, self._thing, at(block))]
+        stamped = [(block, at(block)) for block in blocks]
         try:
             async with asyncio.timeout(3 * self._settings.timeout_s):
-                await self._blocking.call(lambda: self._put(data))
+                await self._blocking.call(lambda: self._put(stamped))
         except TimeoutError:
             raise NotTaken(f"{self.target} did not answer within {3 * self._settings.timeout_s:g} s") from None
         except SourceAway as error:
@@ -101,7 +99,8 @@ class PutMetricData:
         except (exceptions.BotoCoreError, exceptions.ClientError, ResponseParserError, ValueError) as error:
             raise explain(error) from None
 
-    def _put(self, data: list[dict[str, Any]]) -> None:
+    def _put(self, stamped: Sequence[tuple[Block, datetime]]) -> None:
+        data = [datum for block, at in stamped for datum in data_of(block, self._thing, at)]
         if self._client is None:
             self._client = _make(self._settings)
         try:
@@ -218,11 +217,3 @@ def _status(error: exceptions.ClientError) -> int:
 
 def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _metrics(block: Block) -> int:
-    return sum(1 for _metric in named(block))
-
-
-def _bytes(block: Block) -> int:
-    return sum(_DATUM_BYTES + _VALUE_BYTES * len(histogram.values()) for _metric, histogram in named(block))

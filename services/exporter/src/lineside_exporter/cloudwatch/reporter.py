@@ -34,8 +34,8 @@ class Sender(Protocol):
 
     target: str
 
-    def fits(self, taken: Sequence[Block], more: Block) -> bool:
-        """Return whether one more block goes in the call."""
+    def share(self, block: Block) -> float:
+        """Return how much of a call a block fills, 0 to 1."""
 
     async def send(self, blocks: Sequence[Block], at: Callable[[Block], datetime]) -> None:
         """Send blocks in one call, stamped with `at`; raises CloudWatchError."""
@@ -103,7 +103,10 @@ class Reporter:
 
     def close_period(self) -> None:
         """End the period: what was counted waits to be sent."""
-        began, self._began = self._began, self._monotonic()
+        began, now = self._began, self._monotonic()
+        due = began + self._settings.period_s
+        # From when it was due, so that periods do not wander over the minutes that CloudWatch keeps.
+        self._began = due if due <= now < due + self._settings.period_s else now
         for block in self._outbox.put(self._aggregator.close(began)):
             self.metrics.dropped("backlog", block.results)
         if self._outbox:
@@ -111,7 +114,7 @@ class Reporter:
 
     async def send_next(self) -> float:
         """Make one call with the oldest that waits; return the seconds until the next may be made."""
-        blocks = self._outbox.first(self._fits)
+        blocks = self._outbox.first(self._share)
         old = [block for block in blocks if self._now() - self._at(block) > OLDEST]
         if old:
             self._drop(old, "too-old")
@@ -139,8 +142,8 @@ class Reporter:
         self.metrics.sent.inc(self._outbox.remove(blocks))
         return 0.0
 
-    def _fits(self, taken: Sequence[Block], more: Block) -> bool:
-        return not self._singly and self._sender.fits(taken, more)
+    def _share(self, block: Block) -> float:
+        return 1.0 if self._singly else self._sender.share(block)
 
     def _at(self, block: Block) -> datetime:
         """Return when a block's period began, by what the clock says now: it may have been set right since."""

@@ -27,8 +27,13 @@ class Devices:
     tegrastats: TegrastatsProcess | None = None
 
 
-async def discover(connection: Callable[..., Connection], root: Path = Path("/")) -> Devices:
-    """Return what this machine has; takes at most five seconds. `connection` registers one, as Service.connection."""
+async def discover(
+    connection: Callable[..., Connection], root: Path = Path("/"), *, period_s: float = 5.0, timeout_s: float = 2.0
+) -> Devices:
+    """Return what this machine has, to be read every `period_s`; takes at most five seconds.
+
+    `connection` registers one, as Service.connection.
+    """
     sources: list[JetsonSource | NvmlSource] = []
     process: TegrastatsProcess | None = None
     wants_nvml = True
@@ -38,7 +43,8 @@ async def discover(connection: Callable[..., Connection], root: Path = Path("/")
             command = (program, "--interval", str(tegrastats_process.INTERVAL_MS))
             link = connection("tegrastats", " ".join(command), required=False, longest_s=60.0)
             process = TegrastatsProcess(command, link)
-        sources.append(JetsonSource(root, process.newest if process else lambda: None))
+        newest = process.newest if process else lambda: None
+        sources.append(JetsonSource(root, newest, period_s=period_s, timeout_s=timeout_s))
         # An Orin's NVML says nothing that sysfs does not; Thor's is the only one that knows the GPU's load.
         wants_nvml = sysfs.gpu_load_file(root) is None
         log.info("this is a Jetson", reads=str(root / "sys"), tegrastats=program or "not here: sysfs alone is read")
@@ -49,7 +55,7 @@ async def discover(connection: Callable[..., Connection], root: Path = Path("/")
         except TimeoutError:
             log.warning("NVML does not answer; it is asked again", after_s=_PROBE_S)
         if why is None:
-            sources.append(NvmlSource())
+            sources.append(NvmlSource(period_s=period_s, timeout_s=timeout_s))
         else:
             log.info("no NVIDIA GPU is watched here", reason=why)
     return Devices(tuple(sources), process)

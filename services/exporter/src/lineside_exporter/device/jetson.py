@@ -13,8 +13,6 @@ from lineside_exporter.device.figures import Figures, Gpu
 from lineside_exporter.device.tegrastats import Line
 from lineside_exporter.errors import SourceAway
 
-PERIOD_S = 5.0
-TIMEOUT_S = 2.0
 LASTS_S = 60.0
 """How long a counted event is shown as throttling: longer than from one scrape to the next, so that each is seen."""
 
@@ -65,8 +63,8 @@ class JetsonSource:
         root: Path = Path("/"),
         newest: Callable[[], Line | None] = lambda: None,
         *,
-        period_s: float = PERIOD_S,
-        timeout_s: float = TIMEOUT_S,
+        period_s: float = 5.0,
+        timeout_s: float = 2.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.period_s = period_s

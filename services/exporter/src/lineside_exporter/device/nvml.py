@@ -14,8 +14,6 @@ from lineside_exporter.blocking import Blocking
 from lineside_exporter.device.figures import Figures, Gpu, families
 from lineside_exporter.errors import SourceAway
 
-PERIOD_S = 5.0
-TIMEOUT_S = 2.0
 MOST_GPUS = 16
 
 # By bit of NVML's clock event reasons; idle clocks and clocks that were asked for are no throttling.
@@ -65,7 +63,7 @@ class NvmlSource:
     name = "nvml"
     target = "libnvidia-ml.so.1"
 
-    def __init__(self, *, period_s: float = PERIOD_S, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, *, period_s: float = 5.0, timeout_s: float = 2.0) -> None:
         self.period_s = period_s
         self.timeout_s = timeout_s
         self._blocking = Blocking("nvml")
