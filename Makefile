@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter bench
 ARGS ?=
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -18,8 +18,10 @@ bench: setup ## run parts over the simulated line and report (ARGS="--parts 60 -
 up: setup ## keep the simulated line running until Ctrl-C (ARGS="--state state.json")
 	$(BIN)/lineside up $(ARGS)
 
-test: setup ## run all tests (ARGS="-k bridge")
-	$(BIN)/pytest $(ARGS)
+# Lanes: tests mostly wait, so three of them keep two cores busy. The tests of a file stay in one, in their order.
+LANES ?= 3
+test: setup ## run all tests, in lanes (ARGS="-k bridge"; LANES=0: one after the other, as for ARGS=--update)
+	$(BIN)/pytest -n $(LANES) --no-loadscope-reorder $(ARGS)
 
 faults: setup ## kill, fill, cut and damage for hours what `test` does for minutes (ARGS="-k spool")
 	LINESIDE_FAULTS=long $(BIN)/pytest --timeout 14400 tests/faults tests/integration/spool/test_damage.py \
@@ -47,6 +49,12 @@ benchmark-opcua: $(VENV)/.ready tests/node_opcua/node_modules ## measure the OPC
 benchmark-spool: $(VENV)/.ready ## measure the spool against bare SQLite at the same durability
 	$(BIN)/python benchmarks/spool.py $(ARGS)
 
+benchmark-exporter: $(VENV)/.ready ## measure a scrape of the box against asking each service when it comes
+	$(BIN)/python benchmarks/exporter.py $(ARGS)
+
+benchmark-containers: $(VENV)/.ready ## measure the containers: size, memory, time to the first verdict
+	$(BIN)/python benchmarks/containers.py $(ARGS)
+
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-annotate
 OURS := --no-emit-package lineside
@@ -54,9 +62,13 @@ lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
 		-o requirements/dev.txt
 	for service in inference topic-bridge opcua-bridge forwarder exporter; do \
-		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml requirements/build.in -c requirements/dev.txt \
+		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml -c requirements/dev.txt \
 			-o requirements/$$service.txt || exit 1; done
-	$(COMPILE) $(OURS) $(ARGS) bench/pyproject.toml requirements/build.in -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) $(OURS) $(ARGS) bench/pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml --extra cli -c requirements/dev.txt \
+		-o requirements/tools.txt
+	for tool in build s3-sim; do \
+		$(COMPILE) $(ARGS) requirements/$$tool.in -c requirements/dev.txt -o requirements/$$tool.txt || exit 1; done
 	$(COMPILE) $(ARGS) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(COMPILE) $(ARGS) requirements/mlserver.in -o requirements/mlserver.txt
 	$(COMPILE) $(ARGS) requirements/stream-manager.in -o requirements/stream-manager.txt

@@ -1,10 +1,10 @@
 """The containers: how large their images are, what memory they hold, and how long from `up` to the first verdict.
 
 Images are built before anything is measured. Size is what an image has beyond the Python image that all are made from.
-Memory is what the engine counts for a container (`docker stats`: anonymous memory, shared memory and what of its files is
-in use), at rest and as the most of what was seen while parts come at 20 a second. The first verdict is the first that the
-PLC got by way of the model, after `docker compose up` with nothing there but the images; whoever has no images held by
-their pinned names gives others by the environment (MOSQUITTO_IMAGE=..., see docker/versions.env).
+Memory is what the engine counts for a container (`docker stats`: anonymous and shared memory, and what of its files is
+in use), at rest and as the most of what was seen while parts come at 20 a second. The first verdict is the first that
+the PLC got by way of the model, after `docker compose up` with nothing there but the images. Images that are not ours
+have their pinned names; the environment gives others (MOSQUITTO_IMAGE and so on, see docker/versions.env).
 """
 
 import contextlib

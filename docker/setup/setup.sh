@@ -67,8 +67,8 @@ all() {
   make "$SECRETS/broker/health-password" "$MOSQUITTO"
   make "$SECRETS/inference/tokens" "$LINESIDE"
   make "$SECRETS/grafana/admin-password" "$GRAFANA"
-  # Who asks inference: the topic-bridge, and people by `docker compose run --rm tools`.
-  for copy in topic-bridge/inference-token operator/inference-token operator/tokens; do
+  # Who asks inference: the topic-bridge, the exporter, and people by `docker compose run --rm tools`.
+  for copy in topic-bridge/inference-token exporter/inference-token operator/inference-token operator/tokens; do
     cat "$SECRETS/inference/tokens" >"$SECRETS/$copy.new"
     give "$SECRETS/$copy" "$LINESIDE"
   done

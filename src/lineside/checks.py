@@ -146,13 +146,15 @@ def container(root: Path = Path("/")) -> str | None:
     return None
 
 
-def ask(service: str, settings: HttpSettings, path: str, *, token: str | None = None) -> tuple[str, int, bytes]:
+def ask(service: str, settings: HttpSettings, path: str) -> tuple[str, int, bytes]:
     """GET a path of one of our services; return where it answered, the status and the body; blocks.
 
     It is asked on the address of the settings, this machine's own where that is every address. A container reaches
-    the others by their names: there `service`, with dashes, is asked where nobody listens beside us.
+    the others by their names: there `service`, with dashes, is asked where nobody listens beside us. Where the
+    settings name a file of tokens that we may read, its first one goes with the request.
     Raises OSError or http.client.HTTPException.
     """
+    token = _token(getattr(settings, "token_file", None))
     here = _ANY.get(settings.host, settings.host)
     hosts = [here, service.replace("_", "-")] if here != settings.host and container() else [here]
     for host in hosts:
@@ -169,8 +171,19 @@ def ask(service: str, settings: HttpSettings, path: str, *, token: str | None = 
     raise AssertionError("there is a host")
 
 
+def _token(file: Path | None) -> str | None:
+    """Return the first token of a file, None where there is none or it is not ours to read."""
+    if file is None:
+        return None
+    try:
+        lines = (line.strip() for line in file.read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return None
+    return next((line for line in lines if line and not line.startswith("#")), None)
+
+
 def readyz(service: str, settings: HttpSettings) -> tuple[str, dict[str, Any]]:
-    """Return where a service of ours answers, and its /readyz; blocks.
+    """Return where a service of ours answers, and its /readyz; blocks. Without its token it says `ready` only.
 
     Raises OSError, http.client.HTTPException, or ValueError where something else answers.
     """

@@ -81,8 +81,8 @@ def _where(section: str, port: int) -> tuple[str, int]:
     host = next((str(group["host"]) for group in groups if "host" in group), "")
     number = next((group["port"] for group in groups if "port" in group), port)
     try:
-        return _ANY.get(host, host), int(number)
-    except (TypeError, ValueError):
+        return _ANY.get(host, host), int(str(number))
+    except ValueError:
         raise Unhealthy(f"{section}.http.port: {number!r} is not a number") from None
 
 

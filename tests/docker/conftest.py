@@ -51,8 +51,8 @@ def engine() -> str:
         if done.returncode == 0:
             return done.stdout.strip()
         says = f"no Docker Engine answers: {done.stderr.strip()}"
-    if "docker" in os.environ.get("LINESIDE_TESTS_NEED", ""):
-        pytest.fail(f"{says}; LINESIDE_TESTS_NEED asks for one")
+    if "docker" in os.environ.get("TESTS_NEED", ""):
+        pytest.fail(f"{says}; TESTS_NEED asks for one")
     pytest.skip(says)
 
 
@@ -82,7 +82,15 @@ def images(
     with (tmp_path_factory.getbasetemp().parent / "images.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(
-            ["docker", "compose", "--progress", "plain", "build"],
+            [
+                "docker",
+                "compose",
+                "--progress",
+                "plain",
+                "build",
+                "--build-arg",
+                f"PYTHON_IMAGE={held['PYTHON_IMAGE']}",
+            ],
             cwd=ROOT,
             env=environment,
             capture_output=True,

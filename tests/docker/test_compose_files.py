@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SIMULATORS = {"plc-sim", "camera-sim"}
 LINE = {"setup", "broker", "triton", "inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter"}
+ONCE = {"setup", "tools"}
+"""What does its work and ends."""
 WATCHING = {"prometheus", "alertmanager", "grafana"}
 
 
@@ -60,19 +62,19 @@ def test_every_service_is_written_hard(config) -> None:
     services = config("--profile", "*")
     assert set(services) >= LINE | SIMULATORS | WATCHING
     for name, each in services.items():
-        is_setup = name == "setup"
+        is_setup, is_brief = name == "setup", name in {"setup", "tools"}
         assert each["read_only"] is True, name
         assert each["cap_drop"] == ["ALL"], name
         assert each["security_opt"] == ["no-new-privileges:true"], name
         assert not {"privileged", "devices", "pid", "ipc"} & set(each), name
         assert each.get("cap_add", []) == (["CHOWN"] if is_setup else []), name
         assert (each["user"].split(":")[0] == "0") is is_setup, name
-        assert each["restart"] == ("no" if is_setup else "unless-stopped"), name
+        assert each["restart"] == ("no" if is_brief else "unless-stopped"), name
         assert int(each["mem_limit"]) > 0, name
         assert each["cpus"] > 0, name
         assert each["pids_limit"] > 0, name
         assert each["logging"] == {"driver": "json-file", "options": {"max-file": "5", "max-size": "10m"}}, name
-        assert is_setup or each["healthcheck"], name
+        assert is_brief or each["healthcheck"], name
         assert {port["host_ip"] for port in each.get("ports", ())} <= {"127.0.0.1"}, name
         assert all(mount.get("read_only") for mount in each.get("volumes", ()) if mount["type"] == "bind"), name
 
@@ -99,11 +101,11 @@ def test_on_a_jetson_triton_alone_gets_the_gpu(config) -> None:
 
 
 def test_over_tls_every_client_of_the_broker_is_told_of_it(config) -> None:
-    services = config("-f", "compose.yaml", "-f", "docker/compose.tls.yaml", "--profile", "bench")
+    services = config("-f", "compose.yaml", "-f", "docker/compose.tls.yaml", "--profile", "*")
     on_the_bus = {
         name for name, each in services.items() if "LINESIDE_BUS__USERNAME" in (each.get("environment") or {})
     }
-    assert on_the_bus == {"topic-bridge", "opcua-bridge", "exporter", "plc-sim"}
+    assert on_the_bus == {"topic-bridge", "opcua-bridge", "exporter", "plc-sim", "tools"}
     for name in on_the_bus:
         assert services[name]["environment"]["LINESIDE_BUS__TLS__CA_FILE"] == "/run/secrets/lineside-tls/ca.pem"
         assert services[name]["environment"]["LINESIDE_BUS__PORT"] == "8883"

@@ -196,16 +196,16 @@ def test_sizes(
     assert too_large == {}
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_says_which_settings_it_misses(docker: Callable, images: dict[str, str], name: str) -> None:
+    done = docker("run", "--rm", "--network", "none", *HARDENED, images[name], check=False)
+    assert done.returncode == 2
+    assert done.stderr == "/etc/lineside/settings.yaml: cannot be read: No such file or directory\n"
+
+
 @pytest.mark.parametrize("name", OURS)
 class TestOneProgramAlone:
     """Hardened, on a read-only root, without network: nothing that it needs is there."""
-
-    def test_it_says_which_settings_it_misses(self, docker: Callable, images: dict[str, str], name: str) -> None:
-        if name in SIMULATORS:
-            pytest.skip("a simulator needs no file")
-        done = docker("run", "--rm", "--network", "none", *HARDENED, images[name], check=False)
-        assert done.returncode == 2
-        assert done.stderr == "/etc/lineside/settings.yaml: cannot be read: No such file or directory\n"
 
     def test_it_lives_says_what_it_waits_for_and_ends_at_sigterm(self, box: Callable[..., Box], name: str) -> None:
         # The volumes are new and take the owner of the image's folders, or nothing could be written there.

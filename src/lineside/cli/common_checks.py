@@ -32,7 +32,7 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
     yield ok("settings", f"right for {', '.join(kind.section for kind in settings)}; thing {settings[0].thing!r}")
     names = [each.section.replace("_", "-") for each in settings]
     asked = [
-        bounded(name, partial(_service, name, each), within_s=BROKER_S)
+        bounded(name, partial(service, name, each), within_s=BROKER_S)
         for name, each in zip(names, settings, strict=True)
     ]
     for check in await asyncio.gather(_broker(settings[0]), *asked):
@@ -71,7 +71,8 @@ async def _broker(settings: Settings) -> Check:
         return fail("broker", f"{where}: {error.what}", error.remedy or remedy)
 
 
-async def _service(name: str, settings: Settings) -> Check:
+async def service(name: str, settings: Settings) -> Check:
+    """Say whether a service runs where the settings have it, and is ready."""
     http_settings: HttpSettings = getattr(settings, settings.section).http
     try:
         where, document = await in_thread(partial(readyz, settings.section, http_settings))
@@ -80,7 +81,7 @@ async def _service(name: str, settings: Settings) -> Check:
         return warn(name, f"does not answer on {where}: {error}", "start it, unless it runs on another machine")
     links = [link for link in document.get("connections", []) if link["state"] != "ONLINE"]
     shown = "; ".join(f"{link['name']} {link['state']}: {link['detail']}".rstrip(": ") for link in links)
-    if document.get("service") != settings.section:
+    if document.get("service", settings.section if "ready" in document else None) != settings.section:
         return warn(name, f"{where} is answered by {document.get('service')!r}", "give each service a port of its own")
     if not document.get("ready"):
         return fail(name, f"is not ready on {where}: {shown or document.get('state')}", "see the checks of its peers")

@@ -65,7 +65,7 @@ def engine(command: str) -> str:
     argv = [command, "version", "--format", "{{.Server.Version}}"]
     asked = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     if asked.returncode:
-        if "docker" in os.environ.get("LINESIDE_TESTS_NEED", ""):
+        if "docker" in os.environ.get("TESTS_NEED", ""):
             pytest.fail(asked.stderr)
         pytest.skip(f"no Docker Engine answers here: {asked.stderr.strip()}")
     return asked.stdout.strip()

@@ -1,9 +1,11 @@
 """The bus over TLS against a real mosquitto: what is right connects, what is wrong says which, and never goes plain."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import shutil
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import pytest
 import trustme
 
 from lineside.bus.mqtt import MqttBus
+from lineside.bus.tls import context
 from lineside.connections import Connection, State
 from lineside.settings import BusSettings, BusTlsSettings
 
@@ -158,6 +161,27 @@ async def test_a_broker_that_asks_for_a_certificate_gets_it(serve, tmp_path: Pat
 async def test_a_file_that_is_not_there_is_named_and_comes_later(serve, tls, say) -> None:
     link = await settle(serve().settings(tls=tls), say=say)
     assert link.state is State.BACKOFF
+
+
+def test_what_the_page_makes_is_accepted_by_the_strictest(tmp_path: Path) -> None:
+    """The commands of docs/how-to/secure-the-broker.md; Python 3.13 checks more of a certificate than those before."""
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "secure-the-broker.md").read_text(encoding="utf-8")
+    commands = page[page.index("mkdir -p secrets/tls") :].partition("```")[0]
+    kept = "\n".join(row for row in commands.splitlines() if "sudo" not in row)
+    subprocess.run(["sh", "-euc", kept], cwd=tmp_path, check=True, capture_output=True)
+    folder = tmp_path / "secrets" / "tls"
+    trusting = context(BusTlsSettings(ca_file=folder / "ca.pem"))
+    trusting.verify_flags |= ssl.VERIFY_X509_STRICT
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(folder / "broker.pem", folder / "broker-key.pem")
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trusting.wrap_bio(back, there, server_hostname="broker")
+    server = serving.wrap_bio(there, back, server_side=True)
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert client.version() in {"TLSv1.2", "TLSv1.3"}
+    assert client.getpeercert()
 
 
 async def test_a_renewed_authority_counts_without_a_restart(serve, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def settings_shown(page: str) -> list[str]:
         "look-after-the-spool.md",
         "open-to-the-network.md",
         "secure-opcua.md",
+        "see-the-metrics.md",
         "send-metrics-to-cloudwatch.md",
         "set-the-policy.md",
         "ship-by-stream-manager.md",

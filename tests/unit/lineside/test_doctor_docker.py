@@ -35,7 +35,11 @@ def info(**changes: Any) -> dict[str, Any]:
         (info(), Mark.OK, "Engine 26.1.5+dfsg1, control groups 2, overlay2"),
         (info(SecurityOptions=["name=seccomp", "name=rootless"]), Mark.OK, "rootless"),
         (info(SecurityOptions=None), Mark.OK, "Engine"),
-        (info(ServerVersion="20.10.24"), Mark.OK, "20.10.24"),
+        (
+            info(ServerVersion="20.10.24"),
+            Mark.OK,
+            "20.10.24, control groups 2, overlay2, runs our images, does not build",
+        ),
         (info(ServerVersion="19.03.15"), Mark.WARN, "19.03.15"),
         (info(ServerVersion="dev"), Mark.WARN, "dev"),
         (info(MemoryLimit=False, CpuCfsQuota=False), Mark.WARN, "cannot limit memory, processors"),

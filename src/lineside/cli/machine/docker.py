@@ -20,6 +20,8 @@ DOCKER, COMPOSE, RUNTIME = "docker", "docker compose", "nvidia runtime"
 
 ANSWER_S = 5.0
 _LEAST_ENGINE = (20, 10)
+_BUILDS = (25, 0)
+"""The first that builds our images, which say HEALTHCHECK --start-interval; older ones run them."""
 _LEAST_COMPOSE = (2, 20)
 """The first Compose with everything that compose.yaml uses."""
 
@@ -106,6 +108,8 @@ def engine(found: Mapping[str, Any]) -> Check:
     ways = [f"control groups {found.get('CgroupVersion', '?')}", str(found.get("Driver", "?"))]
     if any("name=rootless" in str(option) for option in found.get("SecurityOptions") or ()):
         ways.append("rootless")
+    if _LEAST_ENGINE <= _numbers(version) < _BUILDS:
+        ways.append("runs our images, does not build them")
     what = f"Engine {version}, {', '.join(ways)}"
     if _numbers(version) < _LEAST_ENGINE:
         return warn(

@@ -106,7 +106,7 @@ def _answers(section: str, settings: HttpSettings) -> str | None:
         _where, document = readyz(section, settings)
     except (OSError, http.client.HTTPException, ValueError):
         return None
-    named = document.get("service")
+    named = document.get("service", section if "ready" in document else None)  # it says no more without its token
     return named if isinstance(named, str) else None
 
 

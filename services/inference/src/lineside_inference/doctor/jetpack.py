@@ -1,7 +1,7 @@
 """JetPack: which one a Jetson has, and which Triton NVIDIA makes for it.
 
-Sources: NVIDIA's release notes of Triton (containers with the suffix -igpu are made since 23.12, for JetPack 6 and
-later) and its issues 7023, 7199 and 8412. None of it has been run by this project.
+Sources: NVIDIA's release notes of Triton (containers with the suffix -igpu are for JetPack 6 and later) and its issues
+7023, 7199 and 8412. None of it has been run by this project.
 """
 
 import re
@@ -15,9 +15,9 @@ JETPACK = "jetpack"
 
 _REFERENCE = "see the table in docs/reference/images.md"
 _TRITON = {
-    "4": ("no image of NVIDIA's: Triton comes as an archive, the last for it of 2022", False),
-    "5": ("no image of NVIDIA's: Triton comes as an archive, the last for it of 2023", False),
-    "6": ("Triton's images with the suffix -igpu, from 23.12", True),
+    "4": ("no image of NVIDIA's: Triton is a release archive, 2.19.0 the last", False),
+    "5": ("no image of NVIDIA's: Triton is a release archive, 2.35.0 the last", False),
+    "6": ("Triton's images with the suffix -igpu", True),
     "7": ("not the images with the suffix -igpu but Triton's plain images for arm64", False),
 }
 """By JetPack's first number: what NVIDIA makes for it, and whether compose.jetson.yaml runs that as it is."""

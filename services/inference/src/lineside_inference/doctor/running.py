@@ -1,5 +1,6 @@
 """What the inference service that runs here says of its engine and its cameras."""
 
+import http.client
 import json
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,8 +9,6 @@ from typing import Any, Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from lineside.checks import ask, in_thread
-from lineside.errors import LinesideError
-from lineside_inference.api.tokens import read_tokens
 from lineside_inference.settings import InferenceHttpSettings
 
 _OK = 200
@@ -29,15 +28,14 @@ class Running:
         """Ask the service; what it does not tell us, for instance without a token, is left out."""
         try:
             return await in_thread(partial(cls._ask, settings))
-        except (OSError, ValueError, LinesideError):
+        except (OSError, ValueError, http.client.HTTPException):
             return cls()
 
     @classmethod
     def _ask(cls, settings: InferenceHttpSettings) -> Self:
-        token = read_tokens(settings.token_file)[0].decode() if settings.token_file else None
-        _where, status, body = ask(_SECTION, settings, "/v1/engine", token=token)
+        _where, status, body = ask(_SECTION, settings, "/v1/engine")
         engine = json.loads(body) if status == _OK else {}
-        _where, status, body = ask(_SECTION, settings, "/metrics", token=token)
+        _where, status, body = ask(_SECTION, settings, "/metrics")
         return cls.of(engine if isinstance(engine, dict) else {}, body.decode() if status == _OK else "")
 
     @classmethod
