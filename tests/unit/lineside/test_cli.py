@@ -73,27 +73,7 @@ def settings_shown(page: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "capture-evidence.md",
-        "choose-a-trigger.md",
-        "connect-a-camera.md",
-        "connect-a-plc.md",
-        "find-nodes.md",
-        "judge-a-window.md",
-        "look-after-the-spool.md",
-        "open-to-the-network.md",
-        "secure-opcua.md",
-        "see-the-metrics.md",
-        "send-metrics-to-cloudwatch.md",
-        "set-the-policy.md",
-        "ship-by-stream-manager.md",
-        "ship-evidence.md",
-        "ship-to-s3.md",
-        "use-a-collector.md",
-    ],
-)
+@pytest.mark.parametrize("page", sorted(page.name for page in GUIDES.glob("*.md") if settings_shown(page.name)))
 def test_a_guide_shows_settings_that_are_right(tmp_path: Path, page: str) -> None:
     shown = settings_shown(page)
     assert shown
@@ -102,11 +82,6 @@ def test_a_guide_shows_settings_that_are_right(tmp_path: Path, page: str) -> Non
         path.write_text(block, encoding="utf-8")
         checked = run("check", str(path))
         assert checked.exit_code == 0, checked.output
-
-
-def test_no_guide_with_settings_goes_unchecked() -> None:
-    marks = [mark for mark in test_a_guide_shows_settings_that_are_right.pytestmark if mark.name == "parametrize"]
-    assert {page.name for page in GUIDES.glob("*.md") if settings_shown(page.name)} == set(marks[0].args[1])
 
 
 def test_the_sample_shows_what_a_trigger_holds() -> None:
