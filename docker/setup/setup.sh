@@ -25,11 +25,15 @@ secret() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 # make FILE GROUP: a random secret, unless it is there already.
 make() {
   if [ "$renew" = no ] && [ -s "$1" ]; then return 0; fi
+  fresh "$1"
   secret >"$1.new"
   printf '\n' >>"$1.new"
   give "$1" "$2"
   say "made $1"
 }
+
+# fresh FILE: take away what an interrupted start left half done; it may be somebody else's by now.
+fresh() { rm -f "$1.new"; }
 
 # give FILE GROUP: put FILE.new in FILE's place, for that group to read.
 give() {
@@ -48,12 +52,14 @@ broker() {
   own /tmp/passwd passwd
   own /acl acl
   # Options of mosquitto_sub, which is the broker's healthcheck.
+  fresh "$SECRETS/broker/mosquitto_sub"
   printf -- '-u health\n-P %s\n' "$(cat "$SECRETS/broker/health-password")" >"$SECRETS/broker/mosquitto_sub.new"
   give "$SECRETS/broker/mosquitto_sub" "$MOSQUITTO"
 }
 
 # own FILE NAME: a copy of FILE that belongs to the broker, which takes no other.
 own() {
+  fresh "$SECRETS/broker/$2"
   cat "$1" >"$SECRETS/broker/$2.new"
   chmod 0400 "$SECRETS/broker/$2.new"
   chown "$MOSQUITTO:$MOSQUITTO" "$SECRETS/broker/$2.new"
@@ -69,6 +75,7 @@ all() {
   make "$SECRETS/grafana/admin-password" "$GRAFANA"
   # Who asks inference: the topic-bridge, the exporter, and people by `docker compose run --rm tools`.
   for copy in topic-bridge/inference-token exporter/inference-token operator/inference-token operator/tokens; do
+    fresh "$SECRETS/$copy"
     cat "$SECRETS/inference/tokens" >"$SECRETS/$copy.new"
     give "$SECRETS/$copy" "$LINESIDE"
   done
@@ -77,7 +84,7 @@ all() {
 
 case "${1:-}" in
   '') renew=no; all; say "the accounts are there" ;;
-  rotate) renew=yes; all; say "made anew; now: docker compose restart broker (and grafana, if it runs)" ;;
+  rotate) renew=yes; all; say "made anew; now: docker compose restart broker; on a bench plc-sim too" ;;
   show)
     case "${2:-}" in
       operator) cat "$SECRETS/operator/mqtt-password" ;;

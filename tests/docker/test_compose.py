@@ -249,6 +249,18 @@ def test_after_a_kill_the_line_recovers(line: Project, held: dict[str, str], ser
     assert "shared-memory" in json.dumps(recovered(line, tmp_path))
 
 
+def test_a_line_that_misses_a_service_is_not_taken_for_recovered(line: Project, tmp_path: Path) -> None:
+    """The control of the kills: a service that stays away is seen in a run."""
+    line.compose("stop", "inference")
+    _status, said, summary = line.attach(4, rate=8, summary=tmp_path / "summary.json")
+    assert summary["verdicts"]["unknown"] == 4, said
+    assert judged(summary) == 0
+    line.compose("start", "inference")
+    for each in LINE:
+        until(lambda each=each: line.health(each), f"{each} is ready again")
+    recovered(line, tmp_path)
+
+
 def test_what_waits_in_the_broker_and_the_accounts_outlive_its_restart(line: Project) -> None:
     login = ("-u", "operator", "-P", line.passwords()["operator"], "-q", "1")
     listen = ("mosquitto_sub", *login, "-c", "-i", "kept", "-t", "local/inference/result")
@@ -296,6 +308,9 @@ def test_new_passwords_replace_the_old_ones(line: Project, tmp_path: Path) -> No
     before = line.passwords()
     line.compose("run", "--rm", "-T", "setup")
     assert line.passwords() == before
+    # One that was interrupted left this, which its owner may not even write.
+    half = "cd /setup; for each in bench/mqtt-password broker/passwd; do echo x >$each.new; chmod 0400 $each.new; done"
+    line.compose("run", "--rm", "-T", "--no-deps", "--entrypoint", "sh", "setup", "-c", half)
     line.compose("run", "--rm", "-T", "setup", "rotate")
     after = line.passwords()
     assert not set(before.values()) & set(after.values())

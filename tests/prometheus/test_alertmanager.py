@@ -46,8 +46,8 @@ def alertmanager() -> Iterator[str]:
     """Return the address of a running Alertmanager with our configuration."""
     why = lacking()
     if why is not None:
-        if "docker" in os.environ.get("LINESIDE_TESTS_NEED", ""):
-            pytest.fail(f"LINESIDE_TESTS_NEED names docker: {why}")
+        if "docker" in os.environ.get("TESTS_NEED", ""):
+            pytest.fail(f"TESTS_NEED names docker: {why}")
         pytest.skip(why)
     mount = f"type=bind,source={FOLDER},target=/etc/alertmanager,readonly"
     name = docker(

@@ -143,8 +143,8 @@ async def prometheus(line: Line, tmp_path_factory: pytest.TempPathFactory) -> As
     """A Prometheus with the product's configuration, but every second, and without an Alertmanager."""
     program = shutil.which("prometheus")
     if program is None:
-        if "promtool" in os.environ.get("LINESIDE_TESTS_NEED", ""):
-            pytest.fail("prometheus is not on PATH, and LINESIDE_TESTS_NEED names its package")
+        if "promtool" in os.environ.get("TESTS_NEED", ""):
+            pytest.fail("prometheus is not on PATH, and TESTS_NEED names its package")
         pytest.skip("prometheus is not on PATH (Debian: apt install prometheus)")
     registry = CollectorRegistry()
     registry.register(Elsewhere())
