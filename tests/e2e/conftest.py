@@ -77,8 +77,9 @@ def page_line(line_up) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(url=state["endpoints"]["inference"], pid=state["processes"]["inference"]["pid"])
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """Chromium, for as long as a file of tests lasts: while it runs no other event loop can."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)

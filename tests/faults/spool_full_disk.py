@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import spool_rig
 from spool_rig import Rig
@@ -37,7 +38,7 @@ BOUND_S = 30.0
 
 
 class Stuck(Exception):
-    """What has to happen did not within the bound."""
+    """What has to happen did not."""
 
 
 def until(true: Callable[[], object], what: str) -> None:
@@ -63,10 +64,13 @@ def entry(stream: str, number: int) -> Entry:
 
 
 class Child:
-    """A forked process that does one thing."""
+    """A forked process that does one thing. What still runs at the end is killed: it would keep our output open."""
+
+    running: ClassVar[list["Child"]] = []
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.pid = os.fork()
+        self.running.append(self)
         if self.pid == 0:
             status = 1
             try:
@@ -91,10 +95,12 @@ class Child:
         except Stuck:
             self.kill()
             raise
+        self.running.remove(self)
         if status[0]:
             raise Stuck(f"a process ended with {status[0]}")
 
     def kill(self) -> None:
+        self.running.remove(self)
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
@@ -114,25 +120,39 @@ class Cycles:
 
     def produce(self, stream: str, more: int | None) -> None:
         """Put until refused, or `more` records however often they are refused."""
+        while True:
+            try:
+                with Spool.open(self.rig.settings, producer=stream) as spool:
+                    self._put(spool, stream, more)
+            except SpoolFull as error:  # to open it takes some of the disk too
+                self._refused(stream, error)
+                if more is not None:
+                    time.sleep(0.01)
+                    continue
+            return
+
+    def _put(self, spool: Spool, stream: str, more: int | None) -> None:
         log = os.open(self.folder / "acks" / stream, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         number = self.rig.acknowledged(stream)
-        with Spool.open(self.rig.settings, producer=stream) as spool:
-            while more is None or more > 0:
-                made = entry(stream, number)
-                try:
-                    spool.put(made)
-                except SpoolFull as error:
-                    assert spool.find(made.key) is None, "a refused record is there"
-                    (self.folder / f"refused-{stream}").write_text(str(error))
-                    if self.broken != "ack-refused":
-                        if more is None:
-                            return
-                        time.sleep(0.01)
-                        continue
-                    more = 0
-                os.write(log, f"{made.key}\n".encode())
-                number += 1
-                more = None if more is None else more - 1
+        while more is None or more > 0:
+            made = entry(stream, number)
+            try:
+                spool.put(made)
+            except SpoolFull as error:
+                assert spool.find(made.key) is None, "a refused record is there"
+                self._refused(stream, error)
+                if self.broken != "ack-refused":
+                    if more is None:
+                        return
+                    time.sleep(0.01)
+                    continue
+                more = 0
+            os.write(log, f"{made.key}\n".encode())
+            number += 1
+            more = None if more is None else more - 1
+
+    def _refused(self, stream: str, error: SpoolFull) -> None:
+        (self.folder / f"refused-{stream}").write_text(str(error))
 
     def refusals(self) -> list[str]:
         """Return what the producers were told, and forget it."""
@@ -152,9 +172,9 @@ class Cycles:
         """Nothing is half there: every blob has its record, every record its blobs."""
         with Spool.open(self.rig.settings, recover=False) as spool:
             found = verify(spool)
-        assert found.is_well, found.problems
         blobs = sum(1 for _path in (self.rig.settings.folder / "blobs").rglob("*.blob"))
-        assert blobs == found.blobs, f"{blobs} blobs, {found.blobs} of records"
+        if not found.is_well or blobs != found.blobs:
+            raise Stuck(f"it is not whole: {found.problems}, {blobs} blobs, {found.blobs} of records")
 
     def waiting(self) -> int:
         with Spool.open(self.rig.settings, recover=False) as spool:
@@ -259,10 +279,14 @@ def state(run: Cycles) -> str:
 def main() -> None:
     folder, what = Path(sys.argv[1]), sys.argv[2]
     spool_rig.PATIENCE_S = 10 * BOUND_S
-    if what == "cycles":
-        report = cycles(folder, int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else "")
-    else:
-        report = destination(folder)
+    try:
+        if what == "cycles":
+            report = cycles(folder, int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else "")
+        else:
+            report = destination(folder)
+    finally:
+        for child in list(Child.running):
+            child.kill()
     sys.stdout.write(json.dumps(report) + "\n")
 
 

@@ -155,11 +155,13 @@ class Early(Watched):
 
 
 class NewNames(Watched):
-    """Gives a batch another name at each delivery, and takes a moment to say that it has arrived."""
+    """Gives a batch another name at each delivery, and takes as long to say that it has arrived as a kill may take."""
 
     async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
-        await super().deliver(replace(parcel, batch=replace(parcel.batch, name=uuid7())), blobs, pace)
-        await asyncio.sleep(0.02)
+        renamed = replace(parcel, batch=replace(parcel.batch, name=uuid7()))
+        await DiskDestination.deliver(self, renamed, blobs, pace)
+        self.begun()  # not before: a slow machine would be killed while it writes
+        await asyncio.sleep(LONGEST_S)
 
 
 BREAKS = {"confirm-early": Early, "new-names": NewNames}

@@ -156,7 +156,7 @@ async def test_a_process_that_hangs_costs_no_part_its_verdict(line: Line, name: 
 
 async def test_the_harness_sees_lost_evidence_and_a_part_without_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: with the forwarder and then the opcua-bridge stopped for good, the summary says so."""
-    monkeypatch.setattr("lineside_bench.line.EVIDENCE_S", 2.0)
+    monkeypatch.setattr("lineside_bench.evidence.LONGEST_S", 2.0)
     async with Line(Options(parts=None, rate=15, broker=USUAL, patience_s=1.0)) as line:
         async with parts_coming(line):
             await line.processes["forwarder"].stop()

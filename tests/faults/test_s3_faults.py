@@ -42,20 +42,28 @@ class Patient(Simulated):
     def __init__(self) -> None:
         super().__init__()
         self.is_busy: Callable[[], bool] = lambda: False
-        self._waiting = 0
+        self._waits: dict[asyncio.Future[None], asyncio.Event] = {}
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:
-        self._waiting += 1
+        end, news = self.end_of(seconds), asyncio.create_task(event.wait())
+        self._waits[end] = event
         try:
-            await super().wait(event, seconds)
+            await asyncio.wait({end, news}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._waiting -= 1
+            del self._waits[end]
+            end.cancel()
+            news.cancel()
+            await asyncio.gather(news, return_exceptions=True)
+
+    def _is_waited(self) -> bool:
+        """Whether somebody waits for time alone: who has been woken is not there yet, and counts as awake."""
+        return any(not end.done() and not event.is_set() for end, event in self._waits.items())
 
     async def _go(self) -> None:
         while True:
             await asyncio.sleep(0.001)
             self._sleepers = sorted(sleeper for sleeper in self._sleepers if not sleeper[2].done())
-            if self._sleepers and self._waiting and not self.is_busy():
+            if self._sleepers and self._is_waited() and not self.is_busy():
                 self.time, _number, end = self._sleepers.pop(0)
                 end.set_result(None)
 
@@ -71,21 +79,16 @@ class Watched(S3Destination):
     def __init__(self, settings: S3Settings, clock: Patient) -> None:
         super().__init__(settings)
         self.begun: list[float] = []
-        self.running = 0
         self.failed = 0
         self._time = clock
-        clock.is_busy = lambda: self.running > 0
 
     async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
         self.begun.append(self._time.time)
-        self.running += 1
         try:
             await self._deliver(parcel, blobs, pace)
         except ForwarderError:
             self.failed += 1
             raise
-        finally:
-            self.running -= 1
 
     async def _deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
         await super().deliver(parcel, blobs, pace)
@@ -197,6 +200,7 @@ async def plant(
                     metrics=Metrics(CollectorRegistry()),
                     clock=clock,
                 )
+                clock.is_busy = lambda: bool(supervisor._under_way)
                 task = asyncio.create_task(supervisor.run())
                 try:
                     yield Plant(spool, there, link, supervisor, clock, proxy, front, store, bucket)

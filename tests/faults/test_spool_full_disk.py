@@ -46,7 +46,7 @@ def run(folder: Path, *given: str) -> dict:
     command = [*UNSHARE, sys.executable, PROGRAM, str(folder), *given]
     done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1]) | {"said": done.stderr}
 
 
 def data_of(item: dict, moved: tuple[Path, Path]) -> int:
@@ -80,7 +80,7 @@ def wrong(folder: Path, out: str = "out") -> list[str]:
 @pytest.mark.timeout(BOUND_S + 30)
 def test_what_was_accepted_on_a_full_disk_arrives_without_help(tmp_path: Path) -> None:
     report = run(tmp_path, "cycles", str(CYCLES))
-    assert report["stuck"] is None
+    assert report["stuck"] is None, report["said"][-3000:]
     assert len(report["cycles"]) == CYCLES
     for cycle in report["cycles"]:
         assert len(cycle["refused"]) == 4, "each producer was refused, before and after the disk's last byte was taken"

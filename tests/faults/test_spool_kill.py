@@ -16,7 +16,7 @@ import pytest
 
 RIG = str(Path(__file__).with_name("spool_rig.py"))
 LONG = os.environ.get("LINESIDE_FAULTS") == "long"
-KILLS, RECORDS = (3000, 1_000_000) if LONG else (300, 40_000)
+KILLS, RECORDS = (3000, 1_000_000) if LONG else (300, 15_000)
 BOUND_S = 3 * 3600 if LONG else 170
 
 

@@ -78,3 +78,21 @@ def test_up_says_where_everything_is_until_it_is_ended(tmp_path: Path) -> None:
     assert not Path(state["work"]).exists()
     for process in state["processes"].values():
         assert not Path(f"/proc/{process['pid']}").exists()
+
+
+def test_attach_refuses_what_is_about_a_line_of_its_own_and_says_where_nothing_listens() -> None:
+    nowhere = ("bench", "--attach", "http://127.0.0.1:9")
+    for options, said in (
+        (("--ports", "auto", "--stations", "4"), ("--stations", "--ports", "--attach")),
+        ((), ("nothing answers at --attach http://127.0.0.1:9", "docker compose up")),
+        (("--parts", "0"), ("--parts 0 is out of range",)),
+    ):
+        done = subprocess.run(
+            lineside(*nowhere, *options), capture_output=True, text=True, timeout=START_S, check=False
+        )
+        assert done.returncode == 2
+        assert all(words in done.stderr for words in said), done.stderr
+    done = subprocess.run(
+        lineside("bench", "--attach", "plc-sim"), capture_output=True, text=True, timeout=START_S, check=False
+    )
+    assert (done.returncode, "is no address" in done.stderr) == (2, True)

@@ -60,11 +60,15 @@ class Simulated(Clock):
         return self._start + timedelta(seconds=self.time)
 
     async def sleep(self, seconds: float) -> None:
+        await self.end_of(seconds)
+
+    def end_of(self, seconds: float) -> asyncio.Future[None]:
+        """Return what is done once the seconds are over."""
         if self._going is None:
             self._going = asyncio.create_task(self._go())
-        end = asyncio.get_running_loop().create_future()
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self.time + max(0.0, seconds), next(self._numbers), end))
-        await end
+        return end
 
     async def _go(self) -> None:
         while True:

@@ -97,19 +97,26 @@ class StreamManagerServer:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
         self.port = self._server.sockets[0].getsockname()[1]
         self._exporter = asyncio.create_task(self._export())
+        self._exporter.add_done_callback(lambda _ended: self._hang_up())
 
     async def stop(self) -> None:
-        """End as when it is restarted: connections break, what is in memory is gone."""
+        """End as when it is restarted: connections break, what is in memory is gone. Raises what ended the exports."""
         if self._server is None:
             return
         self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
+        self._hang_up()
         self._exporter.cancel()
-        await asyncio.gather(self._exporter, return_exceptions=True)
+        (ended,) = await asyncio.gather(self._exporter, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
         self.streams.clear()
+        if not isinstance(ended, asyncio.CancelledError):
+            raise ended
+
+    def _hang_up(self) -> None:
+        """Break all connections: a server whose exports have ended is not silent about it."""
+        for writer in self._writers:
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)

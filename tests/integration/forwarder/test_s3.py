@@ -217,7 +217,7 @@ async def test_a_broken_way_is_away_and_heals(moto_server: Store, bucket: str, b
     parcel = blobs.parcel([a_capture("part-1", image=LARGE), a_capture("part-2", image=IMAGE)])
     async with (
         FaultProxy(moto_server.port) as proxy,
-        destination(f"http://127.0.0.1:{proxy.port}", bucket, timeout_s=0.5) as there,
+        destination(f"http://127.0.0.1:{proxy.port}", bucket, timeout_s=3) as there,
     ):
         match fault:
             case "down":

@@ -165,8 +165,9 @@ class Camera:
     def error(self, handler: BaseHTTPRequestHandler) -> None:
         self._send(handler, b"broken", status=500)
 
-    def silent(self, _handler: BaseHTTPRequestHandler) -> None:
+    def silent(self, handler: BaseHTTPRequestHandler) -> None:
         self.release.wait(30)
+        handler.close_connection = True
 
     def trickle(self, handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

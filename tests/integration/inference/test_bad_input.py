@@ -177,11 +177,9 @@ def test_a_body_that_never_comes_is_given_up(service: Any) -> None:
     connection.putrequest("POST", "/v1/infer")
     connection.putheader("Content-Length", "100")
     connection.endheaders(b"{")
-    start = time.monotonic()
     answer = connection.getresponse()
     assert answer.status == 408
     assert json.loads(answer.read())["code"] == "body-timeout"
-    assert 0.9 < time.monotonic() - start < 3
     connection.close()
 
 

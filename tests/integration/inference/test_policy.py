@@ -78,11 +78,10 @@ def test_disabling_answers_at_once_also_who_waits(
     queued = threading.Thread(target=ask, args=("queued", inline(part_jpeg)))
     queued.start()
     until(lambda: service.metric('lineside_inference_load_requests{state="waiting"}') == 1)
-    started = time.monotonic()
     assert service.http.put("/v1/policy", json={"enabled": False}).status_code == 200
     queued.join(10)
     assert (results["queued"]["status"], results["queued"]["code"]) == ("disabled", "disabled")
-    assert time.monotonic() - started < 5
+    assert working.is_alive(), "it was answered only when its place came free"
     assert service.predict(part_jpeg)["status"] == "disabled"
     assert service.http.put("/v1/policy", json={}).status_code == 200
     camera.release.set()

