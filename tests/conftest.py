@@ -12,15 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
-TOGETHER = {
-    "docker": ("tests/docker/",),
-    "the whole line": ("tests/e2e/", "tests/faults/test_kill.py", "tests/integration/bench/"),
-}
-"""Tests that load the whole machine run one after the other, in one lane; all others by their files."""
+CONTAINERS = "tests/docker/"
+WHOLE_LINE = ("tests/e2e/", "tests/faults/test_kill.py", "tests/integration/bench/")
+ALONE = "the whole line"
+"""Tests that hold parts to their deadline, and those in a browser, which reloads when a container brings a new network:
+they run when all other lanes have ended."""
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,13 +51,29 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - needed only here
 
     class Lanes(LoadScopeScheduling):
-        """Give a lane the next file, or the next files that belong together, when it has done its last."""
+        """Give a lane the next file when it has done its last; the containers' files as one, the whole line's alone."""
 
         def _split_scope(self, nodeid: str) -> str:
-            return next(
-                (name for name, paths in TOGETHER.items() if nodeid.startswith(paths)),
-                nodeid.split("::", maxsplit=1)[0],
-            )
+            if nodeid.startswith(WHOLE_LINE):
+                return ALONE
+            return CONTAINERS if nodeid.startswith(CONTAINERS) else nodeid.split("::", maxsplit=1)[0]
+
+        def _assign_work_unit(self, node: Any) -> None:
+            if next(iter(self.workqueue)) == ALONE:
+                if len(self.workqueue) > 1:
+                    self.workqueue.move_to_end(ALONE)
+                elif any(other is not node and not other.shutting_down for other in self.nodes):
+                    node.shutdown()  # it still does what it has; the last lane goes on
+                    return
+                elif len(self.nodes) > 1:
+                    return  # asked again when the next lane has ended
+            super()._assign_work_unit(node)
+
+        def remove_node(self, node: Any) -> str | None:
+            crashed: str | None = super().remove_node(node)
+            for other in self.nodes:
+                self._reschedule(other)
+            return crashed
 
     return Lanes(config, log)
 

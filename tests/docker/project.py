@@ -3,13 +3,16 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ PORTS = ("PAGE", "CONTROL", "METRICS", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 NOT_RUN = ("grafana",)
 """What no engine here can run: its image is not held and cannot be pulled."""
 BOUND_S = 120.0
+QUICK = "tests/docker/quick.yaml"
+DEADLINE_MS = 3000
+"""Of a part, in place of the bench's: long enough for a machine that does much else at the same time."""
 
 
 def run(
@@ -48,11 +54,13 @@ def until(condition: Callable[[], object], what: str, *, within_s: float = BOUND
 
 
 def free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
+    """Return ports that nothing listens on, below those that outgoing connections are given meanwhile."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = 21_000 + secrets.randbelow(11_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    return list(found)
 
 
 class Project:
@@ -75,7 +83,7 @@ class Project:
             **{f"LINESIDE_{name}_PORT": str(port) for name, port in self.ports.items()},
             "COMPOSE_PROJECT_NAME": self.name,
             "COMPOSE_PROFILES": ",".join(profiles),
-            "COMPOSE_FILE": ":".join(("compose.yaml", *overlays)),
+            "COMPOSE_FILE": ":".join(("compose.yaml", *overlays, QUICK)),
             **given,
         }
 
@@ -93,7 +101,8 @@ class Project:
         self.compose("--profile", "*", "down", "-v", "--remove-orphans", "--timeout", "15", timeout=240)
 
     def container(self, service: str) -> str:
-        return self.compose("ps", "-aq", service).strip()
+        """Return what compose names the service's container."""
+        return f"{self.name}-{service}-1"
 
     def inspect(self, service: str) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(run("docker", "inspect", self.container(service)))[0]
@@ -108,7 +117,7 @@ class Project:
     def execute(self, service: str, *arguments: str, user: str | None = None, check: bool = True) -> str:
         """Run a program in a service's container."""
         as_user = () if user is None else ("-u", user)
-        return self.compose("exec", "-T", *as_user, service, *arguments, check=check)
+        return run("docker", "exec", *as_user, self.container(service), *arguments, check=check)
 
     def health(self, service: str) -> bool:
         """Whether the service says so itself, now: docker looks every ten seconds only."""
@@ -116,6 +125,11 @@ class Project:
             ["docker", "exec", self.container(service), "lineside-service", "health"], capture_output=True, check=False
         )
         return done.returncode == 0
+
+    def until_ready(self, services: Sequence[str], what: str) -> None:
+        """Wait until each of the services is ready; they are asked side by side."""
+        with ThreadPoolExecutor(len(services)) as pool:
+            list(pool.map(lambda each: until(lambda: self.health(each), f"{each} is ready {what}"), services))
 
     def passwords(self) -> dict[str, str]:
         """Return the accounts' passwords as the setup service has them."""
@@ -183,11 +197,23 @@ class Project:
 @contextlib.contextmanager
 def project(held: Mapping[str, str], **options: Any) -> Iterator[Project]:
     """Yield a project that is not up yet, and take it down at the end; where it fails, show its logs' ends."""
-    made = Project(held, **options)
-    try:
-        yield made
-    except BaseException:
-        sys.stderr.write(made.compose("logs", "--tail", "30", check=False)[-12000:])
-        raise
-    finally:
-        made.down()
+    with tempfile.TemporaryDirectory() as folder:
+        made = Project(held, LINESIDE_SETTINGS=str(settings(Path(folder))), **options)
+        try:
+            yield made
+        except BaseException:
+            sys.stderr.write(made.compose("logs", "--tail", "30", check=False)[-12000:])
+            raise
+        finally:
+            made.down()
+
+
+def settings(folder: Path) -> Path:
+    """Write the bench's settings with a longer deadline."""
+    shipped = (ROOT / "docker" / "config" / "bench.yaml").read_text(encoding="utf-8")
+    written, count = re.subn(r"(?m)^( *deadline_ms): .*$", rf"\1: {DEADLINE_MS}", shipped)
+    assert count > 1, "the triggers' and the simulated PLC's"
+    path = folder / "settings.yaml"
+    path.write_text(written, encoding="utf-8")
+    path.chmod(0o644)
+    return path

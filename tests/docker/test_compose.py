@@ -33,6 +33,17 @@ PUBLISHED = {"inference": "8080", "plc-sim": "8091", "exporter": "9109", "promet
 OURS = ("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter")
 LINE = (*OURS, "plc-sim", "camera-sim")
 OTHERS = ("broker", "triton", "prometheus", "alertmanager", "s3")
+KILLED = (
+    ("inference",),
+    ("topic-bridge",),
+    ("opcua-bridge",),
+    ("broker",),
+    ("triton", "alertmanager"),
+    ("camera-sim", "exporter"),
+    ("plc-sim", "s3"),
+    ("forwarder", "prometheus"),
+)
+"""Two at a time where neither asks the other for anything."""
 ACCOUNTS = {"topic-bridge", "opcua-bridge", "exporter", "bench", "operator"}
 SUMMARY = {"parts", "verdicts", "missing", "duplicates", "late", "accuracy", "evidence", "wrong_write_backs"}
 
@@ -237,27 +248,30 @@ def test_prometheus_scrapes_the_box_and_its_text_is_clean(line: Project) -> None
     assert "lineside_" in text
 
 
-@pytest.mark.parametrize("service", [*LINE, *OTHERS])
-def test_after_a_kill_the_line_recovers(line: Project, held: dict[str, str], service: str, tmp_path: Path) -> None:
-    line.kill(service, held["PYTHON_IMAGE"])
-    if service not in LINE:
-        until(lambda: line.inspect(service)["State"]["Health"]["Status"] == "healthy", f"{service} is healthy again")
-    for each in LINE:
-        until(lambda each=each: line.health(each), f"{each} is ready after the kill of {service}")
-    if service in {"prometheus", "alertmanager"}:
-        return
+@pytest.mark.parametrize("killed", KILLED, ids="-and-".join)
+def test_after_a_kill_the_line_recovers(
+    line: Project, held: dict[str, str], killed: tuple[str, ...], tmp_path: Path
+) -> None:
+    for service in killed:
+        line.kill(service, held["PYTHON_IMAGE"])
+    for service in set(killed) - set(LINE):
+        until(lambda each=service: line.inspect(each)["State"]["Health"]["Status"] == "healthy", f"{service} is well")
+    line.until_ready(LINE, f"after the kill of {' and '.join(killed)}")
     assert "shared-memory" in json.dumps(recovered(line, tmp_path))
+
+
+def test_every_service_is_killed() -> None:
+    assert sorted(service for killed in KILLED for service in killed) == sorted((*LINE, *OTHERS))
 
 
 def test_a_line_that_misses_a_service_is_not_taken_for_recovered(line: Project, tmp_path: Path) -> None:
     """The control of the kills: a service that stays away is seen in a run."""
-    line.compose("stop", "inference")
+    line.compose("kill", "inference")
     _status, said, summary = line.attach(4, rate=8, summary=tmp_path / "summary.json")
     assert summary["verdicts"]["unknown"] == 4, said
     assert judged(summary) == 0
     line.compose("start", "inference")
-    for each in LINE:
-        until(lambda each=each: line.health(each), f"{each} is ready again")
+    line.until_ready(LINE, "again")
     recovered(line, tmp_path)
 
 
@@ -315,8 +329,7 @@ def test_new_passwords_replace_the_old_ones(line: Project, tmp_path: Path) -> No
     after = line.passwords()
     assert not set(before.values()) & set(after.values())
     line.compose("restart", "broker", "plc-sim")
-    for each in LINE:
-        until(lambda each=each: line.health(each), f"{each} has its new password")
+    line.until_ready(LINE, "with its new password")
     assert is_refused(line, "-u", "operator", "-P", before["operator"])
     assert not is_refused(line, "-u", "operator", "-P", after["operator"])
     recovered(line, tmp_path)

@@ -90,11 +90,12 @@ class FaultProxy:
             pass
         finally:
             self._open.discard(writer)
-            for end in (writer, upstream):
-                if end is not None:
-                    end.close()
-                    with contextlib.suppress(OSError):
-                        await end.wait_closed()
+            ends = [end for end in (writer, upstream) if end is not None]
+            for end in ends:  # both, before a wait that may be cancelled
+                end.close()
+            for end in ends:
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
 
     async def _pass(
         self, source: asyncio.StreamReader, to: asyncio.StreamWriter, client: asyncio.StreamWriter, *, is_reply: bool

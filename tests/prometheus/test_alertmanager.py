@@ -14,7 +14,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "docker" / "alertmanager"
 IMAGE = os.environ.get("ALERTMANAGER_IMAGE", "prom/alertmanager:latest")
 CONFIG = "/etc/alertmanager/alertmanager.yml"
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 def docker(*arguments: str) -> str:

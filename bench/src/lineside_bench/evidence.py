@@ -91,8 +91,8 @@ async def settled(
 ) -> Account:
     """Return the account, once all that was or should be kept is in the files, that of the requests `of` too.
 
-    The wait is bounded. With `only_seen` records of requests that were not seen on the bus are left out: those of parts
-    before this run.
+    The wait is bounded. With `only_seen` records of requests that are not among the exchanges are left out: those of
+    parts before this run.
     """
     start = time.monotonic()
     while True:

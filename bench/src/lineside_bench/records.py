@@ -1,5 +1,6 @@
 """What is known of each part: the PLC's own view, and what went over the bus. Times are UTC, of one machine's clock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -78,6 +79,18 @@ class Outage:
     def touches(self, start: datetime, end: datetime) -> bool:
         """Whether any of it lies between two instants, a second's grace on both sides."""
         return self.start - GRACE <= end and (self.end is None or start <= self.end + GRACE)
+
+
+def triggered_since(exchanges: Mapping[str, Exchange], start: datetime) -> dict[str, Exchange]:
+    """Return the exchanges whose trigger the PLC raised at `start` or later, both by the PLC's own clock.
+
+    What an earlier trigger left on its way is none of them, however late it is seen, nor what others ask.
+    """
+    return {
+        name: exchange
+        for name, exchange in exchanges.items()
+        if exchange.request and exchange.request.time.source and exchange.request.time.source >= start
+    }
 
 
 def milliseconds(start: datetime, end: datetime) -> float:

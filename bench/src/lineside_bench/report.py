@@ -176,7 +176,7 @@ def _check(  # noqa: PLR0911 - one return a rule reads best
     if exchange is None or request is None:
         if blind or written.verdict == "unknown":  # the fail-safe, for a request that never reached the bus
             return "", False
-        return f"wrote {written.verdict!r} for request {written.request_id!r}, which nobody published", True
+        return f"wrote {written.verdict!r} for request {written.request_id!r}, which nobody published in this run", True
     context = request.context
     if (context.part_id, context.station) != (record.part_id, record.station):
         return f"wrote the verdict of part {context.part_id!r} at {context.station!r}", True

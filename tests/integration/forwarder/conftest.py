@@ -1,47 +1,18 @@
-"""A simulated S3 in a process of its own, one for all tests, and a bucket for each."""
+"""A bucket of the simulated S3 for each test."""
 
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
 
-from tests.integration.forwarder.front import Front
-from tests.integration.forwarder.store import KEYS, Store
+from tests.integration.aws import aws_environment, front, moto_server
+from tests.integration.forwarder.store import Store
+
+__all__ = ["aws_environment", "front", "moto_server"]
 
 _NUMBERS = count(1)
-
-
-@pytest.fixture(scope="session")
-def moto_server() -> Iterator[Store]:
-    """The store: `url`, `client`, `make_bucket(name)`, and what is in a bucket."""
-    store = Store()
-    try:
-        yield store
-    finally:
-        store.close()
 
 
 @pytest.fixture
 def bucket(moto_server: Store) -> str:
     """A new bucket."""
     return moto_server.make_bucket(f"evidence-{next(_NUMBERS)}")
-
-
-@pytest.fixture
-def aws_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Only keys that the simulated store takes; nothing of this machine's AWS settings."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    return monkeypatch
-
-
-@pytest.fixture
-def front(moto_server: Store) -> Iterator[Front]:
-    """What answers as scripted before the store does."""
-    server = Front(moto_server.port)
-    try:
-        yield server
-    finally:
-        server.close()

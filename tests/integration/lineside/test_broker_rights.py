@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 FILES = Path(__file__).parents[3] / "docker" / "mosquitto"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-BOUND_S = 20
+BOUND_S = 60
 REQUEST, RESULT = "local/inference/request", "local/inference/result"
 ERROR = f"{RESULT}/error"
 POLICY = "lineside/box-7/policy"

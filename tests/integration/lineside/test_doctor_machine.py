@@ -63,7 +63,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> str:
 def engine(command: str) -> str:
     """The version of the Engine that answers here."""
     argv = [command, "version", "--format", "{{.Server.Version}}"]
-    asked = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    asked = subprocess.run(argv, capture_output=True, text=True, timeout=BOUND_S, check=False)
     if asked.returncode:
         if "docker" in os.environ.get("TESTS_NEED", ""):
             pytest.fail(asked.stderr)
@@ -194,7 +194,7 @@ def test_a_port_with_the_wrong_service_and_one_given_twice() -> None:
 def may_mount() -> bool:
     if shutil.which("unshare") is None:
         return False
-    tried = subprocess.run([*UNSHARE, "mount -t tmpfs tmpfs /mnt"], capture_output=True, timeout=10, check=False)
+    tried = subprocess.run([*UNSHARE, "mount -t tmpfs tmpfs /mnt"], capture_output=True, timeout=BOUND_S, check=False)
     return tried.returncode == 0
 
 
@@ -242,9 +242,13 @@ def test_the_spools_disk(tmp_path: Path, options: str, more: str, mark: str, say
 @needs_mount
 def test_shared_memory_that_is_too_small_is_told(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
-    settings.write_text(yaml.safe_dump({"inference": {"model_repository": str(MODELS)}}))
     steps = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$0" "$@"'
-    _status, found = doctor(settings, *UNSHARE, steps)
+    with socket.socket() as nobody:  # on the usual ports another line may run
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        own = {"model_repository": str(MODELS), "http": {"port": port}, "triton": {"url": f"127.0.0.1:{port}"}}
+        settings.write_text(yaml.safe_dump({"inference": own}))
+        _status, found = doctor(settings, *UNSHARE, steps)
     assert found["shared memory"]["mark"] == "warn"
     assert "/dev/shm has 1.0 MiB of 1.0 MiB free, the arena takes 32.0 MiB" in found["shared memory"]["what"]
     assert "shm_size" in found["shared memory"]["remedy"]

@@ -8,7 +8,7 @@ from lineside.bus.mqtt import MqttBus, MqttMessage, MqttSubscription
 from lineside.connections import Connection, State
 from lineside.errors import BacklogFull
 
-BOUND_S = 20
+BOUND_S = 60
 
 
 def connection(broker) -> Connection:

@@ -20,7 +20,7 @@ from lineside.connections import Connection, State
 from lineside.settings import BusSettings, BusTlsSettings
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-BOUND_S = 20
+BOUND_S = 60
 PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROOT = Path(__file__).parents[3]
 DOCKER = ROOT / "docker"
-WITHIN_S = 40.0
+WITHIN_S = 60.0
 HTTP = httpx.Timeout(10.0)
 
 DEVICE = Figures(

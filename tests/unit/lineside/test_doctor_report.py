@@ -11,8 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from lineside.checks import Check, Contributor, Mark, bounded, fail, in_thread, ok, skip, warn
+from lineside.checks import Check, Contributor, Mark, bounded, fail, ok, skip, warn
 from lineside.cli import doctor
+from lineside.threads import in_thread
 
 FOUND = [
     ok("settings", "right for inference; thing 'press-7'"),

@@ -8,14 +8,16 @@ from typing import Any
 import httpx
 import structlog
 
+from lineside.contract import utc_now
 from lineside_bench import config
 from lineside_bench.engine import engine_of
-from lineside_bench.evidence import Account, Files, settled
+from lineside_bench.evidence import Files, settled
 from lineside_bench.feeding import SETTLE_S, Feeding, Stations
 from lineside_bench.labels import Truth
 from lineside_bench.observer import MOST_EXCHANGES, Observer
 from lineside_bench.options import Options
 from lineside_bench.plc import Plc
+from lineside_bench.records import Exchange, triggered_since
 from lineside_bench.report import Facts, summarise
 from lineside_bench.simulators.remote import RemoteCameras, RemoteStage
 from lineside_bench.simulators.runs import Run, Runs, State
@@ -26,7 +28,7 @@ log = structlog.get_logger("lineside.plc_sim")
 FEW = 100
 """What is kept between runs, of parts and of exchanges: nobody asks for it."""
 SLOW_PATIENCE_S = 5.0
-"""Between runs a part without verdict soon makes room: the line may not be there yet."""
+"""Between runs a part without verdict makes room so soon after its deadline: the line may not be there yet."""
 OLDER_S = 10.0
 """Evidence of a run is in no file that was finished this long before it."""
 
@@ -69,7 +71,11 @@ class Feeder:
         if not self._settings.rate:
             await asyncio.Event().wait()
         feeding = self._feeding(
-            self._slow_stage, rate=self._settings.rate, seed=self._settings.seed, patience_s=SLOW_PATIENCE_S, keep=FEW
+            self._slow_stage,
+            rate=self._settings.rate,
+            seed=self._settings.seed,
+            patience_s=self._settings.deadline_ms / 1000 + SLOW_PATIENCE_S,
+            keep=FEW,
         )
         await feeding.run(None)
 
@@ -77,6 +83,12 @@ class Feeder:
         log.info("run begins", run=run.id, parts=run.asked.parts, rate=run.asked.rate, seed=run.seed)
         await self._observer.settled(SETTLE_S)
         self._observer.begin(MOST_EXCHANGES)
+        start = utc_now()
+
+        def exchanges() -> dict[str, Exchange]:
+            """Return what this run's own triggers led to: parts before it may still have had something on its way."""
+            return triggered_since(self._observer.exchanges(), start)
+
         files = Files(self._settings.evidence, since=time.time() - OLDER_S) if self._settings.evidence else None
         strays = self._strays()
         feeding = self._feeding(
@@ -92,7 +104,7 @@ class Feeder:
         run.state = State.reporting
         await self._observer.settled(SETTLE_S)
         try:
-            evidence = await self._evidence(files)
+            evidence = await settled(files, exchanges, only_seen=True) if files else None
         except (OSError, ValueError, KeyError) as error:
             log.exception("evidence cannot be read", run=run.id)
             run.error = f"the evidence in {self._settings.evidence} cannot be read: {error!r:.300}"
@@ -111,7 +123,7 @@ class Feeder:
             evidence=evidence,
             interrupted=run.interrupted.is_set(),
         )
-        run.summary = summarise(list(feeding.records), self._observer.exchanges(), facts)
+        run.summary = summarise(list(feeding.records), exchanges(), facts)
         log.info("run is over", run=run.id, parts=run.summary["parts"], verdicts=run.summary["verdicts"])
 
     def _feeding(self, stage: RemoteStage, *, rate: float, seed: int, patience_s: float, keep: int) -> Feeding[Truth]:
@@ -124,9 +136,6 @@ class Feeder:
             patience_s=patience_s,
             keep=keep,
         )
-
-    async def _evidence(self, files: Files | None) -> Account | None:
-        return await settled(files, self._observer.exchanges, only_seen=True) if files else None
 
     def _strays(self) -> int:
         return sum(len(station.strays) for station in self._plc.stations)
