@@ -207,7 +207,7 @@ def _box() -> dict[str, list[Metric]]:
     return {
         "triton": triton.families([], {"model_stats": []}),
         "device": list(device(Figures((gpu,), memory_controller_load=1.0, about={"model": "x", "release": "x"}))),
-        "host": host.families(None, (0, 0), []),
+        "host": [*host.families(None, (0, 0)), *host.disks([])],
         "containers": containers.families([]),
         "drift": drift.families("model", []),
     }

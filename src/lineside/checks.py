@@ -10,12 +10,11 @@ import asyncio
 import http.client
 import json
 import os
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lineside.connections import describe
 from lineside.errors import LinesideError
@@ -30,8 +29,6 @@ HTTP_S = 3.0
 _MOST_BYTES = 4 * 1024 * 1024
 _CONTAINER_MARKS = {"docker": ".dockerenv", "podman": "run/.containerenv"}
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
-
-T = TypeVar("T")
 
 
 class Mark(StrEnum):
@@ -101,32 +98,6 @@ async def bounded(name: str, check: Callable[[], Awaitable[Check]], *, within_s:
         return fail(name, error.what, error.remedy or remedy)
     except Exception as error:  # noqa: BLE001 - the report names it, and the other checks go on
         return fail(name, describe(error), remedy)
-
-
-async def in_thread(call: Callable[[], T]) -> T:
-    """Return what a blocking call returns, from a thread of its own: one that hangs keeps neither us nor our end."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def settle(result: T | None, error: Exception | None) -> None:
-        if future.done():  # nobody waits any more
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]  # there is one where there is no error
-
-    def run() -> None:
-        result, problem = None, None
-        try:
-            result = call()
-        except Exception as error:  # noqa: BLE001 - it is raised where it is awaited
-            problem = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, problem)
-
-    threading.Thread(target=run, name="doctor", daemon=True).start()
-    return await future
 
 
 def container(root: Path = Path("/")) -> str | None:

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from lineside.bus.mqtt import MqttBus
-from lineside.checks import Check, bounded, fail, in_thread, ok, readyz, warn
+from lineside.checks import Check, bounded, fail, ok, readyz, warn
 from lineside.cli.config import installed
 from lineside.connections import Connection
 from lineside.contract import uuid7
 from lineside.errors import BusError
 from lineside.settings import HttpSettings, Settings, load
+from lineside.threads import in_thread
 
 BROKER_S = 5.0
 _ATTEMPTS = 3

@@ -121,35 +121,39 @@ async def exporting(folder: Path, **section: Any) -> AsyncIterator[Scraper]:
         yield scraper
     finally:
         await scraper.client.aclose()
-        assert process.end() == 0, process.log
+        assert await asyncio.to_thread(process.end) == 0, process.log
         assert "Traceback" not in process.log
 
 
 @asynccontextmanager
 async def peer(behaviour: Behaviour) -> AsyncIterator[str]:
     """Listen on a port; each request is answered by the behaviour. Return the address."""
-    tasks: set[asyncio.Task[None]] = set()
+    links: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 await reader.readuntil(b"\r\n\r\n")
                 await behaviour(reader, writer)
         finally:
-            tasks.discard(task)
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve(reader, writer))
+        links[task] = writer
+        task.add_done_callback(links.pop)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        for task in list(tasks):
+        for task, writer in list(links.items()):
+            writer.transport.abort()  # what nobody reads any more would be waited for
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*links, return_exceptions=True)
 
 
 def answers(body: bytes | str, *, status: str = "200 OK", headers: str = "", length: int | None = None) -> Behaviour:

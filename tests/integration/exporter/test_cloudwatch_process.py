@@ -29,16 +29,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def moto() -> Iterator[Store]:
-    store = Store()
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-@pytest.fixture
-def exporter(tmp_path: Path, broker: Broker, moto: Store) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def exporter(tmp_path: Path, broker: Broker, moto_server: Store) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     (port,) = free_ports(1)
     file = tmp_path / "settings.yaml"
     document = {
@@ -52,7 +43,7 @@ def exporter(tmp_path: Path, broker: Broker, moto: Store) -> Iterator[tuple[subp
                 "kind": "put-metric-data",
                 "namespace": "Test/Process",
                 "region": "us-east-1",
-                "endpoint_url": moto.url,
+                "endpoint_url": moto_server.url,
                 "period_s": 1,
             },
         },
@@ -70,7 +61,7 @@ def exporter(tmp_path: Path, broker: Broker, moto: Store) -> Iterator[tuple[subp
 
 
 async def test_a_result_arrives_there(
-    exporter: tuple[subprocess.Popen[bytes], int], broker: Broker, moto: Store
+    exporter: tuple[subprocess.Popen[bytes], int], broker: Broker, moto_server: Store
 ) -> None:
     process, port = exporter
     link = Connection("bus", "broker", first_s=0.01, longest_s=0.1)
@@ -97,7 +88,7 @@ async def test_a_result_arrives_there(
     assert (
         'lineside_exporter_connection_state{service="exporter",connection="cloudwatch",state="ONLINE"} 1.0' in metrics
     )
-    client = ask(moto.url)
+    client = ask(moto_server.url)
     assert sum(statistics(client, "Test/Process", "Defect", "SampleCount")) == 4
     assert sum(statistics(client, "Test/Process", "Defect", "Sum")) == 1
     process.terminate()

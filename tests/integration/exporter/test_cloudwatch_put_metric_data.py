@@ -14,30 +14,14 @@ from lineside_exporter.cloudwatch.settings import PutMetricDataSettings
 from tests.integration.exporter.cloudwatch_rig import TOPIC, Rig, ask, refusal, running, statistics, until
 from tests.integration.forwarder.credential_server import TOKEN, CredentialServer
 from tests.integration.forwarder.front import Answer, Asked, Front
-from tests.integration.forwarder.store import KEYS, Store
+from tests.integration.forwarder.store import Store
 from tests.integration.lineside.conftest import MOSQUITTO
 from tests.integration.lineside.conftest import running as running_broker
 from tests.unit.exporter.results import message
 
+pytestmark = pytest.mark.usefixtures("aws_environment")
+
 _NUMBERS = count(1)
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[Store]:
-    store = Store()
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-@pytest.fixture
-def front(moto: Store) -> Iterator[Front]:
-    server = Front(moto.port)
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +30,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusSettings]:
     folder: Path = tmp_path_factory.mktemp("broker")
     for each in running_broker(kind, folder):
         yield each.settings
-
-
-@pytest.fixture(autouse=True)
-def keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    return monkeypatch
 
 
 @pytest.fixture
@@ -70,7 +45,7 @@ def take(rig: Rig, results: int = 1, **fields: Any) -> None:
 
 
 async def test_results_from_the_bus_are_figures_in_cloudwatch(
-    settings: PutMetricDataSettings, moto: Store, front: Front, broker: BusSettings
+    settings: PutMetricDataSettings, moto_server: Store, front: Front, broker: BusSettings
 ) -> None:
     async with running(settings, broker) as (rig, bus):
         for number in range(60):
@@ -82,7 +57,7 @@ async def test_results_from_the_bus_are_figures_in_cloudwatch(
         rig.reporter.close_period()
         await until(lambda: rig.value("sent_results_total") == 61)
 
-    client, name = ask(moto.url), settings.namespace
+    client, name = ask(moto_server.url), settings.namespace
     assert statistics(client, name, "Latency", "SampleCount") == [60]
     assert statistics(client, name, "Latency", "Sum") == pytest.approx([60 * 5 + 59 * 60 / 2])
     assert statistics(client, name, "Latency", "Minimum") == pytest.approx([5], rel=0.01)
@@ -124,7 +99,7 @@ async def test_a_period_without_results_is_no_call(
 )
 async def test_what_is_not_taken_now_is_sent_later(
     settings: PutMetricDataSettings,
-    moto: Store,
+    moto_server: Store,
     front: Front,
     broker: BusSettings,
     monkeypatch: pytest.MonkeyPatch,
@@ -149,12 +124,12 @@ async def test_what_is_not_taken_now_is_sent_later(
         assert rig.link is not None
         assert rig.link.is_online
 
-    assert statistics(ask(moto.url), settings.namespace, "Latency", "SampleCount") == [7]
+    assert statistics(ask(moto_server.url), settings.namespace, "Latency", "SampleCount") == [7]
     assert rig.value("waiting_periods") == 0
 
 
 async def test_periods_that_waited_go_in_one_call_each_at_its_own_minute(
-    settings: PutMetricDataSettings, moto: Store, front: Front, broker: BusSettings
+    settings: PutMetricDataSettings, moto_server: Store, front: Front, broker: BusSettings
 ) -> None:
     front.answer = lambda _asked: refusal(500, "InternalServiceFault")
     async with running(settings, broker) as (rig, _bus):
@@ -167,12 +142,12 @@ async def test_periods_that_waited_go_in_one_call_each_at_its_own_minute(
         front.answer = lambda _asked: None
         await until(lambda: rig.value("sent_results_total") == 6)
 
-    assert statistics(ask(moto.url), settings.namespace, "Unknown", "SampleCount") == [1, 2, 3]
+    assert statistics(ask(moto_server.url), settings.namespace, "Unknown", "SampleCount") == [1, 2, 3]
     assert rig.value("calls_total", outcome="sent") == 1
 
 
 async def test_the_oldest_period_too_many_is_dropped_and_counted(
-    settings: PutMetricDataSettings, moto: Store, front: Front, broker: BusSettings
+    settings: PutMetricDataSettings, moto_server: Store, front: Front, broker: BusSettings
 ) -> None:
     front.answer = lambda _asked: refusal(500, "InternalServiceFault")
     async with running(settings, broker) as (rig, _bus):
@@ -185,11 +160,11 @@ async def test_the_oldest_period_too_many_is_dropped_and_counted(
         front.answer = lambda _asked: None
         await until(lambda: rig.value("sent_results_total") == 12)
 
-    assert statistics(ask(moto.url), settings.namespace, "Unknown", "SampleCount") == [3, 4, 5]
+    assert statistics(ask(moto_server.url), settings.namespace, "Unknown", "SampleCount") == [3, 4, 5]
 
 
 async def test_one_series_that_is_refused_takes_no_other_with_it(
-    settings: PutMetricDataSettings, moto: Store, front: Front, broker: BusSettings
+    settings: PutMetricDataSettings, moto_server: Store, front: Front, broker: BusSettings
 ) -> None:
     """The poisoned one is known by its size, which is all that the front sees."""
     sizes: list[int] = []
@@ -208,13 +183,13 @@ async def test_one_series_that_is_refused_takes_no_other_with_it(
 
     assert rig.value("dropped_results_total", reason="refused") == 1, sizes
     assert rig.value("sent_results_total") == 5
-    client = ask(moto.url)
+    client = ask(moto_server.url)
     assert statistics(client, settings.namespace, "Unknown", "SampleCount") == [2]
     assert statistics(client, settings.namespace, "Unknown", "SampleCount", station="station-3") == [3]
 
 
 async def test_a_call_whose_answer_is_lost_counts_twice(
-    settings: PutMetricDataSettings, moto: Store, front: Front, broker: BusSettings
+    settings: PutMetricDataSettings, moto_server: Store, front: Front, broker: BusSettings
 ) -> None:
     """There is no way to know: this is what the documentation says of it."""
     let_go = threading.Event()
@@ -233,7 +208,7 @@ async def test_a_call_whose_answer_is_lost_counts_twice(
         await until(lambda: rig.value("calls_total", outcome="failed") >= 1)
         await until(lambda: rig.value("sent_results_total") == 2)
         let_go.set()
-        client = ask(moto.url)
+        client = ask(moto_server.url)
         seen: list[float] = []
         while seen != [4]:
             seen = await asyncio.to_thread(statistics, client, settings.namespace, "Unknown", "SampleCount")
@@ -263,7 +238,7 @@ async def test_an_outage_stops_no_results(settings: PutMetricDataSettings, front
 
 
 async def test_a_clock_that_was_set_right_stamps_what_waited_right(
-    settings: PutMetricDataSettings, moto: Store, front: Front, broker: BusSettings
+    settings: PutMetricDataSettings, moto_server: Store, front: Front, broker: BusSettings
 ) -> None:
     """A box without a battery starts in 1970; its figures are of today all the same."""
     front.answer = lambda _asked: refusal(403, "SignatureDoesNotMatch")
@@ -278,7 +253,7 @@ async def test_a_clock_that_was_set_right_stamps_what_waited_right(
         front.answer = lambda _asked: None
         assert await rig.reporter.send_next() == 0.0
 
-    assert statistics(ask(moto.url), settings.namespace, "Unknown", "SampleCount") == [4]
+    assert statistics(ask(moto_server.url), settings.namespace, "Unknown", "SampleCount") == [4]
 
 
 async def test_periods_that_end_a_little_late_do_not_wander(
@@ -295,7 +270,7 @@ async def test_periods_that_end_a_little_late_do_not_wander(
 
 
 async def test_figures_that_are_too_old_are_dropped_and_spoil_no_call(
-    settings: PutMetricDataSettings, moto: Store, front: Front, broker: BusSettings
+    settings: PutMetricDataSettings, moto_server: Store, front: Front, broker: BusSettings
 ) -> None:
     front.answer = lambda _asked: refusal(500, "InternalServiceFault")
     async with running(settings, broker) as (rig, _bus):
@@ -310,11 +285,15 @@ async def test_figures_that_are_too_old_are_dropped_and_spoil_no_call(
         front.answer = lambda _asked: None
         await until(lambda: rig.value("sent_results_total") == 3)
 
-    assert statistics(ask(moto.url), settings.namespace, "Unknown", "SampleCount") == [3]
+    assert statistics(ask(moto_server.url), settings.namespace, "Unknown", "SampleCount") == [3]
 
 
 async def test_the_fullest_call_is_within_cloudwatchs_bounds(
-    settings: PutMetricDataSettings, moto: Store, front: Front, broker: BusSettings, monkeypatch: pytest.MonkeyPatch
+    settings: PutMetricDataSettings,
+    moto_server: Store,
+    front: Front,
+    broker: BusSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """150 values of each metric in every series: as many calls as the size needs, none above a megabyte."""
     monkeypatch.setenv("AWS_DISABLE_REQUEST_COMPRESSION", "true")
@@ -337,22 +316,22 @@ async def test_the_fullest_call_is_within_cloudwatchs_bounds(
     assert 1 < len(sizes) < 10
     assert max(sizes) < 1_000_000
     assert max(sizes) > 300_000  # else calls are made that need not be
-    assert sum(statistics(ask(moto.url), many.namespace, "Latency", "SampleCount", station="station-119")) == 200
+    assert sum(statistics(ask(moto_server.url), many.namespace, "Latency", "SampleCount", station="station-119")) == 200
 
 
 async def test_credentials_come_from_the_container_provider_and_are_never_shown(
     settings: PutMetricDataSettings,
     front: Front,
     broker: BusSettings,
-    keys: pytest.MonkeyPatch,
+    aws_environment: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     provider = CredentialServer()
     try:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            keys.delenv(name)
-        keys.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", provider.url)
-        keys.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", TOKEN)
+            aws_environment.delenv(name)
+        aws_environment.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", provider.url)
+        aws_environment.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", TOKEN)
         provider.status = 500
         async with running(settings, broker) as (rig, _bus):
             take(rig)

@@ -29,7 +29,7 @@ BOMB = gzip.compress(b"peer_value 42\n" * 1_000_000)
         (hangs, "no answer within 1 s"),
         (trickles, "no answer within 1 s"),
         (resets, "Connection reset by peer"),
-        (floods, "sent more than 65536 bytes"),
+        (floods, "sent more than 262144 bytes"),
         (answers("<!doctype html>\n<html></html>"), "line 1: not a sample"),
         (answers(GOOD, status="500 Internal Server Error"), "answered 500 Internal Server Error"),
         (answers(GOOD, status="302 Found", headers="Location: http://127.0.0.1:1/\r\n"), "answered 302 Found"),
@@ -37,6 +37,9 @@ BOMB = gzip.compress(b"peer_value 42\n" * 1_000_000)
         (answers(BOMB, headers="Content-Encoding: gzip\r\n"), "sent its answer as 'gzip'"),
         (answers(GOOD + "peer_value 43\n"), "line 4: a series twice"),
         (answers(GOOD.replace("gauge", "number")), "line 2: not a type"),
+        (answers(GOOD + "peer_other 1e400\n"), "line 4: a number larger than any"),
+        (answers("#\n" * 60_000), "60000 lines; 50000 are read at most"),
+        (answers(GOOD + "lineside_exporter_source_up 1\n"), "is an exporter's own"),
         (answers(b"\xff\xfe\x00"), "answered no UTF-8"),
         (answers(""), "answered no metric at all"),
         (answers(GOOD[:-3], length=len(GOOD)), "without sending complete message body"),
@@ -54,6 +57,9 @@ BOMB = gzip.compress(b"peer_value 42\n" * 1_000_000)
         "gzip",
         "series twice",
         "wrong type",
+        "beyond any number",
+        "lines without end",
+        "another exporter",
         "no text",
         "nothing",
         "cut off",
@@ -68,7 +74,7 @@ async def test_a_peer_that_is_not_well_shows_nothing_and_costs_nothing(
         peer(answers("other_value 1\n")) as other,
         peer(ill) as url,
         exporting(
-            tmp_path, services={"ill": url, "well": other}, limits={"body_bytes": 65536}, timeout_s=1.0
+            tmp_path, services={"ill": url, "well": other}, limits={"body_bytes": 262144}, timeout_s=1.0
         ) as scraper,
     ):
 
@@ -117,6 +123,36 @@ async def test_a_scrape_does_not_wait_for_a_source_that_hangs(tmp_path: Path) ->
         answers_of_many = await asyncio.gather(*(scraper.text() for _ in range(20)))
         assert all('peer_value{service="well"} 42' in text for text in answers_of_many)
         assert await scraper.up("hung") == 0
+
+
+async def test_of_two_questions_the_one_that_hangs_is_not_left_behind_when_the_other_fails(tmp_path: Path) -> None:
+    open_now = refusals = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now, refusals
+        open_now += 1
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"/v2/repository/index" in head:
+                refusals += 1
+                await answers("no", status="500 Internal Server Error")(reader, writer)
+            else:
+                await hangs(reader, writer)
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            open_now -= 1
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, peer(answers(GOOD)) as well, exporting(tmp_path, triton={"url": url, "metrics_url": well}):
+
+        async def refused() -> bool:
+            return refusals >= 3
+
+        await until(refused)
+        assert open_now <= 1, "what is asked now, and nothing of before"
 
 
 async def test_the_labels_and_bounds_of_a_source(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def test_tritons_answers_become_metrics() -> None:
         (INDEX, []),
         (INDEX, {"model_stats": [{"name": "x"}]}),
         (INDEX, {"model_stats": [{"name": "x", "version": "1", "inference_count": -1}]}),
+        (INDEX, {"model_stats": [{"name": "x", "version": "1", "inference_count": 2**64}]}),
+        (INDEX, {"model_stats": [{"name": "x", "version": "1", "last_inference": float("nan")}]}),
     ],
 )
 def test_what_is_not_tritons_answer_is_refused(index: Any, statistics: Any) -> None:
@@ -97,8 +99,9 @@ def test_a_load_is_a_share(before: tuple[float, float], now: tuple[float, float]
 async def test_the_host_says_what_it_can_and_leaves_out_what_is_not_there(tmp_path: Path) -> None:
     cpu = iter([(1.0, 10.0), (3.0, 14.0)])
     gone = tmp_path / "gone"
-    source = host.HostSource([tmp_path, gone], period_s=1, timeout_s=1, cpu=lambda: next(cpu))
+    source = host.HostSource(period_s=1, timeout_s=1, cpu=lambda: next(cpu))
     first, second = values(list(await source.read())), values(list(await source.read()))
+    second |= values(list(await host.DisksSource([tmp_path, gone], period_s=1, timeout_s=1).read()))
     assert ("lineside_host_cpu_load_ratio",) not in first
     assert second["lineside_host_cpu_load_ratio",] == 0.5
     path = str(tmp_path)
@@ -128,6 +131,15 @@ def test_a_container_is_in_one_state() -> None:
     assert found["lineside_container_health", "inference", "healthy"] == 1
     assert found["lineside_container_health", "inference", "unhealthy"] == 0
     assert found["lineside_container_restarts", "inference"] == 3
+
+
+def test_a_container_that_a_person_ran_beside_a_services_own_is_not_taken_for_it() -> None:
+    labels = {"com.docker.compose.service": "inference", "com.docker.compose.oneoff": "False"}
+    own = container("running", Config={"Labels": labels})
+    ran = container("exited", Config={"Labels": labels | {"com.docker.compose.oneoff": "True"}})
+    for found in ([own, ran], [ran, own]):
+        assert values(containers.families(found))["lineside_container_state", "inference", "running"] == 1
+    assert values(containers.families([ran])) == {}
 
 
 @pytest.mark.parametrize(("status", "health"), [("running", None), ("exited", "healthy")])

@@ -84,6 +84,15 @@ async def test_what_a_gpu_does_not_say_is_absent(driver: Driver) -> None:
     assert "gpu_load_ratio 1" in found
 
 
+async def test_what_no_gpu_can_be_is_not_shown(driver: Driver) -> None:
+    driver.gpus = [FakeGpu(load=4_294_967, celsius=4_294_967)]
+
+    found = await read(NvmlSource())
+
+    assert found["gpu_load_ratio 0"] == 1
+    assert not [name for name in found if name.startswith("temperature")]
+
+
 async def test_a_lost_gpu_is_said_and_comes_back(driver: Driver) -> None:
     source = NvmlSource()
     driver.gpus = [FakeGpu(), FakeGpu(load=5)]

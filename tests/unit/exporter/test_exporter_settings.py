@@ -42,12 +42,27 @@ def test_all_there_is() -> None:
     assert {"containers", "components"} < set(found)
 
 
+@pytest.mark.parametrize("address", ["http://[::1]:8080", "https://box.plant.example", "http://192.0.2.1:80"])
+def test_an_address_is_a_host_and_a_port(address: str) -> None:
+    assert settings(services={"inference": address}).exporter.services == {"inference": address}
+
+
 @pytest.mark.parametrize(
     ("section", "says"),
     [
         ({"services": {"triton": "http://127.0.0.1:1"}}, "'triton' is the name of a source already"),
         ({"services": {"Inference": "http://127.0.0.1:1"}}, "String should match pattern"),
-        ({"services": {"inference": "http://127.0.0.1:1/metrics"}}, "String should match pattern"),
+        (
+            {"services": {"inference": "http://127.0.0.1:1/metrics"}},
+            "expected http://<host>:<port>, and nothing behind",
+        ),
+        ({"services": {"inference": "http://127.0.0.1:99999"}}, "is no base address"),
+        ({"services": {"inference": "http://[::1:8080"}}, "is no base address"),
+        ({"services": {"inference": "http://box?x=1"}}, "is no base address"),
+        ({"services": {"inference": "http://the box:8080"}}, "is no base address"),
+        ({"services": {"inference": "ftp://box:8080"}}, "is no base address"),
+        ({"services": {"inference": "http://:8080"}}, "is no base address"),
+        ({"triton": {"url": "http://me:secret@box:8000"}}, "holds a user name or password"),
         ({"desired": {"components": {"infrence": "1"}}}, "'infrence' is no service; did you mean 'inference'?"),
         ({"docker": {"label": "two words"}}, "String should match pattern"),
         ({"period_s": 0}, "greater than or equal to 0.1"),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 from lineside_exporter.errors import NoMetrics
@@ -64,6 +65,10 @@ def test_a_histogram_stays_one_family() -> None:
         ("x one\n", "line 1: not a sample"),
         ("x 1_000\n", "line 1: not a sample"),
         ("x 0x10\n", "line 1: not a sample"),
+        ("x +NaN\n", "line 1: not a sample"),
+        ("x 1e400\n", "line 1: a number larger than any that can be shown"),
+        ("x -" + "9" * 400 + "\n", "line 1: a number larger than any that can be shown"),
+        ("\n" * 50_001, "50001 lines; 50000 are read at most"),
         ("x 1\r\n", "line 1: not a sample"),
         ("x\n", "line 1: not a sample"),
         ("x+1\n", "line 1: not a sample"),
@@ -96,6 +101,21 @@ def test_a_line_is_refused_the_second_time_too() -> None:
     assert parser.parse("x 1\n").families
     with pytest.raises(NoMetrics):
         parser.parse("x 1\r\n")
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "+Inf", "-infinity", "1.7976931348623157e308", "1e-400", "1.", ".5", "9" * 300]
+)
+def test_a_value_is_shown_as_it_was_written(value: str) -> None:
+    assert Parser(ROOMY).parse(f"x {value}\n").families[0].lines == (f"x {value}",)
+
+
+@pytest.mark.parametrize("labels", [{"n": "\ud800"}, {}])
+def test_what_cannot_be_written_is_refused(labels: dict[str, str]) -> None:
+    metric = GaugeMetricFamily("x", "What x is.", labels=list(labels))
+    metric.add_metric(list(labels.values()), 1 if labels else 10**400)
+    with pytest.raises(NoMetrics, match="a name or figure of it cannot be written"):
+        render([metric], Parser(ROOMY))
 
 
 def test_a_changed_value_of_a_known_series_is_seen() -> None:

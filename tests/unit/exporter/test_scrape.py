@@ -59,7 +59,7 @@ def scrape() -> Scrape:
             [{"name": "surface-defect", "version": "1", "state": "READY"}],
             {"model_stats": [{"name": "surface-defect", "version": "1", "inference_count": 3, "execution_count": 2}]},
         ),
-        "host": host.families(0.25, (1_000_000, 4_000_000), []),
+        "host": host.families(0.25, (1_000_000, 4_000_000)),
         "containers": containers.families(
             [Container.model_validate({"Name": "/box-1", "State": HEALTHY, "Config": COMPOSE})]
         ),

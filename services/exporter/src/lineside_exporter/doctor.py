@@ -10,8 +10,9 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from lineside.checks import HTTP_S, Check, ask, bounded, fail, in_thread, ok, skip, warn
+from lineside.checks import HTTP_S, Check, ask, bounded, fail, ok, skip, warn
 from lineside.settings import load
+from lineside.threads import in_thread
 from lineside_exporter.settings import ExporterHttpSettings, Settings
 
 SOURCES = "metrics sources"

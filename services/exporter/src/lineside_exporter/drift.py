@@ -21,7 +21,7 @@ from lineside_exporter.source import Family
 
 _LONGEST_WHY = 200
 _MOST_MODELS = 500
-_VERSION = re.compile(r'version="([^"\\]+)"')
+_VERSION = re.compile(r'[{,]version="([^"\\]+)"')
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ OpenMetrics is not spoken: there are no exemplars and no units to gain, and ever
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,11 +32,14 @@ _TEXT = r'(?:[^"\\\n]|\\[\\"n])*+'
 _LABEL = rf'[ \t]*+{_LABEL_NAME}[ \t]*+=[ \t]*+"{_TEXT}"[ \t]*+'
 _SERIES = re.compile(rf"({_NAME})[ \t]*+(?:\{{((?:{_LABEL}(?:,{_LABEL})*+,?+)?+[ \t]*+)\}})?+")
 _LABELS = re.compile(rf'({_LABEL_NAME})[ \t]*+=[ \t]*+"({_TEXT})"')
-_VALUE = re.compile(r"[+-]?(?:(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?|(?i:inf|infinity|nan))")
+# One value that Prometheus cannot read costs it the whole text: NaN has no sign, and no number may overflow.
+_VALUE = re.compile(r"[+-]?(?:(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?|(?i:inf|infinity))|(?i:nan)")
 _REST = re.compile(r"[ \t]*+([^\s]++)(?:[ \t]++(-?[0-9]++))?+")
 _FULL_NAME = re.compile(_NAME)
 _SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
 _SHOWN = 80
+_LINES_A_SERIES, _LEAST_LINES = 10, 50_000
+"""Lines that are read at most: what is left out of a text has to be read too."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +86,12 @@ class Parser:
     def parse(self, text: str) -> Reading:
         """Return the families of a text.
 
-        Raises NoMetrics with the first line that is none, repeats a series or contradicts its family's type.
+        Raises NoMetrics with the first line that is none, repeats a series or contradicts its family's type, and
+        where there are far more lines than the series that are shown could have.
         """
+        most = max(_LINES_A_SERIES * self._bounds.series, _LEAST_LINES)
+        if (lines := text.count("\n")) > most:
+            raise NoMetrics(f"{lines} lines; {most} are read at most, for {self._bounds.series} series")
         families: dict[str, _Open] = {}
         known: dict[str, _Series] = {}
         seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()
@@ -110,8 +118,7 @@ class Parser:
         series, timestamp = self._known.get(text), None
         if series is None:
             text, series, value, timestamp = self._new(line)
-        if not _VALUE.fullmatch(value):
-            raise ValueError("not a sample")
+        _check(value)
         identity = (series.name, series.labels)
         if identity in seen:
             raise ValueError("a series twice")
@@ -156,7 +163,7 @@ class Parser:
 
 
 def render(metrics: Iterable[Metric], parser: Parser) -> Reading:
-    """Return the families of what prometheus_client made."""
+    """Return the families of what prometheus_client made; raises NoMetrics where a name or figure cannot be written."""
 
     class Given(Collector):
         def collect(self) -> Iterable[Metric]:
@@ -164,7 +171,11 @@ def render(metrics: Iterable[Metric], parser: Parser) -> Reading:
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Given())
-    return parser.parse(generate_latest(registry).decode())
+    try:
+        text = generate_latest(registry).decode()
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise NoMetrics(f"a name or figure of it cannot be written: {error}") from None
+    return parser.parse(text)
 
 
 def join(readings: Iterable[Sequence[Family]]) -> bytes:
@@ -181,6 +192,13 @@ def _written(families: list[Family]) -> Iterator[str]:
     for family in families:
         yield "\n".join(family.lines)
         yield "\n"
+
+
+def _check(value: str) -> None:
+    if not _VALUE.fullmatch(value):
+        raise ValueError("not a sample")
+    if math.isinf(float(value)) and value[-1] not in "fFyY":
+        raise ValueError("a number larger than any that can be shown")
 
 
 def _describe(line: str, families: dict[str, _Open]) -> None:

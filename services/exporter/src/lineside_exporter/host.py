@@ -1,6 +1,7 @@
 """The machine itself: CPU, memory, disks. In a container too it is the whole machine's CPU and memory that is seen.
 
-A disk is the one that a folder lies on: of a volume, the host's.
+A disk is the one that a folder lies on: of a volume, the host's. A disk that hangs, as one on a network may, hides the
+disks, not CPU and memory: those are a source of their own.
 """
 
 import os
@@ -24,9 +25,8 @@ def cpu_seconds() -> tuple[float, float]:
 
 @dataclass
 class HostSource:
-    """CPU and memory of the machine, and the disks of some folders."""
+    """CPU and memory of the machine."""
 
-    paths: Sequence[Path]
     period_s: float
     timeout_s: float
     name: str = "host"
@@ -44,11 +44,31 @@ class HostSource:
         load = busy_share(self._before, now)
         self._before = now
         memory = psutil.virtual_memory()
-        return families(load, (memory.total - memory.available, memory.total), self.paths)
+        return families(load, (memory.total - memory.available, memory.total))
 
 
-def families(load: float | None, memory: tuple[int, int], paths: Sequence[Path]) -> list[Metric]:
-    """Return the metrics of the CPU's load, of (used, all) bytes of memory, and of the folders' disks."""
+@dataclass
+class DisksSource:
+    """The disks of some folders."""
+
+    paths: Sequence[Path]
+    period_s: float
+    timeout_s: float
+    name: str = "disks"
+    _blocking: Blocking = field(default_factory=lambda: Blocking("disks"))
+
+    @property
+    def target(self) -> str:
+        """Return the folders."""
+        return ", ".join(map(str, self.paths))
+
+    async def read(self) -> Sequence[Metric]:
+        """Return the figures of those that are there."""
+        return await self._blocking.call(lambda: disks(self.paths))
+
+
+def families(load: float | None, memory: tuple[int, int]) -> list[Metric]:
+    """Return the metrics of the CPU's load and of (used, all) bytes of memory."""
     cpu = GaugeMetricFamily("lineside_host_cpu_load_ratio", "Share of all CPUs' time spent working, 0 to 1.", labels=[])
     if load is not None:
         cpu.add_metric([], load)
@@ -59,7 +79,6 @@ def families(load: float | None, memory: tuple[int, int], paths: Sequence[Path])
             "lineside_host_memory_used_bytes", "Memory in use that cannot be given to others.", value=used
         ),
         GaugeMetricFamily("lineside_host_memory_total_bytes", "Memory of the machine.", value=total),
-        *disks(paths),
     ]
 
 

@@ -1,7 +1,8 @@
 """GET and POST of a peer that is not trusted: no redirect, no encoding, a body of a bounded size."""
 
+import asyncio
 import json
-from collections.abc import Generator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,13 @@ class TokenFile(httpx.Auth):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Send the token; raises SourceAway where the file has none."""
+        token = await asyncio.to_thread(self._token)  # its disk may hang
+        request.headers["Authorization"] = f"Bearer {token}"
+        yield request
+
+    def _token(self) -> str:
         try:
             with self._path.open("rb") as file:
                 token = file.read(_MOST_TOKEN_BYTES).partition(b"\n")[0].strip().decode("ascii")
@@ -27,8 +33,7 @@ class TokenFile(httpx.Auth):
             raise SourceAway(f"token file {self._path} cannot be read: {error}") from None
         if not token or not token.isprintable() or " " in token:
             raise SourceAway(f"token file {self._path} has no token on its first line")
-        request.headers["Authorization"] = f"Bearer {token}"
-        yield request
+        return token
 
 
 async def fetch(
@@ -54,6 +59,6 @@ async def fetch_json(client: httpx.AsyncClient, url: str, **options: Any) -> Any
     """Return a JSON document; raises NoMetrics where it is none."""
     body = await fetch(client, url, **options)
     try:
-        return json.loads(body)
+        return await asyncio.to_thread(json.loads, body)
     except (ValueError, RecursionError):
         raise NoMetrics(f"{url} answered no JSON: {body[:80]!r}") from None

@@ -62,7 +62,7 @@ class Reader:
             return f"no answer within {self.source.timeout_s:g} s"
         except LinesideError as error:
             return error.what
-        except (OSError, httpx.HTTPError) as error:
+        except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
             return _said(error)
         except Exception as error:  # a source's fault costs that source, never the scrape
             problem = describe(error)

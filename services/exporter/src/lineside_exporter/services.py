@@ -10,6 +10,8 @@ from lineside_exporter.exposition import Parser
 from lineside_exporter.http_source import fetch
 from lineside_exporter.source import Reading
 
+_AN_EXPORTERS = "lineside_exporter_"
+
 
 @dataclass
 class ServiceSource:
@@ -35,6 +37,9 @@ class ServiceSource:
         except UnicodeDecodeError:
             raise NoMetrics(f"{self.target} answered no UTF-8: {body[:80]!r}") from None
         reading = self.parser.parse(text)
+        if any(family.name.startswith(_AN_EXPORTERS) for family in reading.families):
+            # Read by another, or by itself, its series would come around again and again, each time with more labels.
+            raise NoMetrics(f"{self.target} is an exporter's own; Prometheus reads each exporter by itself")
         if not reading.families and not reading.dropped:
             raise NoMetrics(f"{self.target} answered no metric at all")
         return reading

@@ -2,15 +2,30 @@
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 import lineside.settings
 from lineside.settings import HttpSettings, Section, nearest
 from lineside.spool.settings import SpoolSettings
 from lineside_exporter.cloudwatch.settings import CloudWatchSettings
 
-Address = Annotated[str, Field(pattern=r"^https?://[^/\s]+$")]
+
+def _address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or " " in text or text != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{text!r} is no base address: expected http://<host>:<port>, and nothing behind it")
+    if "@" in parts.netloc:
+        raise ValueError("the address holds a user name or password: settings files are no place for secrets")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 Version = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -21,6 +36,7 @@ OTHER_SOURCES = (
     "models",
     "components",
     "host",
+    "disks",
     "containers",
     "jetson",
     "tegrastats",

@@ -9,7 +9,7 @@ from lineside_exporter.board import Board
 from lineside_exporter.containers import ContainersSource
 from lineside_exporter.drift import ComponentDriftSource, ModelDriftSource
 from lineside_exporter.exposition import Bounds, Parser
-from lineside_exporter.host import HostSource
+from lineside_exporter.host import DisksSource, HostSource
 from lineside_exporter.http_source import TokenFile
 from lineside_exporter.services import ServiceSource
 from lineside_exporter.settings import Settings
@@ -72,7 +72,9 @@ def _triton(settings: Settings, client: httpx.AsyncClient) -> Iterator[Source]:
 def _box(settings: Settings) -> Iterator[Source]:
     own = settings.exporter
     paths = dict.fromkeys([*([settings.spool.folder] if settings.spool.folder else []), *own.paths])
-    yield HostSource(paths=list(paths), period_s=own.period_s, timeout_s=own.timeout_s)
+    yield HostSource(period_s=own.period_s, timeout_s=own.timeout_s)
+    if paths:
+        yield DisksSource(paths=list(paths), period_s=own.period_s, timeout_s=own.timeout_s)
     if own.docker is not None:
         yield ContainersSource(
             socket=own.docker.socket,

@@ -7,10 +7,9 @@
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_statistics.md
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -23,6 +22,7 @@ _MOST_MODELS = 500
 _STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 _NS = 1e9
 _MS = 1e3
+_Number = Annotated[int, Field(ge=0, lt=2**64)]
 
 
 class _Part(BaseModel):
@@ -30,8 +30,8 @@ class _Part(BaseModel):
 
 
 class _Spent(_Part):
-    count: int = Field(0, ge=0)
-    ns: int = Field(0, ge=0)
+    count: _Number = 0
+    ns: _Number = 0
 
 
 class _Inference(_Part):
@@ -46,9 +46,9 @@ class _Inference(_Part):
 class _Statistics(_Part):
     name: str
     version: str
-    last_inference: int = Field(0, ge=0)
-    inference_count: int = Field(0, ge=0)
-    execution_count: int = Field(0, ge=0)
+    last_inference: _Number = 0
+    inference_count: _Number = 0
+    execution_count: _Number = 0
     inference_stats: _Inference = _Inference()
 
 
@@ -78,10 +78,11 @@ class TritonModelsSource:
 
     async def read(self) -> Sequence[Metric]:
         """Return readiness and statistics by model and version; raises NoMetrics, httpx.HTTPError."""
-        index, statistics = await asyncio.gather(
-            fetch_json(self.client, f"{self.target}/v2/repository/index", most_bytes=self.body_bytes, method="POST"),
-            fetch_json(self.client, f"{self.target}/v2/models/stats", most_bytes=self.body_bytes),
+        # One after the other: of two side by side, the one that hangs would outlive the one that fails.
+        index = await fetch_json(
+            self.client, f"{self.target}/v2/repository/index", most_bytes=self.body_bytes, method="POST"
         )
+        statistics = await fetch_json(self.client, f"{self.target}/v2/models/stats", most_bytes=self.body_bytes)
         return families(index, statistics)
 
 

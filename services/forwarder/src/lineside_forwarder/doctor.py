@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lineside.checks import Check, Mark, bounded, fail, in_thread, ok, skip, warn
+from lineside.checks import Check, Mark, bounded, fail, ok, skip, warn
 from lineside.contract import utc_now
 from lineside.errors import LinesideError
 from lineside.settings import load
 from lineside.spool import DestinationStatus, Spool, SpoolSettings, Status, attention
 from lineside.spool.schema import RECORDS
+from lineside.threads import in_thread
 from lineside_forwarder.destinations import Plan, plan
 from lineside_forwarder.settings import S3Settings, Settings
 

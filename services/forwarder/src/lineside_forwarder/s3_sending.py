@@ -4,9 +4,10 @@ import asyncio
 import io
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from functools import partial
 from typing import BinaryIO
 
+from lineside import threads
 from lineside_forwarder.destination import Pace
 
 PIECE = 64 * 1024
@@ -110,22 +111,8 @@ async def in_thread(work: Callable[[Meter], None], pace: Pace, name: str) -> Non
     A pool's threads would be waited for at the exit, for as long as a dead link needs to time out.
     """
     meter = Meter(pace, asyncio.get_running_loop())
-    outcome: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            work(meter)
-        except BaseException as error:  # noqa: BLE001 - whatever it is goes to who waits
-            if not outcome.cancelled():
-                outcome.set_exception(error)
-        else:
-            if not outcome.cancelled():
-                outcome.set_result(None)
-
-    outcome.set_running_or_notify_cancel()  # from here on a cancellation cannot reach it: only the meter stops it
-    threading.Thread(target=run, name=name, daemon=True).start()
     try:
-        await asyncio.wrap_future(outcome)
+        await threads.in_thread(partial(work, meter), name)
     except asyncio.CancelledError:
         meter.stop()
         raise

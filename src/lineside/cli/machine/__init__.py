@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from lineside.checks import Check, bounded, in_thread
+from lineside.checks import Check, bounded
 from lineside.cli.config import installed
 from lineside.cli.machine import certificates, clock, disk, docker, host, ports
 from lineside.settings import load
+from lineside.threads import in_thread
 
 READ_S = 4.0
 """The longest look at files of the system: a share whose server is gone hangs for ever."""

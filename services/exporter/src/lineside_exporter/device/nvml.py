@@ -11,7 +11,7 @@ import pynvml
 from prometheus_client.core import Metric
 
 from lineside_exporter.blocking import Blocking
-from lineside_exporter.device.figures import Figures, Gpu, families
+from lineside_exporter.device.figures import Figures, Gpu, families, is_real_temperature
 from lineside_exporter.errors import SourceAway
 
 MOST_GPUS = 16
@@ -88,10 +88,10 @@ def _gpu(index: int) -> Gpu:
         raise SourceAway(f"NVML: GPU {index}: {error}", remedy="see what nvidia-smi says on this machine") from None
     return Gpu(
         index=index,
-        load=None if load is None else load.gpu / 100,
+        load=None if load is None else min(1.0, load.gpu / 100),
         memory_used=None if memory is None else memory.used,
         memory_total=None if memory is None else memory.total,
-        temperatures={} if celsius is None else {"gpu": float(celsius)},
+        temperatures={} if celsius is None or not is_real_temperature("gpu", celsius) else {"gpu": float(celsius)},
         power={} if milliwatts is None else {"gpu": milliwatts / 1000},
         throttled={} if reasons is None else {name: bool(reasons & bit) for name, bit in _REASONS.items()},
     )

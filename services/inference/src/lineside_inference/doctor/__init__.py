@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from lineside.checks import Check, bounded, fail, in_thread, needs, ok, skip
+from lineside.checks import Check, bounded, fail, needs, ok, skip
 from lineside.errors import LinesideError
 from lineside.settings import load
+from lineside.threads import in_thread
 from lineside_inference.doctor import cameras, jetpack, shared_memory, triton
 from lineside_inference.doctor.running import Running
 from lineside_inference.models.hardware import probe

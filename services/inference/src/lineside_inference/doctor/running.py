@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from lineside.checks import ask, in_thread
+from lineside.checks import ask
+from lineside.threads import in_thread
 from lineside_inference.settings import InferenceHttpSettings
 
 _OK = 200

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as stubs
 
-from lineside.checks import Check, fail, in_thread, ok, warn
+from lineside.checks import Check, fail, ok, warn
+from lineside.threads import in_thread
 from lineside_inference.engine.link import describe
 from lineside_inference.engine.wire import is_batched
 from lineside_inference.errors import EngineFailed, StoreError
