@@ -8,7 +8,7 @@ import fcntl
 import gc
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
             return crashed
 
     return Lanes(config, log)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _garbage() -> Iterator[None]:
+    """Let what a file left open be told there, and not in a file that comes later."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

@@ -42,6 +42,15 @@ give() {
   mv -f "$1.new" "$1"
 }
 
+# Keys for the S3 server of profile `s3`, which takes any; a bucket of your own wants yours, in a file of yours.
+credentials() {
+  if [ "$renew" = no ] && [ -s "$1" ]; then return 0; fi
+  fresh "$1"
+  printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$(secret)" "$(secret)" >"$1.new"
+  give "$1" "$LINESIDE"
+  say "made $1"
+}
+
 # The broker's file is made from the accounts' passwords each time, so that the two never differ.
 broker() {
   : >/tmp/passwd
@@ -73,6 +82,7 @@ all() {
   make "$SECRETS/broker/health-password" "$MOSQUITTO"
   make "$SECRETS/inference/tokens" "$LINESIDE"
   make "$SECRETS/grafana/admin-password" "$GRAFANA"
+  credentials "$SECRETS/forwarder/aws-credentials"
   # Who asks inference: the topic-bridge, the exporter, and people by `docker compose run --rm tools`.
   for copy in topic-bridge/inference-token exporter/inference-token operator/inference-token operator/tokens; do
     fresh "$SECRETS/$copy"

@@ -170,6 +170,7 @@ def test_networks_ports_and_volumes_are_as_planned(line: Project) -> None:
         "secret-topic-bridge": {"topic-bridge"},
         "secret-opcua-bridge": {"opcua-bridge"},
         "secret-exporter": {"exporter"},
+        "secret-forwarder": {"forwarder"},
         "secret-bench": {"plc-sim"},
     }
 

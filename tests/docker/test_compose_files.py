@@ -87,9 +87,16 @@ def test_each_service_waits_for_what_it_needs(config) -> None:
     }
     assert waits["broker"] == {"setup": "service_completed_successfully"}
     assert waits["inference"] == {"setup": "service_completed_successfully", "triton": "service_healthy"}
+    assert waits["forwarder"] == {"setup": "service_completed_successfully"}
     for name in ("topic-bridge", "opcua-bridge", "exporter"):
         assert waits[name] == {"broker": "service_healthy"}
     assert waits["plc-sim"] == {"broker": "service_healthy", "camera-sim": "service_healthy"}
+
+
+def test_no_image_of_ours_is_asked_of_a_registry(config) -> None:
+    built = {name: each.get("pull_policy") for name, each in config("--profile", "*").items() if "build" in each}
+    assert built.keys() >= {*LINE, "s3", "plc-sim", "camera-sim"} - {"setup", "broker"}
+    assert set(built.values()) == {"never"}
 
 
 def test_on_a_jetson_triton_alone_gets_the_gpu(config) -> None:
