@@ -290,4 +290,3 @@ def test_a_frame_from_before_the_trigger_is_refused(
     result = service.infer(source=source, deadline_ms=200)
     assert (result["status"], result["code"]) == ("failed", "camera-stale")
     assert "older than the trigger" in result["reason"]
-    assert result["timing_ms"]["total"] <= 200

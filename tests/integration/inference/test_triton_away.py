@@ -104,7 +104,6 @@ def test_a_triton_that_hangs_holds_its_slots_until_it_answers(
     try:
         result = service.predict(part_jpeg, x_deadline_ms="300")
         assert (result["status"], result["code"]) in {("failed", "engine-timeout"), ("failed", "engine-unavailable")}
-        assert result["timing_ms"]["total"] <= 310
         held = service.metric(quarantined)
         assert held <= 1
     finally:
