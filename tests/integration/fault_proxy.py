@@ -41,20 +41,21 @@ class FaultProxy:
 
     async def up(self) -> None:
         """Listen; after `down` on the same port again."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, start_serving=False)
         self.port = self._server.sockets[0].getsockname()[1]
+        await self._server.start_serving()
 
     async def down(self) -> None:
         """Be gone: open connections are reset, new ones refused."""
-        if self._server is not None:
-            self._server.close()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
         self.reset()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._server is not None:
-            await self._server.wait_closed()
-        self._server = None
+        if server is not None:
+            await server.wait_closed()
 
     def reset(self) -> None:
         """Reset every open connection."""
@@ -62,13 +63,16 @@ class FaultProxy:
             _reset(writer)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # accepted before we were gone, told of only now
+            _reset(writer)
+            return
+        self._open.add(writer)  # here, for a task that is cancelled before it begins closes nothing
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._open.add(writer)
         upstream: asyncio.StreamWriter | None = None
         try:
             if self.mode == "reset":
