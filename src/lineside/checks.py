@@ -18,6 +18,7 @@ from typing import Any
 
 from lineside.connections import describe
 from lineside.errors import LinesideError
+from lineside.health import ANY_ADDRESS
 from lineside.settings import FILE_VARIABLE, HttpSettings, read_file
 
 GROUP = "lineside.checks"
@@ -28,7 +29,6 @@ HTTP_S = 3.0
 
 _MOST_BYTES = 4 * 1024 * 1024
 _CONTAINER_MARKS = {"docker": ".dockerenv", "podman": "run/.containerenv"}
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
 
 class Mark(StrEnum):
@@ -126,7 +126,7 @@ def ask(service: str, settings: HttpSettings, path: str) -> tuple[str, int, byte
     Raises OSError or http.client.HTTPException.
     """
     token = _token(getattr(settings, "token_file", None))
-    here = _ANY.get(settings.host, settings.host)
+    here = ANY_ADDRESS.get(settings.host, settings.host)
     hosts = [here, service.replace("_", "-")] if here != settings.host and container() else [here]
     for host in hosts:
         connection = http.client.HTTPConnection(host, settings.port, timeout=HTTP_S)

@@ -25,7 +25,9 @@ ANSWER_S = 4.0
 """Longest wait for the answer, in seconds; a container's health check must allow more."""
 
 MOST_BYTES = 1 << 20
-_ANY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where all are listened on, ask the loopback
+ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+"""Where every address is listened on, this machine's own is asked."""
+
 _OK = 200
 
 
@@ -81,7 +83,7 @@ def _where(section: str, port: int) -> tuple[str, int]:
     host = next((str(group["host"]) for group in groups if "host" in group), "")
     number = next((group["port"] for group in groups if "port" in group), port)
     try:
-        return _ANY.get(host, host), int(str(number))
+        return ANY_ADDRESS.get(host, host), int(str(number))
     except ValueError:
         raise Unhealthy(f"{section}.http.port: {number!r} is not a number") from None
 
@@ -110,7 +112,7 @@ def _from_file(path: str, section: str) -> dict[str, object]:
 
     try:
         with open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs a third of the imports
-            return _below(yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), (section, "http"))  # noqa: S506
+            return _below(yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), (section, "http"))  # noqa: S506 - both are safe
     except OSError as error:
         raise Unhealthy(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError):

@@ -183,7 +183,7 @@ def _sender(settings: PutMetricDataSettings | GreengrassSettings, thing: str, bu
     if isinstance(settings, GreengrassSettings):
         return Greengrass(settings, thing, bus)
     # boto3 takes tens of megabytes: only who sends by it carries it.
-    from lineside_exporter.cloudwatch.put_metric_data import PutMetricData  # noqa: PLC0415
+    from lineside_exporter.cloudwatch.put_metric_data import PutMetricData  # noqa: PLC0415 - as said above
 
     return PutMetricData(settings, thing)
 
