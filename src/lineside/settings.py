@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lineside.contract import MAX_MESSAGE_BYTES, REQUEST_TOPIC, RESULT_TOPIC
+from lineside.documents import read_json, read_yaml
 from lineside.errors import SettingsError
 from lineside.telemetry import Format, Level
 
@@ -152,8 +153,20 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the file, whose content is handed to the constructor."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
+        del env_settings, dotenv_settings, file_secret_settings
+        return _Environment(settings_cls), init_settings
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, where lists and groups are JSON; a name given twice in one of them is an error."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Return the JSON's content; raises ValueError that names the fault."""
+        del field
+        try:
+            return read_json(value)
+        except ValueError as error:
+            raise ValueError(f"{field_name}: {error}") from None
 
 
 S = TypeVar("S", bound=Settings)
@@ -178,7 +191,7 @@ def load(kind: type[S], *, file: Path | None = None) -> S:
         told = [item for item in error.errors() if variable(tuple(map(str, item["loc"]))) not in unknown]
         problems += [_explain(kind, item, path) for item in told]
     except ValueError as error:  # a complex value in the environment that is not JSON
-        problems.append(f"environment: {error}; give lists and groups as JSON")
+        problems.append(f"environment: {error.__cause__ or error}; give lists and groups as JSON")
     if problems:
         raise SettingsError(problems)
     return settings
@@ -187,11 +200,13 @@ def load(kind: type[S], *, file: Path | None = None) -> S:
 def read_file(path: Path) -> dict[str, Any]:
     """Return a settings file's content; raises SettingsError when it cannot be read or is not a mapping."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SettingsError([f"{path}: not YAML: {error}"]) from None
+    except ValueError as error:
+        raise SettingsError([f"{path}: {error}"]) from None
     if document is None:
         return {}
     if not isinstance(document, dict):
@@ -227,10 +242,11 @@ def group_of(annotation: Any) -> type[BaseModel] | None:
 
 def nearest(name: str, known: list[str]) -> str:
     """Return `; did you mean 'x'?`, or the list of what is known, or nothing."""
-    return _meant(name, known) or (f"; known here: {', '.join(sorted(known))}" if known else "")
+    return close_to(name, known) or (f"; known here: {', '.join(sorted(known))}" if known else "")
 
 
-def _meant(name: str, known: list[str]) -> str:
+def close_to(name: str, known: list[str]) -> str:
+    """Return `; did you mean 'x'?`, or nothing where no known name is close."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -275,7 +291,7 @@ def _explain(kind: type[BaseModel], item: Any, path: Path | None) -> str:
         case "union_tag_invalid":
             tag = item["ctx"]["discriminator"].strip("'")
             known = _tags(annotation, tag)
-            hint = _meant(str(item["ctx"]["tag"]), known)
+            hint = close_to(str(item["ctx"]["tag"]), known)
             return f"{where}.{tag}: expected one of {', '.join(known)} (got {item['ctx']['tag']!r}){hint}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error" and isinstance(item["input"], dict | list | tuple | BaseModel):

@@ -5,13 +5,15 @@ import os
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from lineside.checks import document_of
 from lineside.cli.sample import sample, schema
 from lineside.errors import SettingsError
-from lineside.settings import FILE_VARIABLE, SECTIONS, Settings, load
+from lineside.naming import lacking
+from lineside.settings import FILE_VARIABLE, SECTIONS, Settings, load, variable
 
 app = typer.Typer(help="The settings of every installed service.", no_args_is_help=True)
 
@@ -42,16 +44,29 @@ def check(
     ] = None,
 ) -> None:
     """Read the settings as every service does; exit 1 and name every problem where they are wrong."""
-    problems: list[str] = []
-    kinds = installed()
-    for kind in kinds:
-        try:
-            load(kind, file=file)
-        except SettingsError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
-    if problems:
-        for problem in problems:
+    if found := problems(file):
+        for problem in found:
             sys.stderr.write(f"{problem}\n")
         raise typer.Exit(1)
     source = file or os.environ.get(FILE_VARIABLE) or "defaults and environment"
-    sys.stdout.write(f"{source}: right for {', '.join(kind.section for kind in kinds)}\n")
+    sys.stdout.write(f"{source}: right for {', '.join(kind.section for kind in installed())}\n")
+
+
+def problems(file: Path | None) -> list[str]:
+    """Return all that is wrong for any installed service, and what the triggers name and the file lacks."""
+    found: list[str] = []
+    loaded: dict[str, Any] = {}
+    for kind in installed():
+        try:
+            loaded[kind.section] = getattr(load(kind, file=file), kind.section).model_dump(mode="json")
+        except SettingsError as error:
+            found += [problem for problem in error.problems if problem not in found]
+    return found or list(lacking(*(loaded.get(name) if _given(name, file) else None for name in _COMPARED)))
+
+
+_COMPARED = ("opcua_bridge", "inference")
+
+
+def _given(section: str, file: Path | None) -> bool:
+    """Whether a section is in this box's settings at all; another machine's may have it."""
+    return section in document_of(file) or any(name.upper().startswith(variable((section,))) for name in os.environ)

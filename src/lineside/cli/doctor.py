@@ -17,10 +17,9 @@ from rich.text import Text
 from lineside import telemetry
 from lineside.checks import GROUP, Check, Contributor, Mark, fail
 from lineside.cli import common_checks, machine
-from lineside.cli.config import installed
+from lineside.cli.config import problems
 from lineside.connections import describe
-from lineside.errors import SettingsError
-from lineside.settings import FILE_VARIABLE, SECTIONS, load
+from lineside.settings import FILE_VARIABLE, SECTIONS
 
 SCHEMA = "lineside/doctor/1"
 """What `--json` follows; a change that a reader would notice gets another number."""
@@ -45,18 +44,18 @@ def doctor(
     settings are wrong.
     """
     console = Console(highlight=False)
-    if problems := _problems(config):
-        found = [Check("settings", Mark.FAIL, problem) for problem in problems]
+    if wrong := problems(config):
+        found = [Check("settings", Mark.FAIL, problem) for problem in wrong]
     else:
         telemetry.configure("doctor", level="error")
         logging.disable(logging.CRITICAL)  # what goes wrong is in the report
         found = asyncio.run(_ask(config, None if as_json else console))
     if as_json:
         typer.echo(json.dumps(_document(found), indent=2))
-    elif problems:
+    elif wrong:
         for check in found:
             _print(console, check, "settings")
-    if problems:
+    if wrong:
         raise typer.Exit(_WRONG)
     if not as_json:
         console.print(summary(found))
@@ -76,16 +75,6 @@ def summary(found: Sequence[Check]) -> str:
     counts = Counter(check.mark for check in found)
     said = [f"{counts[mark]} {mark}" for mark in Mark if counts[mark]]
     return f"{len(found)} checks: {', '.join(said)}"
-
-
-def _problems(file: Path | None) -> list[str]:
-    problems: list[str] = []
-    for kind in installed():
-        try:
-            load(kind, file=file)
-        except SettingsError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
-    return problems
 
 
 async def _ask(file: Path | None, console: Console | None) -> list[Check]:

@@ -73,7 +73,7 @@ def test_a_broken_card_of_another_version_does_not_stop_the_start(folder: Path) 
     (folder / "2" / "card.yaml").write_text("a: [")
     store = read_store(folder.parent)
     assert set(store.cards("surface-defect")) == {"1", "10"}
-    with pytest.raises(StoreError, match="is not YAML"):
+    with pytest.raises(StoreError, match="not YAML"):
         store.candidate("surface-defect", "2")
 
 

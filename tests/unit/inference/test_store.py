@@ -70,7 +70,7 @@ def test_no_repository_and_no_models_are_named(tmp_path: Path) -> None:
 
 def test_what_is_not_yaml_is_named(repository: Path) -> None:
     (repository / "surface-defect" / "card.yaml").write_text("a: [")
-    with pytest.raises(StoreError, match=r"card\.yaml is not YAML"):
+    with pytest.raises(StoreError, match=r"card\.yaml: not YAML"):
         read_store(repository)
 
 

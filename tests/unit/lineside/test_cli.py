@@ -137,3 +137,85 @@ def test_an_unknown_variable_is_told_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert run("check", str(path)).stderr == (
         "environment LINESIDE_BUS__PRT: not a setting; did you mean LINESIDE_BUS__PORT?\n"
     )
+
+
+BOX = """
+inference:
+  cameras:
+    station-1: {url: "http://camera.plant/one.jpg"}
+  urls: {hosts: ["pictures.plant:8000"]}
+  capture: {masks: {%(mask)s: [[0, 0, 0.5, 0.5]]}}
+opcua_bridge:
+  triggers:
+    - name: a
+      when: {kind: edge, node: "/Objects/Part"}
+      station: press
+      model: m
+      source: %(source)s
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "mask", "told"),
+    [
+        (
+            "{kind: camera, camera: station-2}",
+            "press",
+            "camera: 'station-2' is no camera of inference.cameras; did you",
+        ),
+        (
+            "{kind: url, url: 'http://picture.plant:8000/a.jpg'}",
+            "press",
+            "host 'picture.plant' is not in inference.urls",
+        ),
+        ("{kind: file, path: a.jpg}", "press", "inference.file_roots is empty"),
+        (
+            "{kind: camera, camera: station-1}",
+            "statoin-1",
+            "masks.statoin-1: is neither a camera nor a station of this",
+        ),
+    ],
+)
+def test_what_one_section_names_and_the_other_lacks_is_told(tmp_path: Path, source: str, mask: str, told: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(BOX % {"source": source, "mask": mask})
+    checked = run("check", str(path))
+    assert checked.exit_code == 1, checked.output
+    assert told in checked.stderr
+    assert checked.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "source", ["{kind: camera, camera: station-1}", "{kind: url, url: 'http://pictures.plant:8000/'}"]
+)
+@pytest.mark.parametrize("mask", ["press", "station-1", "another-machines"])
+def test_what_the_other_section_has_is_right(tmp_path: Path, source: str, mask: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(BOX % {"source": source, "mask": mask})
+    checked = run("check", str(path))
+    assert checked.exit_code == 0, checked.output
+
+
+def test_a_section_of_another_machines_file_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "settings.yaml"
+    bridge = BOX.partition("opcua_bridge")
+    path.write_text((bridge[1] + bridge[2]) % {"source": "{kind: camera, camera: station-2}"})
+    assert run("check", str(path)).exit_code == 0
+    monkeypatch.setenv("LINESIDE_INFERENCE__CAMERAS", '{"station-2": {"url": "http://camera.plant/"}}')
+    assert run("check", str(path)).exit_code == 0
+    monkeypatch.setenv("LINESIDE_INFERENCE__CAMERAS", '{"station-3": {"url": "http://camera.plant/"}}')
+    assert "'station-2' is no camera" in run("check", str(path)).stderr
+
+
+def test_a_section_given_twice_is_refused_by_every_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("bus: {port: 2883}\nbus: {host: broker}\n")
+    checked = run("check", str(path))
+    assert checked.exit_code == 1
+    assert (
+        checked.stderr
+        == f"{path}: 'bus' is given twice, in lines 1 and 2: the first would be lost; write one of them\n"
+    )
+    path.write_text("{}")
+    monkeypatch.setenv("LINESIDE_INFERENCE__CAMERAS", '{"a": {"url": "http://a/"}, "a": {"url": "http://b/"}}')
+    assert "'a' is given twice in one group" in run("check", str(path)).stderr

@@ -26,7 +26,7 @@ def test_what_is_not_there_is_named_with_what_is() -> None:
     found = named(trigger(model="surface"), trigger(camera="two"), inference={"cameras": {"one": {}}})
     assert found.mark == "fail"
     assert "model 'surface' is not there; there are surface-defect" in found.what
-    assert "camera 'two' is not there; there are one" in found.what
+    assert "source.camera: 'two' is no camera of inference.cameras; known here: one" in found.what
 
 
 def test_cameras_of_another_file_are_not_judged() -> None:

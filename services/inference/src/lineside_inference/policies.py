@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from lineside.contract import Capture, Policy, to_json
+from lineside.documents import read_json
 from lineside.errors import LinesideError
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StoreError
 from lineside_inference.models.store import ModelStore
@@ -141,9 +141,9 @@ def etag(policy: Policy) -> str:
 def read(payload: bytes) -> Policy:
     """Read a policy from JSON; raises PolicyRefused with every fault."""
     try:
-        document = from_json(payload, allow_inf_nan=False)
+        document = read_json(payload)
     except ValueError as error:
-        raise PolicyRefused([f"policy: not JSON: {error}"]) from None
+        raise PolicyRefused([f"policy: {error}"]) from None
     try:
         return Policy.model_validate(document)
     except ValidationError as error:

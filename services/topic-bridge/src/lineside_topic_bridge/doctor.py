@@ -6,7 +6,7 @@ nothing runs for it. Its station is the one whose results are no parts of the li
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from lineside.bus.mqtt import MqttBus
 from lineside.checks import Check, bounded, document_of, fail, needs, ok, skip, warn
 from lineside.connections import Connection
 from lineside.contract import TRY_STATION, CameraSource, Context, Request, Times, to_json, utc_now
+from lineside.naming import lacking, triggers_of
 from lineside.settings import load
 from lineside_topic_bridge.inference import Token
 from lineside_topic_bridge.settings import Settings, TopicBridgeSettings
@@ -62,30 +63,22 @@ async def _inference(own: TopicBridgeSettings, models: dict[str, str]) -> Check:
 
 def _named(document: Mapping[str, Any], models: Mapping[str, str]) -> Check:
     """Compare what the triggers name with what there is: the models that run, the cameras in the same file."""
-    triggers = list(_triggers(document))
+    bridge, inference = document.get("opcua_bridge"), document.get("inference")
+    triggers = list(triggers_of(bridge))
     if not triggers:
         return skip(_NAMED, "the settings file has no triggers")
-    section = document.get("inference")
-    cameras = section.get("cameras", {}) if isinstance(section, dict) else None
-    wrong: list[str] = []
-    for trigger in triggers:
-        name, model, source = trigger.get("name"), trigger.get("model"), trigger.get("source")
-        if model not in models:
-            wrong.append(f"trigger {name!r}: model {model!r} is not there; there are {', '.join(models) or 'none'}")
-        camera = source.get("camera") if isinstance(source, dict) else None
-        if camera is not None and cameras is not None and camera not in cameras:
-            wrong.append(f"trigger {name!r}: camera {camera!r} is not there; there are {', '.join(cameras) or 'none'}")
+    wrong = [
+        f"trigger {trigger.get('name')!r}: model {trigger.get('model')!r} is not there; "
+        f"there are {', '.join(models) or 'none'}"
+        for trigger in triggers
+        if trigger.get("model") not in models
+    ]
+    wrong += lacking(bridge, inference)
     if wrong:
         remedy = "correct the trigger, or add the model to the repository, the camera to inference.cameras"
         return fail(_NAMED, "; ".join(wrong), remedy)
-    unseen = "" if cameras is not None else "; cameras are in another file"
+    unseen = "" if isinstance(inference, Mapping) else "; cameras are in another file"
     return ok(_NAMED, f"all that {len(triggers)} triggers name is there{unseen}")
-
-
-def _triggers(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    section = document.get("opcua_bridge")
-    triggers = section.get("triggers") if isinstance(section, dict) else None
-    yield from (trigger for trigger in triggers or () if isinstance(trigger, dict))
 
 
 async def _there_and_back(settings: Settings, model: str) -> Check:

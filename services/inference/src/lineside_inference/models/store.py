@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import structlog
-import yaml
 from pydantic import ValidationError
 from tritonclient.grpc import model_config_pb2 as config_pb
 
 from lineside.contract import ModelRef, Policy, explain
+from lineside.documents import read_yaml
 from lineside_inference.errors import ModelUnknown, ModelUnloaded, StoreError, VersionUnknown
 from lineside_inference.models.card import Card
 from lineside_inference.models.configuration import check_backend, read_config
@@ -239,11 +239,11 @@ def parse_card(path: Path, folder: Path) -> Card:
     try:
         if path.stat().st_size > _MOST_CARD_BYTES:
             raise StoreError(f"{path} has more than {_MOST_CARD_BYTES} bytes", remedy="A card is a page of text")
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}") from None
     try:
         card = Card.model_validate(document)
     except ValidationError as error:
