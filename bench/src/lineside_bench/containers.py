@@ -23,7 +23,13 @@ LIB = Path("/var/lib/lineside")
 PLACE = Place(
     http=MappingProxyType(
         {
-            "inference": {"host": EVERYWHERE, "port": DEFAULTS["inference"], "auth": "none"},
+            "inference": {
+                "host": EVERYWHERE,
+                "port": DEFAULTS["inference"],
+                "auth": "none",
+                # Nobody needs a token here, so only these names are answered: a page of a browser beside it has none.
+                "allowed_hosts": ["inference"],
+            },
             "topic_bridge": {"host": EVERYWHERE, "port": DEFAULTS["topic_bridge"]},
             "opcua_bridge": {"host": EVERYWHERE, "port": DEFAULTS["opcua_bridge"]},
             "forwarder": {"host": EVERYWHERE, "port": DEFAULTS["forwarder"]},

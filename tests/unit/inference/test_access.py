@@ -85,11 +85,51 @@ async def test_an_allowed_name_is_taken(client: Ask) -> None:
     assert (await asking.get("/v1/thing", headers={"Host": "panel-8.plant"})).status_code == 403
 
 
-async def test_off_loopback_names_are_checked_once_some_are_listed(client: Ask) -> None:
-    anything = {"Host": "inference:8080"}
-    assert (await client(host="0.0.0.0", auth="none").get("/v1/thing", headers=anything)).status_code == 200  # noqa: S104
-    listed = client(host="0.0.0.0", auth="none", allowed_hosts=("box",))  # noqa: S104
+async def test_off_loopback_with_tokens_names_are_checked_once_some_are_listed(client: Ask, token_file: Path) -> None:
+    anything = {"Host": "inference:8080", "Authorization": f"Bearer {TOKEN}"}
+    unlisted = client(host="0.0.0.0", token_file=token_file)  # noqa: S104
+    assert (await unlisted.get("/v1/thing", headers=anything)).status_code == 200
+    listed = client(host="0.0.0.0", token_file=token_file, allowed_hosts=("box",))  # noqa: S104
     assert (await listed.get("/v1/thing", headers=anything)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "listed", "status"),
+    [
+        ("rebound.evil.example:8080", (), 403),  # a page whose name was made to lead here
+        ("10.0.0.7.evil.example", (), 403),
+        ("inference:8080", (), 403),
+        ("inference:8080", ("inference",), 200),
+        ("localhost:8080", ("inference",), 200),
+        ("10.0.0.7:8080", (), 200),  # no page of another machine has our address
+        ("[fd00::7]:8080", (), 200),
+        ("10.0.0.7:8080", ("inference",), 403),
+    ],
+)
+async def test_where_everybody_may_ask_the_name_is_checked_always(
+    client: Ask, host: str, listed: tuple[str, ...], status: int
+) -> None:
+    asking = client(host="0.0.0.0", auth="none", allowed_hosts=listed)  # noqa: S104
+    for method in ("GET", "PUT"):
+        answer = await asking.request(method, "/v1/thing", headers={"Host": host})
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
+        ({"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, 200),  # a link
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}, 403),
+        ({"Origin": "http://evil.example"}, 403),  # an EventSource, also where no Sec-Fetch header is sent: no https
+    ],
+)
+async def test_no_page_from_elsewhere_may_hold_a_place(client: Ask, headers: dict[str, str], status: int) -> None:
+    assert (await client().get("/v1/thing", headers=headers)).status_code == status
 
 
 @pytest.mark.parametrize(

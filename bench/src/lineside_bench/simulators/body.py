@@ -49,10 +49,12 @@ async def refuse(_request: Request, error: Exception) -> Response:
 
 
 async def read(request: Request, kind: type[M]) -> M:
-    """Return the body as what is asked for; raises Refused 408, 413, 415 or 422.
+    """Return the body as what is asked for; raises Refused 403, 408, 413, 415 or 422.
 
-    Only application/json is taken: a page in somebody's browser cannot send that to a simulator without asking first.
+    Nothing is taken from a page in somebody's browser, which names its origin, whatever name it reached us by.
     """
+    if "origin" in request.headers:
+        raise Refused(403, "origin-foreign", "A page in a browser may not ask a simulator for anything.")
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json":
         raise Refused(415, "content-type-unsupported", f"Content-Type {media!r:.80} is not application/json.")

@@ -32,8 +32,9 @@ class InferenceHttpSettings(HttpSettings):
     )
     allowed_hosts: tuple[Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._:-]+)$")], ...] = Field(
         (),
-        description="Names by which this service may be asked besides localhost and http.host; "
-        "on loopback any other is refused, elsewhere any is taken while none is listed.",
+        description="Names by which this service may be asked besides localhost and http.host; any other is refused "
+        "where no token is needed, and where some are listed. Off loopback its numeric addresses are taken too while "
+        "none is listed.",
     )
     open_metrics: bool = Field(default=False, description="Serve /metrics without a token too.")
 

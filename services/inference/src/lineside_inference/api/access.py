@@ -1,10 +1,11 @@
 """Who may ask, and what every answer carries: the outermost layer, before any route and any body.
 
-Three doors, in this order: the Host header (a web page must not reach a loopback service by a name of its own, DNS
-rebinding), the Origin of a request that changes something (a web page must not act for who has it open), and the
-bearer token where one is in force. The page's own files and /livez are open: they say nothing about the parts.
+Three doors, in this order: the Host header (a web page must not reach a service that asks for no token by a name of its
+own, DNS rebinding), the Origin (a web page from elsewhere must neither act for who has it open nor hold a place here),
+and the bearer token where one is in force. The page's own files and /livez are open: they say nothing about the parts.
 """
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -41,44 +42,53 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 @dataclass(frozen=True)
 class Doors:
-    """The rules, worked out once; `hosts` is None where any Host is taken."""
+    """The rules, worked out once; `hosts` is None where any Host is taken.
+
+    `addresses` is whether any numeric address is one of ours too: no page comes under the address of another machine.
+    """
 
     hosts: frozenset[str] | None
+    addresses: bool
     is_token_needed: bool
     open_paths: frozenset[str]
 
     @classmethod
     def of(cls, http: InferenceHttpSettings) -> "Doors":
-        """Work out the rules; names are checked on loopback, and wherever `allowed_hosts` lists some."""
+        """Work out the rules; names are checked where no token is needed, and wherever `allowed_hosts` lists some."""
         named = {_bracketed(host) for host in http.allowed_hosts}
-        is_checked = named or is_loopback(http.host)
+        is_checked = named or is_loopback(http.host) or http.token_file is None
         hosts = frozenset({*_LOCAL_HOSTS, _bracketed(http.host), *named}) if is_checked else None
-        return cls(hosts, http.token_file is not None, OPEN_PATHS | ({"/metrics"} if http.open_metrics else set()))
+        return cls(
+            hosts,
+            addresses=not named and not is_loopback(http.host),
+            is_token_needed=http.token_file is not None,
+            open_paths=OPEN_PATHS | ({"/metrics"} if http.open_metrics else set()),
+        )
 
     def check_host(self, host: str) -> None:
         """Raise Problem 403 where the request asks for a name that is not ours."""
         if self.hosts is None:
             return
         found = _HOST.match(host)
-        if found is None or found[1].lower() not in self.hosts:
+        if found is None or not (found[1].lower() in self.hosts or (self.addresses and _is_address(found[1]))):
             raise Problem(
                 403,
                 "host-not-allowed",
                 f"Host {host!r:.200} is not one of this service's names; add it to inference.http.allowed_hosts",
             )
 
-    def check_origin(self, method: str, host: str, origin: str | None, fetch_site: str | None) -> None:
-        """Raise Problem 403 where a web page from elsewhere asks to change something."""
-        if method in SAFE_METHODS:
-            return
-        is_foreign = fetch_site in {"cross-site", "same-site"}
+    def check_origin(
+        self, method: str, host: str, origin: str | None, fetch_site: str | None, *, is_navigation: bool = False
+    ) -> None:
+        """Raise Problem 403 where a web page from elsewhere asks; a link that leads here is followed."""
+        is_foreign = fetch_site in {"cross-site", "same-site"} and not (method in SAFE_METHODS and is_navigation)
         if origin is not None:
             is_foreign = is_foreign or not _is_same(origin, host)
         if is_foreign:
             raise Problem(
                 403,
                 "origin-foreign",
-                f"Origin {origin!r:.200} may not ask for a change here; only this service's own page may",
+                f"Origin {origin!r:.200} may not ask here; only this service's own page may",
             )
 
     def is_open(self, path: str) -> bool:
@@ -120,7 +130,13 @@ class Access:
         asked = _wanted(scope["headers"])
         host = asked.get(b"host", "")
         self._doors.check_host(host)
-        self._doors.check_origin(scope["method"], host, asked.get(b"origin"), asked.get(b"sec-fetch-site"))
+        self._doors.check_origin(
+            scope["method"],
+            host,
+            asked.get(b"origin"),
+            asked.get(b"sec-fetch-site"),
+            is_navigation=asked.get(b"sec-fetch-mode") == "navigate" and asked.get(b"sec-fetch-dest") == "document",
+        )
         if self._tokens is None:
             return True
         given = asked.get(b"authorization")
@@ -136,7 +152,7 @@ class Access:
         raise _unauthorized("the bearer token is not known", ', error="invalid_token"')
 
 
-_WANTED = frozenset({b"host", b"origin", b"sec-fetch-site", b"authorization"})
+_WANTED = frozenset({b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest", b"authorization"})
 
 
 def _wanted(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
@@ -154,6 +170,14 @@ def _unauthorized(what: str, more: str) -> Problem:
 
 def _bracketed(host: str) -> str:
     return f"[{host.lower()}]" if ":" in host and not host.startswith("[") else host.lower()
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_same(origin: str, host: str) -> bool:
