@@ -401,7 +401,7 @@ class Policy(BaseModel):
     enabled: bool = True
     """Whether parts are judged; else every request is answered `disabled`."""
     thresholds: dict[str, Threshold] = {}
-    """By label; `default` for the others. They override the model card's."""
+    """By label; `default` for the others. They override the model card's. 0 to 1, unless the scores have no end."""
     models: dict[Name, Annotated[str, Field(pattern=r"^[1-9][0-9]{0,17}$")]] = {}
     """The version to use of each model; the card's where it is not named."""
     capture: Capture = Capture()

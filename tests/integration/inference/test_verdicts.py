@@ -109,7 +109,7 @@ def test_the_same_id_is_answered_byte_for_byte_and_runs_once(
 
 
 def test_policy_rules(start_inference: Start, triton_server: Any, part_jpeg: bytes) -> None:
-    strict = start_inference(triton={"url": triton_server.grpc}, policy={"thresholds": {"default": 1.1}})
+    strict = start_inference(triton={"url": triton_server.grpc}, policy={"thresholds": {"default": 1}})
     assert strict.predict(part_jpeg)["verdict"] == "unknown"
     off = start_inference(triton={"url": triton_server.grpc}, policy={"enabled": False})
     result = off.predict(part_jpeg)

@@ -183,3 +183,45 @@ def test_one_output_or_several_but_not_both(make_card: Make) -> None:
         make_card(output=None)
     with pytest.raises(ValidationError, match="labels: must be given with head classification"):
         make_card(labels=[], defects=[], thresholds={})
+
+
+@pytest.mark.parametrize(
+    ("output", "labels", "thresholds", "said"),
+    [
+        ({"head": "classification"}, ["good", "scratch"], {"scratch": 60}, "'scratch' from 0 to 1. For 60 % give 0.6"),
+        ({"head": "detection", "format": "yolov8"}, ["scratch"], {"default": 1.01}, r"thresholds\.default: 1\.01 is"),
+        ({"head": "segmentation"}, ["nothing", "pit"], {"pit": 250}, "'pit' from 0 to 1. Give at most 1"),
+        (
+            {"head": "anomaly", "range": [0, 90]},
+            ["anomaly"],
+            {"anomaly": 45},
+            "thresholds.anomaly: 45 is never reached",
+        ),
+    ],
+)
+def test_a_threshold_that_no_score_reaches_is_refused(
+    head_card: Make, output: dict[str, Any], labels: list[str], thresholds: dict[str, float], said: str
+) -> None:
+    card = head_card({"name": "y"} | output, labels)
+    with pytest.raises(ValidationError, match=said):
+        Card.model_validate(card.model_dump(by_alias=True) | {"thresholds": thresholds})
+    Card.model_validate(card.model_dump(by_alias=True) | {"thresholds": dict.fromkeys(thresholds, 1.0)})
+
+
+@pytest.mark.parametrize("output", [{"head": "score"}, {"head": "anomaly"}, {"head": "anomaly", "kind": "score"}])
+def test_scores_without_an_end_may_have_any_threshold(head_card: Make, output: dict[str, Any]) -> None:
+    card = head_card({"name": "y"} | output, ["wear"])
+    for thresholds in ({"wear": 60.0}, {"default": 2.41}):
+        Card.model_validate(card.model_dump(by_alias=True) | {"thresholds": thresholds})
+
+
+def test_a_default_above_1_needs_every_share_named(head_card: Make) -> None:
+    heads = [
+        {"name": "a", "head": "classification", "labels": ["good", "scratch"]},
+        {"name": "b", "head": "score", "labels": ["wear"]},
+    ]
+    card = head_card(heads, ["good", "scratch", "wear"])
+    assert card.out_of_reach({"wear": 9}) == []
+    assert card.out_of_reach({"default": 9, "good": 0.5, "scratch": 0.6}) == []
+    [said] = card.out_of_reach({"default": 9, "good": 0.5})
+    assert "'scratch' from 0 to 1" in said

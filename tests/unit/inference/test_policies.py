@@ -162,3 +162,36 @@ def test_the_settings_may_name_another_version_than_the_card(store: ModelStore) 
     assert store.find("surface-defect").ref.version == "2"
     with pytest.raises(StoreError, match="Use '1', '2'"):
         start(Policy(models={"surface-defect": "3"}), store, PolicyFile(None))
+
+
+async def test_a_threshold_that_no_score_reaches_is_refused(make: Callable[[], Policies], store: ModelStore) -> None:
+    policies = make()
+    for wrong in ({"scratch": 60}, {"default": 1.5}):
+        with pytest.raises(
+            PolicyRefused, match=r"is never reached, for model 'surface-defect' scores '.*' from 0 to 1"
+        ):
+            await policies.put(json.dumps({"thresholds": wrong}).encode())
+    with pytest.raises(PolicyRefused, match=r"policy\.capture\.band: .* ends above 1"):
+        await policies.put(b'{"capture":{"band":[40,60]}}')
+    assert policies.current.thresholds == {"default": 0.9}
+    await policies.put(b'{"thresholds":{"scratch":1,"default":1},"capture":{"band":[0.4,1]}}')
+    with pytest.raises(StoreError, match=r"For 60 % give 0\.6"):
+        start(Policy(thresholds={"scratch": 60}), store, PolicyFile(None))
+
+
+async def test_scores_without_an_end_are_judged_by_the_version_that_is_met(repository: Path, tmp_path: Path) -> None:
+    """Version 2 scores a distance: its threshold may not meet version 1, and is kept where version 2 was in force."""
+    path = repository / "surface-defect" / "2" / "card.yaml"
+    distance = {"output": {"name": "y", "head": "score"}, "labels": ["scratch"], "defects": [], "thresholds": {}}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | distance))
+    file = PolicyFile(tmp_path / "state")
+    store = read_store(repository)
+    policies = Policies(start(Policy(), store, file), store, file)
+    far = {"models": {"surface-defect": "2"}, "thresholds": {"scratch": 3.5}}
+    with pytest.raises(PolicyRefused, match="'scratch' from 0 to 1"):
+        await policies.put(json.dumps(far).encode())
+    store.switch(store.candidate("surface-defect", "2"))
+    await policies.put(json.dumps(far).encode())
+    again = read_store(repository)
+    assert start(Policy(), again, file).thresholds == {"scratch": 3.5}
+    assert again.find("surface-defect").card.version == "2"

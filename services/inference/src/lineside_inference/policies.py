@@ -113,13 +113,14 @@ def start(policy: Policy, store: ModelStore, file: PolicyFile) -> Policy:
     kept = file.read()
     if kept is not None:
         try:
-            store.check(kept.policy)
-            store.start_with({**_named(kept.policy.models, store), **_named(kept.in_force, store)})
+            versions = {**_named(kept.policy.models, store), **_named(kept.in_force, store)}
+            store.check(kept.policy, versions)
+            store.start_with(versions)
         except LinesideError as error:
             file.set_aside(str(error))
         else:
             return kept.policy
-    store.check(policy)
+    store.check(policy, policy.models)
     try:
         store.start_with(policy.models)
     except LinesideError as error:

@@ -54,7 +54,7 @@ def router(store: ModelStore, engine: Engine, changes: Changes, policies: Polici
             "task": card.task,
             "input": card.input.kind,
             "heads": [
-                {"head": head.head, "labels": card.labels_of(head)}
+                {"head": head.head, "labels": card.labels_of(head), "ends_at_one": head.ends_at_one}
                 | head.model_dump(mode="json", include={"kind", "nothing_found", "bands"})
                 for head in card.heads
             ],

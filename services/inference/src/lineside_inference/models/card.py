@@ -1,7 +1,7 @@
 """The model card: what a model takes, how its output is read, and how it was made; `card.yaml` in its folder."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -140,7 +140,8 @@ class Card(CardPart):
     defects: Annotated[tuple[Label, ...], AfterValidator(unlike)] = ()
     """The labels that fail a part."""
     thresholds: dict[Label, Threshold] = Field(default_factory=dict)
-    """By label; `default` for the others, 0.5 where that is absent. The policy's come before them."""
+    """By label; `default` for the others, 0.5 where that is absent. The policy's come before them. 0 to 1, unless a
+    head's scores have no end: head score, and head anomaly without `range`."""
     files: Annotated[tuple[CardFile, ...], Field(min_length=1, max_length=256)]
     """Every file of the model with its SHA-256; one that differs is not loaded."""
     licence: str
@@ -158,6 +159,28 @@ class Card(CardPart):
     def labels_of(self, head: Head) -> tuple[str, ...]:
         """Return the labels of a head, in the order of its output."""
         return head.labels or self.labels
+
+    def out_of_reach(self, thresholds: Mapping[str, float]) -> list[str]:
+        """Return the thresholds that no score can reach, each in a sentence; given by label, or as `default`.
+
+        A part would never fail by them: 60 where 0.60 was meant. Scores that are no shares may have any threshold.
+        """
+        ends = {
+            label
+            for head in self.heads
+            if head.ends_at_one
+            for label in self.labels_of(head)
+            if label != head.excluded()
+        }
+        wrong = {label: value for label, value in thresholds.items() if value > 1 and label in ends}
+        others = sorted(ends - set(thresholds))
+        if thresholds.get("default", 0) > 1 and others:
+            wrong["default"] = thresholds["default"]
+        return [
+            f"thresholds.{name}: {value:g} is never reached, for model {self.name!r} scores "
+            f"{(others[0] if name == 'default' else name)!r} from 0 to 1. {_percent(value)}"
+            for name, value in wrong.items()
+        ]
 
     @property
     def tensors(self) -> tuple[OutputTensor, ...]:
@@ -196,7 +219,13 @@ class Card(CardPart):
                     raise ValueError(f"background {head.excluded()!r} is a defect")
         _known("defects", self.defects, self.labels)
         _known("thresholds", set(self.thresholds) - {"default"}, self.labels)
+        if wrong := self.out_of_reach(self.thresholds):
+            raise ValueError("; ".join(wrong))
         return self
+
+
+def _percent(value: float) -> str:
+    return f"For {value:g} % give {value / 100:g}" if value <= 100 else "Give at most 1"  # noqa: PLR2004 - of a hundred
 
 
 def _known(field: str, names: Collection[str], labels: tuple[str, ...]) -> None:

@@ -25,10 +25,11 @@ from lineside_inference.errors import (
     ChangeUnderWay,
     EngineUnavailable,
     ModelUnknown,
+    StoreError,
     VersionUnknown,
 )
 from lineside_inference.models.memory import TritonMemory
-from lineside_inference.models.store import Model, ModelStore
+from lineside_inference.models.store import Model, ModelStore, out_of_reach
 from lineside_inference.models.warm_up import warm_up
 from lineside_inference.settings import ModelsSettings
 
@@ -89,6 +90,7 @@ class Changes:
         self._engine = engine
         self._rehearse = rehearse
         self._memory = memory
+        self._policy = Policy()
         self._wanted: dict[str, str] = {}
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[Model]] = set()
@@ -126,6 +128,7 @@ class Changes:
 
     def follow(self, policy: Policy) -> None:
         """Bring the versions that a policy names into force, in the background; a refused one gets another try."""
+        self._policy = policy
         self._wanted = {name: policy.models.get(name, self._store.default_version(name)) for name in self._store}
         self.refused.clear()
         self._news.set()
@@ -195,6 +198,8 @@ class Changes:
         """Return a version that serves beside the old one and has done its warm-up well."""
         new = await asyncio.to_thread(self._store.candidate, name, version)
         self._engine.check_fits(new)
+        if wrong := out_of_reach(self._policy, new.card):
+            raise StoreError("; ".join(wrong), remedy="Change the policy's thresholds first")
         self.under_way[name] = f"version {version}: loading"
         try:
             await link.serve([*serving, new])

@@ -109,6 +109,11 @@ class CardHead(CardPart):
         """Return the label that stands for nothing, if any."""
         return None
 
+    @property
+    def ends_at_one(self) -> bool:
+        """Whether no score of it is above 1, so that a higher threshold would never be reached."""
+        return True
+
     def _tensor(self, name: str, shape: tuple[int, ...] | None, sizes: Sizes | None) -> OutputTensor:
         if shape is None:
             return OutputTensor(name, None, self.datatype, sizes)
@@ -162,6 +167,11 @@ class Score(CardHead):
         """Return the one tensor, of one value."""
         del labels
         return (OutputTensor(self.name, WIDEST, self.datatype),)
+
+    @property
+    def ends_at_one(self) -> bool:
+        """A number has no end of its own."""
+        return False
 
     @model_validator(mode="after")
     def _bands_rise(self) -> Self:
@@ -301,6 +311,11 @@ class Anomaly(CardHead):
         del labels
         return (None, None) if self.kind == "map" else None
 
+    @property
+    def ends_at_one(self) -> bool:
+        """Only what is brought to 0 and 1 by `range`."""
+        return self.range is not None
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.kind == "score" and self.score is not None:
@@ -316,6 +331,11 @@ class Raw(CardHead):
     """Numbers without a meaning here: the verdict is unknown, the scores show them."""
 
     head: Literal["raw"]
+
+    @property
+    def ends_at_one(self) -> bool:
+        """It knows no thresholds."""
+        return False
 
 
 Head = Annotated[Classification | Score | Detection | Segmentation | Anomaly | Raw, Field(discriminator="head")]

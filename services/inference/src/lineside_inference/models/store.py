@@ -153,8 +153,11 @@ class ModelStore(Mapping[str, Model]):
         """Take a model out of service until a version is put into force again."""
         self._unloaded.add(name)
 
-    def problems(self, policy: Policy) -> list[str]:
-        """Return everything in a policy that names what no card has, each with the nearest right name."""
+    def problems(self, policy: Policy, in_force: Mapping[str, str] | None = None) -> list[str]:
+        """Return all that is wrong: names that no card has, with the nearest right one; thresholds out of reach.
+
+        `in_force` are the versions that will be in force beside it, by model; those that are now where absent.
+        """
         cards = {name: self.cards(name) for name in self._models}
         labels = {label for known in cards.values() for card in known.values() for label in card.labels} | {"default"}
         found = [
@@ -175,11 +178,25 @@ class ModelStore(Mapping[str, Model]):
                 found.append(
                     f"policy.models.{name}: version {version!r} has no card. Use {known}, or add that version's card"
                 )
-        return found
+        # Of the versions that this policy meets: the one in force, until the one that it names is.
+        for name, known_cards in cards.items():
+            now = (in_force or {}).get(name, self._models[name].card.version)
+            meets = {now, policy.models.get(name, self._defaults[name])}
+            for version in sorted(meets & set(known_cards), key=int):
+                found += out_of_reach(policy, known_cards[version])
+        if policy.capture.band is not None and policy.capture.band[1] > 1:
+            found += self._band_out_of_reach(policy.capture.band)
+        return list(dict.fromkeys(found))
 
-    def check(self, policy: Policy) -> None:
-        """Refuse a policy that names what no card has; raises StoreError with all that is wrong."""
-        if found := self.problems(policy):
+    def _band_out_of_reach(self, band: tuple[float, float]) -> list[str]:
+        heads = [head for model in self._models.values() for head in model.card.heads]
+        if all(head.ends_at_one or head.head == "raw" for head in heads):
+            return [f"policy.capture.band: {list(band)} ends above 1, and every model here scores from 0 to 1"]
+        return []
+
+    def check(self, policy: Policy, in_force: Mapping[str, str] | None = None) -> None:
+        """Refuse a policy that has `problems`; raises StoreError with all of them."""
+        if found := self.problems(policy, in_force):
             raise StoreError("; ".join(found))
 
     def start_with(self, versions: Mapping[str, str]) -> None:
@@ -273,6 +290,11 @@ def _check_file(card: Path, path: Path, expected: str) -> None:
             f"{card}: file {path} has SHA-256 {found}, the card says {expected}",
             remedy="Deploy the model again, or make its card anew if the file was changed on purpose",
         )
+
+
+def out_of_reach(policy: Policy, card: Card) -> list[str]:
+    """Return the thresholds of a policy that no score of this card's model reaches, each in a sentence."""
+    return [f"policy.{wrong}" for wrong in card.out_of_reach(policy.thresholds)]
 
 
 def _nearest(name: str, known: set[str]) -> str:

@@ -11,6 +11,9 @@ export const limitOf = (thresholds, label) => thresholds[label] ?? thresholds.de
 export const isByFindings = (model, label) =>
   model.heads.some((head) => ["detection", "segmentation"].includes(head.head) && head.labels.includes(label));
 
+/** Whether no score of a label is above 1; a higher threshold would never be reached, and is refused. */
+export const endsAtOne = (model, label) => model.heads.some((head) => head.ends_at_one && head.labels.includes(label));
+
 /** Whether the rule is close only: a map's regions are found anew with every threshold, on the service. */
 export const isClose = (model) =>
   model.heads.some((head) => head.head === "segmentation" || (head.head === "anomaly" && head.kind !== "score"));

@@ -4,7 +4,7 @@ import { byId, confirmed, el, svg } from "./dom.js";
 import { score } from "./format.js";
 import { changePolicy, known, modelOf, onKnown, seen, why } from "./known.js";
 import { drawPreview } from "./preview.js";
-import { isByFindings, limitOf } from "./rule.js";
+import { endsAtOne, isByFindings, limitOf } from "./rule.js";
 import { store } from "./store.js";
 
 const RECENT = 200;
@@ -87,18 +87,19 @@ function begin({ keepDraft = false } = {}) {
 function row(model, label) {
   const value = draft[label] ?? limitOf(model.thresholds, label);
   const seen = recent().map((part) => part.result.scores[label] ?? 0);
-  const most = Math.max(1, value * 2, ...seen) > 1 ? Math.ceil(Math.max(value * 2, ...seen)) : 1;
+  const isShare = endsAtOne(model, label);
+  const most = isShare ? 1 : Math.max(1, Math.ceil(Math.max(value * 2, ...seen)));
   const isDefect = model.defects.includes(label);
   const id = `threshold-${label}`;
   const range = { min: 0, max: most, step: most > 1 ? most / 1000 : 0.005 };
   const slider = el("input", { type: "range", ...range, value, id });
-  const number = el("input", { type: "number", min: 0, step: "any", value: tidy(value), aria: { label: `${label}, threshold as a number` } });
+  const number = el("input", { type: "number", min: 0, ...(isShare ? { max: 1 } : {}), step: "any", value: tidy(value), aria: { label: `${label}, threshold as a number` } });
   const rug = svg("svg", { class: "rug", viewBox: "0 0 1000 18", preserveAspectRatio: "none", "aria-hidden": "true" });
   const name = el("label", { className: "name", htmlFor: id }, label, " ", el("span", { className: "kind" }, isDefect ? "a defect: fails at or above" : "sound: passes at or above"));
   const box = el("div", { className: "threshold" }, name, number, el("div", {}, slider, rug));
   const it = { box, rug, most };
   const moved = (given, from) => {
-    if (!Number.isFinite(given) || given < 0) return;
+    if (!Number.isFinite(given) || given < 0 || (isShare && given > 1)) return;
     if (given === limitOf(modelOf(chosen()).thresholds, label)) delete draft[label];
     else draft[label] = given;
     if (from !== number) number.value = tidy(given);
