@@ -9,28 +9,28 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.waiting import HANG_S, block_until
+
 ROOT = Path(__file__).parents[2]
 LINESIDE = Path(sys.executable).with_name("lineside")
 PORTS = ("PAGE", "CONTROL", "METRICS", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 NOT_RUN = ("grafana",)
 """What no engine here can run: its image is not held and cannot be pulled."""
-BOUND_S = 120.0
 QUICK = "tests/docker/quick.yaml"
 DEADLINE_MS = 3000
 """Of a part, in place of the bench's: long enough for a machine that does much else at the same time."""
 
 
 def run(
-    *arguments: str, environment: Mapping[str, str] | None = None, check: bool = True, timeout: float = BOUND_S
+    *arguments: str, environment: Mapping[str, str] | None = None, check: bool = True, timeout: float = HANG_S
 ) -> str:
     """Run a program in the repository and return what it wrote; a failure fails the test with all of it."""
     done = subprocess.run(
@@ -39,18 +39,6 @@ def run(
     if check and done.returncode:
         pytest.fail(f"{' '.join(arguments)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"[-6000:])
     return done.stdout + done.stderr
-
-
-def until(condition: Callable[[], object], what: str, *, within_s: float = BOUND_S) -> None:
-    """Wait for a condition; one that does not come fails the test with its last value."""
-    end = time.monotonic() + within_s
-    last: object = None
-    while time.monotonic() < end:
-        last = condition()
-        if last:
-            return
-        time.sleep(0.1)  # between two looks, not instead of one
-    pytest.fail(f"{what}: not within {within_s:g} s; last: {last!r:.2000}")
 
 
 def free_ports(count: int) -> list[int]:
@@ -87,7 +75,7 @@ class Project:
             **given,
         }
 
-    def compose(self, *arguments: str, check: bool = True, timeout: float = BOUND_S) -> str:
+    def compose(self, *arguments: str, check: bool = True, timeout: float = HANG_S) -> str:
         return run("docker", "compose", *arguments, environment=self.environment, check=check, timeout=timeout)
 
     def services(self) -> list[str]:
@@ -129,7 +117,7 @@ class Project:
     def until_ready(self, services: Sequence[str], what: str) -> None:
         """Wait until each of the services is ready; they are asked side by side."""
         with ThreadPoolExecutor(len(services)) as pool:
-            list(pool.map(lambda each: until(lambda: self.health(each), f"{each} is ready {what}"), services))
+            list(pool.map(lambda each: block_until(lambda: self.health(each), f"{each} is ready {what}"), services))
 
     def passwords(self) -> dict[str, str]:
         """Return the accounts' passwords as the setup service has them."""
@@ -150,7 +138,7 @@ class Project:
             now = self.inspect(service)
             return now["RestartCount"] > count and now["State"]["Running"]
 
-        until(is_back, f"{service} comes back")
+        block_until(is_back, f"{service} comes back")
 
     def attach(self, parts: int, *, rate: int, summary: Path) -> tuple[int, str, dict[str, Any]]:
         """Judge parts by `lineside bench --attach`; return its exit status, what it printed, and the summary."""
@@ -172,7 +160,7 @@ class Project:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=BOUND_S,
+            timeout=HANG_S,
             check=False,
         )
         document = json.loads(summary.read_text()) if summary.is_file() else {}

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.docker.hardening import complaints
-from tests.docker.project import Project, project, run, until
+from tests.docker.project import Project, project, run
+from tests.waiting import block_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 NETWORKS = {
     "broker": {"inside"},
@@ -106,7 +107,7 @@ def test_evidence_is_in_the_bucket_and_on_the_disk(line: Project, tmp_path: Path
     def delivered() -> bool:
         return ".jsonl</Key>" in line.execute("s3", "python", "-c", listing)
 
-    until(delivered, "a batch is in the bucket")
+    block_until(delivered, "a batch is in the bucket")
     on_disk = line.execute("forwarder", "sh", "-c", "find /var/lib/lineside/evidence -name '*.jsonl' | head -1")
     assert on_disk.strip().endswith(".jsonl")
 
@@ -231,9 +232,9 @@ def test_prometheus_scrapes_the_box_and_its_text_is_clean(line: Project) -> None
         result: list[dict] = json.loads(text)["data"]["result"]
         return result
 
-    until(lambda: answer('up{job="lineside"} == 1'), "the exporter is scraped")
-    until(lambda: len(answer("lineside_exporter_source_up == 1")) >= 6, "the exporter has its sources")
-    until(lambda: answer('lineside_inference_connection_state{service="inference"}'), "the services are joined")
+    block_until(lambda: answer('up{job="lineside"} == 1'), "the exporter is scraped")
+    block_until(lambda: len(answer("lineside_exporter_source_up == 1")) >= 6, "the exporter has its sources")
+    block_until(lambda: answer('lineside_inference_connection_state{service="inference"}'), "the services are joined")
     rules = json.loads(line.get("PROMETHEUS", "/api/v1/rules"))["data"]["groups"]
     assert rules
     wrong = [rule["name"] for group in rules for rule in group["rules"] if rule["health"] == "err"]
@@ -256,7 +257,9 @@ def test_after_a_kill_the_line_recovers(
     for service in killed:
         line.kill(service, held["PYTHON_IMAGE"])
     for service in set(killed) - set(LINE):
-        until(lambda each=service: line.inspect(each)["State"]["Health"]["Status"] == "healthy", f"{service} is well")
+        block_until(
+            lambda each=service: line.inspect(each)["State"]["Health"]["Status"] == "healthy", f"{service} is well"
+        )
     line.until_ready(LINE, f"after the kill of {' and '.join(killed)}")
     assert "shared-memory" in json.dumps(recovered(line, tmp_path))
 
@@ -294,7 +297,7 @@ def test_what_waits_in_the_broker_and_the_accounts_outlive_its_restart(line: Pro
         line.execute("broker", "mosquitto_pub", *login, "-t", "local/inference/request", "-m", json.dumps(request))
     line.compose("restart", "broker")
     line.compose("start", "topic-bridge")
-    until(lambda: line.health("topic-bridge"), "the topic-bridge is back")
+    block_until(lambda: line.health("topic-bridge"), "the topic-bridge is back")
     command = ["docker", "exec", line.container("broker"), *listen, "-W", "30"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout is not None

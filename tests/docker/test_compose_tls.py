@@ -9,7 +9,7 @@ import trustme
 
 from tests.docker.project import Project, project
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 ON_THE_BUS = ("topic-bridge", "opcua-bridge", "plc-sim")
 

@@ -234,7 +234,7 @@ SCENE = """
 import json, urllib.error, urllib.request
 def ask(path, body=None, port=8000):
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", data), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}{path}", data), timeout=300) as answer:
         return answer.read()
 config = json.loads(ask("/v2/models/surface-defect/config"))
 inputs = []

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import HANG_S
+
 LINESIDE = Path(sys.executable).with_name("lineside")
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 QUIET = [
@@ -26,7 +28,6 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-BOUND_S = 90
 
 
 @pytest.fixture
@@ -58,14 +59,14 @@ def line_up(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Abstrac
                 env=environment,
             )
             try:
-                end = time.monotonic() + BOUND_S
+                end = time.monotonic() + HANG_S
                 while not (state.exists() or process.poll() is not None) and time.monotonic() < end:
                     time.sleep(0.05)
                 assert state.exists(), (folder / "up.log").read_text()
                 yield json.loads(state.read_text())
             finally:
                 process.send_signal(signal.SIGINT)
-                process.wait(BOUND_S)
+                process.wait(HANG_S)
 
     return up
 

@@ -9,9 +9,8 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,9 +31,9 @@ from lineside.contract import (
 )
 from lineside_bench.parts import encode_jpeg, make_part
 from lineside_bench.spindle import TAGS, WINDOW, make_window
+from tests.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
-BOUND_S = 90
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -44,17 +43,10 @@ def lineside(*arguments: str) -> subprocess.CompletedProcess[str]:
         [str(LINESIDE), *arguments],
         capture_output=True,
         text=True,
-        timeout=BOUND_S,
+        timeout=HANG_S,
         check=False,
         stdin=subprocess.DEVNULL,
     )
-
-
-def until(condition: Callable[[], object], bound_s: float = BOUND_S) -> None:
-    end = time.monotonic() + bound_s
-    while not condition():
-        assert time.monotonic() < end, f"not within {bound_s} s"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("broker", ["mosquitto", "amqtt"])
@@ -127,13 +119,13 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
             [str(LINESIDE), "up", "--rate", "0", "--state", str(state)], stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            until(lambda: state.exists() or process.poll() is not None)
+            block_until(lambda: state.exists() or process.poll() is not None)
             assert state.exists(), (folder / "up.log").read_text()
             document = json.loads(state.read_text())
             yield SimpleNamespace(process=process, state=state, log=folder / "up.log", **document)
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(BOUND_S)
+            process.wait(HANG_S)
 
 
 def test_the_state_file_names_every_endpoint(up) -> None:
@@ -152,7 +144,7 @@ def test_every_service_is_ready_and_has_metrics(up, service: str) -> None:
     def states() -> set[str]:
         return {link["state"] for link in httpx.get(f"{up.endpoints[service]}/readyz").json()["connections"]}
 
-    until(lambda: states() == {"ONLINE"})  # a service is ready before the peers that it can do without are there
+    block_until(lambda: states() == {"ONLINE"})  # a service is ready before the peers that it can do without are there
     assert f"lineside_{service}_connection_state" in httpx.get(f"{up.endpoints[service]}/metrics").text
 
 
@@ -199,10 +191,10 @@ class Bus:
         self.client.on_connect = lambda client, *_: client.subscribe(f"{RESULT_TOPIC}/#", 1)
         self.client.connect(host, int(port))
         self.client.loop_start()
-        until(lambda: ready)
+        block_until(lambda: ready)
 
     def ask(self, payload: bytes) -> None:
-        self.client.publish(REQUEST_TOPIC, payload, qos=1).wait_for_publish(BOUND_S)
+        self.client.publish(REQUEST_TOPIC, payload, qos=1).wait_for_publish(HANG_S)
 
     def answer(self, topic: str, **match: str | None) -> dict:
         def find() -> list[dict]:
@@ -212,7 +204,7 @@ class Bus:
                 if name == topic and all(document.get(key) == value for key, value in match.items())
             ]
 
-        until(find)
+        block_until(find)
         return find()[0]
 
 
@@ -300,7 +292,7 @@ def test_nothing_was_restarted_by_bad_input_and_ctrl_c_ends_the_line_cleanly(up)
     pids = [process["pid"] for process in document["processes"].values()]
     assert all(alive(pid) for pid in pids)
     up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(BOUND_S) == 0, up.log.read_text()
+    assert up.process.wait(HANG_S) == 0, up.log.read_text()
     assert not any(alive(pid) for pid in pids)
     assert not up.state.exists()
     assert "Traceback" not in up.log.read_text()
@@ -312,9 +304,9 @@ def test_a_killed_bench_leaves_no_process_behind(tmp_path: Path) -> None:
         process = subprocess.Popen(
             [str(LINESIDE), "up", "--rate", "0", "--state", str(state)], stdout=log, stderr=subprocess.STDOUT
         )
-        until(lambda: state.exists() or process.poll() is not None)
+        block_until(lambda: state.exists() or process.poll() is not None)
     document = json.loads(state.read_text())
     pids = [peer["pid"] for peer in document["processes"].values()]
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(BOUND_S)
-    until(lambda: not any(alive(pid) for pid in pids))
+    process.wait(HANG_S)
+    block_until(lambda: not any(alive(pid) for pid in pids))

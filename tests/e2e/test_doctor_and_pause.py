@@ -5,8 +5,7 @@ import re
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,21 +14,14 @@ import httpx
 import pytest
 import yaml
 
+from tests.waiting import HANG_S, block_until
+
 LINESIDE = Path(sys.executable).with_name("lineside")
-BOUND_S = 90
 STATIONS = 4
 OF_THE_MACHINE = {"machine", "memory", "clock", "disk", "docker", "docker compose", "nvidia runtime", "jetpack"}
 """Checks whose outcome is that of the machine which the tests run on, and not of the line."""
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
-
-
-def until(condition: Callable[[], Any], bound_s: float = BOUND_S) -> Any:
-    end = time.monotonic() + bound_s
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {bound_s} s"
-        time.sleep(0.05)
-    return value
 
 
 def free_port() -> int:
@@ -49,7 +41,7 @@ def doctor(settings: Path, *more: str) -> subprocess.CompletedProcess[str]:
         [str(LINESIDE), "doctor", "--config", str(settings), *more],
         capture_output=True,
         text=True,
-        timeout=BOUND_S,
+        timeout=HANG_S,
         check=False,
     )
 
@@ -74,7 +66,7 @@ def with_mark(checks: dict[str, dict[str, str]], mark: str) -> set[str]:
 
 
 def test_a_running_line_is_well(line) -> None:
-    until(lambda: len(of_cameras(line)) == STATIONS)  # a station's camera shows something while a part is there
+    block_until(lambda: len(of_cameras(line)) == STATIONS)  # a station's camera shows something while a part is there
     checks = report(line.settings, 0)
     assert set(checks) >= OF_THE_MACHINE
     checks = {name: check for name, check in checks.items() if name not in OF_THE_MACHINE}
@@ -185,20 +177,20 @@ def switch(line: SimpleNamespace, *, enabled: bool) -> None:
 
 
 def test_the_switch_of_the_page_pauses_the_bridge_and_the_next_part_after_it_is_judged(line) -> None:
-    until(lambda: metric(line, "verdicts_total", origin="result"))
+    block_until(lambda: metric(line, "verdicts_total", origin="result"))
     session = states(line)["opcua"]
     switch(line, enabled=False)
     try:
-        until(lambda: all("PAUSED" in states(line)[f"trigger station-{n}"] for n in range(1, 5)))
+        block_until(lambda: all("PAUSED" in states(line)[f"trigger station-{n}"] for n in range(1, 5)))
         assert httpx.get(f"{line.opcua_bridge}/readyz").status_code == 200
-        until(lambda: metric(line, "verdicts_total", origin="paused", verdict="unknown") >= 3)
+        block_until(lambda: metric(line, "verdicts_total", origin="paused", verdict="unknown") >= 3)
         asked = metric(line, "requests_total")
         answered = metric(line, "verdicts_total", origin="paused")
-        until(lambda: metric(line, "verdicts_total", origin="paused") >= answered + 3)
+        block_until(lambda: metric(line, "verdicts_total", origin="paused") >= answered + 3)
         assert metric(line, "requests_total") == asked
     finally:
         switch(line, enabled=True)
-    until(lambda: all("ONLINE" in states(line)[f"trigger station-{n}"] for n in range(1, 5)))
+    block_until(lambda: all("ONLINE" in states(line)[f"trigger station-{n}"] for n in range(1, 5)))
     judged = metric(line, "verdicts_total", origin="result")
-    until(lambda: metric(line, "verdicts_total", origin="result") >= judged + 3)
+    block_until(lambda: metric(line, "verdicts_total", origin="result") >= judged + 3)
     assert states(line)["opcua"] == session  # the same session, never left

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,23 +21,13 @@ from lineside_bench.line import Line
 from lineside_bench.options import Options
 from tests.integration.fault_proxy import FaultProxy
 from tests.integration.forwarder.store import KEYS, Store
+from tests.waiting import HANG_S, until
 
 BUCKET = "amzn-s3-demo-bucket"
-BOUND_S = 60
 SAID = ("id", "request_id", "status", "verdict", "reason", "code", "model", "findings", "scores", "context")
 """What of a result is the same wherever it stands; its times go on after the record was made."""
 AROUND = timedelta(seconds=2)
 """A result of this time around the kill may have left before its evidence was on the disk, which it then says."""
-
-
-async def until(condition: Callable[[], Any], what: str) -> Any:
-    try:
-        async with asyncio.timeout(BOUND_S):
-            while not (found := await asyncio.to_thread(condition)):
-                await asyncio.sleep(0.1)
-            return found
-    except TimeoutError:
-        pytest.fail(f"not within {BOUND_S} s: {what}")
 
 
 async def judged(line: Line, count: int) -> None:
@@ -63,7 +53,7 @@ async def kill(line: Line, name: str) -> datetime:
     os.kill(pid, signal.SIGKILL)
     killed = utc_now()
     await until(lambda: process.restarts > before, f"{name} started again")
-    await process.until_ready(BOUND_S)
+    await process.until_ready(HANG_S)
     return killed
 
 

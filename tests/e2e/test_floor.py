@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,9 +19,9 @@ import yaml
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Tensor, TensorsSource, to_json
 from lineside_bench.parts import encode_jpeg, make_part
 from lineside_bench.spindle import TAGS, WINDOW, make_window
+from tests.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
-BOUND_S = 90
 URI = "urn:lineside:floor"
 DEADLINE_MS = 10_000
 
@@ -38,14 +37,6 @@ EVERY_MS = 10
 MANY = tuple(f"T{number:02}" for number in range(20))
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
-
-
-def until(condition: Callable[[], Any], bound_s: float = BOUND_S) -> Any:
-    end = time.monotonic() + bound_s
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {bound_s} s"
-        time.sleep(0.02)
-    return value
 
 
 def free_port() -> int:
@@ -84,7 +75,7 @@ class Floor:
 
     def answer(self, station: str) -> SimpleNamespace:
         """Return what was written for a station's part, once done is raised."""
-        until(lambda: self.tell(read=[f"{station}.Done"])[0])
+        block_until(lambda: self.tell(read=[f"{station}.Done"])[0])
         verdict, code, request_id = self.tell(read=[f"{station}.{tag}" for tag in ("Verdict", "Code", "RequestId")])
         return SimpleNamespace(verdict=verdict, code=code, request_id=request_id)
 
@@ -105,17 +96,17 @@ class Bus:
         self.client.on_connect = lambda client, *_: client.subscribe([(REQUEST_TOPIC, 1), (RESULT_TOPIC, 1)])
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
-        until(lambda: ready)
+        block_until(lambda: ready)
 
     def _seen(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
         kept = self.requests if message.topic == REQUEST_TOPIC else self.results
         kept.append(json.loads(message.payload) | {"bytes": len(message.payload)})
 
     def request(self, request_id: str) -> dict[str, Any]:
-        return until(lambda: next((each for each in self.requests if each["id"] == request_id), None))
+        return block_until(lambda: next((each for each in self.requests if each["id"] == request_id), None))
 
     def result(self, request_id: str) -> dict[str, Any]:
-        return until(lambda: next((each for each in self.results if each["request_id"] == request_id), None))
+        return block_until(lambda: next((each for each in self.results if each["request_id"] == request_id), None))
 
     def of(self, station: str) -> list[dict[str, Any]]:
         """Return the results about a station."""
@@ -181,7 +172,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
         try:
             floor = Floor(folder)
             running.append(floor.process)
-            until(lambda: state.exists() or up.poll() is not None)
+            block_until(lambda: state.exists() or up.poll() is not None)
             assert state.exists(), (folder / "up.log").read_text()
             document = json.loads(state.read_text())
             images = Path(document["work"]) / "images"
@@ -221,7 +212,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
                     except httpx.HTTPError:
                         return False
 
-                until(ready)
+                block_until(ready)
 
             inference = document["endpoints"]["inference"]
             yield SimpleNamespace(floor=floor, bus=bus, bridge=bridge, settings=settings, inference=inference)
@@ -232,7 +223,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
                 process.kill()
                 process.communicate()
             up.send_signal(signal.SIGINT)
-            up.wait(BOUND_S)
+            up.wait(HANG_S)
 
 
 def rows_of(index: int, *, anomalous: bool) -> list[list[float]]:
@@ -254,7 +245,7 @@ def test_every_kind_of_trigger_gets_its_verdict_into_the_plc(line) -> None:
         assert (answer.verdict, answer.code) == ("fail", "ok"), station
         assert [result["request_id"] for result in bus.of(station)] == [answer.request_id], station
     assert bus.of("Event")[0]["context"]["part_id"] == "P-42"
-    until(lambda: len(bus.of("Period")) >= 2)
+    block_until(lambda: len(bus.of("Period")) >= 2)
     assert {result["verdict"] for result in bus.of("Period")} == {"fail"}
     assert not bus.of("Window"), "no window is complete: its tags rest, and nothing was sampled"
     floor.tell(play=rows_of(3, anomalous=False) * 2, tags=PLAYED, every_ms=EVERY_MS)
@@ -308,7 +299,7 @@ def direct(line: SimpleNamespace, table: np.ndarray) -> dict[str, float]:
 def test_a_window_that_fits_no_message_is_refused_by_config_check(line) -> None:
     path, _http = line.settings(part_trigger("Many", {"kind": "window"}, source=many_source(100)))
     check = subprocess.run(
-        [str(LINESIDE), "config", "check", str(path)], capture_output=True, text=True, timeout=BOUND_S, check=False
+        [str(LINESIDE), "config", "check", str(path)], capture_output=True, text=True, timeout=HANG_S, check=False
     )
     said = " ".join((check.stdout + check.stderr).split())
     assert check.returncode == 1, said

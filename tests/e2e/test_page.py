@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,13 +26,13 @@ from lineside_inference.interpret.judgement import by_defects
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import read_store
 from lineside_inference.policy import Thresholds
+from tests.waiting import HANG_S, block_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = sync_api.Page, sync_api.expect
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 ROOT = Path(__file__).parents[2]
-BOUND_S = 90
 PANEL = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
@@ -46,14 +45,6 @@ def own_environment() -> Iterator[None]:
         for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
             patch.delenv(name)
         yield
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait from outside the page: its content policy forbids the browser to evaluate a condition given as text."""
-    end = time.monotonic() + BOUND_S
-    while not condition():
-        assert time.monotonic() < end, f"not within {BOUND_S} s"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -277,14 +268,14 @@ def test_the_shift_counts_from_now_on_where_asked_to(open_page) -> None:
     def parts() -> int:
         return int(shown.inner_text().replace(",", ""))
 
-    until(lambda: parts() >= 20)  # two a second: far from what is counted within the few seconds that follow
+    block_until(lambda: parts() >= 20)  # two a second: far from what is counted within the few seconds that follow
     before = parts()
     page.locator("#shift-since").click()
     page.get_by_role("button", name="Count from now").click()
     expect(page.locator("#shift-since")).to_contain_text("Since")
-    until(lambda: parts() < before)
+    block_until(lambda: parts() < before)
     page.reload()
-    until(lambda: 0 < parts() < before)
+    block_until(lambda: 0 < parts() < before)
 
 
 def test_everything_is_reached_by_the_keyboard(open_page, policy) -> None:
@@ -433,7 +424,7 @@ def test_a_token_is_asked_for_where_one_is_needed(browser, tmp_path: Path) -> No
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path)
     try:
-        until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/livez"))
+        block_until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/livez"))
         assert process.poll() is None, (tmp_path / "log").read_text()
         page = browser.new_context().new_page()
         page.goto(f"http://127.0.0.1:{port}/")
@@ -449,7 +440,7 @@ def test_a_token_is_asked_for_where_one_is_needed(browser, tmp_path: Path) -> No
         page.context.close()
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(BOUND_S) == 0  # an open page does not hold it up
+        assert process.wait(HANG_S) == 0  # an open page does not hold it up
 
 
 def answers(url: str) -> bool:
@@ -468,5 +459,5 @@ def test_the_page_says_when_the_service_is_gone_and_comes_back(open_page, line) 
     expect(page.locator("#verdict")).to_have_class(re.compile("old"))
     expect(page.locator("#link")).to_have_text("Live", timeout=30_000)
     expect(page.locator("#alarm")).to_be_hidden()
-    until(lambda: page.locator("#strip .part").count() > 1)
+    block_until(lambda: page.locator("#strip .part").count() > 1)
     expect(page.locator("#verdict")).not_to_have_class(re.compile("old"))

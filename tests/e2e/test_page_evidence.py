@@ -5,7 +5,6 @@ Screenshots are kept where SCREENSHOTS names a folder, else in pytest's own.
 
 import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +15,7 @@ import pytest
 
 from lineside.spool import Spool, SpoolSettings
 from lineside_bench.parts import encode_jpeg, make_part
+from tests.waiting import block_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = sync_api.Page, sync_api.expect
@@ -23,18 +23,9 @@ Page, expect = sync_api.Page, sync_api.expect
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 PANEL = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-BOUND_S = 60
 SOON_MS = 20_000  # the page asks every 5 s
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + BOUND_S
-    while not (found := condition()):
-        assert time.monotonic() < end, f"not within {BOUND_S} s"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,7 +43,7 @@ def line(page_line: SimpleNamespace) -> SimpleNamespace:
     def delivered() -> int:
         return sum(one["delivered"] for one in httpx.get(f"{page_line.url}/v1/evidence").json()["destinations"])
 
-    until(delivered)
+    block_until(delivered)
     links = {link["name"]: link for link in httpx.get(f"{page_line.url}/readyz").json()["connections"]}
     return SimpleNamespace(url=page_line.url, spool=Path(links["spool"]["target"]))
 
@@ -90,7 +81,7 @@ def archive(line) -> Iterator[Spool]:
     with Spool.open(SpoolSettings(folder=line.spool, refusals=1), recover=False) as spool:
         spool.register(["disk", "archive"])
         try:
-            lease = until(lambda: spool.lease("archive"))
+            lease = block_until(lambda: spool.lease("archive"))
             assert spool.refuse(lease, "400 InvalidRequest")
             spool.report("archive", "BACKOFF", "403 AccessDenied")
             yield spool

@@ -22,7 +22,7 @@ URI = "urn:lineside:test"
 STATIONS = ("Station1", "Station2")
 TAGS = {"PartPresent": False, "PartId": "", "Verdict": "", "RequestId": "", "VerdictPart": "", "Done": False}
 COUNTERS = 20
-BOUND_S = 20.0
+BOUND_S = 300.0
 HOLD_S = 0.15
 """How long the PLC looks at a verdict before it takes it: for a second bridge that writes over it."""
 

@@ -26,6 +26,7 @@ from typing import ClassVar
 import spool_rig
 from spool_rig import Rig
 
+from lineside import telemetry
 from lineside.capture import Event, Item, compose
 from lineside.contract import utc_now
 from lineside.spool import Entry, Spool, SpoolFull
@@ -34,7 +35,7 @@ from lineside.spool.verify import verify
 
 STREAMS = ("t0", "t1")
 DISK, SMALL = "10m", "1m"
-BOUND_S = 30.0
+BOUND_S = 300.0
 
 
 class Stuck(Exception):
@@ -277,8 +278,10 @@ def state(run: Cycles) -> str:
 
 
 def main() -> None:
+    # On stderr: a process that is killed while it logs would leave half a line where the report is to stand alone.
+    telemetry.configure("rig", level="warning")
     folder, what = Path(sys.argv[1]), sys.argv[2]
-    spool_rig.PATIENCE_S = 10 * BOUND_S
+    spool_rig.PATIENCE_S = 2 * BOUND_S
     try:
         if what == "cycles":
             report = cycles(folder, int(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else "")

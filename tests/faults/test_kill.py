@@ -8,7 +8,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,23 +21,14 @@ from lineside_bench.evidence import reported
 from lineside_bench.line import Line
 from lineside_bench.options import Options
 from lineside_bench.records import PartRecord
+from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BOUND_S = 60
 PROCESSES = ("triton", "broker", "inference", "topic-bridge", "opcua-bridge")
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 USUAL = Kind.mosquitto if MOSQUITTO else Kind.amqtt
 BROKERS = [USUAL] if USUAL is Kind.amqtt else [USUAL, Kind.amqtt]
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    try:
-        async with asyncio.timeout(BOUND_S):
-            while not condition():
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        pytest.fail(f"not within {BOUND_S} s: {what}")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -126,7 +117,7 @@ async def kill_and_go_on(line: Line, name: str) -> None:
     async with parts_coming(line):
         os.kill(pid_of(line, name), signal.SIGKILL)
         await until(lambda: line.processes[name].restarts > before[name], f"{name} started again")
-        await line.processes[name].until_ready(BOUND_S)
+        await line.processes[name].until_ready(HANG_S)
         await judged(line, 30)
     summary = await line.summary()
     assert_every_part_once(summary, list(line.records)[fed:])

@@ -20,6 +20,7 @@ from lineside_opcua_bridge.station.parts import Answer
 from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.waiting import Pending
+from tests.waiting import HANG_S
 
 HOUR = 3600
 """Parts of an hour at one a second."""
@@ -79,7 +80,7 @@ async def feed(station: Station, first: int, count: int) -> None:
 
 async def settle(pending: Pending, registry: CollectorRegistry, count: int) -> None:
     """Wait until so many parts were taken from the station's queue, and none of them waits any more."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         while pending.stations or accepted(registry) < count:
             await asyncio.sleep(0.01)
 

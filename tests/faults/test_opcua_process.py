@@ -9,11 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, utc_now, uuid7
 from lineside.settings import BusSettings
+from tests import waiting
+from tests.waiting import HANG_S
 
 URI = "urn:lineside:test"
-BOUND_S = 30.0
 WRITE_REQUEST = 673
 """The id of OPC UA's WriteRequest in binary encoding (OPC 10000-6, NodeIds)."""
 
@@ -38,14 +39,8 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:
-    end = time.monotonic() + BOUND_S
-    while True:
-        with contextlib.suppress(OSError, httpx.HTTPError):
-            if value := await condition():
-                return value
-        assert time.monotonic() < end, f"not within {BOUND_S} s: {what}"
-        await asyncio.sleep(0.02)
+until = partial(waiting.until, despite=(OSError, httpx.HTTPError))
+"""Wait for what a process says that may not listen yet."""
 
 
 class Proxy:
@@ -131,7 +126,7 @@ class PlcProcess:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(HANG_S)
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 pipe.close()
@@ -144,7 +139,7 @@ class PlcProcess:
         assert self.process.stdin
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
-        return (await asyncio.wait_for(asyncio.to_thread(self._answer), 3 * BOUND_S))["ok"]
+        return (await asyncio.wait_for(asyncio.to_thread(self._answer), 3 * HANG_S))["ok"]
 
     async def part(self, part_id: str, station: str = "Station1") -> None:
         await self.ask(part=part_id, station=station)
@@ -184,7 +179,7 @@ class Bridge:
 
     async def is_ready(self) -> bool:
         async with httpx.AsyncClient() as client:
-            return (await client.get(f"http://127.0.0.1:{self.http}/readyz", timeout=2)).status_code == 200
+            return (await client.get(f"http://127.0.0.1:{self.http}/readyz", timeout=HANG_S)).status_code == 200
 
     async def has_seen(self) -> bool:
         return await self.count("values_total") > 0
@@ -192,7 +187,7 @@ class Bridge:
     async def count(self, name: str, **labels: str) -> float:
         """Return the sum of the counter's series that have these labels."""
         async with httpx.AsyncClient() as client:
-            text = (await client.get(f"http://127.0.0.1:{self.http}/metrics", timeout=5)).text
+            text = (await client.get(f"http://127.0.0.1:{self.http}/metrics", timeout=HANG_S)).text
         found = re.findall(rf"^lineside_opcua_bridge_{name}(?:\{{(.*)\}})? (\S+)$", text, re.MULTILINE)
         return sum(
             float(value) for given, value in found if all(f'{key}="{label}"' in given for key, label in labels.items())
@@ -201,11 +196,11 @@ class Bridge:
     def kill(self) -> None:
         assert self.process
         self.process.kill()
-        assert self.process.wait(10) == -signal.SIGKILL
+        assert self.process.wait(HANG_S) == -signal.SIGKILL
 
     async def wait(self) -> int:
         assert self.process
-        return await asyncio.to_thread(self.process.wait, BOUND_S)
+        return await asyncio.to_thread(self.process.wait, HANG_S)
 
     def log(self) -> str:
         return (self._rig.folder / f"{self.name}.log").read_text(encoding="utf-8")
@@ -299,7 +294,7 @@ class Rig:
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
-            process.wait(10)
+            process.wait(HANG_S)
 
 
 @pytest.fixture(scope="module")
@@ -355,7 +350,7 @@ async def test_killed_between_verdict_and_done_a_part_gets_one_done(
         await bridge.start()
         rig.proxy.hold(2, arrives=done_arrives)  # the first write is the verdict, the second done
         await rig.plc.part("P-1")
-        async with asyncio.timeout(BOUND_S):
+        async with asyncio.timeout(HANG_S):
             await rig.proxy.held.wait()
         if done_arrives:
 

@@ -27,8 +27,9 @@ from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.settings import S3Settings
 from tests.integration.fault_proxy import FaultProxy
 from tests.integration.forwarder.front import Answer, Front
-from tests.integration.forwarder.scene import Simulated, entry, opened, until
+from tests.integration.forwarder.scene import Simulated, entry, opened
 from tests.integration.forwarder.store import KEYS, Store
+from tests.waiting import until
 
 HOUR_S = 3600.0
 MODELS = ("spindle", "gasket")

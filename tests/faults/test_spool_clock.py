@@ -23,13 +23,13 @@ from lineside_forwarder.errors import DestinationAway
 from lineside_inference.api.capture_request import CaptureUnreadable, parse
 from tests.integration.conftest import free_ports
 from tests.integration.forwarder import scene as forwarding_scene
-from tests.integration.forwarder.scene import Scripted, Simulated, forwarding, until
+from tests.integration.forwarder.scene import Scripted, Simulated, forwarding
 from tests.integration.spool.scene import HOUR_MS, Box, drain, entry, fill, seal_all, take
+from tests.waiting import HANG_S, until
 
 PRODUCER = str(Path(__file__).with_name("spool_clock.py"))
 LIBRARY = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 YEAR_MS = 365 * 24 * HOUR_MS
-BOUND_S = 60
 JUMPS = {"back": -HOUR_MS, "ahead": YEAR_MS}
 TRUSTING = """
 from lineside.spool.clock import Clock
@@ -103,7 +103,7 @@ class Line:
         ]
 
     def until(self, true: Callable[[], object]) -> None:
-        end = time.monotonic() + BOUND_S
+        end = time.monotonic() + HANG_S
         while not true():
             dead = [process.args for process in self.running if process.poll() not in {None, 0, -signal.SIGKILL}]
             assert not dead, (self.folder / "log").read_text()[-3000:]
@@ -119,7 +119,7 @@ class Line:
         for process in self.running:
             if process.poll() is None:
                 process.kill()
-                process.wait(10)
+                process.wait(HANG_S)
             for left in Path("/dev/shm").glob(f"*faketime_*_{process.pid}"):
                 left.unlink(missing_ok=True)
         self.spool.close()
@@ -148,13 +148,13 @@ def test_real_processes_whose_clock_jumps(line: Line) -> None:
         line.goes_on()
         if clock == "+1y":
             forwarder.kill()
-            forwarder.wait(10)
+            forwarder.wait(HANG_S)
             forwarder = line.forward()
             line.goes_on()
     line.stop.touch()
     line.until(lambda: line.spool.status().records == 0)
     forwarder.terminate()
-    assert forwarder.wait(BOUND_S) == 0
+    assert forwarder.wait(HANG_S) == 0
     assert line.arrived() == line.acknowledged(), "each once, in order, in the folder of the hour that the clock showed"
     years = {hour[:4] for _key, hour in line.arrived()}
     assert len(years) == 2, "the clock of the processes was set"
@@ -165,7 +165,7 @@ def test_the_harness_sees_an_age_sweep_that_trusts_the_clock_of_real_processes(l
     producer = line.produce()
     line.until(lambda: len(line.acknowledged()) >= 60)
     line.stop.touch()
-    assert producer.wait(BOUND_S) == 0
+    assert producer.wait(HANG_S) == 0
     line.set("+1y")
     line.forward(trusting=True)
     line.until(lambda: line.spool.status().records == 0)

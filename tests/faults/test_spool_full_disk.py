@@ -19,14 +19,15 @@ import pytest
 
 from lineside.spool import SpoolFull, SpoolSettings
 from lineside.spool.spool import Spool
-from tests.integration.forwarder.scene import HOUR, Scripted, forwarding, opened, until
+from tests.integration.forwarder.scene import HOUR, Scripted, forwarding, opened
 from tests.integration.forwarder.scene import entry as capture
 from tests.integration.spool.scene import drain, entry, seal_all
+from tests.waiting import HANG_S, until
 
 PROGRAM = str(Path(__file__).with_name("spool_full_disk.py"))
 MIB = 1024 * 1024
 CYCLES = 10
-BOUND_S = 170
+BOUND_S = 900
 UNSHARE = ("unshare", "--mount", "--propagation", "private")
 
 
@@ -34,7 +35,7 @@ def may_mount() -> bool:
     if shutil.which("unshare") is None:
         return False
     tried = subprocess.run(
-        [*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, timeout=10, check=False
+        [*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, timeout=HANG_S, check=False
     )
     return tried.returncode == 0
 
@@ -46,7 +47,7 @@ def run(folder: Path, *given: str) -> dict:
     command = [*UNSHARE, sys.executable, PROGRAM, str(folder), *given]
     done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1]) | {"said": done.stderr}
+    return json.loads(done.stdout) | {"said": done.stderr}
 
 
 def data_of(item: dict, moved: tuple[Path, Path]) -> int:

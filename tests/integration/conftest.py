@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from lineside_bench.triton import clean_shared_memory, launch
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[2]
-START_S = 60.0
 
 
 class TritonServer:
@@ -57,7 +57,7 @@ class TritonServer:
 
     def wait_ready(self) -> None:
         """Wait until the server and its models are ready; fails with the end of its log."""
-        until = time.monotonic() + START_S
+        until = time.monotonic() + HANG_S
         while time.monotonic() < until and self._process is not None and self._process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.http}/v2/health/ready", timeout=1) as answer:  # noqa: S310 - our own
@@ -83,10 +83,10 @@ class TritonServer:
         self._process.send_signal(signal.SIGCONT)
         self._process.send_signal(by)
         try:
-            self._process.wait(20)
+            self._process.wait(HANG_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(HANG_S)
         self._process = None
 
 

@@ -11,14 +11,15 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.waiting import HANG_S
+
 FOLDER = Path(__file__).parents[2] / "docker" / "alertmanager"
 IMAGE = os.environ.get("ALERTMANAGER_IMAGE", "prom/alertmanager:latest")
 CONFIG = "/etc/alertmanager/alertmanager.yml"
-WITHIN_S = 60.0
 
 
 def docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 
@@ -28,13 +29,13 @@ def lacking() -> str | None:
     if shutil.which("docker") is None:
         return "docker is not on PATH"
     asked = subprocess.run(
-        ["docker", "image", "inspect", IMAGE], capture_output=True, text=True, timeout=30, check=False
+        ["docker", "image", "inspect", IMAGE], capture_output=True, text=True, timeout=HANG_S, check=False
     )
     return asked.stderr.strip() or f"no image {IMAGE}" if asked.returncode else None
 
 
 def until(look: Callable[[], Any]) -> Any:
-    end = time.monotonic() + WITHIN_S
+    end = time.monotonic() + HANG_S
     while (found := look()) is None:
         assert time.monotonic() < end, "not within the bound"
         time.sleep(0.1)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.waiting import HANG_S
+
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "docker" / "prometheus" / "rules" / "lineside.yaml"
 GUIDE = ROOT / "docs" / "how-to" / "act-on-alerts.md"
@@ -40,7 +42,7 @@ NAMES = [rule["alert"] for rule in alerts()]
 
 
 def run(promtool: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([promtool, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([promtool, *map(str, arguments)], capture_output=True, text=True, timeout=HANG_S, check=False)
 
 
 def told_of(promtool: str, folder: Path, rule: dict[str, Any]) -> subprocess.CompletedProcess[str]:

@@ -2,7 +2,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import paho.mqtt.publish
@@ -16,6 +16,7 @@ from lineside_bench import broker
 from lineside_bench.errors import BenchError
 from lineside_bench.observer import Observer
 from lineside_bench.processes import Process, clean_environment
+from tests.waiting import HANG_S, until
 
 PORT = 18320
 KINDS = [
@@ -40,13 +41,6 @@ async def running(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     await process.start()
     yield chosen, process
     await process.stop()
-
-
-async def until(holds: Callable[[], bool], within_s: float = 20) -> None:
-    end = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end, "not within the bound"
-        await asyncio.sleep(0.02)
 
 
 async def publish(topic: str, payload: bytes) -> None:
@@ -85,10 +79,10 @@ async def test_the_observer_outlives_a_broker_that_is_killed(running: tuple[brok
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         await until(lambda: process.restarts == 1)
-        await process.until_ready(20)
+        await process.until_ready(HANG_S)
         await until(lambda: len(observer.outages) == 1)
         request, _result = exchange()
-        end = time.monotonic() + 20
+        end = time.monotonic() + HANG_S
         while request.id not in observer.exchanges():  # the same message again until the observer is back
             assert time.monotonic() < end
             await publish(REQUEST_TOPIC, to_json(request))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-START_S = 120
+from tests.waiting import HANG_S
 
 
 def lineside(*arguments: str) -> list[str]:
@@ -23,7 +23,7 @@ def test_bench_judges_reports_and_writes_the_summary(tmp_path: Path) -> None:
         lineside("bench", "--parts", "12", "--seed", "3", "--json", str(file)),
         capture_output=True,
         text=True,
-        timeout=START_S,
+        timeout=HANG_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -48,7 +48,7 @@ def test_a_port_in_use_is_named_before_anything_starts() -> None:
             lineside("bench", "--parts", "1", "--ports", "default"),
             capture_output=True,
             text=True,
-            timeout=START_S,
+            timeout=HANG_S,
             check=False,
         )
     assert done.returncode == 2
@@ -61,7 +61,7 @@ def test_up_says_where_everything_is_until_it_is_ended(tmp_path: Path) -> None:
     with subprocess.Popen(
         lineside("up", "--rate", "0", "--state", str(file)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as running:
-        end = time.monotonic() + START_S
+        end = time.monotonic() + HANG_S
         while not file.exists():
             assert running.poll() is None, running.stdout and running.stdout.read()
             assert time.monotonic() < end, "no state file within the bound"
@@ -73,7 +73,7 @@ def test_up_says_where_everything_is_until_it_is_ended(tmp_path: Path) -> None:
         assert httpx.get(f"{state['endpoints']['inference']}/readyz").status_code == 200
         assert "There is no part" in httpx.get(f"{state['endpoints']['camera']}/station-1/snapshot.jpg").text
         running.send_signal(signal.SIGINT)
-        assert running.wait(60) == 0
+        assert running.wait(HANG_S) == 0
     assert not file.exists()
     assert not Path(state["work"]).exists()
     for process in state["processes"].values():
@@ -87,12 +87,10 @@ def test_attach_refuses_what_is_about_a_line_of_its_own_and_says_where_nothing_l
         ((), ("nothing answers at --attach http://127.0.0.1:9", "docker compose up")),
         (("--parts", "0"), ("--parts 0 is out of range",)),
     ):
-        done = subprocess.run(
-            lineside(*nowhere, *options), capture_output=True, text=True, timeout=START_S, check=False
-        )
+        done = subprocess.run(lineside(*nowhere, *options), capture_output=True, text=True, timeout=HANG_S, check=False)
         assert done.returncode == 2
         assert all(words in done.stderr for words in said), done.stderr
     done = subprocess.run(
-        lineside("bench", "--attach", "plc-sim"), capture_output=True, text=True, timeout=START_S, check=False
+        lineside("bench", "--attach", "plc-sim"), capture_output=True, text=True, timeout=HANG_S, check=False
     )
     assert (done.returncode, "is no address" in done.stderr) == (2, True)

@@ -1,10 +1,8 @@
 """The whole line as processes: judged well. What the death of each of them costs is in tests/faults/test_kill.py."""
 
-import asyncio
 import shutil
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -25,10 +23,10 @@ from lineside_bench.ports import DEFAULTS
 from lineside_bench.records import VERDICTS, Exchange
 from lineside_bench.report import has_faults
 from lineside_bench.spindle import TAGS, WINDOW, SpindleSimulator
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BACK_S = 30
 MODELS = Path(__file__).parents[3] / "models"
 
 
@@ -37,13 +35,6 @@ async def line() -> AsyncIterator[Line]:
     ports = {name: 18330 + number for number, name in enumerate(DEFAULTS)}
     async with Line(Options(parts=None, rate=10, seed=11, port_defaults=ports)) as line:
         yield line
-
-
-async def until(holds: Callable[[], bool], within_s: float = BACK_S) -> None:
-    end = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end, "not within the bound"
-        await asyncio.sleep(0.02)
 
 
 async def test_every_part_is_judged_once_in_time_and_right(line: Line) -> None:

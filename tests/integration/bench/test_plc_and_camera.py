@@ -16,6 +16,7 @@ from lineside_bench.plc import NAMESPACE, SPINDLE_TAGS, Plc
 from lineside_bench.records import PartRecord
 from lineside_bench.render import Renderer, render
 from lineside_bench.spindle import SpindleSimulator
+from tests.waiting import HANG_S
 
 PLC_PORT = 18310
 CAMERA_PORT = 18311
@@ -72,7 +73,7 @@ async def test_the_plc_takes_the_verdict_at_the_instant_that_done_is_written(plc
     async with bridged() as bridge:
         part = record("P-000042")
         judging = asyncio.create_task(plc.stations[0].judge(part, patience_s=10))
-        data = await asyncio.wait_for(bridge.present.get(), 10)
+        data = await asyncio.wait_for(bridge.present.get(), HANG_S)
         assert await bridge.node("PartId").read_value() == "P-000042"
         assert await bridge.node("Done").read_value() is False
         before = utc_now()
@@ -90,7 +91,7 @@ async def test_a_second_verdict_is_kept_as_evidence(plc: Plc) -> None:
     async with bridged() as bridge:
         part = record()
         judging = asyncio.create_task(plc.stations[0].judge(part, patience_s=10))
-        await asyncio.wait_for(bridge.present.get(), 10)
+        await asyncio.wait_for(bridge.present.get(), HANG_S)
         await bridge.write("fail", "request-1")
         await judging
         await bridge.write("pass", "request-2")
@@ -102,7 +103,7 @@ async def test_the_next_part_begins_clear_of_the_last(plc: Plc) -> None:
         for number in range(2):
             part = record(f"P-{number}")
             judging = asyncio.create_task(plc.stations[0].judge(part, patience_s=10))
-            await asyncio.wait_for(bridge.present.get(), 10)
+            await asyncio.wait_for(bridge.present.get(), HANG_S)
             assert await bridge.node("Verdict").read_value() == ""
             await bridge.write("pass", f"request-{number}")
             await judging
@@ -146,7 +147,7 @@ async def test_the_spindle_turns(plc: Plc) -> None:
         index = await client.get_namespace_index(NAMESPACE)
         nodes = [client.get_node(f"ns={index};s=Spindle.{tag}") for tag in SPINDLE_TAGS]
         first = await client.read_values(nodes)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             while await client.read_values(nodes) == first:
                 await asyncio.sleep(0.02)
 
@@ -160,7 +161,7 @@ async def test_a_stall_of_the_simulator_does_not_stop_the_spindle(plc: Plc) -> N
         def datachange_notification(self, _node: object, _value: object, data: object) -> None:
             taken.put_nowait(data.monitored_item.Value)
 
-    async with asyncio.timeout(30), Client(f"opc.tcp://127.0.0.1:{PLC_PORT}") as client:
+    async with asyncio.timeout(HANG_S), Client(f"opc.tcp://127.0.0.1:{PLC_PORT}") as client:
         node = client.get_node(f"ns={await client.get_namespace_index(NAMESPACE)};s=Spindle.{SPINDLE_TAGS[0]}")
         subscription = await client.create_subscription(20, Taker())
         await subscription.subscribe_data_change(node, queuesize=40)
@@ -200,7 +201,7 @@ async def test_the_camera_shows_the_part_now_at_the_station() -> None:
 
 async def test_parts_are_rendered_ahead_in_order_and_bounded() -> None:
     async with Renderer(seed=7, count=5, ahead=3) as renderer:
-        await asyncio.wait_for(renderer.full(), 30)
+        await asyncio.wait_for(renderer.full(), HANG_S)
         parts = [await renderer.next() for _ in range(5)]
     assert [part.index for part in parts] == [0, 1, 2, 3, 4]
     assert parts[2] == render(7, 2)

@@ -1,17 +1,15 @@
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lineside_bench.errors import BenchError
 from lineside_bench.processes import Process
+from tests.waiting import HANG_S, until
 
 WELL = "import signal, sys, time; print('up', flush=True); time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
@@ -28,13 +26,6 @@ def process(folder: Path, code: str, **options: object) -> Process:
         return None if "up\n" in log.read_text() else "the word up"
 
     return Process("peer", (sys.executable, "-c", code), env=dict(os.environ), log=log, ready=says_up, **options)
-
-
-async def until(holds: Callable[[], bool], within_s: float = 10) -> None:
-    end = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end, "not within the bound"
-        await asyncio.sleep(0.02)
 
 
 def is_alive(pid: int) -> bool:
@@ -91,7 +82,7 @@ async def test_killed_it_comes_back_by_itself_and_is_counted(tmp_path: Path) -> 
         await until(lambda: peer.pid not in (None, first))
         assert peer.restarts == 1
         assert peer.exits == [-signal.SIGKILL]
-        await peer.until_ready(10)
+        await peer.until_ready(HANG_S)
     finally:
         await peer.stop()
     assert "by SIGKILL; starting again" in peer.log.read_text()

@@ -24,6 +24,7 @@ from lineside_bench.line import SERVICES
 from lineside_bench.ports import DEFAULTS, Mode, Ports, reserve
 from lineside_bench.processes import Process, clean_environment
 from lineside_bench.report import Facts, summarise
+from tests.waiting import HANG_S
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -95,7 +96,7 @@ def broker_of(work: Path, port: int) -> tuple[str, ...]:
     chosen = broker.prepare(broker.Kind.mosquitto, port=port, folder=work / "broker")
     (work / "password").write_text(f"{PASSWORD}\n")
     accounts = work / "broker" / "accounts"
-    subprocess.run(["mosquitto_passwd", "-b", "-c", accounts, "bench", PASSWORD], check=True, timeout=30)
+    subprocess.run(["mosquitto_passwd", "-b", "-c", accounts, "bench", PASSWORD], check=True, timeout=HANG_S)
     file = work / "broker" / "mosquitto.conf"
     words = file.read_text().replace("allow_anonymous true", f"allow_anonymous false\npassword_file {accounts}")
     file.write_text(words)
@@ -107,7 +108,7 @@ async def box(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Box]:
     work, root = tmp_path_factory.mktemp("box"), find_root()
     defaults = {name: FIRST_PORT + number for number, name in enumerate(NAMES)}
     with reserve(Mode.auto, defaults=defaults) as ports:
-        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=HANG_S, trust_env=False) as client:
             box = Box(work, ports, {}, client)
             for name in (config.IMAGES, config.CAPTURE):
                 (work / name).mkdir()
@@ -176,14 +177,14 @@ async def attach(box: Box, *arguments: str) -> tuple[int, str, str]:
     """Run `lineside bench --attach`; return its exit status and what it said."""
     argv = (str(BIN / "lineside"), "bench", "--attach", box.control, *arguments)
     running = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = await asyncio.wait_for(running.communicate(), 90)
+    out, err = await asyncio.wait_for(running.communicate(), HANG_S)
     assert running.returncode is not None
     return running.returncode, out.decode(), err.decode()
 
 
 async def over(box: Box, run: str) -> dict[str, Any]:
     """Return a run once it is over."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         while (document := (await box.http.get(f"{box.control}/v1/runs/{run}")).json())["state"] != "over":
             await asyncio.sleep(0.05)
     return document
@@ -191,7 +192,7 @@ async def over(box: Box, run: str) -> dict[str, Any]:
 
 async def until_fed(box: Box, run: str, parts: int) -> int:
     """Return how many parts of a run are fed, once it is so many."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         while (fed := (await box.http.get(f"{box.control}/v1/runs/{run}")).json()["progress"]["fed"]) < parts:
             await asyncio.sleep(0.02)
     return int(fed)
@@ -257,7 +258,7 @@ async def test_a_run_owes_evidence_of_its_own_triggers_only(box: Box, ago_s: flo
 async def slow_parts(box: Box, count: int) -> None:
     """Return when so many of the parts that come between runs were seen by the cameras."""
     seen: set[str] = set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         while len(seen) < count:
             for number in range(1, 9):
                 answer = await box.http.get(f"{box.camera}/station-{number}/snapshot.jpg")
@@ -290,11 +291,11 @@ async def test_ctrl_c_ends_the_run_there_and_reports(box: Box, tmp_path: Path) -
     argv = (str(BIN / "lineside"), "bench", "--attach", box.control, "--parts", "1000", "--json", str(file))
     running = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE)
     assert running.stdout is not None
-    said = (await asyncio.wait_for(running.stdout.readline(), 30)).decode()
+    said = (await asyncio.wait_for(running.stdout.readline(), HANG_S)).decode()
     run = said.split()[1]
     await until_fed(box, run, 1)
     running.send_signal(signal.SIGINT)
-    await asyncio.wait_for(running.communicate(), 60)
+    await asyncio.wait_for(running.communicate(), HANG_S)
     assert running.returncode == 128 + signal.SIGINT
     summary = json.loads(file.read_text())
     assert summary["interrupted"] is True
@@ -374,7 +375,7 @@ async def test_no_part_is_taken_from_a_camera_that_is_not_there(box: Box) -> Non
 
 async def test_what_is_no_simulated_plc_is_said_so(box: Box) -> None:
     other = (str(BIN / "lineside"), "bench", "--attach", box.camera)
-    done = await asyncio.to_thread(subprocess.run, other, capture_output=True, text=True, timeout=60, check=False)
+    done = await asyncio.to_thread(subprocess.run, other, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 2
     assert "is no simulated PLC" in done.stderr
 
@@ -384,7 +385,7 @@ async def test_they_say_how_they_are(box: Box) -> None:
         argv = (str(BIN / f"lineside-{name}"), "health")
         environment = clean_environment() | {"LINESIDE_CONFIG": str(box.settings)}
         done = await asyncio.to_thread(
-            subprocess.run, argv, env=environment, capture_output=True, text=True, timeout=60, check=False
+            subprocess.run, argv, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False
         )
         assert (done.returncode, done.stdout) == (0, "ready\n")
 
@@ -401,7 +402,7 @@ async def test_a_broker_that_lets_it_not_in_is_shown_and_no_run_begins(box: Box,
         argv = (str(BIN / "lineside-plc-sim"), str(box.settings))
         stranger = await asyncio.create_subprocess_exec(*argv, env=environment, stderr=subprocess.DEVNULL)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(HANG_S):
                 while "refused" not in (said := await asked(box, f"{url}/readyz")):
                     await asyncio.sleep(0.05)
             assert "Not authorized" in said
@@ -410,7 +411,7 @@ async def test_a_broker_that_lets_it_not_in_is_shown_and_no_run_begins(box: Box,
             assert "broker" in answer.json()["detail"]
         finally:
             stranger.terminate()
-            assert await asyncio.wait_for(stranger.wait(), 20) == 0
+            assert await asyncio.wait_for(stranger.wait(), HANG_S) == 0
 
 
 async def asked(box: Box, url: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,8 +16,8 @@ from lineside.settings import BusSettings
 from lineside_exporter.cloudwatch.reporter import Reporter
 from lineside_exporter.cloudwatch.settings import GreengrassSettings, PutMetricDataSettings
 from tests.integration.forwarder.front import Answer
+from tests.waiting import until
 
-WAIT_S = 30.0
 TOPIC = "local/inference/result"
 
 
@@ -56,12 +56,6 @@ class Rig:
 
     def value(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"lineside_exporter_cloudwatch_{name}", labels) or 0.0
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

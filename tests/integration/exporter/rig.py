@@ -7,9 +7,9 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import httpx
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import waiting
 from tests.integration.conftest import free_ports
+from tests.waiting import HANG_S
 
-BOUND_S = 60.0
 GOOD = "# HELP peer_value What the peer has.\n# TYPE peer_value gauge\npeer_value 42\n"
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -53,10 +54,10 @@ class Process:
         self._process.send_signal(signal.SIGCONT)
         self._process.send_signal(by)
         try:
-            return self._process.wait(20)
+            return self._process.wait(HANG_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(HANG_S)
             raise
 
     @property
@@ -64,15 +65,8 @@ class Process:
         return self._log.read_text(errors="replace")
 
 
-async def until(condition: Callable[[], Awaitable[object]], *, log: Callable[[], str] = lambda: "") -> None:
-    """Wait until a condition is true, for as long as an answer may take on a busy machine."""
-    end = time.monotonic() + BOUND_S
-    while True:
-        with suppress(httpx.HTTPError):
-            if await condition():
-                return
-        assert time.monotonic() < end, f"not within {BOUND_S:g} s\n{log()[-3000:]}"
-        await asyncio.sleep(0.02)
+until = partial(waiting.until, despite=(httpx.HTTPError,))
+"""Wait until what an exporter says is so."""
 
 
 class Scraper:
@@ -80,7 +74,7 @@ class Scraper:
 
     def __init__(self, exporter: Process) -> None:
         self.exporter = exporter
-        self.client = httpx.AsyncClient(base_url=exporter.url, trust_env=False, timeout=10)
+        self.client = httpx.AsyncClient(base_url=exporter.url, trust_env=False, timeout=HANG_S)
 
     async def text(self) -> str:
         answer = await self.client.get("/metrics")
@@ -117,7 +111,7 @@ async def exporting(folder: Path, **section: Any) -> AsyncIterator[Scraper]:
     process.start()
     scraper = Scraper(process)
     try:
-        await until(scraper.text, log=lambda: process.log)
+        await until(scraper.text, lambda: process.log)
         yield scraper
     finally:
         await scraper.client.aclose()

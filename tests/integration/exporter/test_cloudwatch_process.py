@@ -19,8 +19,7 @@ from tests.integration.forwarder.store import KEYS, Store
 from tests.integration.lineside.conftest import MOSQUITTO, Broker
 from tests.integration.lineside.conftest import running as running_broker
 from tests.unit.exporter.results import message
-
-WAIT_S = 60.0
+from tests.waiting import HANG_S
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def exporter(tmp_path: Path, broker: Broker, moto_server: Store) -> Iterator[tup
         yield process, port
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(HANG_S)
 
 
 async def test_a_result_arrives_there(
@@ -66,7 +65,7 @@ async def test_a_result_arrives_there(
     process, port = exporter
     link = Connection("bus", "broker", first_s=0.01, longest_s=0.1)
     async with (
-        asyncio.timeout(WAIT_S),
+        asyncio.timeout(HANG_S),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
         MqttBus(broker.settings, client="bench", connection=link) as bus,
     ):

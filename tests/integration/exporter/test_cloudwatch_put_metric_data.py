@@ -11,13 +11,14 @@ import pytest
 
 from lineside.settings import BusSettings
 from lineside_exporter.cloudwatch.settings import PutMetricDataSettings
-from tests.integration.exporter.cloudwatch_rig import TOPIC, Rig, ask, refusal, running, statistics, until
+from tests.integration.exporter.cloudwatch_rig import TOPIC, Rig, ask, refusal, running, statistics
 from tests.integration.forwarder.credential_server import TOKEN, CredentialServer
 from tests.integration.forwarder.front import Answer, Asked, Front
 from tests.integration.forwarder.store import Store
 from tests.integration.lineside.conftest import MOSQUITTO
 from tests.integration.lineside.conftest import running as running_broker
 from tests.unit.exporter.results import message
+from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 
@@ -197,7 +198,7 @@ async def test_a_call_whose_answer_is_lost_counts_twice(
 
     def lose_the_first(_asked: Asked) -> Answer | None:
         if next(asked) == 1:
-            let_go.wait(60)  # it is passed on after the caller has given up
+            let_go.wait(HANG_S)  # it is passed on after the caller has given up
         return None
 
     front.answer = lose_the_first
@@ -220,7 +221,7 @@ async def test_an_outage_stops_no_results(settings: PutMetricDataSettings, front
 
     def hang(_asked: Asked) -> Answer | None:
         hangs.set()
-        let_go.wait(60)
+        let_go.wait(HANG_S)
         return None
 
     front.answer = hang

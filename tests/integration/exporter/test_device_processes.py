@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,9 +13,9 @@ import psutil
 from lineside.connections import Connection, State
 from lineside_exporter.device import nvml
 from lineside_exporter.device.tegrastats_process import TegrastatsProcess
+from tests.waiting import until
 
 LINE = "RAM 613/3964MB GR3D_FREQ 7% CPU@40.5C POM_5V_IN 900/943"
-WAIT_S = 20.0
 
 
 def program(tmp_path: Path, body: str) -> tuple[str, ...]:
@@ -50,12 +50,6 @@ async def running(command: tuple[str, ...], **options: float) -> AsyncIterator[t
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_lines_are_followed_and_the_end_leaves_no_process(tmp_path: Path) -> None:

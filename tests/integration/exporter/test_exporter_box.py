@@ -16,6 +16,7 @@ import pytest
 
 from tests.integration.conftest import TritonServer, free_ports
 from tests.integration.exporter.rig import Changing, Process, answers, exporting, peer, until
+from tests.waiting import HANG_S
 
 MODELS = {"name": "surface-defect", "version": "1", "wanted": "1", "detail": "", "refused": None}
 
@@ -65,7 +66,7 @@ async def test_our_services_are_joined_and_a_dead_one_is_absent(services: dict[s
             drifts = [await scraper.value("lineside_drift", kind="component", name=name) for name in services]
             return (sources, drifts) == ([1, 1], [1, 0])
 
-        await until(joined, log=lambda: scraper.exporter.log)
+        await until(joined, lambda: scraper.exporter.log)
         text = await scraper.text()
         assert text.count("# TYPE python_info gauge\n") == 1
         for name in (*services, "exporter"):
@@ -87,14 +88,14 @@ async def test_our_services_are_joined_and_a_dead_one_is_absent(services: dict[s
             gone = 'service="forwarder"' not in now and 'name="forwarder"' not in now
             return gone and await scraper.up("forwarder") == 0
 
-        await until(absent, log=lambda: scraper.exporter.log)
+        await until(absent, lambda: scraper.exporter.log)
         services["forwarder"].start()
-        await until(joined, log=lambda: scraper.exporter.log)
+        await until(joined, lambda: scraper.exporter.log)
         # One that hangs is as absent as one that is dead, and comes back too.
         services["forwarder"].send(signal.SIGSTOP)
-        await until(absent, log=lambda: scraper.exporter.log)
+        await until(absent, lambda: scraper.exporter.log)
         services["forwarder"].send(signal.SIGCONT)
-        await until(joined, log=lambda: scraper.exporter.log)
+        await until(joined, lambda: scraper.exporter.log)
 
 
 async def test_promtool_has_nothing_to_say_but_of_tritons_own_names(
@@ -111,7 +112,7 @@ async def test_promtool_has_nothing_to_say_but_of_tritons_own_names(
         async def joined() -> bool:
             return {await scraper.up(name) for name in sources} == {1}
 
-        await until(joined, log=lambda: scraper.exporter.log)
+        await until(joined, lambda: scraper.exporter.log)
         done = await asyncio.to_thread(
             subprocess.run,
             [promtool, "check", "metrics"],
@@ -119,7 +120,7 @@ async def test_promtool_has_nothing_to_say_but_of_tritons_own_names(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=HANG_S,
         )
         said = (done.stdout + done.stderr).splitlines()
         assert [line for line in said if not line.startswith("nv_")] == []
@@ -133,7 +134,7 @@ async def test_triton_and_its_models(triton_server: TritonServer, tmp_path: Path
         async def shown() -> bool:
             return await scraper.up("triton") == 1 and await scraper.up("triton-models") == 1
 
-        await until(shown, log=lambda: scraper.exporter.log)
+        await until(shown, lambda: scraper.exporter.log)
         listed = (await client.post(f"{triton_server.http}/v2/repository/index")).json()
         said = await scraper.samples()
         ready = {
@@ -167,22 +168,22 @@ async def test_drift_follows_what_the_inference_service_says(tmp_path: Path) -> 
             info = {"kind": "model", "name": "surface-defect", "desired": "2", "actual": "1"}
             return await scraper.value("lineside_drift_info", **info, why="load failed: no such file") == 1
 
-        await until(is_well, log=lambda: scraper.exporter.log)
+        await until(is_well, lambda: scraper.exporter.log)
         says(wanted="2", refused={"version": "2", "reason": "load failed: no such file"})
-        await until(is_told, log=lambda: scraper.exporter.log)
+        await until(is_told, lambda: scraper.exporter.log)
         assert await drifts() == 1
         says(version="2", wanted="2")
-        await until(is_well, log=lambda: scraper.exporter.log)
+        await until(is_well, lambda: scraper.exporter.log)
         said.behaviour = answers("{}")
 
         async def is_unknown() -> bool:
             return await drifts() is None and await scraper.up("models") == 0
 
-        await until(is_unknown, log=lambda: scraper.exporter.log)
+        await until(is_unknown, lambda: scraper.exporter.log)
 
 
 def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=HANG_S, check=False)
 
 
 @pytest.fixture
@@ -233,20 +234,20 @@ async def test_the_containers_of_a_real_engine(container: tuple[str, str], tmp_p
         async def is_gone() -> bool:
             return await state("exited") is None and await scraper.up("containers") == 1
 
-        await until(is_ill, log=lambda: scraper.exporter.log)
+        await until(is_ill, lambda: scraper.exporter.log)
         assert await state("running") == 1
         assert await scraper.value("lineside_container_restarts", container=name) == 0
         shown = {dict(labels)["container"] for metric, labels in await scraper.samples() if "_container_" in metric}
         assert shown == {name}, "no other container of this machine"
         docker("exec", name, "touch", "/tmp/well")
-        await until(is_well, log=lambda: scraper.exporter.log)
+        await until(is_well, lambda: scraper.exporter.log)
         docker("pause", name)
-        await until(is_paused, log=lambda: scraper.exporter.log)
+        await until(is_paused, lambda: scraper.exporter.log)
         docker("unpause", name)
         docker("kill", name)
-        await until(has_ended, log=lambda: scraper.exporter.log)
+        await until(has_ended, lambda: scraper.exporter.log)
         docker("rm", "-f", name)
-        await until(is_gone, log=lambda: scraper.exporter.log)
+        await until(is_gone, lambda: scraper.exporter.log)
 
 
 async def test_an_engine_that_is_not_there_is_a_source_that_is_away(tmp_path: Path) -> None:
@@ -256,4 +257,4 @@ async def test_an_engine_that_is_not_there_is_a_source_that_is_away(tmp_path: Pa
             link = await scraper.connection("containers")
             return link["detail"] == "No such file or directory" and await scraper.up("containers") == 0
 
-        await until(told, log=lambda: scraper.exporter.log)
+        await until(told, lambda: scraper.exporter.log)

@@ -11,8 +11,7 @@ from lineside_exporter.http_source import fetch
 from lineside_exporter.names import NamedTransport, addresses
 from tests.integration.conftest import free_ports
 from tests.integration.exporter.rig import GOOD, answers, peer
-
-BOUND_S = 20.0
+from tests.waiting import HANG_S
 
 
 class Names:
@@ -26,7 +25,7 @@ class Names:
     def resolve(self, host: str) -> list[str]:
         self.asked.append(host)
         if host == "hung":
-            self.go_on.wait(BOUND_S)
+            self.go_on.wait(HANG_S)
             return ["127.0.0.1"]
         if host not in self.known:
             raise OSError(-2, "Name or service not known")
@@ -42,7 +41,7 @@ def names() -> Iterator[Names]:
 
 @pytest.fixture
 async def client(names: Names) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=NamedTransport(names.resolve), trust_env=False, timeout=BOUND_S) as made:
+    async with httpx.AsyncClient(transport=NamedTransport(names.resolve), trust_env=False, timeout=HANG_S) as made:
         yield made
 
 

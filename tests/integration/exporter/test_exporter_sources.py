@@ -87,17 +87,17 @@ async def test_a_peer_that_is_not_well_shows_nothing_and_costs_nothing(
             return not [name for name, _ in said if name.startswith("peer_")] and await scraper.up("ill") == 0
 
         # The same peer through the same rig, well: what follows is about its illness.
-        await until(shown, log=lambda: scraper.exporter.log)
+        await until(shown, lambda: scraper.exporter.log)
         ill.behaviour = behaviour
-        await until(refused, log=lambda: scraper.exporter.log)
+        await until(refused, lambda: scraper.exporter.log)
 
         async def told() -> bool:
             link = await scraper.connection("ill")
             return link["state"] == "BACKOFF" and says in link["detail"]
 
-        await until(told, log=lambda: scraper.exporter.log)
+        await until(told, lambda: scraper.exporter.log)
         ill.behaviour = answers(GOOD)
-        await until(shown, log=lambda: scraper.exporter.log)
+        await until(shown, lambda: scraper.exporter.log)
         assert (await scraper.connection("ill"))["state"] == "ONLINE"
 
 

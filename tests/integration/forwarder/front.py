@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.waiting import HANG_S
+
 
 @dataclass
 class Answer:
@@ -111,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing of each request."""
 
     def _pass_on(self, body: bytes) -> None:
-        link = http.client.HTTPConnection("127.0.0.1", self.server.store_port, timeout=30)
+        link = http.client.HTTPConnection("127.0.0.1", self.server.store_port, timeout=HANG_S)
         try:
             passed = {name: value for name, value in self.headers.items() if name not in {"Expect", "Connection"}}
             link.request(self.command, self.path, body, passed)

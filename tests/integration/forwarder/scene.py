@@ -23,7 +23,6 @@ from lineside_forwarder.pace import Paced
 from lineside_forwarder.patience import FIRST_S, LONGEST_S
 from lineside_forwarder.quiet_hours import QuietHours
 
-BOUND_S = 30
 HOUR = datetime(2026, 11, 22, 2, 5, tzinfo=UTC)
 
 
@@ -34,13 +33,6 @@ def entry(key: str, model: str = "spindle", *, image: bytes = b"", time: datetim
     if image:
         items.append(Item("inputs", "image", "jpg", image, suffix="jpg"))
     return compose(event, items, embed_limit=3072)
-
-
-async def until(true: Callable[[], object]) -> None:
-    """Wait within a bound until something is true."""
-    async with asyncio.timeout(BOUND_S):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 class Simulated(Clock):

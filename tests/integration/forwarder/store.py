@@ -12,6 +12,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from tests.waiting import HANG_S
+
 # What stands in the environment of whoever talks to it. They open nothing: the simulated store looks at none.
 KEYS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -50,10 +52,10 @@ class Store:
         assert self._process.stdout is not None
         self._process.stdin.close()
         try:
-            self._process.wait(10)
+            self._process.wait(HANG_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(HANG_S)
         self._process.stdout.close()
 
     def make_bucket(self, name: str) -> str:

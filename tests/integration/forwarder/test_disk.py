@@ -23,6 +23,7 @@ from lineside_forwarder.destination import Parcel
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed
 from lineside_forwarder.pace import Paced
+from tests.waiting import HANG_S
 
 FOLDER = "sme-capture/line/spindle/2026/11/22/02"
 FREE = Paced(None, Clock())
@@ -309,7 +310,7 @@ def in_mounts() -> Callable[[str], str]:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG_S,
             env={**os.environ, "PYTHON": sys.executable},
         )
         assert done.returncode == 0, done.stderr

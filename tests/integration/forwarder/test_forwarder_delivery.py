@@ -13,7 +13,8 @@ from lineside.spool import Spool
 from lineside_forwarder.destination import Parcel
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed, Throttled
-from tests.integration.forwarder.scene import HOUR, Scripted, Simulated, entry, forwarding, opened, until
+from tests.integration.forwarder.scene import HOUR, Scripted, Simulated, entry, forwarding, opened
+from tests.waiting import until
 
 
 @pytest.fixture

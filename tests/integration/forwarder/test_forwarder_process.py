@@ -19,7 +19,8 @@ import yaml
 from lineside.spool import Entry, Spool
 from lineside.spool.settings import MIB
 from tests.integration.conftest import free_ports
-from tests.integration.forwarder.scene import BOUND_S, entry, opened
+from tests.integration.forwarder.scene import entry, opened
+from tests.waiting import HANG_S
 
 
 class Process:
@@ -48,24 +49,24 @@ class Process:
         assert self._process is not None
         self._process.send_signal(by)
         try:
-            return self._process.wait(BOUND_S)
+            return self._process.wait(HANG_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(HANG_S)
             raise
 
     def wait_end(self) -> int:
         assert self._process is not None
-        return self._process.wait(BOUND_S)
+        return self._process.wait(HANG_S)
 
     def end(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(HANG_S)
 
     def get(self, path: str) -> str | None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=HANG_S) as answer:
                 return answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.read().decode()
@@ -73,7 +74,7 @@ class Process:
             return None
 
     def until(self, true: Callable[[], object]) -> None:
-        until = time.monotonic() + 120
+        until = time.monotonic() + HANG_S
         while not true():
             assert self._process is not None
             assert self._process.poll() is None, self.log

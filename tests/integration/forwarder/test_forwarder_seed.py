@@ -11,8 +11,9 @@ import lineside_forwarder.__main__ as process
 from lineside import telemetry
 from lineside.service import Service
 from lineside_forwarder.settings import S3Settings, Settings
-from tests.integration.forwarder.scene import entry, opened, until
+from tests.integration.forwarder.scene import entry, opened
 from tests.integration.forwarder.store import Store
+from tests.waiting import until
 
 SEED = """
 {"DeviceFleetName": "MyEdgeDeviceFleet", "BucketName": "amzn-s3-demo-bucket", "CaptureDataDestination": "Disk",

@@ -23,6 +23,7 @@ from tests.integration.forwarder.front import Answer, Asked, Front
 from tests.integration.forwarder.s3_parcels import Blobs, Counting
 from tests.integration.forwarder.scene import entry as a_capture
 from tests.integration.forwarder.store import Store
+from tests.waiting import HANG_S
 
 MIB = 1024 * 1024
 IMAGE = bytes(range(256)) * 800  # 200 KB
@@ -263,7 +264,7 @@ async def test_a_cancelled_delivery_returns_at_once_and_leaves_nothing_half_done
 @pytest.fixture
 def wait_for() -> Callable:
     async def until(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             while not condition():
                 await asyncio.sleep(0.005)
 

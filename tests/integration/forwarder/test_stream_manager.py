@@ -33,6 +33,7 @@ from tests.integration.forwarder.stream_manager_server import (
     Stream,
     StreamManagerServer,
 )
+from tests.waiting import HANG_S, until
 
 BUCKET = "amzn-s3-demo-bucket"
 FOLDER = "sme-capture/line/spindle/2026/11/22/02"
@@ -148,15 +149,9 @@ def check_arrived(bucket: Path, parcel: Parcel, blobs: Blobs) -> None:
             assert (bucket / reference.removeprefix("s3://")).read_bytes() == blobs.data[blob.digest]
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def deliver_at_last(destination: StreamManagerDestination, parcel: Parcel, blobs: Blobs) -> None:
     """Deliver as the supervisor does, again and again."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         while True:
             with suppress(DestinationAway):
                 await destination.deliver(parcel, blobs, Free())
@@ -320,7 +315,7 @@ async def test_killed_between_append_and_status(tmp_path: Path) -> None:
             delivery = asyncio.create_task(destination.deliver(parcel, blobs, Free()))
             await until(lambda: _on_disk(folder, STREAM) == 1)
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(HANG_S)
             with pytest.raises(DestinationAway):
                 await delivery
             (folder / "hold").unlink()
@@ -329,7 +324,7 @@ async def test_killed_between_append_and_status(tmp_path: Path) -> None:
             await destination.deliver(parcel, blobs, Free())
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(HANG_S)
         process.stdout.close()
     check_arrived(folder / "s3", parcel, blobs)
     puts = (folder / "puts.log").read_text().splitlines()

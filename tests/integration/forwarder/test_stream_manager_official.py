@@ -15,6 +15,7 @@ from lineside_forwarder.stream_manager.client import Client
 from lineside_forwarder.stream_manager.destination import TOKEN_VARIABLE
 from lineside_forwarder.stream_manager.tasks import definitions, task
 from tests.integration.forwarder.stream_manager_server import StreamManagerServer
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("stream_manager_official.py")
@@ -27,7 +28,7 @@ def official(pytestconfig: pytest.Config) -> Path:
     lock = (ROOT / "requirements" / "stream-manager.txt").read_bytes()
     python, mark = folder / "bin" / "python", folder / ".installed"
     if not mark.is_file() or mark.read_bytes() != lock:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True, timeout=120)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True, timeout=HANG_S)
         pip = [sys.executable, "-m", "pip", "--python", python, "--quiet", "--disable-pip-version-check"]
         subprocess.run(
             [*pip, "install", "--require-hashes", "-r", ROOT / "requirements" / "stream-manager.txt"],
@@ -52,7 +53,7 @@ async def ask(python: Path, *arguments: str, token: str = "a-token") -> dict[str
     process = await asyncio.create_subprocess_exec(
         python, PROGRAM, *arguments, stdout=subprocess.PIPE, env={**os.environ, TOKEN_VARIABLE: token}
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         output, _ = await process.communicate()
     assert process.returncode == 0
     return json.loads(output)

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.waiting import HANG_S
+
 ROOT = Path(__file__).parents[3]
-START_S = 20.0
 
 
 class Inference:
@@ -40,10 +41,10 @@ class Inference:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "lineside_inference", str(config)], stderr=log, env=environment
             )
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=HANG_S, trust_env=False)
 
     def wait_for(self, path: str, status: int = 200) -> None:
-        until = time.monotonic() + START_S
+        until = time.monotonic() + HANG_S
         while time.monotonic() < until:
             try:
                 if self.http.get(path).status_code == status:
@@ -88,10 +89,10 @@ class Inference:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(15)
+                self.process.wait(HANG_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(5)
+                self.process.wait(HANG_S)
 
 
 def starter(folder: Path) -> Iterator[Callable[..., Inference]]:
@@ -166,7 +167,7 @@ class Camera:
         self._send(handler, b"broken", status=500)
 
     def silent(self, handler: BaseHTTPRequestHandler) -> None:
-        self.release.wait(30)
+        self.release.wait(HANG_S)
         handler.close_connection = True
 
     def trickle(self, handler: BaseHTTPRequestHandler) -> None:

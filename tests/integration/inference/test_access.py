@@ -17,6 +17,7 @@ import yaml
 
 from lineside.connections import Connection
 from lineside_topic_bridge.inference import InferenceAway, InferenceLink, Token
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "0123456789abcdef-integration"  # noqa: S105 - made up here
@@ -33,7 +34,7 @@ def start_wrongly(folder: Path, **http: Any) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANG_S,
         check=False,
     )
     assert ended.returncode == 2, ended.stderr
@@ -91,7 +92,7 @@ async def test_the_topic_bridge_sends_its_token_and_follows_a_new_one(
         assert (await link.infer(request, 5)).json()["code"] == "model-unknown"
         its.write_text(f"{TOKEN}-wrong\n")
         allowed.write_text(f"{TOKEN}-third\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             with pytest.raises(InferenceAway, match="inference_token_file"):  # noqa: PT012 - it is asked until it fails
                 while True:  # until the service has looked at its file again
                     await link.infer(request, 5)
@@ -137,7 +138,7 @@ def test_above_the_queue_is_429_and_a_hopeless_deadline_does_not_wait(
 
 
 def wait_for_load(service: Any, count: int) -> None:
-    until = time.monotonic() + 5
+    until = time.monotonic() + HANG_S
     while time.monotonic() < until:
         working = service.metric('lineside_inference_load_requests{state="working"}')
         if working + service.metric('lineside_inference_load_requests{state="waiting"}') == count:

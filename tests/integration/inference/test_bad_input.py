@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import HANG_S
+
 Start = Callable[..., Any]
 
 HUGE = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
@@ -169,7 +171,7 @@ def test_a_chunked_body_is_bounded_too(service: Any) -> None:
 
 
 def test_a_body_that_never_comes_is_given_up(service: Any) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=HANG_S)
     connection.putrequest("POST", "/v1/infer")
     connection.putheader("Content-Length", "100")
     connection.endheaders(b"{")
@@ -196,7 +198,7 @@ def test_above_the_queue_is_429_with_retry_after(start_inference: Start, triton_
     held = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(2)]
     for connection in held:
         connection.sendall(b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
-    until = time.monotonic() + 5
+    until = time.monotonic() + HANG_S
     while service.metric('lineside_inference_load_requests{state="waiting"}') < 1:
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -220,7 +222,7 @@ def test_a_request_that_waits_in_the_queue_expires_in_time(
     with socket.create_connection(("127.0.0.1", service.port)) as first:
         head = b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(payload)
         first.sendall(head + payload)
-        until = time.monotonic() + 5
+        until = time.monotonic() + HANG_S
         while camera.asked < 1:
             assert time.monotonic() < until
             time.sleep(0.01)

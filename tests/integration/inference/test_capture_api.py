@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from lineside.spool import Lease, Spool, SpoolSettings
+from tests.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
 MODEL = "surface-defect"
@@ -121,7 +122,7 @@ def test_what_is_not_on_the_disk_yet_is_in_progress(service: Any, forwarder: Spo
     with (folder / "locks" / "records.lock").open("rb") as others, ThreadPoolExecutor(1) as threads:
         fcntl.flock(others, fcntl.LOCK_EX)  # another process writes
         taking = threads.submit(post, service, capture_id=key)
-        until(lambda: status(service, key) == (200, "IN_PROGRESS"))
+        block_until(lambda: status(service, key) == (200, "IN_PROGRESS"))
         assert not [record.key for record in forwarder.iterate()]
         assert not taking.done()
         fcntl.flock(others, fcntl.LOCK_UN)
@@ -135,7 +136,7 @@ def test_a_capture_survives_the_service_that_took_it(start_inference: Start, tmp
     service = start_inference("/livez", **settings)
     key = post(service).json()["capture_id"]
     service.process.send_signal(signal.SIGKILL)
-    service.process.wait(10)
+    service.process.wait(HANG_S)
     again = start_inference("/livez", **settings)
     assert status(again, key) == (200, "IN_PROGRESS")
     assert post(again, capture_id=key).status_code == 409
@@ -246,7 +247,7 @@ def test_evidence_says_where_each_destination_stands(service: Any, forwarder: Sp
         evidence = service.http.get("/v1/evidence").json()
         return evidence if evidence["waiting"]["records"] == 1 else None
 
-    evidence = until(waits)
+    evidence = block_until(waits)
     (cloud,) = evidence["destinations"]
     assert evidence["waiting"]["bytes"] > 200_000
     assert evidence["waiting"]["oldest"]
@@ -254,10 +255,3 @@ def test_evidence_says_where_each_destination_stands(service: Any, forwarder: Sp
     assert (cloud["waiting"], cloud["delivered"], cloud["dead"]) == (1, before, 0)
     assert service.process.poll() is None
     assert "Traceback" not in service.log.read_text()
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = datetime.now(UTC) + timedelta(seconds=15)
-    while not (found := condition()):
-        assert datetime.now(UTC) < end
-    return found

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from lineside.spool import Spool, SpoolSettings
+from tests.waiting import block_until
 
 Start = Callable[..., Any]
 EVERYTHING = {"always": ["pass", "fail", "unknown"], "keep": ["image", "input", "outputs", "overlay"]}
@@ -42,13 +42,6 @@ def records(folder: Path) -> dict[str, tuple[Any, dict[str, bytes]]]:
 
 def captured(service: Any, kept: str = "always", model: str = "surface-defect") -> float:
     return service.metric(f'lineside_inference_captures_total{{kept="{kept}",model="{model}"}}')
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -212,7 +205,7 @@ def test_an_answer_does_not_wait_for_a_slow_disk(keeping: Start, part_jpeg: byte
     service = keeping(SAMPLED, capture={"wait_ms": 0})
     answer = service.predict(part_jpeg, x_request_id="later")
     assert answer["evidence_id"] is None
-    until(lambda: captured(service, "sampled") == 1)
+    block_until(lambda: captured(service, "sampled") == 1)
     with spool_of(tmp_path / "spool") as spool:
         assert spool.find("later") == "waiting"
 
@@ -225,7 +218,7 @@ def test_the_deadline_is_kept_while_the_disk_is_away(
     with hold_the_disk(tmp_path / "spool"):
         answer = service.predict(part_jpeg, x_request_id="held", x_deadline_ms="500")
         assert (answer["status"], answer["evidence_id"]) == ("ok", None)
-    until(lambda: captured(service, "sampled") == 2)
+    block_until(lambda: captured(service, "sampled") == 2)
 
 
 @pytest.fixture
@@ -289,7 +282,7 @@ def test_the_line_goes_on_where_the_spools_folder_cannot_be_used(
     assert (answer["status"], answer["evidence_id"]) == ("ok", None)
     assert service.metric('lineside_inference_captures_dropped_total{reason="not-open"}') == 1
     (tmp_path / "spool").unlink()
-    until(lambda: service.predict(part_jpeg)["evidence_id"] is not None)
+    block_until(lambda: service.predict(part_jpeg)["evidence_id"] is not None)
 
 
 def test_without_a_folder_nothing_is_kept_and_it_is_said_once(

@@ -15,6 +15,7 @@ from lineside_inference.capture import recorder as module
 from lineside_inference.capture.recorder import Recorder
 from lineside_inference.capture.settings import CaptureSettings
 from lineside_inference.errors import CaptureQueueFull, NotKept
+from tests.waiting import HANG_S
 
 
 class Rig:
@@ -30,7 +31,7 @@ class Rig:
     def submit(self, key: str, *, held: bool = False, size: int = 10) -> "asyncio.Future[Any]":
         def make() -> Entry:
             if held:
-                self.gate.wait(20)
+                self.gate.wait(HANG_S)
             return entry(key)
 
         return self.recorder.submit(make, key=key, model="m", size=size)

@@ -9,6 +9,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import CHECKS, load_all_checks, not_a_server_error
 
+from tests.waiting import HANG_S
+
 ROOT = Path(__file__).parents[3]
 load_all_checks()
 CHECKED = [
@@ -35,7 +37,7 @@ def service(start_shared: Callable[..., Any], triton_server: Any, tmp_path_facto
 @SCHEMA.parametrize()
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_every_answer_is_one_that_the_document_describes(service: Any, case: Any) -> None:
-    case.call_and_validate(base_url=f"http://127.0.0.1:{service.port}", checks=CHECKED, timeout=20)
+    case.call_and_validate(base_url=f"http://127.0.0.1:{service.port}", checks=CHECKED, timeout=HANG_S)
 
 
 def test_nothing_of_it_was_a_surprise(service: Any) -> None:

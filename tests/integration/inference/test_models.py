@@ -19,6 +19,7 @@ import yaml
 
 from tests.integration.conftest import ROOT, TritonServer
 from tests.integration.inference.conftest import Inference
+from tests.waiting import HANG_S
 
 RATE = 50
 MODEL = "surface-defect"
@@ -86,7 +87,7 @@ class Load:
 
     def wait_for(self, version: str, count: int) -> None:
         """Wait until so many more answers came from a version."""
-        until, before = time.monotonic() + 20, self.of(version)
+        until, before = time.monotonic() + HANG_S, self.of(version)
         while self.of(version) < before + count:
             assert time.monotonic() < until, self.seen
             time.sleep(0.02)
@@ -100,7 +101,7 @@ class Load:
 
     async def _run(self) -> None:
         async with (
-            httpx.AsyncClient(base_url=self._url, trust_env=False, timeout=10) as client,
+            httpx.AsyncClient(base_url=self._url, trust_env=False, timeout=HANG_S) as client,
             asyncio.TaskGroup() as g,
         ):
             begin, number = time.monotonic(), 0

@@ -2,10 +2,11 @@
 
 import base64
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
 DEFECT = {"thresholds": {"default": 0.0}}  # every defect's score is at or above it: the part fails
@@ -74,23 +75,16 @@ def test_disabling_answers_at_once_also_who_waits(
 
     working = threading.Thread(target=ask, args=("working", {"kind": "camera", "camera": "slow"}))
     working.start()
-    until(lambda: service.metric('lineside_inference_load_requests{state="working"}') == 1)
+    block_until(lambda: service.metric('lineside_inference_load_requests{state="working"}') == 1)
     queued = threading.Thread(target=ask, args=("queued", inline(part_jpeg)))
     queued.start()
-    until(lambda: service.metric('lineside_inference_load_requests{state="waiting"}') == 1)
+    block_until(lambda: service.metric('lineside_inference_load_requests{state="waiting"}') == 1)
     assert service.http.put("/v1/policy", json={"enabled": False}).status_code == 200
-    queued.join(10)
+    queued.join(HANG_S)
     assert (results["queued"]["status"], results["queued"]["code"]) == ("disabled", "disabled")
     assert working.is_alive(), "it was answered only when its place came free"
     assert service.predict(part_jpeg)["status"] == "disabled"
     assert service.http.put("/v1/policy", json={}).status_code == 200
     camera.release.set()
-    working.join(25)
+    working.join(HANG_S)
     assert service.predict(part_jpeg)["status"] == "ok"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)

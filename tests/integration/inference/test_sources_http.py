@@ -29,6 +29,7 @@ from lineside_inference.settings import CameraSettings, UrlSettings
 from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.live import Camera
 from lineside_inference.sources.urls import Urls
+from tests.waiting import HANG_S, until
 
 MOST_BYTES = 200_000
 FRAME = cv2.imencode(".jpg", np.random.default_rng(3).integers(0, 255, (48, 64, 3), np.uint8))[1].tobytes()
@@ -123,12 +124,6 @@ def within(seconds: float) -> Deadline:
 
 async def grab(camera: Camera, seconds: float = 5) -> bytes:
     return (await camera.grab(time.monotonic(), within(seconds))).data
-
-
-async def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def sends(data: bytes, *, close: bool = False) -> Answer:
@@ -283,7 +278,7 @@ async def test_the_newest_frame_of_a_stream_is_taken_and_an_older_one_never(serv
     await until(lambda: camera.frames["kept"] + camera.frames["skipped"] == 5)
     with pytest.raises(CameraStale, match="older than the trigger"):
         await grab(camera, 0.05)
-    waiting = asyncio.ensure_future(camera.grab(time.monotonic(), within(5)))
+    waiting = asyncio.ensure_future(camera.grab(time.monotonic(), within(HANG_S)))
     stream.due.release()
     frame = await waiting
     assert number(frame.data) == 6
@@ -357,7 +352,7 @@ async def test_a_damaged_frame_of_a_stream_is_passed_over(serve: Any, watch: Any
     good = b"--f\r\nContent-Length: %d\r\n\r\n" % len(FRAME) + FRAME + b"\r\n"
     camera = watch(kind="mjpeg", url=(await serve(sends(MULTIPART + damaged + good + damaged))).url, most_fps=1000)
     await until(lambda: camera.frames["refused"] >= 1)
-    assert (await camera.grab(0.0, within(5))).data == FRAME
+    assert (await camera.grab(0.0, within(HANG_S))).data == FRAME
 
 
 async def test_a_flood_does_not_take_the_event_loop(serve: Any, watch: Any) -> None:
@@ -373,7 +368,7 @@ async def test_a_flood_does_not_take_the_event_loop(serve: Any, watch: Any) -> N
     await until(lambda: camera.frames["kept"] >= 5)
     assert camera.frames["skipped"] > camera.frames["kept"]
     start = time.monotonic()
-    frame = await camera.grab(start, within(5))
+    frame = await camera.grab(start, within(HANG_S))
     assert frame.clock >= start
 
 
@@ -401,7 +396,7 @@ async def test_a_network_stream_through_opencv_gives_its_password_and_comes_back
     try:
         for _ in range(2):
             trigger = time.monotonic()
-            frame = await camera.grab(trigger, within(10))
+            frame = await camera.grab(trigger, within(HANG_S))
             assert frame.pixels is not None
             assert frame.pixels.shape == (48, 64, 3)
             assert frame.clock >= trigger
@@ -438,7 +433,7 @@ async def test_an_allowed_url_is_fetched_with_its_own_name(serve: Any) -> None:
     peer = await serve(sends(whole(FRAME)))
     source = urls(entry(peer), answers=HERE)
     for _ in range(2):
-        frame = await source.fetch(f"http://images.plant:{peer.port}/a?b=1", within(5))
+        frame = await source.fetch(f"http://images.plant:{peer.port}/a?b=1", within(HANG_S))
         assert frame.data == FRAME
     assert peer.asked[0].startswith(b"GET /a?b=1 HTTP/1.1\r\nHost: images.plant:%d\r\n" % peer.port)
     assert peer.connections == 1
@@ -449,7 +444,7 @@ async def test_a_name_that_leads_to_a_private_address_is_never_connected_to(serv
     peer = await serve(sends(whole(FRAME)))
     source = urls({"host": "images.plant", "ports": [peer.port]}, answers=HERE)
     with pytest.raises(UrlNotAllowed, match=r"leads to 127\.0\.0\.1"):
-        await source.fetch(f"http://images.plant:{peer.port}/", within(5))
+        await source.fetch(f"http://images.plant:{peer.port}/", within(HANG_S))
     assert peer.connections == 0
 
 
@@ -468,9 +463,9 @@ async def test_a_name_is_looked_up_once_and_what_was_checked_is_connected_to(ser
     )
     source = Urls(settings, most_bytes=MOST_BYTES, resolve=rebinding)
     with pytest.raises(UrlNotAllowed):  # a documentation address: nobody's, and no public one
-        await source.fetch(f"http://images.plant:{peer.port}/", within(5))
+        await source.fetch(f"http://images.plant:{peer.port}/", within(HANG_S))
     with pytest.raises(UrlNotAllowed, match=r"127\.0\.0\.1"):
-        await source.fetch(f"http://images.plant:{peer.port}/", within(5))
+        await source.fetch(f"http://images.plant:{peer.port}/", within(HANG_S))
     assert (asked, peer.connections) == (2, 0)
 
 
@@ -484,13 +479,13 @@ async def test_tls_is_checked_against_the_name_not_the_address(serve: Any, tmp_p
     peer = await serve(sends(whole(FRAME)), tls=tls)
     answers = HERE | {"other.plant": ["127.0.0.1"]}
     source = urls(entry(peer), entry(peer, "other.plant"), answers=answers, ca_file=tmp_path / "ca.pem")
-    assert (await source.fetch(f"https://images.plant:{peer.port}/", within(5))).data == FRAME
+    assert (await source.fetch(f"https://images.plant:{peer.port}/", within(HANG_S))).data == FRAME
     assert seen == ["images.plant"]
     with pytest.raises(UrlFailed, match="certificate verify failed"):
-        await source.fetch(f"https://other.plant:{peer.port}/", within(5))
+        await source.fetch(f"https://other.plant:{peer.port}/", within(HANG_S))
     source.close()
     with pytest.raises(UrlFailed, match="certificate verify failed"):
-        await urls(entry(peer), answers=HERE).fetch(f"https://images.plant:{peer.port}/", within(5))
+        await urls(entry(peer), answers=HERE).fetch(f"https://images.plant:{peer.port}/", within(HANG_S))
 
 
 @pytest.mark.parametrize(
@@ -508,7 +503,7 @@ async def test_a_url_that_lies_is_named(serve: Any, data: bytes, close: bool, sa
     peer = await serve(sends(data, close=close))
     source = urls(entry(peer), answers=HERE)
     with pytest.raises(UrlFailed, match=said):
-        await source.fetch(f"http://images.plant:{peer.port}/", within(5))
+        await source.fetch(f"http://images.plant:{peer.port}/", within(HANG_S))
     source.close()
 
 
@@ -518,10 +513,10 @@ async def test_a_url_that_is_slow_or_gone_or_unknown_is_named(serve: Any) -> Non
     with pytest.raises(UrlTimeout, match="within 50 ms"):
         await source.fetch(f"http://images.plant:{peer.port}/", within(0.05))
     with pytest.raises(UrlFailed, match="its name is not known"):
-        await source.fetch(f"http://nobody.plant:{peer.port}/", within(5))
+        await source.fetch(f"http://nobody.plant:{peer.port}/", within(HANG_S))
     await peer.stop()
     with pytest.raises(UrlFailed, match="cannot be reached"):
-        await source.fetch(f"http://images.plant:{peer.port}/", within(5))
+        await source.fetch(f"http://images.plant:{peer.port}/", within(HANG_S))
     source.close()
     await peer.start()
 
@@ -531,4 +526,4 @@ async def test_the_real_resolver_knows_the_loopback() -> None:
         port = listener.getsockname()[1]
         settings = UrlSettings.model_validate({"hosts": [f"localhost:{port}"]})
         with pytest.raises(UrlNotAllowed, match="no public address"):
-            await Urls(settings, most_bytes=MOST_BYTES).fetch(f"http://localhost:{port}/", within(5))
+            await Urls(settings, most_bytes=MOST_BYTES).fetch(f"http://localhost:{port}/", within(HANG_S))

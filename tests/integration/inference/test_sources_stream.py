@@ -24,6 +24,7 @@ from lineside_inference.errors import CameraFailed
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.live import Camera
+from tests.waiting import HANG_S, until
 
 
 def write_video(path: Path, *, frames: int = 10, fps: float = 50, size: tuple[int, int] = (64, 48)) -> None:
@@ -60,19 +61,13 @@ def within(seconds: float) -> Deadline:
     return Deadline(time.monotonic() + seconds)
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def test_a_film_runs_in_a_loop_and_each_grab_is_newer_than_its_trigger(watch: Any, tmp_path: Path) -> None:
     write_video(tmp_path / "film.avi")
     camera = watch(kind="stream", path=tmp_path / "film.avi")
     seen = []
     for _ in range(25):  # more than its ten frames
         trigger = time.monotonic()
-        frame = await camera.grab(trigger, within(10))
+        frame = await camera.grab(trigger, within(HANG_S))
         assert frame.clock >= trigger
         assert frame.pixels is not None
         assert frame.pixels.shape == (48, 64, 3)
@@ -112,7 +107,7 @@ async def test_a_film_that_comes_later_is_found(watch: Any, tmp_path: Path) -> N
     write_video(tmp_path / "new.avi")
     (tmp_path / "new.avi").rename(tmp_path / "film.avi")
     await until(lambda: camera.connection.is_online)
-    assert (await camera.grab(time.monotonic(), within(10))).pixels is not None
+    assert (await camera.grab(time.monotonic(), within(HANG_S))).pixels is not None
 
 
 async def test_a_stream_that_takes_the_connection_and_says_nothing_blocks_nobody(watch: Any, tmp_path: Path) -> None:
@@ -150,7 +145,7 @@ async def main():
     cameras.close()
 asyncio.run(main())
 """
-        ended = subprocess.run([sys.executable, "-c", script], timeout=30, check=False, capture_output=True)
+        ended = subprocess.run([sys.executable, "-c", script], timeout=HANG_S, check=False, capture_output=True)
     assert ended.returncode == 0, ended.stderr.decode()
 
 
@@ -160,7 +155,7 @@ async def test_a_file_written_after_the_trigger_is_what_is_judged(watch: Any, tm
     long_ago = time.time() - 1
     os.utime(tmp_path / "before.jpg", (long_ago, long_ago))
     await until(lambda: camera.connection.is_online)
-    grabbing = asyncio.ensure_future(camera.grab(time.monotonic(), within(10)))
+    grabbing = asyncio.ensure_future(camera.grab(time.monotonic(), within(HANG_S)))
     with (tmp_path / "after.jpg").open("wb", buffering=0) as stream:
         for at in range(0, len(part_jpeg), 4000):
             stream.write(part_jpeg[at : at + 4000])

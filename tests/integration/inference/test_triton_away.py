@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.waiting import HANG_S
+
 Start = Callable[..., Any]
 FAST = {"health_ms": 100, "timeout_ms": 500}
 
@@ -60,7 +62,7 @@ def test_killed_in_the_middle_and_started_again(start_inference: Start, own_trit
         own_triton.wait_ready()
         service.wait_for("/readyz")
         judged = sum(result["status"] == "ok" for result in results)
-        until = time.monotonic() + 10
+        until = time.monotonic() + HANG_S
         while sum(result["status"] == "ok" for result in results) < judged + 20:
             assert time.monotonic() < until, results[-1]
             time.sleep(0.01)
@@ -109,7 +111,7 @@ def test_a_triton_that_hangs_holds_its_slots_until_it_answers(
     finally:
         os.kill(own_triton.pid, signal.SIGCONT)
     service.wait_for("/readyz")
-    until = time.monotonic() + 10
+    until = time.monotonic() + HANG_S
     while service.metric(quarantined) > 0:
         assert time.monotonic() < until
         time.sleep(0.01)

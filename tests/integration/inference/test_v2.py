@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from tests.integration.conftest import TritonServer
+from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
 Start = Callable[..., Any]
@@ -92,7 +93,7 @@ def ways(triton: TritonServer) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def theirs(triton: TritonServer) -> Iterator[httpx.Client]:
     """Triton's own HTTP port."""
-    with httpx.Client(base_url=triton.http, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=triton.http, timeout=HANG_S, trust_env=False) as client:
         yield client
 
 
@@ -396,7 +397,7 @@ def test_triton_killed_in_the_middle(start_inference: Start, own_triton: TritonS
     stop = threading.Event()
 
     def go_on() -> None:
-        with httpx.Client(base_url=service.http.base_url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=service.http.base_url, timeout=HANG_S, trust_env=False) as client:
             while not stop.is_set():
                 answers.append(ask(client, "spindle-anomaly", asked, x_deadline_ms="20000"))
 
@@ -409,7 +410,7 @@ def test_triton_killed_in_the_middle(start_inference: Start, own_triton: TritonS
         service.wait_for("/readyz")
     finally:
         stop.set()
-        asking.join(30)
+        asking.join(HANG_S)
     assert answers
     assert {answer.status_code for answer in answers} == {200}, {answer.text for answer in answers}
     assert {answer.content for answer in answers} == {expected}
@@ -438,7 +439,7 @@ def test_v2_takes_no_place_of_the_line(start_inference: Start, triton: TritonSer
     def slowly() -> Iterator[bytes]:
         yield asked.body[:-1]
         going.set()
-        goes_on.wait(30)
+        goes_on.wait(HANG_S)
         yield asked.body[-1:]
 
     slow: list[httpx.Response] = []
@@ -448,8 +449,8 @@ def test_v2_takes_no_place_of_the_line(start_inference: Start, triton: TritonSer
     )
     asking.start()
     try:
-        going.wait(30)
-        with httpx.Client(base_url=service.http.base_url, timeout=30, trust_env=False) as client:
+        going.wait(HANG_S)
+        with httpx.Client(base_url=service.http.base_url, timeout=HANG_S, trust_env=False) as client:
             answer = ask(client, "spindle-anomaly", asked)
             while answer.status_code == 200:  # the slow one's first bytes are still under way
                 answer = ask(client, "spindle-anomaly", asked)
@@ -461,5 +462,5 @@ def test_v2_takes_no_place_of_the_line(start_inference: Start, triton: TritonSer
             assert image.json()["status"] == "ok"
     finally:
         goes_on.set()
-        asking.join(30)
+        asking.join(HANG_S)
     assert slow[0].status_code == 200

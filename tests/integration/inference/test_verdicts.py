@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import HANG_S
+
 WINDOW = [1500.0, 40.0, 1.2, 45.0] * 64
 Start = Callable[..., Any]
 
@@ -130,7 +132,7 @@ def test_a_stop_leaves_no_shared_memory(start_inference: Start, triton_server: A
 def test_after_a_kill_the_next_start_cleans_up(start_inference: Start, triton_server: Any, part_jpeg: bytes) -> None:
     killed = start_inference(triton={"url": triton_server.grpc})
     os.kill(killed.process.pid, signal.SIGKILL)
-    killed.process.wait(5)
+    killed.process.wait(HANG_S)
     assert list(Path("/dev/shm").glob(f"lineside-{killed.process.pid}-*"))
     service = start_inference(triton={"url": triton_server.grpc})
     assert not list(Path("/dev/shm").glob(f"lineside-{killed.process.pid}-*"))
@@ -154,7 +156,7 @@ def test_wrong_configuration_stops_the_start(tmp_path: Path, text: str, said: st
         check=False,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=HANG_S,
         cwd=Path(__file__).parents[3],
     )
     assert ended.returncode == 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lineside.settings import BusSettings
+from tests.waiting import HANG_S
 
 
 def free_port() -> int:
@@ -53,13 +54,13 @@ class Broker:
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
-        self._process.wait(60)
+        self._process.wait(HANG_S)
         self._process = None
 
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(60)
+            self._process.wait(HANG_S)
 
 
 MOSQUITTO_HERE = pytest.param(

@@ -12,9 +12,10 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tests.waiting import HANG_S
+
 FILES = Path(__file__).parents[3] / "docker" / "mosquitto"
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-BOUND_S = 60
 REQUEST, RESULT = "local/inference/request", "local/inference/result"
 ERROR = f"{RESULT}/error"
 POLICY = "lineside/box-7/policy"
@@ -71,7 +72,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield number
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(HANG_S)
 
 
 class Peer:
@@ -100,7 +101,7 @@ class Peer:
             except ConnectionRefusedError:
                 await asyncio.sleep(0.05)
         self._client.loop_start()
-        assert await asyncio.wait_for(self._connected, BOUND_S)
+        assert await asyncio.wait_for(self._connected, HANG_S)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -109,13 +110,13 @@ class Peer:
 
     async def writes(self, topic: str, *, retain: bool = False) -> bool:
         self._client.publish(topic, b"x", qos=1, retain=retain)
-        return await asyncio.wait_for(self._answers.get(), BOUND_S) < 128
+        return await asyncio.wait_for(self._answers.get(), HANG_S) < 128
 
     async def reads(self, *topics: str) -> set[str]:
         """Return of which topics what is retained comes; it comes in the order of the subscription, the fence last."""
         self._client.subscribe([*((topic, 1) for topic in topics), (FENCE, 1)])
         taken: set[str] = set()
-        while (topic := await asyncio.wait_for(self._taken.get(), BOUND_S)) != FENCE:
+        while (topic := await asyncio.wait_for(self._taken.get(), HANG_S)) != FENCE:
             taken.add(topic)
         return taken
 

@@ -25,8 +25,8 @@ import lineside_forwarder.settings
 from lineside.checks import Check, Mark
 from lineside.cli.machine import certificates, clock, disk, docker, host, ports
 from lineside.settings import BusSettings, BusTlsSettings, Settings
+from tests.waiting import HANG_S
 
-BOUND_S = 60
 ROOT = Path("/")
 MODELS = Path(__file__).parents[3] / "models"
 LINESIDE = Path(sys.executable).with_name("lineside")
@@ -42,7 +42,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def doctor(settings: Path, *before: str) -> tuple[int, dict[str, dict[str, str]]]:
     """Run the command; return its exit status and its checks by name."""
     argv = [*before, str(LINESIDE), "doctor", "--json", "--config", str(settings)]
-    run = subprocess.run(argv, capture_output=True, text=True, timeout=BOUND_S, check=False)
+    run = subprocess.run(argv, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert run.returncode in {0, 1}, run.stdout + run.stderr
     return run.returncode, {check["name"]: check for check in json.loads(run.stdout)["checks"]}
 
@@ -63,7 +63,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> str:
 def engine(command: str) -> str:
     """The version of the Engine that answers here."""
     argv = [command, "version", "--format", "{{.Server.Version}}"]
-    asked = subprocess.run(argv, capture_output=True, text=True, timeout=BOUND_S, check=False)
+    asked = subprocess.run(argv, capture_output=True, text=True, timeout=HANG_S, check=False)
     if asked.returncode:
         if "docker" in os.environ.get("TESTS_NEED", ""):
             pytest.fail(asked.stderr)
@@ -111,7 +111,7 @@ async def test_an_engine_that_hangs_is_left_alone_and_its_command_is_ended(
             while True:
                 taken.append(hung.accept()[0])
         for each in taken:
-            each.settimeout(BOUND_S)
+            each.settimeout(HANG_S)
             while each.recv(65536):  # until the command's end has closed it
                 pass
             each.close()
@@ -194,7 +194,7 @@ def test_a_port_with_the_wrong_service_and_one_given_twice() -> None:
 def may_mount() -> bool:
     if shutil.which("unshare") is None:
         return False
-    tried = subprocess.run([*UNSHARE, "mount -t tmpfs tmpfs /mnt"], capture_output=True, timeout=BOUND_S, check=False)
+    tried = subprocess.run([*UNSHARE, "mount -t tmpfs tmpfs /mnt"], capture_output=True, timeout=HANG_S, check=False)
     return tried.returncode == 0
 
 
@@ -220,7 +220,7 @@ def on_a_disk(folder: Path, options: str, more: str) -> dict[str, Any]:
     """Return what the doctor says of a spool on a disk of its own, which nobody else sees."""
     steps = f'mount -t tmpfs -o {options} tmpfs {folder} && cd {folder} && {more}; cd / && exec "$0" "$@"'
     argv = [*UNSHARE, steps, sys.executable, "-c", LOOK, str(folder)]
-    return dict(json.loads(subprocess.run(argv, stdout=subprocess.PIPE, timeout=BOUND_S, check=True).stdout))
+    return dict(json.loads(subprocess.run(argv, stdout=subprocess.PIPE, timeout=HANG_S, check=True).stdout))
 
 
 @needs_mount

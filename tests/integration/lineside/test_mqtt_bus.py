@@ -7,18 +7,11 @@ import pytest
 from lineside.bus.mqtt import MqttBus, MqttMessage, MqttSubscription
 from lineside.connections import Connection, State
 from lineside.errors import BacklogFull
-
-BOUND_S = 60
+from tests.waiting import HANG_S, until
 
 
 def connection(broker) -> Connection:
     return Connection("mqtt", f"mqtt://127.0.0.1:{broker.port}", first_s=0.05, longest_s=0.2)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(BOUND_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -33,7 +26,7 @@ async def bus(broker, client: str, *topics: str, **options) -> AsyncIterator[tup
 
 async def take(subscription: MqttSubscription, count: int) -> list[MqttMessage]:
     taken: list[MqttMessage] = []
-    async with asyncio.timeout(BOUND_S):
+    async with asyncio.timeout(HANG_S):
         async for message in subscription:
             taken.append(message)
             if len(taken) == count:
@@ -46,7 +39,7 @@ async def test_messages_arrive_in_order(broker) -> None:
         for number in range(50):
             await giver.publish("t/1", str(number).encode())
         messages = []
-        async with asyncio.timeout(BOUND_S):
+        async with asyncio.timeout(HANG_S):
             async for message in subscription:
                 message.ack()
                 messages.append(int(message.payload))
@@ -94,7 +87,7 @@ async def test_a_killed_broker_is_waited_for_and_the_publish_still_arrives(broke
         await until(lambda: link.state is State.BACKOFF)
         publishing = asyncio.create_task(subject.publish("t/1", b"patient"))
         broker.start()
-        async with asyncio.timeout(BOUND_S):
+        async with asyncio.timeout(HANG_S):
             await publishing
         [message] = await take(subscription, 1)
         assert message.payload == b"patient"
@@ -152,7 +145,7 @@ async def test_publishes_under_way_when_the_broker_dies_are_made_again(broker) -
         broker.kill()
         await until(lambda: link.state is State.BACKOFF)
         broker.start()
-        async with asyncio.timeout(BOUND_S):
+        async with asyncio.timeout(HANG_S):
             await asyncio.gather(*publishing)
         assert {message.payload for message in await take(subscription, 10)} == {str(n).encode() for n in range(10)}
 
@@ -170,7 +163,7 @@ async def test_an_acknowledgement_of_a_lost_link_touches_nothing_of_the_next(bro
         await until(lambda: link.is_online)
         await subject.publish("t/1", b"new")
         old.ack()
-        async with asyncio.timeout(BOUND_S):
+        async with asyncio.timeout(HANG_S):
             async for message in subscription:
                 message.ack()
                 if message.payload == b"new":
@@ -191,7 +184,7 @@ async def test_the_backlog_is_bounded(broker) -> None:
         with pytest.raises(BacklogFull, match=r"2 messages wait .* already\. see whether the broker runs"):
             await subject.publish("t/1", b"one too many")
         broker.start()
-        async with asyncio.timeout(BOUND_S):
+        async with asyncio.timeout(HANG_S):
             await asyncio.gather(*waiting)
 
 

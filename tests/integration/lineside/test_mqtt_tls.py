@@ -18,9 +18,9 @@ from lineside.bus.mqtt import MqttBus
 from lineside.bus.tls import context
 from lineside.connections import Connection, State
 from lineside.settings import BusSettings, BusTlsSettings
+from tests.waiting import HANG_S
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-BOUND_S = 60
 PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
 
@@ -68,13 +68,13 @@ def serve(tmp_path: Path) -> Iterator:
     yield start
     for process in running:
         process.terminate()
-        process.wait(10)
+        process.wait(HANG_S)
 
 
 async def settle(settings: BusSettings, *, say: str = "") -> Connection:
     """Enter a bus until it is online or says what is asked for; return its connection as it then is."""
     link = Connection("bus", settings.url, first_s=0.05, longest_s=0.2)
-    async with MqttBus(settings, client="tls-test", connection=link), asyncio.timeout(BOUND_S):
+    async with MqttBus(settings, client="tls-test", connection=link), asyncio.timeout(HANG_S):
         while not (say in link.detail if say else link.is_online):
             await asyncio.sleep(0.01)
         return link
@@ -91,7 +91,7 @@ async def test_messages_go_over_it(serve) -> None:
     link = Connection("bus", settings.url, first_s=0.05, longest_s=0.2)
     bus = MqttBus(settings, client="tls-test", connection=link)
     messages = aiter(bus.subscribe("t/1"))
-    async with bus, asyncio.timeout(BOUND_S):
+    async with bus, asyncio.timeout(HANG_S):
         await bus.publish("t/1", b"over TLS")
         message = await anext(messages)
         message.ack()
@@ -190,7 +190,7 @@ async def test_a_renewed_authority_counts_without_a_restart(serve, tmp_path: Pat
     trustme.CA().cert_pem.write_to_path(tmp_path / "used.pem")
     settings = place.settings(tls={"ca_file": tmp_path / "used.pem"})
     link = Connection("bus", settings.url, first_s=0.05, longest_s=0.2)
-    async with MqttBus(settings, client="tls-test", connection=link), asyncio.timeout(BOUND_S):
+    async with MqttBus(settings, client="tls-test", connection=link), asyncio.timeout(HANG_S):
         while "is refused" not in link.detail:
             await asyncio.sleep(0.01)
         (tmp_path / "used.pem").write_bytes(right)

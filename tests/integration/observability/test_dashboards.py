@@ -10,8 +10,7 @@ import math
 import os
 import shutil
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,12 +30,12 @@ from lineside_exporter import containers
 from lineside_exporter.containers import Container
 from lineside_exporter.device import figures
 from lineside_exporter.device.figures import Figures, Gpu
+from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ROOT = Path(__file__).parents[3]
 DOCKER = ROOT / "docker"
-WITHIN_S = 60.0
 HTTP = httpx.Timeout(10.0)
 
 DEVICE = Figures(
@@ -95,13 +94,6 @@ class Prometheus:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
-
-
-async def until(holds: Callable[[], Awaitable[object]], what: Callable[[], object], within_s: float = WITHIN_S) -> None:
-    end = time.monotonic() + within_s
-    while not await holds():
-        assert time.monotonic() < end, f"not within {within_s:g} s: {what()}"
-        await asyncio.sleep(0.1)
 
 
 def expressions() -> list[tuple[str, str, str]]:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, pars
 from lineside.service import Service
 from lineside_opcua_bridge.bridge import Bridge
 from lineside_opcua_bridge.settings import Settings
+from tests.waiting import until
 
 URI = "urn:lineside:test"
 TAGS = {
@@ -41,15 +41,6 @@ TAGS = {
     "Alive": (False, ua.VariantType.Boolean),
 }
 WRITABLE = ("Verdict", "Confidence", "RequestId", "JudgedId", "Done", "Result", "Code", "Findings", "Beat", "Alive")
-
-
-async def until(condition: Callable[[], Any], *, within: float = 10.0) -> Any:
-    """Return the condition's value once it is true; fail after `within` seconds."""
-    end = time.monotonic() + within
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {within} s"
-        await asyncio.sleep(0.002)
-    return value
 
 
 def free_port() -> int:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.waiting import HANG_S
+
 FOLDER = Path(__file__).parent
 LINESIDE = Path(sys.executable).with_name("lineside")
 TREE = "nsu=urn:lineside:tree"
@@ -58,14 +60,14 @@ def environment() -> dict[str, str]:
 
 def lineside(*arguments: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [LINESIDE, "opcua", *arguments], capture_output=True, text=True, env=environment(), timeout=60, check=False
+        [LINESIDE, "opcua", *arguments], capture_output=True, text=True, env=environment(), timeout=HANG_S, check=False
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
 def listening(server: Server) -> Server:
-    end = time.monotonic() + 60
+    end = time.monotonic() + HANG_S
     while True:
         try:
             socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
@@ -85,7 +87,7 @@ def tree() -> Iterator[Server]:
         yield listening(Server(process, port))
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(HANG_S)
 
 
 @pytest.fixture
@@ -184,7 +186,7 @@ class Watching:
 
     def first(self) -> str:
         """Return the first line, once it is there."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + HANG_S
         while "\n" not in (text := self._out.read_text(encoding="utf-8")):
             assert time.monotonic() < end, "nothing was printed"
             assert self._process.poll() is None, self._error.read_text(encoding="utf-8")
@@ -196,12 +198,12 @@ class Watching:
 
     def ended(self) -> tuple[int, list[str], str]:
         """Return status, lines and errors, once it has ended."""
-        status = self._process.wait(60)
+        status = self._process.wait(HANG_S)
         return status, self._out.read_text(encoding="utf-8").splitlines(), self._error.read_text(encoding="utf-8")
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(HANG_S)
 
 
 @pytest.fixture
@@ -316,7 +318,7 @@ def bench_plc() -> Iterator[Server]:
         yield listening(Server(process, port))
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(HANG_S)
 
 
 def test_the_guide_shows_what_the_commands_print(bench_plc: Server) -> None:

@@ -17,6 +17,7 @@ from lineside.contract import REQUEST_TOPIC, TensorsSource, parse_request
 from lineside.service import Service
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.bridge import Bridge
+from tests.waiting import HANG_S
 
 TOPIC = "collected/press"
 PRESENT, PART_ID, SPEED = "/press/station1/present", "/press/station1/part", "asset-7/prop-speed"
@@ -208,7 +209,7 @@ class Broker:
         process, self._process = self._process, None
         if process:
             process.kill()
-            process.wait(10)
+            process.wait(HANG_S)
 
     def bus(self, client: str) -> tuple[MqttBus, Connection]:
         link = Connection(client, f"mqtt://127.0.0.1:{self.port}", first_s=0.05, longest_s=0.2)
@@ -256,7 +257,7 @@ async def test_a_hole_that_a_real_broker_leaves_is_known(
             await wait_until(linked(), within=20)
         await show("P-1", 1, PART_ID)
         await show(value=True, at=1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             message = await anext(requests)
             message.ack()
     request = parse_request(message.payload)

@@ -25,6 +25,7 @@ from lineside_opcua_bridge.doctor import checks
 from lineside_opcua_bridge.doctor.nodes import skew
 from lineside_opcua_bridge.security.own import Own, Wanted
 from lineside_opcua_bridge.security.store import Store
+from tests.waiting import HANG_S
 
 URI = "urn:lineside:test"
 SERVER = str(Path(__file__).with_name("secure_server.py"))
@@ -229,7 +230,7 @@ class Secured:
         process = await asyncio.to_thread(subprocess.Popen, argv, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         try:
-            assert await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 60) == "ready\n"
+            assert await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), HANG_S) == "ready\n"
             yield
         finally:
             process.kill()

@@ -19,6 +19,7 @@ from lineside_opcua_bridge.finding.find import find, find_all
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import NodeAmbiguous, NodeMissing
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
+from tests.waiting import HANG_S
 
 FOLDER = Path(__file__).parent
 TREE = "nsu=urn:lineside:tree"
@@ -60,7 +61,7 @@ def tree_server(*more: str) -> Iterator[int]:
         yield port
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(HANG_S)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -23,22 +22,14 @@ from cryptography.x509.oid import NameOID
 
 from lineside_opcua_bridge.security.certificates import application_uris
 from lineside_opcua_bridge.security.store import Store
+from tests.waiting import HANG_S, block_until
 
 PROGRAM = Path(__file__).parent / "secure_server.py"
-BOUND_S = 60
 
 # Root may write everywhere, until it gives up CAP_DAC_OVERRIDE for what it executes next (capabilities(7)).
 NO_OVERRIDE = "import ctypes; ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)"
 # No file may become larger than this many bytes: where a disk is full, writes fail in their midst, too.
 FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + BOUND_S
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {BOUND_S} s"
-        time.sleep(0.02)
-    return value
 
 
 def free_port() -> int:
@@ -116,22 +107,22 @@ class Bridge:
         """Return the connection to the PLC as /readyz shows it; nothing while it does not answer."""
         assert self.process.poll() is None, self.end(signal.SIGKILL)
         try:
-            links = httpx.get(f"http://127.0.0.1:{self.http}/readyz", timeout=5).json()["connections"]
+            links = httpx.get(f"http://127.0.0.1:{self.http}/readyz", timeout=HANG_S).json()["connections"]
         except httpx.HTTPError:
             return {"state": "", "detail": ""}
         return next(link for link in links if link["name"] == "opcua")
 
     def until_online(self) -> None:
-        until(lambda: self.link()["state"] == "ONLINE")
+        block_until(lambda: self.link()["state"] == "ONLINE")
 
     def until_said(self, text: str) -> str:
-        return until(lambda: next((said for said in [self.link()["detail"]] if text in said), ""))
+        return block_until(lambda: next((said for said in [self.link()["detail"]] if text in said), ""))
 
     def end(self, by: signal.Signals = signal.SIGTERM) -> str:
         """End the process and return all that it said."""
         if self.process.poll() is None:
             self.process.send_signal(by)
-        return self.process.communicate(timeout=BOUND_S)[0]
+        return self.process.communicate(timeout=HANG_S)[0]
 
 
 @pytest.fixture
@@ -170,7 +161,7 @@ def own_files(pki: Path) -> list[Path]:
 
 def test_it_keeps_its_certificate_from_start_to_start_however_it_ended(bridge: Any, pki: Path) -> None:
     first = bridge()
-    until(lambda: list((pki / "own/private").glob("*.pem")))
+    block_until(lambda: list((pki / "own/private").glob("*.pem")))
     first.end(signal.SIGKILL)  # in the middle of making it, or right after
     (pki / "own/private/.opcua-bridge-0.pem.1.part").write_text("what is left of a key")
     second = bridge()

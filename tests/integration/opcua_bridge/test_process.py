@@ -7,8 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, uuid7
 from lineside.settings import BusSettings
+from tests import waiting
+from tests.waiting import HANG_S
 
 URI = "urn:lineside:test"
 NODE = f"nsu={URI};s=Station1"
@@ -54,7 +56,7 @@ class Processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
-            process.wait(10)
+            process.wait(HANG_S)
 
 
 @pytest.fixture
@@ -64,15 +66,8 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     started.end()
 
 
-async def until(condition: Callable[[], Any], *, within: float = 20.0) -> Any:
-    """Return what the condition (a coroutine function) gives once it is true."""
-    end = time.monotonic() + within
-    while True:
-        with contextlib.suppress(OSError, httpx.HTTPError):
-            if value := await condition():
-                return value
-        assert time.monotonic() < end, f"not within {within} s"
-        await asyncio.sleep(0.02)
+until = partial(waiting.until, despite=(OSError, httpx.HTTPError))
+"""Wait for what a process says that may not listen yet."""
 
 
 class Rig:
@@ -128,7 +123,7 @@ class Rig:
 
     async def readyz(self) -> httpx.Response:
         async with httpx.AsyncClient() as client:
-            return await client.get(f"http://127.0.0.1:{self.http}/readyz", timeout=2)
+            return await client.get(f"http://127.0.0.1:{self.http}/readyz", timeout=HANG_S)
 
     async def is_ready(self) -> bool:
         return (await self.readyz()).status_code == 200
@@ -138,7 +133,7 @@ class Rig:
 
     async def metrics(self) -> str:
         async with httpx.AsyncClient() as client:
-            return (await client.get(f"http://127.0.0.1:{self.http}/metrics", timeout=2)).text
+            return (await client.get(f"http://127.0.0.1:{self.http}/metrics", timeout=HANG_S)).text
 
     @contextlib.asynccontextmanager
     async def node(self) -> AsyncIterator[Callable[[str], Any]]:
@@ -211,7 +206,7 @@ async def test_it_starts_with_nobody_there_and_recovers_from_all(processes: Proc
         assert (await rig.verdict())[0] == "pass"
 
         plc.kill()
-        plc.wait(10)
+        plc.wait(HANG_S)
         await until(rig.is_waiting)
         rig.plc()
         await until(rig.is_ready)
@@ -219,7 +214,7 @@ async def test_it_starts_with_nobody_there_and_recovers_from_all(processes: Proc
         assert (await rig.verdict())[0] == "pass"
 
         bridge.kill()
-        bridge.wait(10)
+        bridge.wait(HANG_S)
         await rig.part("P-4")
         bridge = rig.bridge()
         verdict, request_id = await rig.verdict()
@@ -227,7 +222,7 @@ async def test_it_starts_with_nobody_there_and_recovers_from_all(processes: Proc
         assert [request.id for request in rig.requests if request.context.part_id == "P-4"] == [request_id]
 
         bridge.terminate()
-        assert bridge.wait(10) in {0, -signal.SIGTERM}  # uvicorn raises the signal again once all is stopped
+        assert bridge.wait(HANG_S) in {0, -signal.SIGTERM}  # uvicorn raises the signal again once all is stopped
         assert [request.context.part_id for request in rig.requests] == ["P-1", "P-2", "P-3", "P-4"]
     log = processes.log("bridge")
     assert "Traceback" not in log
@@ -239,7 +234,7 @@ def test_a_wrong_setting_stops_the_start_and_is_named(processes: Processes) -> N
     rig = Rig(processes)
     text = rig.config.read_text(encoding="utf-8")
     rig.config.write_text(text.replace(f"nsu={URI};s=Station1.Done", "ns=2;s=Station1.Done"), encoding="utf-8")
-    assert rig.bridge().wait(20) == 2
+    assert rig.bridge().wait(HANG_S) == 2
     log = processes.log("bridge")
     assert "opcua_bridge.triggers.0.write_back.done" in log
     assert "nsu=<namespace URI>;s=Station1.Done" in log

@@ -30,7 +30,7 @@ from lineside.contract import (
     uuid7,
 )
 
-PATIENCE_S = 25.0
+PATIENCE_S = 120.0
 """How long the PLC waits for done; longer than every fault with the deadline and the grace."""
 DEADLINE_MS = 250
 PARTS = 5

@@ -37,6 +37,7 @@ from lineside_opcua_bridge.security.errors import (
 )
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
+from tests.waiting import HANG_S
 
 PROGRAM = Path(__file__).parent / "secure_server.py"
 PLC_URI = "urn:test:plc"
@@ -118,7 +119,7 @@ class SecurePlc:
             subprocess.Popen, [sys.executable, PROGRAM, json.dumps(given)], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
-        said = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 60)
+        said = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), HANG_S)
         assert said == "ready\n"
 
     async def stop(self) -> None:

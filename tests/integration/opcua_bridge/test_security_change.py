@@ -25,6 +25,7 @@ from lineside_opcua_bridge.security import client_for
 from lineside_opcua_bridge.security.certificates import thumbprint
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
+from tests.waiting import HANG_S
 
 PROGRAM = Path(__file__).parent / "secure_server.py"
 TAG = "nsu=urn:lineside:test;s=Station1.PartPresent"
@@ -88,7 +89,7 @@ class ChangingPlc:
             subprocess.Popen, [sys.executable, PROGRAM, json.dumps(options)], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
-        assert await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 60) == "ready\n"
+        assert await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), HANG_S) == "ready\n"
 
     async def stop(self) -> None:
         process, self._process = self._process, None

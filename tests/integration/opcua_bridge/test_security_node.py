@@ -22,6 +22,7 @@ from lineside_opcua_bridge.security import client_for, own_of, refusal
 from lineside_opcua_bridge.security.errors import AccessRefused, CertificateRejected
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
+from tests.waiting import HANG_S
 
 POLICIES = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
 MODES = ["Sign", "SignAndEncrypt"]
@@ -50,7 +51,7 @@ class NodeServer:
             text=True,
         )
         assert process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_S):
             while '"ready"' not in (line := await asyncio.to_thread(process.stdout.readline)):
                 assert line, "the server ended"
 

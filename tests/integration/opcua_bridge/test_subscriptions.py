@@ -30,6 +30,7 @@ from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.station.binding import Binding
+from tests.waiting import HANG_S
 
 URI = "urn:lineside:test"
 BROKEN = "the line of values is broken here"
@@ -58,7 +59,7 @@ class Program:
 
     async def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_S):
             while not (line := await self._process.stdout.readline()).startswith(b"{"):
                 assert line, "the server has ended"  # anything else is a log line of its own
             return json.loads(line)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lineside_opcua_bridge.settings import Settings
+from tests.waiting import HANG_S
 
 STATION = "/Objects/Line/Station1"
 TAGS = "nsu=urn:lineside:node;s=Station1"
@@ -29,7 +30,7 @@ class Node:
 
     async def hear(self) -> dict[str, Any]:
         assert self._process.stdout
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_S):
             while line := await self._process.stdout.readline():
                 if line.startswith(b"{"):
                     heard: dict[str, Any] = json.loads(line)
@@ -43,7 +44,7 @@ class Node:
         await self.say(set={f"Station1.{tag}": value for tag, value in tags.items()})
 
     async def until_done(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             while not await self.get("Done"):
                 await asyncio.sleep(0.01)
 
@@ -119,7 +120,7 @@ async def test_a_part_gets_its_verdict_from_another_stack(
                 assert shown == ["fail", 1, 0.93, 1, request.id]
                 await node.set(PartPresent=False)
                 if clear_done == "bridge":
-                    async with asyncio.timeout(20):
+                    async with asyncio.timeout(HANG_S):
                         while await node.get("Done"):
                             await asyncio.sleep(0.01)
 

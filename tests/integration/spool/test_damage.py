@@ -23,6 +23,7 @@ from lineside.spool import Blob, Entry, Spool, SpoolDamaged, SpoolError, SpoolSe
 from lineside.spool.schema import PAGE, PROGRESS, RECORDS
 from lineside.spool.verify import verify
 from lineside.spool.wal import FRAME, HEADER
+from tests.waiting import HANG_S
 
 LONG = os.environ.get("LINESIDE_FAULTS") == "long"
 DESTINATIONS = ("disk", "s3")
@@ -289,7 +290,7 @@ def test_services_that_have_it_open_mend_it_without_a_restart(closed: Template, 
             drain_open(forwarder, to)
         finally:
             stop.set()
-            looking.join(10)
+            looking.join(HANG_S)
         assert not quarantine.is_asked(folder)
         assert forwarder.status().quarantined["page"] == 1
         assert inference.put(entry(100)).is_new

@@ -8,6 +8,7 @@ import pytest
 
 from lineside.spool import Blob, LeaseLost, Spool
 from tests.integration.spool.scene import HOUR_MS, Box, drain, entry, fill, seal_all, take
+from tests.waiting import HANG_S
 
 HOLDER = """
 import sys, time
@@ -162,7 +163,7 @@ def test_the_lease_of_a_killed_process_returns(spool: Spool):
         os.kill(holder.pid, signal.SIGKILL)
     finally:
         holder.kill()
-        holder.communicate(timeout=10)
+        holder.communicate(timeout=HANG_S)
     lease = take(spool, "disk")
     assert (lease.batch.numbers, lease.attempts) == ((1,), 2)
     assert len(list((spool.folder / "locks").glob("????????-*.lock"))) == 1

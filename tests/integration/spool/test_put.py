@@ -13,6 +13,7 @@ from lineside.spool import Blob, Receipt, Spool, SpoolFull, SpoolSettings, Spool
 from lineside.spool.database import Database
 from lineside.spool.schema import RECORDS
 from tests.integration.spool.scene import drain, entry, fill, seal_all
+from tests.waiting import HANG_S
 
 PUTTER = """
 import sys
@@ -115,7 +116,7 @@ def test_many_processes_put_at_once(spool: Spool):
         )
         for name in names
     ]
-    said = [process.communicate(timeout=60)[0].split() for process in processes]
+    said = [process.communicate(timeout=HANG_S)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     for number in range(60):
         assert sorted(answers[number] for answers in said) == ["False", "False", "True"]

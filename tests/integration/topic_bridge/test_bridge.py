@@ -23,8 +23,8 @@ from lineside.settings import BusSettings
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
 from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.settings import TopicBridgeSettings
+from tests.waiting import until
 
-BOUND_S = 20
 TOPICS = BusSettings()
 
 
@@ -87,12 +87,6 @@ def request(part: str, station: str = "station-1") -> Request:
     return Request.new(
         model="m", source=CameraSource(camera="c"), context=Context(station=station, part_id=part), deadline_ms=1000
     )
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(BOUND_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class Line:

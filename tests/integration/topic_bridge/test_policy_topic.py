@@ -20,10 +20,10 @@ from lineside.contract import policy_topic, reported_policy_topic
 from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.policy import PolicyCarrier
 from lineside_topic_bridge.reporting import PolicyReporter
+from tests.waiting import until
 
 TOPIC = policy_topic("bench")
 REPORTED = reported_policy_topic("bench")
-BOUND_S = 20
 
 
 class Inference:
@@ -75,12 +75,6 @@ class Inference:
         """Wait until it was asked about its policy after now."""
         asked = self.gets
         await until(lambda: self.gets > asked + 1)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(BOUND_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class Line:

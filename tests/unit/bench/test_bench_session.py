@@ -16,6 +16,7 @@ from lineside_bench.interrupts import Interrupts
 from lineside_bench.options import Options
 from lineside_bench.records import PartRecord, WriteBack
 from lineside_bench.tally import Tally
+from tests.waiting import HANG_S
 
 
 def judged(verdict: str | None) -> PartRecord:
@@ -40,7 +41,7 @@ async def test_lines_go_on_while_a_run_stalls(monkeypatch: pytest.MonkeyPatch) -
     out = io.StringIO()
     tally = Tally()
     tally.take(judged("pass"))
-    async with progress.shown(Console(file=out), tally, 9), asyncio.timeout(5):
+    async with progress.shown(Console(file=out), tally, 9), asyncio.timeout(HANG_S):
         while out.getvalue().count("parts 1/9") < 3:
             await asyncio.sleep(0.01)
 
@@ -49,7 +50,7 @@ async def test_an_idle_endless_line_says_nothing_twice(monkeypatch: pytest.Monke
     monkeypatch.setattr(progress, "ENDLESS_LINE_PERIOD_S", 0.01)
     out = io.StringIO()
     tally = Tally()
-    async with progress.shown(Console(file=out), tally, None), asyncio.timeout(5):
+    async with progress.shown(Console(file=out), tally, None), asyncio.timeout(HANG_S):
         for judged_so_far in (1, 2):
             tally.take(judged("pass"))
             while f"parts {judged_so_far}," not in out.getvalue():

@@ -10,6 +10,7 @@ from lineside.settings import SECTIONS, Settings, load
 from lineside_bench import containers
 from lineside_bench.options import Options
 from lineside_bench.simulators.settings import CameraSim, PlcSim
+from tests.waiting import HANG_S
 
 FILE = Path(__file__).parents[3] / "docker" / "config" / "bench.yaml"
 
@@ -35,7 +36,7 @@ def test_no_peer_is_looked_for_on_loopback() -> None:
 
 def test_every_service_takes_it() -> None:
     check = (sys.executable, "-m", "lineside", "config", "check", str(FILE))
-    done = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(check, capture_output=True, text=True, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr
     for section in SECTIONS:
         assert section in done.stdout

@@ -1,7 +1,6 @@
 """Feeding parts, with stations that judge at once and a stage in memory."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -10,6 +9,7 @@ from lineside_bench import feeding
 from lineside_bench.feeding import Feeding, NotShown, Stations
 from lineside_bench.labels import Truth, truth
 from lineside_bench.records import PartRecord, WriteBack
+from tests.waiting import HANG_S, until
 
 
 class Station:
@@ -60,12 +60,6 @@ def feeder(stations: list[Station], stage: Stage, **more: int) -> Feeding[Truth]
     return Feeding(Stations(stations), stage, rate=1e6, seed=7, deadline_ms=10, patience_s=30, **more)  # type: ignore[arg-type]
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not holds():
-            await asyncio.sleep(0)
-
-
 async def test_every_part_is_shown_judged_and_taken_away() -> None:
     stage = Stage()
     fed = feeder([Station("a"), Station("b")], stage)
@@ -112,7 +106,7 @@ async def test_what_is_cut_short_gives_its_station_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert cut.records[0].verdict is None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         assert await stations.take() is station
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from lineside_bench.labels import LABELS, Truth, truth
 from lineside_bench.parts import make_part
+from tests.waiting import HANG_S
 
 
 def test_the_truth_is_that_of_the_picture() -> None:
@@ -28,4 +29,4 @@ def test_a_negative_number_is_named() -> None:
 def test_a_simulator_does_without_the_others_library(program: str, without: str) -> None:
     """Some 40 MB of memory each."""
     code = f"import sys, lineside_bench.simulators.{program}; sys.exit({without!r} in sys.modules)"
-    assert subprocess.run((sys.executable, "-c", code), timeout=60, check=False).returncode == 0
+    assert subprocess.run((sys.executable, "-c", code), timeout=HANG_S, check=False).returncode == 0

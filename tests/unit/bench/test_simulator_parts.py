@@ -15,6 +15,7 @@ from lineside_bench.simulators import pictures as pictures_module
 from lineside_bench.simulators.pictures import AHEAD, MOST_KEPT, MOST_WAITING, Pictures, TooMany
 from lineside_bench.simulators.runs import MOST_REMEMBERED, AskedRun, Busy, Run, Runs
 from lineside_bench.simulators.settings import CameraSimSettings, PlcSimSettings
+from tests.waiting import HANG_S
 
 HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "use-the-simulators.md"
 
@@ -54,7 +55,7 @@ class Renderings:
         self.may.set()
 
     def __call__(self, seed: int, index: int) -> Rendered:
-        self.may.wait(10)
+        self.may.wait(HANG_S)
         self.made.append((seed, index))
         return Rendered(index, f"P-{index}", "good", b"")
 
@@ -70,7 +71,7 @@ async def test_the_next_parts_are_rendered_before_they_are_asked_for(renderings:
     pictures = Pictures()
     assert (await pictures.get(7, 0)).index == 0
     assert renderings.made[0] == (7, 0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         while len(renderings.made) <= AHEAD:
             await asyncio.sleep(0)
     assert set(renderings.made) == {(7, index) for index in range(AHEAD + 1)}

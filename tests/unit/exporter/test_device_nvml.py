@@ -8,6 +8,7 @@ from lineside_exporter.device import nvml
 from lineside_exporter.device.nvml import NvmlSource
 from lineside_exporter.errors import SourceAway
 from tests.unit.exporter.nvml_table import DRIVER_NOT_LOADED, Driver, FakeGpu, load
+from tests.waiting import HANG_S
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ async def test_a_driver_that_hangs_takes_one_thread_and_is_asked_again_when_it_r
 
     def hang() -> None:
         hangs.set()
-        go_on.wait(60)
+        go_on.wait(HANG_S)
 
     driver.before_entering = hang
     reading = asyncio.create_task(source.read())

@@ -16,6 +16,7 @@ from lineside_exporter.board import Board
 from lineside_exporter.errors import SourceAway
 from lineside_exporter.exposition import Bounds
 from lineside_exporter.reading import Reader
+from tests.waiting import HANG_S, until
 
 BOUNDS = Bounds(series=10, label_characters=100)
 
@@ -67,12 +68,6 @@ async def read(source: Scripted) -> AsyncIterator[tuple[Service, Board]]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 def shown(board: Board) -> list[str]:
@@ -127,7 +122,7 @@ async def test_a_call_that_hangs_is_left_behind_and_none_is_begun_beside_it() ->
 
     def stuck() -> str:
         begun.set()
-        go_on.wait(20)
+        go_on.wait(HANG_S)
         return "late"
 
     blocking = Blocking("test")
@@ -146,7 +141,7 @@ async def test_a_call_that_hangs_is_left_behind_and_none_is_begun_beside_it() ->
         except SourceAway:
             return False
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         while not await again():
             await asyncio.sleep(0)
 

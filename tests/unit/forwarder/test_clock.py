@@ -4,6 +4,7 @@ import threading
 import pytest
 
 from lineside_forwarder.clock import Clock, in_thread
+from tests.waiting import HANG_S
 
 
 async def test_a_wait_ends_with_the_event_and_with_the_time() -> None:
@@ -12,8 +13,8 @@ async def test_a_wait_ends_with_the_event_and_with_the_time() -> None:
     await asyncio.sleep(0)
     event.set()
     await asyncio.wait_for(waiting, 10)
-    await asyncio.wait_for(Clock().wait(event, 3600), 10)
-    await asyncio.wait_for(Clock().wait(asyncio.Event(), 0.001), 10)
+    await asyncio.wait_for(Clock().wait(event, 3600), HANG_S)
+    await asyncio.wait_for(Clock().wait(asyncio.Event(), 0.001), HANG_S)
     assert len(asyncio.all_tasks()) == 1
 
 
@@ -22,7 +23,7 @@ async def test_a_cancelled_call_is_waited_for() -> None:
 
     def call() -> None:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(HANG_S)
         ended.set()
 
     waiting = asyncio.create_task(in_thread(call))

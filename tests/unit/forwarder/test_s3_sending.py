@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lineside_forwarder.s3_sending import PIECE, Abandoned, Body, Meter, in_thread
+from tests.waiting import HANG_S
 
 
 class Pace:
@@ -78,7 +79,7 @@ async def test_a_cancellation_does_not_wait_for_the_thread_and_ends_it() -> None
 
     def work(meter: Meter) -> None:
         reached.set()
-        go_on.wait(10)
+        go_on.wait(HANG_S)
         try:
             meter.spend(1)
         except Abandoned:

@@ -16,6 +16,7 @@ from lineside_forwarder.stream_manager.folder import Folder
 from lineside_forwarder.stream_manager.room import Room
 from lineside_forwarder.stream_manager.tasks import Status, Word
 from lineside_forwarder.stream_manager.wire import Code, Operation
+from tests.waiting import HANG_S
 
 
 def reader_of(data: bytes) -> asyncio.StreamReader:
@@ -289,7 +290,7 @@ def test_a_folder_of_a_killed_process_is_swept_and_that_of_a_live_one_not(tmp_pa
             found.append(Path(process.stdout.readline().strip()))
         assert [path.read_bytes() for path in found] == [b"evidence"] * 2
         processes[0].kill()
-        processes[0].wait(10)
+        processes[0].wait(HANG_S)
         folder = Folder(tmp_path, "g")
         folder.begin()
         try:
@@ -299,4 +300,4 @@ def test_a_folder_of_a_killed_process_is_swept_and_that_of_a_live_one_not(tmp_pa
     finally:
         for process in processes:
             process.kill()
-            process.communicate(timeout=10)
+            process.communicate(timeout=HANG_S)

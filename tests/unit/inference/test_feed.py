@@ -33,6 +33,7 @@ from lineside_inference.metrics import Metrics
 from lineside_inference.settings import PageSettings
 from lineside_inference.tally import MINUTES, Tally, percentile
 from lineside_inference.thumbnail import thumbnail
+from tests.waiting import HANG_S, until
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -351,12 +352,6 @@ async def stream(feed: Feed, line: Line, is_draining: Callable[[], bool] = lambd
     await EventStream(feed, "me", None, is_draining)({"type": "http"}, line.receive, line.send)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def test_a_stream_ends_when_its_client_goes() -> None:
     feed, line = make_feed(), Line()
     running = asyncio.ensure_future(stream(feed, line))
@@ -365,7 +360,7 @@ async def test_a_stream_ends_when_its_client_goes() -> None:
     await until(lambda: len(line.sent) == 3)
     assert line.sent[0]["status"] == 200
     line.gone.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, HANG_S)
     assert not feed.is_full
 
 
@@ -377,7 +372,7 @@ async def test_a_stream_ends_when_its_client_stops_reading() -> None:
     for _ in range(5):
         give(feed)
         await asyncio.sleep(0)
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, HANG_S)
 
 
 async def test_a_stream_ends_in_order_when_the_service_stops() -> None:
@@ -386,7 +381,7 @@ async def test_a_stream_ends_in_order_when_the_service_stops() -> None:
     running = asyncio.ensure_future(stream(feed, line, lambda: bool(stopping)))
     await until(lambda: len(line.sent) == 2)
     stopping.append(True)
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, HANG_S)
     assert line.sent[-1] == {"type": "http.response.body", "body": b""}
 
 

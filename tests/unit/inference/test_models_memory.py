@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from lineside_inference.models.memory import TritonMemory, resident_of
 from lineside_inference.settings import TritonSettings
+from tests.waiting import HANG_S
 
 MIB = 1024 * 1024
 
@@ -54,7 +55,7 @@ def test_triton_is_ended_where_the_settings_say_so(tmp_path: Path) -> None:
         assert child.poll() is None
         above = settings(file, recycle_above_bytes=100 * MIB, recycle="terminate")
         TritonMemory(above, proc=tmp_path).look("a test")
-        assert child.wait(10) == -signal.SIGTERM
+        assert child.wait(HANG_S) == -signal.SIGTERM
     finally:
         child.kill()
 

@@ -19,6 +19,7 @@ from lineside_inference.sources.live import LiveCamera
 from lineside_inference.sources.mjpeg import Throttle
 from lineside_inference.sources.rate import FrameRate
 from lineside_inference.sources.threaded import MOST_LEFT_BEHIND, ThreadedCamera
+from tests.waiting import HANG_S
 
 
 class Still(LiveCamera):
@@ -142,20 +143,20 @@ class Hanging(ThreadedCamera):
 
     def read(self, _stop: threading.Event) -> Iterator[Frame | None]:
         self.opened += 1
-        self.release.wait(30)
+        self.release.wait(HANG_S)
         yield Frame(b"late")
 
 
 async def test_a_reader_that_hangs_is_left_behind_a_few_times_and_blocks_nothing() -> None:
     hanging = Hanging()
     supervising = asyncio.ensure_future(hanging.supervise())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         while "hang and cannot be stopped" not in hanging.connection.detail:
             await asyncio.sleep(0.005)
     assert hanging.opened == MOST_LEFT_BEHIND
     assert "hang" in hanging.connection.detail
     hanging.release.set()
-    async with asyncio.timeout(10):  # what is late goes nowhere, and a new reader is tried
+    async with asyncio.timeout(HANG_S):  # what is late goes nowhere, and a new reader is tried
         while hanging.frames["kept"] == 0:
             await asyncio.sleep(0.005)
     assert hanging.opened > MOST_LEFT_BEHIND

@@ -10,6 +10,7 @@ import structlog
 
 from lineside import telemetry
 from lineside.service import Service
+from tests.waiting import HANG_S
 
 
 @asynccontextmanager
@@ -60,7 +61,7 @@ async def test_alive_until_a_background_task_ends_by_itself() -> None:
     async with living(service, body) as client:
         assert (await client.get("/livez")).status_code == 200
         fall.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             await stopped.wait()
         answer = await client.get("/livez")
         assert answer.status_code == 500

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from lineside.threads import Daemons, in_thread
-
-BOUND_S = 20.0
+from tests.waiting import HANG_S
 
 
 async def test_what_a_call_returns_or_raises_reaches_who_asked() -> None:
@@ -25,7 +24,7 @@ def ends_while_a_call_hangs(begin: Callable[[Callable[[], object]], asyncio.Futu
 
     def hangs() -> None:
         begun.set()
-        go_on.wait(BOUND_S)
+        go_on.wait(HANG_S)
 
     async def main() -> None:
         waiting = begin(hangs)
@@ -39,9 +38,9 @@ def ends_while_a_call_hangs(begin: Callable[[Callable[[], object]], asyncio.Futu
 
     thread = threading.Thread(target=run)
     thread.start()
-    begun.wait(BOUND_S)
+    begun.wait(HANG_S)
     # A pool's thread is waited for: that the loop has not ended shows only by waiting, so a short while must do.
-    found = ended.wait(BOUND_S if begin is not by_a_pool else 0.2)
+    found = ended.wait(HANG_S if begin is not by_a_pool else 0.2)
     go_on.set()
     thread.join()
     return found
@@ -70,7 +69,7 @@ async def test_calls_that_hang_hold_up_no_other() -> None:
     go_on = threading.Event()
     asyncio.get_running_loop().set_default_executor(Daemons())
     try:
-        hung = [asyncio.ensure_future(asyncio.to_thread(go_on.wait, BOUND_S)) for _ in range(100)]
+        hung = [asyncio.ensure_future(asyncio.to_thread(go_on.wait, HANG_S)) for _ in range(100)]
         assert await asyncio.to_thread(lambda: "done") == "done"
         assert not any(each.done() for each in hung)
     finally:

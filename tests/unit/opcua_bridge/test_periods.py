@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lineside_opcua_bridge.heartbeat import following
 from lineside_opcua_bridge.station.periods import Grid, Turns
+from tests.waiting import HANG_S
 
 
 @given(st.floats(0.01, 100), st.lists(st.floats(0, 10), max_size=50))
@@ -55,7 +56,7 @@ async def test_what_comes_meanwhile_waits_for_one_turn_and_not_for_all(in_turn: 
         done.append(number)
 
     tasks = [asyncio.create_task(work(number)) for number in range(50)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         while not done:
             await asyncio.sleep(0)
         seen.append(len(done))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +23,7 @@ from lineside_opcua_bridge.station.parts import Answer
 from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.waiting import Pending
+from tests.waiting import until
 
 NODE = ua.NodeId("x", 1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -76,12 +77,6 @@ class Bench:
 
     def counted(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(f"lineside_opcua_bridge_{name}", {"trigger": "t"} | labels) or 0.0
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @contextlib.asynccontextmanager

@@ -6,8 +6,7 @@ import time
 import pytest
 
 from lineside.spool.grouping import Call, Group
-
-BOUND_S = 30
+from tests.waiting import HANG_S
 
 
 class Work:
@@ -23,7 +22,7 @@ class Work:
     def __call__(self, calls: list[Call]) -> None:
         self.groups.append(len(calls))
         self.started.set()
-        assert self.gate.wait(BOUND_S)
+        assert self.gate.wait(HANG_S)
         if self.error is not None:
             raise self.error
         for call in calls:
@@ -44,7 +43,7 @@ def many(group: Group[Call], threads: int, times: int) -> list[Call]:
     for thread in started:
         thread.start()
     for thread in started:
-        thread.join(BOUND_S)
+        thread.join(HANG_S)
     return back
 
 
@@ -63,15 +62,15 @@ def test_who_comes_while_a_group_is_worked_for_is_worked_for_together() -> None:
     calls = [Call() for _ in range(5)]
     threads = [threading.Thread(target=group.join, args=(call,)) for call in calls]
     threads[0].start()
-    assert work.started.wait(BOUND_S)
+    assert work.started.wait(HANG_S)
     for thread in threads[1:]:
         thread.start()
-    until = time.monotonic() + BOUND_S
+    until = time.monotonic() + HANG_S
     while len(group._pending) < 4 and time.monotonic() < until:
         time.sleep(0.001)
     work.gate.set()
     for thread in threads:
-        thread.join(BOUND_S)
+        thread.join(HANG_S)
     assert work.groups == [1, 4]
     assert all(call.is_answered for call in calls)
 
@@ -92,12 +91,12 @@ def test_an_error_is_everybodys_and_the_leaders_own() -> None:
 
     threads = [threading.Thread(target=join, args=(call,)) for call in calls]
     threads[0].start()
-    assert work.started.wait(BOUND_S)
+    assert work.started.wait(HANG_S)
     for thread in threads[1:]:
         thread.start()
     work.gate.set()
     for thread in threads:
-        thread.join(BOUND_S)
+        thread.join(HANG_S)
     assert all(call.error is work.error for call in calls)
     assert len(raised) == len(work.groups)
 
@@ -125,21 +124,21 @@ def test_who_is_interrupted_while_waiting_holds_up_nobody(*, is_made_leader: boo
     first, broken, last = Call(), Call(), Call()
     leader = threading.Thread(target=group.join, args=(first,))
     leader.start()
-    assert work.started.wait(BOUND_S)
+    assert work.started.wait(HANG_S)
     other = threading.Thread(target=group.join, args=(last,))
 
     def meanwhile() -> None:
         other.start()
         if is_made_leader:
             work.gate.set()
-            leader.join(BOUND_S)
+            leader.join(HANG_S)
 
     broken.woken = Interrupted(meanwhile)  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
         group.join(broken)
     work.gate.set()
     for thread in (leader, other):
-        thread.join(BOUND_S)
+        thread.join(HANG_S)
     assert first.is_answered
     assert last.is_answered
     assert not broken.is_answered
