@@ -7,7 +7,9 @@ lets uvicorn serve: SIGTERM and SIGINT end it, work under way gets `http.drain_s
 
 import asyncio
 import errno
+import functools
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -28,6 +30,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from lineside import __version__, command, telemetry
+from lineside.bounded_http import MOST_CONNECTIONS, BoundedHttp, Cuts
 from lineside.connections import Connection, ConnectionCollector
 from lineside.errors import LinesideError, SettingsError
 from lineside.settings import HttpSettings, Settings, load, variable
@@ -57,6 +60,7 @@ class Service:
         self.registry.register(ConnectionCollector(f"lineside_{name}", self._all_connections))
         build = Gauge(f"lineside_{name}_build_info", "1 for the version.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
+        self.cuts = Cuts(f"lineside_{name}", self.registry)
         ProcessCollector(namespace=f"lineside_{name}", registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -186,8 +190,11 @@ def bind(http: HttpSettings, setting: str) -> socket.socket:
 
 def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.socket) -> int:
     """Serve until SIGTERM, SIGINT or a failure; return the process's exit status."""
+    files, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
     config = uvicorn.Config(
         app,
+        http=functools.partial(BoundedHttp, cuts=service.cuts, most=min(MOST_CONNECTIONS, files // 2)),  # type: ignore[arg-type]  # called as a class is
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
