@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from lineside.contract import utc_now
+from lineside.secrecy import hidden
 
 log = structlog.get_logger("lineside.connections")
 
@@ -57,7 +58,7 @@ class Connection:
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.name = name
-        self.target = target
+        self.target = hidden(target)
         self.required = required
         self.state = State.CONNECTING
         self.detail = ""
@@ -108,7 +109,7 @@ class Connection:
         delay = min(self._longest_s, self._first_s * 2.0 ** min(self.attempts, 16))
         delay = max(least_s, delay * (1 - self._random.random() / 2))
         self.attempts += 1
-        self._become(State.BACKOFF, describe(error))
+        self._become(State.BACKOFF, hidden(describe(error)))
         self._next_try = self._now() + timedelta(seconds=delay)
         return delay
 

@@ -33,6 +33,7 @@ from lineside import __version__, command, telemetry
 from lineside.bounded_http import MOST_CONNECTIONS, BoundedHttp, Cuts
 from lineside.connections import Connection, ConnectionCollector
 from lineside.errors import LinesideError, SettingsError
+from lineside.secrecy import exposed
 from lineside.settings import HttpSettings, Settings, load, variable
 
 log = structlog.get_logger("lineside.service")
@@ -245,6 +246,14 @@ def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, 
         sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
         return 2
     telemetry.configure(name.replace("_", "-"), level=settings.log.level, style=settings.log.format)
+    for setting, path, mode in exposed(settings):
+        log.warning(
+            "a file of secrets can be read or written by every user of this machine",
+            setting=setting,
+            file=str(path),
+            mode=f"{mode:03o}",
+            remedy=f"chmod 640 {path}, and let this service's user or group own it; then change what is in it",
+        )
     try:
         service = Service(name)
         app, http = build(settings, service)

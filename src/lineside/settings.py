@@ -19,9 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from lineside.addresses import Host
 from lineside.contract import MAX_MESSAGE_BYTES, REQUEST_TOPIC, RESULT_TOPIC
 from lineside.documents import read_json, read_yaml
 from lineside.errors import SettingsError
+from lineside.secrecy import hidden
 from lineside.telemetry import Format, Level
 
 PREFIX = "LINESIDE_"
@@ -69,7 +71,7 @@ class BusTlsSettings(Section):
 class BusSettings(Section):
     """The MQTT broker."""
 
-    host: str = Field("127.0.0.1", description="Host name or address of the broker.")
+    host: Host = Field("127.0.0.1", description="Host name or address of the broker.")
     port: Port = Field(1883, description="TCP port of the broker.")
     protocol: Literal["auto", "5", "3.1.1"] = Field(
         "auto", description="MQTT version; auto speaks 5 and falls back where the broker refuses it."
@@ -189,7 +191,7 @@ def load(kind: type[S], *, file: Path | None = None) -> S:
         settings = kind(**document)
     except ValidationError as error:
         told = [item for item in error.errors() if variable(tuple(map(str, item["loc"]))) not in unknown]
-        problems += [_explain(kind, item, path) for item in told]
+        problems += [hidden(_explain(kind, item, path)) for item in told]
     except ValueError as error:  # a complex value in the environment that is not JSON
         problems.append(f"environment: {error.__cause__ or error}; give lists and groups as JSON")
     if problems:

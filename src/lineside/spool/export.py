@@ -17,6 +17,7 @@ from lineside import capture
 from lineside.errors import LinesideError
 from lineside.spool.entry import Record, StoredBlob
 from lineside.spool.errors import SpoolDamaged
+from lineside.spool.locks import FILE_MODE, FOLDER_MODE
 from lineside.spool.spool import Spool
 
 MOST_RECORDS = 2000
@@ -46,7 +47,7 @@ def export(spool: Spool, to: Path, *, device: str, prefix: str) -> Exported:
     done = Exported()
     mark = to / f".lineside-export-{device}.json"
     try:
-        to.mkdir(parents=True, exist_ok=True)
+        _folder(to)
         after, done.before = _written(mark, spool)
         for records in _portions(spool.iterate(), after):
             ordered = sorted(records, key=lambda record: (record.stream, record.folder, record.number))
@@ -128,11 +129,20 @@ def _is_there(path: Path, blob: StoredBlob) -> bool:
         return False
 
 
+def _folder(path: Path) -> None:
+    """Make a folder and those above it, closed to other users as the spool's own; one that is there stays as it is."""
+    for each in (*reversed(path.parents), path):
+        if not each.exists():
+            each.mkdir(FOLDER_MODE, exist_ok=True)
+
+
 def _write(path: Path, content: bytes | BinaryIO) -> None:
     """Write a file so that after a power cut it is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _folder(path.parent)
     draft = path.with_name(f".{path.name}.part")
-    with draft.open("wb") as file:
+    # By its mode at birth: a stick of vfat takes no other one.
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    with os.fdopen(handle, "wb") as file:
         if isinstance(content, bytes):
             file.write(content)
         else:

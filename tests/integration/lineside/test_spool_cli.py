@@ -1,7 +1,9 @@
 """`lineside spool` on real spools, as the services leave them."""
 
 import json
+import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -239,6 +241,18 @@ def test_a_damaged_object_is_left_out_of_an_export_and_said(spool: Spool, run, t
     state = run("status")
     assert state.exit_code == 1
     assert "quarantine" in state.stdout
+
+
+def test_an_export_is_for_its_owner_and_group_as_the_spool_is(spool: Spool, run, tmp_path: Path) -> None:
+    spool.put(entry(0, image=True))
+    before = os.umask(0o022)
+    try:
+        assert run("export", str(tmp_path / "new" / "stick")).exit_code == 0
+    finally:
+        os.umask(before)
+    written = [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o640}
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in written} == {0o750}
 
 
 def test_an_export_that_cannot_be_written_says_so(spool: Spool, run, tmp_path: Path) -> None:

@@ -271,5 +271,5 @@ def test_pixels_and_secrets_of_the_request_are_not_repeated() -> None:
     ask = request(InlineSource(content_type="image/jpeg", data=b"\xff\xd8"))
     shown = read(entry(Taken(), ask=ask))["eventMetadata"]["source"]
     assert shown == {"kind": "inline", "content_type": "image/jpeg", "bytes": 2}
-    ask = request(UrlSource(url="http://camera.plant/snapshot.jpg?token=secret"))
+    ask = request(UrlSource(url="http://user:secret@camera.plant/snapshot.jpg?token=secret"))
     assert b"secret" not in entry(Taken(), ask=ask).body

@@ -22,6 +22,7 @@ from lineside.contract import (
     Result,
     Tensor,
     TensorsSource,
+    UrlSource,
     to_json,
     uuid7,
 )
@@ -119,6 +120,13 @@ def test_a_request_is_kept_without_its_pixels_and_numbers() -> None:
     tensor = Tensor(name="t", datatype="FP32", shape=(2,), values=[1.0, 2.0])
     numbers = Request.new(model="m", source=TensorsSource(tensors=(tensor,)))
     assert brief(numbers)["source"]["tensors"] == [{"name": "t", "datatype": "FP32", "shape": (2,)}]
+
+
+def test_a_request_is_kept_without_what_may_be_a_secret_in_its_address() -> None:
+    signed = Request.new(model="m", source=UrlSource(url="http://user:word@store/a.jpg?X-Signature=0123"))
+    assert brief(signed)["source"] == {"kind": "url", "url": "http://...@store/a.jpg?..."}
+    plain = Request.new(model="m", source=UrlSource(url="http://store/a.jpg"))
+    assert brief(plain)["source"] == {"kind": "url", "url": "http://store/a.jpg"}
 
 
 def test_what_is_tried_on_the_page_is_no_part_of_the_line() -> None:

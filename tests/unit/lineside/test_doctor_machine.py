@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lineside import secrecy
 from lineside.checks import Check, Mark, container
 from lineside.cli.machine import certificates, clock, disk, host, ports
 from lineside.settings import BusSettings, BusTlsSettings, HttpSettings, Settings
@@ -334,7 +335,7 @@ def test_certificates_are_judged_by_the_days_left() -> None:
 def test_every_setting_that_names_certificates_is_found() -> None:
     tls = BusTlsSettings(ca_file=Path("/ca.pem"), cert_file=Path("/own.pem"), key_file=Path("/own.key"))
     settings = Settings(bus=BusSettings(tls=tls))
-    assert dict(certificates.named(settings)) == {
+    assert dict(secrecy.files(settings, certificates.FILES)) == {
         "bus.tls.ca_file": Path("/ca.pem"),
         "bus.tls.cert_file": Path("/own.pem"),
     }

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 import lineside.settings
+from lineside.addresses import BaseAddress
 from lineside.settings import HttpSettings, Port, Section
 from lineside_bench.labels import DEFAULT_SEED, TRAINING_SEED
 from lineside_bench.options import MOST_STATIONS, STATION_SECONDS, Options
@@ -15,7 +16,6 @@ STATIONS = 8
 """As many as twenty parts a second need."""
 CONTROL_PORT = 8091
 
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+$")]
 Stations = Annotated[int, Field(ge=1, le=MOST_STATIONS)]
 
 
@@ -35,10 +35,10 @@ class PlcSimSettings(Section):
     opcua: OpcuaSettings = Field(
         default_factory=lambda: OpcuaSettings.model_validate({}), description="Where the PLC listens."
     )
-    camera_url: Url = Field(
+    camera_url: BaseAddress = Field(
         f"http://127.0.0.1:{DEFAULTS['camera']}", description="Address of camera-sim, without a path."
     )
-    inference_url: Url | None = Field(
+    inference_url: BaseAddress | None = Field(
         None, description="Address of the inference service, whose engine the report names; absent: it names none."
     )
     evidence: Path | None = Field(

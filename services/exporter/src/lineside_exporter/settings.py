@@ -2,30 +2,15 @@
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 import lineside.settings
+from lineside.addresses import BaseAddress
 from lineside.settings import HttpSettings, Section, nearest
 from lineside.spool.settings import SpoolSettings
 from lineside_exporter.cloudwatch.settings import CloudWatchSettings
 
-
-def _address(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_one = False
-    if not is_one or " " in text or text != f"{parts.scheme}://{parts.netloc}":
-        raise ValueError(f"{text!r} is no base address: expected http://<host>:<port>, and nothing behind it")
-    if "@" in parts.netloc:
-        raise ValueError("the address holds a user name or password: settings files are no place for secrets")
-    return text
-
-
-Address = Annotated[str, AfterValidator(_address)]
 SourceName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 Version = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -56,8 +41,8 @@ class ExporterHttpSettings(HttpSettings):
 class TritonSettings(Section):
     """Triton, whose models' readiness and statistics are shown beside its own metrics."""
 
-    url: Address = Field("http://127.0.0.1:8000", description="Base address of its HTTP port.")
-    metrics_url: Address = Field("http://127.0.0.1:8002", description="Base address of its metrics port.")
+    url: BaseAddress = Field("http://127.0.0.1:8000", description="Base address of its HTTP port.")
+    metrics_url: BaseAddress = Field("http://127.0.0.1:8002", description="Base address of its metrics port.")
 
 
 class DockerSettings(Section):
@@ -97,7 +82,7 @@ class ExporterSettings(Section):
     http: ExporterHttpSettings = Field(
         default_factory=ExporterHttpSettings, description="Health, readiness and the metrics of the whole box."
     )
-    services: dict[SourceName, Address] = Field(
+    services: dict[SourceName, BaseAddress] = Field(
         {
             "inference": "http://127.0.0.1:8080",
             "topic-bridge": "http://127.0.0.1:8081",

@@ -16,7 +16,18 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from lineside.contract import TRY_STATION, InlineSource, Request, Result, TensorsSource, Verdict, utc_now, uuid7
+from lineside.contract import (
+    TRY_STATION,
+    InlineSource,
+    Request,
+    Result,
+    TensorsSource,
+    UrlSource,
+    Verdict,
+    utc_now,
+    uuid7,
+)
+from lineside.secrecy import hidden
 from lineside_inference.settings import PageSettings
 from lineside_inference.tally import Tally
 
@@ -212,6 +223,8 @@ def brief(request: Request) -> dict[str, Any]:
         shown = {"kind": "tensors", "tensors": tensors}
     else:
         shown = source.model_dump(mode="json")
+        if isinstance(source, UrlSource):
+            shown["url"] = hidden(source.url)
     return {
         "id": request.id,
         "model": request.model,

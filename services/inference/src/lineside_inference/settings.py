@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from lineside.addresses import HostAndPort
 from lineside.contract import MAX_DEADLINE_MS, Name, Policy
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.settings import HttpSettings, Port, Section
@@ -61,10 +62,8 @@ def is_loopback(host: str) -> bool:
 class TritonSettings(Section):
     """The Triton server that runs the models."""
 
-    url: Annotated[str, Field(pattern=r"^[^/\s]+:[0-9]{1,5}$")] = Field(
-        "127.0.0.1:8001", description="Host and port of Triton's gRPC endpoint."
-    )
-    http_url: Annotated[str, Field(pattern=r"^[^/\s]+:[0-9]{1,5}$")] | None = Field(
+    url: HostAndPort = Field("127.0.0.1:8001", description="Host and port of Triton's gRPC endpoint.")
+    http_url: HostAndPort | None = Field(
         None,
         description="Host and port of Triton's HTTP endpoint, if inference calls are to go there: it answers them "
         "sooner than gRPC, which stays in use for all the rest.",
@@ -220,7 +219,8 @@ def _check_camera_url(url: str, kind: str) -> None:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"url: is no address: {error}") from None
+        del error  # its words hold a part of the address
+        raise ValueError("url: is no address: expected <scheme>://<host>[:<port>]/<path>") from None
     if parts.scheme.lower() not in schemes:
         raise ValueError(f"url: its scheme is {parts.scheme!r:.20}; kind {kind} takes {', '.join(schemes)}")
     if "@" in parts.netloc:

@@ -26,6 +26,7 @@ from lineside.contract import (
     uuid7,
 )
 from lineside.errors import LinesideError
+from lineside.secrecy import hidden
 from lineside.settings import BusSettings
 from lineside.telemetry import about_request
 from lineside_topic_bridge.fit import fit
@@ -34,7 +35,9 @@ from lineside_topic_bridge.settings import TopicBridgeSettings
 
 log = structlog.get_logger("lineside.topic_bridge")
 
-_EXCERPT_BYTES = 256
+_EXCERPT = 256
+_LOOKED_AT_BYTES = 4096
+"""Of which the excerpt is made: a secret that is cut off would not be seen as one."""
 _TRIES_OF_A_FAULT = 3
 _BUSY_WAIT_S = 0.05
 _BUSY_WAIT_LONGEST_S = 1.0
@@ -207,16 +210,15 @@ class TopicBridge:
             raise _refusal(response, request.id)
 
     async def _refuse(self, message: Message, refused: Refused) -> None:
-        log.warning(
-            "message refused", code=refused.reason_code, reason=refused.what, refused_request_id=refused.request_id
-        )
+        reason = hidden(refused.what)
+        log.warning("message refused", code=refused.reason_code, reason=reason, refused_request_id=refused.request_id)
         report = ErrorReport(
             id=uuid7(),
             request_id=refused.request_id,
             code=refused.reason_code,
-            reason=refused.what[:1024],
+            reason=reason[:1024],
             topic=message.topic,
-            excerpt=message.payload[:_EXCERPT_BYTES].decode("utf-8", "backslashreplace"),
+            excerpt=hidden(message.payload[:_LOOKED_AT_BYTES].decode("utf-8", "backslashreplace"))[:_EXCERPT],
             time=Times(published=utc_now()),
         )
         await self._bus.publish(f"{self._topics.result_topic}/error", to_json(report))

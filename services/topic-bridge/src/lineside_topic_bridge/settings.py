@@ -1,11 +1,12 @@
 """Settings of the topic-bridge, section `topic_bridge`."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 import lineside.settings
+from lineside.addresses import BaseAddress
 from lineside.settings import HttpSettings, Section
 
 
@@ -15,7 +16,7 @@ class TopicBridgeSettings(Section):
     http: HttpSettings = Field(
         default_factory=lambda: HttpSettings(port=8081), description="Health and metrics of the topic-bridge."
     )
-    inference_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] = Field(
+    inference_url: BaseAddress = Field(
         "http://127.0.0.1:8080", description="Base address of the inference service, without a path."
     )
     inference_token_file: Path | None = Field(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lineside.checks import Check, bounded
 from lineside.cli.config import installed
-from lineside.cli.machine import certificates, clock, disk, docker, host, ports
+from lineside.cli.machine import certificates, clock, disk, docker, host, ports, secret_files
 from lineside.settings import load
 from lineside.threads import in_thread
 
@@ -29,6 +29,7 @@ async def checks(file: Path | None, before: Mapping[str, Check], *, root: Path =
         ports.PORTS: partial(ports.look, settings, root),
         disk.DISK: partial(disk.look, settings, root),
         certificates.CERTIFICATES: partial(certificates.look, settings),
+        secret_files.SECRETS: partial(secret_files.look, settings),
     }
     engine = asyncio.create_task(docker.checks(root), name="doctor docker")
     asked = (bounded(name, partial(in_thread, look), within_s=READ_S) for name, look in looks.items())

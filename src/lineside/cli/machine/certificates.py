@@ -6,15 +6,14 @@ The PLC's and ours for it have checks of their own.
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from lineside.bus import tls
 from lineside.checks import Check, fail, ok, skip, warn
 from lineside.contract import utc_now
+from lineside.secrecy import files
 from lineside.settings import BusSettings, Settings
 
 CERTIFICATES = "certificates"
@@ -22,6 +21,7 @@ CERTIFICATES = "certificates"
 CONNECT_S = 2.0
 _SOON = timedelta(days=30)
 _TRUST, _OWN = "ca_file", "cert_file"
+FILES = frozenset({_TRUST, _OWN})
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _VALIDITY = re.compile(
     rb"\x30[\x1e\x20\x22](?:\x17\x0d[0-9]{12}Z|\x18\x0f[0-9]{14}Z)(?:\x17\x0d([0-9]{12})Z|\x18\x0f([0-9]{14})Z)"
@@ -34,7 +34,7 @@ _CENTURY = 50
 def look(settings: Sequence[Settings]) -> Check:
     """Read every certificate that the settings name, and ask the broker for its own where it is spoken to by TLS."""
     found: dict[str, datetime | str] = {}
-    for name, path in {name: path for each in settings for name, path in named(each)}.items():
+    for name, path in {name: path for each in settings for name, path in files(each, FILES)}.items():
         found[f"{name} {path}"] = ends(path, last=name.endswith(_TRUST))
     if settings and settings[0].bus.tls is not None:
         found["the broker's"] = _broker(settings[0].bus)
@@ -54,21 +54,6 @@ def judge(found: dict[str, datetime | str], now: datetime) -> Check:
     left = {name: (end - now) for name, end in found.items() if isinstance(end, datetime)}
     what = "; ".join(f"{name}: {each.days} days left" for name, each in left.items())
     return warn(CERTIFICATES, what, "renew it in time") if min(left.values()) < _SOON else ok(CERTIFICATES, what)
-
-
-def named(group: BaseModel, path: str = "") -> Iterator[tuple[str, Path]]:
-    """Yield the settings that name files of certificates, with the file."""
-    for name in type(group).model_fields:
-        value = getattr(group, name)
-        where = f"{path}.{name}".lstrip(".")
-        if isinstance(value, BaseModel):
-            yield from named(value, where)
-        elif isinstance(value, dict):
-            for key, each in value.items():
-                if isinstance(each, BaseModel):
-                    yield from named(each, f"{where}.{key}")
-        elif isinstance(value, Path) and name in {_TRUST, _OWN}:
-            yield where, value
 
 
 def ends(path: Path, *, last: bool) -> datetime | str:

@@ -151,5 +151,5 @@ def _source(request: Request) -> dict[str, Any]:
     """Return where the picture or the numbers came from; of an address not what stands behind its `?`."""
     source: dict[str, Any] = brief(request)["source"]
     if isinstance(request.source, UrlSource):
-        source = {**source, "url": request.source.url.partition("?")[0]}
+        source = {**source, "url": source["url"].partition("?")[0]}
     return source

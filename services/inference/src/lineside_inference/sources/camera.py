@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 
+from lineside.secrecy import hidden
 from lineside.service import Service
 from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraUnknown
@@ -14,7 +15,6 @@ from lineside_inference.sources.live import Camera
 from lineside_inference.sources.mjpeg import MjpegCamera
 from lineside_inference.sources.snapshot import SnapshotCamera
 from lineside_inference.sources.stream import StreamCamera
-from lineside_inference.sources.target import Target
 from lineside_inference.sources.threaded import ThreadedCamera
 
 _JOIN_S = 0.5
@@ -77,9 +77,5 @@ def _make(name: str, settings: CameraSettings, service: Service, *, most_bytes: 
 
 
 def _shown(settings: CameraSettings) -> str:
-    """Return where the camera is, as shown to people: without a query, which may hold a secret."""
-    if settings.url is None:
-        return str(settings.path)
-    if settings.kind in {"snapshot", "mjpeg"}:
-        return str(Target.of(settings.url))
-    return settings.url.partition("?")[0]
+    """Return where the camera is, as shown to people."""
+    return str(settings.path) if settings.url is None else hidden(settings.url)

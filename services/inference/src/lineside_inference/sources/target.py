@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
+from lineside.secrecy import hidden
+
 _OK_CHARACTERS = "/?:@!$&'()*+,;=-._~%[]"
 _PORTS = {"http": 80, "https": 443}
 
@@ -21,7 +23,10 @@ class Target:
         """Take an address apart; raises ValueError that says what is wrong, without the address itself."""
         if any(ord(character) <= ord(" ") or character in '\\"<>^`{|}\x7f' for character in url):
             raise ValueError("it has a space or a character that no address has")
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:  # its words hold a part of the address
+            raise ValueError("its host is no name and no address") from None
         scheme = parts.scheme.lower()
         if scheme not in _PORTS:
             raise ValueError(f"its scheme is {scheme!r:.20}; http and https are allowed")
@@ -33,7 +38,11 @@ class Target:
         path = quote(parts.path or "/", safe=_OK_CHARACTERS) + (
             "?" + quote(parts.query, safe=_OK_CHARACTERS) if parts.query else ""
         )
-        return cls(scheme == "https", host.lower(), parts.port or _PORTS[scheme], path)
+        try:
+            port = parts.port or _PORTS[scheme]
+        except ValueError:
+            raise ValueError("its port is no number from 1 to 65535") from None
+        return cls(scheme == "https", host.lower(), port, path)
 
     @property
     def authority(self) -> str:
@@ -42,6 +51,5 @@ class Target:
         return host if self.port == _PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        """Return it as shown to people: a query may hold a secret, so it is left out."""
-        path, asked, _ = self.path.partition("?")
-        return f"{'https' if self.tls else 'http'}://{self.authority}{path}{'?...' if asked else ''}"
+        """Return it as shown to people."""
+        return hidden(f"{'https' if self.tls else 'http'}://{self.authority}{self.path}")

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 import lineside.settings
 from lineside.contract import MAX_DEADLINE_MS, NAME_PATTERN, Name
+from lineside.secrecy import hidden
 from lineside.settings import HttpSettings, Section, Topic
 from lineside_opcua_bridge.settings.access import AccessSettings
 from lineside_opcua_bridge.settings.sources import SourceSettings, WindowSourceSettings
@@ -20,15 +21,15 @@ _EDGE_DEBOUNCE_MS = 20.0
 
 
 def _endpoint(text: str) -> str:
+    if "@" in text:
+        raise ValueError("the endpoint holds a user name or password: settings files are no place for secrets")
     try:
         parts = urlsplit(text)
         named = parts.scheme == "opc.tcp" and bool(parts.hostname) and bool(parts.port)
     except ValueError:
         named = False
     if not named:
-        raise ValueError(f"{text!r} is not an endpoint: expected opc.tcp://<host>:<port>")
-    if parts.username is not None:
-        raise ValueError("the endpoint holds a user name or password: settings files are no place for secrets")
+        raise ValueError(f"{hidden(text)!r} is not an endpoint: expected opc.tcp://<host>:<port>")
     return text
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lineside.contract import NAME_PATTERN, Name
 from lineside.settings import Section
@@ -40,6 +40,13 @@ class UrlSourceSettings(Section):
 
     kind: Literal["url"] = Field(description="An image at a URL.")
     url: str = Field(min_length=1, max_length=2048, description="URL at an allowed host of the inference service.")
+
+    @field_validator("url")
+    @classmethod
+    def _without_a_password(cls, url: str) -> str:
+        if "@" in url.partition("//")[2].partition("/")[0]:
+            raise ValueError("has a user name or password in it: settings files are no place for secrets")
+        return url
 
 
 class WindowTag(Section):
