@@ -21,6 +21,7 @@ import lineside_opcua_bridge.collector.collector
 import lineside_opcua_bridge.link.metrics
 import lineside_opcua_bridge.metrics
 import lineside_opcua_bridge.security
+import lineside_opcua_bridge.telling
 import lineside_topic_bridge.bridge
 import lineside_topic_bridge.policy
 from lineside import contract
@@ -47,10 +48,20 @@ MADE = "<!-- Made by docs/reference/generate.py; change the code, then run it. -
 MESSAGES: dict[str, tuple[type[BaseModel], str, str]] = {
     "Request": (contract.Request, "request-camera", "on `bus.request_topic`, and the body of `POST /v1/infer`"),
     "Result": (contract.Result, "result-ok", "on `bus.result_topic`, and the answer to both `POST` routes"),
+    "Outcome": (contract.Outcome, "outcome", "on `bus.outcome_topic`, and the body of `POST /v1/outcomes`"),
+    "Service status": (contract.ServiceStatus, "status", "on `lineside/<thing>/status`, and of `POST /v1/status`"),
     "Error report": (contract.ErrorReport, "error", "on `<bus.result_topic>/error`, for what could not be understood"),
     "Policy": (contract.Policy, "policy", "the operator's settings, `inference.policy`"),
 }
-PARTS = (contract.Context, contract.Times, contract.ModelRef, contract.Finding, contract.Timing, contract.Capture)
+PARTS = (
+    contract.Context,
+    contract.Times,
+    contract.ModelRef,
+    contract.Finding,
+    contract.Timing,
+    contract.LinkState,
+    contract.Capture,
+)
 CARD_PARTS = {"Input": card.CardInput, "Image": card.ImagePreparation, "File": card.CardFile}
 CARD_HEADS = (
     heads.Classification,
@@ -219,7 +230,9 @@ def _registries() -> dict[str, CollectorRegistry]:
         if name in {"topic_bridge", "opcua_bridge", "exporter"}:
             service.connection("bus", "")
             client = name.replace("_", "-")
-            MqttBus(BusSettings(), client=client, connection=Connection("bus", ""), registry=service.registry)
+            bus = MqttBus(BusSettings(), client=client, connection=Connection("bus", ""), registry=service.registry)
+            if name == "opcua_bridge":
+                lineside_opcua_bridge.telling.Outcomes(bus, "", service.registry)
     section = {
         "model_repository": FOLDER.parents[1] / "models",
         "triton": {"shared_memory": "off", "pid_file": "triton.pid"},

@@ -1,4 +1,4 @@
-"""The messages on the bus: Request, Result, Policy and the error report, as JSON with a versioned schema.
+"""The messages on the bus: Request, Result, Outcome, ServiceStatus, Policy and the error report, as versioned JSON.
 
 Unknown fields are ignored, so that a newer peer can say more; a missing or wrong known field is an error.
 Times are UTC (RFC 3339, `Z`). This module imports nothing of ours.
@@ -31,9 +31,12 @@ REQUEST_SCHEMA = "lineside/request/1"
 RESULT_SCHEMA = "lineside/result/1"
 POLICY_SCHEMA = "lineside/policy/1"
 ERROR_SCHEMA = "lineside/error/1"
+OUTCOME_SCHEMA = "lineside/outcome/1"
+STATUS_SCHEMA = "lineside/status/1"
 
 REQUEST_TOPIC = "local/inference/request"
 RESULT_TOPIC = "local/inference/result"
+OUTCOME_TOPIC = "local/inference/outcome"
 
 TRY_STATION = "try-it"
 """Requests of this station are answered like any other and are no parts of the line: neither shown nor counted."""
@@ -354,6 +357,85 @@ class Result(Part):
         return self
 
 
+Origin = Literal["judged", "deadline", "disabled", "recovered", "refused"]
+
+
+class Outcome(Part):
+    """What the PLC got for one part: the truth about it, told by the opcua-bridge once for each part.
+
+    The Result is what the inference service thought; this is what was written. The same `request_id` told again is
+    the same outcome.
+    """
+
+    schema_: Literal["lineside/outcome/1"] = Field(alias="schema", default="lineside/outcome/1")
+    """Which version of this message it is."""
+    request_id: Identifier
+    """Id of the part's request; of a part that nobody was asked about, an id of the bridge's own."""
+    asked: bool = True
+    """Whether there is a request of this id."""
+    trigger: str
+    """The trigger's name in the bridge's settings."""
+    model: Name
+    """The model that judges the parts of this trigger."""
+    station: Annotated[str, Field(max_length=128)] | None = None
+    """The station."""
+    part_id: Annotated[str, Field(max_length=128)] | None = None
+    """The part, as the line names it."""
+    verdict: Verdict | None
+    """What the PLC got; null: no verdict from us, which `write_error` explains."""
+    origin: Origin
+    """Who decided. judged: the inference service's answer; deadline: the bridge, for no answer came in time; disabled:
+    judging is off; recovered: the bridge, about a part that came unseen or was held over an outage; refused: the
+    bridge, for the part could not be asked about or came too fast."""
+    cause: str
+    """Stable name of the cause, as it is written to the PLC's `code`: ok, deadline, camera-stale, paused."""
+    reason: Annotated[str, Field(max_length=600)]
+    """Why, for people."""
+    written_at: Instant | None = None
+    """When done was raised, by the bridge's clock; null where nothing was written to a PLC."""
+    late: bool = False
+    """Whether the deadline was over by then."""
+    write_error: str | None = None
+    """Why the PLC got no verdict, or what of the write-back failed before it did."""
+    trigger_to_verdict_ms: float | None = None
+    """Milliseconds from the trigger as the bridge saw it to the end of the write-back."""
+    deadline_ms: float | None = None
+    """Within how many milliseconds of the trigger the PLC wants its verdict."""
+    time: Times = Times()
+    """`source` and `received` are the trigger's; `published` is when this message was made."""
+
+
+class LinkState(Part):
+    """One connection as its service sees it, see `/readyz`."""
+
+    name: Annotated[str, Field(max_length=256)]
+    target: Annotated[str, Field(max_length=1024)]
+    state: Literal["CONNECTING", "ONLINE", "BACKOFF", "PAUSED"]
+    required: bool = True
+    """Whether the service is not ready without it."""
+    since: Instant
+    detail: Annotated[str, Field(max_length=1024)] = ""
+    attempts: int = 0
+    next_try: Instant | None = None
+
+
+class ServiceStatus(Part):
+    """How a service stands, told every few seconds: who stops telling is not well either."""
+
+    schema_: Literal["lineside/status/1"] = Field(alias="schema", default="lineside/status/1")
+    """Which version of this message it is."""
+    service: Literal["opcua_bridge", "topic_bridge"]
+    """Which service."""
+    ready: bool
+    """Whether it can do its work now."""
+    connections: tuple[LinkState, ...] = ()
+    """Its connections, those that do not work first."""
+    omitted: int = 0
+    """How many connections were left out to keep the message below the bus's limit."""
+    time: Times = Times()
+    """When this message was made."""
+
+
 Threshold = Annotated[float, Field(ge=0)]
 
 
@@ -418,6 +500,11 @@ def reported_policy_topic(thing: str) -> str:
     return f"{policy_topic(thing)}/reported"
 
 
+def status_topic(thing: str) -> str:
+    """Return the topic on which the services of a thing tell how they stand."""
+    return f"lineside/{thing}/status"
+
+
 class ErrorReport(Part):
     """What is published on `<result topic>/error` for a message that could not be understood."""
 
@@ -444,7 +531,7 @@ def to_json(message: BaseModel) -> bytes:
     return message.model_dump_json(by_alias=True).encode()
 
 
-_Message = TypeVar("_Message", Request, Result)
+_Message = TypeVar("_Message", Request, Result, Outcome, ServiceStatus)
 
 
 class Unreadable(ValueError):
@@ -465,6 +552,16 @@ def parse_request(payload: bytes) -> Request:
 def parse_result(payload: bytes) -> Result:
     """Read a Result from UTF-8 JSON; raises Unreadable."""
     return _parse(Result, RESULT_SCHEMA, payload)
+
+
+def parse_outcome(payload: bytes) -> Outcome:
+    """Read an Outcome from UTF-8 JSON; raises Unreadable."""
+    return _parse(Outcome, OUTCOME_SCHEMA, payload)
+
+
+def parse_status(payload: bytes) -> ServiceStatus:
+    """Read a ServiceStatus from UTF-8 JSON; raises Unreadable."""
+    return _parse(ServiceStatus, STATUS_SCHEMA, payload)
 
 
 def explain(error: ValidationError) -> str:

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lineside.addresses import Host
-from lineside.contract import MAX_MESSAGE_BYTES, REQUEST_TOPIC, RESULT_TOPIC
+from lineside.contract import MAX_MESSAGE_BYTES, OUTCOME_TOPIC, REQUEST_TOPIC, RESULT_TOPIC
 from lineside.documents import read_json, read_yaml
 from lineside.errors import SettingsError
 from lineside.secrecy import hidden
@@ -102,6 +102,7 @@ class BusSettings(Section):
     max_backlog: int = Field(1000, ge=1, description="Messages of ours that wait for the broker; one more is refused.")
     request_topic: Topic = Field(REQUEST_TOPIC, description="Topic of inference requests.")
     result_topic: Topic = Field(RESULT_TOPIC, description="Topic of results; errors go to <this>/error.")
+    outcome_topic: Topic = Field(OUTCOME_TOPIC, description="Topic of outcomes: what the PLC got for each part.")
     max_message_bytes: int = Field(
         MAX_MESSAGE_BYTES, ge=1024, description="Largest message taken from or put on the bus; Greengrass allows 6144."
     )

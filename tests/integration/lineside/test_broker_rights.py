@@ -20,20 +20,21 @@ REQUEST, RESULT = "local/inference/request", "local/inference/result"
 ERROR = f"{RESULT}/error"
 POLICY = "lineside/box-7/policy"
 REPORTED, DOCTOR = f"{POLICY}/reported", "lineside/box-7/doctor/1"
-TOPICS = (REQUEST, RESULT, ERROR, POLICY, REPORTED, DOCTOR, "local/else", "$SYS/broker/uptime")
+OUTCOME, STATUS = "local/inference/outcome", "lineside/box-7/status"
+TOPICS = (REQUEST, RESULT, ERROR, POLICY, REPORTED, DOCTOR, OUTCOME, STATUS, "local/else", "$SYS/broker/uptime")
 FENCE = "fence"
 READS = {
-    "topic-bridge": {REQUEST, POLICY, REPORTED},
+    "topic-bridge": {REQUEST, POLICY, REPORTED, OUTCOME, STATUS},
     "opcua-bridge": {RESULT, ERROR, REPORTED},
     "exporter": {RESULT, POLICY, REPORTED},
-    "bench": {REQUEST, RESULT, ERROR, REPORTED},
-    "operator": {RESULT, ERROR, POLICY, REPORTED, DOCTOR},
+    "bench": {REQUEST, RESULT, ERROR, REPORTED, OUTCOME},
+    "operator": {RESULT, ERROR, POLICY, REPORTED, DOCTOR, OUTCOME, STATUS},
     "health": {"$SYS/broker/uptime"},
     "somebody": set(),
 }
 WRITES = {
     "topic-bridge": {RESULT, ERROR, REPORTED},
-    "opcua-bridge": {REQUEST},
+    "opcua-bridge": {REQUEST, OUTCOME, STATUS},
     "exporter": set(),
     "bench": set(),
     "operator": {REQUEST, POLICY, DOCTOR},

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from lineside.bus.memory import MemoryBroker, MemoryBus
-from lineside.contract import RESULT_TOPIC, ErrorReport, reported_policy_topic, to_json, uuid7
+from lineside.contract import (
+    OUTCOME_TOPIC,
+    RESULT_TOPIC,
+    ErrorReport,
+    Outcome,
+    parse_outcome,
+    reported_policy_topic,
+    to_json,
+    uuid7,
+)
 from lineside.service import Service
 from lineside_opcua_bridge.bridge import Bridge
 
@@ -398,3 +407,45 @@ async def test_the_verdict_bears_the_id_of_its_part(steady: Any, line_of: Any, c
         await steady.unlock("Station1", "JudgedId")
         await wait_until(lambda: steady.get("Station1", "Done"))
         assert steady.get("Station1", "JudgedId") == "P-3"
+
+
+async def test_the_bus_hears_what_the_plc_got_and_what_it_did_not(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await steady.reset()
+
+    def told() -> list[Outcome]:
+        return [parse_outcome(payload) for topic, payload in line.broker.published if topic == OUTCOME_TOPIC]
+
+    async with line_of(configure(steady, trigger_of(steady, {}, deadline_ms=400), grace_ms=0)) as line:
+        await line.ready()
+        await steady.part("Station1", "P-1")
+        await line.answer(await line.request(), "pass", findings=[])
+        await wait_until(told)
+        assert steady.get("Station1", "Verdict") == "pass"
+        await steady.leave("Station1")
+        await steady.part("Station1", "P-2")  # nobody answers
+        await wait_until(lambda: len(told()) == 2)
+        assert steady.get("Station1", "Verdict") == "unknown"
+        await steady.leave("Station1")
+        await steady.lock("Station1", "Verdict")
+        await steady.part("Station1", "P-3")
+        await line.answer(await line.request(3), "fail")
+        try:
+            await wait_until(lambda: len(told()) == 3)
+        finally:
+            await steady.unlock("Station1", "Verdict")
+        await steady.leave("Station1")
+    good, silent, refused = told()
+    assert (good.part_id, good.verdict, good.origin, good.late, good.write_error) == (
+        "P-1",
+        "pass",
+        "judged",
+        False,
+        None,
+    )
+    assert good.written_at is not None
+    assert (silent.part_id, silent.verdict, silent.origin, silent.cause) == ("P-2", "unknown", "deadline", "deadline")
+    assert (refused.part_id, refused.verdict, refused.written_at) == ("P-3", None, None)
+    assert "the PLC refused verdict (BadUserAccessDenied)" in (refused.write_error or "")
+    assert [one.request_id for one in told()] == [one.id for one in line.requests()]

@@ -17,18 +17,23 @@ from lineside.contract import (
     FileSource,
     Finding,
     InlineSource,
+    LinkState,
     ModelRef,
+    Outcome,
     Policy,
     Request,
     Result,
+    ServiceStatus,
     Tensor,
     TensorsSource,
     Times,
     Timing,
     Unreadable,
     UrlSource,
+    parse_outcome,
     parse_request,
     parse_result,
+    parse_status,
     to_json,
     uuid7,
 )
@@ -93,6 +98,29 @@ MESSAGES = {f"request-{kind}": request(source=source) for kind, source in SOURCE
     "error": ErrorReport(
         id=ID, code="not-json", reason="not JSON", topic="t", excerpt="", time=Times(published=MOMENT)
     ),
+    "outcome": Outcome(
+        request_id=ID,
+        trigger="station-1",
+        model="surface-defect",
+        station="station-1",
+        part_id="P-000123",
+        verdict="unknown",
+        origin="deadline",
+        cause="deadline",
+        reason="no verdict 20 ms before the deadline",
+        written_at=MOMENT,
+        trigger_to_verdict_ms=384.5,
+        deadline_ms=400,
+        time=Times(published=MOMENT),
+    ),
+    "status": ServiceStatus(
+        service="opcua_bridge",
+        ready=False,
+        connections=(
+            LinkState(name="opcua", target="opc.tcp://plc:4840", state="BACKOFF", since=MOMENT, detail="refused"),
+        ),
+        time=Times(published=MOMENT),
+    ),
 }
 
 
@@ -105,6 +133,13 @@ def test_messages_on_the_wire_are_golden(name: str, golden) -> None:
 def test_a_request_survives_the_wire(kind: str) -> None:
     message = request(source=SOURCES[kind])
     assert parse_request(to_json(message)) == message
+
+
+def test_an_outcome_and_a_status_survive_the_wire() -> None:
+    assert parse_outcome(to_json(MESSAGES["outcome"])) == MESSAGES["outcome"]
+    assert parse_status(to_json(MESSAGES["status"])) == MESSAGES["status"]
+    with pytest.raises(Unreadable, match="reads 'lineside/outcome/1'"):
+        parse_outcome(to_json(MESSAGES["status"]))
 
 
 def test_a_result_survives_the_wire() -> None:

@@ -13,7 +13,7 @@ from asyncua import ua
 from prometheus_client import CollectorRegistry
 
 from lineside.bus.memory import MemoryBroker, MemoryBus
-from lineside.contract import REQUEST_TOPIC, CameraSource, Request, TensorsSource, parse_request
+from lineside.contract import REQUEST_TOPIC, CameraSource, Outcome, Request, TensorsSource, parse_request
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
@@ -36,6 +36,7 @@ class Bench:
         self.registry = CollectorRegistry()
         self.broker = MemoryBroker()
         self.pending = Pending()
+        self.outcomes: list[Outcome] = []
         self.bus = MemoryBus(self.broker)
         settings = TriggerSettings.model_validate(
             {
@@ -57,6 +58,7 @@ class Bench:
             pending=self.pending,
             metrics=Metrics(self.registry),
             turns=Turns(),
+            tell=self.outcomes.append,
             grace_s=1.0,
             backlog=backlog,
         )
@@ -199,6 +201,39 @@ async def test_while_paused_a_part_is_unknown_at_once_and_nobody_is_asked() -> N
         bench.see(2)
         await bench.request()
         assert len(bench.requests()) == 1
+
+
+async def test_each_part_has_one_outcome_that_says_what_became_of_it() -> None:
+    """Nothing is written back here: what would have been is the verdict, and no instant is made up for it."""
+    async with running(Bench(deadline_ms=400, margin_ms=100)) as bench:
+        bench.see(0)
+        bench.see(1)
+        judged = await bench.request()
+        assert judged.deadline_ms == 300  # the reason must be here before `unknown` is written
+        bench.station.decided(judged.id, Answer("fail", 0.9, "result", "scratch 0.93 >= 0.60"))
+        bench.station.decided(judged.id, Answer("pass", 0.9, "result", "said twice"))
+        await until(lambda: len(bench.outcomes) == 1)
+        bench.see(2)
+        await until(lambda: len(bench.outcomes) == 2)  # nobody answers: the deadline decides
+        bench.station.pause("paused by policy")
+        bench.see(3)
+        await until(lambda: len(bench.outcomes) == 3)
+        bench.station.pause(None)
+        bench.see(4)
+        await bench.request(3)
+        bench.see(5)
+        await until(lambda: len(bench.outcomes) >= 4)
+    told = [(one.verdict, one.origin, one.cause, one.asked, one.written_at) for one in bench.outcomes[:4]]
+    assert told == [
+        ("fail", "judged", "ok", True, None),
+        ("unknown", "deadline", "deadline", True, None),
+        ("unknown", "disabled", "paused", False, None),
+        (None, "refused", "superseded", True, None),
+    ]
+    assert bench.outcomes[0].request_id == judged.id
+    assert bench.outcomes[0].write_error is None
+    assert bench.outcomes[3].write_error == "a newer part came before its verdict"
+    assert {(one.station, one.model, one.trigger) for one in bench.outcomes} == {("s", "m", "t")}
 
 
 async def test_newest_lets_the_older_part_go_without_a_verdict() -> None:

@@ -26,6 +26,7 @@ from lineside_opcua_bridge.station.parts import answer_of, unknown
 from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.waiting import Pending
+from lineside_opcua_bridge.telling import Outcomes
 
 log = structlog.get_logger("lineside.opcua_bridge")
 
@@ -47,6 +48,7 @@ class Bridge:
         self._metrics.simulate.set(own.simulate)
         self._pending = Pending()
         self._turns = Turns()
+        self._outcomes = Outcomes(bus, settings.bus.outcome_topic, service.registry)
         self._results: Subscription = bus.subscribe(settings.bus.result_topic)
         self._errors: Subscription = bus.subscribe(f"{settings.bus.result_topic}/error")
         stations = [self._station(trigger) for trigger in own.triggers]
@@ -73,6 +75,7 @@ class Bridge:
             pending=self._pending,
             metrics=self._metrics,
             turns=self._turns,
+            tell=self._outcomes.tell,
             grace_s=own.grace_ms / 1000,
             backlog=own.backlog,
             simulate=own.simulate,
@@ -115,6 +118,7 @@ class Bridge:
         async with self._bus:
             self._service.spawn("results", self._take_results())
             self._service.spawn("errors", self._take_errors())
+            self._service.spawn("outcomes", self._outcomes.run())
             self._service.spawn("pausing", self._pausing.run())
             for topic, messages in zip(self._settings.opcua_bridge.collector.topics, self._collected, strict=True):
                 self._service.spawn(f"collector {topic}", self._collector.run(messages))
@@ -143,6 +147,7 @@ class Bridge:
                 await asyncio.gather(*(station.drain() for station in self._stations))
         except TimeoutError:
             log.warning("stopped with parts that wait; the next start recovers them", drain_s=self._drain_s)
+        await self._outcomes.flush()
 
     async def _take_results(self) -> None:
         async for message in self._results:

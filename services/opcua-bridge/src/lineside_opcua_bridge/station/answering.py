@@ -17,6 +17,7 @@ from datetime import datetime
 import structlog
 
 from lineside import telemetry
+from lineside.contract import utc_now
 from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
@@ -310,6 +311,7 @@ class Answering:
 
     def _written(self, binding: Binding, part: Part, answer: Answer) -> None:
         self._raised = True
+        part.written, part.written_late = utc_now(), time.monotonic() > part.deadline
         self._served = self._level_seen.source if self._level_seen and self.level else None
         self._closed(part, answer)
         self._next(binding)

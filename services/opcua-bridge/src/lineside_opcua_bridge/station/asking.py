@@ -11,6 +11,7 @@ def request_of(
 ) -> tuple[Request, bytes]:
     """Return a new request for a trigger's value and its JSON; `deadline_ms` counts from `sample.received`.
 
+    It is the PLC's less the margin, so that the answer, or why there is none, is here before `unknown` is written.
     Tags that would make it larger than `limit` bytes are left out, and named in `tags.left_out`; whether it is small
     enough then is for the caller to see. A part found after its trigger was missed is marked by `context.recovered`.
     """
@@ -20,7 +21,7 @@ def request_of(
         source=source,
         context=Context.model_validate(about | ({"recovered": True} if recovered else {})),
         time=Times(source=sample.source, server=sample.server, received=sample.received, published=utc_now()),
-        deadline_ms=settings.deadline_ms,
+        deadline_ms=settings.deadline_ms - settings.margin_ms,
     )
     payload = to_json(request)
     if len(payload) > limit and tags.tags:

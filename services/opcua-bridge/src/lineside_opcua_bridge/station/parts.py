@@ -70,6 +70,14 @@ class Part:
     """Whether raising done was begun and nobody said how it ended."""
     low_since: datetime | None = None
     """Since when done was low before that, by the PLC's clock."""
+    failure: str | None = None
+    """How the last write-back failed, or what of it the PLC refused."""
+    written: datetime | None = None
+    """When done was raised, by our clock."""
+    written_late: bool = False
+    """Whether the deadline was over by then."""
+    lost: str | None = None
+    """Why it got no verdict from us."""
 
     @classmethod
     def arrived(

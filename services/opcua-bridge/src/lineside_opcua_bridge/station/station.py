@@ -8,12 +8,13 @@ trigger takes with it is in `listened`, the way back to the PLC in `answering`.
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import datetime
 
 import structlog
 
 from lineside.bus import Bus
-from lineside.contract import Source, utc_now, uuid7
+from lineside.contract import Outcome, Source, utc_now, uuid7
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.detect import Decision, Seen, detector_of
 from lineside_opcua_bridge.metrics import Metrics
@@ -26,6 +27,7 @@ from lineside_opcua_bridge.station.asking import request_of
 from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.listened import Listened
 from lineside_opcua_bridge.station.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Value
+from lineside_opcua_bridge.station.outcome import outcome_of
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 from lineside_opcua_bridge.station.periods import Grid, Turns
 from lineside_opcua_bridge.station.sending import Sending
@@ -53,6 +55,7 @@ class Station:
         pending: Pending,
         metrics: Metrics,
         turns: Turns,
+        tell: Callable[[Outcome], None],
         grace_s: float,
         backlog: int,
         simulate: bool = False,
@@ -62,6 +65,7 @@ class Station:
         self._pending = pending
         self._metrics = metrics
         self._turns = turns
+        self._tell = tell
         self._mailbox = Mailbox(backlog)
         self._listened = Listened(settings, source, metrics)
         self._sending = Sending(
@@ -372,6 +376,7 @@ class Station:
     def _part_closed(self, part: Part) -> None:
         self._pending.close(part)
         self._sending.closed(part)
+        self._tell(outcome_of(self.settings, part))
 
 
 def _moment(source: datetime | None) -> Sample:

@@ -91,6 +91,7 @@ class Waiting:
             reason=reason,
             held=part.answer.verdict if part.answer else None,
         )
+        part.lost = reason
         self.close(part)
 
     async def idle(self) -> None:

@@ -53,14 +53,18 @@ async def write_back(
         metrics.write_failures.labels(trigger, node, "left_out").inc()
     content = content_of(settings, part, answer, binding.kinds)
     try:
-        if _FATAL & await _write(trigger, binding, content, metrics):
+        refused = await _write(trigger, binding, content, metrics)
+        part.failure = _said(refused) or part.failure
+        if _FATAL & refused.keys():
             return False
         part.raising = True
         refused = await _write(trigger, binding, {"done": _done(raised=True)}, metrics)
         part.raising = False
         if refused:
+            part.failure = _said(refused)
             return False
     except CallFailed as failed:
+        part.failure = failed.what
         _failed(trigger, failed, metrics)
         return False
     metrics.write_back.labels(trigger).observe(time.monotonic() - started)
@@ -92,12 +96,16 @@ def _failed(trigger: str, failed: CallFailed, metrics: Metrics) -> None:
     log.warning("the write-back failed", error=failed.what)
 
 
-async def _write(trigger: str, binding: Binding, content: Mapping[str, ua.Variant], metrics: Metrics) -> set[str]:
-    """Write in one call what is not left out; return what the PLC refused."""
+def _said(refused: Mapping[str, str]) -> str | None:
+    return f"the PLC refused {', '.join(f'{node} ({status})' for node, status in refused.items())}" if refused else None
+
+
+async def _write(trigger: str, binding: Binding, content: Mapping[str, ua.Variant], metrics: Metrics) -> dict[str, str]:
+    """Write in one call what is not left out; return what the PLC refused, with its status."""
     named = [node for node in content if node in binding.write_back]
     statuses = await binding.session.write([(binding.write_back[node], content[node]) for node in named])
     refused = {node: status.name for node, status in zip(named, statuses, strict=True) if not status.is_good()}
     for node, status in refused.items():
         metrics.write_failures.labels(trigger, node, status).inc()
         log.warning("the PLC refused a write", node=node, status=status)
-    return set(refused)
+    return refused
