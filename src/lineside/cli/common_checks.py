@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import os
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from lineside.cli.config import installed
 from lineside.connections import Connection
 from lineside.contract import uuid7
 from lineside.errors import BusError
-from lineside.settings import HttpSettings, Settings, load
+from lineside.settings import FILE_VARIABLE, PREFIX, HttpSettings, Settings, load
 from lineside.threads import in_thread
 
 BROKER_S = 5.0
@@ -30,7 +31,7 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
             "settings", "no service is installed beside the lineside command", "install one, for instance its wheel"
         )
         return
-    yield ok("settings", f"right for {', '.join(kind.section for kind in settings)}; thing {settings[0].thing!r}")
+    yield _settings(file or os.environ.get(FILE_VARIABLE), settings)
     names = [each.section.replace("_", "-") for each in settings]
     asked = [
         bounded(name, partial(service, name, each), within_s=BROKER_S)
@@ -38,6 +39,20 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
     ]
     for check in await asyncio.gather(_broker(settings[0]), *asked):
         yield check
+
+
+def _settings(file: Path | str | None, settings: list[Settings]) -> Check:
+    """Say which settings are checked: without a file it is easily the wrong ones."""
+    services = f"right for {', '.join(kind.section for kind in settings)}; thing {settings[0].thing!r}"
+    if file:
+        return ok("settings", f"{file}: {services}")
+    given = sorted(name for name in os.environ if name.upper().startswith(PREFIX))
+    what = (
+        f"no settings file is named; defaults and {', '.join(given)} are checked"
+        if given
+        else ("no settings file is named: what follows is about the defaults, not about your box")
+    )
+    return warn("settings", f"{what}; {services}", f"lineside doctor FILE, or name it in {FILE_VARIABLE}")
 
 
 async def _broker(settings: Settings) -> Check:

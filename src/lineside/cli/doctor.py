@@ -35,7 +35,8 @@ _STYLES = {Mark.OK: "green", Mark.WARN: "yellow", Mark.FAIL: "bold red", Mark.SK
 
 
 def doctor(
-    config: Annotated[Path | None, typer.Option(help=f"The settings file; else what {FILE_VARIABLE} names.")] = None,
+    file: Annotated[Path | None, typer.Argument(help=f"The settings file; else what {FILE_VARIABLE} names.")] = None,
+    config: Annotated[Path | None, typer.Option(help="The same, as the other commands take it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Check machine, Docker, broker, services, Triton, models, cameras, PLC and evidence, and say what to do.
@@ -43,6 +44,9 @@ def doctor(
     Nothing is written to the PLC and nothing is changed. Exit status 0: nothing failed, 1: something did, 2: the
     settings are wrong.
     """
+    if file and config and file != config:
+        raise typer.BadParameter(f"two settings files: {file} and {config}; name one", param_hint="--config")
+    config = config or file
     console = Console(highlight=False)
     if wrong := problems(config):
         found = [Check("settings", Mark.FAIL, problem) for problem in wrong]

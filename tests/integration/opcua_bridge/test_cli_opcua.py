@@ -286,7 +286,9 @@ def test_without_insecure_an_insecure_server_is_refused(tree: Server, tmp_path: 
     settings.write_text(yaml.safe_dump({"opcua_bridge": section}))
     done = lineside("browse", "--config", str(settings))
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Basic256Sha256" in done.stderr
+    assert "does not offer Basic256Sha256 with SignAndEncrypt; it offers none. " in done.stderr
+    assert "--insecure" in done.stderr
+    assert not (tmp_path / "pki").exists()
     assert lineside("browse", "--config", str(settings), "--insecure").returncode == 0
 
 

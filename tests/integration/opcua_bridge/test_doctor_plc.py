@@ -270,6 +270,28 @@ async def test_each_step_of_a_secured_way_in_names_itself(secured: Secured, ask:
         assert (found["PLC offers"].mark, found["trigger one"].mark) == ("ok", "ok")
 
 
+async def test_a_command_that_looks_leaves_nothing_behind(secured: Secured, tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+
+    def browse(section: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        settings.write_text(yaml.safe_dump({"opcua_bridge": section}), encoding="utf-8")
+        argv = [str(Path(sys.executable).with_name("lineside")), "opcua", "browse", "--config", str(settings)]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=HANG_S, check=False)
+
+    async with secured.running():
+        system = tmp_path / "system" / "pki"
+        done = await asyncio.to_thread(browse, secured.section(security={"pki_dir": str(system)}))
+        assert done.returncode == 1
+        assert f"the bridge has no certificate yet in {system}" in done.stderr
+        assert not system.parent.exists()
+
+        secured.introduce_ourselves()
+        secured.trust_plc()
+        done = await asyncio.to_thread(browse, secured.section())
+        assert done.returncode == 0, done.stderr
+        assert "Station1" in done.stdout
+
+
 async def test_what_is_not_offered_and_who_is_not_let_in_is_named(secured: Secured, ask: Ask) -> None:
     secured.introduce_ourselves()
     secured.trust_plc()

@@ -299,7 +299,7 @@ async def test_what_the_plc_does_not_offer_is_named_with_what_it_does(
     secure_plc: SecurePlc, plc_certificate: Made, access: Callable[..., OpcuaBridgeSettings]
 ) -> None:
     await secure_plc.start(plc_certificate, policies=["NoSecurity", "Basic256Sha256_Sign"])
-    with pytest.raises(NotOffered, match="it offers None, Basic256Sha256 with Sign"):
+    with pytest.raises(NotOffered, match="it offers none, Basic256Sha256 with Sign"):
         await client_for(access(), thing="test")
     trust(access(), plc_certificate.certificate)
     user = {"kind": "certificate", "certificate_file": "/none", "private_key_file": "/none"}

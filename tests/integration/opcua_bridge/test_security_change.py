@@ -192,7 +192,7 @@ async def test_without_security_it_works_and_everybody_sees_that_it_is_without(
     await changing.start(certificate(issuer=None), "NoSecurity")
     section = configured.model_dump()["opcua_bridge"]
     async with line_of(configured) as line:  # control: what was not asked for is not used
-        await wait_until(lambda: "it offers None" in line.service.connections["opcua"].detail, within=60)
+        await wait_until(lambda: "it offers none" in line.service.connections["opcua"].detail, within=60)
     async with line_of(Settings.model_validate({"opcua_bridge": section | {"security": {"policy": "none"}}})) as line:
         await wait_until(lambda: line.service.is_ready, within=60)
         assert "INSECURE: nothing is signed or encrypted" in line.service.connections["opcua"].detail

@@ -12,7 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from lineside.checks import Check, Contributor, Mark, bounded, fail, ok, skip, warn
-from lineside.cli import doctor
+from lineside.cli import common_checks, doctor
+from lineside.settings import Settings
 from lineside.threads import in_thread
 
 FOUND = [
@@ -60,6 +61,39 @@ def test_the_json_keeps_its_schema(asked, golden: Callable[[str, str], None]) ->
     status, output = asked("--json", common=says(FOUND[0], FOUND[2]), machine=says(FOUND[1]), bridge=says(FOUND[3]))
     assert status == 1
     golden("doctor.json", output)
+
+
+@pytest.mark.parametrize("how", [["FILE"], ["--config", "FILE"], ["FILE", "--config", "FILE"], ["--json", "FILE"]])
+def test_the_settings_file_is_named_with_or_without_the_option(asked, tmp_path: Path, how: list[str]) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("thing: press-7\n")
+    seen: list[Path | None] = []
+
+    async def common(file: Path | None, _before: Mapping[str, Check]) -> AsyncIterator[Check]:
+        seen.append(file)
+        yield ok("settings", "right")
+
+    status, output = asked(*[str(path) if each == "FILE" else each for each in how], common=common, machine=says())
+    assert (status, seen) == (0, [path]), output
+
+
+def test_two_settings_files_are_one_too_many(asked) -> None:
+    status, output = asked("a.yaml", "--config", "b.yaml", common=says(), machine=says())
+    assert status == 2
+    assert "two settings files: a.yaml and b.yaml" in " ".join(output.replace("│", " ").split())
+
+
+def test_without_a_file_the_report_says_that_it_is_about_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = common_checks._settings(None, [Settings()])
+    assert said.mark == "warn"
+    assert "about the defaults, not about your box" in said.what
+    assert "lineside doctor FILE" in said.remedy
+    monkeypatch.setenv("LINESIDE_THING", "press-8")
+    assert "defaults and LINESIDE_THING are checked" in common_checks._settings(None, [Settings()]).what
+    found = common_checks._settings(tmp_path / "a.yaml", [Settings()])
+    assert (found.mark, found.what.startswith(f"{tmp_path}/a.yaml: right for")) == ("ok", True)
 
 
 def test_nothing_failed_is_exit_status_0(asked) -> None:

@@ -63,6 +63,19 @@ def test_the_first_certificate_says_what_opc_ua_asks_for(tmp_path: Path) -> None
     assert made.certificate.signature_hash_algorithm.name == "sha256"
 
 
+def test_who_only_looks_makes_no_certificate_and_renews_none(tmp_path: Path) -> None:
+    with pytest.raises(PkiUnusable, match=f"no certificate yet in {tmp_path}/pki"):
+        own(tmp_path / "pki").in_use()
+    assert not (tmp_path / "pki").exists()
+    (made,) = own(tmp_path, renew_days=60).identities(NOW)
+    due = NOW + VALID - timedelta(days=10)
+    before = sorted(tmp_path.rglob("*"))
+    assert [one.path for one in own(tmp_path, renew_days=60).in_use()] == [made.path]
+    assert sorted(tmp_path.rglob("*")) == before
+    _fresh, used = own(tmp_path, renew_days=60).identities(due)
+    assert [one.path for one in own(tmp_path).in_use()] == [used.path]
+
+
 def test_the_key_is_for_the_owner_alone_and_refused_once_it_is_not(tmp_path: Path) -> None:
     (made,) = own(tmp_path).identities(NOW)
     key = tmp_path / "own/private" / f"{made.path.stem}.pem"

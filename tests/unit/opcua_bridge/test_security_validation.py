@@ -279,7 +279,7 @@ def test_an_endpoint_with_a_name_that_leads_nowhere_counts_and_our_own_host_come
 
 def test_no_weaker_endpoint_is_taken_instead() -> None:
     offered = [endpoint("none", "None_"), endpoint("Basic256Sha256", "Sign")]
-    with pytest.raises(NotOffered, match="it offers None, Basic256Sha256 with Sign"):
+    with pytest.raises(NotOffered, match="it offers none, Basic256Sha256 with Sign"):
         choose(offered, access(), host="plc")
 
 

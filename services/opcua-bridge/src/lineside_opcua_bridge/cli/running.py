@@ -74,7 +74,7 @@ def end(why: str, *, status: int = _FAILED) -> typer.Exit:
 
 
 async def _run(where: Where, work: Callable[[Session], Awaitable[None]]) -> None:
-    session = Session(where.settings, where.thing)
+    session = Session(where.settings, where.thing, looks_only=True)
     try:
         await session.open()
         await work(session)

@@ -31,7 +31,7 @@ async def checks(
         why = "no tag and no write-back needs it" if own.triggers else "no triggers are configured"
         yield skip("PLC", f"{why} (opcua_bridge.triggers)")
         return
-    session = Session(own, settings.thing)
+    session = Session(own, settings.thing, looks_only=True)
     try:
         failed = False
         async for check in access.checks(own, settings.thing, session, now=now):

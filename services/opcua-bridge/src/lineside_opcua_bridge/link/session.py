@@ -92,9 +92,10 @@ class _UaSession(UaSession):
 class Session:
     """A connected session; `lost` resolves to the reason once it is of no more use over this connection."""
 
-    def __init__(self, settings: OpcuaBridgeSettings, thing: str) -> None:
+    def __init__(self, settings: OpcuaBridgeSettings, thing: str, *, looks_only: bool = False) -> None:
         self._settings = settings
         self._thing = thing
+        self._looks_only = looks_only
         self._client: Client | None = None
         self._ua: _UaSession | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -116,7 +117,7 @@ class Session:
         """
         try:
             async with asyncio.timeout(_CONNECT_CALLS * self._settings.request_timeout_ms / 1000):
-                client = self._client = await client_for(self._settings, thing=self._thing)
+                client = self._client = await client_for(self._settings, thing=self._thing, looks_only=self._looks_only)
                 session = self._ua = _UaSession(client.uaclient)
                 client.uaclient.session = session
                 client.session_timeout = round(self._settings.lifetime_s * 1000)

@@ -81,19 +81,22 @@ async def endpoints_of(settings: OpcuaBridgeSettings, *, thing: str) -> list[ua.
         return list(await client.connect_and_get_server_endpoints())
 
 
-async def client_for(settings: OpcuaBridgeSettings, *, thing: str) -> Client:
+async def client_for(settings: OpcuaBridgeSettings, *, thing: str, looks_only: bool = False) -> Client:
     """Return a client for the PLC, not connected yet, with what `security` and `user` ask for set on it.
 
+    Own certificates are made and renewed here, unless it only looks: then the one that is there is used.
     The server's certificate has been judged by then, from the files as they are now. Raises SecurityError with a
     remedy; OSError, TimeoutError or UaError where the server does not answer.
     """
     if is_insecure(settings):
         return plain_client(settings, _uri(settings, thing))
     own = own_of(settings, thing=thing)
-    identities = await asyncio.to_thread(own.identities, utc_now())
+    identities = [] if looks_only else await asyncio.to_thread(own.identities, utc_now())
     host = urlsplit(settings.endpoint).hostname or ""
     endpoint = choose(await endpoints_of(settings, thing=thing), settings, host=host)
     token_policies(endpoint, settings)  # refused now rather than after the whole handshake
+    if looks_only:
+        identities = await asyncio.to_thread(own.in_use)
     server = await asyncio.to_thread(_judged, settings, endpoint, host)
 
     def client(identity: Identity) -> SecureClient:

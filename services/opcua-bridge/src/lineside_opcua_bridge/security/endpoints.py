@@ -48,10 +48,13 @@ def choose(offered: Sequence[ua.EndpointDescription], access: AccessSettings, *,
         and (endpoint.TransportProfileUri or _TRANSPORT) == _TRANSPORT
     ]
     if not found:
-        there = ", ".join(dict.fromkeys(_named(endpoint) for endpoint in offered)) or "nothing"
+        there = list(dict.fromkeys(_named(endpoint) for endpoint in offered))
+        secured = [name for name in there if name != "none"]
+        choice = "choose one of these by opcua_bridge.security.policy and .mode, or " if secured else ""
+        without = "; a command looks into it without security by --insecure" if "none" in there else ""
         raise NotOffered(
-            f"the PLC does not offer {security.policy} with {security.mode}; it offers {there}",
-            remedy="choose one of these by opcua_bridge.security.policy and .mode, or switch it on in the PLC",
+            f"the PLC does not offer {security.policy} with {security.mode}; it offers {', '.join(there) or 'nothing'}",
+            remedy=f"{choice}switch it on in the PLC{without}",
         )
     return min(found, key=lambda endpoint: (_host(endpoint) != host.lower(), -endpoint.SecurityLevel))
 
@@ -94,7 +97,7 @@ def _policy_of(token: ua.UserTokenPolicy, endpoint: ua.EndpointDescription) -> s
 
 def _named(endpoint: ua.EndpointDescription) -> str:
     policy = str(endpoint.SecurityPolicyUri or "").rpartition("#")[2]
-    return "None" if policy == "None" else f"{policy} with {endpoint.SecurityMode.name.rstrip('_')}"
+    return "none" if policy == "None" else f"{policy} with {endpoint.SecurityMode.name.rstrip('_')}"
 
 
 def _host(endpoint: ua.EndpointDescription) -> str | None:

@@ -104,6 +104,20 @@ class Own:
             usable = [] if current.days(now) <= 0 and waiting else [current]
             return [*waiting[:1], *usable]
 
+    def in_use(self) -> list[Identity]:
+        """Return the one that the bridge introduces itself with, for who only looks: nothing is made or renewed.
+
+        A key made by another user than the bridge's would lock the bridge out of its own folder. Raises PkiUnusable.
+        """
+        found = self._present()
+        if not found:
+            raise PkiUnusable(
+                f"the bridge has no certificate yet in {self._store.root}",
+                remedy="start the bridge once, or call `lineside opcua trust own` as its user: they make one, which "
+                "the PLC must then trust. To look into a PLC without security: --insecure",
+            )
+        return [one for one in found if not one.is_next][:1] or found[:1]
+
     def accepted(self, identity: Identity) -> None:
         """Use a renewed certificate from now on: the PLC has accepted it."""
         if not identity.is_next:
