@@ -43,7 +43,7 @@ benchmark: setup ## measure the line against one hand-written script (ARGS="--qu
 benchmark-inference: setup .venv-mlserver/.ready ## measure the inference service against its alternatives
 	$(BIN)/python benchmarks/inference.py $(ARGS)
 
-benchmark-opcua: $(VENV)/.ready tests/node_opcua/node_modules ## measure the OPC UA bridge against asyncua and node-opcua
+benchmark-opcua: $(VENV)/.ready bench/node_opcua/node_modules ## measure the OPC UA bridge against asyncua and node-opcua
 	$(BIN)/python benchmarks/opcua.py $(ARGS)
 
 benchmark-spool: $(VENV)/.ready ## measure the spool against bare SQLite at the same durability
@@ -72,13 +72,14 @@ lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	$(COMPILE) $(ARGS) --no-deps requirements/triton.in -o requirements/triton.txt
 	$(COMPILE) $(ARGS) requirements/mlserver.in -o requirements/mlserver.txt
 	$(COMPILE) $(ARGS) requirements/stream-manager.in -o requirements/stream-manager.txt
+	$(COMPILE) $(ARGS) requirements/plc.in -o requirements/plc.txt
 
-tests/node_opcua/node_modules: tests/node_opcua/package-lock.json
-	cd tests/node_opcua && npm ci --no-audit --no-fund
+bench/node_opcua/node_modules: bench/node_opcua/package-lock.json
+	cd bench/node_opcua && npm ci --no-audit --no-fund
 	@touch $@
 
 clean: ## remove the environments and what tools left behind
-	rm -rf $(VENV) .venv-triton .venv-mlserver .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-triton .venv-mlserver .venv-plc .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/.ready: requirements/dev.txt pyproject.toml $(wildcard services/*/pyproject.toml) bench/pyproject.toml
 	@$(PYTHON) requirements/check_python.py

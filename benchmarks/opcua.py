@@ -64,7 +64,7 @@ def starts(work: Path, mqtt_port: int) -> dict[str, Start]:
     if has_node():
         found["node-opcua"] = counting("node-opcua")
     else:
-        print("without node-opcua: `npm ci` in tests/node_opcua installs it")
+        print("without node-opcua: `npm ci` in bench/node_opcua installs it")
     return found
 
 

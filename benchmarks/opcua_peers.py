@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-NODE_PACKAGES = ROOT / "tests" / "node_opcua"
+NODE_PACKAGES = ROOT / "bench" / "node_opcua"
 """Where `npm ci` has installed node-opcua."""
 LOAD_URI = "urn:lineside:load"
 NODE_URI = "urn:lineside:node"

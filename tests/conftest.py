@@ -4,16 +4,17 @@
 rewrites golden files instead of comparing, in one lane only.
 """
 
-import fcntl
 import gc
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+
+from lineside_bench.checkout import find_root
+from lineside_bench.plcs import environment
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
@@ -103,15 +104,6 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 @pytest.fixture(scope="session")
 def node_opcua() -> Path:
     """Return the folder of the OPC UA programs that are not asyncua, installed on first use from their lock file."""
-    npm = shutil.which("npm")
-    if npm is None:
+    if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
-    folder = HERE / "node_opcua"
-    mark = folder / "node_modules" / ".installed"
-    with (folder / "package-lock.json").open("rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another lane may want it too
-        wanted = lock.read()
-        if not mark.is_file() or mark.read_bytes() != wanted:
-            subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=300)
-            mark.write_bytes(wanted)
-    return folder
+    return environment.installed_node(find_root())

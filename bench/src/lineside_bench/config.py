@@ -9,9 +9,9 @@ import yaml
 
 from lineside.settings import SECTIONS
 from lineside_bench.options import station_names
-from lineside_bench.plc import NAMESPACE, SPINDLE_TAGS
 from lineside_bench.ports import HOST, Ports
-from lineside_bench.spindle import RATE, TAGS, UNITS, WINDOW
+from lineside_bench.spindle import NODES, RATE, TAGS, UNITS, WINDOW
+from lineside_bench.station import NAMESPACE
 
 MODEL = "surface-defect"
 SPINDLE = "spindle"
@@ -140,6 +140,7 @@ def _trigger(name: str, node: str, deadline_ms: float) -> dict[str, Any]:
             "verdict": f"{node}.Verdict",
             "confidence": f"{node}.Confidence",
             "request_id": f"{node}.RequestId",
+            "part_id": f"{node}.JudgedId",
             "done": f"{node}.Done",
         },
     }
@@ -147,7 +148,7 @@ def _trigger(name: str, node: str, deadline_ms: float) -> dict[str, Any]:
 
 def _spindle_trigger(deadline_ms: float) -> dict[str, Any]:
     """Return the trigger of one window after the other; the spindle has no nodes for verdicts."""
-    columns = zip(TAGS, SPINDLE_TAGS, UNITS, strict=True)
+    columns = zip(TAGS, NODES, UNITS, strict=True)
     return {
         "name": SPINDLE,
         "when": {"kind": "window"},
@@ -156,7 +157,7 @@ def _spindle_trigger(deadline_ms: float) -> dict[str, Any]:
         "source": {
             "kind": "window",
             "input": "window",
-            "tags": {name: {"node": f"nsu={NAMESPACE};s=Spindle.{tag}", "unit": unit} for name, tag, unit in columns},
+            "tags": {name: {"node": f"nsu={NAMESPACE};s={node}", "unit": unit} for name, node, unit in columns},
             "rate_hz": RATE,
             "samples": WINDOW,
         },

@@ -11,8 +11,8 @@ from typing import Generic, Protocol, TypeVar
 from lineside.contract import utc_now
 from lineside_bench.labels import Truth
 from lineside_bench.options import MOST_PARTS
-from lineside_bench.plc import Station
 from lineside_bench.records import PartRecord
+from lineside_bench.station import Station
 from lineside_bench.tally import Tally
 
 JITTER = 0.5

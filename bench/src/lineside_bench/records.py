@@ -19,6 +19,8 @@ class WriteBack:
     verdict: str
     confidence: float
     request_id: str
+    part_id: str
+    """The part that the verdict is said to be about."""
 
 
 @dataclass

@@ -67,9 +67,10 @@ class _Findings:
 def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], facts: Facts) -> dict[str, Any]:
     """Return the summary as JSON-ready values; times in milliseconds unless the name says otherwise.
 
-    `wrong_write_backs` counts verdicts that are not the one published for the request, or of another part, or of a
-    request nobody published. `unknown` is the fail-safe that the bridge may write of its own accord. `unverified`
-    counts verdicts whose request or result went unseen while the broker was away, `not_shown` parts that their camera
+    `wrong_write_backs` counts verdicts that are not the one published for the request, or of another part (by the id
+    that came back beside it, or by its request), or of a request nobody published. `unknown` is the fail-safe that the
+    bridge may write of its own accord. `unverified` counts verdicts whose request or result went unseen while the
+    broker was away, `not_shown` parts that their camera
     was not told of. `windows` is what came of the windows of samples that were asked about, as seen on the bus: they
     are no parts and in none of the other figures but `evidence`: how many captures the services kept, how many the
     forwarder delivered as files, how many it delivered twice, how many are `lost` although they were reported as kept,
@@ -172,6 +173,8 @@ def _check(  # noqa: PLR0911 - one return a rule reads best
     """Return what is wrong with a write-back, or nothing, and whether it could be verified."""
     if written.verdict not in VERDICTS:
         return f"wrote {written.verdict!r}, which is no verdict", True
+    if written.part_id != record.part_id:
+        return f"wrote the verdict of part {written.part_id!r}", True
     request = exchange.request if exchange else None
     if exchange is None or request is None:
         if blind or written.verdict == "unknown":  # the fail-safe, for a request that never reached the bus

@@ -15,10 +15,18 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["KINDS", "RATE", "TAGS", "UNITS", "WINDOW", "SpindleSimulator", "Window", "make_window"]
+__all__ = ["KINDS", "NODES", "RATE", "TAGS", "UNITS", "WINDOW", "SpindleSimulator", "Window", "make_window"]
 
 TAGS: Final[tuple[str, ...]] = ("speed_rpm", "load_percent", "vibration_mm_s", "temperature_c")
 """The tags, in the order of a window's columns: 1/min, % of rated torque, mm/s RMS, degrees Celsius."""
+
+NODES: Final[tuple[str, ...]] = (
+    "Spindle.SpeedRpm",
+    "Spindle.LoadPercent",
+    "Spindle.VibrationMmS",
+    "Spindle.TemperatureC",
+)
+"""Their nodes in the simulated PLC."""
 
 UNITS: Final[tuple[str, ...]] = ("1/min", "%", "mm/s", "°C")
 """The tags' units as the model's card writes them."""

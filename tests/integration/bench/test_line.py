@@ -18,11 +18,11 @@ from lineside_bench.config import SPINDLE, SPINDLE_MODEL
 from lineside_bench.errors import BenchError
 from lineside_bench.line import Line
 from lineside_bench.options import Options
-from lineside_bench.plc import NAMESPACE
 from lineside_bench.ports import DEFAULTS
 from lineside_bench.records import VERDICTS, Exchange
 from lineside_bench.report import has_faults
 from lineside_bench.spindle import TAGS, WINDOW, SpindleSimulator
+from lineside_bench.station import NAMESPACE
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

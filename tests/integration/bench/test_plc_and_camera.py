@@ -12,10 +12,11 @@ from asyncua.common.node import Node
 
 from lineside.contract import utc_now
 from lineside_bench.camera import Camera
-from lineside_bench.plc import NAMESPACE, SPINDLE_TAGS, Plc
+from lineside_bench.plc import Plc
 from lineside_bench.records import PartRecord
 from lineside_bench.render import Renderer, render
-from lineside_bench.spindle import SpindleSimulator
+from lineside_bench.spindle import NODES, SpindleSimulator
+from lineside_bench.station import NAMESPACE
 from tests.waiting import HANG_S
 
 PLC_PORT = 18310
@@ -145,7 +146,7 @@ async def test_the_spindle_turns(plc: Plc) -> None:
     del plc
     async with Client(f"opc.tcp://127.0.0.1:{PLC_PORT}") as client:
         index = await client.get_namespace_index(NAMESPACE)
-        nodes = [client.get_node(f"ns={index};s=Spindle.{tag}") for tag in SPINDLE_TAGS]
+        nodes = [client.get_node(f"ns={index};s={tag}") for tag in NODES]
         first = await client.read_values(nodes)
         async with asyncio.timeout(HANG_S):
             while await client.read_values(nodes) == first:
@@ -162,7 +163,7 @@ async def test_a_stall_of_the_simulator_does_not_stop_the_spindle(plc: Plc) -> N
             taken.put_nowait(data.monitored_item.Value)
 
     async with asyncio.timeout(HANG_S), Client(f"opc.tcp://127.0.0.1:{PLC_PORT}") as client:
-        node = client.get_node(f"ns={await client.get_namespace_index(NAMESPACE)};s=Spindle.{SPINDLE_TAGS[0]}")
+        node = client.get_node(f"ns={await client.get_namespace_index(NAMESPACE)};s={NODES[0]}")
         subscription = await client.create_subscription(20, Taker())
         await subscription.subscribe_data_change(node, queuesize=40)
         seen = [await taken.get() for _ in range(3)]

@@ -23,7 +23,7 @@ def judged(verdict: str | None) -> PartRecord:
     now = utc_now()
     record = PartRecord(0, "P-000000", "good", "station-1", 400, now)
     if verdict:
-        record.write_backs.append(WriteBack(now, verdict, 0.9, "r"))
+        record.write_backs.append(WriteBack(now, verdict, 0.9, "r", record.part_id))
     return record
 
 

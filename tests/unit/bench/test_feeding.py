@@ -23,7 +23,7 @@ class Station:
     async def judge(self, record: PartRecord, *, patience_s: float) -> bool:
         del patience_s
         await self.may.wait()
-        record.write_backs.append(WriteBack(utc_now(), "pass", 1.0, "r"))
+        record.write_backs.append(WriteBack(utc_now(), "pass", 1.0, "r", record.part_id))
         return True
 
 

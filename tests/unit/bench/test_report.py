@@ -44,7 +44,7 @@ class Run:
             context=request.context,
             time={"received": after(25)},
         )
-        record.write_backs.append(WriteBack(after(latency_ms), verdict, 0.9, request.id))
+        record.write_backs.append(WriteBack(after(latency_ms), verdict, 0.9, request.id, record.part_id))
         self.records.append(record)
         self.exchanges[request.id] = Exchange(request, [SeenResult(after(60), result)])
         return record
@@ -106,8 +106,17 @@ def test_a_part_judged_twice_is_a_fault_even_with_the_same_verdict(run: Run) -> 
 
 def spoil(record: PartRecord, **fields: object) -> None:
     written = record.write_backs[0]
-    values = {name: getattr(written, name) for name in ("at", "verdict", "confidence", "request_id")}
+    values = {name: getattr(written, name) for name in ("at", "verdict", "confidence", "request_id", "part_id")}
     record.write_backs[0] = WriteBack(**values | fields)
+
+
+@pytest.mark.parametrize("verdict", ["pass", "unknown"])
+def test_the_id_of_another_part_beside_a_verdict_is_wrong(run: Run, verdict: str) -> None:
+    spoil(run.part(), part_id="P-000041", verdict=verdict)
+    summary = run.summary()
+    assert has_faults(summary)
+    assert (summary["wrong_write_backs"], summary["duplicates"], summary["missing"]) == (1, 0, 0)
+    assert summary["problems"][0]["what"] == "wrote the verdict of part 'P-000041'"
 
 
 def test_another_verdict_than_the_published_one_is_wrong(run: Run) -> None:

@@ -1,0 +1,103 @@
+"""The PLC program on o6, the Python wheel of open62541; see :mod:`lineside_bench.plcs`.
+
+open62541 stamps a value when it is read, not when it was written. o6 would listen on every address: its listener is
+made by the loop, which is told to take the wanted host instead.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import o6
+
+from lineside_bench.plcs.program import Wanted, run
+
+INDEX = 1
+"""open62541's own namespace, whose URI is that of the application."""
+
+
+class O6Plc:
+    """The nodes on o6. What clients may write is held here, so that each write is seen, an equal one too."""
+
+    def __init__(self) -> None:
+        self._server: Any = None
+        self._kinds: dict[str, Any] = {}
+        self._held: dict[str, Any] = {}
+
+    async def open(self, wanted: Wanted, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+        """Serve the nodes."""
+        _listen_on(wanted.host)
+        server = self._server = o6.Server(port=wanted.port, applicationUri=wanted.namespace)
+        folders = {
+            name: await server.addObject(name, server.objectsNode, nodeId=_node_id(name), ns=INDEX)
+            for name in wanted.folders
+        }
+        for tag, (kind, value) in wanted.tags.items():
+            folder, _, name = tag.partition(".")
+            self._kinds[tag] = getattr(o6, kind, str)
+            node = await server.addVariable(
+                name,
+                _node_id(folder) if folder in folders else server.objectsNode,
+                self._typed(tag, value),
+                nodeId=_node_id(tag),
+                ns=INDEX,
+                writable=tag in wanted.writable,
+            )
+            if tag in wanted.writable:
+                self._held[tag] = value
+                self._hold(node, tag, wanted.watched.get(tag), written)
+        server.start()
+        await server.waitReady()
+
+    async def write(self, tag: str, value: Any) -> None:
+        """Write the value alone: open62541 stamps it."""
+        status = await self._server.write(_node_id(tag), self._typed(tag, value))
+        if status != o6.StatusCode.GOOD:
+            raise ValueError(f"{tag} cannot be written: {status}")
+
+    async def read(self, tag: str) -> Any:
+        """Return a tag's value."""
+        return self._held[tag] if tag in self._held else _plain(await self._server.read(_node_id(tag)))
+
+    async def close(self) -> None:
+        """Serve no more."""
+        if stopping := self._server.stop():
+            await stopping
+
+    def _hold(self, node: Any, tag: str, beside: Any, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+        def read(_node: Any, **_how: Any) -> tuple[Any, Any]:
+            return o6.StatusCode.GOOD, self._typed(tag, self._held[tag])
+
+        def write(_node: Any, value: Any, **_how: Any) -> tuple[Any]:
+            self._held[tag] = _plain(value.value)
+            if beside is not None:
+                written(tag, self._held[tag], {other: self._held[other] for other in beside})
+            return (o6.StatusCode.GOOD,)
+
+        self._server.implement(node, read=read, write=write)
+
+    def _typed(self, tag: str, value: Any) -> Any:
+        return self._kinds[tag](value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of JSON; numbers are numpy's here."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _node_id(identifier: str) -> str:
+    return f"ns={INDEX};s={identifier}"
+
+
+def _listen_on(host: str) -> None:
+    loop = asyncio.get_running_loop()
+    create = loop.create_server
+
+    def create_server(protocol: Any, _host: Any, port: int, **options: Any) -> Any:
+        return create(protocol, host, port, **options)
+
+    loop.create_server = create_server  # type: ignore[method-assign,assignment]
+
+
+if __name__ == "__main__":
+    run(O6Plc())
