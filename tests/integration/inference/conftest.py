@@ -21,6 +21,8 @@ import yaml
 from tests.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
+UNHURRIED = {"model_repository": str(ROOT / "models"), "default_deadline_ms": 60_000}
+"""What a test does not say: no deadline that a busy machine would break."""
 
 
 class Inference:
@@ -32,7 +34,10 @@ class Inference:
         shared = {name: settings[name] for name in ("thing", "spool", "edge_manager") if name in settings}
         settings = {name: value for name, value in settings.items() if name not in shared}
         http = {"port": self.port} | settings.get("http", {})
-        settings = {"model_repository": str(ROOT / "models")} | settings | {"http": http}
+        settings = UNHURRIED | settings | {"http": http}
+        settings["cameras"] = {
+            name: {"timeout_ms": 30_000} | camera for name, camera in settings.get("cameras", {}).items()
+        }
         config = folder / f"inference-{self.port}.yaml"
         config.write_text(yaml.safe_dump(shared | {"inference": settings}), encoding="utf-8")
         self.log = folder / f"inference-{self.port}.log"

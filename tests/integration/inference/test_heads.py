@@ -191,7 +191,7 @@ def service(request: Any, start_shared: Callable[..., Any], repository: Path, tr
 def judge(service: Any) -> Callable[[str], Any]:
     picture = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1].tobytes()
     source = {"kind": "inline", "content_type": "image/png", "data": base64.b64encode(picture).decode()}
-    return lambda model: service.infer(model=model, source=source, deadline_ms=10_000)
+    return lambda model: service.infer(model=model, source=source, deadline_ms=60_000)
 
 
 @pytest.mark.parametrize("model", ["yolov8", "yolov8-shared", "yolov5", "end-to-end", "detr", "large"])

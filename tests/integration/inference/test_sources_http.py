@@ -336,7 +336,7 @@ async def test_a_stream_that_falls_silent_is_opened_again(
     monkeypatch.setattr("lineside_inference.sources.live.LEAST_SILENCE_S", 0.05)
     stream = Stream()
     peer = await serve(stream)
-    camera = watch(kind="mjpeg", url=peer.url, timeout_ms=50)
+    camera = watch(kind="mjpeg", url=peer.url, timeout_ms=500)  # to connect within, on any machine
     stream.due.release()
     await until(lambda: camera.connection.is_online)
     await until(lambda: peer.connections >= 2)

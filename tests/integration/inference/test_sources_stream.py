@@ -241,9 +241,9 @@ def test_every_kind_of_source_is_judged_alike(
     assert expected["status"] == "ok"
     assert expected["frame_age_ms"] is None
     for name in ("snapshot", "mjpeg", "stream", "directory"):
-        result = service.infer(source={"kind": "camera", "camera": name}, deadline_ms=5000)
+        result = service.infer(source={"kind": "camera", "camera": name}, deadline_ms=60_000)
         assert result["status"] == "ok", result["reason"]
-        assert 0 <= result["frame_age_ms"] < 5000
+        assert 0 <= result["frame_age_ms"] < 60_000
         # A film is compressed once more, each frame a little differently, and decoded in full.
         image = service.http.get(f"/v1/parts/{result['id']}/image")
         assert (image.status_code, image.headers["content-type"]) == (200, "image/jpeg")
@@ -279,7 +279,7 @@ def test_a_frame_from_before_the_trigger_is_refused(
     (folder / "part.jpg").write_bytes(part_jpeg)
     source = {"kind": "camera", "camera": "c"}
     before = datetime.now(UTC) - timedelta(seconds=2)
-    result = service.infer(source=source, time={"received": before.isoformat()}, deadline_ms=5000)
+    result = service.infer(source=source, time={"received": before.isoformat()}, deadline_ms=60_000)
     assert result["status"] == "ok", result["reason"]
     time.sleep(0.05)  # the picture is now older than the grain of a file's time
     result = service.infer(source=source, deadline_ms=200)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.waiting import HANG_S
+from tests.waiting import HANG_S, slowness
 
 Start = Callable[..., Any]
 FAST = {"health_ms": 100, "timeout_ms": 500}
@@ -35,7 +35,7 @@ def test_a_request_waits_for_triton_as_long_as_its_deadline_allows(
 ) -> None:
     service = start_inference(ready="/livez", triton=FAST | {"url": own_triton.grpc})
     own_triton.start()
-    result = service.predict(part_jpeg, x_deadline_ms="30000")
+    result = service.predict(part_jpeg, x_deadline_ms="60000")
     assert result["status"] == "ok", result
 
 
@@ -50,7 +50,7 @@ def test_killed_in_the_middle_and_started_again(start_inference: Start, own_trit
     def ask() -> None:
         while not stop.is_set():
             start = time.monotonic()
-            result = service.predict(part_jpeg, x_deadline_ms="500")
+            result = service.predict(part_jpeg, x_deadline_ms="2000")
             result["took"] = time.monotonic() - start
             results.append(result)
 
@@ -71,7 +71,7 @@ def test_killed_in_the_middle_and_started_again(start_inference: Start, own_trit
         asking.join()
     assert {result["status"] for result in results} == {"ok", "failed"}
     assert {result["code"] for result in results} == {None, "engine-unavailable"}
-    assert max(result["took"] for result in results) < 0.8
+    assert max(result["took"] for result in results) < 2.0 + 0.3 * slowness()
     assert all(result["scores"] == expected for result in results if result["status"] == "ok")
     assert service.http.get("/v1/engine").json()["transport"] == "shared-memory"
     assert service.metric('lineside_inference_arena_slots{state="quarantined"}') == 0
@@ -87,7 +87,7 @@ def test_a_restart_that_nobody_noticed_is_noticed_by_the_request(
     own_triton.kill()
     own_triton.start()
     own_triton.wait_ready()
-    result = service.predict(part_jpeg, x_deadline_ms="5000")
+    result = service.predict(part_jpeg, x_deadline_ms="60000")
     assert result["status"] == "ok", result
     assert service.http.get("/v1/engine").json()["transport"] == "shared-memory"
 
@@ -115,7 +115,7 @@ def test_a_triton_that_hangs_holds_its_slots_until_it_answers(
     while service.metric(quarantined) > 0:
         assert time.monotonic() < until
         time.sleep(0.01)
-    result = service.predict(part_jpeg, x_deadline_ms="5000")
+    result = service.predict(part_jpeg, x_deadline_ms="60000")
     assert result["scores"] == expected, result
 
 
@@ -124,5 +124,5 @@ def test_a_model_that_was_unloaded_is_loaded_again(start_inference: Start, own_t
     own_triton.wait_ready()
     service = start_inference(triton=FAST | {"url": own_triton.grpc})
     service.http.post(f"{own_triton.http}/v2/repository/models/surface-defect/unload").raise_for_status()
-    result = service.predict(part_jpeg, x_deadline_ms="10000")
+    result = service.predict(part_jpeg, x_deadline_ms="60000")
     assert result["status"] == "ok", result
