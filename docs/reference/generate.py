@@ -24,7 +24,9 @@ import lineside_opcua_bridge.security
 import lineside_opcua_bridge.telling
 import lineside_topic_bridge.bridge
 import lineside_topic_bridge.policy
+import lineside_topic_bridge.reporting
 from lineside import contract
+from lineside.bus.faults import MessageFaults
 from lineside.bus.mqtt import MqttBus
 from lineside.cli.config import installed
 from lineside.cli.sample import sample
@@ -233,6 +235,7 @@ def _registries() -> dict[str, CollectorRegistry]:
             bus = MqttBus(BusSettings(), client=client, connection=Connection("bus", ""), registry=service.registry)
             if name == "opcua_bridge":
                 lineside_opcua_bridge.telling.Outcomes(bus, "", service.registry)
+            MessageFaults(name, service.registry)
     section = {
         "model_repository": FOLDER.parents[1] / "models",
         "triton": {"shared_memory": "off", "pid_file": "triton.pid"},
@@ -241,6 +244,7 @@ def _registries() -> dict[str, CollectorRegistry]:
     build(InferenceProcess.model_validate({"inference": section}), services["inference"])
     lineside_topic_bridge.bridge.Metrics(services["topic_bridge"].registry)
     lineside_topic_bridge.policy.policy_counter(services["topic_bridge"].registry)
+    lineside_topic_bridge.reporting.foreign_counter(services["topic_bridge"].registry)
     lineside_opcua_bridge.metrics.Metrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.link.metrics.LinkMetrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.collector.collector.CollectorMetrics(services["opcua_bridge"].registry)

@@ -522,6 +522,8 @@ class ErrorReport(Part):
     """Where the message came from."""
     excerpt: str
     """The message's first 256 bytes, undecodable bytes as backslash escapes."""
+    digest: str | None = Field(default=None, exclude_if=_is_absent)
+    """SHA-256 of the whole message, in hex: it tells whose message this is about where two have the same id."""
     time: Times = Times()
     """When the report was published."""
 

@@ -22,6 +22,10 @@ _PARAMETER = re.compile(
 )
 _ADDRESS = re.compile(r"""[a-z][a-z0-9+.-]*://[^\s'"]*""", re.IGNORECASE)
 
+_EXCERPT = 256
+_LOOKED_AT_BYTES = 4096
+"""Of which an excerpt is made: a secret that is cut off would not be seen as one."""
+
 SECRET_FILES = frozenset({"token_file", "password_file", "key_file", "private_key_file", "inference_token_file"})
 """Settings that name a file which holds a secret."""
 
@@ -32,6 +36,11 @@ def hidden(text: str) -> str:
     text = _BARE_USER.sub("...@", text)
     text = _ASKED.sub(r"\1...", text)
     return _ADDRESS.sub(lambda found: _PARAMETER.sub(r"\1...", found[0]), text)
+
+
+def excerpt(message: bytes) -> str:
+    """Return the beginning of a message as it may be shown, undecodable bytes as backslash escapes."""
+    return hidden(message[:_LOOKED_AT_BYTES].decode("utf-8", "backslashreplace"))[:_EXCERPT]
 
 
 def files(group: BaseModel, names: frozenset[str] = SECRET_FILES, path: str = "") -> Iterator[tuple[str, Path]]:

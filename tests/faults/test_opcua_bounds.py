@@ -81,7 +81,7 @@ async def feed(station: Station, first: int, count: int) -> None:
 async def settle(pending: Pending, registry: CollectorRegistry, count: int) -> None:
     """Wait until so many parts were taken from the station's queue, and none of them waits any more."""
     async with asyncio.timeout(HANG_S):
-        while pending.stations or accepted(registry) < count:
+        while pending.asked or accepted(registry) < count:
             await asyncio.sleep(0.01)
 
 
@@ -94,7 +94,7 @@ async def test_while_the_broker_is_away_neither_tasks_nor_parts_pile_up() -> Non
     for start in range(0, HOUR, 100):
         await feed(station, start, 100)
         most = max(most, len(asyncio.all_tasks()))
-        assert len(pending.stations) <= 8
+        assert len(pending.asked) <= 8
     assert most <= 8 + 4 + 8, "one task a part that waits, and those just cancelled"
     await settle(pending, registry, HOUR - 1)
     await asyncio.sleep(0)
@@ -116,7 +116,7 @@ async def test_an_hour_of_parts_leaves_no_memory_behind() -> None:
         async def hour(first: int) -> None:
             for start in range(first, first + HOUR, 50):
                 await feed(station, start, 50)
-                for request_id in list(pending.stations):
+                for request_id in list(pending.asked):
                     station.decided(request_id, Answer("pass", 1.0, "result", "as told"))
                 broker.published.clear()
             await settle(pending, registry, first + HOUR - 1)

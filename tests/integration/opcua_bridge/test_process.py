@@ -168,7 +168,13 @@ class Rig:
                 request = parse_request(message.payload)
                 self.requests.append(request)
                 result = Result(
-                    id=uuid7(), request_id=request.id, status="ok", verdict="pass", reason="good", scores={"good": 0.9}
+                    id=uuid7(),
+                    request_id=request.id,
+                    status="ok",
+                    verdict="pass",
+                    reason="good",
+                    scores={"good": 0.9},
+                    context=request.context,
                 )
                 await self.bus.publish(RESULT_TOPIC, to_json(result))
                 message.ack()

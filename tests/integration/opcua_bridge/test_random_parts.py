@@ -7,6 +7,7 @@ run always. A failure names its seed and shows the whole timeline.
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import random
 import time
@@ -21,6 +22,7 @@ import pytest
 from lineside.contract import (
     REQUEST_TOPIC,
     RESULT_TOPIC,
+    Context,
     ErrorReport,
     Request,
     Result,
@@ -279,19 +281,22 @@ class Judge:
         if manner < 0.25:
             await asyncio.sleep(DEADLINE_MS / 1000)
         if manner < 0.35:
-            await self._result(uuid7(), part)
+            await self._result(uuid7(), part, request.context)
         if 0.35 <= manner < 0.45:
-            report = ErrorReport(id=uuid7(), request_id=request.id, code="x", reason="?", topic="x", excerpt="")
+            digest = hashlib.sha256(to_json(request)).hexdigest()
+            about = {"id": uuid7(), "request_id": request.id, "code": "x", "reason": "?", "topic": "x", "excerpt": ""}
+            report = ErrorReport.model_validate(about | {"digest": digest})
             await self.line.bus.publish(f"{RESULT_TOPIC}/error", to_json(report))
-        await self._result(request.id, part)
+        await self._result(request.id, part, request.context)
         if manner > 0.8:
             await asyncio.sleep(self.random.uniform(0, 0.3))
-            await self._result(request.id, part + 1)
+            await self._result(request.id, part + 1, request.context)
 
-    async def _result(self, request_id: str, part: int) -> None:
+    async def _result(self, request_id: str, part: int, context: Context) -> None:
         verdict, confidence = verdict_of(part)
         finding = [{"label": "x", "confidence": confidence}]
         about = {"id": uuid7(), "request_id": request_id, "status": "ok", "verdict": verdict, "reason": "as told"}
+        about["context"] = context.model_dump()
         await self.line.bus.publish(RESULT_TOPIC, to_json(Result.model_validate(about | {"findings": finding})))
 
 

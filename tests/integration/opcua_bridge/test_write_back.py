@@ -1,5 +1,6 @@
 """What reaches the PLC and when: its own words, the handshake of done, parts in line, the heartbeat, nothing at all."""
 
+import hashlib
 import re
 from typing import Any
 
@@ -91,14 +92,22 @@ async def test_an_error_report_answers_the_part_at_once(
         await steady.part("Station1", "P-1")
         request = await line.request()
         await line.bus.publish(f"{RESULT_TOPIC}/error", b"{")
-        for about in ("somebody-elses", request.id):
+        own = hashlib.sha256(to_json(request)).hexdigest()
+        for about, digest in (("somebody-elses", own), (request.id, "0" * 64), (request.id, own)):
             report = ErrorReport(
-                id=uuid7(), request_id=about, code="inference-answer", reason="?", topic="x", excerpt=""
+                id=uuid7(),
+                request_id=about,
+                code="inference-answer",
+                reason="?",
+                topic="x",
+                excerpt="",
+                digest=digest,
             )
             await line.bus.publish(f"{RESULT_TOPIC}/error", to_json(report))
         await wait_until(lambda: steady.get("Station1", "Done"))
         assert (steady.get("Station1", "Verdict"), steady.get("Station1", "Code")) == ("unknown", 99)
         assert line.metric("results_total", kind="error") == 1
+        assert line.metric("results_total", kind="foreign_error") == 1
         await wait_until(lambda: line.metric("verdicts_total", trigger="station-1", verdict="unknown", origin="error"))
 
 

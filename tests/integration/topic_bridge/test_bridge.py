@@ -1,6 +1,7 @@
 """The topic-bridge between an in-memory bus and a real HTTP server that answers as a test tells it."""
 
 import asyncio
+import hashlib
 import json
 import socket
 from collections import defaultdict
@@ -16,9 +17,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from lineside.bus.faults import MessageFaults
 from lineside.bus.memory import MemoryBroker, MemoryBus, MemorySubscription
 from lineside.connections import Connection, State
 from lineside.contract import CameraSource, Context, Request, Result, parse_result, to_json, uuid7
+from lineside.errors import BusError
 from lineside.settings import BusSettings
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
 from lineside_topic_bridge.inference import InferenceLink
@@ -89,20 +92,45 @@ def request(part: str, station: str = "station-1") -> Request:
     )
 
 
+class Refusing(MemoryBus):
+    """A bus whose broker lets us publish everywhere but on one topic."""
+
+    def __init__(self, broker: MemoryBroker, topic: str) -> None:
+        super().__init__(broker)
+        self._refused = topic
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        if topic == self._refused:
+            raise BusError("the broker refuses the message: Not authorized")
+        await super().publish(topic, payload, retain=retain)
+
+
 class Line:
     """A running topic-bridge and what a test wants to see of it."""
 
-    def __init__(self, broker: MemoryBroker, requests: MemorySubscription, link: Connection, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        requests: MemorySubscription,
+        link: Connection,
+        metrics: Metrics,
+        registry: CollectorRegistry,
+    ) -> None:
         self.broker = broker
         self.requests = requests
         self.link = link
         self.metrics = metrics
-        self.faults: list[str] = []
+        self._registry = registry
         self._bus = MemoryBus(broker)
 
     async def ask(self, *requests: Request | bytes) -> None:
         for message in requests:
             await self._bus.publish(TOPICS.request_topic, message if isinstance(message, bytes) else to_json(message))
+
+    @property
+    def failed(self) -> float:
+        labels = {"topic": TOPICS.request_topic}
+        return self._registry.get_sample_value("lineside_topic_bridge_bus_failed_messages_total", labels) or 0.0
 
     @property
     def results(self) -> list[Result]:
@@ -115,15 +143,17 @@ class Line:
 
 
 @asynccontextmanager
-async def line(inference: Inference, **settings) -> AsyncIterator[Line]:
+async def line(inference: Inference, *, refused: str = "", **settings) -> AsyncIterator[Line]:
+    """Run a bridge whose broker refuses messages on the topic `refused`."""
     broker = MemoryBroker()
-    bus = MemoryBus(broker)
+    bus = Refusing(broker, refused)
     url = f"http://127.0.0.1:{inference.port}"
     own = TopicBridgeSettings(inference_url=url, **settings)
     connection = Connection("inference", url, first_s=0.02, longest_s=0.1)
     requests = bus.subscribe(TOPICS.request_topic)
-    metrics = Metrics(CollectorRegistry())
-    running = Line(broker, requests, connection, metrics)
+    metrics_registry = CollectorRegistry()
+    metrics = Metrics(metrics_registry)
+    running = Line(broker, requests, connection, metrics, metrics_registry)
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
         link = InferenceLink(client, connection)
         bridge = TopicBridge(
@@ -133,7 +163,7 @@ async def line(inference: Inference, **settings) -> AsyncIterator[Line]:
             settings=own,
             topics=TOPICS,
             metrics=metrics,
-            on_fault=running.faults.append,
+            faults=MessageFaults("topic_bridge", metrics_registry),
         )
         tasks = [asyncio.create_task(link.supervise()), asyncio.create_task(bridge.run())]
         try:
@@ -143,7 +173,7 @@ async def line(inference: Inference, **settings) -> AsyncIterator[Line]:
                 task.cancel()
             await bridge.drain(0.0)
             await asyncio.gather(*tasks, return_exceptions=True)
-    assert running.faults == []
+    assert (running.failed > 0) is bool(refused)
 
 
 @pytest.fixture
@@ -274,3 +304,32 @@ async def test_a_result_that_was_not_published_is_asked_for_again_under_the_same
         running.broker.online = True
         await until(lambda: not running.requests.unacknowledged and len(running.results) == 2)
         assert len({result.request_id for result in running.results}) == 1
+
+
+async def test_of_two_requests_with_one_id_the_first_is_asked_first(
+    inference,
+) -> None:
+    inference.gates["before"].clear()
+    async with line(inference) as running:
+        ours = request("P-1", "a")
+        forged = ours.model_copy(update={"context": Context(station="b", part_id="P-9")})
+        await running.ask(request("before", "a"), ours, forged, request("other", "b"))
+        await until(lambda: inference.calls)
+        inference.gates["before"].set()
+        await until(lambda: len(running.results) == 4)
+        assert [call["context"]["part_id"] for call in inference.calls if call["id"] == ours.id] == ["P-1", "P-9"]
+
+
+async def test_an_error_report_says_by_its_digest_which_message_it_is_about(inference) -> None:
+    async with line(inference) as running:
+        await running.ask(b"{not json")
+        await until(lambda: running.errors)
+        assert running.errors[0]["digest"] == hashlib.sha256(b"{not json").hexdigest()
+
+
+async def test_a_message_whose_error_report_the_broker_refuses_is_let_go(inference) -> None:
+    async with line(inference, refused=f"{TOPICS.result_topic}/error") as running:
+        await running.ask(b"{not json", request("after"))
+        await until(lambda: running.results and not running.requests.unacknowledged)
+        assert [result.context.part_id for result in running.results] == ["after"]
+        assert running.failed == 1

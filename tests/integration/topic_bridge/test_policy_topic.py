@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from lineside.bus.faults import MessageFaults
 from lineside.bus.memory import MemoryBroker, MemoryBus
 from lineside.connections import Connection
 from lineside.contract import policy_topic, reported_policy_topic
@@ -87,9 +88,12 @@ class Line:
     async def set(self, payload: bytes) -> None:
         await self._bus.publish(TOPIC, payload, retain=True)
 
+    async def forge(self, payload: bytes) -> None:
+        await self._bus.publish(REPORTED, payload, retain=True)
+
     @property
     def told(self) -> list[dict]:
-        return [json.loads(payload) for topic, payload in self.broker.published if topic == REPORTED]
+        return [json.loads(payload) for topic, payload in self.broker.published if topic == REPORTED and payload]
 
 
 @asynccontextmanager
@@ -99,12 +103,14 @@ async def line(
     broker = broker or MemoryBroker()
     bus = MemoryBus(broker)
     url = f"http://127.0.0.1:{inference.port}"
-    desired = bus.subscribe(TOPIC)
+    desired, reports = bus.subscribe(TOPIC), bus.subscribe(REPORTED)
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
         link = InferenceLink(client, Connection("inference", url, first_s=0.02, longest_s=0.1))
         reporter = PolicyReporter(bus=bus, topic=REPORTED, inference=link, most_bytes=6144, period_s=0.01)
-        carrier = PolicyCarrier(desired=desired, inference=link, reporter=reporter, most_bytes=6144)
-        work = [link.supervise(), carrier.run(), *([reporter.run()] if looking else [])]
+        faults = MessageFaults("topic_bridge", None)
+        carrier = PolicyCarrier(desired=desired, inference=link, reporter=reporter, most_bytes=6144, faults=faults)
+        work = [link.supervise(), carrier.run(), faults.each(reports, reporter.take), reporter.correct()]
+        work += [reporter.run()] if looking else []
         tasks = [asyncio.create_task(each) for each in work]
         try:
             yield Line(broker)
@@ -244,3 +250,28 @@ async def test_a_restarted_topic_bridge_says_what_holds_now() -> None:
     async with line(inference, looking=True, broker=broker) as running:
         await until(lambda: running.told)
         assert running.told[-1]["enabled"] is True
+
+
+async def test_a_forged_report_is_covered_by_ours_again() -> None:
+    inference = Inference()
+    await inference.start()
+    async with line(inference, looking=True) as running:
+        await until(lambda: running.told)
+        for forged in (b'{"enabled":false}', b"", b"[]", json.dumps({**running.told[0], "enabled": False}).encode()):
+            seen = len(running.broker.published)
+            await running.forge(forged)
+            await until(lambda seen=seen: len(running.broker.published) > seen + 1)
+            assert running.told[-1] == running.told[0]
+
+
+async def test_what_we_told_is_not_taken_for_somebody_elses() -> None:
+    inference = Inference()
+    await inference.start()
+    async with line(inference, looking=True) as running:
+        await until(lambda: running.told)
+        await running.forge(json.dumps({**running.told[0], "time": "2026-01-01T00:00:00Z"}).encode())
+        for enabled in ("false", "true"):
+            await running.set(b'{"enabled":%s}' % enabled.encode())
+            await until(lambda wanted=enabled == "true": running.told[-1]["enabled"] is wanted)
+        await inference.looked()
+        assert [told["enabled"] for told in running.told] == [True, True, False, True]

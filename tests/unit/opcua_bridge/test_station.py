@@ -246,7 +246,7 @@ async def test_newest_lets_the_older_part_go_without_a_verdict() -> None:
         bench.station.decided(first.id, Answer("pass", 0.9, "result", "good"))
         await until(lambda: bench.counted("unanswered_parts_total", reason="superseded") == 1)
         assert bench.pending.closed.kind(first.id) == "late"
-        assert list(bench.pending.stations) == [second.id]
+        assert list(bench.pending.asked) == [second.id]
 
 
 async def test_queue_lets_each_part_have_its_own_up_to_the_limit() -> None:

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from lineside.bus import Bus, Subscription
+from lineside.bus import Bus
+from lineside.bus.faults import MessageFaults
 from lineside.connections import Connection
-from lineside.contract import ErrorReport, Source, Unreadable, parse_result, reported_policy_topic
+from lineside.contract import Source, reported_policy_topic
 from lineside.service import Service
 from lineside_opcua_bridge.collector.collector import Collector, CollectorMetrics
 from lineside_opcua_bridge.heartbeat import Heartbeat
@@ -19,10 +20,10 @@ from lineside_opcua_bridge.link.metrics import LinkMetrics
 from lineside_opcua_bridge.link.plc import Plc
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.pausing import Pausing
+from lineside_opcua_bridge.results import Results
 from lineside_opcua_bridge.security import describe, is_insecure, keep_certificate, register
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
-from lineside_opcua_bridge.station.parts import answer_of, unknown
 from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.waiting import Pending
@@ -49,16 +50,17 @@ class Bridge:
         self._pending = Pending()
         self._turns = Turns()
         self._outcomes = Outcomes(bus, settings.bus.outcome_topic, service.registry)
-        self._results: Subscription = bus.subscribe(settings.bus.result_topic)
-        self._errors: Subscription = bus.subscribe(f"{settings.bus.result_topic}/error")
+        self._answers = bus.subscribe(settings.bus.result_topic)
+        self._errors = bus.subscribe(f"{settings.bus.result_topic}/error")
         stations = [self._station(trigger) for trigger in own.triggers]
         self._stations = [station for station, _link in stations]
-        self._own_stations = {trigger.station for trigger in own.triggers if trigger.write_back}
+        written = {trigger.station for trigger in own.triggers if trigger.write_back}
+        self._results = Results(self._pending, written, self._metrics)
+        self._faults = MessageFaults("opcua_bridge", service.registry)
         self._heartbeat = Heartbeat(own.heartbeat, self._metrics, simulate=own.simulate) if own.heartbeat else None
         self._plc = self._plc_of(stations)
-        self._pausing = Pausing(
-            bus.subscribe(reported_policy_topic(settings.thing)), self._stations, [link for _station, link in stations]
-        )
+        self._reports = bus.subscribe(reported_policy_topic(settings.thing))
+        self._pausing = Pausing(self._stations, [link for _station, link in stations])
         self._collected = [bus.subscribe(topic) for topic in own.collector.topics]
         self._collector = Collector(
             self._stations, most_bytes=settings.bus.max_message_bytes, metrics=CollectorMetrics(service.registry)
@@ -116,12 +118,13 @@ class Bridge:
         if self._settings.opcua_bridge.simulate:
             log.warning("simulate: nothing is written to the PLC", remedy="unset opcua_bridge.simulate for production")
         async with self._bus:
-            self._service.spawn("results", self._take_results())
-            self._service.spawn("errors", self._take_errors())
+            # What a crash loses after its acknowledgement the PLC still shows: its trigger without done is recovered.
+            self._service.spawn("results", self._faults.each(self._answers, self._results.take))
+            self._service.spawn("errors", self._faults.each(self._errors, self._results.take_error))
             self._service.spawn("outcomes", self._outcomes.run())
-            self._service.spawn("pausing", self._pausing.run())
+            self._service.spawn("pausing", self._faults.each(self._reports, self._pausing.take))
             for topic, messages in zip(self._settings.opcua_bridge.collector.topics, self._collected, strict=True):
-                self._service.spawn(f"collector {topic}", self._collector.run(messages))
+                self._service.spawn(f"collector {topic}", self._faults.each(messages, self._collector.take))
             for station in self._stations:
                 self._service.spawn(f"station {station.name}", station.run())
             if self._plc:
@@ -148,50 +151,3 @@ class Bridge:
         except TimeoutError:
             log.warning("stopped with parts that wait; the next start recovers them", drain_s=self._drain_s)
         await self._outcomes.flush()
-
-    async def _take_results(self) -> None:
-        async for message in self._results:
-            self._route(message.payload)
-            message.ack()  # what a crash loses here the PLC still shows: its trigger without done is recovered
-
-    def _route(self, payload: bytes) -> None:
-        try:
-            result = parse_result(payload)
-        except Unreadable as error:
-            self._metrics.results.labels("unreadable").inc()
-            log.warning("a result cannot be read", code=error.code, reason=error.reason)
-            return
-        station = self._pending.stations.get(result.request_id)
-        if station:
-            station.decided(result.request_id, answer_of(result))
-            return
-        kind: str = self._pending.closed.kind(result.request_id)
-        station_name = result.context.station
-        if kind == "foreign" and station_name in self._own_stations:
-            kind = "unasked"
-            log.warning(
-                "a result is for a station of ours, and for no request of ours",
-                station=station_name,
-                request_id=result.request_id,
-                remedy="after a restart it is for a request of before; else a second bridge serves it: stop one",
-            )
-        elif kind != "foreign":  # other bridges share the topic: theirs are nothing to say
-            log.info("a result came too late or twice; it is not written", request_id=result.request_id, kind=kind)
-        self._metrics.results.labels(kind).inc()
-
-    async def _take_errors(self) -> None:
-        async for message in self._errors:
-            self._route_error(message.payload)
-            message.ack()
-
-    def _route_error(self, payload: bytes) -> None:
-        """Answer a part whose request could not be understood: no result will come for it."""
-        try:
-            report = ErrorReport.model_validate_json(payload)
-        except ValidationError as error:
-            log.warning("an error report cannot be read", problems=error.error_count())
-            return
-        request_id = report.request_id or ""
-        if station := self._pending.stations.get(request_id):
-            self._metrics.results.labels("error").inc()
-            station.decided(request_id, unknown("error", f"{report.code}: {report.reason}", code=report.code))

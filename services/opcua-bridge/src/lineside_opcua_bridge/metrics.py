@@ -39,7 +39,9 @@ class Metrics:
         self.results = counter(
             "results_total",
             "Results seen: matched, late, duplicate, foreign, unasked (a station of ours, but no request of this "
-            "process: of before a restart, or of a second bridge at it), unreadable, error (of ours).",
+            "process: of before a restart, or of a second bridge at it), unreadable, error (of ours); refused: "
+            "mismatched (another model, station or part than its request), contradicting (a second one with another "
+            "verdict), foreign_error (an error report about another message than the request that it names).",
             "kind",
         )
         self.verdicts = counter(

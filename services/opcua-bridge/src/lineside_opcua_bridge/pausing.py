@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 from pydantic_core import from_json
 
-from lineside.bus import Subscription
+from lineside.bus import Message
 from lineside.connections import Connection
 
 log = structlog.get_logger("lineside.opcua_bridge.pausing")
@@ -38,23 +38,20 @@ def enabled(report: bytes) -> bool | None:
 
 
 class Pausing:
-    """Follows the reports until it is cancelled; `links` show PAUSED meanwhile."""
+    """Follows the reports; `links` show PAUSED meanwhile."""
 
-    def __init__(self, reports: Subscription, stations: Sequence[Pausable], links: Iterable[Connection]) -> None:
-        self._reports = reports
+    def __init__(self, stations: Sequence[Pausable], links: Iterable[Connection]) -> None:
         self._stations = stations
         self._links = tuple(links)
         self._reason: str | None = None
 
-    async def run(self) -> None:
-        """Follow for ever."""
-        async for message in self._reports:
-            said = enabled(message.payload)
-            if said is None:
-                log.info("a report of the policy does not say whether it is enabled; nothing changes")
-            else:
-                self._follow(None if said else REASON)
-            message.ack()
+    def take(self, message: Message) -> None:
+        """Follow one report."""
+        said = enabled(message.payload)
+        if said is None:
+            log.info("a report of the policy does not say whether it is enabled; nothing changes")
+        else:
+            self._follow(None if said else REASON)
 
     def _follow(self, reason: str | None) -> None:
         if reason == self._reason:

@@ -8,6 +8,7 @@ import httpx
 from starlette.types import ASGIApp
 
 import lineside.service
+from lineside.bus.faults import MessageFaults
 from lineside.bus.mqtt import MqttBus
 from lineside.contract import policy_topic, reported_policy_topic
 from lineside.service import Service
@@ -30,6 +31,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     async def body() -> AsyncIterator[None]:
         bus = MqttBus(settings.bus, client="topic-bridge", connection=broker, registry=service.registry)
         requests = bus.subscribe(settings.bus.request_topic)
+        reports = bus.subscribe(reported_policy_topic(settings.thing))
         desired = bus.subscribe(policy_topic(settings.thing)) if own.policy else None
         most = own.concurrency + len(("livez", "put policy", "get policy"))
         limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
@@ -38,6 +40,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             bus,
         ):
             link = InferenceLink(client, inference)
+            faults = MessageFaults("topic_bridge", service.registry)
             bridge = TopicBridge(
                 bus=bus,
                 requests=requests,
@@ -45,7 +48,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 settings=own,
                 topics=settings.bus,
                 metrics=Metrics(service.registry),
-                on_fault=service.fail,
+                faults=faults,
             )
             service.spawn("inference link", link.supervise())
             reporter = PolicyReporter(
@@ -53,13 +56,17 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 topic=reported_policy_topic(settings.thing),
                 inference=link,
                 most_bytes=settings.bus.max_message_bytes,
+                registry=service.registry,
             )
             service.spawn("policy report", reporter.run())
+            service.spawn("policy reports seen", faults.each(reports, reporter.take))
+            service.spawn("policy correction", reporter.correct())
             if desired is not None:
                 carrier = PolicyCarrier(
                     desired=desired,
                     inference=link,
                     reporter=reporter,
+                    faults=faults,
                     most_bytes=settings.bus.max_message_bytes,
                     registry=service.registry,
                 )

@@ -6,14 +6,16 @@ is acknowledged: the broker keeps the requests. A message that cannot be underst
 """
 
 import asyncio
-from collections.abc import Callable
+import hashlib
 from typing import Any
 
 import httpx
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from pydantic_core import from_json
 
 from lineside.bus import Bus, Message, Subscription
+from lineside.bus.faults import MessageFaults
 from lineside.contract import (
     ErrorReport,
     Request,
@@ -26,7 +28,7 @@ from lineside.contract import (
     uuid7,
 )
 from lineside.errors import LinesideError
-from lineside.secrecy import hidden
+from lineside.secrecy import excerpt
 from lineside.settings import BusSettings
 from lineside.telemetry import about_request
 from lineside_topic_bridge.fit import fit
@@ -35,9 +37,6 @@ from lineside_topic_bridge.settings import TopicBridgeSettings
 
 log = structlog.get_logger("lineside.topic_bridge")
 
-_EXCERPT = 256
-_LOOKED_AT_BYTES = 4096
-"""Of which the excerpt is made: a secret that is cut off would not be seen as one."""
 _TRIES_OF_A_FAULT = 3
 _BUSY_WAIT_S = 0.05
 _BUSY_WAIT_LONGEST_S = 1.0
@@ -88,10 +87,10 @@ class TopicBridge:
         settings: TopicBridgeSettings,
         topics: BusSettings,
         metrics: Metrics,
-        on_fault: Callable[[str], None],
+        faults: MessageFaults,
     ) -> None:
         self._bus = bus
-        self._on_fault = on_fault
+        self._faults = faults
         self._requests = requests
         self._inference = inference
         self._settings = settings
@@ -99,7 +98,8 @@ class TopicBridge:
         self._metrics = metrics
         self._calls = asyncio.Semaphore(settings.concurrency)
         self._places = asyncio.Semaphore(topics.max_inflight)
-        self._last_of: dict[str, asyncio.Task[None]] = {}
+        self._last_of: dict[tuple[str, str], asyncio.Task[None]] = {}
+        """The newest work of each station, and of each request id: what comes next of either waits for it."""
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -120,30 +120,34 @@ class TopicBridge:
             log.warning("requests left to the broker at the stop", requests=len(pending))
 
     def _start(self, message: Message) -> None:
+        keys: list[tuple[str, str]] = []
         try:
             request = self._understand(message)
         except Refused as refused:
-            work, key = self._refuse(message, refused), ""
+            work = self._refuse(message, refused)
+        except Exception as error:
+            log.exception("a request could not be read")
+            work = self._refuse(message, Refused("internal-error", repr(error)))
         else:
-            key = request.context.station or request.model
-            work = self._answer(message, request, self._last_of.get(key))
+            # By its id too: of two requests with one id the first counts, whichever station the second names.
+            keys = [("station", request.context.station or request.model), ("id", request.id)]
+            work = self._answer(message, request, {self._last_of[key] for key in keys if key in self._last_of})
         task = asyncio.create_task(work)
         self._under_way.add(task)
-        if key:
-            self._last_of[key] = task
-        task.add_done_callback(lambda ended: self._ended(ended, key))
+        self._last_of.update(dict.fromkeys(keys, task))
+        task.add_done_callback(lambda ended: self._ended(ended, message, keys))
         self._metrics.held.inc()
 
-    def _ended(self, task: asyncio.Task[None], key: str) -> None:
+    def _ended(self, task: asyncio.Task[None], message: Message, keys: list[tuple[str, str]]) -> None:
         self._under_way.discard(task)
         self._places.release()
         self._metrics.held.dec()
-        if self._last_of.get(key) is task:
-            del self._last_of[key]
+        for key in keys:
+            if self._last_of.get(key) is task:
+                del self._last_of[key]
         if not task.cancelled() and (error := task.exception()) is not None:
-            # Not even the error report went out. The message stays in the broker and comes again after the restart.
-            log.critical("request not answered", exc_info=error)
-            self._on_fault(f"a request was not answered: {error!r}")
+            # Not even the error report went out. To keep the message would hold up all that come after it.
+            self._faults.failed(message, error)
 
     def _understand(self, message: Message) -> Request:
         if len(message.payload) > self._topics.max_message_bytes:
@@ -157,11 +161,11 @@ class TopicBridge:
         except Unreadable as error:
             raise Refused(error.code, error.reason, error.request_id) from None
 
-    async def _answer(self, message: Message, request: Request, before: asyncio.Task[None] | None) -> None:
+    async def _answer(self, message: Message, request: Request, before: set[asyncio.Task[None]]) -> None:
         started = asyncio.get_running_loop().time()
         with about_request(request.id):
-            if before is not None:
-                await asyncio.wait((before,))
+            if before:
+                await asyncio.wait(before)
             try:
                 async with self._calls:
                     response = await self._call(request, message.payload)
@@ -218,7 +222,8 @@ class TopicBridge:
             code=refused.reason_code,
             reason=reason[:1024],
             topic=message.topic,
-            excerpt=hidden(message.payload[:_LOOKED_AT_BYTES].decode("utf-8", "backslashreplace"))[:_EXCERPT],
+            excerpt=excerpt(message.payload),
+            digest=hashlib.sha256(message.payload).hexdigest(),
             time=Times(published=utc_now()),
         )
         await self._bus.publish(f"{self._topics.result_topic}/error", to_json(report))
@@ -230,7 +235,7 @@ def _refusal(response: httpx.Response, request_id: str) -> Refused:
     """Return the inference service's own words for what it refused, from its problem+json."""
     problem: dict[str, Any] = {}
     try:
-        body = response.json()
+        body = from_json(response.content)
         problem = body if isinstance(body, dict) else {}
     except ValueError:
         pass

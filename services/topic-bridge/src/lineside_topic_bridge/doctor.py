@@ -5,7 +5,6 @@ nothing runs for it. Its station is the one whose results are no parts of the li
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from functools import partial
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from pydantic_core import from_json
 
 from lineside.bus import Subscription
 from lineside.bus.mqtt import MqttBus
@@ -116,7 +116,7 @@ async def _of(request_id: str, messages: Subscription) -> dict[str, Any]:
     async for message in messages:
         message.ack()
         try:
-            document = json.loads(message.payload)
+            document = from_json(message.payload)
         except ValueError:
             continue
         if isinstance(document, dict) and document.get("request_id") == request_id:

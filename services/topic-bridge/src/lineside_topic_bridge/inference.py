@@ -112,7 +112,7 @@ class InferenceLink:
                 headers={"content-type": "application/json"},
                 timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             self._lose(describe(error))
             raise InferenceAway(f"the inference service did not answer: {self._reason}") from error
         if answer.status_code == httpx.codes.UNAUTHORIZED:

@@ -10,8 +10,10 @@ from typing import Any
 import httpx
 import structlog
 from prometheus_client import CollectorRegistry, Counter
+from pydantic_core import from_json
 
 from lineside.bus import Message, Subscription
+from lineside.bus.faults import MessageFaults
 from lineside.contract import utc_now
 from lineside_topic_bridge.inference import BUSY, InferenceAway, InferenceLink
 from lineside_topic_bridge.reporting import PolicyReporter
@@ -34,7 +36,7 @@ def report(answer: httpx.Response, now: str) -> dict[str, Any]:
     """Return what is reported for an answer of `PUT /v1/policy`."""
     document: dict[str, Any] = {}
     try:
-        body = answer.json()
+        body = from_json(answer.content)
         document = body if isinstance(body, dict) else {}
     except ValueError:
         pass
@@ -78,6 +80,7 @@ class PolicyCarrier:
         inference: InferenceLink,
         reporter: PolicyReporter,
         most_bytes: int,
+        faults: MessageFaults,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._desired = desired
@@ -85,6 +88,7 @@ class PolicyCarrier:
         self._reporter = reporter
         self._most_bytes = most_bytes
         self._settled: bytes | None = None
+        self._faults = faults
         self._policies = policy_counter(registry)
 
     async def run(self) -> None:
@@ -105,8 +109,8 @@ class PolicyCarrier:
                     if not carrying.done():
                         carrying.cancel()
                         await asyncio.wait((carrying,))
-                if not carrying.cancelled():
-                    carrying.result()
+                if not carrying.cancelled() and (error := carrying.exception()) is not None:
+                    self._faults.failed(message, error)
         finally:
             coming.cancel()
 

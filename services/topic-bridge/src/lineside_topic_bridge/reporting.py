@@ -6,19 +6,24 @@
 by the page is `applied`. `policy` is the one in force after it, null where it is not known or too long for a message;
 `enabled` is its switch by itself, which the opcua-bridge follows.
 
-The inference service knows no bus, so it is asked about every second; nothing is told while nothing changes.
+The inference service knows no bus, so it is asked about every second; nothing is told while nothing changes. The topic
+is ours alone: where it shows what we did not tell, as a forged pause that is retained, ours is told again.
 """
 
 import asyncio
 import json
+from collections import deque
 from typing import Any
 
 import httpx
 import structlog
+from prometheus_client import CollectorRegistry, Counter
+from pydantic_core import from_json
 
-from lineside.bus import Bus
+from lineside.bus import Bus, Message
 from lineside.contract import utc_now
 from lineside.errors import BusError
+from lineside.secrecy import excerpt
 from lineside_topic_bridge.inference import InferenceAway, InferenceLink
 
 log = structlog.get_logger("lineside.topic_bridge")
@@ -26,12 +31,13 @@ log = structlog.get_logger("lineside.topic_bridge")
 _TIMEOUT_S = 5.0
 _PERIOD_S = 1.0
 _LONGEST_WAIT_S = 5.0
+_MOST_SENT = 16
 
 
 def in_force(answer: httpx.Response) -> dict[str, Any] | None:
     """Return `policy` and `etag` of an answer of `GET /v1/policy`, None where it is none."""
     try:
-        policy = answer.json() if answer.is_success else None
+        policy = from_json(answer.content) if answer.is_success else None
     except ValueError:
         return None
     return {"policy": policy, "etag": answer.headers.get("etag")} if isinstance(policy, dict) else None
@@ -57,11 +63,36 @@ def document(outcome: dict[str, Any], most_bytes: int) -> bytes:
     return payload if len(payload) <= most_bytes else json.dumps({**whole, "policy": None}).encode()
 
 
+def foreign_counter(registry: CollectorRegistry | None) -> Counter:
+    """Make what counts the reports of others."""
+    return Counter(
+        "lineside_topic_bridge_foreign_reports_total",
+        "Reports of the policy in force that somebody else put on our topic; ours was told again.",
+        registry=registry,
+    )
+
+
+def _meaning(report: bytes) -> object:
+    """Return what a report says without its time; the bytes where it is none."""
+    try:
+        said = from_json(report)
+    except ValueError:
+        return report
+    return {name: value for name, value in said.items() if name != "time"} if isinstance(said, dict) else report
+
+
 class PolicyReporter:
-    """Tells what `tell` is given, and by `run` every other change of the policy in force."""
+    """Tells what `tell` is given, by `run` every other change of the policy in force, by `correct` ours again."""
 
     def __init__(
-        self, *, bus: Bus, topic: str, inference: InferenceLink, most_bytes: int, period_s: float = _PERIOD_S
+        self,
+        *,
+        bus: Bus,
+        topic: str,
+        inference: InferenceLink,
+        most_bytes: int,
+        period_s: float = _PERIOD_S,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self._bus = bus
         self._topic = topic
@@ -72,6 +103,35 @@ class PolicyReporter:
         self._in_force: dict[str, Any] | None = None
         self._number = 0
         self._turn = asyncio.Lock()
+        self._sent: deque[bytes] = deque(maxlen=_MOST_SENT)
+        """What we put on the topic and have not seen there yet, oldest first."""
+        self._wrong = asyncio.Event()
+        self._foreign = foreign_counter(registry)
+
+    def take(self, message: Message) -> None:
+        """Look at what stands on the topic."""
+        if message.payload in self._sent:
+            while self._sent.popleft() != message.payload:
+                pass
+        elif self._told is not None and _meaning(message.payload) != _meaning(document(self._told, self._most_bytes)):
+            self._foreign.inc()
+            log.error(
+                "somebody else reports a policy on our topic; ours is told again",
+                topic=message.topic,
+                excerpt=excerpt(message.payload),
+                remedy="let nobody but the topic-bridge of this thing publish there: see secure-the-broker.md",
+            )
+            self._wrong.set()
+
+    async def correct(self) -> None:
+        """Tell ours again where `take` saw another, for ever; at most once in each period."""
+        while True:
+            await self._wrong.wait()
+            self._wrong.clear()
+            async with self._turn:
+                if self._told is not None:
+                    await self._publish(self._told)
+            await asyncio.sleep(self._period_s)
 
     async def run(self) -> None:
         """Look for changes, for ever."""
@@ -113,6 +173,7 @@ class PolicyReporter:
     async def _publish(self, outcome: dict[str, Any]) -> None:
         payload = document(outcome, self._most_bytes)
         while True:
+            self._sent.append(payload)
             try:
                 await self._bus.publish(self._topic, payload, retain=True)
             except BusError as error:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from lineside.bus import Bus
 from lineside.errors import BusError
 from lineside_exporter.cloudwatch.aggregation import UNITS, Block, named
 from lineside_exporter.cloudwatch.errors import NotTaken
 from lineside_exporter.cloudwatch.histogram import Histogram
 from lineside_exporter.cloudwatch.settings import GreengrassSettings
+
+_LONGEST_REASON = 500
 
 _SUMS: Final[dict[str, tuple[tuple[str, Callable[[Histogram], float]], ...]]] = {
     "Latency": (
@@ -83,12 +87,13 @@ def messages(block: Block, namespace: str, thing: str, at: datetime) -> Iterator
 def failure(payload: bytes) -> str | None:
     """Return why the component did not take a message, from what it tells on its status topic; None: it did."""
     try:
-        response = json.loads(payload)["response"]
+        response = from_json(payload)["response"]
         if response["status"] == "success":
             return None
-        return f"{response.get('error', 'no reason')}: {response.get('error_message', 'nothing more')}"
+        reason = f"{response.get('error', 'no reason')}: {response.get('error_message', 'nothing more')}"
     except (ValueError, TypeError, KeyError, AttributeError):
         return f"not a status of the component: {payload[:80]!r}"
+    return reason[:_LONGEST_REASON]
 
 
 def _figures(block: Block) -> Iterator[tuple[str, float, str]]:

@@ -11,6 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from lineside.bus import Bus, Subscription
+from lineside.bus.faults import MessageFaults
 from lineside.connections import Connection
 from lineside.contract import Unreadable, parse_result, utc_now
 from lineside_exporter.cloudwatch import greengrass
@@ -63,6 +64,7 @@ class Reporter:
         if isinstance(settings, GreengrassSettings):
             self._status = bus.subscribe(f"{settings.topic}/status")
         self._link = connection("cloudwatch", self._sender.target, required=False, first_s=FIRST_S, longest_s=LONGEST_S)
+        self._faults = MessageFaults("exporter", registry)
         self._monotonic = monotonic
         self._now = now
         self._aggregator = Aggregator(settings.max_series)
@@ -75,11 +77,12 @@ class Reporter:
 
     def work(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
         """Yield what is to be run for the service's whole life, each with a name."""
-        yield "cloudwatch results", self._collect()
+        yield "cloudwatch results", self._faults.each(self._results, lambda message: self.take(message.payload))
         yield "cloudwatch periods", self._close_periods()
         yield "cloudwatch calls", self._send()
         if self._status is not None:
-            yield "cloudwatch status", self._read_status(self._status)
+            status = self._faults.each(self._status, lambda message: self.read_status(message.payload))
+            yield "cloudwatch status", status
 
     def take(self, payload: bytes) -> None:
         """Count a result."""
@@ -152,11 +155,6 @@ class Reporter:
     def _drop(self, blocks: Sequence[Block], reason: str) -> None:
         self.metrics.dropped(reason, self._outbox.remove(blocks))
 
-    async def _collect(self) -> None:
-        async for message in self._results:
-            self.take(message.payload)
-            message.ack()
-
     async def _close_periods(self) -> None:
         while True:
             await asyncio.sleep(max(0.0, self._began + self._settings.period_s - self._monotonic()))
@@ -170,13 +168,12 @@ class Reporter:
                 self._waiting.clear()
             await asyncio.sleep(wait_s)
 
-    async def _read_status(self, told: Subscription) -> None:
-        async for message in told:
-            reason = greengrass.failure(message.payload)
-            if reason is not None:
-                self.metrics.call("refused")
-                log.warning("Greengrass' component did not take a figure", reason=reason)
-            message.ack()
+    def read_status(self, payload: bytes) -> None:
+        """Take what Greengrass' component says of a figure."""
+        reason = greengrass.failure(payload)
+        if reason is not None:
+            self.metrics.call("refused")
+            log.warning("Greengrass' component did not take a figure", reason=reason)
 
 
 def _sender(settings: PutMetricDataSettings | GreengrassSettings, thing: str, bus: Bus) -> Sender:

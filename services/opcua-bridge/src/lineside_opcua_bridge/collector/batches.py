@@ -25,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_SECOND = 253_402_300_799
 """The end of the year 9999, beyond which a datetime does not go."""
 _BILLION = 1_000_000_000
-_QUALITIES: Mapping[object, Quality] = {"GOOD": "good", "UNCERTAIN": "uncertain", "BAD": "bad"}
+_QUALITIES: Mapping[str, Quality] = {"GOOD": "good", "UNCERTAIN": "uncertain", "BAD": "bad"}
 _LONGEST_ALIAS = 2048
 _SHOWN = 80
 
@@ -102,8 +102,10 @@ def _alias(entry: Mapping[str, object]) -> str | None:
 def _value(alias: str, given: object) -> Value:
     if not isinstance(given, dict):
         raise ValueError(f"a value is {_shown(given)}")  # noqa: TRY004 - one kind of error for all that is wrong
-    if (quality := _QUALITIES.get(given.get("quality") or "GOOD")) is None:
-        raise ValueError(f"quality is {_shown(given.get('quality'))}; allowed are {', '.join(map(str, _QUALITIES))}")
+    said = given.get("quality") or "GOOD"
+    quality = _QUALITIES.get(said) if isinstance(said, str) else None
+    if quality is None:
+        raise ValueError(f"quality is {_shown(said)}; allowed are {', '.join(_QUALITIES)}")
     value = _variant(given.get("value"))
     if value is None and quality == "good":
         raise ValueError("a null value has quality GOOD")
@@ -124,7 +126,10 @@ def _variant(variant: object) -> bool | int | float | str | None:
         case [("integerValue", int(value))] if not isinstance(value, bool) and abs(value) < 2**63:
             return value
         case [("doubleValue", int(value) | float(value))] if not isinstance(value, bool):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:  # a whole number of more than 308 digits
+                pass
         case [("stringValue", str(value))]:
             return value
     raise ValueError(f"value is {_shown(variant)}")

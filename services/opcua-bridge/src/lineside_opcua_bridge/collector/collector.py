@@ -18,7 +18,7 @@ from typing import Literal, Protocol
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from lineside.bus import Message, Subscription
+from lineside.bus import Message
 from lineside.contract import utc_now
 from lineside_opcua_bridge.collector.batches import Fault, NotABatch, Value, read
 from lineside_opcua_bridge.samples import Sample
@@ -99,7 +99,7 @@ class Line:
 
 
 class Collector:
-    """Hands the values of some topics on to the stations that use their aliases; `run` once for each topic."""
+    """Hands the values of some topics on to the stations that use their aliases."""
 
     def __init__(
         self,
@@ -122,12 +122,6 @@ class Collector:
         self._ticks = ticks
         self._catching_up_until: defaultdict[str, float] = defaultdict(float)
         self._said: dict[str, float] = {}
-
-    async def run(self, messages: Subscription) -> None:
-        """Take a topic's messages, for ever."""
-        async for message in messages:
-            self.take(message)
-            message.ack()
 
     def take(self, message: Message) -> None:
         """Hand on one message's values: what a trigger needs before the trigger, else by timestamp."""

@@ -31,7 +31,7 @@ from lineside_opcua_bridge.station.outcome import outcome_of
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 from lineside_opcua_bridge.station.periods import Grid, Turns
 from lineside_opcua_bridge.station.sending import Sending
-from lineside_opcua_bridge.station.waiting import Pending, Waiting
+from lineside_opcua_bridge.station.waiting import Asked, Pending, Waiting
 from lineside_opcua_bridge.values import Tags
 from lineside_opcua_bridge.windows import Unusable
 
@@ -348,7 +348,7 @@ class Station:
             return
         part = self._admit(sample, tags, None, request.id)
         self._asked_at = time.monotonic()
-        self._pending.stations[part.request_id] = self
+        self._pending.asked[part.request_id] = Asked(self, request, payload)
         if self._tasks:
             self._sending.send(part, payload, self._tasks)
 

@@ -7,10 +7,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import structlog
 
+from lineside.contract import Request
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.station.parts import Answer, Closed, Part
 
@@ -106,15 +108,24 @@ class Asker(Protocol):
         """Take the answer."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request that waits for its answer: who asked, what, and the message as it was sent."""
+
+    by: Asker
+    request: Request
+    payload: bytes
+
+
 class Pending:
-    """Which station waits for which request, and which requests no longer wait."""
+    """Which requests wait for an answer, by their id, and which no longer do."""
 
     def __init__(self) -> None:
-        self.stations: dict[str, Asker] = {}
+        self.asked: dict[str, Asked] = {}
         self.closed = Closed()
 
     def close(self, part: Part) -> None:
         """Wait for this part's request no longer."""
         if part.asked:
-            self.stations.pop(part.request_id, None)
+            self.asked.pop(part.request_id, None)
             self.closed.add(part.request_id, by_result=part.answer is not None and part.answer.origin == "result")
