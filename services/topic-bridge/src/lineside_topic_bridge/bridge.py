@@ -28,7 +28,7 @@ from lineside.contract import (
     uuid7,
 )
 from lineside.errors import LinesideError
-from lineside.secrecy import excerpt
+from lineside.secrecy import excerpt, hidden
 from lineside.settings import BusSettings
 from lineside.telemetry import about_request
 from lineside_topic_bridge.fit import fit
