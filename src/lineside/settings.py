@@ -25,6 +25,7 @@ from lineside.documents import read_json, read_yaml
 from lineside.errors import SettingsError
 from lineside.secrecy import hidden
 from lineside.telemetry import Format, Level
+from lineside.wording import words
 
 PREFIX = "LINESIDE_"
 DELIMITER = "__"
@@ -296,7 +297,7 @@ def _explain(kind: type[BaseModel], item: Any, path: Path | None) -> str:
             known = _tags(annotation, tag)
             hint = close_to(str(item["ctx"]["tag"]), known)
             return f"{where}.{tag}: expected one of {', '.join(known)} (got {item['ctx']['tag']!r}){hint}"
-    message = item["msg"].removeprefix("Value error, ")
+    message = words(item)
     if item["type"] == "value_error" and isinstance(item["input"], dict | list | tuple | BaseModel):
         return f"{where}: {message}"  # it names what is wrong; the whole group would hide that
     shown = repr(item["input"])

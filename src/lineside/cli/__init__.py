@@ -6,6 +6,7 @@ must be quick: what a command needs, it imports when it runs.
 
 import sys
 from importlib.metadata import entry_points
+from typing import Annotated
 
 
 def main() -> None:
@@ -17,6 +18,13 @@ def main() -> None:
     from lineside.cli import config, spool  # noqa: PLC0415 - same
     from lineside.cli.doctor import doctor  # noqa: PLC0415 - same
 
+    def options(
+        version: Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit.")
+        ] = False,
+    ) -> None:
+        """Edge inference for production lines: a PLC's signal becomes a model's verdict, in time."""
+
     app = typer.Typer(
         name="lineside",
         help="Edge inference for production lines: a PLC's signal becomes a model's verdict, in time.",
@@ -24,7 +32,7 @@ def main() -> None:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    app.callback()(version)
+    app.callback()(options)
     app.add_typer(config.app, name="config")
     app.command("doctor")(doctor)
     app.add_typer(spool.app, name="spool")
@@ -37,9 +45,9 @@ def main() -> None:
     app()
 
 
-def version(*, show_version: bool = False) -> None:
-    """Edge inference for production lines: a PLC's signal becomes a model's verdict, in time."""
-    if show_version:
+def _say_version(asked: bool) -> None:
+    """Print what is installed, and end."""
+    if asked:
         from lineside import __version__  # noqa: PLC0415 - only when asked
 
         sys.stdout.write(f"lineside {__version__}\n")

@@ -15,7 +15,7 @@ from lineside_inference.deadline import Arrival, Deadline
 from lineside_inference.errors import CameraFailed, CameraStale
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.frame import Frame, trigger_clock
-from lineside_inference.sources.live import LiveCamera
+from lineside_inference.sources.live import LiveCamera, look_at
 from lineside_inference.sources.mjpeg import Throttle
 from lineside_inference.sources.rate import FrameRate
 from lineside_inference.sources.threaded import MOST_LEFT_BEHIND, ThreadedCamera
@@ -163,3 +163,19 @@ async def test_a_reader_that_hangs_is_left_behind_a_few_times_and_blocks_nothing
     supervising.cancel()
     await asyncio.gather(supervising, return_exceptions=True)
     hanging.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"url": "http://cam/"}, "See its address, cable and power"),
+        ({"kind": "stream", "url": "rtsp://c/", "username": "u", "password_file": "p"}, "power; and its password file"),
+        ({"kind": "directory", "path": "/in"}, "See whether the folder /in is there, and whether this service's user"),
+        ({"kind": "stream", "path": "/film.mp4"}, "See whether the file /film.mp4 is there"),
+        ({"kind": "stream", "path": "/dev/video0"}, "See whether the device /dev/video0 is plugged in"),
+    ],
+)
+def test_a_camera_that_is_away_is_looked_for_where_its_kind_can_be(settings: dict[str, str], said: str) -> None:
+    told = look_at(CameraSettings.model_validate(settings))
+    assert said in told
+    assert ("cable" in told) == ("url" in settings)

@@ -1,13 +1,23 @@
 import json
 import os
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
+from lineside import __version__
 from lineside.cli import config
 from lineside.settings import SECTIONS, SHARED_SECTIONS
+from lineside.wording import PATTERNS
+from lineside_inference.models.card import Card
 
 GUIDES = Path(__file__).parents[3] / "docs/how-to"
 
@@ -128,6 +138,57 @@ def test_a_wrong_column_of_a_window_is_told_as_it_is_written(tmp_path: Path) -> 
     path = tmp_path / "settings.yaml"
     path.write_text(yaml.safe_dump({"opcua_bridge": {"triggers": [trigger]}}))
     assert "triggers.0.source.tags.a.nod: not a setting; did you mean 'node'?" in run("check", str(path)).stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("bus: 1883", "bus: expected a group of names and values (got 1883)"),
+        ("bus:", "bus: expected a group of names and values (got None)"),
+        ("thing: press 7", "thing: expected 1 to 128 letters, digits and : _ - (got 'press 7')"),
+        ("thing: 7", "thing: expected text; put it in quotes (got 7)"),
+        ("bus: {tls: yes please}", "bus.tls: expected a group of names and values"),
+        ("inference: {cameras: [a]}", "inference.cameras: expected names and values (got ['a'])"),
+        (
+            "inference: {hardware: {cc: '8'}}",
+            "cc: expected two numbers with a dot, in quotes, for instance '8.7'",
+        ),
+        ("forwarder: {destinations: [{name: s, kind: s3, bucket: A}]}", "bucket: expected a bucket's name"),
+        ("inference: {triton: {slots: many}}", "triton.slots: expected a whole number (got 'many')"),
+        ("opcua_bridge: {triggers: {}}", "opcua_bridge.triggers: expected a list (got {})"),
+    ],
+)
+def test_what_is_wrong_is_said_without_names_of_our_classes(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    said = run("check", str(path)).stderr
+    assert told in said
+    assert not re.search(r"instance of|Settings|valid dictionary|match pattern|Input should", said)
+
+
+def patterns(annotation: Any) -> Iterator[str]:
+    """Yield every pattern that a setting of this type, or what is in it, must match."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for field in annotation.model_fields.values():
+            yield from (item.pattern for item in field.metadata if getattr(item, "pattern", None))
+            yield from patterns(field.annotation)
+    for part in typing.get_args(annotation):
+        for item in (part, *getattr(part, "metadata", ())):
+            if isinstance(found := getattr(item, "pattern", None), str):
+                yield found
+        yield from patterns(part)
+
+
+def test_every_pattern_of_the_settings_and_the_card_is_said_in_words() -> None:
+    used = {pattern for kind in (*config.installed(), Card) for pattern in patterns(kind)}
+    assert len(used) > 15
+    assert used <= set(PATTERNS)
+
+
+def test_the_version_is_asked_for_as_everywhere() -> None:
+    command = Path(sys.executable).with_name("lineside")
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"lineside {__version__}\n")
 
 
 def test_an_unknown_variable_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ async def test_a_counter_may_be_any_whole_number(kind: int) -> None:
         ({"present": INT16}, "when.node: node .* is Int16; it must be Boolean"),
         ({"present": node_of(access=WRITE_ONLY)}, "when.node: .* may not be read"),
         ({"present": node_of(rank=1)}, r"is an array of 1 dimension \(ValueRank 1\); it must be a scalar"),
-        ({"verdict": node_of()}, "write_back.verdict: node .* is Boolean; it must be String"),
+        ({"verdict": node_of()}, "verdict: node .* is Boolean; it must be String, or write_back.values must give"),
         ({"verdict": node_of(ObjectIds.String, rank=2)}, "write_back.verdict: .* an array of 2 dimensions"),
         ({"verdict": node_of(ObjectIds.String, rank=-2, value=["a"])}, "write_back.verdict: .* is an array"),
         ({"verdict": node_of(ObjectIds.String, access=READ_ONLY)}, "write_back.verdict: .* may not be written"),
@@ -166,7 +166,7 @@ async def test_all_that_is_wrong_is_said_at_once() -> None:
             "values.fail is -2, values.unknown is 300; .* 0 to 255",
         ),
         (ObjectIds.Boolean, {"pass": 1, "fail": 2, "unknown": 3}, "is Boolean; it must be an integer"),
-        (ObjectIds.Int16, {"pass": "P", "fail": "F", "unknown": "U"}, "is Int16; it must be String"),
+        (ObjectIds.Int16, {"pass": "P", "fail": "F", "unknown": "U"}, r"is Int16; it must be String\. "),
     ],
 )
 async def test_the_plcs_own_words_must_fit_the_node(kind: int, values: dict[str, Any], says: str | None) -> None:

@@ -64,7 +64,7 @@ def test_every_kind(tmp_path: Path, when: dict[str, Any]) -> None:
     [
         (
             {"when": {"kind": "edge", "node": NODE, "edge": "both"}},
-            "triggers.0.when.edge: Input should be 'rising' or 'falling' (got 'both')",
+            "triggers.0.when.edge: must be 'rising' or 'falling' (got 'both')",
         ),
         ({"when": {"kind": "limit", "node": NODE}}, "give exactly one of above and below"),
         ({"when": {"kind": "limit", "node": NODE, "above": 1, "below": 2}}, "give exactly one of above and below"),

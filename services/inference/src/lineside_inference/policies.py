@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from lineside.contract import Capture, Policy, to_json
 from lineside.documents import read_json
 from lineside.errors import LinesideError
+from lineside.wording import words
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StoreError
 from lineside_inference.models.store import ModelStore
 from lineside_inference.policy_file import Kept, PolicyFile
@@ -157,7 +158,7 @@ def _fault(item: Mapping[str, object]) -> str:
     if item["type"] == "extra_forbidden":
         known = Capture.model_fields if path.startswith("policy.capture.") else Policy.model_fields
         return f"{path}: not a part of a policy. Known: {', '.join(known)}"
-    return f"{path}: {item['msg']} (got {item['input']!r:.{_SHOWN}})"
+    return f"{path}: {words(item)} (got {item['input']!r:.{_SHOWN}})"
 
 
 def _named(versions: Mapping[str, str], store: ModelStore) -> dict[str, str]:

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
 from tritonclient.grpc import model_config_pb2 as config_pb
 
-from lineside.contract import ModelRef, Policy, explain
+from lineside.contract import ModelRef, Policy
 from lineside.documents import read_yaml
+from lineside.wording import words
 from lineside_inference.errors import ModelUnknown, ModelUnloaded, StoreError, VersionUnknown
 from lineside_inference.models.card import Card
 from lineside_inference.models.configuration import check_backend, read_config
@@ -264,12 +266,17 @@ def parse_card(path: Path, folder: Path) -> Card:
     try:
         card = Card.model_validate(document)
     except ValidationError as error:
-        raise StoreError(f"{path}: {explain(error)}") from None
+        raise StoreError(f"{path}: {'; '.join(map(_fault, error.errors()))}") from None
     if card.name != folder.name:
         raise StoreError(
             f"{path}: name is {card.name!r}", remedy=f"Triton knows a model by its folder: call it {folder.name!r}"
         )
     return card
+
+
+def _fault(item: Mapping[str, Any]) -> str:
+    got = "" if item["type"] == "missing" else f" (got {item['input']!r:.80})"
+    return f"{'.'.join(map(str, item['loc'])) or 'card'}: {words(item)}{got}"
 
 
 def _card_path(folder: Path, version: str | None) -> Path:

@@ -41,6 +41,16 @@ class Camera(ABC):
         """Give back what is held."""
 
 
+def look_at(settings: CameraSettings) -> str:
+    """Return what a person looks at where a camera of this kind is away."""
+    if settings.path is None:
+        password = "; and its password file" if settings.password_file else ""
+        return f"See its address, cable and power{password}"
+    kind = {"directory": "folder"}.get(settings.kind, "device" if str(settings.path).startswith("/dev/") else "file")
+    plugged = "is plugged in" if kind == "device" else "is there"
+    return f"See whether the {kind} {settings.path} {plugged}, and whether this service's user may read it"
+
+
 class LiveCamera(Camera):
     """A camera whose reader keeps the newest frame."""
 
@@ -91,9 +101,7 @@ class LiveCamera(Camera):
         link, frame = self.connection, self._newest.frame
         if not link.is_online:
             detail = f": {link.detail}" if link.detail else ""
-            return CameraFailed(
-                f"camera {self.name!r} is away ({link.state}{detail})", remedy="See its cable and power"
-            )
+            return CameraFailed(f"camera {self.name!r} is away ({link.state}{detail})", remedy=look_at(self.settings))
         newest = "it has shown none yet"
         if frame is not None:
             newest = f"its newest is {(trigger - frame.clock) * 1000:.0f} ms older than the trigger"

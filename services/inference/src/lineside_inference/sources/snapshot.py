@@ -11,7 +11,7 @@ from lineside_inference.sources.credentials import Credentials
 from lineside_inference.sources.exchange import Answer, HttpError, TooLarge, Unreached
 from lineside_inference.sources.frame import Frame
 from lineside_inference.sources.http import Client
-from lineside_inference.sources.live import Camera
+from lineside_inference.sources.live import Camera, look_at
 from lineside_inference.sources.target import Target
 
 _OK = 200
@@ -119,7 +119,7 @@ class SnapshotCamera(Camera):
             self.connection.detail = str(error)
             self._is_away.set()
             raise CameraFailed(
-                f"camera {self.name!r} cannot be reached: {error}", remedy="See its cable and power"
+                f"camera {self.name!r} cannot be reached: {error}", remedy=look_at(self.settings)
             ) from None
         except TooLarge as error:
             raise CameraFailed(

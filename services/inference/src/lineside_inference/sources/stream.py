@@ -14,6 +14,7 @@ from lineside_inference.errors import CameraFailed
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.credentials import Credentials
 from lineside_inference.sources.frame import Frame
+from lineside_inference.sources.live import look_at
 from lineside_inference.sources.rate import FrameRate
 from lineside_inference.sources.threaded import ThreadedCamera
 
@@ -79,7 +80,7 @@ class StreamCamera(ThreadedCamera):
             capture = cv2.VideoCapture(self._address(), cv2.CAP_FFMPEG, bounds)
         if not capture.isOpened():
             capture.release()
-            raise CameraFailed("it cannot be opened", remedy="See its address, cable and power, and its password")
+            raise CameraFailed("it cannot be opened", remedy=look_at(self.settings))
         width, height = (capture.get(name) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self._check_size(round(width), round(height))
         return capture

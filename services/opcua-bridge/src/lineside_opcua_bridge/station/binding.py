@@ -149,6 +149,13 @@ def _check(settings: TriggerSettings, nodes: Mapping[str, tuple[str, Facts]]) ->
         text, facts = nodes["code"]
         if facts.kind in INTEGERS:
             problems["code"] = f"node {text!r} is {facts.shown}: write_back.codes must give the number of each code"
+    if settings.write_back and not settings.write_back.values and problems["verdict"]:
+        text, facts = nodes["verdict"]
+        if facts.kind in {*INTEGERS, ua.VariantType.Boolean} and facts.rank < 0:
+            problems["verdict"] = (
+                f"node {text!r} is {facts.shown}; it must be String, or write_back.values must give what stands for "
+                "pass, fail and unknown"
+            )
     unfit = [f"{place_of(role)}: {why}" for role, why in problems.items() if why and role not in _SPARED]
     if unfit:
         raise NodeUnfit("; ".join(unfit), remedy="correct the settings, or the node in the PLC")
