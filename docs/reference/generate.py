@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
@@ -23,6 +24,7 @@ import lineside_opcua_bridge.metrics
 import lineside_opcua_bridge.security
 import lineside_opcua_bridge.telling
 import lineside_topic_bridge.bridge
+import lineside_topic_bridge.outcomes
 import lineside_topic_bridge.policy
 import lineside_topic_bridge.reporting
 from lineside import contract
@@ -42,6 +44,7 @@ from lineside_inference.errors import RequestError
 from lineside_inference.models import card, heads
 from lineside_inference.settings import Settings as InferenceProcess
 from lineside_opcua_bridge.settings.access import AccessSettings
+from lineside_topic_bridge.inference import InferenceLink
 
 FOLDER = Path(__file__).parent
 SAMPLES = FOLDER.parents[1] / "tests" / "golden" / "messages"
@@ -235,7 +238,12 @@ def _registries() -> dict[str, CollectorRegistry]:
             bus = MqttBus(BusSettings(), client=client, connection=Connection("bus", ""), registry=service.registry)
             if name == "opcua_bridge":
                 lineside_opcua_bridge.telling.Outcomes(bus, "", service.registry)
-            MessageFaults(name, service.registry)
+            faults = MessageFaults(name, service.registry)
+            if name == "topic_bridge":
+                link = InferenceLink(httpx.AsyncClient(), Connection("inference", ""))
+                lineside_topic_bridge.outcomes.OutcomeCarrier(
+                    outcomes=bus.subscribe(""), inference=link, faults=faults, most_bytes=0, registry=service.registry
+                )
     section = {
         "model_repository": FOLDER.parents[1] / "models",
         "triton": {"shared_memory": "off", "pid_file": "triton.pid"},

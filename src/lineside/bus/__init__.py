@@ -40,8 +40,10 @@ class Bus(Protocol):
     def subscribe(self, topic: str) -> Subscription:
         """Return the messages of one topic (no wildcards), from when the bus is entered."""
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, keep: bool = True) -> None:
         """Return once the broker has taken the message; wait while it is away.
+
+        Without `keep` it is for who listens now, and kept for nobody who is away: once at most (QoS 0).
 
         Raises BacklogFull at once when too many already wait.
         """

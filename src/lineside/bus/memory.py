@@ -105,9 +105,9 @@ class MemoryBus:
         """Return the messages of one topic."""
         return self._broker.add(topic)
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, keep: bool = True) -> None:
         """Deliver a message; raises BacklogFull when too many wait."""
-        del retain
+        del retain, keep
         if self._backlog >= self._max_backlog:
             raise BacklogFull(f"{self._backlog} messages wait for the broker", remedy="raise bus.max_backlog")
         self._backlog += 1

@@ -120,8 +120,10 @@ class MqttBus:
             raise RuntimeError("subscribe before the bus is entered: the broker may hold messages for the topic")
         return self._subscriptions.setdefault(topic, MqttSubscription(topic))
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, keep: bool = True) -> None:
         """Return once the broker has taken the message; wait while it is away.
+
+        Without `keep` it is sent with QoS 0: once at most, and kept for nobody who is away.
 
         Raises BacklogFull at once when `bus.max_backlog` messages wait already, BusError when the broker refuses
         this message.
@@ -136,7 +138,7 @@ class MqttBus:
             while True:
                 link = await self._usable_link()
                 try:
-                    await link.publish(topic, payload, retain=retain)
+                    await link.publish(topic, payload, retain=retain, qos=1 if keep else 0)
                 except _LinkLost:
                     self._forget(link)  # at once: the supervisor learns of the loss a turn of the loop later
                 else:
@@ -303,11 +305,11 @@ class _Link:
         """Wait for the end of the connection and return why it ended."""
         return await asyncio.shield(self._lost)
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool) -> None:
-        """Return when the broker has acknowledged; raises _LinkLost, BusError."""
+    async def publish(self, topic: str, payload: bytes, *, retain: bool, qos: int) -> None:
+        """Return when the broker has acknowledged, or with QoS 0 when it is sent; raises _LinkLost, BusError."""
         if self._lost.done():
             raise _LinkLost
-        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        info = self._client.publish(topic, payload, qos=qos, retain=retain)
         if info.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             raise BusError(f"cannot publish on {topic!r}: {paho.error_string(info.rc)}")
         # The answer comes by call_soon_threadsafe, so never before this line has run.

@@ -226,9 +226,9 @@ def test_counts_are_by_minute_and_from_an_instant() -> None:
 def test_a_day_of_minutes_is_kept_and_a_clock_set_back_loses_nothing() -> None:
     tally = Tally()
     for minute in range(MINUTES + 60):
-        tally.take(judged()[1], NOON + timedelta(minutes=minute))
+        tally.count("passed", NOON + timedelta(minutes=minute))
     assert tally.since(None)["passed"] == MINUTES
-    tally.take(judged("fail")[1], NOON)
+    tally.count("failed", NOON)
     assert tally.since(NOON + timedelta(minutes=MINUTES + 59)) == {
         "passed": 1,
         "failed": 1,
@@ -240,7 +240,8 @@ def test_a_day_of_minutes_is_kept_and_a_clock_set_back_loses_nothing() -> None:
 def test_the_trend_has_the_p95_of_every_minute_with_parts() -> None:
     tally = Tally()
     for at, total in ((0, 10.0), (0, 20.0), (3, 7.0)):
-        tally.take(judged(total=total)[1], NOON + timedelta(minutes=at))
+        tally.count("passed", NOON + timedelta(minutes=at))
+        tally.time(judged(total=total)[1], NOON + timedelta(minutes=at))
     trend = tally.trend(60, NOON + timedelta(minutes=3))
     assert [(minute["parts"], minute["p95_ms"]) for minute in trend] == [(2, 20.0), (1, 7.0)]
     assert tally.trend(2, NOON + timedelta(minutes=3)) == trend[1:]

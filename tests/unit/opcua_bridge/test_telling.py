@@ -85,10 +85,10 @@ async def test_one_that_the_broker_refuses_is_counted_and_holds_up_no_other() ->
     sender = Sender()
     publish = sender.bus.publish
 
-    async def picky(topic: str, payload: bytes, *, retain: bool = False) -> None:
+    async def picky(topic: str, payload: bytes, *, retain: bool = False, keep: bool = True) -> None:
         if b"r-1" in payload:
             raise BusError("not authorised")
-        await publish(topic, payload, retain=retain)
+        await publish(topic, payload, retain=retain, keep=keep)
 
     sender.bus.publish = picky  # type: ignore[method-assign]
     task = asyncio.ensure_future(sender.outcomes.run())

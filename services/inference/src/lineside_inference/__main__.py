@@ -12,13 +12,14 @@ import lineside.service
 from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
-from lineside_inference.api import captures, evidence, models, page, parts, policy
+from lineside_inference.api import captures, evidence, models, outcomes, page, parts, policy
 from lineside_inference.api.access import Access, Doors
 from lineside_inference.api.app import make_app
 from lineside_inference.api.tokens import TokenFile
 from lineside_inference.capture.evidence import Evidence
 from lineside_inference.capture.record import Maker
 from lineside_inference.capture.recorder import Recorder
+from lineside_inference.chain import Chain
 from lineside_inference.desk import Desk
 from lineside_inference.engine.triton import Engine
 from lineside_inference.feed import Feed
@@ -96,6 +97,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     app = make_app(service, desk, engine, limits, life)
     for routes in (
         parts.router(feed, workers, most_pixels=limits.pixels, is_draining=lambda: service.is_draining),
+        outcomes.router(desk, Chain(mine.state_dir), limits),
         page.router(),
         models.router(store, engine, changes, policies),
         policy.router(policies, limits),

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 
 import structlog
 
-from lineside import telemetry
-from lineside.contract import Request, Result, to_json
+from lineside import contract, telemetry
+from lineside.contract import Outcome, Request, Result, to_json
 from lineside_inference.capture.evidence import Evidence
+from lineside_inference.capture.record import Seen
 from lineside_inference.deadline import Arrival
 from lineside_inference.errors import IdReused, Refused, Stopping
 from lineside_inference.feed import Feed
@@ -64,7 +65,8 @@ class Desk:
 
     async def answer(self, request: Request, arrival: Arrival) -> bytes:
         """Return the request's Result as JSON."""
-        with telemetry.about_request(request.id):
+        context = request.context
+        with telemetry.about_request(request.id, **_about(context.station, context.part_id)):
             try:
                 body, is_repeat = await self._repeats.answer(request, lambda: self._run(request, arrival))
             except IdReused as error:
@@ -73,6 +75,33 @@ class Desk:
                 self.metrics.repeats.inc()
                 log.info("answered again")
             return body
+
+    async def conclude(self, outcome: Outcome) -> None:
+        """Take what the PLC got for a part: it is what is shown, counted and kept of it from now on."""
+        with telemetry.about_request(outcome.request_id, **_about(outcome.station, outcome.part_id)):
+            if not self._feed.conclude(outcome):
+                return
+            self.metrics.concluded(outcome)
+            part = self._feed.find(outcome.request_id)
+            judged = contract.parse_result(part.result) if part and part.result else None
+            if judged and judged.verdict != outcome.verdict:
+                log.warning(
+                    "the PLC got another verdict than was judged",
+                    judged=judged.verdict,
+                    written=outcome.verdict,
+                    origin=outcome.origin,
+                    cause=outcome.cause,
+                    write_error=outcome.write_error,
+                )
+            source = (part.head["request"] or {}).get("source", {}) if part else {}
+            picture = self._feed.picture(judged.id) if judged else None
+            seen = Seen(
+                verdict=judged.verdict if judged else None,
+                model_version=judged.model.version if judged and judged.model else None,
+                camera=source.get("camera"),
+                picture=picture.data if picture else None,
+            )
+            await self._evidence.conclude(outcome, seen, self._pipeline.policy.capture)
 
     def load(self) -> dict[str, int]:
         """Return how many requests are worked on and how many wait."""
@@ -89,6 +118,7 @@ class Desk:
             self._pipeline.policy.capture,
             arrival=arrival,
             left_s=stages.deadline.left() if stages.deadline else 0.0,
+            outcome=self._feed.outcome_of(request.id),
         )
         return self._done(result, request, stages.image)
 
@@ -101,3 +131,9 @@ class Desk:
         body = to_json(result)
         self._feed.offer(request, result, body, image)
         return body
+
+
+def _about(station: str | None, part_id: str | None) -> dict[str, str]:
+    """Return what log lines say of a part beside its request's id."""
+    said = {"station": station, "part_id": part_id}
+    return {name: value for name, value in said.items() if value is not None}

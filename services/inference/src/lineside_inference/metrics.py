@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lineside.contract import Result, Timing
+from lineside.contract import Outcome, Result, Timing
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5)
 _CONFIDENCES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
@@ -29,6 +29,12 @@ class Metrics:
         )
         self._verdicts = Counter(
             "lineside_inference_verdicts_total", "Verdicts given.", ["model", "verdict"], registry=registry
+        )
+        self._outcomes = Counter(
+            "lineside_inference_outcomes_total",
+            "Parts by what the PLC got, as the opcua-bridge told: pass, fail, unknown, or none; and who decided it.",
+            ["model", "verdict", "origin"],
+            registry=registry,
         )
         self._refusals = Counter(
             "lineside_inference_refusals_total",
@@ -79,6 +85,11 @@ class Metrics:
             self._source_age.observe(result.frame_age_ms / 1000)
         if result.status == "ok":
             self._judged(result, label)
+
+    def concluded(self, outcome: Outcome) -> None:
+        """Count what the PLC got for a part."""
+        label = outcome.model if outcome.model in self._models else _OTHER
+        self._outcomes.labels(label, outcome.verdict or "none", outcome.origin).inc()
 
     def _judged(self, result: Result, model: str) -> None:
         if result.findings:

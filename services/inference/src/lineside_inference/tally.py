@@ -5,14 +5,16 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
-from lineside.contract import Result
+from lineside.contract import Result, Verdict
 
 MINUTES = 24 * 60
 """How far back one can ask."""
 _MOST_TIMES = 512
 _MINUTE_S = 60
-_KINDS = {"pass": "passed", "fail": "failed", "unknown": "unknown"}
+Kind = Literal["passed", "failed", "unknown", "disabled"]
+KINDS: dict[Verdict, Kind] = {"pass": "passed", "fail": "failed", "unknown": "unknown"}
 
 
 @dataclass
@@ -28,10 +30,18 @@ class Minute:
     p95_ms: float | None = None
     times: list[float] = field(default_factory=list)
 
+    def add(self, kind: Kind, by: int) -> None:
+        """Count parts of a kind."""
+        setattr(self, kind, getattr(self, kind) + by)
+
     def close(self) -> None:
         """Keep of the times only their percentile."""
         self.p95_ms = percentile(self.times, 0.95)
         self.times = []
+
+
+Counted = tuple[Minute, Kind]
+"""Where and as what a part was counted."""
 
 
 class Tally:
@@ -40,14 +50,25 @@ class Tally:
     def __init__(self) -> None:
         self._minutes: deque[Minute] = deque(maxlen=MINUTES)
 
-    def take(self, result: Result, now: datetime) -> None:
-        """Count one result; what the policy answered `disabled` is no part of the yield."""
+    def count(self, kind: Kind, now: datetime) -> Counted:
+        """Count one part; those answered because judging is off are `disabled`, and no part of the yield."""
         minute = self._minute(int(now.timestamp()) // _MINUTE_S)
-        name = "disabled" if result.status == "disabled" else _KINDS[result.verdict]
-        setattr(minute, name, getattr(minute, name) + 1)
+        minute.add(kind, 1)
+        return minute, kind
+
+    def move(self, counted: Counted, kind: Kind) -> Counted:
+        """Count a part as something else, in the minute in which it was counted."""
+        minute, before = counted
+        minute.add(before, -1)
+        minute.add(kind, 1)
+        return minute, kind
+
+    def time(self, result: Result, now: datetime) -> None:
+        """Take how long one part was judged."""
         total = result.timing_ms.total
         if result.status != "ok" or total is None:
             return
+        minute = self._minute(int(now.timestamp()) // _MINUTE_S)
         if len(minute.times) < _MOST_TIMES:
             minute.times.append(total)
         else:

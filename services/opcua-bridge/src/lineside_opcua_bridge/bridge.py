@@ -12,8 +12,9 @@ from pydantic import TypeAdapter
 from lineside.bus import Bus
 from lineside.bus.faults import MessageFaults
 from lineside.connections import Connection
-from lineside.contract import Source, reported_policy_topic
+from lineside.contract import Source, reported_policy_topic, status_topic
 from lineside.service import Service
+from lineside.standing import tell
 from lineside_opcua_bridge.collector.collector import Collector, CollectorMetrics
 from lineside_opcua_bridge.heartbeat import Heartbeat
 from lineside_opcua_bridge.link.metrics import LinkMetrics
@@ -122,6 +123,8 @@ class Bridge:
             self._service.spawn("results", self._faults.each(self._answers, self._results.take))
             self._service.spawn("errors", self._faults.each(self._errors, self._results.take_error))
             self._service.spawn("outcomes", self._outcomes.run())
+            most = self._settings.bus.max_message_bytes
+            self._service.spawn("status", tell("opcua_bridge", self._service, self._tell_status, most_bytes=most))
             self._service.spawn("pausing", self._faults.each(self._reports, self._pausing.take))
             for topic, messages in zip(self._settings.opcua_bridge.collector.topics, self._collected, strict=True):
                 self._service.spawn(f"collector {topic}", self._faults.each(messages, self._collector.take))
@@ -151,3 +154,6 @@ class Bridge:
         except TimeoutError:
             log.warning("stopped with parts that wait; the next start recovers them", drain_s=self._drain_s)
         await self._outcomes.flush()
+
+    async def _tell_status(self, status: bytes) -> None:
+        await self._bus.publish(status_topic(self._settings.thing), status, keep=False)

@@ -1,7 +1,7 @@
-"""What the bridge tells on the bus beside its requests: each part's outcome, and how it stands itself.
+"""What the bridge tells on the bus beside its requests: each part's outcome.
 
-Neither is in the way of a part: outcomes wait in a line of their own, which a broker that is away cannot make longer
-than its bound, and go out one after another, so that they take one place of the bus's backlog.
+It is in no part's way: outcomes wait in a line of their own, which a broker that is away cannot make longer than its
+bound, and go out one after another, so that they take one place of the bus's backlog.
 """
 
 import asyncio

@@ -10,11 +10,13 @@ from starlette.types import ASGIApp
 import lineside.service
 from lineside.bus.faults import MessageFaults
 from lineside.bus.mqtt import MqttBus
-from lineside.contract import policy_topic, reported_policy_topic
+from lineside.contract import policy_topic, reported_policy_topic, status_topic
 from lineside.service import Service
 from lineside.settings import HttpSettings
+from lineside.standing import PERIOD_S, tell
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
 from lineside_topic_bridge.inference import InferenceLink, Token
+from lineside_topic_bridge.outcomes import OutcomeCarrier, carry_status
 from lineside_topic_bridge.policy import PolicyCarrier
 from lineside_topic_bridge.reporting import PolicyReporter
 from lineside_topic_bridge.settings import Settings
@@ -33,7 +35,9 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         requests = bus.subscribe(settings.bus.request_topic)
         reports = bus.subscribe(reported_policy_topic(settings.thing))
         desired = bus.subscribe(policy_topic(settings.thing)) if own.policy else None
-        most = own.concurrency + len(("livez", "put policy", "get policy"))
+        outcomes = bus.subscribe(settings.bus.outcome_topic)
+        states = bus.subscribe(status_topic(settings.thing))
+        most = own.concurrency + len(("livez", "put policy", "get policy", "outcome", "status", "own status"))
         limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
         async with (
             httpx.AsyncClient(base_url=own.inference_url, limits=limits, trust_env=False, auth=token) as client,
@@ -71,6 +75,21 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                     registry=service.registry,
                 )
                 service.spawn("policy", carrier.run())
+            bringing = OutcomeCarrier(
+                outcomes=outcomes,
+                inference=link,
+                faults=faults,
+                most_bytes=settings.bus.max_message_bytes,
+                registry=service.registry,
+            )
+            service.spawn("outcomes", bringing.run())
+            service.spawn("status", carry_status(states, link, faults))
+
+            async def tell_inference(status: bytes) -> None:
+                await link.post("/v1/status", status, PERIOD_S)
+
+            most_bytes = settings.bus.max_message_bytes
+            service.spawn("own status", tell("topic_bridge", service, tell_inference, most_bytes=most_bytes))
             taking = service.spawn("requests", bridge.run())
             try:
                 yield

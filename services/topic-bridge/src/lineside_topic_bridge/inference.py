@@ -94,6 +94,10 @@ class InferenceLink:
         """
         return await self._ask("POST", "/v1/infer", payload, timeout_s)
 
+    async def post(self, path: str, payload: bytes, timeout_s: float) -> httpx.Response:
+        """Return the answer of a `POST`; waits and raises as `infer` does."""
+        return await self._ask("POST", path, payload, timeout_s)
+
     async def put_policy(self, payload: bytes, timeout_s: float) -> httpx.Response:
         """Return the answer of `PUT /v1/policy`; waits and raises as `infer` does."""
         return await self._ask("PUT", "/v1/policy", payload, timeout_s)

@@ -125,7 +125,7 @@ def make_app(
         return asdict(engine.info())
 
     app.router.routes[:0] = _hot_routes(infer, predict)
-    openapi.install(app, contract.Request, contract.Policy, CaptureRequest)
+    openapi.install(app, contract.Request, contract.Policy, CaptureRequest, contract.Outcome, contract.ServiceStatus)
     return app
 
 

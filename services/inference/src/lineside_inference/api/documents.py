@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from lineside.contract import Policy, Result
+from lineside.contract import LinkState, Outcome, Policy, Result, Verdict
 
 
 class Document(BaseModel):
@@ -91,14 +91,26 @@ class PartDocument(Document):
 
     number: int
     """Counts from 1 since the service started."""
+    id: str
+    """The request's id, or where nobody was asked the one that the bridge gave the part."""
     at: AwareDatetime
     """When it was answered."""
+    station: str | None
+    """The station."""
+    part_id: str | None
+    """The part, as the line names it."""
+    model: str
+    """The model that judges it."""
+    verdict: Verdict
+    """What the PLC got, `unknown` where it got nothing; until that is known, or without a bridge, what was judged."""
     picture: bool
     """Whether its image was kept; the oldest images go first."""
-    request: AskedDocument
-    """What was asked."""
-    result: Result
-    """What was answered."""
+    request: AskedDocument | None
+    """What was asked; null where nobody was, or the answer is still to come."""
+    result: Result | None
+    """What was judged; null where it was not."""
+    outcome: Outcome | None
+    """What the PLC got; null until the bridge said it, and where no bridge asked."""
 
 
 class NowDocument(Document):
@@ -140,6 +152,34 @@ class CountsDocument(NowDocument):
     unknown: int
     disabled: int
     trend: list[MinuteDocument]
+
+
+class HeardDocument(Document):
+    """One service of the line as it told last."""
+
+    service: str
+    """topic_bridge or opcua_bridge."""
+    silent: bool
+    """Whether it has not told for longer than `silent_after_s`: then the rest holds no longer."""
+    heard: AwareDatetime | None
+    """When it told last; null: not since this service started, and it is expected."""
+    ready: bool
+    """Whether it can do its work."""
+    connections: list[LinkState]
+    """Its connections, those that do not work first."""
+    omitted: int
+    """How many were left out."""
+
+
+class ChainDocument(Document):
+    """How the services before this one stand."""
+
+    now: AwareDatetime
+    """The service's clock."""
+    silent_after_s: float
+    """After how many seconds without a word a service is silent."""
+    services: list[HeardDocument]
+    """Those that were heard once."""
 
 
 class CaptureDocument(Document):
@@ -242,6 +282,7 @@ ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("get", "/v1/parts"): PartsDocument,
     ("get", "/v1/parts/{result_id}"): PartDocument,
     ("get", "/v1/counts"): CountsDocument,
+    ("get", "/v1/chain"): ChainDocument,
     ("get", "/v1/policy"): Policy,
     ("put", "/v1/policy"): Policy,
     ("get", "/v1/capture/{capture_id}"): CaptureDocument,

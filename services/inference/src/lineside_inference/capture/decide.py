@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from lineside.contract import TRY_STATION, Capture, Request, Result
+from lineside.contract import TRY_STATION, Capture, Outcome, Request, Result
 from lineside.spool import Kept
 
 _NO_EVIDENCE = frozenset({"rejected", "disabled"})
@@ -32,8 +32,13 @@ def is_part(request: Request, result: Result) -> bool:
     return result.status not in _NO_EVIDENCE and request.context.station != TRY_STATION
 
 
-def decide(capture: Capture, request: Request, result: Result, counts: Counts) -> Decision | None:
-    """Return why the evidence is kept, or None: the first rule that says so counts, those for always first."""
+def decide(
+    capture: Capture, request: Request, result: Result, counts: Counts, outcome: Outcome | None = None
+) -> Decision | None:
+    """Return why the evidence is kept, or None: the first rule that says so counts, those for always first.
+
+    `outcome` is what the PLC got, where that was known before the part was judged: then it had `unknown` already.
+    """
     if result.status in _NO_EVIDENCE:
         return None
     if request.capture:
@@ -43,10 +48,23 @@ def decide(capture: Capture, request: Request, result: Result, counts: Counts) -
     label, confidence = _surest(result)
     if (why := _always(capture, result, label)) is not None:
         return Decision("always", why)
+    late = decide_outcome(capture, outcome) if outcome is not None else None
     why = _sampled(capture, request, confidence, counts)
-    if why is None or (capture.per_hour is not None and counts.sampled >= capture.per_hour):
-        return None
+    if late is not None or why is None or (capture.per_hour is not None and counts.sampled >= capture.per_hour):
+        return late
     return Decision("sampled", why)
+
+
+def decide_outcome(capture: Capture, outcome: Outcome) -> Decision | None:
+    """Return why a record of what the PLC got is kept, or None: each `unknown` of the bridge's, each part without any.
+
+    What the inference service decided it has kept itself. While judging is off they are many, and give way first.
+    """
+    got_it = outcome.verdict is not None and (outcome.verdict != "unknown" or outcome.origin == "judged")
+    if got_it or "unknown" not in capture.always:
+        return None
+    why = f"the PLC got {outcome.verdict or 'no verdict'} ({outcome.cause})"
+    return Decision("sampled" if outcome.origin == "disabled" else "always", why)
 
 
 def _always(capture: Capture, result: Result, label: str | None) -> str | None:

@@ -3,16 +3,17 @@
 import asyncio
 import time
 
-from lineside.contract import Capture, Request, Result
+from lineside.contract import Capture, Outcome, Request, Result
 from lineside.errors import LinesideError
-from lineside_inference.capture.decide import Counter, Decision, decide, is_part
-from lineside_inference.capture.record import Maker
+from lineside_inference.capture.decide import Counter, Decision, decide, decide_outcome, is_part
+from lineside_inference.capture.record import Maker, Seen, outcome_key
 from lineside_inference.capture.recorder import Recorder
 from lineside_inference.capture.taken import Taken
 from lineside_inference.deadline import Arrival
 
 _OVERHEAD = 8192
 """Bytes of a record beside its picture and tensors, about."""
+_OUTCOME_WAIT_S = 2.0
 _ANSWER_FIRST_S = 0.003
 """The threads that make a record take turns with the one that answers: an answer that waits for none goes first."""
 
@@ -30,13 +31,22 @@ class Evidence:
         return Taken(keep=capture.keep if self._recorder.is_on else ())
 
     async def keep(
-        self, request: Request, result: Result, taken: Taken, capture: Capture, *, arrival: Arrival, left_s: float
+        self,
+        request: Request,
+        result: Result,
+        taken: Taken,
+        capture: Capture,
+        *,
+        arrival: Arrival,
+        left_s: float,
+        outcome: Outcome | None = None,
     ) -> Result:
         """Keep the evidence where the policy says so; return the Result, with `evidence_id` where that is on the disk.
 
+        `outcome` is what the PLC got, where that is known already.
         Waits for the disk for `left_s` seconds and the setting's `wait_ms` at most; the capture goes on after that.
         """
-        decision = self._decide(request, result, capture, arrival) if self._recorder.is_on else None
+        decision = self._decide(request, result, capture, arrival, outcome) if self._recorder.is_on else None
         if decision is None:
             return result
         start = time.monotonic()
@@ -63,6 +73,27 @@ class Evidence:
             }
         )
 
-    def _decide(self, request: Request, result: Result, capture: Capture, arrival: Arrival) -> Decision | None:
+    async def conclude(self, outcome: Outcome, seen: Seen, capture: Capture) -> None:
+        """Keep a record of what the PLC got, where that is an `unknown` of the bridge's own; return once it is there.
+
+        The wait is bounded, and what cannot be kept is counted and said by the recorder.
+        """
+        decision = decide_outcome(capture, outcome) if self._recorder.is_on else None
+        if decision is None:
+            return
+        try:
+            kept = self._recorder.submit(
+                lambda: self._maker.outcome(outcome, seen, decision),
+                key=outcome_key(outcome.request_id),
+                model=outcome.model,
+                size=len(seen.picture or b"") + _OVERHEAD,
+            )
+        except LinesideError:
+            return
+        await asyncio.wait((kept,), timeout=_OUTCOME_WAIT_S)
+
+    def _decide(
+        self, request: Request, result: Result, capture: Capture, arrival: Arrival, outcome: Outcome | None
+    ) -> Decision | None:
         counts = self._counter.look(request.model, arrival.wall, counted=is_part(request, result))
-        return decide(capture, request, result, counts)
+        return decide(capture, request, result, counts, outcome)

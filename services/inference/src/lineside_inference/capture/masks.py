@@ -22,9 +22,16 @@ _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 92)
 
 def masks_of(request: Request, masks: Mapping[str, Sequence[Rectangle]]) -> tuple[Rectangle, ...]:
     """Return the rectangles for a request: those of its camera and those of its station."""
-    names = [request.source.camera] if isinstance(request.source, CameraSource) else []
-    if request.context.station is not None and request.context.station not in names:
-        names.append(request.context.station)
+    return masks_for(
+        request.source.camera if isinstance(request.source, CameraSource) else None, request.context.station, masks
+    )
+
+
+def masks_for(
+    camera: str | None, station: str | None, masks: Mapping[str, Sequence[Rectangle]]
+) -> tuple[Rectangle, ...]:
+    """Return the rectangles of a camera and of a station."""
+    names = dict.fromkeys(name for name in (camera, station) if name is not None)
     return tuple(one for name in names for one in masks.get(name, ()))
 
 

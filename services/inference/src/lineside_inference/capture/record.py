@@ -1,6 +1,7 @@
 """One part's evidence as an entry for the spool, in the shape of Edge Manager's captures. Call it in a thread."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.capture import Event, Item, compose, tensor_type
-from lineside.contract import Request, Result, TensorsSource, UrlSource, to_json
+from lineside.contract import Outcome, Request, Result, TensorsSource, UrlSource, to_json, utc_now
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.spool import Entry
 from lineside_inference.capture import masks
@@ -23,7 +24,26 @@ from lineside_inference.models.heads import DTYPES
 from lineside_inference.sources.frame import Frame
 
 _WORDS = {np.dtype(dtype): word for word, dtype in DTYPES.items()}
+_OUTCOME = "-outcome"
+MOST_ID = 128
 _SUFFIX = {"jpeg": "jpg", "png": "png", "bmp": "bmp", None: "bin"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the inference service knows of a part whose outcome is kept; all of it None where it was never asked."""
+
+    verdict: str | None = None
+    """What it judged."""
+    model_version: str | None = None
+    camera: str | None = None
+    picture: bytes | None = None
+    """The picture as it came, where it is still here."""
+
+
+def outcome_key(request_id: str) -> str:
+    """Return the id under which the record of a request's outcome is kept."""
+    return f"{request_id[: MOST_ID - len(_OUTCOME)]}{_OUTCOME}"
 
 
 class Maker:
@@ -72,6 +92,44 @@ class Maker:
             model=request.model,
             model_version=(result.model and result.model.version) or request.model_version or "",
             time=ran,
+            extra=extra,
+        )
+        return compose(event, items, embed_limit=self._edge_manager.embed_limit, kept=decision.kept)
+
+    def outcome(self, outcome: Outcome, seen: "Seen", decision: Decision) -> Entry:
+        """Return the entry of what the PLC got, beside the one of what was judged, with the picture where there is one.
+
+        Its id is the request's with `-outcome`, so that neither stands in the other's way.
+        """
+        rectangles = masks.masks_for(seen.camera, outcome.station, self._masks)
+        items: list[Item] = []
+        left_out: dict[str, str] = {}
+        if seen.picture is not None:
+            try:
+                items += self._image(Frame(seen.picture), rectangles)
+            except RequestError as error:
+                left_out["image"] = error.what
+        items.append(Item("auxiliary-outputs", "outcome", "json", to_json(outcome), "JSON", "json"))
+        context = {"station": outcome.station, "part_id": outcome.part_id}
+        extra: dict[str, Any] = {
+            "kept": decision.kept,
+            "why": decision.why,
+            "requestId": outcome.request_id,
+            "verdict": outcome.verdict,
+            "origin": outcome.origin,
+            "cause": outcome.cause,
+            "context": {name: value for name, value in context.items() if value is not None},
+        }
+        extra |= {"judged": seen.verdict} if seen.verdict is not None else {}
+        extra |= {"masked": len(rectangles)} if rectangles else {}
+        extra |= {"leftOut": left_out} if left_out else {}
+        event = Event(
+            id=outcome_key(outcome.request_id),
+            fleet=self._edge_manager.DeviceFleetName,
+            device=self._device,
+            model=outcome.model,
+            model_version=seen.model_version or "",
+            time=outcome.written_at or outcome.time.published or utc_now(),
             extra=extra,
         )
         return compose(event, items, embed_limit=self._edge_manager.embed_limit, kept=decision.kept)

@@ -1,0 +1,73 @@
+"""POST /v1/outcomes and POST /v1/status: what the bridges tell; GET /v1/chain: how the whole line stands."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from lineside import contract
+from lineside_inference.api import openapi
+from lineside_inference.api.body import media_type, read_body
+from lineside_inference.api.problems import Problem
+from lineside_inference.chain import Chain
+from lineside_inference.desk import Desk
+from lineside_inference.settings import LimitSettings
+
+_JSON = "application/json"
+_MOST_BYTES = 64 * 1024
+_UNREADABLE = {"message-invalid": 422}
+_REFUSED = openapi.refusals(
+    {
+        400: "Not JSON, or another schema.",
+        408: "The body did not arrive in time.",
+        413: "The body is too large.",
+        415: "Content type or encoding not supported.",
+        422: "A field is missing or wrong.",
+    }
+)
+
+
+def router(desk: Desk, chain: Chain, limits: LimitSettings) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter()
+
+    async def read(request: Request) -> bytes:
+        kind = media_type(request)
+        if kind is not None and kind != _JSON and not kind.endswith("+json"):
+            raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
+        return await read_body(request, most_bytes=min(_MOST_BYTES, limits.json_bytes), within_s=limits.body_s)
+
+    @routes.post(
+        "/v1/outcomes", status_code=204, responses=_REFUSED, openapi_extra=openapi.body_of(contract.Outcome, _JSON)
+    )
+    async def take_outcome(request: Request) -> Response:
+        """Take what the PLC got for a part; answered when it is taken, and the same one again changes nothing."""
+        try:
+            outcome = contract.parse_outcome(await read(request))
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except contract.Unreadable as error:
+            raise Problem(_UNREADABLE.get(error.code, 400), error.code, error.reason) from None
+        await desk.conclude(outcome)
+        return Response(status_code=204)
+
+    @routes.post(
+        "/v1/status", status_code=204, responses=_REFUSED, openapi_extra=openapi.body_of(contract.ServiceStatus, _JSON)
+    )
+    async def take_status(request: Request) -> Response:
+        """Take how a service of the line stands; it counts for a few seconds."""
+        try:
+            status = contract.parse_status(await read(request))
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except contract.Unreadable as error:
+            raise Problem(_UNREADABLE.get(error.code, 400), error.code, error.reason) from None
+        chain.heard(status)
+        return Response(status_code=204)
+
+    @routes.get("/v1/chain")
+    async def read_chain() -> dict[str, Any]:
+        """Answer how the services of the line stand, as they told last, and which of them went silent."""
+        return chain.document()
+
+    return routes

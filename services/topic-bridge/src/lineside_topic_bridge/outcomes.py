@@ -1,0 +1,96 @@
+"""From the bus to the inference service, beside the requests: what the PLC got for each part, how the bridge stands.
+
+An outcome is acknowledged once the inference service has taken it, so that a restart of either loses none. One that it
+refuses, or has no place for after some tries, is counted and let go: it must not hold up what comes behind it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import httpx
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+
+from lineside.bus import Message, Subscription
+from lineside.bus.faults import MessageFaults
+from lineside_topic_bridge.inference import BUSY, InferenceAway, InferenceLink
+
+log = structlog.get_logger("lineside.topic_bridge")
+
+_TIMEOUT_S = 5.0
+_TRIES = 8
+_FIRST_WAIT_S = 0.05
+
+
+class OutcomeCarrier:
+    """Brings outcomes in order, and the other services' states as they come, until it is cancelled."""
+
+    def __init__(
+        self,
+        *,
+        outcomes: Subscription,
+        inference: InferenceLink,
+        faults: MessageFaults,
+        most_bytes: int,
+        registry: CollectorRegistry,
+    ) -> None:
+        self._outcomes = outcomes
+        self._faults = faults
+        self._inference = inference
+        self._most_bytes = most_bytes
+        self._counts = Counter(
+            "lineside_topic_bridge_outcomes_total",
+            "Outcomes of parts by what became of them: taken, refused (by the inference service), given_up (no place).",
+            ["kind"],
+            registry=registry,
+        )
+
+    async def run(self) -> None:
+        """Bring for ever."""
+        async for message in self._outcomes:
+            try:
+                kind = "refused" if len(message.payload) > self._most_bytes else await self._bring(message)
+            except Exception as error:  # noqa: BLE001 - no message ends the service
+                self._faults.failed(message, error)
+                continue
+            self._counts.labels(kind).inc()
+            message.ack()
+
+    async def _bring(self, message: Message) -> str:
+        wait_s = _FIRST_WAIT_S
+        for _ in range(_TRIES):
+            answer = await patiently(lambda: self._inference.post("/v1/outcomes", message.payload, _TIMEOUT_S))
+            if answer.is_success:
+                return "taken"
+            if answer.status_code not in BUSY:
+                log.warning("an outcome was refused", status=answer.status_code, answer=answer.text[:300])
+                return "refused"
+            await asyncio.sleep(wait_s)
+            wait_s *= 2
+        log.warning("an outcome was given up: the inference service has no place for it", status=answer.status_code)
+        return "given_up"
+
+
+async def patiently(call: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """Return the answer, however long the inference service is away."""
+    while True:
+        try:
+            return await call()
+        except InferenceAway as error:
+            log.info("inference is away; an outcome waits", error=error.what)
+
+
+async def carry_status(states: Subscription, inference: InferenceLink, faults: MessageFaults) -> None:
+    """Bring how other services stand, for ever; what cannot be brought at once is old, and let go."""
+    async for message in states:
+        message.ack()
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                answer = await inference.post("/v1/status", message.payload, _TIMEOUT_S)
+        except (InferenceAway, TimeoutError):
+            continue
+        except Exception as error:  # noqa: BLE001 - no message ends the service
+            faults.failed(message, error)
+            continue
+        if not answer.is_success:
+            log.debug("a service's status was refused", status=answer.status_code, answer=answer.text[:300])

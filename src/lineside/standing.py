@@ -1,0 +1,77 @@
+"""How a service tells others that it stands: every two seconds, so that they notice who tells no more."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Literal
+
+import structlog
+
+from lineside.connections import Snapshot, State
+from lineside.contract import LinkState, ServiceStatus, Times, to_json, utc_now
+from lineside.errors import LinesideError
+from lineside.service import Service
+
+log = structlog.get_logger("lineside.standing")
+
+PERIOD_S = 2.0
+_LONGEST = 1024
+_LONGEST_IN_SHORT = 160
+
+
+def status_of(
+    name: Literal["opcua_bridge", "topic_bridge"], links: Iterable[Snapshot], *, is_ready: bool, most_bytes: int
+) -> bytes:
+    """Return a service's status as a message of at most `most_bytes`: details give way, then connections that work."""
+    whole = sorted((_shown(link, _LONGEST) for link in links), key=lambda link: link.state == State.ONLINE)
+    short = [_shown_short(link) for link in whole]
+    for shown in (whole, *(short[:most] for most in range(len(short), -1, -1))):
+        status = ServiceStatus(
+            service=name,
+            ready=is_ready,
+            connections=tuple(shown),
+            omitted=len(whole) - len(shown),
+            time=Times(published=utc_now()),
+        )
+        if len(payload := to_json(status)) <= most_bytes:
+            break
+    return payload
+
+
+async def tell(
+    name: Literal["opcua_bridge", "topic_bridge"],
+    service: Service,
+    send: Callable[[bytes], Awaitable[None]],
+    *,
+    most_bytes: int,
+    period_s: float = PERIOD_S,
+) -> None:
+    """Tell how a service stands, for ever; what cannot be sent within the period is old then, and sent no more."""
+    while True:
+        links = [link.snapshot() for link in service.connections.values()]
+        try:
+            async with asyncio.timeout(period_s):
+                await send(status_of(name, links, is_ready=service.is_ready, most_bytes=most_bytes))
+        except (TimeoutError, LinesideError) as error:
+            log.debug("how the service stands was not told", error=str(error))
+        await asyncio.sleep(period_s)
+
+
+def _shown(link: Snapshot, longest: int) -> LinkState:
+    return LinkState.model_validate(
+        {
+            "name": link.name[:256],
+            "target": link.target[:longest],
+            "state": link.state.value,
+            "required": link.required,
+            "since": link.since,
+            "detail": link.detail[:longest],
+            "attempts": link.attempts,
+            "next_try": link.next_try,
+        }
+    )
+
+
+def _shown_short(link: LinkState) -> LinkState:
+    return link.model_copy(
+        update={"target": link.target[:_LONGEST_IN_SHORT], "detail": link.detail[:_LONGEST_IN_SHORT]}
+    )
