@@ -298,7 +298,7 @@ def test_nothing_was_restarted_by_bad_input_and_ctrl_c_ends_the_line_cleanly(up)
     assert "Traceback" not in up.log.read_text()
 
 
-def test_a_killed_bench_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_a_killed_bench_leaves_no_process_and_no_file_behind(tmp_path: Path) -> None:
     state = tmp_path / "state.json"
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -310,3 +310,5 @@ def test_a_killed_bench_leaves_no_process_behind(tmp_path: Path) -> None:
     os.kill(process.pid, signal.SIGKILL)
     process.wait(HANG_S)
     block_until(lambda: not any(alive(pid) for pid in pids))
+    assert document["pid"] == process.pid
+    block_until(lambda: not state.exists() and not Path(document["work"]).exists())

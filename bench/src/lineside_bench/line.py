@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
 from lineside_bench.engine import engine_of
 from lineside_bench.evidence import Account, Files, settled
 from lineside_bench.feeding import SETTLE_S, Feeding, Stations
+from lineside_bench.leftovers import Leftovers
 from lineside_bench.observer import Observer
 from lineside_bench.options import Options, station_names
 from lineside_bench.plc import Plc
@@ -61,6 +63,7 @@ class Line:
         self._http: httpx.AsyncClient
         self._feeding: Feeding[Rendered] | None = None
         self._keep = False
+        self._leftovers = Leftovers()
         self._life = contextlib.AsyncExitStack()
 
     @property
@@ -87,11 +90,22 @@ class Line:
             name: {"pid": process.pid, "restarts": process.restarts, "log": str(process.log)}
             for name, process in self.processes.items()
         }
-        return {"ready": True, "endpoints": self.endpoints, "processes": processes, "work": str(self.work)}
+        return {
+            "ready": True,
+            "pid": os.getpid(),
+            "endpoints": self.endpoints,
+            "processes": processes,
+            "work": str(self.work),
+        }
 
     def keep(self) -> None:
         """Keep the logs when the line ends."""
         self._keep = True
+        self._leftovers.keep(self.work)
+
+    def goes_with_us(self, path: Path) -> None:
+        """Let a file be removed when the line ends, however it ends."""
+        self._leftovers.add(path.absolute())
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as life:
@@ -101,7 +115,9 @@ class Line:
                 repository=repository, models=(config.MODEL, config.SPINDLE_MODEL), triton_environment=environment
             )
             self.ports = life.enter_context(reserve(self.options.ports, defaults=self.options.port_defaults))
+            life.enter_context(self._leftovers)
             self.work = Path(tempfile.mkdtemp(prefix="lineside-bench-"))
+            self._leftovers.add(self.work)
             self.files = Files(self.work / config.CAPTURE)
             life.push(self._leave_work)
             started = time.monotonic()
@@ -213,6 +229,7 @@ class Line:
             grpc_port=self.ports["triton_grpc"],
             metrics_port=self.ports["triton_metrics"],
         )
+        self._leftovers.add(triton.SHARED_MEMORY / f"{launch.shm_prefix}*")
         self._add("broker", chosen.argv, environment, _Broker(self.ports["mqtt"]))
         self._add(
             "triton",
@@ -235,7 +252,9 @@ class Line:
         self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> bool:
         failed = kind is not None and not issubclass(kind, asyncio.CancelledError | KeyboardInterrupt)
-        if not (self._keep or failed):
+        if self._keep or failed:
+            self._leftovers.keep(self.work)
+        else:
             shutil.rmtree(self.work, ignore_errors=True)
         return False
 

@@ -116,6 +116,7 @@ async def _state_kept(line: Line, path: Path) -> AsyncIterator[None]:
                 state.write_json(path, written)
 
     document = line.state
+    line.goes_with_us(path)
     state.write_json(path, document)
     keeping = asyncio.create_task(keep(document), name="state file")
     try:

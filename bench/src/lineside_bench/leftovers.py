@@ -1,0 +1,53 @@
+"""What must not outlive the bench, even where it is killed: a process beside it removes that then."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+SWEEP = Path(__file__).with_name("sweep.py")
+END_S = 5.0
+
+
+class Leftovers:
+    """Files and folders that go with the bench, in the hands of a process beside it while this is entered."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        # In a session of its own: what ends the bench's group, Ctrl-C too, must not end who cleans up after it.
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-I", "-S", str(SWEEP), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process and self._process.stdin:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_S)
+
+    def add(self, path: Path | str) -> None:
+        """Let a path go with the bench; one that ends in `*` stands for all that begins so."""
+        self._say(f"+ {path}\n")
+
+    def keep(self, path: Path | str) -> None:
+        """Let a path stay when the bench ends."""
+        self._say(f"- {path}\n")
+
+    def _say(self, line: str) -> None:
+        if self._process and self._process.stdin:
+            with contextlib.suppress(OSError):  # somebody has killed it: then nobody cleans up, as before
+                self._process.stdin.write(os.fsencode(line))
+                self._process.stdin.flush()
