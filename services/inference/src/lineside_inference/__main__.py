@@ -27,6 +27,7 @@ from lineside_inference.metrics import LoadCollector, Metrics
 from lineside_inference.models.changes import Changes
 from lineside_inference.models.hardware import probe
 from lineside_inference.models.memory import TritonMemory
+from lineside_inference.models.newcomers import Newcomers
 from lineside_inference.models.store import read_store
 from lineside_inference.pipeline import Pipeline
 from lineside_inference.policies import Policies
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
-    """Put the service together; raises StoreError where a model card or file is wrong."""
+    """Put the service together; raises StoreError where there is no model at all."""
     mine = settings.inference
     limits = mine.limits
     tokens = TokenFile(mine.http.token_file) if mine.http.token_file else None
@@ -54,7 +55,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     kept = PolicyFile(mine.state_dir)
     policies = Policies(start_policy(mine.policy, store, kept), store, kept, service.registry)
     workers = ThreadPoolExecutor(limits.workers or len(os.sched_getaffinity(0)), thread_name_prefix="prepare")
-    others = [card for name in store for card in store.cards(name).values()]
+    others = [card for name in (*store, *store.out) for card in store.cards(name).values()]
     engine = Engine(mine.triton, store, service, others=others, allow_python=allow_python)
     cameras = Cameras(mine.cameras, service, most_bytes=limits.body_bytes, most_pixels=limits.pixels)
     files = Files(mine.file_roots, most_bytes=limits.body_bytes)
@@ -63,9 +64,11 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     memory = TritonMemory(mine.triton, service.registry)
     changes = Changes(mine.models, store, engine, pipeline.rehearse, memory, service.registry)
     changes.on_switch = policies.keep
-    metrics = Metrics(service.registry, list(store))
+    newcomers = Newcomers(store, changes.join, engine.connection)
+    newcomers.show()
+    metrics = Metrics(service.registry, store)
     feed = Feed(mine.page, service.registry)
-    recorder = Recorder(mine.capture, settings.spool, service, (*store, *mine.capture.models))
+    recorder = Recorder(mine.capture, settings.spool, service, store)
     maker = Maker(settings.thing, settings.edge_manager, mine.capture.masks, most_pixels=limits.pixels)
     desk = Desk(limits, pipeline, metrics, feed, Evidence(recorder, maker), is_draining=lambda: service.is_draining)
     service.registry.register(CameraCollector(cameras))
@@ -83,6 +86,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         await recorder.start(service)
         engine.start()
         service.spawn("model versions", changes.supervise())
+        service.spawn("model newcomers", newcomers.supervise())
         cameras.start()
         try:
             yield

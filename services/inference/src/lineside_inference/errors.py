@@ -6,7 +6,7 @@
         +-- Failed           the request is fine, something it needs is not
         +-- Expired          the deadline passed before the model ran
         +-- Disabled         the operator's policy says not to judge
-    +-- StoreError           a model card or file is wrong: the start stops
+    +-- StoreError           a model card or file is wrong: the model is out
     +-- CandidateFailed      a version cannot be put into force: the one before serves on
     +-- ChangeUnderWay       the model is being changed already
     +-- PolicyRefused        the policy is wrong: the one before stays
@@ -27,7 +27,7 @@ from lineside.errors import LinesideError
 
 
 class StoreError(LinesideError):
-    """A model card or a model file is wrong; the start stops."""
+    """A model card or a model file is wrong: the model is out. No model at all: the start stops."""
 
     code = "model-store"
 
@@ -159,6 +159,12 @@ class VersionUnknown(Rejected):
     """The model has no card for this version."""
 
     code = "version-unknown"
+
+
+class ModelOut(Failed):
+    """The model is on the disk, and its card or a file of it is wrong: it serves when that is mended."""
+
+    code = "model-out"
 
 
 class ModelUnloaded(Failed):

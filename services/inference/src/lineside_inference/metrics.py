@@ -1,6 +1,6 @@
 """What the inference service counts; every label is bounded by the configuration or by the code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -19,8 +19,8 @@ _MOST_LABELS = 64
 class Metrics:
     """The counters and histograms; `models` are the names that may be a label, anything else is `other`."""
 
-    def __init__(self, registry: CollectorRegistry, models: list[str]) -> None:
-        self._models = frozenset(models)
+    def __init__(self, registry: CollectorRegistry, models: Container[str]) -> None:
+        self._models = models
         self._requests = Counter(
             "lineside_inference_requests_total",
             "Requests answered with a Result, by model and the Result's status.",

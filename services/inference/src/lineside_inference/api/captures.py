@@ -134,7 +134,7 @@ def _version(model: str, store: ModelStore, others: Sequence[str]) -> str | None
     """Return a model's version in force, None where only its clients know; raises Problem 404 for an unknown one."""
     if model in store:
         return store[model].card.version if store.is_loaded(model) else None
-    if model in others:
+    if model in others or model in store.out:
         return None
     known = ", ".join(sorted({*store, *others}))
     detail = f"Model {model!r:.140} is not known. Known here: {known}. Others are named in inference.capture.models."

@@ -41,7 +41,7 @@ class ModelDocument(Document):
     versions: list[str]
     """Every version that has a card."""
     state: str
-    """The connection's state, or unloaded."""
+    """The connection's state; or unloaded; or out, where its card or a file of it is wrong."""
     detail: str
     """Why it is so, in words."""
     task: str

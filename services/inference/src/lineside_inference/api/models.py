@@ -10,7 +10,14 @@ from starlette.concurrency import run_in_threadpool
 from lineside_inference.api import problems
 from lineside_inference.api.problems import Problem
 from lineside_inference.engine.triton import Engine
-from lineside_inference.errors import CandidateFailed, ChangeUnderWay, ModelUnknown, StateNotKept, VersionUnknown
+from lineside_inference.errors import (
+    CandidateFailed,
+    ChangeUnderWay,
+    ModelOut,
+    ModelUnknown,
+    StateNotKept,
+    VersionUnknown,
+)
 from lineside_inference.models.changes import Changes
 from lineside_inference.models.store import ModelStore
 from lineside_inference.policies import Policies
@@ -21,7 +28,7 @@ _VERSION = Annotated[str, Path(description="A version that has a card.", max_len
 _REFUSED = {
     404: "No such model, or no card of this version.",
     409: "The model is being changed already.",
-    422: "The version failed, the one before stays in force; `detail` says why.",
+    422: "The version failed, the one before stays in force; or the model is out. `detail` says why.",
     503: "Triton is away; the version before stays in force.",
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -34,6 +41,8 @@ def router(store: ModelStore, engine: Engine, changes: Changes, policies: Polici
     routes = APIRouter()
 
     async def describe(name: str) -> dict[str, Any]:
+        if name in store.out:
+            return await run_in_threadpool(_describe_out, name, store, policies)
         if name not in store:
             known = ", ".join(sorted(store))
             raise Problem(404, ModelUnknown.code, f"Model {name!r:.140} is not known. Known here: {known}")
@@ -75,7 +84,7 @@ def router(store: ModelStore, engine: Engine, changes: Changes, policies: Polici
     @routes.get("/v1/models")
     async def list_models() -> dict[str, Any]:
         """Answer every model: the version in force, the others that have a card, state, labels, thresholds, file."""
-        return {"models": [await describe(name) for name in sorted(store)]}
+        return {"models": [await describe(name) for name in sorted({*store, *store.out})]}
 
     @routes.get("/v1/models/{model}", responses={404: _ANSWERS[404]})
     async def describe_model(model: _NAME) -> dict[str, Any]:
@@ -100,7 +109,31 @@ def router(store: ModelStore, engine: Engine, changes: Changes, policies: Polici
     return routes
 
 
-_MOST_LABELS = 1000
+def _describe_out(name: str, store: ModelStore, policies: Policies) -> dict[str, Any]:
+    """Return what is known of a model that is out: by its cards, as far as one can be read."""
+    cards = store.cards(name)
+    card = next(iter(cards.values()), None)
+    return {
+        "name": name,
+        "version": None,
+        "versions": store.versions(name),
+        "wanted": policies.current.models.get(name),
+        "state": "out",
+        "detail": store.out.get(name, ""),
+        "changing": False,
+        "refused": None,
+        "task": card.task if card else "",
+        "input": card.input.kind if card else None,
+        "heads": [],
+        "labels": [],
+        "defects": [],
+        "thresholds": {},
+        "digest": None,
+        "file": None,
+        "licence": card.licence if card else "",
+        "description": card.description if card else "",
+        "scores": {},
+    }
 
 
 @contextmanager
@@ -109,6 +142,8 @@ def _as_problems() -> Iterator[None]:
         yield
     except (ModelUnknown, VersionUnknown) as error:
         raise Problem(404, error.code, str(error)) from None
+    except ModelOut as error:
+        raise Problem(422, error.code, str(error)) from None
     except ChangeUnderWay as error:
         raise Problem(409, error.code, str(error), headers={"Retry-After": "1"}) from None
     except StateNotKept as error:

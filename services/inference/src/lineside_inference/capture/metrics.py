@@ -1,6 +1,6 @@
 """What is counted of evidence on its way to the disk; the labels are bounded by the configuration or by the code."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -11,10 +11,11 @@ _OTHER = "other"
 
 
 class CaptureMetrics:
-    """The counters and the histogram; `models` are the names that may be a label, anything else is `other`."""
+    """The counters and the histogram; `models` and `others` are the names that may be a label, else it is `other`."""
 
-    def __init__(self, registry: CollectorRegistry, models: Iterable[str]) -> None:
-        self._models = frozenset(models)
+    def __init__(self, registry: CollectorRegistry, models: Container[str], others: Iterable[str] = ()) -> None:
+        self._models = models
+        self._others = frozenset(others)
         self._captures = Counter(
             "lineside_inference_captures_total",
             "Captures that are on the disk, by model and why they are kept.",
@@ -37,7 +38,7 @@ class CaptureMetrics:
 
     def kept(self, model: str, kept: Kept, seconds: float) -> None:
         """Count one capture that is on the disk."""
-        self._captures.labels(model if model in self._models else _OTHER, kept).inc()
+        self._captures.labels(model if model in self._models or model in self._others else _OTHER, kept).inc()
         self._seconds.observe(seconds)
 
     def dropped(self, reason: str, count: int = 1) -> None:

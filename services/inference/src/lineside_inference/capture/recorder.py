@@ -5,7 +5,7 @@ The verdict never depends on it: what cannot be kept is dropped by name, the lin
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -35,13 +35,13 @@ class Recorder:
     """
 
     def __init__(
-        self, settings: CaptureSettings, spool: SpoolSettings, service: Service, models: Iterable[str] = ()
+        self, settings: CaptureSettings, spool: SpoolSettings, service: Service, models: Container[str] = ()
     ) -> None:
-        """Make it; `models` are the names that may be a metric's label."""
+        """Make it; `models`, and those of the settings, are the names that may be a metric's label."""
         self.settings = settings
         self.spool: Spool | None = None
         self.link: Connection | None = None
-        self.metrics = CaptureMetrics(service.registry, models)
+        self.metrics = CaptureMetrics(service.registry, models, settings.models)
         self._where = spool
         if spool.folder is not None:
             self.link = service.connection("spool", str(spool.folder), required=False, longest_s=30.0)

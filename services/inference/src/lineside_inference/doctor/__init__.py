@@ -19,6 +19,7 @@ from lineside_inference.models.store import ModelStore, read_store
 from lineside_inference.settings import InferenceSettings, Settings
 
 CARDS, SERVICE = "model cards", "inference"
+MEND = "mend the card or deploy the model again; the service takes it by itself then"
 READ_S = 30.0
 """The longest reading of the models' files, which are compared with their cards' checksums."""
 
@@ -48,6 +49,8 @@ def _cards(own: InferenceSettings, stores: list[ModelStore]) -> Check:
     except LinesideError as error:
         return fail(CARDS, error.what, error.remedy)
     stores.append(store)
+    if store.out:
+        return fail(CARDS, "; ".join(f"{name} is out: {reason}" for name, reason in sorted(store.out.items())), MEND)
     shown = ", ".join(f"{name} {model.card.version} ({model.choice.files[0].path})" for name, model in store.items())
     return ok(CARDS, f"{own.model_repository}: {shown}; for {hardware.describe()}")
 
@@ -67,7 +70,7 @@ async def _engine(
         for store in stores:
             wanted = triton.wanted(own, store)
             names = [triton.name_of(name) for name in store]
-            if needs(names[0], known, triton.TRITON):
+            if names and needs(names[0], known, triton.TRITON):
                 for name in names:
                     yield skip(name, f"needs: {triton.TRITON}")
                 break

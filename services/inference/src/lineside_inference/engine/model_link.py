@@ -1,7 +1,11 @@
 """One model in the server: the wanted version loaded where it is not, checked against its card, watched.
 
 Triton is always told which versions to serve, by `version_policy` in the configuration that goes with the load. What
-Triton loaded by itself when it started is taken where it is the wanted version from the chosen file, else loaded anew.
+Triton serves already is not loaded again by that where its files are as they were. Where Triton takes no loads, what it
+serves by itself is taken where it is the wanted version from the chosen file.
+
+Each time before a version comes online its files are hashed and Triton is told to load it: what it serves is then what
+lies there now, not what lay there when it started.
 """
 
 import asyncio
@@ -20,7 +24,14 @@ from lineside_inference.models.store import Model
 
 log = structlog.get_logger("lineside.inference.triton")
 
+_NOT_EXPLICIT = "explicit model load / unload is not allowed"
+"""What Triton answers to a load in model control mode none or poll."""
+
 Check = Callable[[Card, pb.ModelMetadataResponse], bool]
+
+
+class LoadsOff(EngineFailed):
+    """The settings say that nothing is loaded from here."""
 
 
 class ModelLink:
@@ -30,16 +41,25 @@ class ModelLink:
     """
 
     def __init__(
-        self, server: TritonLink, model: Model, state: Connection, check: Check, *, allow_python: bool = False
+        self,
+        server: TritonLink,
+        model: Model,
+        state: Connection,
+        check: Check,
+        others_serve: Callable[[], bool] = lambda: False,
+        *,
+        allow_python: bool = False,
     ) -> None:
         self.state = state
         self.ready = asyncio.Event()
         self.wanted = model
         self.batched: dict[str, bool] = {}
+        self._served: Sequence[Model] = (model,)
         self.is_unloaded = False
         self._server = server
         self._name = model.card.name
         self._check = check
+        self._others_serve = others_serve
         self._allow_python = allow_python
         self._check_now = asyncio.Event()
         self._turn = asyncio.Lock()
@@ -67,6 +87,7 @@ class ModelLink:
                     async with self._turn:
                         await self._make_ready()
                 except Exception as error:  # noqa: BLE001 - whatever it is, it is shown and tried again
+                    self.state.required = not self._others_serve()  # one model that fails leaves the others' line ready
                     await asyncio.sleep(self.state.backoff(describe(error)))
                     continue
             await self._watch(self._server.settings.health_ms / 1000)
@@ -80,15 +101,18 @@ class ModelLink:
     async def serve(self, models: Sequence[Model]) -> None:
         """Let Triton serve exactly these versions; those that it serves already go on undisturbed.
 
-        Raises EngineFailed or grpc.RpcError; what Triton serves then is not known.
+        Raises StoreError, EngineFailed or grpc.RpcError; what Triton serves then is not known.
         """
         async with self._turn:
+            for model in models:  # a load makes Triton read the changed files of those that serve too
+                await asyncio.to_thread(model.check_files)
             await self._load(models)
             serving = {}
             for model in models:
                 await self._check_ready(model)
                 serving[model.card.version] = await self._verified(model)
             self.batched = serving
+            self._served = tuple(models)
 
     def switch(self, model: Model) -> None:
         """Want another version, which serves already."""
@@ -119,13 +143,24 @@ class ModelLink:
 
     async def _make_ready(self) -> None:
         model = self.wanted
-        version = model.card.version
-        if not await self._is_ready(version) or not await self._has_chosen_file(model):
-            await self._load([model])
-            await self._check_ready(model)
-            self.batched = {}
-        self.batched[version] = await self._verified(model)
+        models = self._served if model in self._served else (model,)  # a candidate beside it stays
+        for one in models:
+            await asyncio.to_thread(one.check_files)
+        try:
+            await self._load(models)
+        except (EngineFailed, grpc.aio.AioRpcError) as error:
+            if not _takes_no_loads(error) or not await self._serves_by_itself(model):
+                raise
+            models = (model,)
+        serving = {}
+        for one in models:
+            await self._check_ready(one)
+            serving[one.card.version] = await self._verified(one)
+        self.batched, self._served = serving, models
         self._is_online()
+
+    async def _serves_by_itself(self, model: Model) -> bool:
+        return await self._is_ready(model.card.version) and await self._has_chosen_file(model)
 
     async def _watch(self, health_s: float) -> None:
         while self._server.online.is_set():
@@ -178,7 +213,7 @@ class ModelLink:
 
     def _may_load(self) -> None:
         if not self._server.settings.load_models:
-            raise EngineFailed(
+            raise LoadsOff(
                 f"model {self._name!r} may not be loaded or unloaded from here",
                 remedy="Do it in Triton, or set triton.load_models",
             )
@@ -196,3 +231,10 @@ class ModelLink:
         request = pb.RepositoryModelLoadRequest(model_name=self._name)
         request.parameters["config"].string_param = override(models[-1].config, versions, models[-1].file)
         await self._server.stub.RepositoryModelLoad(request, timeout=self._server.settings.load_timeout_ms / 1000)
+
+
+def _takes_no_loads(error: Exception) -> bool:
+    """Whether nobody may load: by our settings, or because Triton does not run in explicit mode."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return _NOT_EXPLICIT in (error.details() or "")
+    return isinstance(error, LoadsOff)

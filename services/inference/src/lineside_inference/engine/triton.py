@@ -18,6 +18,7 @@ import structlog
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2 as pb
 
+from lineside.connections import Connection
 from lineside.service import Service
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Arena, Slot, clean_leftovers
@@ -60,28 +61,21 @@ class Engine:
         others: Iterable[Card] = (),
         allow_python: bool = False,
     ) -> None:
-        """Make it; `others` are cards of versions that may come into force later: slots hold theirs too."""
+        """Make it; `others` are cards of versions and models that may serve later: slots hold theirs too."""
+        self._allow_python = allow_python
         self._settings = settings
         self._models = models
         self._service = service
         self._layouts: WeakKeyDictionary[Model, Layout] = WeakKeyDictionary()
         self._asked: WeakKeyDictionary[Model, dict[tuple[int, bool], pb.ModelInferRequest]] = WeakKeyDictionary()
         self.arena, why = _make_arena(
-            settings, max(Layout.of(card).size for card in (*others, *(model.card for model in models.values())))
+            settings,
+            max((Layout.of(card).size for card in (*others, *(it.card for it in models.values()))), default=0),
         )
         atexit.register(self.arena.close)  # also where the start stops after this
         self.link = TritonLink(settings, self.arena, service.connection("triton", settings.url))
         self.link.why_bytes = why or self.link.why_bytes
-        self.model_links = {
-            name: ModelLink(
-                self.link,
-                model,
-                service.connection(f"model/{name}", f"{settings.url}/{name}"),
-                is_batched,
-                allow_python=allow_python,
-            )
-            for name, model in models.items()
-        }
+        self.model_links = {name: self._model_link(model) for name, model in models.items()}
 
     def start(self) -> None:
         """Open the channel and start the supervisors; they live as long as the service."""
@@ -89,6 +83,24 @@ class Engine:
         self._service.spawn("triton", self.link.supervise())
         for name, link in self.model_links.items():
             self._service.spawn(f"model {name}", link.supervise())
+
+    def join(self, model: Model) -> None:
+        """Serve a model that came after the start; raises EngineFailed where a slot is too small for it."""
+        self.check_fits(model)
+        link = self.model_links[model.card.name] = self._model_link(model)
+        self._service.spawn(f"model {model.card.name}", link.supervise())
+
+    def connection(self, name: str) -> Connection:
+        """Return the connection of a model, also of one that is out."""
+        known = self._service.connections.get(f"model/{name}")
+        return known or self._service.connection(f"model/{name}", f"{self._settings.url}/{name}")
+
+    def _model_link(self, model: Model) -> ModelLink:
+        def others_serve() -> bool:
+            return any(link.ready.is_set() for name, link in self.model_links.items() if name != model.card.name)
+
+        connection = self.connection(model.card.name)
+        return ModelLink(self.link, model, connection, is_batched, others_serve, allow_python=self._allow_python)
 
     async def close(self) -> None:
         """Leave Triton and remove the arena."""

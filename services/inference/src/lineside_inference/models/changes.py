@@ -101,7 +101,8 @@ class Changes:
     async def load(self, name: str, version: str) -> Model:
         """Put a version into force and return it; where it is in force already, change nothing.
 
-        It goes on where the caller goes away. Raises ModelUnknown, VersionUnknown, ChangeUnderWay, CandidateFailed.
+        It goes on where the caller goes away. Raises ModelOut, ModelUnknown, VersionUnknown, ChangeUnderWay or
+        CandidateFailed.
         """
         task = asyncio.create_task(self._load(name, version), name=f"model {name} to version {version}")
         self._tasks.add(task)
@@ -129,8 +130,19 @@ class Changes:
     def follow(self, policy: Policy) -> None:
         """Bring the versions that a policy names into force, in the background; a refused one gets another try."""
         self._policy = policy
+        self._store.wanted = dict(policy.models)
         self._wanted = {name: policy.models.get(name, self._store.default_version(name)) for name in self._store}
         self.refused.clear()
+        self._news.set()
+
+    def join(self, model: Model) -> None:
+        """Serve a model that came after the start; raises LinesideError where it cannot be served."""
+        self._check_thresholds(model)
+        self._engine.join(model)
+        self._store.take(model)
+        name = model.card.name
+        self._wanted[name] = self._policy.models.get(name, self._store.default_version(name))
+        self._show(name)
         self._news.set()
 
     async def supervise(self) -> None:
@@ -198,8 +210,7 @@ class Changes:
         """Return a version that serves beside the old one and has done its warm-up well."""
         new = await asyncio.to_thread(self._store.candidate, name, version)
         self._engine.check_fits(new)
-        if wrong := out_of_reach(self._policy, new.card):
-            raise StoreError("; ".join(wrong), remedy="Change the policy's thresholds first")
+        self._check_thresholds(new)
         self.under_way[name] = f"version {version}: loading"
         try:
             await link.serve([*serving, new])
@@ -253,8 +264,13 @@ class Changes:
             del self.refused[name]
         return failure
 
+    def _check_thresholds(self, model: Model) -> None:
+        if wrong := out_of_reach(self._policy, model.card):
+            raise StoreError("; ".join(wrong), remedy="Change the policy's thresholds first")
+
     def _known(self, name: str) -> None:
         if name not in self._store:
+            self._store.refuse_out(name)
             raise ModelUnknown(f"model {name!r} is not known", remedy=f"Known here: {', '.join(sorted(self._store))}")
 
     @contextmanager

@@ -2,42 +2,37 @@
 
 A model's folder holds `card.yaml`, the card of the version in force unless the policy says otherwise, and
 `<version>/card.yaml` for other versions; both name files relative to the model's folder. A version without a card is
-unknown here. What is in force is checked at the start; another version is read and checked when it shall come.
+unknown here. What is in force is checked at the start and before each time that it comes online; another version when
+it shall come. A model whose card or files are wrong is out, by name, and the others serve.
 """
 
 import difflib
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import structlog
-from pydantic import ValidationError
 from tritonclient.grpc import model_config_pb2 as config_pb
 
 from lineside.contract import ModelRef, Policy
-from lineside.documents import read_yaml
-from lineside.wording import words
-from lineside_inference.errors import ModelUnknown, ModelUnloaded, StoreError, VersionUnknown
+from lineside_inference.errors import ModelOut, ModelUnknown, ModelUnloaded, StoreError, VersionUnknown
 from lineside_inference.models.card import Card
 from lineside_inference.models.configuration import check_backend, read_config
+from lineside_inference.models.reading import CARD_FILE, card_path, check_files, parse_card, read_card
 from lineside_inference.models.users import Users
 from lineside_inference.models.variants import UNKNOWN, Choice, Hardware, VariantError, choose
 from lineside_inference.prepare import Preparation
 
 log = structlog.get_logger("lineside.inference.models")
 
-CARD_FILE = "card.yaml"
-_MOST_CARD_BYTES = 1024 * 1024
-
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """One version of a model: its card, what a Result says of it, its image preparation if any, its chosen files.
 
-    `config` is Triton's configuration of the model's folder, `users` the requests that run on this version.
+    `config` is Triton's configuration of the model's folder, `users` the requests that run on this version, `folder`
+    where it lies.
     """
 
     card: Card
@@ -46,14 +41,22 @@ class Model:
     choice: Choice
     config: config_pb.ModelConfig = field(default_factory=config_pb.ModelConfig)
     users: Users = field(default_factory=Users)
+    folder: Path | None = None
 
     @classmethod
-    def of(cls, card: Card, hardware: Hardware = UNKNOWN, config: config_pb.ModelConfig | None = None) -> "Model":
+    def of(
+        cls,
+        card: Card,
+        hardware: Hardware = UNKNOWN,
+        config: config_pb.ModelConfig | None = None,
+        folder: Path | None = None,
+    ) -> "Model":
         """Make a model of a card whose files were checked; raises VariantError where no file fits the hardware."""
         choice = choose(card.files, hardware)
         ref = ModelRef(name=card.name, version=card.version, digest=f"sha256:{choice.files[0].sha256}")
         preparation = Preparation.of(card.input) if card.input.image else None
-        return cls(card, ref, preparation, choice, config or config_pb.ModelConfig(name=card.name))
+        config = config or config_pb.ModelConfig(name=card.name)
+        return cls(card, ref, preparation, choice, config, folder=folder)
 
     @property
     def file(self) -> str | None:
@@ -61,9 +64,17 @@ class Model:
         parts = PurePosixPath(self.choice.files[0].path).parts
         return parts[1] if len(parts) == 2 and parts[0] == self.card.version else None  # noqa: PLR2004 - version/file
 
+    def check_files(self) -> None:
+        """Compare the chosen files with their digest once more; takes as long as reading them. Raises StoreError."""
+        if self.folder is not None:
+            check_files(card_path(self.folder, self.card.version), self.folder, self.choice.files)
+
 
 class ModelStore(Mapping[str, Model]):
-    """The models in force by name, and the versions on disk that could be."""
+    """The models in force by name, and the versions on disk that could be.
+
+    `out` says by name why a model that is on the disk does not serve, `wanted` which versions were asked for.
+    """
 
     def __init__(
         self,
@@ -75,10 +86,12 @@ class ModelStore(Mapping[str, Model]):
     ) -> None:
         self.hardware = hardware
         self.allow_python = allow_python
-        self._repository = repository
+        self.repository = repository
         self._models = {model.card.name: model for model in models}
         self._defaults = {name: model.card.version for name, model in self._models.items()}
         self._unloaded: set[str] = set()
+        self.out: dict[str, str] = {}
+        self.wanted: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Model:
         return self._models[name]
@@ -90,9 +103,10 @@ class ModelStore(Mapping[str, Model]):
         return len(self._models)
 
     def find(self, name: str, version: str | None = None) -> Model:
-        """Return the model that a request names; raises ModelUnknown, VersionUnknown or ModelUnloaded."""
+        """Return the model that a request names; raises ModelOut, ModelUnknown, VersionUnknown, ModelUnloaded."""
         model = self._models.get(name)
         if model is None:
+            self.refuse_out(name)
             raise ModelUnknown(f"model {name!r} is not known", remedy=f"Known here: {', '.join(sorted(self._models))}")
         if name in self._unloaded:
             raise ModelUnloaded(f"model {name!r} is unloaded", remedy="Load a version of it over /v1/models")
@@ -101,6 +115,11 @@ class ModelStore(Mapping[str, Model]):
                 f"model {name!r} has no version {version!r} in force", remedy=f"Use {model.card.version!r}"
             )
         return model
+
+    def refuse_out(self, name: str) -> None:
+        """Raise ModelOut where the model is on the disk and out."""
+        if (reason := self.out.get(name)) is not None:
+            raise ModelOut(f"model {name!r} is out: {reason}")
 
     def is_loaded(self, name: str) -> bool:
         """Whether the model shall serve, that is, was not unloaded on request."""
@@ -112,9 +131,9 @@ class ModelStore(Mapping[str, Model]):
 
     def versions(self, name: str) -> tuple[str, ...]:
         """Return the versions that have a card on disk now, in order."""
-        found = {self._models[name].card.version, self._defaults[name]}
-        if self._repository is not None:
-            folder = self._repository / name
+        found = {self._models[name].card.version, self._defaults[name]} if name in self._models else set()
+        if self.repository is not None:
+            folder = self.repository / name
             found |= {path.parent.name for path in folder.glob(f"[1-9]*/{CARD_FILE}")}
             with suppress(StoreError):  # it may have been replaced since the start, and is read again when needed
                 found.add(parse_card(folder / CARD_FILE, folder).version)
@@ -122,12 +141,14 @@ class ModelStore(Mapping[str, Model]):
 
     def cards(self, name: str) -> dict[str, Card]:
         """Return the cards of a model's versions that can be read, their files unchecked."""
-        cards = {self._models[name].card.version: self._models[name].card}
+        cards = {}
+        if (model := self._models.get(name)) is not None:
+            cards[model.card.version] = model.card
         for version in self.versions(name):
-            if version not in cards and self._repository is not None:
-                folder = self._repository / name
+            if version not in cards and self.repository is not None:
+                folder = self.repository / name
                 try:
-                    cards[version] = parse_card(_card_path(folder, version), folder)
+                    cards[version] = parse_card(card_path(folder, version), folder)
                 except StoreError as error:
                     log.warning("a version's card cannot be used", model=name, version=version, reason=str(error))
         return cards
@@ -135,16 +156,17 @@ class ModelStore(Mapping[str, Model]):
     def candidate(self, name: str, version: str) -> Model:
         """Read a version from disk and check its files' SHA-256; takes as long as reading them.
 
-        Raises ModelUnknown, VersionUnknown, or StoreError that says what is wrong with it.
+        Raises ModelOut, ModelUnknown, VersionUnknown, or StoreError that says what is wrong with it.
         """
         if name not in self._models:
+            self.refuse_out(name)
             raise ModelUnknown(f"model {name!r} is not known", remedy=_nearest(name, set(self._models)))
-        if self._repository is None or version not in self.versions(name):
+        if self.repository is None or version not in self.versions(name):
             raise VersionUnknown(
                 f"model {name!r} has no version {version!r} with a card",
                 remedy=f"Use one of {', '.join(self.versions(name))}, or add {name}/{version}/{CARD_FILE}",
             )
-        return self._read(self._repository / name, version)
+        return self.read_model(self.repository / name, version)
 
     def switch(self, model: Model) -> None:
         """Put a version into force: the next request runs on it, those under way end on theirs."""
@@ -160,28 +182,33 @@ class ModelStore(Mapping[str, Model]):
 
         `in_force` are the versions that will be in force beside it, by model; those that are now where absent.
         """
-        cards = {name: self.cards(name) for name in self._models}
+        cards = {name: self.cards(name) for name in (*self._models, *self.out)}
+        # What a model without a readable card can say is not known: a policy that speaks of it is no mistake.
+        is_whole = all(known and len(known) == len(self.versions(name)) for name, known in cards.items())
         labels = {label for known in cards.values() for card in known.values() for label in card.labels} | {"default"}
         found = [
             f"policy.thresholds.{label}: no model has this label. {_nearest(label, labels)}"
             for label in policy.thresholds
-            if label not in labels
+            if is_whole and label not in labels
         ]
         found += [
             f"policy.capture.labels: no model has label {label!r}. {_nearest(label, labels - {'default'})}"
             for label in policy.capture.labels
-            if label not in labels - {"default"}
+            if is_whole and label not in labels - {"default"}
         ]
         for name, version in policy.models.items():
+            if name in self.out:
+                continue
             if name not in cards:
                 found.append(f"policy.models.{name}: no such model. {_nearest(name, set(cards))}")
-            elif version not in cards[name]:
+            elif version not in cards[name] and not (in_force is not None and version in self.versions(name)):
                 known = ", ".join(repr(known) for known in sorted(cards[name], key=int))
                 found.append(
                     f"policy.models.{name}: version {version!r} has no card. Use {known}, or add that version's card"
                 )
         # Of the versions that this policy meets: the one in force, until the one that it names is.
-        for name, known_cards in cards.items():
+        for name in list(self._models):
+            known_cards = cards[name]
             now = (in_force or {}).get(name, self._models[name].card.version)
             meets = {now, policy.models.get(name, self._defaults[name])}
             for version in sorted(meets & set(known_cards), key=int):
@@ -202,36 +229,62 @@ class ModelStore(Mapping[str, Model]):
             raise StoreError("; ".join(found))
 
     def start_with(self, versions: Mapping[str, str]) -> None:
-        """Put other versions into force before anything runs; raises StoreError, VersionUnknown or ModelUnknown."""
-        for name, version in versions.items():
-            if name in self._models and version == self._models[name].card.version:
-                continue
-            self.switch(self.candidate(name, version))
+        """Put other versions into force before anything runs; a model whose version is wrong is out.
 
-    def _read(self, folder: Path, version: str | None = None) -> Model:
-        path = _card_path(folder, version)
+        Raises VersionUnknown or ModelUnknown.
+        """
+        self.wanted = dict(versions)
+        for name, version in versions.items():
+            if name in self.out or (name in self._models and version == self._models[name].card.version):
+                continue
+            try:
+                self.switch(self.candidate(name, version))
+            except StoreError as error:
+                del self._models[name]
+                self.leave_out(name, str(error))
+
+    def take(self, model: Model) -> None:
+        """Serve a model that was out or unknown."""
+        name = model.card.name
+        self._models[name] = model
+        if name not in self.wanted or name not in self._defaults:
+            self._defaults[name] = model.card.version
+        self.out.pop(name, None)
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Say why a model on the disk does not serve."""
+        self.out[name] = reason
+        log.error("a model is out; the others serve", model=name, reason=reason)
+
+    def read_model(self, folder: Path, version: str | None = None) -> Model:
+        """Read a model's folder, of a version or of the model's own card; raises StoreError."""
+        path = card_path(folder, version)
         card = read_card(path, folder)
         if version is not None and card.version != version:
             raise StoreError(f"{path}: version is {card.version!r}", remedy=f"It stands for version {version!r}")
         config = read_config(folder)
         check_backend(config, folder, allow_python=self.allow_python)
         try:
-            return Model.of(card, self.hardware, config)
+            return Model.of(card, self.hardware, config, folder)
         except VariantError as error:
             raise StoreError(f"{path}: {error}") from None
 
     @classmethod
     def read(cls, repository: Path, hardware: Hardware, *, allow_python: bool) -> "ModelStore":
-        """Read the card of every model's folder; raises StoreError."""
-        reader = cls((), repository, hardware, allow_python=allow_python)
-        models = [reader._read(path.parent) for path in sorted(repository.glob(f"*/{CARD_FILE}"))]
-        return cls(models, repository, hardware, allow_python=allow_python)
+        """Read the card of every model's folder; those that are wrong are out."""
+        store = cls((), repository, hardware, allow_python=allow_python)
+        for path in sorted(repository.glob(f"*/{CARD_FILE}")):
+            try:
+                store.take(store.read_model(path.parent))
+            except StoreError as error:
+                store.leave_out(path.parent.name, str(error))
+        return store
 
 
 def read_store(repository: Path, hardware: Hardware = UNKNOWN, *, allow_python: bool = False) -> ModelStore:
-    """Read every `<repository>/*/card.yaml` and check the listed files' SHA-256.
+    """Read every `<repository>/*/card.yaml` and check the listed files' SHA-256; a model that is wrong is out, by name.
 
-    Raises StoreError that names the file and what is wrong with it.
+    Raises StoreError where there is no repository, or no card in it.
     """
     if not repository.is_dir():
         raise StoreError(
@@ -243,60 +296,6 @@ def read_store(repository: Path, hardware: Hardware = UNKNOWN, *, allow_python: 
             remedy="Put a model there, or set inference.model_repository to where the models are",
         )
     return ModelStore.read(repository, hardware, allow_python=allow_python)
-
-
-def read_card(path: Path, folder: Path) -> Card:
-    """Read one card and check it against the model's folder, all its files too; raises StoreError."""
-    card = parse_card(path, folder)
-    for file in card.files:
-        _check_file(path, folder / file.path, file.sha256)
-    return card
-
-
-def parse_card(path: Path, folder: Path) -> Card:
-    """Read one card of the model in this folder, its files unchecked; raises StoreError."""
-    try:
-        if path.stat().st_size > _MOST_CARD_BYTES:
-            raise StoreError(f"{path} has more than {_MOST_CARD_BYTES} bytes", remedy="A card is a page of text")
-        document = read_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise StoreError(f"{path}: {error}") from None
-    try:
-        card = Card.model_validate(document)
-    except ValidationError as error:
-        raise StoreError(f"{path}: {'; '.join(map(_fault, error.errors()))}") from None
-    if card.name != folder.name:
-        raise StoreError(
-            f"{path}: name is {card.name!r}", remedy=f"Triton knows a model by its folder: call it {folder.name!r}"
-        )
-    return card
-
-
-def _fault(item: Mapping[str, Any]) -> str:
-    got = "" if item["type"] == "missing" else f" (got {item['input']!r:.80})"
-    return f"{'.'.join(map(str, item['loc'])) or 'card'}: {words(item)}{got}"
-
-
-def _card_path(folder: Path, version: str | None) -> Path:
-    """Return where a version's card is: its own folder, else the model's."""
-    if version is not None and (own := folder / version / CARD_FILE).is_file():
-        return own
-    return folder / CARD_FILE
-
-
-def _check_file(card: Path, path: Path, expected: str) -> None:
-    try:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise StoreError(f"{card}: file {path} cannot be read: {error.strerror}") from None
-    if found != expected:
-        raise StoreError(
-            f"{card}: file {path} has SHA-256 {found}, the card says {expected}",
-            remedy="Deploy the model again, or make its card anew if the file was changed on purpose",
-        )
 
 
 def out_of_reach(policy: Policy, card: Card) -> list[str]:

@@ -46,7 +46,7 @@ function card(model) {
 function state(model) {
   if (model.changing) return `being changed: ${model.detail}`;
   if (model.state === "ONLINE") return "works";
-  return [model.state === "unloaded" ? "not loaded" : "not ready", model.detail].filter(Boolean).join(": ");
+  return [{ unloaded: "not loaded", out: "out" }[model.state] ?? "not ready", model.detail].filter(Boolean).join(": ");
 }
 
 function versions(model) {

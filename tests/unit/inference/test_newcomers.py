@@ -1,0 +1,162 @@
+"""Models that are out, come in when they are mended, and new ones."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lineside.connections import Connection, State
+from lineside.contract import Policy
+from lineside_inference.errors import EngineFailed, ModelOut, PolicyRefused, StoreError
+from lineside_inference.models.newcomers import Newcomers
+from lineside_inference.models.store import Model, ModelStore, read_store
+from lineside_inference.policies import Policies, start
+from lineside_inference.policy_file import Kept, PolicyFile
+
+
+def put(repository: Path, document: Any, name: str, version: str = "1", **fields: Any) -> Path:
+    folder = repository / name
+    (folder / version).mkdir(parents=True, exist_ok=True)
+    (folder / version / "model.onnx").write_bytes(name.encode())
+    files = [{"path": f"{version}/model.onnx", "sha256": hashlib.sha256(name.encode()).hexdigest()}]
+    card = folder / "card.yaml" if version == "1" else folder / version / "card.yaml"
+    card.write_text(yaml.safe_dump(document | {"name": name, "version": version, "files": files} | fields))
+    return folder
+
+
+class Scene:
+    """The newcomers of a repository, and the connections under which they are shown."""
+
+    def __init__(self, repository: Path) -> None:
+        self.store = read_store(repository)
+        self.links: dict[str, Connection] = {}
+        self.newcomers = Newcomers(self.store, self.store.take, self.link)
+
+    def link(self, name: str) -> Connection:
+        return self.links.setdefault(name, Connection(f"model/{name}", ""))
+
+    def look(self) -> list[str]:
+        """Look twice, as it takes for what rests, and return who came."""
+        found: list[Model] = [*self.newcomers.look(), *self.newcomers.look()]
+        for model in found:
+            self.store.take(model)
+        return [model.card.name for model in found]
+
+
+def test_one_wrong_model_is_out_and_the_others_serve(tmp_path: Path, document: Any) -> None:
+    put(tmp_path, document, "good")
+    (put(tmp_path, document, "changed") / "1" / "model.onnx").write_bytes(b"something else")
+    (put(tmp_path, document, "half") / "card.yaml").write_text("name: half\n")
+    scene = Scene(tmp_path)
+    assert set(scene.store) == {"good"}
+    with pytest.raises(ModelOut, match=r"'changed' is out: .* has SHA-256"):
+        scene.store.find("changed")
+    scene.newcomers.show()
+    assert {name: (link.state, link.required) for name, link in scene.links.items()} == {
+        "changed": (State.BACKOFF, False),
+        "half": (State.BACKOFF, False),
+    }
+    assert scene.look() == []
+    (tmp_path / "changed" / "1" / "model.onnx").write_bytes(b"changed")
+    assert scene.look() == ["changed"]
+    assert set(scene.store.out) == {"half"}
+
+
+def test_where_all_are_out_the_service_is_not_ready(tmp_path: Path, document: Any) -> None:
+    (put(tmp_path, document, "only") / "1" / "model.onnx").unlink()
+    scene = Scene(tmp_path)
+    scene.newcomers.show()
+    assert scene.links["only"].required
+
+
+def test_a_new_folder_is_found_when_it_is_whole(tmp_path: Path, document: Any) -> None:
+    put(tmp_path, document, "good")
+    scene = Scene(tmp_path)
+    assert scene.look() == []
+    folder = put(tmp_path, document, "later")
+    (folder / "1" / "model.onnx").write_bytes(b"la")
+    assert scene.newcomers.look() == []  # it may be being copied
+    (folder / "1" / "model.onnx").write_bytes(b"late")
+    assert scene.newcomers.look() == []
+    assert "later" not in scene.store.out
+    (folder / "1" / "model.onnx").write_bytes(b"later")
+    assert scene.look() == ["later"]
+    assert scene.look() == []
+
+
+def test_what_is_wrong_is_read_once_for_each_state(tmp_path: Path, document: Any, monkeypatch: Any) -> None:
+    put(tmp_path, document, "good")
+    (put(tmp_path, document, "changed") / "1" / "model.onnx").write_bytes(b"no")
+    scene = Scene(tmp_path)
+    scene.look()
+    asked: list[Path] = []
+
+    def read(folder: Path, _version: str | None = None) -> Model:
+        asked.append(folder)
+        raise StoreError("still wrong")
+
+    monkeypatch.setattr(scene.store, "read_model", read)
+    scene.look()
+    assert asked == []
+    scene.store.wanted = {"changed": "2"}  # the policy names another version: that one may be right
+    scene.look()
+    assert asked == [tmp_path / "changed"]
+
+
+async def test_one_that_cannot_join_is_out_by_name(tmp_path: Path, document: Any) -> None:
+    put(tmp_path, document, "good")
+    scene = Scene(tmp_path)
+
+    def join(model: Model) -> None:
+        raise EngineFailed(f"{model.card.name} needs a larger slot")
+
+    put(tmp_path, document, "large")
+    newcomers = Newcomers(scene.store, join, scene.link)
+    for _ in range(2):
+        newcomers.admit(newcomers.look())
+    assert scene.store.out == {"large": "large needs a larger slot"}
+    assert scene.links["large"].state is State.BACKOFF
+
+
+def test_a_kept_version_that_is_wrong_puts_that_model_out_and_keeps_the_policy(tmp_path: Path, document: Any) -> None:
+    repository = tmp_path / "models"
+    put(repository, document, "good")
+    put(repository, document, "two")
+    put(repository, document, "two", "2", labels=["good", "crack"], defects=["crack"], thresholds={})
+    file = PolicyFile(tmp_path / "state")
+    policy = Policy(enabled=False, models={"two": "2"}, thresholds={"crack": 0.3})
+    start(Policy(), ModelStore((), repository), file)
+    file.write(Kept(policy=policy, in_force={"good": "1", "two": "2"}))
+    (repository / "two" / "2" / "card.yaml").write_text("a: [")
+    store = read_store(repository)
+    assert start(Policy(), store, file) == policy
+    assert set(store) == {"good"}
+    assert "not YAML" in store.out["two"]
+
+
+async def test_a_policy_may_speak_of_a_model_that_is_out(tmp_path: Path, document: Any) -> None:
+    repository = tmp_path / "models"
+    put(repository, document, "good")
+    (put(repository, document, "broken") / "card.yaml").write_text("a: [")
+    store = read_store(repository)
+    policies = Policies(Policy(), store, PolicyFile(None))
+    await policies.put(json.dumps({"thresholds": {"crack": 0.3}, "models": {"broken": "1"}}).encode())
+    with pytest.raises(PolicyRefused, match="no such model"):
+        await policies.put(b'{"models":{"nothing":"1"}}')
+    put(repository, document, "broken")
+    scene = Scene(repository)
+    policies = Policies(Policy(), scene.store, PolicyFile(None))
+    with pytest.raises(PolicyRefused, match="crack: no model has this label"):
+        await policies.put(b'{"thresholds":{"crack":0.3}}')
+
+
+def test_files_are_compared_again_with_their_card(tmp_path: Path, document: Any) -> None:
+    folder = put(tmp_path, document, "good")
+    model = read_store(tmp_path).find("good")
+    model.check_files()
+    (folder / "1" / "model.onnx").write_bytes(b"baad")
+    with pytest.raises(StoreError, match="has SHA-256"):
+        model.check_files()
