@@ -54,7 +54,8 @@ def test_the_line_judges_parts_it_was_not_trained_on(broker: str, tmp_path: Path
     if broker not in installed_brokers:
         pytest.skip(f"{broker} is not installed on this machine")
     out = tmp_path / "out.json"
-    run = lineside("bench", "--parts", "40", "--rate", "10", "--seed", "21", "--broker", broker, "--json", str(out))
+    of_run = ("--parts", "40", "--rate", "10", "--seed", "21", "--deadline-ms", "5000")
+    run = lineside("bench", *of_run, "--broker", broker, "--json", str(out))
     assert run.returncode == 0, run.stdout + run.stderr
     summary = json.loads(out.read_text())
     assert summary["parts"] == 40

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lineside_bench.broker import Kind
+from lineside_bench.plcs.environment import Stack
 from lineside_bench.ports import Mode
 
 _RUN = "The run"
@@ -23,6 +24,13 @@ Ports = Annotated[
     typer.Option(help="auto: the usual ports where free, others otherwise. default: insist.", rich_help_panel=_PLACE),
 ]
 Broker = Annotated[Kind, typer.Option(help="auto: mosquitto where installed, else amqtt.", rich_help_panel=_PLACE)]
+PlcStack = Annotated[
+    Stack,
+    typer.Option(help="OPC UA stack of the simulated PLC; all but asyncua are installed first.", rich_help_panel=_RUN),
+]
+Gap = Annotated[
+    float, typer.Option(help="Milliseconds from a part's id to its trigger; 0 is at once.", rich_help_panel=_RUN)
+]
 State = Annotated[
     Path | None, typer.Option(help="Write endpoints and processes there while ready.", rich_help_panel=_PLACE)
 ]
@@ -35,7 +43,7 @@ Attach = Annotated[
     ),
 ]
 
-_OF_OUR_OWN = ("stations", "deadline_ms", "state", "ports", "broker")
+_OF_OUR_OWN = ("stations", "deadline_ms", "state", "ports", "broker", "plc", "gap_ms")
 """Options about a line that the command starts itself."""
 
 
@@ -46,6 +54,8 @@ def bench(
     seed: Seed = 7,
     stations: Stations = None,
     deadline_ms: Deadline = 400.0,
+    plc: PlcStack = Stack.asyncua,
+    gap_ms: Gap = 0.0,
     json: Annotated[Path | None, typer.Option(help="Write the summary there as JSON.", rich_help_panel=_PLACE)] = None,
     state: State = None,
     ports: Ports = Mode.auto,
@@ -56,7 +66,7 @@ def bench(
 
     With --attach judge them by a line that runs already, in containers for instance.
 
-    Exit status 1 when a part has no verdict, more than one, or a wrong one written back.
+    Exit status 1 when a part has no verdict, more than one, a late one, or a wrong one or another part's written back.
     """
     if attach is not None:
         raise typer.Exit(_attached(context, attach, parts=parts, rate=rate, seed=seed, summary_file=json))
@@ -64,7 +74,15 @@ def bench(
     from lineside_bench.options import Options  # noqa: PLC0415 - same
 
     options = Options(
-        parts=parts, rate=rate, seed=seed, stations=stations, deadline_ms=deadline_ms, ports=ports, broker=broker
+        parts=parts,
+        rate=rate,
+        seed=seed,
+        stations=stations,
+        deadline_ms=deadline_ms,
+        ports=ports,
+        broker=broker,
+        plc=plc,
+        gap_ms=gap_ms,
     )
     raise typer.Exit(session.bench(options, summary_file=json, state_file=state))
 
@@ -84,7 +102,9 @@ def _attached(
 
 
 def up(
-    rate: Annotated[float, typer.Option(help="Parts a second; 0 for none.", rich_help_panel=_RUN)] = 0.5,
+    rate: Annotated[
+        float, typer.Option(help="Parts a second; 0 for none, and no windows.", rich_help_panel=_RUN)
+    ] = 0.5,
     seed: Seed = 7,
     stations: Stations = None,
     deadline_ms: Deadline = 400.0,

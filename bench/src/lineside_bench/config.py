@@ -72,8 +72,8 @@ def on_loopback(ports: Ports, *, repository: Path, work: Path) -> Place:
     )
 
 
-def settings_document(place: Place, *, stations: int, deadline_ms: float) -> dict[str, Any]:
-    """Return the settings of a box at a place."""
+def settings_document(place: Place, *, stations: int, deadline_ms: float, windows: bool = True) -> dict[str, Any]:
+    """Return the settings of a box at a place; with `windows` the spindle's are judged all the time."""
     host, port = place.broker
     state = {"state_dir": str(place.state)} if place.state else {}
     return {
@@ -101,7 +101,7 @@ def settings_document(place: Place, *, stations: int, deadline_ms: float) -> dic
                 _trigger(name, f"nsu={NAMESPACE};s=Station{number}", deadline_ms)
                 for number, name in enumerate(station_names(stations), start=1)
             ]
-            + [_spindle_trigger(deadline_ms)],
+            + [_spindle_trigger(deadline_ms)] * windows,
         },
         "forwarder": {
             "http": dict(place.http["forwarder"]),

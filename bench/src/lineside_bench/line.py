@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,8 @@ from lineside_bench.feeding import SETTLE_S, Feeding, Stations
 from lineside_bench.leftovers import Leftovers
 from lineside_bench.observer import Observer
 from lineside_bench.options import Options, station_names
-from lineside_bench.plc import Plc
+from lineside_bench.plc import Plc, StackPlc
+from lineside_bench.plcs.environment import Stack
 from lineside_bench.ports import HOST, Ports, reserve
 from lineside_bench.processes import Process, clean_environment
 from lineside_bench.records import PartRecord
@@ -44,10 +46,13 @@ class Line:
 
     `processes` are by name: broker, triton, inference, topic-bridge, opcua-bridge, forwarder, exporter. `root` is the
     checkout. Its files are in the temporary folder `work`, which is removed at the end unless `keep` was called or the
-    start failed; `files` reads the evidence there. Entering raises BenchError for what is missing or does not start.
+    start failed; `files` reads the evidence there. `note` hears of what is installed on first use. Entering raises
+    BenchError for what is missing or does not start.
     """
 
-    def __init__(self, options: Options, *, root: Path | None = None) -> None:
+    def __init__(
+        self, options: Options, *, root: Path | None = None, note: Callable[[str], object] = lambda _text: None
+    ) -> None:
         options.check()
         self.options = options
         self.root = root or find_root()
@@ -56,9 +61,10 @@ class Line:
         self.files = Files(self.work)
         self.ready_s = 0.0
         self.ports: Ports
-        self.plc: Plc
+        self.plc: Plc | StackPlc
         self.camera: Camera
         self.observer: Observer
+        self._note = note
         self._renderer: Renderer
         self._http: httpx.AsyncClient
         self._feeding: Feeding[Rendered] | None = None
@@ -155,10 +161,13 @@ class Line:
             engine=await self.engine(),
             restarts={name: process.restarts for name, process in self.processes.items()},
             errors=dict(self.observer.errors),
+            error_reports=tuple(self.observer.error_reports),
             outages=tuple(self.observer.outages),
             windows_of=config.SPINDLE,
             strays=sum(len(station.strays) for station in self.plc.stations),
             behind_s=self.tally.behind_s,
+            plc=self.options.plc,
+            gap_ms=self.options.gap_ms,
             evidence=await self.evidence(),
             interrupted=interrupted,
         )
@@ -186,9 +195,7 @@ class Line:
         self._renderer = await life.enter_async_context(Renderer(seed=options.seed, count=count, ahead=ahead))
         chosen = broker.prepare(options.broker, port=self.ports["mqtt"], folder=self.work / "broker")
         self._prepare_processes(chosen, settings)
-        self.plc = await life.enter_async_context(
-            Plc(port=self.ports["opcua"], stations=len(stations), seed=options.seed)
-        )
+        self.plc = await life.enter_async_context(self._make_plc())
         try:
             async with asyncio.TaskGroup() as starting:
                 for process in self.processes.values():
@@ -207,6 +214,22 @@ class Line:
             patience_s=options.patience_s,
         )
 
+    def _make_plc(self) -> Plc | StackPlc:
+        """Return the PLC: asyncua's in this process, where the bench sees its writes soonest, others in their own."""
+        port, stations, options = self.ports["opcua"], self.options.station_count, self.options
+        if options.plc is Stack.asyncua:
+            return Plc(port=port, stations=stations, seed=options.seed, gap_ms=options.gap_ms)
+        return StackPlc(
+            options.plc,
+            root=self.root,
+            port=port,
+            log=self.work / "plc.log",
+            note=self._note,
+            stations=stations,
+            seed=options.seed,
+            gap_ms=options.gap_ms,
+        )
+
     def _write_settings(self) -> Path:
         for name in (config.IMAGES, config.CAPTURE):
             (self.work / name).mkdir()
@@ -214,6 +237,7 @@ class Line:
             config.on_loopback(self.ports, repository=self.root / "models", work=self.work),
             stations=self.options.station_count,
             deadline_ms=self.options.deadline_ms,
+            windows=self.options.rate > 0,  # a line without parts stands still: nobody's counts go up by themselves
         )
         path = self.work / "settings.yaml"
         config.write_settings(path, document)

@@ -32,6 +32,9 @@ from lineside_bench.records import Exchange, Outage, SeenResult
 MOST_EXCHANGES = 3 * MOST_PARTS
 """A part may be asked for again after a restart."""
 MOST_OUTAGES = 1000
+MOST_IN_WORDS = 5
+EXCERPT = 80
+NO_REPORT = "no-error-report"
 CONNECT_S = 15.0
 CLIENT_ID = "lineside-bench-observer"
 
@@ -59,6 +62,9 @@ class Observer:
         self.outages: list[Outage] = []
         """When the broker was away."""
         self.errors: Counter[str] = Counter()
+        """Error reports, by code."""
+        self.error_reports: list[str] = []
+        """The first of them, in words."""
         self.unreadable = 0
         self._host, self._port = host, port
         self._request_topic, self._result_topic = topics
@@ -110,6 +116,7 @@ class Observer:
             self._exchanges.clear()
             self._most = most
             self.errors.clear()
+            self.error_reports.clear()
             del self.outages[:-1]
             if self.outages and self.outages[-1].end:
                 self.outages.clear()
@@ -182,8 +189,11 @@ class Observer:
         elif topic == self._result_topic:
             result = parse_result(payload)
             self._exchange(result.request_id).results.append(SeenResult(at, result))
-        else:
-            self.errors[_code(payload)] += 1
+        elif payload:  # an empty one takes a kept message back, and says nothing
+            code, said = _in_words(topic, payload)
+            self.errors[code] += 1
+            if len(self.error_reports) < MOST_IN_WORDS:
+                self.error_reports.append(f"{code}: {said}")
 
     def _exchange(self, request_id: str) -> Exchange:
         while len(self._exchanges) >= self._most and request_id not in self._exchanges:
@@ -191,8 +201,12 @@ class Observer:
         return self._exchanges.setdefault(request_id, Exchange())
 
 
-def _code(payload: bytes) -> str:
+def _in_words(topic: str, payload: bytes) -> tuple[str, str]:
+    """Return an error report's code, and what it is about."""
     try:
-        return ErrorReport.model_validate_json(payload).code
+        report = ErrorReport.model_validate_json(payload)
     except ValidationError:
-        return "unreadable"
+        begins = payload[:EXCERPT].decode("utf-8", "backslashreplace")
+        return NO_REPORT, f"somebody published on {topic} what is no error report; it begins {begins!r}"
+    of = f"request {report.request_id}" if report.request_id else f"a message that begins {report.excerpt[:EXCERPT]!r}"
+    return report.code, f"{report.reason} ({of} on {report.topic})"

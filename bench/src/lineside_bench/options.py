@@ -8,11 +8,15 @@ from lineside.contract import MAX_DEADLINE_MS
 from lineside_bench.broker import Kind
 from lineside_bench.errors import BenchError
 from lineside_bench.labels import DEFAULT_SEED, TRAINING_SEED
+from lineside_bench.plcs.environment import Stack
 from lineside_bench.ports import DEFAULTS, Mode
 
 MOST_PARTS = 20_000
 MOST_STATIONS = 32
 LEAST_STATIONS = 4
+MOST_GAP_MS = 1000
+O6_S = 540.0
+"""o6 ends itself after ten minutes without a credential of its makers; the line needs some of them to start and end."""
 STATION_SECONDS = 0.4
 """How long a part keeps its station: a verdict, and room to bring the next part."""
 
@@ -22,8 +26,9 @@ class Options:
     """One run of the line.
 
     `parts` None is without end; `rate` is parts a second for the whole line, 0 for none; `stations` None is as many as
-    the rate needs. `patience_s` is how long a station waits for a verdict before the part counts as missing; longer
-    than a restart takes.
+    the rate needs. `plc` is the OPC UA stack of the simulated PLC, `gap_ms` the milliseconds from a part's id to its
+    trigger; 0 is at once. `patience_s` is how long a station waits for a verdict before the part counts as missing;
+    longer than a restart takes.
     """
 
     parts: int | None = 200
@@ -33,6 +38,8 @@ class Options:
     deadline_ms: float = 400.0
     ports: Mode = Mode.auto
     broker: Kind = Kind.auto
+    plc: Stack = Stack.asyncua
+    gap_ms: float = 0.0
     patience_s: float = 30.0
     port_defaults: Mapping[str, int] = field(default_factory=lambda: DEFAULTS)
 
@@ -50,8 +57,14 @@ class Options:
         _within("--seed", self.seed, 0, TRAINING_SEED - 1, why="higher seeds are those that the models were trained on")
         _within("--stations", self.stations, 1, MOST_STATIONS)
         _within("--deadline-ms", self.deadline_ms, 100, MAX_DEADLINE_MS)
+        _within("--gap-ms", self.gap_ms, 0, MOST_GAP_MS)
         if self.parts is not None and self.rate <= 0:
             raise BenchError(f"--rate {self.rate:g} brings no parts", remedy="Give parts a second above 0")
+        if self.plc is Stack.o6 and self.parts is not None and self.parts / self.rate > O6_S:
+            raise BenchError(
+                f"--parts {self.parts} at --rate {self.rate:g} take longer than --plc o6 runs, ten minutes",
+                remedy=f"Give at most {int(O6_S * self.rate)} parts, or a higher rate",
+            )
 
 
 def station_names(stations: int) -> list[str]:

@@ -32,6 +32,8 @@ class Facts:
     restarts: Mapping[str, int] = field(default_factory=dict)
     errors: Mapping[str, int] = field(default_factory=dict)
     """Error reports on the bus, by code."""
+    error_reports: Sequence[str] = ()
+    """The first of them, in words."""
     outages: Sequence[Outage] = ()
     """When the observer had lost the broker: what was said meanwhile may have gone unseen."""
     windows_of: str = ""
@@ -42,6 +44,10 @@ class Facts:
     """How late the latest part was triggered after its turn."""
     evidence: Account | None = field(default_factory=Account)
     """None where nobody looked."""
+    plc: str = "asyncua"
+    """The OPC UA stack of the PLC."""
+    gap_ms: float = 0.0
+    """Between a part's id and its trigger."""
     interrupted: bool = False
 
 
@@ -114,8 +120,11 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         "behind_s": round(facts.behind_s, 3),
         "seed": facts.seed,
         "stations": facts.stations,
+        "plc": facts.plc,
+        "gap_ms": facts.gap_ms,
         "restarts": dict(facts.restarts),
         "errors": dict(facts.errors),
+        "error_reports": list(facts.error_reports),
         "bus_outages": len(facts.outages),
         "interrupted": facts.interrupted,
         "problems": findings.problems,
@@ -123,12 +132,12 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
 
 
 def has_faults(summary: Mapping[str, Any]) -> bool:
-    """Whether any part has no verdict, more than one, or a wrong one written back, or evidence is not there once.
+    """Whether any part has no verdict, more than one, a late or a wrong one, or evidence is not there once.
 
     A part that its camera did not show is one too: no verdict about it says anything.
     """
     evidence = summary["evidence"]
-    parts = ("missing", "duplicates", "wrong_write_backs", "not_shown")
+    parts = ("missing", "duplicates", "wrong_write_backs", "late", "not_shown")
     return any(summary[name] for name in parts) or bool(
         evidence and (evidence["lost"] or evidence["missed"] or evidence["repeated"])
     )
@@ -147,7 +156,8 @@ def percentile(values: Iterable[float], share: float) -> float | None:
 
 def render(summary: Mapping[str, Any]) -> RenderableType:
     """Return the summary for people: the figures, where the time went, and what was wrong."""
-    return Group(_figures(summary), _times(summary), *_problems(summary["problems"]))
+    errors = (Text(f"error report {said}", style="yellow") for said in summary["error_reports"])
+    return Group(_figures(summary), _times(summary), *errors, *_problems(summary["problems"]))
 
 
 def _examine(
@@ -280,13 +290,14 @@ def _figures(summary: Mapping[str, Any]) -> Table:
     table.add_row(
         "parts", f"{summary['parts']} at {summary['rate']:g}/s, {summary['stations']} stations, seed {summary['seed']}"
     )
+    gap = f"{summary['gap_ms']:g} ms after it" if summary["gap_ms"] else "at once"
+    table.add_row("PLC", f"{summary['plc']}; id, and trigger {gap}")
     table.add_row("verdicts", ", ".join(f"{verdict} {verdicts[verdict]}" for verdict in VERDICTS))
-    for name in ("missing", "duplicates", "wrong_write_backs", "not_shown"):
+    for name in ("missing", "duplicates", "wrong_write_backs", "late", "not_shown"):
         count = summary[name]
         if name == "not_shown" and not count:
             continue
         table.add_row(name.replace("_", " "), Text(str(count), style="bold red" if count else "green"))
-    table.add_row("late", Text(str(summary["late"]), style="yellow" if summary["late"] else "green"))
     if accuracy is not None:
         below = f", below the goal of {GOAL_ACCURACY:g}" if accuracy < GOAL_ACCURACY else ""
         table.add_row("accuracy", Text(f"{accuracy:.3f}{below}", style="yellow" if below else "green"))

@@ -75,7 +75,7 @@ async def _started(
     """Start the line and say where it is; None where a signal came first."""
     if state_file:
         state.check_writable(state_file, "--state")
-    line = Line(options)
+    line = Line(options, note=console.print)
     console.print(f"Starting the line: {options.station_count} stations, seed {options.seed}")
     with contextlib.ExitStack() as last:
         async with contextlib.AsyncExitStack() as life:

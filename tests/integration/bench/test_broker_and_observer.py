@@ -65,6 +65,13 @@ async def test_requests_results_and_errors_are_seen(running: tuple[broker.Broker
         report = ErrorReport(id="e-1", code="not-json", reason="no", topic=REQUEST_TOPIC, excerpt="{")
         await publish(f"{RESULT_TOPIC}/error", to_json(report))
         await until(lambda: observer.errors["not-json"] == 1)
+        await publish(f"{RESULT_TOPIC}/error", b"")
+        await publish(f"{RESULT_TOPIC}/error", b'{"made": "up"}')
+        await until(lambda: observer.errors.total() == 2)
+        assert observer.errors["no-error-report"] == 1
+        readable, other = observer.error_reports
+        assert readable == f"not-json: no (a message that begins '{{' on {REQUEST_TOPIC})"
+        assert other.endswith("""it begins '{"made": "up"}'""")
         await publish(RESULT_TOPIC, b"{")
         await until(lambda: observer.unreadable == 1)
         seen = observer.exchanges()[request.id]

@@ -20,7 +20,10 @@ def lineside(*arguments: str) -> list[str]:
 def test_bench_judges_reports_and_writes_the_summary(tmp_path: Path) -> None:
     file = tmp_path / "out.json"
     done = subprocess.run(
-        lineside("bench", "--parts", "12", "--seed", "3", "--json", str(file)),
+        lineside(
+            *("bench", "--parts", "12", "--seed", "3", "--deadline-ms", "5000", "--json", str(file)),
+            *("--plc", "python-opcua", "--gap-ms", "5"),
+        ),
         capture_output=True,
         text=True,
         timeout=HANG_S,
@@ -30,6 +33,7 @@ def test_bench_judges_reports_and_writes_the_summary(tmp_path: Path) -> None:
     summary = json.loads(file.read_text())
     assert (summary["parts"], summary["seed"], sum(summary["verdicts"].values())) == (12, 3, 12)
     assert (summary["missing"], summary["duplicates"], summary["wrong_write_backs"]) == (0, 0, 0)
+    assert (summary["plc"], summary["gap_ms"]) == ("python-opcua", 5)
     assert set(summary["latency_ms"]) >= {"p50", "p95", "p99", "max"}
     assert summary["engine"]["server"] == "triton"
     assert summary["ready_s"] > 0

@@ -9,10 +9,10 @@ from lineside_bench.ports import DEFAULTS, Ports
 from lineside_bench.processes import clean_environment
 
 
-def document(stations: int = 2) -> dict:
+def document(stations: int = 2, **more: bool) -> dict:
     ports = Ports(MappingProxyType(dict(DEFAULTS)), MappingProxyType({}), ())
     place = on_loopback(ports, repository=Path("models"), work=Path("/run"))
-    return settings_document(place, stations=stations, deadline_ms=400)
+    return settings_document(place, stations=stations, deadline_ms=400, **more)
 
 
 def test_every_station_has_its_camera_trigger_and_nodes() -> None:
@@ -35,6 +35,14 @@ def test_the_spindles_windows_are_as_the_models_card_wants_them() -> None:
         zip(wanted["columns"], wanted["units"], strict=True)
     )
     assert "write_back" not in trigger
+
+
+def test_a_line_without_parts_asks_about_nothing_by_itself() -> None:
+    kinds = {
+        windows: [each["when"]["kind"] for each in document(windows=windows)["opcua_bridge"]["triggers"]]
+        for windows in (True, False)
+    }
+    assert kinds == {True: ["edge", "edge", "window"], False: ["edge", "edge"]}
 
 
 def test_the_shared_part_is_read_by_the_shared_library(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@ import pytest
 
 from lineside_bench.errors import BenchError
 from lineside_bench.options import Options
+from lineside_bench.plcs.environment import Stack
 
 
-def test_the_defaults_are_allowed() -> None:
-    Options().check()
+@pytest.mark.parametrize("stack", Stack)
+def test_the_defaults_are_allowed(stack: Stack) -> None:
+    Options(plc=stack).check()
+    Options(plc=Stack.o6, parts=5400).check()
+    Options(plc=Stack.python_opcua, parts=6000).check()
 
 
 @pytest.mark.parametrize(
@@ -22,6 +26,9 @@ def test_the_defaults_are_allowed() -> None:
         ({"stations": 33}, "from 1 to 32"),
         ({"deadline_ms": 1.0}, "--deadline-ms 1"),
         ({"parts": 5, "rate": 0.0}, "brings no parts"),
+        ({"gap_ms": -1.0}, "--gap-ms -1"),
+        ({"gap_ms": 1001.0}, "from 0 to 1000"),
+        ({"plc": Stack.o6, "parts": 6000}, "at most 5400 parts"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(values: dict, named: str) -> None:

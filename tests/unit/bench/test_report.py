@@ -171,12 +171,21 @@ def test_an_outage_long_before_or_after_excuses_nothing(run: Run) -> None:
     assert (summary["wrong_write_backs"], summary["unverified"]) == (3, 0)
 
 
-def test_a_verdict_after_the_deadline_is_late_and_named_but_no_fault(run: Run) -> None:
-    run.part(latency_ms=401)
+@pytest.mark.parametrize(("latency_ms", "late"), [(400, 0), (401, 1)])
+def test_a_verdict_after_the_deadline_is_late_named_and_a_fault(run: Run, latency_ms: float, late: int) -> None:
+    run.part(latency_ms=latency_ms)
     summary = run.summary()
-    assert summary["late"] == 1
-    assert "401.0 ms" in summary["problems"][0]["what"]
-    assert not has_faults(summary)
+    assert summary["late"] == late
+    assert [problem["what"][:22] for problem in summary["problems"]] == ["verdict after 401.0 ms"] * late
+    assert has_faults(summary) == bool(late)
+
+
+def test_an_error_report_is_shown_in_words(run: Run) -> None:
+    run.part()
+    facts = Facts(rate=10, seed=7, stations=4, ready_s=5, errors={"not-json": 1}, error_reports=["not-json: why"])
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(render(run.summary(facts)))
+    assert "error report not-json: why" in console.export_text()
 
 
 def test_windows_of_samples_are_counted_for_themselves(run: Run) -> None:

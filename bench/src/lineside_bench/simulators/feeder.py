@@ -116,6 +116,7 @@ class Feeder:
             ready_s=None,
             engine=await engine_of(self._client, url) if (url := self._settings.inference_url) else {},
             errors=dict(self._observer.errors),
+            error_reports=tuple(self._observer.error_reports),
             outages=tuple(self._observer.outages),
             windows_of=config.SPINDLE,
             strays=self._strays() - strays,
