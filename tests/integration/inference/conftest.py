@@ -165,6 +165,34 @@ class Camera:
     def truncated(self, handler: BaseHTTPRequestHandler) -> None:
         self._send(handler, self.frame[:5000])
 
+    def closed(self, handler: BaseHTTPRequestHandler) -> None:
+        """A tenth of the scan is lost, and the end marker put behind the rest."""
+        self._send(handler, self.frame[: len(self.frame) * 9 // 10].rstrip(b"\xff") + b"\xff\xd9")
+
+    def closed_stream(self, handler: BaseHTTPRequestHandler) -> None:
+        """The same frame all the time, as MJPEG."""
+        frame = self.frame[: len(self.frame) * 9 // 10].rstrip(b"\xff") + b"\xff\xd9"
+        handler.send_response(200)
+        handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=f")
+        handler.end_headers()
+        try:
+            while not self.release.wait(0.02):
+                handler.wfile.write(b"--f\r\nContent-Length: %d\r\n\r\n" % len(frame) + frame + b"\r\n")
+        except OSError:
+            handler.close_connection = True
+
+    def shallow(self, handler: BaseHTTPRequestHandler) -> None:
+        """A gray PNG of 8 bits a value."""
+        self._send(handler, cv2.imencode(".png", self._gray())[1].tobytes(), kind="image/png")
+
+    def deep(self, handler: BaseHTTPRequestHandler) -> None:
+        """The same picture in 16 bits a value of which 12 are significant, and it does not say so."""
+        values = self._gray().astype(np.uint16) << 4
+        self._send(handler, cv2.imencode(".png", values)[1].tobytes(), kind="image/png")
+
+    def _gray(self) -> np.ndarray:
+        return cv2.imdecode(np.frombuffer(self.frame, np.uint8), cv2.IMREAD_GRAYSCALE)
+
     def page(self, handler: BaseHTTPRequestHandler) -> None:
         self._send(handler, b"<html>log in</html>", kind="text/html")
 

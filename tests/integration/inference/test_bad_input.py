@@ -31,12 +31,30 @@ def window(**fields: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def shared_service(start_shared: Start, triton_server: Any, shared_camera: Any, tmp_path_factory: Any) -> Any:
-    modes = ("good", "truncated", "page", "error", "silent", "trickle", "cut", "endless", "packed")
+    modes = (
+        "good",
+        "truncated",
+        "page",
+        "error",
+        "silent",
+        "trickle",
+        "cut",
+        "endless",
+        "packed",
+        "closed",
+        "deep",
+        "shallow",
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         gone = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     return start_shared(
         triton={"url": triton_server.grpc},
-        cameras={mode: {"url": f"{shared_camera.url}/{mode}"} for mode in modes} | {"gone": {"url": gone}},
+        cameras={mode: {"url": f"{shared_camera.url}/{mode}"} for mode in modes}
+        | {
+            "gone": {"url": gone},
+            "closed-stream": {"kind": "mjpeg", "url": f"{shared_camera.url}/closed_stream"},
+            "deep-12": {"url": f"{shared_camera.url}/deep", "significant_bits": 12},
+        },
         file_roots=[str(tmp_path_factory.mktemp("images"))],
         limits={"body_bytes": 2_000_000, "json_bytes": 1_000_000, "body_s": 1.0},
     )
@@ -94,6 +112,9 @@ def test_a_truncated_image_is_rejected(service: Any, part_jpeg: bytes) -> None:
         ("cut", "camera-failed", "broke the connection"),
         ("endless", "camera-failed", "more than 2000000 bytes"),
         ("truncated", "image-truncated", "camera 'truncated': the JPEG"),
+        ("closed", "image-truncated", "camera 'closed': the JPEG is damaged"),
+        ("closed-stream", "image-truncated", "camera 'closed-stream': the JPEG is damaged"),
+        ("deep", "image-bit-depth", "camera 'deep': the PNG has 16 bits a value"),
         ("silent", "camera-timeout", "no frame within"),
         ("trickle", "camera-timeout", "no frame within"),
     ],
@@ -103,6 +124,12 @@ def test_a_broken_camera_is_named_within_the_deadline(service: Any, camera_name:
     assert (result["status"], result["verdict"], result["code"]) == ("failed", "unknown", code)
     assert said in result["reason"]
     assert service.infer(source={"kind": "camera", "camera": "good"})["status"] == "ok"
+
+
+def test_a_camera_of_12_bits_is_judged_where_its_settings_say_so(service: Any) -> None:
+    deep, shallow = (service.infer(source={"kind": "camera", "camera": name}) for name in ("deep-12", "shallow"))
+    assert deep["status"] == "ok"
+    assert (deep["verdict"], deep["scores"]) == (shallow["verdict"], shallow["scores"])
 
 
 def test_a_kept_connection_that_the_camera_closes_costs_no_part(

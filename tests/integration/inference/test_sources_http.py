@@ -174,7 +174,7 @@ async def test_a_snapshot_comes_in_every_way_that_http_has(serve: Any, watch: An
         (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", False, "answered 302 Found"),
         (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", False, "Give username and password_file"),
         (HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False, "no HTTP"),
-        (whole(b"<html>"), False, "no JPEG, PNG or BMP"),
+        (whole(b"<html>"), False, "no JPEG, PNG, BMP"),
         (b"", True, "closed the connection before its answer"),
     ],
 )
@@ -494,7 +494,7 @@ async def test_tls_is_checked_against_the_name_not_the_address(serve: Any, tmp_p
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n", False, "not followed"),
         (HEAD + b"Content-Length: 99999999\r\n\r\n", False, "more than 200000 bytes"),
         (HEAD + b"\r\n" + bytes(300_000), True, "more than 200000 bytes"),
-        (whole(b"<html>"), False, "no JPEG, PNG or BMP"),
+        (whole(b"<html>"), False, "no JPEG, PNG, BMP"),
         (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 0\r\n\r\n", False, "encoding 'gzip'"),
         (HEAD + b"Content-Length: 9999\r\n\r\n" + FRAME[:500], True, "closed the connection"),
     ],

@@ -228,7 +228,7 @@ class TensorValues(Rejected):
 
 
 class ImageTruncated(Rejected):
-    """The image ends before its format says."""
+    """The image ends before its format says, or its decoder found a part of it missing or damaged."""
 
     code = "image-truncated"
 
@@ -237,6 +237,12 @@ class ImageUndecodable(Rejected):
     """The bytes are no image that can be read."""
 
     code = "image-undecodable"
+
+
+class ImageBitDepth(Rejected):
+    """The image has more than 8 bits a value, and which of them are significant is not said, or said wrongly."""
+
+    code = "image-bit-depth"
 
 
 class ImageTooLarge(Rejected):

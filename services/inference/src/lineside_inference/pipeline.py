@@ -42,7 +42,7 @@ from lineside_inference.errors import (
     SourceUnsupported,
 )
 from lineside_inference.geometry import Geometry
-from lineside_inference.headers import read_header
+from lineside_inference.headers import MEDIA_TYPES, read_header
 from lineside_inference.images import accept, decode
 from lineside_inference.interpret import Judgement, interpret, is_large
 from lineside_inference.models.card import Card
@@ -58,7 +58,7 @@ from lineside_inference.sources.urls import Urls
 
 log = structlog.get_logger("lineside.inference")
 
-CONTENT_TYPES = frozenset({"image/jpeg", "image/png", "image/bmp", "application/octet-stream"})
+CONTENT_TYPES = frozenset({*MEDIA_TYPES.values(), "image/x-portable-graymap", "application/octet-stream"})
 _LONGEST_REASON = 600
 _LONGEST_ENCODING_S = 0.05
 
@@ -303,12 +303,15 @@ class Pipeline:
         if preparation is None:  # _check_source has seen to it
             raise SourceMismatch(f"model {model.card.name!r} takes no image")
 
+        camera = self._settings.cameras.get(source.camera) if isinstance(source, CameraSource) else None
+        bits = None if camera is None else camera.significant_bits
+
         def work() -> Geometry:
             _check_time(deadline)
             most = self._settings.limits.pixels
             if frame.pixels is not None:
                 return prepare(accept(frame.pixels, preparation, most_pixels=most), preparation, out)
-            pixels = decode(frame.data, preparation, most_pixels=most)
+            pixels = decode(frame.data, preparation, most_pixels=most, significant_bits=bits)
             header = read_header(frame.data)
             return prepare(pixels, preparation, out, original=(header.width, header.height))
 

@@ -31,6 +31,7 @@ class Preparation:
     order: tuple[int, ...]
     gain: NDArray[np.float32]
     offset: NDArray[np.float32]
+    significant_bits: int | None = None
 
     @classmethod
     def of(cls, card: CardInput) -> "Preparation":
@@ -50,6 +51,7 @@ class Preparation:
             order={"rgb": (2, 1, 0), "bgr": (0, 1, 2), "gray": (0,)}[image.colour],
             gain=(image.scale / std).astype(np.float32),
             offset=(-mean / std).astype(np.float32),
+            significant_bits=image.significant_bits,
         )
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:

@@ -174,6 +174,13 @@ class CameraSettings(Section):
     most_fps: float = Field(
         60.0, gt=0, le=1000, description="Frames a second that are kept; what comes between is skipped and counted."
     )
+    significant_bits: int | None = Field(
+        None,
+        ge=8,
+        le=16,
+        description="snapshot, mjpeg, directory: significant bits of a PNG, TIFF or PGM of 16 bits a value, where its "
+        "file does not say it; 16 where the values fill all 16 bits.",
+    )
     required: bool = Field(default=False, description="Whether the whole service is unready while this camera is away.")
     username: str | None = Field(None, description="User name at the camera.")
     password_file: Path | None = Field(None, description="File that holds the password, on its first line.")
@@ -197,9 +204,9 @@ class CameraSettings(Section):
         for name in sorted(given - wanted):
             raise ValueError(f"{name}: does not stand with kind {self.kind}")
         of_kind = {
-            "directory": {"allow_older_ms", "pattern", "since", "poll_ms", "most_files"},
-            "snapshot": {"username", "password_file", "auth", "ca_file"},
-            "mjpeg": {"allow_older_ms", "username", "password_file", "auth", "ca_file", "most_fps"},
+            "directory": {"allow_older_ms", "pattern", "since", "poll_ms", "most_files", "significant_bits"},
+            "snapshot": {"username", "password_file", "auth", "ca_file", "significant_bits"},
+            "mjpeg": {"allow_older_ms", "username", "password_file", "auth", "ca_file", "most_fps", "significant_bits"},
             "stream": {"allow_older_ms", "username", "password_file", "most_fps"},
         }
         strange = (self.model_fields_set & set().union(*of_kind.values())) - of_kind[self.kind]

@@ -15,7 +15,8 @@ from lineside.contract import utc_now
 from lineside_inference.api.problems import Problem
 from lineside_inference.errors import RequestError
 from lineside_inference.feed import Feed, Picture
-from lineside_inference.headers import sniff
+from lineside_inference.formats.header import NAMES
+from lineside_inference.headers import MEDIA_TYPES, sniff
 from lineside_inference.thumbnail import thumbnail
 
 HEARTBEAT_S = 15.0
@@ -27,9 +28,11 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Events `hello` and `part`, and a comment every 15 s.", "content": {"text/event-stream": {}}}
 }
 _IMAGE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The image.", "content": {"image/jpeg": {}, "image/png": {}, "image/bmp": {}}}
+    200: {"description": "The image.", "content": {f"image/{kind}": {} for kind in ("jpeg", "png", "bmp", "webp")}}
 }
 _KEEP = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"}
+_NOT_SHOWN = frozenset({"tiff", "pgm"})
+_WHOLE = 65_536  # a width that no picture has
 _TREND_MINUTES = 60
 _MOST_THUMBNAILS = 2  # a page asks for one width; what else is asked for is made and not kept
 _RESULT_ID = Annotated[str, Path(description="The Result's id.", max_length=128)]
@@ -85,15 +88,17 @@ def _add_images(routes: APIRouter, feed: Feed, workers: Executor, most_pixels: i
         result_id: _RESULT_ID,
         width: Annotated[int | None, Query(ge=16, le=640, description="A JPEG at most this wide.")] = None,
     ) -> Response:
-        """Answer the image that a part was judged by, as it came or smaller."""
+        """Answer the image that a part was judged by, as it came or smaller; TIFF and PGM as JPEG, for a browser."""
         picture = feed.picture(result_id)
         if picture is None:
             raise Problem(404, "image-unknown", f"No image of part {result_id!r:.150} is kept (any more).")
         if width is None:
             kind = sniff(picture.data)
             if kind is None:
-                raise Problem(404, "image-unknown", "What was judged is no JPEG, PNG or BMP.")
-            return Response(picture.data, media_type=f"image/{kind}", headers=_KEEP)
+                raise Problem(404, "image-unknown", f"What was judged is no {NAMES}.")
+            if kind not in _NOT_SHOWN:
+                return Response(picture.data, media_type=MEDIA_TYPES[kind], headers=_KEEP)
+            width = _WHOLE
         async with one_at_a_time:
             try:
                 small = await _small(picture, width)

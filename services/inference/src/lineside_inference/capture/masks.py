@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from lineside.contract import CameraSource, Request
 from lineside_inference.capture.settings import Rectangle
-from lineside_inference.errors import ImageTooLarge, ImageUndecodable
+from lineside_inference.errors import ImageUndecodable
 from lineside_inference.geometry import Geometry
 from lineside_inference.headers import check_whole, read_header
+from lineside_inference.images import by_opencv, open_header, view, without_opencv
 from lineside_inference.prepare import Preparation
 
 Pixels = NDArray[Any]
-_SUFFIX = {"jpeg": "jpg", "png": "png", "bmp": "bmp"}
+_SUFFIX = {"jpeg": "jpg", "bmp": "bmp"}
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 92)
 
 
@@ -38,20 +39,15 @@ def masks_for(
 def decode(data: bytes, *, most_pixels: int, colour: bool = False) -> Pixels:
     """Return a picture's pixels as they are in its file, or as 8-bit BGR where `colour` is wanted.
 
-    Raises ImageTruncated, ImageUndecodable or ImageTooLarge.
+    Of a damaged JPEG what can be decoded: its evidence shows the damage. Raises ImageTruncated, ImageUndecodable or
+    ImageTooLarge.
     """
-    header = read_header(data)
-    if header.width * header.height > most_pixels:
-        raise ImageTooLarge(f"the image is {header.width} x {header.height} pixels")
+    header = open_header(data, most_pixels)
     check_whole(data, header)
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION if colour else cv2.IMREAD_UNCHANGED
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise ImageUndecodable(f"the {header.format.upper()} cannot be decoded: {error.err}") from None
-    if pixels is None:
-        raise ImageUndecodable(f"the {header.format.upper()} cannot be decoded")
-    return pixels
+    if colour:
+        return view(data, most_pixels=most_pixels)
+    own = without_opencv(data, header)
+    return by_opencv(data, header, cv2.IMREAD_UNCHANGED) if own is None else own.copy()
 
 
 def black_out(pixels: Pixels, rectangles: Iterable[Rectangle]) -> None:
@@ -68,13 +64,13 @@ def black_out(pixels: Pixels, rectangles: Iterable[Rectangle]) -> None:
 
 
 def masked_file(data: bytes, rectangles: Sequence[Rectangle], *, most_pixels: int) -> tuple[bytes, str]:
-    """Return a picture's file with rectangles blacked out, in its own format, and its suffix.
+    """Return a picture's file with rectangles blacked out, and its suffix: JPEG and BMP so again, all others as PNG.
 
     Raises what `decode` raises, or ImageUndecodable where it cannot be written again.
     """
     pixels = decode(data, most_pixels=most_pixels)
     black_out(pixels, rectangles)
-    suffix = _SUFFIX[read_header(data).format]
+    suffix = _SUFFIX.get(read_header(data).format, "png")
     return encode(pixels, suffix), suffix
 
 

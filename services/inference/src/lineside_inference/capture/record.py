@@ -26,7 +26,7 @@ from lineside_inference.sources.frame import Frame
 _WORDS = {np.dtype(dtype): word for word, dtype in DTYPES.items()}
 _OUTCOME = "-outcome"
 MOST_ID = 128
-_SUFFIX = {"jpeg": "jpg", "png": "png", "bmp": "bmp", None: "bin"}
+_SUFFIX = {"jpeg": "jpg", "png": "png", "bmp": "bmp", "tiff": "tiff", "pgm": "pgm", "webp": "webp", None: "bin"}
 
 
 @dataclass(frozen=True, slots=True)

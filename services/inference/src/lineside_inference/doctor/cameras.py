@@ -12,6 +12,7 @@ from lineside.service import Service
 from lineside.spool.attention import mebibytes
 from lineside_inference.deadline import Deadline
 from lineside_inference.doctor.running import Running
+from lineside_inference.formats import jpeg
 from lineside_inference.headers import check_whole, read_header
 from lineside_inference.settings import CameraSettings, InferenceSettings
 from lineside_inference.sources.camera import Cameras
@@ -22,6 +23,7 @@ _LATELY_S = 60.0
 """A camera that shows nothing now is well where the service had a frame of it since then: it shows parts only."""
 _OLD_S = 1.0
 _LOOK_S = 0.01
+_BYTE = 8  # bits
 
 
 async def checks(own: InferenceSettings, running: Running | None) -> list[Check]:
@@ -93,4 +95,7 @@ def describe(frame: Frame) -> str:
         return f"{width} x {height} pixels"
     header = read_header(frame.data)
     check_whole(frame.data, header)
-    return f"{header.width} x {header.height} {header.format.upper()}, {mebibytes(len(frame.data))}"
+    if header.format == "jpeg":
+        jpeg.pixels(frame.data, header, is_gray=True, factor=8)
+    deep = f" of {header.bits} bits a value" if header.bits > _BYTE else ""
+    return f"{header.width} x {header.height} {header.name}{deep}, {mebibytes(len(frame.data))}"

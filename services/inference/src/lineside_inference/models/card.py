@@ -44,6 +44,9 @@ class ImagePreparation(CardPart):
     std: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """A number each channel, in the order of `colour`; 1 where absent."""
 
+    significant_bits: Annotated[int, Field(ge=8, le=16)] | None = None
+    """Of a picture of 16 bits a value, where neither its file nor its camera says it; 16 where it fills them all."""
+
     @property
     def channels(self) -> int:
         """1 for gray, else 3."""

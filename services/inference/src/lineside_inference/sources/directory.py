@@ -1,8 +1,8 @@
 """A camera that writes its pictures into a folder: the newest file that is complete.
 
-Complete is what its own format says is whole (a JPEG's end marker, a PNG's last chunk with its checksum); a BMP, whose
-header only says how large it will be, when it did not change between two looks. Files are read, and left where they
-are. The instant of a frame is the file's time of change.
+Complete is what its own format says is whole (a JPEG's end marker, a PNG's last chunk with its checksum); the others,
+whose headers only say how large they will be, when they did not change between two looks. Files are read, and left
+where they are. The instant of a frame is the file's time of change.
 """
 
 import fnmatch
@@ -29,6 +29,7 @@ _GRAIN_NS = 20_000_000
 """A file's time comes from a clock that steps: it may be up to so much older than the instant of writing."""
 _MOST_AHEAD_NS = 60_000_000_000
 """A file whose time is further in the future would be the newest for so long."""
+_END_IS_MARKED = frozenset({"jpeg", "png"})
 _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", "~")
 
 
@@ -144,7 +145,7 @@ class DirectoryCamera(ThreadedCamera):
             return None  # written to since it was looked at
         header = read_header(data)
         check_whole(data, header)
-        if header.format == "bmp" and not is_settled:
+        if header.format not in _END_IS_MARKED and not is_settled:
             return None
         age_s = max(0.0, (self._now_ns() - entry.mtime_ns - _GRAIN_NS) / 1e9)
         return Frame(data, clock=time.monotonic() - age_s)

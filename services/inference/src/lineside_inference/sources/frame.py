@@ -14,7 +14,7 @@ from lineside_inference.deadline import Arrival
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture as it came: the bytes of a JPEG, PNG or BMP, or decoded pixels (height x width x 3, BGR, uint8).
+    """A picture as it came: the bytes of its file, or decoded pixels (height x width x 3, BGR, uint8).
 
     `clock` is the instant at which it was all here, of time.monotonic(), in seconds.
     """

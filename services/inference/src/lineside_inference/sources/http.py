@@ -11,11 +11,13 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 
+from lineside_inference.headers import MEDIA_TYPES
 from lineside_inference.sources.exchange import Answer, Exchange, HttpError, Unreached
 from lineside_inference.sources.target import Target
 
 _KEEP_S = 4.0  # less than the 5 seconds after which many servers close
 _MOST_IDLE = 64
+_ACCEPT = ", ".join(MEDIA_TYPES.values())
 
 Addresses = Callable[[str, int], Awaitable[list[str]]]
 """Says to which addresses a host and port may be connected to; raises where to none."""
@@ -36,7 +38,7 @@ class Client:
         *,
         most_bytes: int,
         authorization: str | None = None,
-        accept: str = "image/jpeg, image/png, image/bmp",
+        accept: str = _ACCEPT,
         sink: Callable[[Answer, bytes], float | None] | None = None,
     ) -> Answer:
         """Return the answer to a GET; a body's chunks go to `sink` instead, which says how long to wait before more.

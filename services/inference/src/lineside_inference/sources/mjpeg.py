@@ -5,6 +5,7 @@ import time
 
 from lineside.connections import Connection
 from lineside_inference.errors import CameraFailed, ImageTruncated, ImageUndecodable
+from lineside_inference.formats.header import NAMES
 from lineside_inference.headers import check_whole, read_header, sniff
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.credentials import Credentials
@@ -123,7 +124,7 @@ class MjpegCamera(LiveCamera):
         for body in self._parts.feed(chunk):
             if sniff(body) is None:
                 self.frames["refused"] += 1
-                raise CameraFailed(f"it sends parts that are no JPEG, PNG or BMP: they begin with {body[:8].hex(' ')}")
+                raise CameraFailed(f"it sends parts that are no {NAMES}: they begin with {body[:8].hex(' ')}")
             if not self._pace.is_due(clock):
                 self.frames["skipped"] += 1
                 continue

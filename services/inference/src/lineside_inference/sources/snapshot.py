@@ -5,6 +5,7 @@ import asyncio
 from lineside.connections import Connection
 from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraFailed, CameraTimeout
+from lineside_inference.formats.header import NAMES
 from lineside_inference.headers import sniff
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.credentials import Credentials
@@ -139,7 +140,7 @@ class SnapshotCamera(Camera):
         if sniff(answer.body) is None:
             kind = answer.header("content-type", "nothing named")
             raise CameraFailed(
-                f"camera {self.name!r} answered {len(answer.body)} bytes of {kind!r:.80}, no JPEG, PNG or BMP"
+                f"camera {self.name!r} answered {len(answer.body)} bytes of {kind!r:.80}, which is no {NAMES}"
             )
 
     def _trouble(self, error: CameraFailed | CameraTimeout) -> None:

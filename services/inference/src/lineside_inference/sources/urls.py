@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from lineside_inference.deadline import Deadline
 from lineside_inference.errors import UrlFailed, UrlNotAllowed, UrlTimeout
+from lineside_inference.formats.header import NAMES
 from lineside_inference.headers import sniff
 from lineside_inference.settings import UrlSettings
 from lineside_inference.sources.addresses import check_addresses, find_host
@@ -63,7 +64,7 @@ class Urls:
             raise UrlFailed(f"{target} answered in encoding {answer.header('content-encoding')!r:.60}")
         if sniff(answer.body) is None:
             kind = answer.header("content-type", "nothing named")
-            raise UrlFailed(f"{target} answered {len(answer.body)} bytes of {kind!r:.80}, no JPEG, PNG or BMP")
+            raise UrlFailed(f"{target} answered {len(answer.body)} bytes of {kind!r:.80}, which is no {NAMES}")
         return Frame(bytes(answer.body), clock=answer.clock)
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ import { known, modelOf, onKnown } from "./known.js";
 import { drawn, tags } from "./picture.js";
 import { bars } from "./scores.js";
 
-const TYPES = ["image/jpeg", "image/png", "image/bmp"];
+const TYPES = ["image/jpeg", "image/png", "image/bmp", "image/webp"];
 /** The station whose results the service neither shows on the line nor counts. */
 const STATION = "try-it";
 
