@@ -103,7 +103,7 @@ async def watch() -> AsyncIterator[Callable[..., Camera]]:
 
     def make(**settings: Any) -> Camera:
         service = Service("inference")
-        parsed = CameraSettings.model_validate({"timeout_ms": 2000} | settings)
+        parsed = CameraSettings.model_validate({"timeout_ms": 30_000} | settings)
         cameras = Cameras({"c": parsed}, service, most_bytes=MOST_BYTES, most_pixels=1_000_000)
         cameras.start()
         started.append((service, cameras))
@@ -418,7 +418,7 @@ def urls(*hosts: Any, answers: dict[str, list[str]] | None = None, **settings: A
         except KeyError:
             raise OSError(-2, "Name or service not known") from None
 
-    document = {"hosts": hosts, "timeout_ms": 2000} | settings
+    document = {"hosts": hosts, "timeout_ms": 30_000} | settings
     return Urls(UrlSettings.model_validate(document), most_bytes=MOST_BYTES, resolve=resolve)
 
 
