@@ -56,6 +56,7 @@ def station_of(bus: Bus, pending: Pending, registry: CollectorRegistry, **change
         grace_s=0.1,
         backlog=256,
         turns=Turns(),
+        tell=lambda _outcome: None,
     )
 
 
