@@ -1,9 +1,10 @@
 """The errors that the shared library raises, each saying what, which value, what is allowed, what next.
 
-    LinesideError        what was wrong; `code` is stable, `transient` says whether trying again can help
-    +-- SettingsError    the configuration is wrong: the start stops
-    +-- BusError         the bus did not take or give a message
-        +-- BacklogFull  more messages wait for the broker than the setting allows
+    LinesideError           what was wrong; `code` is stable, `transient` says whether trying again can help
+    +-- SettingsError       the configuration is wrong: the start stops
+    +-- BusError            the bus did not take or give a message
+        +-- BacklogFull     more messages wait for the broker than the setting allows
+        +-- MessageRefused  the broker will never take this message
 
 HTTP and gRPC codes are mapped where the protocol is spoken, never here.
 """
@@ -53,3 +54,10 @@ class BacklogFull(BusError):
     """More messages wait for the broker than the setting allows."""
 
     code = "backlog-full"
+
+
+class MessageRefused(BusError):
+    """The broker will never take this message, however often it is sent."""
+
+    code = "message-refused"
+    transient = False

@@ -61,6 +61,11 @@ class BusTlsSettings(Section):
         None, description="Our certificate (PEM, with its chain), where the broker asks for one; with key_file."
     )
     key_file: Path | None = Field(None, description="Its private key (PEM, without a password).")
+    alpn: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-~]+$")] | None = Field(
+        None,
+        description="Protocol that the handshake names (ALPN). Absent: on port 443 x-amzn-mqtt-ca with a certificate "
+        "of ours, else mqtt; none on other ports.",
+    )
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:

@@ -9,6 +9,7 @@ from lineside.settings import BusTlsSettings
 # OpenSSL's numbers (X509_V_ERR_*): not yet valid, expired; another host name, another address.
 _DATES = (9, 10)
 _NAMES = (62, 64)
+_HTTPS = 443
 
 
 class _Socket(ssl.SSLSocket):
@@ -25,11 +26,16 @@ class _Socket(ssl.SSLSocket):
             raise
 
 
-def context(settings: BusTlsSettings) -> ssl.SSLContext:
-    """Return a client's context: TLS 1.2 or newer, the peer's certificate and name checked; raises BusError."""
+def context(settings: BusTlsSettings, port: int) -> ssl.SSLContext:
+    """Return a client's context: TLS 1.2 or newer, the peer's certificate and name checked; raises BusError.
+
+    On the port of HTTPS the handshake names the protocol (ALPN), by which the peer knows that MQTT is meant.
+    """
     made = _trusting(settings.ca_file)
     made.sslsocket_class = _Socket
     made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if name := protocol_name(settings, port):
+        made.set_alpn_protocols([name])
     if settings.cert_file is not None:
         try:
             made.load_cert_chain(settings.cert_file, settings.key_file, password=_no_password)
@@ -41,6 +47,19 @@ def context(settings: BusTlsSettings) -> ssl.SSLContext:
                 transient=False,
             ) from None
     return made
+
+
+def protocol_name(settings: BusTlsSettings, port: int) -> str | None:
+    """Return what the handshake names as the protocol, None where it names none.
+
+    AWS IoT Core knows `x-amzn-mqtt-ca` for clients with a certificate, `mqtt` for others (Developer Guide, "Device
+    communication protocols"); `mqtt` is also IANA's name for MQTT.
+    """
+    if settings.alpn is not None:
+        return settings.alpn
+    if port != _HTTPS:
+        return None
+    return "x-amzn-mqtt-ca" if settings.cert_file is not None else "mqtt"
 
 
 def refusal(error: OSError, host: str) -> BusError | None:

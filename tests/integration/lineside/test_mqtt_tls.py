@@ -170,7 +170,7 @@ def test_what_the_page_makes_is_accepted_by_the_strictest(tmp_path: Path) -> Non
     kept = "\n".join(row for row in commands.splitlines() if "sudo" not in row)
     subprocess.run(["sh", "-euc", kept], cwd=tmp_path, check=True, capture_output=True)
     folder = tmp_path / "secrets" / "tls"
-    trusting = context(BusTlsSettings(ca_file=folder / "ca.pem"))
+    trusting = context(BusTlsSettings(ca_file=folder / "ca.pem"), 8883)
     trusting.verify_flags |= ssl.VERIFY_X509_STRICT
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(folder / "broker.pem", folder / "broker-key.pem")

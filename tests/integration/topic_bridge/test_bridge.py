@@ -21,7 +21,7 @@ from lineside.bus.faults import MessageFaults
 from lineside.bus.memory import MemoryBroker, MemoryBus, MemorySubscription
 from lineside.connections import Connection, State
 from lineside.contract import CameraSource, Context, Request, Result, parse_result, to_json, uuid7
-from lineside.errors import BusError
+from lineside.errors import BusError, MessageRefused
 from lineside.settings import BusSettings
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
 from lineside_topic_bridge.inference import InferenceLink
@@ -93,15 +93,18 @@ def request(part: str, station: str = "station-1") -> Request:
 
 
 class Refusing(MemoryBus):
-    """A bus whose broker lets us publish everywhere but on one topic."""
+    """A bus whose broker lets us publish everywhere but on one topic, and takes no more than so many bytes."""
 
-    def __init__(self, broker: MemoryBroker, topic: str) -> None:
+    def __init__(self, broker: MemoryBroker, topic: str, most_bytes: int) -> None:
         super().__init__(broker)
         self._refused = topic
+        self._most_bytes = most_bytes
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         if topic == self._refused:
             raise BusError("the broker refuses the message: Not authorized")
+        if len(payload) > self._most_bytes:
+            raise MessageRefused(f"{len(payload)} bytes are too many")
         await super().publish(topic, payload, retain=retain)
 
 
@@ -143,10 +146,10 @@ class Line:
 
 
 @asynccontextmanager
-async def line(inference: Inference, *, refused: str = "", **settings) -> AsyncIterator[Line]:
-    """Run a bridge whose broker refuses messages on the topic `refused`."""
+async def line(inference: Inference, *, refused: str = "", most_bytes: int = 10**9, **settings) -> AsyncIterator[Line]:
+    """Run a bridge whose broker refuses messages on the topic `refused`, and longer ones than `most_bytes`."""
     broker = MemoryBroker()
-    bus = Refusing(broker, refused)
+    bus = Refusing(broker, refused, most_bytes)
     url = f"http://127.0.0.1:{inference.port}"
     own = TopicBridgeSettings(inference_url=url, **settings)
     connection = Connection("inference", url, first_s=0.02, longest_s=0.1)
@@ -333,3 +336,13 @@ async def test_a_message_whose_error_report_the_broker_refuses_is_let_go(inferen
         await until(lambda: running.results and not running.requests.unacknowledged)
         assert [result.context.part_id for result in running.results] == ["after"]
         assert running.failed == 1
+
+
+async def test_a_result_that_the_broker_will_not_take_goes_out_without_its_details(inference) -> None:
+    scores = {f"label {number}": 0.5 for number in range(100)}
+    inference.answer = lambda document: Response(to_json(result_of(document).model_copy(update={"scores": scores})))
+    async with line(inference, most_bytes=1500) as running:
+        await running.ask(request("P-1"))
+        await until(lambda: running.results)
+        [result] = running.results
+        assert (result.verdict, result.scores, running.errors) == ("pass", {}, [])

@@ -107,7 +107,8 @@ def build(settings: PlcSim, service: Service) -> tuple[ASGIApp, HttpSettings]:
         raise LinesideError(
             f"plc_sim.evidence {own.evidence} is no folder", remedy="name the folder that the forwarder ships to"
         )
-    credentials, context = _credentials(settings.bus), tls.context(settings.bus.tls) if settings.bus.tls else None
+    bus = settings.bus
+    credentials, context = _credentials(bus), tls.context(bus.tls, bus.port) if bus.tls else None
     broker = service.connection("broker", settings.bus.url, first_s=1.0, longest_s=1.0)
     camera = service.connection("camera", own.camera_url, required=False, first_s=1.0, longest_s=1.0)
     runs = Runs()

@@ -19,6 +19,7 @@ from lineside.bus.faults import MessageFaults
 from lineside.contract import (
     ErrorReport,
     Request,
+    Result,
     Times,
     Unreadable,
     parse_request,
@@ -27,7 +28,7 @@ from lineside.contract import (
     utc_now,
     uuid7,
 )
-from lineside.errors import LinesideError
+from lineside.errors import LinesideError, MessageRefused
 from lineside.secrecy import excerpt, hidden
 from lineside.settings import BusSettings
 from lineside.telemetry import about_request
@@ -38,6 +39,8 @@ from lineside_topic_bridge.settings import TopicBridgeSettings
 log = structlog.get_logger("lineside.topic_bridge")
 
 _TRIES_OF_A_FAULT = 3
+_FEWEST_BYTES = 1024
+"""What every broker should take; the least that bus.max_message_bytes may be."""
 _BUSY_WAIT_S = 0.05
 _BUSY_WAIT_LONGEST_S = 1.0
 
@@ -170,8 +173,7 @@ class TopicBridge:
                 async with self._calls:
                     response = await self._call(request, message.payload)
                 result = parse_result(response.content)
-                payload = fit(result, self._topics.max_message_bytes, utc_now())
-                await self._bus.publish(self._topics.result_topic, payload)
+                await self._tell(result)
             except Refused as refused:
                 await self._refuse(message, refused)
                 return
@@ -186,6 +188,15 @@ class TopicBridge:
             self._metrics.results.labels(result.status).inc()
             self._metrics.seconds.observe(asyncio.get_running_loop().time() - started)
             log.debug("answered", status=result.status, verdict=result.verdict)
+
+    async def _tell(self, result: Result) -> None:
+        """Publish a result; where the broker will not take it, without the details that make it long."""
+        try:
+            payload = fit(result, self._topics.max_message_bytes, utc_now())
+            await self._bus.publish(self._topics.result_topic, payload)
+        except MessageRefused as error:
+            log.warning("the broker will not take a result; its details are left out", reason=error.what)
+            await self._bus.publish(self._topics.result_topic, fit(result, _FEWEST_BYTES, utc_now()))
 
     async def _call(self, request: Request, payload: bytes) -> httpx.Response:
         """Return a 200; wait out what is transient; raise Refused for what cannot succeed."""

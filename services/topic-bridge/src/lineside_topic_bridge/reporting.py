@@ -22,7 +22,7 @@ from pydantic_core import from_json
 
 from lineside.bus import Bus, Message
 from lineside.contract import utc_now
-from lineside.errors import BusError
+from lineside.errors import BusError, MessageRefused
 from lineside.secrecy import excerpt
 from lineside_topic_bridge.inference import InferenceAway, InferenceLink
 
@@ -171,11 +171,17 @@ class PolicyReporter:
             await self._publish(outcome)
 
     async def _publish(self, outcome: dict[str, Any]) -> None:
-        payload = document(outcome, self._most_bytes)
+        payload, shortest = document(outcome, self._most_bytes), document(outcome, 0)
         while True:
             self._sent.append(payload)
             try:
                 await self._bus.publish(self._topic, payload, retain=True)
+            except MessageRefused as error:
+                log.warning("the broker will not take the policy in force", reason=error.what, remedy=error.remedy)
+                if payload == shortest:
+                    self._told = outcome  # until it changes
+                    return
+                payload = shortest
             except BusError as error:
                 log.warning("the policy in force is not told yet", reason=error.what)
                 await asyncio.sleep(_LONGEST_WAIT_S)

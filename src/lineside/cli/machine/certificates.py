@@ -88,7 +88,7 @@ def _broker(bus: BusSettings) -> datetime | str:
     try:
         with (
             socket.create_connection((bus.host, bus.port), CONNECT_S) as plain,
-            tls.context(bus.tls).wrap_socket(plain, server_hostname=bus.host) as secured,
+            tls.context(bus.tls, bus.port).wrap_socket(plain, server_hostname=bus.host) as secured,
         ):
             return end_of(secured.getpeercert(binary_form=True) or b"")
     except ssl.SSLCertVerificationError as error:

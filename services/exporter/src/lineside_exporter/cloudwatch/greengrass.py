@@ -13,9 +13,9 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from lineside.bus import Bus
-from lineside.errors import BusError
+from lineside.errors import BusError, MessageRefused
 from lineside_exporter.cloudwatch.aggregation import UNITS, Block, named
-from lineside_exporter.cloudwatch.errors import NotTaken
+from lineside_exporter.cloudwatch.errors import NotTaken, Refused
 from lineside_exporter.cloudwatch.histogram import Histogram
 from lineside_exporter.cloudwatch.settings import GreengrassSettings
 
@@ -61,6 +61,9 @@ class Greengrass:
                 del left[0]
         except TimeoutError:
             raise NotTaken(f"the broker did not take a message within {self._settings.timeout_s:g} s") from None
+        except MessageRefused as error:
+            self._under_way = None
+            raise Refused(error.what, remedy=error.remedy) from None
         except BusError as error:
             raise NotTaken(error.what, remedy=error.remedy) from None
         self._under_way = None
