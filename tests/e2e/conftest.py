@@ -75,7 +75,8 @@ def line_up(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Abstrac
 def page_line(line_up) -> Iterator[SimpleNamespace]:
     """A whole line with two parts a second, for all tests of its page."""
     with line_up(2) as state:
-        yield SimpleNamespace(url=state["endpoints"]["inference"], pid=state["processes"]["inference"]["pid"])
+        pids = {name: process["pid"] for name, process in state["processes"].items()}
+        yield SimpleNamespace(url=state["endpoints"]["inference"], pid=pids["inference"], pids=pids)
 
 
 @pytest.fixture(scope="module")

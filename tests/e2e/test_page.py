@@ -148,14 +148,16 @@ def test_the_filter_shows_fails_only(open_page) -> None:
 def test_a_part_opens_with_everything_about_it(open_page, shots, line) -> None:
     page = open_page()
     part = page.locator("#strip .part", has_text="P-").nth(1)
-    result_id = part.get_attribute("data-id")
-    page.locator(f'#strip .part[data-id="{result_id}"]').click()
+    part_id = part.get_attribute("data-id")
+    page.locator(f'#strip .part[data-id="{part_id}"]').click()
     detail = page.locator("#detail")
     expect(detail.locator("img")).to_be_visible()
     expect(detail).to_contain_text("Decode and prepare")
-    page.get_by_text("Request and result as JSON").click()
+    expect(detail).to_contain_text("At the PLC")  # the bridge's word comes a moment after the model's
+    page.get_by_text("Request, result and outcome as JSON").click()
     shown = json.loads(detail.locator("pre").inner_text())
-    assert shown == httpx.get(f"{line.url}/v1/parts/{result_id}").json()
+    assert shown == httpx.get(f"{line.url}/v1/parts/{part_id}").json()
+    assert shown["outcome"]["verdict"] == shown["verdict"]
     shots(page, "detail")
     page.keyboard.press("ArrowRight")
     expect(detail.locator("h2")).not_to_have_text(f"Part {shown['result']['context']['part_id']}")
@@ -166,7 +168,7 @@ def test_a_part_opens_with_everything_about_it(open_page, shots, line) -> None:
 def test_the_copy_button_copies(open_page) -> None:
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
     page.locator("#stage-open").click()
-    page.get_by_text("Request and result as JSON").click()
+    page.get_by_text("Request, result and outcome as JSON").click()
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_text("Copied.")).to_be_visible()
     copied = page.evaluate("navigator.clipboard.readText()")

@@ -137,7 +137,7 @@ def test_a_part_says_what_became_of_its_evidence(open_page, line) -> None:
         headers={"content-type": "image/jpeg"},
     ).json()
     assert answer["verdict"] == "fail"
-    found = answer["id"]
+    found = answer["request_id"]
     page.locator(f'#strip .part[data-id="{found}"]').first.click()
     expect(
         page.locator("#detail dd", has_text=re.compile("^kept (on this box, on its way|and delivered)$"))

@@ -1,28 +1,35 @@
 // All about one part: image, scores, times, the request, the raw result.
 
 import { get } from "./api.js";
-import { byId, el, facts, shape } from "./dom.js";
-import { WORDS, clock, kindOf, ms, partName, reason, source, status } from "./format.js";
+import { byId, disable, el, facts, shape } from "./dom.js";
+import { WORDS, clock, lookOf, ms, partName, source, status } from "./format.js";
 import { modelOf } from "./known.js";
 import { picture } from "./picture.js";
 import { bars } from "./scores.js";
 import { find, store } from "./store.js";
 import { filtered } from "./strip.js";
+import { arrived, decider, isOther, kindOf, why } from "./told.js";
 
 const STAGES = { queued: "Waited", source: "Source", decode: "Decode and prepare", infer: "Model", interpret: "Interpret", capture: "Evidence to the disk" };
 const EVIDENCE = { IN_PROGRESS: "kept on this box, on its way", SUCCESS: "kept and delivered" };
 
 let shown = null;
+let drawn = null;
 
-/** Open a part by its result's id. */
+/** Open a part by its id. */
 export async function openDetail(id) {
   const dialog = byId("detail");
   if (!dialog.open) dialog.showModal();
-  const part = find(id) ?? (await get(`/v1/parts/${id}`).catch(() => null));
-  shown = id;
+  const part = find(id) ?? (await get(`/v1/parts/${encodeURIComponent(id)}`).catch(() => null));
+  shown = part?.id ?? id;
+  draw(part);
+  drawSteps();
+}
+
+function draw(part) {
+  drawn = part;
   byId("detail-body").replaceChildren(part ? body(part) : el("p", {}, "This part is no longer kept."));
   byId("detail-title").textContent = part ? `Part ${partName(part)}` : "Part";
-  drawSteps();
 }
 
 /** Make the dialog's buttons and arrow keys work. */
@@ -40,37 +47,43 @@ export function startDetail() {
 
 function neighbour(by) {
   const parts = filtered();
-  const at = parts.findIndex((part) => part.result.id === shown);
+  const at = parts.findIndex((part) => part.id === shown);
   return at < 0 ? undefined : parts[at + by];
 }
 
 function step(by) {
   const next = neighbour(by);
-  if (next) openDetail(next.result.id);
+  if (next) openDetail(next.id);
 }
 
 function drawSteps() {
-  byId("detail-newer").disabled = !neighbour(-1);
-  byId("detail-older").disabled = !neighbour(1);
+  const title = byId("detail-title");
+  disable(byId("detail-newer"), !neighbour(-1), title);
+  disable(byId("detail-older"), !neighbour(1), title);
 }
 
 function body(part) {
-  const { result, request } = part;
+  const { result, request, outcome } = part;
+  const kind = kindOf(part);
   const box = el("div", { className: "picture" });
   picture(box, part);
   const about = el("dl", { className: "facts" });
   facts(about, [
-    ["Judged", clock(part.at)],
-    ["Station", result.context.station],
-    ["Model", result.model ? `${result.model.name}, version ${result.model.version}` : request.model],
+    ["The PLC got", outcome ? (outcome.verdict ? `${WORDS[outcome.verdict]}${outcome.written_at ? "" : ", but nothing is written here"}` : WORDS.lost) : ""],
+    ["At the PLC", arrived(outcome)],
+    ["Decided by", outcome ? decider(outcome) : ""],
+    ["Write-back", outcome?.write_error],
+    ["Judged", result ? `${isOther(part) ? `${WORDS[result.verdict]}, ` : ""}${clock(part.at)}` : "not judged"],
+    ["Station", part.station],
+    ["Model", result?.model ? `${result.model.name}, version ${result.model.version}` : part.model],
     ["From", source(request)],
-    ["Frame", result.frame_age_ms === null || result.frame_age_ms === undefined ? "" : `${ms(result.frame_age_ms)} old`],
-    ["Deadline", request.deadline_ms ? ms(request.deadline_ms) : ""],
+    ["Frame", Number.isFinite(result?.frame_age_ms) ? `${ms(result.frame_age_ms)} old` : ""],
+    ["Deadline", outcome?.deadline_ms || request?.deadline_ms ? ms(outcome?.deadline_ms ?? request.deadline_ms) : ""],
     // A capture that the answer did not wait for has no evidence_id yet, only the time of the wait.
-    ["Evidence", result.evidence_id || result.timing_ms.capture !== undefined ? evidence(result.request_id) : ""],
-    ["State", status(result)],
-    ["Cause", result.code],
-    ["Request", request.id],
+    ["Evidence", result && (result.evidence_id || result.timing_ms.capture !== undefined) ? evidence(result.request_id) : ""],
+    ["State", result ? status(result) : ""],
+    ["Cause", outcome && outcome.cause !== "ok" ? outcome.cause : result?.code],
+    [outcome && !outcome.asked ? "Part's id" : "Request", part.id],
   ]);
   const raw = JSON.stringify(part, null, 2);
   const copied = el("span", { className: "muted", role: "status" });
@@ -81,15 +94,15 @@ function body(part) {
   return el(
     "div",
     { className: "detail" },
-    el("div", {}, box, el("section", {}, el("h3", {}, "Time to the verdict"), times(result.timing_ms))),
+    el("div", {}, box, result ? el("section", {}, el("h3", {}, "Time to the judgement"), times(result.timing_ms)) : ""),
     el(
       "div",
       {},
-      el("p", { className: "verdict-name large", data: { verdict: kindOf(result) } }, shape(kindOf(result)), WORDS[kindOf(result)]),
-      el("p", { className: "reason" }, reason(result)),
-      bars(result, modelOf(result.model?.name)),
+      el("p", { className: "verdict-name large", data: { verdict: lookOf(kind) } }, shape(lookOf(kind)), WORDS[kind]),
+      el("p", { className: "reason" }, why(part)),
+      result ? bars(result, modelOf(result.model?.name)) : "",
       about,
-      el("details", {}, el("summary", {}, "Request and result as JSON"), el("div", { className: "row" }, copy, copied), el("pre", { tabIndex: 0 }, raw)),
+      el("details", {}, el("summary", {}, "Request, result and outcome as JSON"), el("div", { className: "row" }, copy, copied), el("pre", { tabIndex: 0 }, raw)),
     ),
   );
 }
@@ -126,5 +139,10 @@ async function toClipboard(text) {
   }
 }
 
-/** Keep the steps right while parts come in. */
-export const refreshSteps = () => byId("detail").open && store.parts.length && drawSteps();
+/** Keep what is shown right while parts come in: what the PLC got may come after the part was opened. */
+export function refreshDetail() {
+  if (!byId("detail").open || !store.parts.length) return;
+  const part = find(shown);
+  if (part && part !== drawn) draw(part);
+  drawSteps();
+}

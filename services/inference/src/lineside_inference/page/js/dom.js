@@ -36,6 +36,12 @@ export function facts(list, pairs) {
   list.replaceChildren(...shown.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
+/** Disable a button or not; where it holds the focus that goes `instead`, or no key would be heard any more. */
+export function disable(button, isDisabled, instead) {
+  if (isDisabled && document.activeElement === button) instead.focus();
+  button.disabled = isDisabled;
+}
+
 /** Ask before something that touches the line; true for yes. */
 export function confirmed({ title, text, yes, danger = false }) {
   const dialog = byId("ask");

@@ -1,6 +1,9 @@
 // Numbers, times and words as people read them.
 
-export const WORDS = { pass: "PASS", fail: "FAIL", unknown: "UNKNOWN", off: "OFF" };
+export const WORDS = { pass: "PASS", fail: "FAIL", unknown: "UNKNOWN", off: "OFF", lost: "NO VERDICT", unsure: "NOT SURE" };
+/** What a kind looks like, in colour and shape: what is no verdict looks like an unknown one. */
+export const lookOf = (kind) => (kind === "lost" || kind === "unsure" ? "unknown" : kind);
+
 const STATUS = {
   rejected: "not judged: the request was wrong",
   failed: "not judged: something needed was not there",
@@ -55,17 +58,15 @@ export function clock(when) {
   return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString()} ${time}`;
 }
 
-/** How a result is shown: its verdict, or off where the policy said not to judge. */
-export const kindOf = (result) => (result.status === "disabled" ? "off" : result.verdict);
-
 /** What became of a part that was not judged. */
 export const status = (result) => STATUS[result.status] ?? "";
 
 /** The part as the line names it, else the end of its id. */
-export const partName = (part) => part.result.context.part_id ?? `…${part.result.id.slice(-8)}`;
+export const partName = (part) => part.part_id ?? `…${part.id.slice(-8)}`;
 
 /** Where a part's pixels or numbers came from. */
 export function source(asked) {
+  if (!asked) return "";
   const { kind } = asked.source;
   if (kind === "camera") return `camera ${asked.source.camera}`;
   if (kind === "file") return `file ${asked.source.path}`;

@@ -1,7 +1,7 @@
 // Put the page together: one view at a time by the address's #, parts live, the rest now and then.
 
 import { byId } from "./dom.js";
-import { refreshSteps, startDetail } from "./detail.js";
+import { refreshDetail, startDetail } from "./detail.js";
 import { drawEvidence } from "./evidence.js";
 import { drawHealth } from "./health.js";
 import { onKnown, refresh } from "./known.js";
@@ -16,6 +16,7 @@ import { startTryIt } from "./tryit.js";
 
 const VIEWS = ["line", "thresholds", "models", "try", "health"];
 const OFTEN_MS = 5000;
+const LIVE_MS = 2000;
 
 function view() {
   const asked = location.hash.slice(1);
@@ -44,14 +45,14 @@ function draw() {
     countSoon();
   }
   drawThresholds();
-  refreshSteps();
+  refreshDetail();
 }
 
 /** Run now and every few seconds, never twice at the same time, and not while nobody looks. */
-async function often(work) {
+async function often(work, period = OFTEN_MS) {
   for (;;) {
     if (!document.hidden) await work();
-    await new Promise((resolve) => setTimeout(resolve, OFTEN_MS));
+    await new Promise((resolve) => setTimeout(resolve, period));
   }
 }
 
@@ -69,7 +70,7 @@ addEventListener("hashchange", () => drawView({ focus: true }));
 drawView();
 start();
 often(refresh);
-often(drawHealth);
+often(drawHealth, LIVE_MS);
 often(drawEvidence);
 often(drawShift);
 setInterval(() => {

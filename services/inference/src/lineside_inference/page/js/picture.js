@@ -2,10 +2,11 @@
 
 import { image } from "./api.js";
 import { el, shape, svg } from "./dom.js";
-import { kindOf, score } from "./format.js";
+import { lookOf, score } from "./format.js";
 import { modelOf } from "./known.js";
 import { limitOf } from "./rule.js";
 import { hasPicture } from "./store.js";
+import { kindOf } from "./told.js";
 
 const MOST_BOXES = 100;
 const GONE = "The image is no longer kept.";
@@ -13,7 +14,7 @@ const shown = new WeakMap();
 
 /** Show a part in a box; the image that is there stays until the new one is ready. */
 export async function picture(box, part) {
-  const wanted = part.result.id;
+  const wanted = `${part.id} ${part.picture}`;
   if (shown.get(box) === wanted) return;
   shown.set(box, wanted);
   if (!hasPicture(part)) {
@@ -21,7 +22,7 @@ export async function picture(box, part) {
     return;
   }
   try {
-    const address = await image(`/v1/parts/${wanted}/image`);
+    const address = await image(`/v1/parts/${part.result.id}/image`);
     const figure = await drawn(address, part.result, name(part));
     if (shown.get(box) === wanted) box.replaceChildren(figure, tags(part.result));
   } catch {
@@ -68,7 +69,7 @@ export function tags(result) {
 /** A small image for the strip, or the verdict's shape where none is kept. */
 export function thumb(part) {
   const box = el("span", { className: "thumb" });
-  const instead = () => box.replaceChildren(shape(kindOf(part.result)));
+  const instead = () => box.replaceChildren(shape(lookOf(kindOf(part))));
   if (!hasPicture(part)) {
     instead();
     return box;
@@ -82,9 +83,9 @@ export function thumb(part) {
   return box;
 }
 
-const name = (part) => `The part ${part.result.context.part_id ?? ""} as the model saw it`;
+const name = (part) => `The part ${part.part_id ?? ""} as the model saw it`;
 
 function nothing(part, why) {
-  const numbers = part.request.source.kind === "tensors";
+  const numbers = part.request?.source.kind === "tensors";
   return el("p", { className: "none" }, why ?? (numbers ? "Judged by numbers: there is no image." : "There is no image of this part."));
 }

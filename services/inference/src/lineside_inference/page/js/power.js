@@ -1,5 +1,6 @@
 // Whether parts are judged at all: shown always, changed only after a confirmation.
 
+import { alarm as stops, isStopped } from "./chain.js";
 import { byId, confirmed } from "./dom.js";
 import { changePolicy, known, onKnown, seen, why } from "./known.js";
 import { store } from "./store.js";
@@ -21,14 +22,15 @@ export function drawPower() {
   button.textContent = isOn === false ? "Switch judging on…" : "Switch judging off…";
   button.className = isOn === false ? "primary" : "quiet";
   const alarm = byId("alarm");
-  alarm.classList.toggle("off", !trouble && isOn === false && store.link !== "lost");
-  const text = trouble || lost() || (isOn === false ? "Judging is switched off: every part gets UNKNOWN." : "");
+  alarm.classList.toggle("off", !trouble && isOn === false && store.link !== "lost" && !isStopped());
+  const text = trouble || lost() || stops() || (isOn === false ? "Judging is switched off: every part gets UNKNOWN." : "");
   if (alarm.textContent !== text) alarm.textContent = text;
   alarm.hidden = !text;
   const chip = byId("link");
-  const word = { live: "Live", lost: "Not connected", wait: "Connecting" }[store.link];
+  const isDown = store.link === "live" && isStopped();
+  const word = isDown ? "Not judging" : { live: "Live", lost: "Not connected", wait: "Connecting" }[store.link];
   if (chip.textContent !== word) chip.textContent = word;
-  chip.dataset.state = store.link;
+  chip.dataset.state = isDown ? "lost" : store.link;
 }
 
 const lost = () =>

@@ -86,7 +86,7 @@ const entry = (kind, word, count) => el("div", { className: kind }, el("dt", {},
 /** Draw the p95 of the last minutes: called after every change. */
 export function drawSpeed() {
   const times = store.parts
-    .filter((part) => part.result.status === "ok" && now() - Date.parse(part.at) < RECENT_MS)
+    .filter((part) => part.result?.status === "ok" && now() - Date.parse(part.at) < RECENT_MS)
     .map((part) => part.result.timing_ms.total)
     .sort((a, b) => a - b);
   byId("p95").textContent = ms(times.length ? times[Math.max(0, Math.ceil(times.length * 0.95) - 1)] : null);

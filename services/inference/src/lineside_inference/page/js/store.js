@@ -19,6 +19,8 @@ export const store = {
   about: null,
   /** Whether the list was read once. */
   loaded: false,
+  /** Stations whose bridge says what the PLC got. */
+  confirmed: new Set(),
 };
 
 /** Call now, and after every change, at most a few times a second. */
@@ -42,8 +44,8 @@ export function learn(about) {
   store.about = about;
 }
 
-/** Find a part by its result's id. */
-export const find = (id) => store.parts.find((part) => part.result.id === id);
+/** Find a part by its id. */
+export const find = (id) => store.parts.find((part) => part.id === id);
 
 /** Begin: follow the line for ever. */
 export function start() {
@@ -92,8 +94,15 @@ async function load() {
 
 function add(more) {
   for (const part of more) {
+    if (part.outcome?.station) store.confirmed.add(part.outcome.station);
     const last = store.parts.at(-1);
-    if (!last || part.number > last.number) store.parts.push(part);
+    if (!last || part.number > last.number) {
+      store.parts.push(part);
+      continue;
+    }
+    // What the PLC got comes after what was judged, or the other way round: the part is told again, whole.
+    const at = store.parts.findIndex((it) => it.number === part.number);
+    if (at >= 0) store.parts[at] = part;
   }
   if (store.parts.length > MOST) store.parts.splice(0, store.parts.length - MOST);
   changed();

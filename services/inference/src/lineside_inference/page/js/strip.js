@@ -1,10 +1,11 @@
 // The strip of the last parts, filtered; a click opens one.
 
 import { byId, el, shape } from "./dom.js";
-import { WORDS, clock, kindOf, partName } from "./format.js";
+import { WORDS, clock, lookOf, partName } from "./format.js";
 import { openDetail } from "./detail.js";
 import { thumb } from "./picture.js";
 import { store } from "./store.js";
+import { kindOf, why } from "./told.js";
 
 const MOST = 60;
 const KINDS = { all: ["pass", "fail", "unknown"], bad: ["fail", "unknown"], fail: ["fail"], unknown: ["unknown"] };
@@ -25,7 +26,7 @@ export function filtered() {
   const kinds = KINDS[document.querySelector("#filter input:checked").value];
   const station = chosenStation();
   return store.parts
-    .filter((part) => kinds.includes(part.result.verdict) && (!station || part.result.context.station === station))
+    .filter((part) => kinds.includes(part.verdict) && (!station || part.station === station))
     .reverse();
 }
 
@@ -33,7 +34,7 @@ export function filtered() {
 export function drawStrip() {
   drawStations();
   const wanted = filtered().slice(0, MOST);
-  const ids = new Set(wanted.map((part) => part.result.id));
+  const ids = new Set(wanted.map(keyOf));
   for (const [id, tile] of tiles) {
     if (!ids.has(id)) {
       tile.remove();
@@ -43,8 +44,8 @@ export function drawStrip() {
   const list = byId("strip");
   let place = list.firstElementChild;
   for (const part of wanted) {
-    const tile = tiles.get(part.result.id) ?? el("li", {}, tileOf(part));
-    tiles.set(part.result.id, tile);
+    const tile = tiles.get(keyOf(part)) ?? el("li", {}, tileOf(part));
+    tiles.set(keyOf(part), tile);
     if (tile === place) place = place.nextElementSibling;
     else list.insertBefore(tile, place);
   }
@@ -52,6 +53,9 @@ export function drawStrip() {
   empty.hidden = wanted.length > 0 || !store.loaded;
   empty.textContent = EMPTY[document.querySelector("#filter input:checked").value];
 }
+
+/** What a tile is kept by: a part that is shown otherwise by now gets a new one. */
+const keyOf = (part) => `${part.id} ${kindOf(part)} ${part.picture}`;
 
 /** Make the filters work. */
 export function startStrip(redraw) {
@@ -61,22 +65,22 @@ export function startStrip(redraw) {
 
 /** A button that shows and opens a part; `note` stands instead of its name. */
 export function tileOf(part, note) {
-  const kind = kindOf(part.result);
+  const kind = kindOf(part);
   const button = el(
     "button",
-    { type: "button", className: "part", data: { verdict: kind, id: part.result.id } },
+    { type: "button", className: "part", data: { verdict: lookOf(kind), id: part.id } },
     thumb(part),
-    el("span", { className: "line1" }, shape(kind), note ?? WORDS[kind]),
+    el("span", { className: "line1" }, shape(lookOf(kind)), note ?? WORDS[kind]),
     el("span", { className: "line2" }, el("span", {}, partName(part))),
   );
-  button.title = `${partName(part)}, ${clock(part.at)}: ${part.result.reason}`;
-  button.addEventListener("click", () => openDetail(part.result.id));
+  button.title = `${partName(part)}, ${clock(part.at)}: ${why(part)}`;
+  button.addEventListener("click", () => openDetail(part.id));
   return button;
 }
 
 function drawStations() {
   const select = byId("station");
-  const names = [...new Set(store.parts.map((part) => part.result.context.station).filter(Boolean))].sort();
+  const names = [...new Set(store.parts.map((part) => part.station).filter(Boolean))].sort();
   const shown = [...select.options].slice(1).map((option) => option.value);
   byId("station-label").hidden = names.length < 2 && !select.value;
   if (names.every((name) => shown.includes(name))) return;

@@ -1,6 +1,6 @@
 // Thresholds of a model: moved here, looked at in the preview, and only then applied.
 
-import { byId, confirmed, el, svg } from "./dom.js";
+import { byId, confirmed, disable, el, svg } from "./dom.js";
 import { score } from "./format.js";
 import { changePolicy, known, modelOf, onKnown, seen, why } from "./known.js";
 import { drawPreview } from "./preview.js";
@@ -16,7 +16,7 @@ let isChosen = false; // by hand: else it is the model that judges now
 
 /** The judged parts of the chosen model of late, newest first. */
 export const recent = () =>
-  store.parts.filter((part) => part.result.status === "ok" && part.result.model?.name === chosen()).slice(-RECENT).reverse();
+  store.parts.filter((part) => part.result?.status === "ok" && part.result.model?.name === chosen()).slice(-RECENT).reverse();
 
 const chosen = () => byId("thresholds-model").value;
 
@@ -52,8 +52,9 @@ export function drawThresholds() {
   for (const [label, row] of rows) drawRug(row, label, model, parts);
   drawPreview(model, draft, parts);
   const isChanged = Object.keys(draft).length > 0;
-  byId("thresholds-apply").disabled = !isChanged || !known.policy;
-  byId("thresholds-discard").disabled = !isChanged;
+  const instead = byId("thresholds-model");
+  disable(byId("thresholds-apply"), !isChanged || !known.policy, instead);
+  disable(byId("thresholds-discard"), !isChanged, instead);
 }
 
 const stamp = (model) => `${model.name} ${JSON.stringify(model.thresholds)}`;
@@ -65,7 +66,7 @@ function fillModels() {
   if (names.join() !== [...select.options].map((option) => option.value).join()) {
     select.replaceChildren(...names.map((name) => el("option", { value: name }, name)));
   }
-  const busy = store.parts.findLast((part) => names.includes(part.result.model?.name))?.result.model.name;
+  const busy = store.parts.findLast((part) => names.includes(part.result?.model?.name))?.result.model.name;
   const isKept = names.includes(before) && (isChosen || !busy || Object.keys(draft).length > 0);
   select.value = isKept ? before : (busy ?? names[0] ?? "");
   if (busy) isChosen = true;
