@@ -73,6 +73,7 @@ lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	$(COMPILE) $(ARGS) requirements/mlserver.in -o requirements/mlserver.txt
 	$(COMPILE) $(ARGS) requirements/stream-manager.in -o requirements/stream-manager.txt
 	$(COMPILE) $(ARGS) requirements/plc.in -o requirements/plc.txt
+	$(COMPILE) $(ARGS) requirements/stores.in -o requirements/stores.txt
 
 bench/node_opcua/node_modules: bench/node_opcua/package-lock.json
 	cd bench/node_opcua && npm ci --no-audit --no-fund

@@ -1,5 +1,6 @@
 """Addresses in settings: of a host, of a port there, of a service; none of them with a user name or a password."""
 
+import ipaddress
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -46,11 +47,35 @@ def _base(text: str) -> str:
     return text
 
 
+def _endpoint(text: str) -> str:
+    _no_secret(text)
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or not text.isascii() or any(character.isspace() or character in "?#" for character in text):
+        raise ValueError("is no endpoint: expected http(s)://<host>[:<port>][/<path>], without ? and #")
+    return text
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address, not a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 Host = Annotated[str, AfterValidator(_host)]
 """A host name or an address, IPv6 without brackets."""
 
 HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
 """`<host>:<port>`, IPv6 in brackets."""
+
+EndpointUrl = Annotated[str, AfterValidator(_endpoint)]
+"""`http(s)://<host>[:<port>][/<path>]` of a service that has a path of its own."""
 
 BaseAddress = Annotated[str, AfterValidator(_base)]
 """`http://<host>:<port>` or https, without a path."""

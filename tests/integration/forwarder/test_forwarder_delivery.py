@@ -217,6 +217,41 @@ async def test_a_batch_that_is_refused_is_set_aside_and_can_be_retried(folder: P
     assert destination.captures() == ["spindle-0", "spindle-2", "spindle-3", "spindle-1"]
 
 
+async def test_what_refuses_every_batch_is_not_blamed_on_the_batches(folder: Path, spool: Spool) -> None:
+    def refuses(parcel: Parcel) -> None:
+        raise BatchRefused(f"InvalidRequest, as for {parcel.batch.name}")
+
+    destination = Scripted(answer=refuses)
+    fill(spool, 6)
+    with capture_logs():
+        async with forwarding(folder, destination, batch_size=1, clock=Simulated(), refusals=2) as running:
+            await until(lambda: len({parcel.batch.name for parcel in destination.begun}) >= 2)
+            await until(lambda: running.metric("alarm", destination="scripted", reason="configuration") == 1)
+            await until(lambda: "every batch is refused: InvalidRequest" in running.links["scripted"].detail)
+            tries = len(destination.begun)
+            await until(lambda: len(destination.begun) >= tries + 6)
+            assert spool.dead_letters() == []
+            destination.answer = lambda _parcel: None
+            await until(lambda: len(destination.captures()) == 6)
+            await until(lambda: running.metric("alarm", destination="scripted", reason="configuration") == 0)
+    assert sorted(destination.captures()) == keys(6)
+
+
+async def test_two_bad_batches_are_set_aside_while_others_arrive(folder: Path, spool: Spool) -> None:
+    def answer(parcel: Parcel) -> None:
+        if parcel.batch.stream != "good":
+            raise BatchRefused("EntityTooLarge")
+
+    destination = Scripted(answer=answer)
+    fill(spool, 1, "bad", "worse")
+    fill(spool, 40, "good")
+    with capture_logs():
+        async with forwarding(folder, destination, batch_size=1, clock=Simulated(), refusals=2) as running:
+            await until(lambda: len(spool.dead_letters()) == 2)
+            await until(lambda: len(destination.captures()) == 40)
+            assert running.metric("alarm", destination="scripted", reason="configuration") in {None, 0}
+
+
 async def test_a_fault_in_one_destination_does_not_stop_the_other(folder: Path, spool: Spool) -> None:
     good, bad = Scripted("good"), Scripted("bad", answer=lambda _parcel: raise_(ZeroDivisionError("oops")))
     fill(spool, 10)

@@ -179,6 +179,22 @@ async def test_it_needs_no_more_than_to_put_and_to_abort(
 
 
 @pytest.mark.parametrize(
+    "refusal",
+    [Answer(404, "NoSuchUpload"), Answer(400, "InvalidArgument"), Answer(501), Answer(200, body=b"<html>oops</html>")],
+    ids=lambda answer: f"{answer.status} {answer.code}",
+)
+async def test_a_store_that_cannot_list_what_is_half_done_gets_large_evidence_all_the_same(
+    moto_server: Store, front: Front, bucket: str, blobs: Blobs, refusal: Answer
+) -> None:
+    front.answer = lambda asked: refusal if asked.method == "GET" else None
+    async with destination(front.url, bucket) as there:
+        for n in range(2):
+            await there.deliver(blobs.parcel([a_capture(f"part-{n}", image=LARGE)]), blobs, Counting())
+    assert len(moto_server.references(bucket)) == 2
+    assert moto_server.half_done(bucket) == []
+
+
+@pytest.mark.parametrize(
     ("answer", "kind", "says"),
     [
         (Answer(403, "AccessDenied"), NotAllowed, "Allow this box s3:PutObject"),

@@ -6,7 +6,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import ReadTimeoutError as PoolReadTimeout
 
 from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed, Throttled
-from lineside_forwarder.s3_errors import explain, is_stale, pause_s
+from lineside_forwarder.s3_errors import explain, is_stale, may_be_left_out, pause_s
 
 
 def answer(
@@ -95,6 +95,10 @@ def test_a_pause_goes_by_the_stores_own_clock(headers: dict[str, str], wait_s: f
         (400, "KMS.DisabledException", "encryption"),
         (403, "QuotaExceeded", "quota"),
         (501, "NotImplemented", "unsupported"),
+        (403, "SecondLevelDomainForbidden", "addressing"),
+        (403, "PathStyleDomainForbidden", "addressing"),
+        (403, "InvalidPathAccess", "addressing"),
+        (400, "VirtualHostDomainRequired", "addressing"),
         (302, "302", "redirected"),
         (400, "SomethingNew", "refused"),
         (418, "418", "refused"),
@@ -113,6 +117,36 @@ def test_what_somebody_must_change_says_what(status: int, code: str, reason: str
 )
 def test_only_what_is_about_the_batch_refuses_it(status: int, code: str) -> None:
     assert isinstance(explain(answer(status, code), "evidence"), BatchRefused)
+
+
+def test_a_store_that_wants_the_bucket_in_the_host_name_says_so_in_words_too() -> None:
+    by_words = answer(403, "AccessDenied")
+    by_words.response["Error"]["Message"] = "Please use virtual hosted style to access."
+    error = explain(by_words, "evidence")
+    assert isinstance(error, NotAllowed)
+    assert (error.reason, "addressing: virtual" in error.remedy) == ("addressing", True)
+
+
+@pytest.mark.parametrize(
+    ("error", "left_out"),
+    [
+        (answer(403, "AccessDenied"), True),
+        (answer(404, "NoSuchUpload"), True),
+        (answer(404, "404"), True),
+        (answer(400, "InvalidArgument"), True),
+        (answer(405, "MethodNotAllowed"), True),
+        (answer(501, "NotImplemented"), True),
+        (ResponseParserError("not XML"), True),
+        (exceptions.ReadTimeoutError(endpoint_url="https://x"), True),
+        (answer(403, "ExpiredToken"), False),
+        (answer(503, "SlowDown"), False),
+        (answer(500, "InternalError"), False),
+        (exceptions.EndpointConnectionError(endpoint_url="https://x"), False),
+        (exceptions.NoCredentialsError(), False),
+    ],
+)
+def test_what_is_no_part_of_delivering_is_left_out_where_a_store_cannot_do_it(error: Exception, left_out: bool) -> None:
+    assert may_be_left_out(error) is left_out
 
 
 def test_a_region_and_both_clocks_are_named() -> None:

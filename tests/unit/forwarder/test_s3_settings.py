@@ -4,9 +4,10 @@ import pytest
 from pydantic import ValidationError
 
 from lineside_forwarder.s3 import S3Destination
-from lineside_forwarder.s3_client import configuration
+from lineside_forwarder.s3_client import Clients, configuration
 from lineside_forwarder.s3_upload import cut, encryption
 from lineside_forwarder.settings import S3Settings
+from tests.integration.forwarder.store import KEYS
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,34 @@ def test_another_store_gets_paths_and_aws_its_own_names() -> None:
     assert other.s3["addressing_style"] == "path"  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ({"endpoint_url": "https://store.plant.example:9000"}, "https://store.plant.example:9000/evidence/a/b.jpg"),
+        (
+            {"endpoint_url": "https://store.plant.example/storage/v1/s3"},
+            "https://store.plant.example/storage/v1/s3/evidence/a/b.jpg",
+        ),
+        ({"endpoint_url": "https://store.plant.example/s3/"}, "https://store.plant.example/s3/evidence/a/b.jpg"),
+        (
+            {"endpoint_url": "https://store.plant.example", "addressing": "virtual"},
+            "https://evidence.store.plant.example/a/b.jpg",
+        ),
+        ({"endpoint_url": "http://[2001:db8::7]:9000"}, "http://[2001:db8::7]:9000/evidence/a/b.jpg"),
+        ({"region": "eu-central-1"}, "https://evidence.s3.amazonaws.com/a/b.jpg"),
+    ],
+)
+def test_an_object_is_put_where_the_store_expects_it(
+    no_aws: pytest.MonkeyPatch, given: dict[str, object], url: str
+) -> None:
+    for name, value in KEYS.items():
+        no_aws.setenv(name, value)
+    clients = Clients(s3(**given))
+    signed = clients.get().generate_presigned_url("put_object", Params={"Bucket": "evidence", "Key": "a/b.jpg"})
+    assert signed.partition("?")[0] == url
+    clients.close()
+
+
 def test_the_environment_names_a_store_as_for_awss_tools(no_aws: pytest.MonkeyPatch) -> None:
     assert S3Destination(s3()).target == "s3://evidence"
     no_aws.setenv("AWS_ENDPOINT_URL", "http://store.plant.example")
@@ -55,7 +84,12 @@ def test_encryption_is_asked_for_by_its_name() -> None:
         {"kms_key_id": "alias/evidence", "encryption": "sse-s3"},
         {"endpoint_url": "store.plant.example"},
         {"endpoint_url": "https://key:secret@store.plant.example"},
-        {"endpoint_url": "https://store.plant.example/path"},
+        {"endpoint_url": "https://store.plant.example/path?x=1"},
+        {"endpoint_url": "https://store.plant.example/path#x"},
+        {"endpoint_url": "https://store.plant.example/storage/v1", "addressing": "virtual"},
+        {"endpoint_url": "http://192.0.2.7:9000", "addressing": "virtual"},
+        {"endpoint_url": "http://[2001:db8::7]:9000", "addressing": "virtual"},
+        {"addressing": "auto"},
         {"bucket": "s3://evidence"},
         {"bucket": "Evidence"},
         {"region": "Frankfurt"},

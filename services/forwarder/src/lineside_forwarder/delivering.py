@@ -25,6 +25,7 @@ log = structlog.get_logger("lineside.forwarder")
 _WIDTH = 4
 _IDLE_S = 1.0
 _LOOK_AGAIN_S = 60.0
+_CONFIGURATION = "configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,8 @@ class Supervisor:
         """Why somebody has to change something, by stream."""
         self._next_round = clock.monotonic() + (terms.period_s or 0.0)
         self._told = ("", "")
+        self._refused: dict[int, bool] = {}
+        """Batches that were refused since the last one arrived, and whether each is a dead letter by now."""
 
     def notify(self) -> None:
         """Say that there may be something new to deliver."""
@@ -198,17 +201,23 @@ class Supervisor:
 
     def _arrived(self, stream: str) -> None:
         self._patience.succeeded(stream)
-        if self._alarms.pop(stream, None):
-            self._metrics.alarms(self._destination.name, self._alarms.values())
+        self._refused.clear()
+        left = {each: cause for each, cause in self._alarms.items() if each != stream and cause != _CONFIGURATION}
+        if left != self._alarms:  # what one batch gets through is configured right for all
+            self._alarms = left
+            self._metrics.alarms(self._destination.name, left.values())
         self._link.online()
 
     async def _failed(self, lease: Lease, error: ForwarderError) -> None:
         """Give a batch back, and let the destination or only its stream wait."""
         name, batch = self._destination.name, lease.batch
         self._patience.failed(batch.stream)
+        if isinstance(error, BatchRefused) and self._refused.keys() - {batch.number}:
+            error = await self._not_about_one_batch(error)
+            self._refused[batch.number] = False
         self._metrics.failed(name, _cause(error))
         if isinstance(error, BatchRefused):
-            is_dead = await in_thread(self._spool.refuse, lease, str(error))
+            is_dead = self._refused[batch.number] = await in_thread(self._spool.refuse, lease, str(error))
             log.warning("batch refused", destination=name, batch=batch.name, error=str(error), dead=is_dead)
             self._link.online()  # it answered
             return
@@ -218,6 +227,21 @@ class Supervisor:
             log.error("a batch cannot go", destination=name, batch=batch.name, error=error.what, remedy=error.remedy)
         self._trouble = _worse(self._trouble, error)
         await in_thread(self._spool.release, lease, str(error))
+
+    async def _not_about_one_batch(self, error: BatchRefused) -> NotAllowed:
+        """Return what it means that several batches were refused and none arrived: it is not about any of them.
+
+        What became a dead letter by that is put back in line. Once one arrives, refusals count again.
+        """
+        for number in [number for number, is_dead in self._refused.items() if is_dead]:
+            await in_thread(self._spool.retry, self._destination.name, number)
+            self._refused[number] = False
+        return NotAllowed(
+            f"every batch is refused: {error.what}",
+            reason=_CONFIGURATION,
+            remedy="It is not about one batch, for none arrives: look at this destination's settings and at the rules "
+            "of what receives (encryption, locks, a proxy's limit); nothing is set aside meanwhile",
+        )
 
     async def _tell(self) -> None:
         """Leave the state where the page finds it; the attempts while it is away are not told one by one."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 
+from lineside.secrecy import hidden
 from lineside.spool import StoredBlob
 from lineside_forwarder.destination import LINES_TYPE, BlobSource, Pace, Parcel
 from lineside_forwarder.s3_client import Clients, endpoint, log, warn_of_leftovers
@@ -29,7 +30,7 @@ class S3Destination:
     def __init__(self, settings: S3Settings) -> None:
         self.name = settings.name
         self._endpoint = endpoint(settings)
-        self.target = f"s3://{settings.bucket}" + (f" at {self._endpoint}" if self._endpoint else "")
+        self.target = hidden(f"s3://{settings.bucket}" + (f" at {self._endpoint}" if self._endpoint else ""))
         self._bucket = settings.bucket
         self._clients = Clients(settings)
         self._is_well = False

@@ -70,10 +70,10 @@ def configuration(settings: S3Settings) -> Config:
     """Return how requests are sent.
 
     Each is sent once: when and whether it is sent again is the supervisor's to say, whose state people see. AWS's own
-    S3 gets SHA-256 checksums; with another endpoint only what a store must have is used: addresses by path, and
-    Content-MD5, for many refuse or ignore the newer checksum headers.
+    S3 gets SHA-256 checksums; with another endpoint only what a store must have is used: addresses by path unless the
+    settings say otherwise, and Content-MD5, for many refuse or ignore the newer checksum headers.
     """
-    addressing: Literal["path", "auto"] = "path" if endpoint(settings) else "auto"
+    addressing: Literal["path", "virtual", "auto"] = settings.addressing if endpoint(settings) else "auto"
     # What its published types do not know yet. The endpoint is known here: no file of AWS's may choose another.
     newer: dict[str, Any] = {"ignore_configured_endpoint_urls": True, "user_agent_appid": "lineside"}
     return Config(

@@ -67,9 +67,18 @@ _CREDENTIALS = {
     "TokenRefreshRequired",
     "UnrecognizedClientException",
 }
+# How stores say that they take the bucket in the host name only: Alibaba OSS, Tencent COS, Volcano TOS, Huawei OBS.
+_BY_HOST_ONLY = {
+    "InvalidPathAccess",
+    "PathStyleDomainForbidden",
+    "SecondLevelDomainForbidden",
+    "VirtualHostDomainRequired",
+}
+_SAYS_BY_HOST = re.compile(r"virtual.?host", re.IGNORECASE)
 # What somebody must change, by the word that the alarm has for it.
 _REASONS = {
     **dict.fromkeys(_CREDENTIALS, "credentials"),
+    **dict.fromkeys(_BY_HOST_ONLY, "addressing"),
     "AuthorizationHeaderMalformed": "region",
     "IllegalLocationConstraintException": "region",
     "MethodNotAllowed": "unsupported",
@@ -82,6 +91,7 @@ _REASONS = {
 _REASONS_BY_PART = {"KMS": "encryption", "Quota": "quota"}
 _REASONS_BY_STATUS = {301: "region", 302: "redirected", 303: "redirected", 307: "redirected", 403: "permission"}
 _REMEDIES = {
+    "addressing": "Set addressing: virtual of the destination; the store wants the bucket in the host name",
     "clock": "Set this box's clock",
     "configuration": "Change bucket, region or endpoint_url of the destination, or the AWS variables of this service",
     "credentials": "Give this service credentials that are valid. On Greengrass, hand "
@@ -112,9 +122,17 @@ def is_stale(error: Exception) -> bool:
     return isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError)
 
 
-def is_forbidden(error: exceptions.ClientError) -> bool:
-    """Return whether the store does not let us ask this, or does not know the question."""
-    return _status(error) in {403, 405, 501}
+def may_be_left_out(error: Exception) -> bool:
+    """Return whether what failed can be left out for good where it is no part of delivering.
+
+    Every answer of the store but that other credentials are needed, or patience; and no answer at all to this question
+    while others get one. Stores say no to what they do not know in many ways: 403, 404 NoSuchUpload, 501, an HTML page.
+    """
+    if isinstance(error, exceptions.ClientError):
+        status = _status(error)
+        is_no = status == 501 or (400 <= status < 500 and status not in {408, 429})  # noqa: PLR2004
+        return is_no and not is_stale(error) and _code(error) not in _THROTTLED
+    return isinstance(error, ResponseParserError | exceptions.ReadTimeoutError)
 
 
 def explain(error: Exception, bucket: str) -> ForwarderError:
@@ -168,7 +186,7 @@ def _is_network(error: exceptions.BotoCoreError) -> bool:
 def _answered(error: exceptions.ClientError, bucket: str) -> ForwarderError:
     code, status, headers = _code(error), _status(error), _headers(error)
     what = f"bucket {bucket!r} answers {error.operation_name} with {status} {code}: {_message(error)}"
-    reason = _reason(code, status)
+    reason = "addressing" if status < 500 and _SAYS_BY_HOST.search(_message(error)) else _reason(code, status)  # noqa: PLR2004
     if code in _THROTTLED or status == 429 or (status >= 500 and "retry-after" in headers):  # noqa: PLR2004
         return Throttled(what, retry_after_s=pause_s(headers))
     if code in _PASSING or status == 408 or (status >= 500 and reason != "unsupported"):  # noqa: PLR2004

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from lineside_forwarder.errors import DestinationAway
-from lineside_forwarder.s3_errors import is_forbidden
+from lineside_forwarder.s3_errors import may_be_left_out
 from lineside_forwarder.s3_sending import Body, Meter
 from lineside_forwarder.settings import S3Settings
 
@@ -97,25 +98,32 @@ class Uploads:
             raise
 
     def _abort_leftovers(self, client: "S3Client", key: str) -> None:
-        """Abort what a process that died left of this very key: nobody else uploads it, and a store charges for it."""
+        """Abort what a process that died left of this very key: nobody else uploads it, and a store charges for it.
+
+        It is no part of delivering: where the store cannot say what is half done, nothing waits for that.
+        """
         if not self._may_list:
             return
         try:
             found = client.list_multipart_uploads(Bucket=self._bucket, Prefix=key)
-        except ClientError as error:
-            if not is_forbidden(error):
+        except Exception as error:
+            if not may_be_left_out(error):
                 raise
             self._may_list = False
-            log.debug("uploads that were left half done cannot be listed here", bucket=self._bucket)
+            log.info(
+                "uploads that were left half done cannot be listed here; let a rule of the bucket remove them",
+                bucket=self._bucket,
+                error=" ".join(str(error).split())[:300],
+            )
             return
         for upload in found.get("Uploads", []):
-            if upload["Key"] == key:
+            if upload.get("Key") == key and "UploadId" in upload:
                 self._abort(client, key, upload["UploadId"])
 
     def _abort(self, client: "S3Client", key: str, upload: str) -> None:
         try:
             client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
             # The next try, or a lifecycle rule of the bucket, removes it.
             log.debug("an upload in parts is left half done", bucket=self._bucket, key=key, error=str(error))
 

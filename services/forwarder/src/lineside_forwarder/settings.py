@@ -2,10 +2,12 @@
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 import lineside.settings
+from lineside.addresses import EndpointUrl, is_address
 from lineside.contract import Name
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.settings import HttpSettings, Section
@@ -46,10 +48,13 @@ class S3Settings(DestinationSettings):
         pattern=r"^[a-z0-9-]+$",
         description="Region of the bucket; AWS_REGION or AWS_DEFAULT_REGION where absent.",
     )
-    endpoint_url: str | None = Field(
-        None,
-        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$",
-        description="Address of an S3-compatible store, as https://host:port; AWS's own where absent.",
+    endpoint_url: EndpointUrl | None = Field(
+        None, description="Address of an S3-compatible store, as https://host:port/path; AWS's own where absent."
+    )
+    addressing: Literal["path", "virtual"] = Field(
+        "path",
+        description="Where such a store expects the bucket: path, after its address; virtual, in the host name, as "
+        "bucket.host. AWS's own is addressed as it wishes.",
     )
     encryption: Literal["none", "sse-s3", "sse-kms"] = Field(
         "none", description="Encryption at rest that is asked for; none: as the bucket has it by default."
@@ -61,6 +66,15 @@ class S3Settings(DestinationSettings):
         8 * MIB, ge=5 * MIB, le=5120 * MIB, description="Above this an object goes in parts of this size."
     )
     timeout_s: float = Field(60.0, gt=0, le=600, description="Longest silence of the store before it counts as away.")
+
+    @model_validator(mode="after")
+    def _host_can_hold_the_bucket(self) -> Self:
+        parts = urlsplit(self.endpoint_url or "")
+        if self.addressing == "virtual" and parts.path.strip("/"):
+            raise ValueError(f"addressing: virtual does not go with a path in endpoint_url (has {parts.path!r})")
+        if self.addressing == "virtual" and is_address(parts.hostname or ""):
+            raise ValueError("addressing: virtual needs a host name in endpoint_url: no bucket fits before an address")
+        return self
 
     @model_validator(mode="after")
     def _key_is_used(self) -> Self:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from lineside.addresses import EndpointUrl
 from lineside.settings import Section, Topic
 
 
@@ -42,10 +43,8 @@ class PutMetricDataSettings(_CloudWatchSettings):
     region: str | None = Field(
         None, pattern=r"^[a-z0-9-]+$", description="Region; AWS_REGION or AWS_DEFAULT_REGION where absent."
     )
-    endpoint_url: str | None = Field(
-        None,
-        pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$",
-        description="Address of the API, for a private endpoint; AWS's own where absent.",
+    endpoint_url: EndpointUrl | None = Field(
+        None, description="Address of the API, for a private endpoint; AWS's own where absent."
     )
     timeout_s: float = Field(10.0, gt=0, le=60, description="Longest silence of CloudWatch before it counts as away.")
 
