@@ -42,6 +42,7 @@ from lineside_exporter.settings import Settings as ExporterProcess
 from lineside_inference.__main__ import build
 from lineside_inference.errors import RequestError
 from lineside_inference.models import card, heads
+from lineside_inference.models.head import CardHead
 from lineside_inference.settings import Settings as InferenceProcess
 from lineside_opcua_bridge.settings.access import AccessSettings
 from lineside_topic_bridge.inference import InferenceLink
@@ -160,8 +161,8 @@ def _card() -> Iterator[str]:
         yield f"\n## {title}\n\n{_sentence(part)}\n\n"
         yield from _fields(part)
     yield "\n## Output\n\nEvery head has these fields:\n\n"
-    yield from _fields(heads.CardHead)
-    common = set(heads.CardHead.model_fields)
+    yield from _fields(CardHead)
+    common = set(CardHead.model_fields)
     for head in CARD_HEADS:
         name = head.model_json_schema()["properties"]["head"]["const"]
         yield f"\n### head: {name}\n\n{_sentence(head)}\n\n"

@@ -272,6 +272,9 @@ class ModelRef(Part):
     digest: str | None = None
 
 
+_Point = tuple[float, float]
+
+
 class Finding(Part):
     """One thing found on the part."""
 
@@ -281,6 +284,8 @@ class Finding(Part):
     """How sure the model is: 0 to 1, or the score of a model that gives one."""
     box: tuple[float, float, float, float] | None = None
     """x0, y0, x1, y1 in pixels of the original image."""
+    corners: tuple[_Point, _Point, _Point, _Point] | None = Field(default=None, exclude_if=_is_absent)
+    """x, y of each corner of a turned box, which `box` encloses, in pixels; left out where it is not turned."""
     pixels: int | None = Field(default=None, exclude_if=_is_absent)
     """How many pixels of the original image a region covers; left out where the finding is no region."""
     area: float | None = Field(default=None, exclude_if=_is_absent)

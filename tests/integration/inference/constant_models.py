@@ -1,9 +1,10 @@
 """Models whose answer is exact, made by the tests: an ONNX graph that gives constants, its configuration and card.
 
-A graph adds 0 times the mean of its input to each constant, so that batching and shapes are real.
+A graph adds the mean of its input, 0 times where not said otherwise, to each constant: batching and shapes are real.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,19 @@ LABELS = ["nothing", "scratch", "pit"]
 DEFECTS = ["scratch", "pit"]
 TYPES = {np.dtype("f4"): ("FP32", TensorProto.FLOAT), np.dtype("f2"): ("FP16", TensorProto.FLOAT16)}
 TYPES |= {np.dtype("i8"): ("INT64", TensorProto.INT64), np.dtype("u1"): ("UINT8", TensorProto.UINT8)}
+TYPES |= {np.dtype("i4"): ("INT32", TensorProto.INT32)}
 Outputs = dict[str, np.ndarray]
 
 
-def graph(outputs: Outputs) -> onnx.ModelProto:
-    """Return a model from x [batch, 3, SIDE, SIDE] to these arrays, each with a batch dimension in front."""
-    axes = helper.make_node("ReduceMean", ["x"], ["mean"], keepdims=1)
-    nodes, constants, infos = [axes], [numpy_helper.from_array(np.zeros(1, np.float32), "zero")], []
-    nodes.append(helper.make_node("Mul", ["mean", "zero"], ["nil"]))
+def graph(outputs: Outputs, shape: tuple[int, ...], datatype: str, gain: float) -> onnx.ModelProto:
+    """Return a model from x of this shape to these arrays; both with a batch dimension in front.
+
+    To each value it adds `gain` times the mean of x.
+    """
+    given = helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT)
+    mean = helper.make_node("ReduceMean", ["floats"], ["mean"], keepdims=1)
+    nodes, constants, infos = [given, mean], [numpy_helper.from_array(np.array([gain], np.float32), "gain")], []
+    nodes.append(helper.make_node("Mul", ["mean", "gain"], ["nil"]))
     for name, array in outputs.items():
         kind = TYPES[array.dtype][1]
         constants.append(numpy_helper.from_array(array, f"{name}_value"))
@@ -34,9 +40,10 @@ def graph(outputs: Outputs) -> onnx.ModelProto:
         nodes.append(helper.make_node("Cast", [f"{name}_nil"], [f"{name}_cast"], to=kind))
         nodes.append(helper.make_node("Add", [f"{name}_value", f"{name}_cast"], [name]))
         infos.append(helper.make_tensor_value_info(name, kind, [1, *array.shape]))
-    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    kind = next(kind for name, kind in TYPES.values() if name == datatype)
+    taken = helper.make_tensor_value_info("x", kind, [1, *shape])
     made = helper.make_model(
-        helper.make_graph(nodes, "constant", [given], infos, constants),
+        helper.make_graph(nodes, "constant", [taken], infos, constants),
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=10,
     )
@@ -44,30 +51,44 @@ def graph(outputs: Outputs) -> onnx.ModelProto:
     return made
 
 
-def write(repository: Path, name: str, outputs: Outputs, heads: Any, **fields: Any) -> None:
-    """Write one model with its configuration and card; an output whose name begins with `any` has an open shape."""
+def write(
+    repository: Path,
+    name: str,
+    outputs: Outputs,
+    heads: Any,
+    *,
+    datatype: str = "FP32",
+    layout: str = "chw",
+    fixed: bool = False,
+    gain: float = 0.0,
+    **fields: Any,
+) -> None:
+    """Write one model with its configuration and card; an output whose name begins with `any` has an open shape.
+
+    `fixed` has its batch of one in the shapes, as the usual export, else Triton adds it.
+    """
     folder = repository / name
     (folder / "1").mkdir(parents=True)
-    data = graph(outputs).SerializeToString()
+    shape = (3, SIDE, SIDE) if layout == "chw" else (SIDE, SIDE, 3)
+    data = graph(outputs, shape, datatype, gain).SerializeToString()
     (folder / "1" / "model.onnx").write_bytes(data)
     described = ", ".join(
-        f'{{ name: "{output}" data_type: TYPE_{TYPES[array.dtype][0]} '
-        f"dims: [ {', '.join(str(-1 if output.startswith('any') else size) for size in array.shape)} ] }}"
+        tensor(output, TYPES[array.dtype][0], [-1] * array.ndim if output.startswith("any") else array.shape, fixed)
         for output, array in outputs.items()
     )
     (folder / "config.pbtxt").write_text(
-        f'name: "{name}"\nbackend: "onnxruntime"\nmax_batch_size: 1\n'
+        f'name: "{name}"\nbackend: "onnxruntime"\nmax_batch_size: {0 if fixed else 1}\n'
         "instance_group [ { count: 1 kind: KIND_CPU } ]\n"
-        f'input [ {{ name: "x" data_type: TYPE_FP32 dims: [ 3, {SIDE}, {SIDE} ] }} ]\noutput [ {described} ]\n'
+        f"input [ {tensor('x', datatype, shape, fixed)} ]\noutput [ {described} ]\n"
     )
-    image = {"width": SIDE, "height": SIDE, "fit": "letterbox"}
+    image = {"width": SIDE, "height": SIDE, "fit": "letterbox", "layout": layout}
     card = {
         "schema": "lineside/card/1",
         "name": name,
         "version": "1",
         "description": "A constant.",
         "task": "raw",
-        "input": {"name": "x", "kind": "image", "datatype": "FP32", "shape": [3, SIDE, SIDE], "image": image},
+        "input": {"name": "x", "kind": "image", "datatype": datatype, "shape": list(shape), "image": image},
         "labels": LABELS,
         "defects": DEFECTS,
         "files": [{"path": "1/model.onnx", "sha256": hashlib.sha256(data).hexdigest()}],
@@ -75,3 +96,9 @@ def write(repository: Path, name: str, outputs: Outputs, heads: Any, **fields: A
     }
     card |= {"outputs": heads} if isinstance(heads, list) else {"output": heads}
     (folder / "card.yaml").write_text(yaml.safe_dump(card | fields))
+
+
+def tensor(name: str, datatype: str, shape: Sequence[int], fixed: bool) -> str:
+    """Return a tensor as config.pbtxt describes it."""
+    dims = ", ".join(map(str, (1, *shape) if fixed else shape))
+    return f'{{ name: "{name}" data_type: TYPE_{datatype} dims: [ {dims} ] }}'

@@ -56,6 +56,35 @@ def maps() -> np.ndarray:
 REGION = {"label": "scratch", "box": [120, 120, 200, 160], "pixels": 3200, "area": 0.010417}
 
 
+def write_formats(folder: Path, rows: np.ndarray) -> None:
+    """Write the same boxes in the formats of other exports, in half precision where that is usual."""
+    boxes, zero = finished(rows), np.zeros((4, 1), np.float32)
+    shares = rows / np.array([SIDE] * 4 + [1] * 3, np.float32)
+    write(folder, "rtdetr", {"y": shares}, detection("rtdetr", "y", shape=[50, 7], iou_threshold=0.5), fixed=True)
+    order = ["image", "box", "label", "score"]
+    seven = np.hstack((zero, boxes[:, :4], boxes[:, 5:], boxes[:, 4:5]))
+    write(folder, "seven", {"any_y": seven}, detection("rows", "any_y", columns=order), fixed=True)
+    nms = {
+        "scores": boxes[:, 4].astype(np.float16),
+        "boxes": boxes[:, :4].astype(np.float16),
+        "classes": boxes[:, 5].astype(np.int32),
+        "count": np.array([2], np.int32),
+    }
+    head = detection("nms", "scores", boxes="boxes", classes="classes", count="count", shape=[4], datatype="FP16")
+    write(folder, "nms", nms, head, datatype="UINT8", layout="hwc", fixed=True)
+    masked = np.hstack((rows, np.ones((50, 2), np.float32)))
+    prototypes = np.full((2, 16, 16), -1, np.float32)
+    prototypes[:, :, :5] = 1  # the mask ends at column 20 of the input, between the middles of two cells
+    seg = {"y": masked.T.copy(), "prototypes": prototypes}
+    write(folder, "seg", seg, detection("yolov8", "y", prototypes="prototypes", shape=[9, 50]))
+    turned = np.hstack((rows, np.full((50, 1), np.pi, np.float32)))
+    write(folder, "obb", {"y": turned.T.copy()}, detection("yolov8", "y", rotated=True))
+    one = {"labels": ["scratch"], "defects": ["scratch"]}
+    mean = {"y": np.zeros(1, np.float32)}
+    score = {"name": "y", "head": "score"}
+    write(folder, "mean", mean, score, datatype="UINT8", layout="hwc", gain=1.0, **one)
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("heads")
@@ -64,6 +93,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder, "yolov8", {"any_y": rows.T.copy()}, detection("yolov8", "any_y"))
     write(folder, "yolov8-shared", {"y": rows.T.copy()}, detection("yolov8", "y", shape=[7, 50]))
     write(folder, "yolov5", {"y": objects.astype(np.float16)}, detection("yolov5", "y", shape=[50, 8], datatype="FP16"))
+    write(folder, "fixed-batch", {"y": rows.T.copy()}, detection("yolov8", "y", shape=[7, 50]), fixed=True)
     write(folder, "end-to-end", {"y": finished(rows)}, detection("xyxy6", "y"))
     detr = detection("detr", "logits", boxes="boxes", background="nothing", iou_threshold=0.5)
     write(folder, "detr", pairs(rows), detr)
@@ -88,6 +118,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kind = np.array([-9, -9, 0], np.float32)
     several = {"kind": kind, "any_y": np.zeros((7, 9), np.float32), "numbers": np.array([5], np.uint8)}
     write(folder, "several", several, multi)
+    write_formats(folder, rows)
     bad = rows.copy()
     bad[7, 2] = np.nan
     write(folder, "not-finite", {"y": bad.T.copy()}, detection("yolov8", "y"))
@@ -125,7 +156,10 @@ def judge(service: Any) -> Callable[[str], Any]:
     return lambda model: service.infer(model=model, source=source, deadline_ms=60_000)
 
 
-@pytest.mark.parametrize("model", ["yolov8", "yolov8-shared", "yolov5", "end-to-end", "detr", "large"])
+FORMATS = ["yolov8", "yolov8-shared", "yolov5", "end-to-end", "detr", "large", "fixed-batch", "rtdetr", "seven", "nms"]
+
+
+@pytest.mark.parametrize("model", FORMATS)
 def test_detections_are_boxes_on_the_picture(judge: Callable[[str], Any], model: str) -> None:
     result = judge(model)
     assert result["status"] == "ok", result
@@ -152,6 +186,23 @@ def test_segments_are_regions_of_the_picture(judge: Callable[[str], Any], model:
     found = result["findings"][0]
     assert found == REGION | {"confidence": pytest.approx(confidence, abs=1e-6)}
     assert len(result["findings"]) == 1
+
+
+def test_masks_and_turned_boxes_are_measured_on_the_picture(judge: Callable[[str], Any]) -> None:
+    scratch, pit = judge("seg")["findings"]
+    assert (scratch["label"], scratch["box"]) == ("scratch", SCRATCH["box"])
+    assert (scratch["pixels"], scratch["area"]) == (40 * 80, round(40 * 80 / (WIDTH * HEIGHT), 6))
+    assert (pit["label"], pit["pixels"]) == ("pit", 0)
+    scratch, pit = judge("obb")["findings"]
+    assert scratch["box"] == pytest.approx(SCRATCH["box"], abs=0.1)
+    assert np.array(scratch["corners"]) == pytest.approx(
+        np.array([[240, 160], [160, 160], [160, 80], [240, 80]]), abs=0.1
+    )
+
+
+def test_pixels_reach_a_model_that_takes_them_as_they_are(judge: Callable[[str], Any]) -> None:
+    result = judge("mean")
+    assert (result["status"], result["scores"]) == ("ok", {"scratch": pytest.approx((90 * 48 + 114 * 16) / 64)})
 
 
 def test_an_anomaly_has_a_score_and_a_region(judge: Callable[[str], Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from tritonclient.grpc import service_pb2 as pb
 
-from lineside_inference.engine.wire import Layout, is_batched
+from lineside_inference.engine.wire import Layout, batch_axes
 from lineside_inference.errors import EngineFailed, OutputNotFinite
 from lineside_inference.interpret import interpret, is_large
 from lineside_inference.models.card import Card
@@ -99,9 +99,9 @@ def test_an_output_of_another_datatype_is_named(head_card: Make) -> None:
     given = tensor(name="x", datatype="FP32", shape=[-1, 3, 48, 64])
     fits = pb.ModelMetadataResponse(inputs=[given], outputs=[tensor(name="y", datatype="FP16", shape=[-1, 4])])
     other = pb.ModelMetadataResponse(inputs=[given], outputs=[tensor(name="y", datatype="FP32", shape=[-1, 4])])
-    assert is_batched(card, fits)
+    assert batch_axes(card, fits)
     with pytest.raises(EngineFailed, match="output 'y' of model 'surface-defect' is FP32 in Triton, FP16 in its card"):
-        is_batched(card, other)
+        batch_axes(card, other)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +125,10 @@ def test_an_output_of_another_shape_is_named_before_it_serves(
         outputs=[tensor(name="y", datatype="FP32", shape=served)],
     )
     if fits:
-        assert is_batched(card, metadata)
+        assert batch_axes(card, metadata)
         return
     with pytest.raises(EngineFailed, match=r"in Triton, its card reads \[7, any\]"):
-        is_batched(card, metadata)
+        batch_axes(card, metadata)
 
 
 def test_outputs_of_known_size_get_room_in_the_slot(head_card: Make) -> None:
@@ -139,7 +139,7 @@ def test_outputs_of_known_size_get_room_in_the_slot(head_card: Make) -> None:
     ]
     layout = Layout.of(head_card(heads, ["a", "b", "c"]))
     sizes = {place.name: place.size for place in layout.outputs}
-    assert sizes == {"s": 300 * 3 * 2, "b": 300 * 4 * 2, "m": None, "c": 24}
+    assert sizes == {"s": 300 * 3 * 2, "b": 300 * 4 * 8, "m": None, "c": 24}
     assert layout.size == layout.outputs[-1].at + 24
     assert all(place.at % 64 == 0 and place.at >= layout.input_bytes for place in layout.outputs)
 
@@ -148,9 +148,24 @@ def test_outputs_of_known_size_get_room_in_the_slot(head_card: Make) -> None:
     ("output", "said"),
     [
         ({"head": "detection"}, r"output\.detection\.format"),
-        ({"head": "detection", "format": "detr"}, "boxes: names the tensor of the boxes in format detr"),
-        ({"head": "detection", "format": "yolov8", "boxes": "b"}, "stands only there"),
-        ({"head": "detection", "format": "detr", "boxes": "y"}, "boxes is 'y', the tensor of the scores"),
+        ({"head": "detection", "format": "detr"}, "boxes: must be given with format detr"),
+        ({"head": "detection", "format": "yolov8", "boxes": "b"}, "boxes stands only with format detr or nms"),
+        ({"head": "detection", "format": "detr", "boxes": "y"}, "tensor 'y' stands for two things"),
+        ({"head": "detection", "format": "nms", "boxes": "b"}, "classes: must be given with format nms"),
+        ({"head": "detection", "format": "rows"}, "columns: must be given with format rows"),
+        ({"head": "detection", "format": "rows", "columns": ["box", "score"]}, "columns has label 0 times"),
+        (
+            {"head": "detection", "format": "rows", "columns": ["box", "score", "label", "box"]},
+            "columns has box 2 times",
+        ),
+        ({"head": "detection", "format": "rows", "columns": ["box", "sure", "label"]}, r"columns\.1"),
+        (
+            {"head": "detection", "format": "detr", "boxes": "b", "prototypes": "p"},
+            "prototypes stands only with format",
+        ),
+        ({"head": "detection", "format": "yolov5", "rotated": True}, "rotated stands only with format yolov8"),
+        ({"head": "detection", "format": "yolov8", "rotated": True, "prototypes": "p"}, "has no prototypes"),
+        ({"head": "detection", "format": "yolov8", "rotated": True, "box": "xyxy"}, "a turned box is cxcywh"),
         ({"head": "detection", "format": "yolov8", "activation": "softmax"}, "format is yolov8"),
         ({"head": "detection", "format": "xyxy6", "activation": "sigmoid"}, "leave activation away"),
         ({"head": "detection", "format": "yolov8", "max_findings": 1001}, "max_findings"),

@@ -50,6 +50,17 @@ def test_agrees_with_the_formula(
     assert np.allclose(out, plain(pixels, card), rtol=1e-4, atol=1e-2)
 
 
+@pytest.mark.parametrize("layout", ["chw", "hwc"])
+@pytest.mark.parametrize("colour", ["rgb", "bgr", "gray"])
+def test_a_model_of_bytes_gets_the_pixels_as_they_are(colour: str, layout: str) -> None:
+    card = image_input("UINT8", colour=colour, layout=layout, fit="letterbox")
+    pixels = np.random.default_rng(4).integers(0, 256, (8, 6) if colour == "gray" else (8, 6, 3), np.uint8)
+    out = np.full(card.shape, 7, np.uint8)
+    prepare(pixels, Preparation.of(card), out)
+    grey = np.full((8, 3, *pixels.shape[2:]), LETTERBOX_VALUE, np.uint8)
+    assert np.array_equal(out, plain(np.concatenate((grey, pixels, grey), axis=1), card))
+
+
 def test_stretch_averages_the_area() -> None:
     card = image_input(layout="hwc")
     pixels = np.repeat(np.repeat(np.arange(96, dtype=np.uint8).reshape(8, 12), 4, 0), 4, 1)

@@ -114,7 +114,8 @@ def test_a_wrong_card_puts_the_model_out(repository: Path, fields: dict[str, Any
     ("change", "said"),
     [
         ({"shape": [3, 9, 12]}, r"shape is \[3, 9, 12\]; image makes \[3, 8, 12\]"),
-        ({"datatype": "INT8"}, "kind image takes FP32 or FP16"),
+        ({"datatype": "INT8"}, "kind image takes FP32, FP16 or UINT8"),
+        ({"datatype": "UINT8"}, "the model takes the pixels as they are, leave scale, mean and std away"),
         ({"image": {"width": 12, "height": 8, "mean": [1]}}, "mean has 1 numbers; colour rgb needs 3"),
         ({"image": {"width": 12, "height": 8, "std": [1, 0, 1]}}, "std.1"),
     ],

@@ -6,7 +6,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.engine.arena import Arena
-from lineside_inference.engine.wire import Layout, ask, input_view, is_batched, read_outputs
+from lineside_inference.engine.wire import Layout, ask, batch_axes, input_view, read_outputs
 from lineside_inference.errors import EngineFailed
 from lineside_inference.models.card import Card
 
@@ -19,15 +19,22 @@ def metadata(shape: list[int], datatype: str = "FP32", name: str = "image", outp
 
 
 def test_the_batch_dimension_is_known_by_the_shape(make_card: Callable[..., Card]) -> None:
-    assert is_batched(make_card(), metadata([-1, 3, 8, 12]))
-    assert not is_batched(make_card(), metadata([3, 8, 12]))
-    assert is_batched(make_card(), metadata([-1, 3, -1, -1]))
+    for served, axes in (
+        ([-1, 3, 8, 12], 1),
+        ([3, 8, 12], 0),
+        ([-1, 3, -1, -1], 1),
+        ([1, 3, 8, 12], 1),  # max_batch_size 0, dims [1, 3, 8, 12]: the commonest export
+        ([-1, 1, 3, 8, 12], 2),
+    ):
+        assert batch_axes(make_card(), metadata(served)) == axes
 
 
 @pytest.mark.parametrize(
     ("served", "said"),
     [
         (metadata([-1, 3, 9, 12]), r"shape \[-1, 3, 9, 12\] in Triton, \[3, 8, 12\] in its card"),
+        (metadata([4, 3, 8, 12]), r"shape \[4, 3, 8, 12\] in Triton.*Export it with a batch of 1"),
+        (metadata([8, 12]), r"shape \[8, 12\] in Triton"),
         (metadata([3, 8, 12], "FP16"), "is FP16 in Triton, FP32 in its card"),
         (metadata([3, 8, 12], name="x"), r"takes \['x'\]"),
         (metadata([3, 8, 12], output="y"), r"gives \['y'\]"),
@@ -35,19 +42,26 @@ def test_the_batch_dimension_is_known_by_the_shape(make_card: Callable[..., Card
 )
 def test_a_model_unlike_its_card_is_named(make_card: Callable[..., Card], served: object, said: str) -> None:
     with pytest.raises(EngineFailed, match=said):
-        is_batched(make_card(), served)
+        batch_axes(make_card(), served)
 
 
 def test_shared_memory_carries_names_and_offsets_only(make_card: Callable[..., Card], tmp_path: Path) -> None:
     card, arena = make_card(), Arena(slot_bytes=10_000, slots=2, folder=tmp_path)
     layout, slot = Layout.of(card), arena.slots[1]
-    request = ask(card, layout, slot, region="r", batched=True)
+    request = ask(card, layout, slot, region="r", axes=1)
     place = request.inputs[0].parameters
     assert list(request.inputs[0].shape) == [1, 3, 8, 12]
     assert place["shared_memory_offset"].int64_param == slot.offset
     assert place["shared_memory_byte_size"].int64_param == 3 * 8 * 12 * 4
     assert request.outputs[0].parameters["shared_memory_offset"].int64_param == slot.offset + layout.outputs[0].at
     assert not request.raw_input_contents
+
+
+def test_a_request_has_the_axes_of_the_model(make_card: Callable[..., Card], tmp_path: Path) -> None:
+    card, arena = make_card(), Arena(slot_bytes=10_000, slots=1, folder=tmp_path)
+    for axes, shape in ((0, [3, 8, 12]), (1, [1, 3, 8, 12]), (2, [1, 1, 3, 8, 12])):
+        request = ask(card, Layout.of(card), arena.slots[0], region=None, axes=axes)
+        assert list(request.inputs[0].shape) == shape
 
 
 def test_the_output_is_read_from_either_place(make_card: Callable[..., Card], tmp_path: Path) -> None:

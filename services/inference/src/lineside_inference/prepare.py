@@ -93,7 +93,7 @@ class Preparation:
 def prepare(
     pixels: NDArray[np.uint8],
     preparation: Preparation,
-    out: NDArray[np.floating],
+    out: NDArray[np.floating] | NDArray[np.uint8],
     *,
     original: tuple[int, int] | None = None,
 ) -> Geometry:
@@ -108,6 +108,9 @@ def prepare(
         fitted = fitted[:, :, np.newaxis]
     for channel, taken in enumerate(preparation.order):
         plane = out[channel] if preparation.is_planar else out[:, :, channel]
+        if out.dtype == np.uint8:  # the card sees to it that there is nothing to work out
+            plane[...] = fitted[:, :, taken]
+            continue
         np.multiply(fitted[:, :, taken], preparation.gain[channel], out=plane, casting="unsafe")
         np.add(plane, preparation.offset[channel], out=plane, casting="unsafe")
     return geometry

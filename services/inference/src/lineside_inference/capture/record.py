@@ -20,7 +20,7 @@ from lineside_inference.capture.taken import Taken
 from lineside_inference.errors import RequestError, TensorValues
 from lineside_inference.feed import brief
 from lineside_inference.headers import sniff
-from lineside_inference.models.heads import DTYPES
+from lineside_inference.models.head import DTYPES
 from lineside_inference.sources.frame import Frame
 
 _WORDS = {np.dtype(dtype): word for word, dtype in DTYPES.items()}

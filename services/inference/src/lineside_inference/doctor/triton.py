@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2_grpc as stubs
 from lineside.checks import Check, fail, ok, warn
 from lineside.threads import in_thread
 from lineside_inference.engine.link import describe
-from lineside_inference.engine.wire import is_batched
+from lineside_inference.engine.wire import batch_axes
 from lineside_inference.errors import EngineFailed, StoreError
 from lineside_inference.models.configuration import default_file
 from lineside_inference.models.store import ModelStore
@@ -93,7 +93,7 @@ class Server:
             served = await self._ready(name, version)
             if served:
                 return warn(label, *served) if self.settings.load_models else fail(label, *served)
-            batched, file = await self._like(name, version, store)
+            axes, file = await self._like(name, version, store)
         except grpc.RpcError as error:
             return fail(label, describe(error), "see Triton's log")
         except EngineFailed as error:
@@ -101,7 +101,7 @@ class Server:
         if model.file is not None and file is not None and file != model.file:
             what = f"version {version} is served from {file}, and {model.file} is for this hardware"
             return warn(label, what, "the inference service loads it anew when it starts")
-        return ok(label, f"version {version} is ready and as its card says" + (", in batches" if batched else ""))
+        return ok(label, f"version {version} is ready and as its card says" + (", in batches" if axes else ""))
 
     async def _ready(self, name: str, version: str) -> tuple[str, str] | None:
         """Return what Triton serves instead, and what to do; None where it serves this version."""
@@ -119,12 +119,12 @@ class Server:
         do = _LOAD if self.settings.load_models else f"let Triton load version {version}, or set triton.load_models"
         return f"version {version} is wanted, and Triton has {states}", do
 
-    async def _like(self, name: str, version: str, store: ModelStore) -> tuple[bool, str | None]:
-        """Return whether a served version is batched, and its file; raises EngineFailed where it is not as its card."""
+    async def _like(self, name: str, version: str, store: ModelStore) -> tuple[int, str | None]:
+        """Return a served version's batch dimensions and its file; raises EngineFailed where it is not as its card."""
         card = store.cards(name)[version]
         metadata = await self.stub.ModelMetadata(pb.ModelMetadataRequest(name=name, version=version), timeout=ANSWER_S)
         answer = await self.stub.ModelConfig(pb.ModelConfigRequest(name=name, version=version), timeout=ANSWER_S)
-        return is_batched(card, metadata), default_file(answer.config)
+        return batch_axes(card, metadata), default_file(answer.config)
 
 
 def _check_http(where: str) -> Check:

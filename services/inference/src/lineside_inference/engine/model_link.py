@@ -27,7 +27,7 @@ log = structlog.get_logger("lineside.inference.triton")
 _NOT_EXPLICIT = "explicit model load / unload is not allowed"
 """What Triton answers to a load in model control mode none or poll."""
 
-Check = Callable[[Card, pb.ModelMetadataResponse], bool]
+Check = Callable[[Card, pb.ModelMetadataResponse], int]
 
 
 class LoadsOff(EngineFailed):
@@ -37,7 +37,7 @@ class LoadsOff(EngineFailed):
 class ModelLink:
     """A model's side of the engine; `ready` while the wanted version serves.
 
-    `batched` holds the versions that serve now, and whether their tensors have a batch dimension.
+    `batch_axes` holds the versions that serve now, and how many axes of length 1 stand before those of their cards.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ModelLink:
         self.state = state
         self.ready = asyncio.Event()
         self.wanted = model
-        self.batched: dict[str, bool] = {}
+        self.batch_axes: dict[str, int] = {}
         self._served: Sequence[Model] = (model,)
         self.is_unloaded = False
         self._server = server
@@ -66,9 +66,9 @@ class ModelLink:
 
     def serves(self, version: str) -> bool:
         """Whether a request of this version can be sent now."""
-        # While unloaded nothing is in `batched`, until a candidate is being tried that may have the wanted number.
+        # While unloaded nothing is in `batch_axes`, until a candidate is being tried that may have the wanted number.
         is_tried = self.is_unloaded or version != self.wanted.card.version
-        return version in self.batched and (self.ready.is_set() or is_tried)
+        return version in self.batch_axes and (self.ready.is_set() or is_tried)
 
     async def supervise(self) -> None:
         """Make it ready, watch, make it ready again, for ever."""
@@ -111,7 +111,7 @@ class ModelLink:
             for model in models:
                 await self._check_ready(model)
                 serving[model.card.version] = await self._verified(model)
-            self.batched = serving
+            self.batch_axes = serving
             self._served = tuple(models)
 
     def switch(self, model: Model) -> None:
@@ -129,7 +129,7 @@ class ModelLink:
             self.is_unloaded = True
             self.state.required = False
             self.trouble()
-            self.batched = {}
+            self.batch_axes = {}
             await self._server.stub.RepositoryModelUnload(
                 pb.RepositoryModelUnloadRequest(model_name=self._name),
                 timeout=self._server.settings.load_timeout_ms / 1000,
@@ -156,7 +156,7 @@ class ModelLink:
         for one in models:
             await self._check_ready(one)
             serving[one.card.version] = await self._verified(one)
-        self.batched, self._served = serving, models
+        self.batch_axes, self._served = serving, models
         self._is_online()
 
     async def _serves_by_itself(self, model: Model) -> bool:
@@ -195,8 +195,8 @@ class ModelLink:
         served = default_file(answer.config)
         return model.file is None or served is None or served == model.file
 
-    async def _verified(self, model: Model) -> bool:
-        """Return whether a served version is batched; raises EngineFailed where it is not what its card says."""
+    async def _verified(self, model: Model) -> int:
+        """Return a served version's `batch_axes`; raises EngineFailed where it is not what its card says."""
         timeout_s = self._server.settings.timeout_ms / 1000
         version = model.card.version
         metadata = await self._server.stub.ModelMetadata(

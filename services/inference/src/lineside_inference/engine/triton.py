@@ -24,7 +24,7 @@ from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Arena, Slot, clean_leftovers
 from lineside_inference.engine.link import TritonLink, describe
 from lineside_inference.engine.model_link import ModelLink
-from lineside_inference.engine.wire import Layout, ask, input_view, is_batched, read_outputs
+from lineside_inference.engine.wire import Layout, ask, batch_axes, input_view, read_outputs
 from lineside_inference.errors import EngineFailed, EngineTimeout, EngineUnavailable
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model
@@ -67,7 +67,7 @@ class Engine:
         self._models = models
         self._service = service
         self._layouts: WeakKeyDictionary[Model, Layout] = WeakKeyDictionary()
-        self._asked: WeakKeyDictionary[Model, dict[tuple[int, bool], pb.ModelInferRequest]] = WeakKeyDictionary()
+        self._asked: WeakKeyDictionary[Model, dict[tuple[int, int], pb.ModelInferRequest]] = WeakKeyDictionary()
         self.arena, why = _make_arena(
             settings,
             max((Layout.of(card).size for card in (*others, *(it.card for it in models.values()))), default=0),
@@ -100,7 +100,7 @@ class Engine:
             return any(link.ready.is_set() for name, link in self.model_links.items() if name != model.card.name)
 
         connection = self.connection(model.card.name)
-        return ModelLink(self.link, model, connection, is_batched, others_serve, allow_python=self._allow_python)
+        return ModelLink(self.link, model, connection, batch_axes, others_serve, allow_python=self._allow_python)
 
     async def close(self) -> None:
         """Leave Triton and remove the arena."""
@@ -219,17 +219,17 @@ class Engine:
             )
 
     def _request(self, model: Model, slot: Slot, layout: Layout) -> pb.ModelInferRequest:
-        batched = self.model_links[model.card.name].batched.get(model.card.version, True)
+        axes = self.model_links[model.card.name].batch_axes.get(model.card.version, 1)
         if self.link.transport != "shared-memory":
-            request = ask(model.card, layout, slot, region=None, batched=batched)
+            request = ask(model.card, layout, slot, region=None, axes=axes)
             request.raw_input_contents.append(slot.memory[: layout.input_bytes].tobytes())
             return request
         asked = self._asked.setdefault(model, {})
-        key = (slot.index, batched)
+        key = (slot.index, axes)
         known = asked.get(key)
         if known is None:
             # A slot's request never changes, so it is made once: names and offsets, no tensor.
-            known = asked[key] = ask(model.card, layout, slot, region=self.link.region, batched=batched)
+            known = asked[key] = ask(model.card, layout, slot, region=self.link.region, axes=axes)
         return known
 
     def _judge(self, model: Model, error: BaseException, attempt: int) -> None:

@@ -11,12 +11,12 @@ from tritonclient.grpc import service_pb2 as pb
 from lineside_inference.engine.arena import Slot, aligned
 from lineside_inference.engine.parameters import in_region
 from lineside_inference.errors import EngineFailed
-from lineside_inference.models import heads
+from lineside_inference.models import head
 from lineside_inference.models.card import Card
 
 Transport = Literal["shared-memory", "bytes"]
 
-DTYPES = heads.DTYPES
+DTYPES = head.DTYPES
 """The numpy type of each datatype of the protocol that carries numbers."""
 
 _LINE = 64  # bytes; every tensor begins on a cache line of its own
@@ -57,12 +57,12 @@ def input_view(card: Card, layout: Layout, slot: Slot) -> NDArray[Any]:
     return slot.memory[: layout.input_bytes].view(DTYPES[card.input.datatype]).reshape(card.input.shape)
 
 
-def ask(card: Card, layout: Layout, slot: Slot, *, region: str | None, batched: bool) -> pb.ModelInferRequest:
+def ask(card: Card, layout: Layout, slot: Slot, *, region: str | None, axes: int) -> pb.ModelInferRequest:
     """Return the request for a slot; with a region it carries names and offsets only, else the bytes go in later.
 
-    An output of unknown size is asked for in the answer, also with a region.
+    An output of unknown size is asked for in the answer, also with a region. `axes` of length 1 come before the card's.
     """
-    shape = [1, *card.input.shape] if batched else list(card.input.shape)
+    shape = [1] * axes + list(card.input.shape)
     tensor = pb.ModelInferRequest.InferInputTensor(name=card.input.name, datatype=card.input.datatype, shape=shape)
     wanted = [pb.ModelInferRequest.InferRequestedOutputTensor(name=place.name) for place in layout.outputs]
     if region is not None:
@@ -112,10 +112,11 @@ def _read_output(
     return values if is_inside else values.copy()
 
 
-def is_batched(card: Card, metadata: pb.ModelMetadataResponse) -> bool:
-    """Check a served model against its card and return whether its tensors have a batch dimension.
+def batch_axes(card: Card, metadata: pb.ModelMetadataResponse) -> int:
+    """Check a served model against its card and return how many axes its input has before those of the card.
 
-    Raises EngineFailed that names what differs.
+    They are batch dimensions: open, or fixed at 1 as the usual export has it, with `max_batch_size: 0`. Raises
+    EngineFailed that names what differs.
     """
     theirs = {tensor.name: tensor for tensor in metadata.inputs}
     if set(theirs) != {card.input.name}:
@@ -127,14 +128,15 @@ def is_batched(card: Card, metadata: pb.ModelMetadataResponse) -> bool:
             f"{card.input.datatype} in its card"
         )
     _check_outputs(card, metadata)
-    shape = list(tensor.shape)
-    if _agree(shape, list(card.input.shape)):
-        return False
-    if shape[:1] == [-1] and _agree(shape[1:], list(card.input.shape)):
-        return True
+    shape, ours = list(tensor.shape), list(card.input.shape)
+    axes = len(shape) - len(ours)
+    before = shape[:axes] if axes > 0 else []
+    agrees = axes >= 0 and all(a in {-1, b} for a, b in zip(shape[axes:], ours, strict=True))
+    if agrees and all(size in {-1, 1} for size in before):
+        return axes
     raise EngineFailed(
-        f"input {tensor.name!r} of model {card.name!r} has shape {shape} in Triton, "
-        f"{list(card.input.shape)} in its card"
+        f"input {tensor.name!r} of model {card.name!r} has shape {shape} in Triton, {ours} in its card",
+        remedy="Export it with a batch of 1 or an open one: one part is judged at a time" if agrees else "",
     )
 
 
@@ -152,10 +154,6 @@ def _check_outputs(card: Card, metadata: pb.ModelMetadataResponse) -> None:
         if not output.takes(tensor.shape):
             raise EngineFailed(
                 f"output {tensor.name!r} of model {card.name!r} has shape {list(tensor.shape)} in Triton, "
-                f"its card reads {heads.describe(output.sizes)}",
+                f"its card reads {head.describe(output.sizes)}",
                 remedy="See its labels and its head's format",
             )
-
-
-def _agree(theirs: list[int], ours: list[int]) -> bool:
-    return len(theirs) == len(ours) and all(a in {-1, b} for a, b in zip(theirs, ours, strict=True))

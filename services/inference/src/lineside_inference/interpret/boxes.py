@@ -11,11 +11,18 @@ _FARTHEST = 1e9
 """Coordinates are cut here, far beyond any picture, so that nothing overflows."""
 
 
-def corners(numbers: NDArray[np.floating], form: Literal["cxcywh", "xyxy", "xywh"]) -> Boxes:
+def bounded(numbers: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return coordinates cut where no picture reaches."""
+    return np.clip(numbers.astype(np.float64), -_FARTHEST, _FARTHEST)
+
+
+def corners(numbers: NDArray[np.floating], form: Literal["cxcywh", "xyxy", "xywh", "yxyx"]) -> Boxes:
     """Return N x 4 numbers of a form as x0, y0, x1, y1."""
-    boxes = np.clip(numbers.astype(np.float64), -_FARTHEST, _FARTHEST)
+    boxes = bounded(numbers)
     if form == "xyxy":
         return boxes
+    if form == "yxyx":
+        return boxes[:, [1, 0, 3, 2]]
     near, size = boxes[:, :2], boxes[:, 2:]
     if form == "cxcywh":
         near = near - size / 2
@@ -38,14 +45,15 @@ def overlaps(boxes: Boxes) -> NDArray[np.float64]:
     return shares
 
 
-def suppress(boxes: Boxes, labels: NDArray[np.intp], threshold: float) -> NDArray[np.intp]:
+def suppress(shares: NDArray[np.float64], labels: NDArray[np.intp], threshold: float) -> NDArray[np.intp]:
     """Return the indices of the boxes that stay, of boxes in the order of their rank (non-maximum suppression).
 
-    A box goes where one of the same label and of higher rank, that stays, overlaps it by more than the threshold.
+    `shares` is by how much each two overlap. A box goes where one of the same label and of higher rank, that stays,
+    overlaps it by more than the threshold.
     """
-    rivals = (overlaps(boxes) > threshold) & (labels[:, None] == labels[None, :])
-    stays = np.ones(len(boxes), np.bool_)
-    for index in range(len(boxes)):
+    rivals = (shares > threshold) & (labels[:, None] == labels[None, :])
+    stays = np.ones(len(shares), np.bool_)
+    for index in range(len(shares)):
         if stays[index]:
             stays[index + 1 :] &= ~rivals[index, index + 1 :]
     return np.flatnonzero(stays)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from lineside.contract import Datatype, Name, Threshold
-from lineside_inference.models.heads import CardPart, Head, Label, OutputTensor, describe, unlike
+from lineside_inference.models.head import CardPart, Label, OutputTensor, describe, unlike
+from lineside_inference.models.heads import Head
 
 CARD_SCHEMA = "lineside/card/1"
 DEFAULT_THRESHOLD = 0.5
@@ -53,6 +54,11 @@ class ImagePreparation(CardPart):
         return 1 if self.colour == "gray" else 3
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the values are the pixels themselves."""
+        return self.scale == 1 and not any(self.mean) and all(one == 1 for one in self.std)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """The shape that this preparation makes."""
         if self.layout == "chw":
@@ -75,7 +81,7 @@ class CardInput(CardPart):
     kind: Literal["image", "tensor"]
     """image: made of a picture; tensor: numbers, given in the request."""
     datatype: Datatype
-    """As the model has it; FP32 or FP16 with kind image."""
+    """As the model has it; FP32, FP16 or UINT8 with kind image."""
     shape: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1, max_length=16)]
     """Without the batch dimension; with kind image what `image` makes."""
     columns: Annotated[tuple[str, ...], AfterValidator(unlike)] | None = None
@@ -102,8 +108,12 @@ class CardInput(CardPart):
     def _fits_image(self) -> None:
         if self.image is None:
             raise ValueError("image: must be given with kind image")
-        if self.datatype not in {"FP32", "FP16"}:
-            raise ValueError(f"datatype is {self.datatype}; kind image takes FP32 or FP16")
+        if self.datatype not in {"FP32", "FP16", "UINT8"}:
+            raise ValueError(f"datatype is {self.datatype}; kind image takes FP32, FP16 or UINT8")
+        if self.datatype == "UINT8" and not self.image.is_plain:
+            raise ValueError(
+                "datatype is UINT8: the model takes the pixels as they are, leave scale, mean and std away"
+            )
         if self.shape != self.image.shape:
             raise ValueError(f"shape is {list(self.shape)}; image makes {list(self.image.shape)}")
 
