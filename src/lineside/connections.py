@@ -140,7 +140,8 @@ class Connection:
         self._since = self._now()
         if {state, previous} != {State.CONNECTING, State.BACKOFF} or self.attempts <= 1:
             # While a peer stays away CONNECTING and BACKOFF alternate: the first round is said, not each.
-            log.info("connection", connection=self.name, target=self.target, state=state, detail=detail)
+            say = log.warning if state is State.BACKOFF else log.info
+            say("connection", connection=self.name, target=self.target, state=state, detail=detail)
 
 
 def describe(error: BaseException | str) -> str:

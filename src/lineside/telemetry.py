@@ -1,8 +1,18 @@
-"""Logs: one structured line an event, JSON unless a person watches, the request's id in every line about one."""
+"""Logs: one structured line an event, JSON unless a person watches, the request's id in every line about one.
 
+A line that comes again and again is summed up, so that whoever causes it cannot wash out what else was said: of one
+kind so many are shown in a minute, and at its end how many more there were. Each part's verdict is always shown.
+"""
+
+import io
+import json
 import logging
 import logging.config
 import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TextIO
 
@@ -16,6 +26,115 @@ Format = Literal["auto", "json", "console"]
 _QUIET = ("httpx", "httpcore", "asyncua", "paho", "amqtt", "transitions", "grpc", "boto3", "botocore", "urllib3")
 
 
+_WINDOW_S = 60.0
+_MOST_WARNINGS = 20
+"""Lines of one kind that are shown in a window, of level warning and above."""
+_MOST_OTHERS = 600
+_MOST_KINDS = 1000
+_EACH = "verdict"
+"""The line that is said once a part, however fast parts come."""
+_TELLING = ("code", "kind", "reason_code", "because", "trigger", "connection", "topic", "destination")
+"""Fields that make a line another one: few values each."""
+
+
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
+"""What JSON lets stand and a terminal, or who splits lines, would act on."""
+
+
+class Repeats:
+    """How often each kind of line came in its present window; the clock is the caller's, in seconds."""
+
+    def __init__(self, *, window_s: float = _WINDOW_S, most_kinds: int = _MOST_KINDS) -> None:
+        self._window_s = window_s
+        self._most_kinds = most_kinds
+        self._windows: OrderedDict[Hashable, tuple[float, int, int]] = OrderedDict()
+        """Of each kind when its window began, how many came, how many of them are shown; oldest window first."""
+
+    def shows(self, kind: Hashable, most: int, now: float) -> bool:
+        """Count a line; return whether it is shown. Call `ended` first."""
+        began, came, _most = self._windows.get(kind, (now, 0, most))
+        self._windows[kind] = began, came + 1, most
+        return came < most
+
+    def ended(self, now: float) -> list[tuple[Any, int]]:
+        """Forget the windows that are over, and the oldest of too many; return of which more came than were shown."""
+        sums: list[tuple[Any, int]] = []
+        while self._windows:
+            kind, (began, came, most) = next(iter(self._windows.items()))
+            if now - began < self._window_s and len(self._windows) <= self._most_kinds:
+                break
+            del self._windows[kind]
+            if came > most:
+                sums.append((kind, came - most))
+        return sums
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether some lines are not shown and not summed up yet."""
+        return any(came > most for _began, came, most in self._windows.values())
+
+
+class _Summing(logging.StreamHandler[TextIO]):
+    """Writes lines, and instead of those that repeat how many there were."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._repeats = Repeats()
+        self._timer: threading.Timer | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line where it is shown; called with the handler's lock held."""
+        now = time.monotonic()
+        self._sum_up(now)
+        event, kind = _kind_of(record)
+        most = _MOST_WARNINGS if record.levelno >= logging.WARNING else _MOST_OTHERS
+        if event == _EACH or self._repeats.shows(kind, most, now):
+            super().emit(record)
+        elif self._timer is None:
+            self._wake_later()
+
+    def close(self) -> None:
+        """Say what was held back, at the end too."""
+        self.acquire()
+        try:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._sum_up(float("inf"))
+        finally:
+            self.release()
+        super().close()
+
+    def _on_timer(self) -> None:
+        self.acquire()
+        try:
+            self._timer = None
+            self._sum_up(time.monotonic())
+            if self._repeats.holds_back:
+                self._wake_later()
+        finally:
+            self.release()
+
+    def _wake_later(self) -> None:
+        self._timer = threading.Timer(_WINDOW_S, self._on_timer)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _sum_up(self, now: float) -> None:
+        for (name, level, event, about), more in self._repeats.ended(now):
+            record = logging.LogRecord(name, level, "", 0, "the same line came again", (), None)
+            vars(record).update({"line": event, "more": more, "within_s": _WINDOW_S} | dict(about))
+            super().emit(record)
+
+
+def _kind_of(record: logging.LogRecord) -> tuple[str, Hashable]:
+    """Return a line's event, and what makes it the same as another: who said it, how loud, what, and about what."""
+    if not isinstance(record.msg, dict):
+        return str(record.msg), (record.name, record.levelno, str(record.msg), ())
+    event = str(record.msg.get("event"))
+    about = tuple((name, str(record.msg[name])) for name in _TELLING if name in record.msg)
+    return event, (record.name, record.levelno, event, about)
+
+
 def configure(service: str, *, level: Level = "info", style: Format = "auto", stream: TextIO | None = None) -> None:
     """Route structlog and the standard library's loggers to `stream` (stderr) in one format."""
     out = stream or sys.stderr
@@ -24,11 +143,12 @@ def configure(service: str, *, level: Level = "info", style: Format = "auto", st
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
+        _without_colours,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _name_service(service),
     ]
     renderer: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
         if as_json
         else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
@@ -36,7 +156,9 @@ def configure(service: str, *, level: Level = "info", style: Format = "auto", st
         foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
     )
-    handler = logging.StreamHandler(out)
+    if as_json and isinstance(out, io.TextIOWrapper):
+        out.reconfigure(encoding="utf-8", errors="backslashreplace")  # as JSON is, whatever the locale
+    handler = _Summing(out)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -62,3 +184,14 @@ def _name_service(service: str) -> Processor:
         return event
 
     return add
+
+
+def _without_colours(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Leave out uvicorn's second form of its message, with a terminal's codes in it."""
+    event.pop("color_message", None)
+    return event
+
+
+def _json(event: object, **options: Any) -> str:
+    """Return an event as one line of JSON, letters of every language as they are."""
+    return json.dumps(event, ensure_ascii=False, **options).translate(_ESCAPED)

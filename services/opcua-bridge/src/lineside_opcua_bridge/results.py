@@ -72,7 +72,7 @@ class Results:
             log.warning(
                 "an error report names a request of ours and is about another message; the part goes on waiting",
                 request_id=report.request_id,
-                code=report.code,
+                reported_code=report.code,
                 excerpt=report.excerpt,
                 remedy=_REMEDY,
             )
