@@ -60,6 +60,43 @@ def test_orin_in_a_container(tmp_path: Path) -> None:
     assert figures.about == {"model": "NVIDIA Jetson AGX Orin Developer Kit"}
 
 
+def test_thor_has_power_monitors_of_two_kinds(tmp_path: Path) -> None:
+    hwmon = tmp_path / "sys/class/hwmon"
+    files = {
+        "hwmon0/name": "nvme",
+        "hwmon0/temp1_label": "Composite",
+        "hwmon0/temp1_input": "40850",
+        "hwmon1/name": "ina238",
+        "hwmon1/label": "VIN",
+        "hwmon1/in0_input": "3",
+        "hwmon1/in1_input": "19980",
+        "hwmon1/curr1_input": "1175",
+        "hwmon1/power1_input": "23476000",
+        "hwmon2/name": "ina3221",
+        "hwmon2/in1_label": "VDD_GPU",
+        "hwmon2/in1_input": "19600",
+        "hwmon2/curr1_input": "-20",
+        "hwmon2/in2_label": "VDD_CPU_SOC_MSS",
+        "hwmon2/in2_input": "19600",
+        "hwmon2/curr2_input": "212",
+        "hwmon2/in7_label": "sum of shunt voltages",
+        "hwmon2/in7_input": "99",
+        "hwmon3/name": "ina226",
+        "hwmon3/label": "VDD_AUX",
+        "hwmon3/in1_input": "5000",
+        "hwmon3/curr1_input": "100",
+        "hwmon4/name": "ina238",
+        "hwmon4/power1_input": "5000000",
+    }
+    for name, text in files.items():
+        (hwmon / name).parent.mkdir(parents=True, exist_ok=True)
+        (hwmon / name).write_text(f"{text}\n")
+
+    power = sysfs.read(tmp_path).gpus[0].power
+
+    assert power == pytest.approx({"VIN": 23.476, "VDD_GPU": -0.392, "VDD_CPU_SOC_MSS": 4.1552, "VDD_AUX": 0.5})
+
+
 def test_a_machine_without_any_of_it_says_nothing(tmp_path: Path) -> None:
     figures = sysfs.read(tmp_path)
 

@@ -104,6 +104,19 @@ def test_a_load_that_is_not_said_is_absent() -> None:
     assert tegrastats.figures(found).gpus[0].load is None
 
 
+def test_thor_with_jetpack_7_2_prints_the_highest_value_behind_each_and_rails_just_below_0() -> None:
+    found = parse(
+        "07-02-2026 10:00:32 RAM 4208/125773MB (lfb 31x4MB) SWAP 0/2048MB (cached 0MB) CPU [1%@972,off] "
+        "cpu@49.75C/51.125C tj@50.031C/51.5C gpu@-256C/-256C soc012@48C/49.5C "
+        "VDD_GPU -392mW/-380mW/3920mW VDD_CPU_SOC_MSS 4165mW/4100mW/9804mW VIN 23500mW/23100mW"
+    )
+
+    assert found.unknown == 0
+    assert found.temperatures == {"cpu": 49.75, "tj": 50.031, "soc012": 48.0}
+    assert found.power == {"VDD_GPU": -0.392, "VDD_CPU_SOC_MSS": 4.165, "VIN": 23.5}
+    assert parse("VDD_GPU 5/5/7 cpu@40C/C VDD_IN 5mW/5mW/5mW/5mW").unknown == 2
+
+
 def test_a_busy_board_as_figures() -> None:
     figures = tegrastats.figures(recorded("orin-nano-jetpack-6", 1))
 

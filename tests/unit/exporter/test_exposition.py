@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 from lineside_exporter.errors import NoMetrics
-from lineside_exporter.exposition import LABELS, SERIES, TIMESTAMP, Bounds, Parser, join, render
+from lineside_exporter.exposition import CONFLICT, LABELS, REPEATED, SERIES, TIMESTAMP, Bounds, Parser, join, render
 
 ROOMY = Bounds(series=5000, label_characters=512)
 SERVICE = ("service", "forwarder")
@@ -58,8 +58,6 @@ def test_a_histogram_stays_one_family() -> None:
     [
         ("<!doctype html>\n<html>", "line 1: not a sample: '<!doctype html>'"),
         ('{"error": "no"}', "line 1: not a sample"),
-        ("x 1\nx 2\n", "line 2: a series twice"),
-        ('x{a="1",b="2"} 1\nx{b="2",a="1"} 1\n', "line 2: a series twice"),
         ('x{a="1",a="2"} 1\n', "line 1: a label twice"),
         ('x{__name__="y"} 1\n', "line 1: a label that is reserved"),
         ("x one\n", "line 1: not a sample"),
@@ -69,21 +67,13 @@ def test_a_histogram_stays_one_family() -> None:
         ("x 1e400\n", "line 1: a number larger than any that can be shown"),
         ("x -" + "9" * 400 + "\n", "line 1: a number larger than any that can be shown"),
         ("\n" * 50_001, "50001 lines; 50000 are read at most"),
-        ("x 1\r\n", "line 1: not a sample"),
         ("x\n", "line 1: not a sample"),
         ("x+1\n", "line 1: not a sample"),
         ("x 1 2 3\n", "line 1: not a sample"),
         ('x{a="b} 1\n', "line 1: not a sample"),
-        ('x{a="\\q"} 1\n', "line 1: not a sample"),
         ('{"utf-8 name"} 1\n', "line 1: not a sample"),
         ("# TYPE x number\n", "line 1: not a type; expected one of counter, gauge, histogram, summary, untyped"),
-        ("# TYPE x gauge\n# TYPE x gauge\n", "line 2: a second TYPE"),
-        ("x 1\n# TYPE x gauge\n", "line 2: a second TYPE of one metric, or one after its samples"),
-        ("# HELP x a\n# HELP x b\n", "line 2: a second HELP"),
         ("# TYPE 1x gauge\n", "line 1: not a metric's name"),
-        ("# TYPE x histogram\nx 1\n", "line 2: not a sample of a histogram"),
-        ("# TYPE x histogram\nx_bucket 1\n", "line 2: a bucket without `le`"),
-        ("# TYPE x summary\nx 1\n", "line 2: not a sample of a summary"),
         ("a{" + 'b="c",' * 20_000 + "!} 1", "line 1: not a sample"),
         ("a" + " " * 100_000 + "{", "line 1: not a sample"),
         ('a{b="c"' + " " * 100_000 + "!", "line 1: not a sample"),
@@ -100,7 +90,51 @@ def test_a_line_is_refused_the_second_time_too() -> None:
     parser = Parser(ROOMY, SERVICE)
     assert parser.parse("x 1\n").families
     with pytest.raises(NoMetrics):
-        parser.parse("x 1\r\n")
+        parser.parse("x 1\r\r1\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('# HELP x a\r\n# TYPE x gauge\r\nx 1\r\n\r\ny{a="b"} 2\r\n', ["gauge x 1", 'untyped y{a="b"} 2']),
+        ("# TYPE x unknown\nx 1\n", ["untyped x 1"]),
+        ("# TYPE x info\nx_info 1\n", ["untyped x_info 1"]),
+        ("# HELP x a\n# HELP x b\nx 1\n", ["untyped x 1"]),
+        ("# TYPE x gauge\n# TYPE x gauge\nx 1\n", ["gauge x 1"]),
+        ("# TYPE x gauge\n# TYPE x counter\nx 1\n", ["gauge x 1"]),
+        ('x 1\n# TYPE x gauge\nx{a="b"} 2\n', ["gauge x 1", 'gauge x{a="b"} 2']),
+        ("x 1\n# EOF\n", ["untyped x 1"]),
+        ("# TYPE\n# HELP\n# HELP x\nx 1", ["untyped x 1"]),
+        ('x{a="\\q"} 1\n', ['untyped x{a="\\\\q"} 1']),
+        ('x{a="\\\\q\\n"} 1\n', ['untyped x{a="\\\\q\\n"} 1']),
+    ],
+)
+def test_what_prometheus_takes_is_taken(text: str, shown: list[str]) -> None:
+    reading = Parser(ROOMY).parse(text)
+    assert [f"{family.kind} {line}" for family in reading.families for line in family.lines] == shown
+    assert not reading.dropped
+    assert len(list(text_string_to_metric_families(join([reading.families]).decode()))) == len(reading.families)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "count"),
+    [
+        ("x 1\nx 2\ny 1\n", REPEATED, 1),
+        ('x{a="1",b="2"} 1\nx{b="2",a="1"} 2\nx{b="2",a="1"} 2\ny 1\n', REPEATED, 2),
+        ("# TYPE x histogram\nx 1\ny 1\n", CONFLICT, 1),
+        ('# TYPE x histogram\nx_bucket{le="1"} 1\nx_bucket 1\ny 1\n', CONFLICT, 2),
+        ("# TYPE x summary\nx 1\nx_sum 1\ny 1\n", CONFLICT, 2),
+        ('x 1\n# TYPE x summary\nx{quantile="0.5"} 1\ny 1\n', CONFLICT, 2),
+    ],
+)
+def test_what_one_family_does_wrong_costs_the_others_nothing(text: str, reason: str, count: int) -> None:
+    parser = Parser(ROOMY)
+    for _again in range(2):
+        reading = parser.parse(text)
+        families = {family.name: family.lines for family in reading.families}
+        assert families.pop("y") == ("y 1",)
+        assert [len(lines) for lines in families.values()] == ([1] if reason == REPEATED else [])
+        assert reading.dropped == {reason: count}
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,14 @@ from lineside_exporter.source import KINDS, Family, Reading
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 SERIES, LABELS, TIMESTAMP, CONFLICT = "too-many-series", "label-too-long", "timestamp", "type-conflict"
-REASONS = (SERIES, LABELS, TIMESTAMP, CONFLICT)
-"""Why a family is not shown though its source is."""
+REPEATED = "repeated"
+REASONS = (SERIES, LABELS, TIMESTAMP, CONFLICT, REPEATED)
+"""Why a family, or with `repeated` the second sample of a series, is not shown though its source is."""
 
 _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*+"
 _LABEL_NAME = r"[a-zA-Z_][a-zA-Z0-9_]*+"
-_TEXT = r'(?:[^"\\\n]|\\[\\"n])*+'
+_TEXT = r'(?:[^"\\\n]|\\[^\n])*+'
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 # Nothing is tried twice (*+): a line made to be slow would hold up everything.
 _LABEL = rf'[ \t]*+{_LABEL_NAME}[ \t]*+=[ \t]*+"{_TEXT}"[ \t]*+'
 _SERIES = re.compile(rf"({_NAME})[ \t]*+(?:\{{((?:{_LABEL}(?:,{_LABEL})*+,?+)?+[ \t]*+)\}})?+")
@@ -37,6 +39,8 @@ _VALUE = re.compile(r"[+-]?(?:(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++
 _REST = re.compile(r"[ \t]*+([^\s]++)(?:[ \t]++(-?[0-9]++))?+")
 _FULL_NAME = re.compile(_NAME)
 _SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
+_AS_UNTYPED = frozenset({"unknown", "info", "stateset", "gaugehistogram"})
+"""Types of OpenMetrics, which this format has no word for."""
 _SHOWN = 80
 _LINES_A_SERIES, _LEAST_LINES = 10, 50_000
 """Lines that are read at most: what is left out of a text has to be read too."""
@@ -86,8 +90,9 @@ class Parser:
     def parse(self, text: str) -> Reading:
         """Return the families of a text.
 
-        Raises NoMetrics with the first line that is none, repeats a series or contradicts its family's type, and
-        where there are far more lines than the series that are shown could have.
+        What Prometheus takes costs no source: of two samples of a series the first counts, of two HELP too, and a
+        family whose samples contradict its type is left out alone. Raises NoMetrics with the first line that is none,
+        and where there are far more lines than the series that are shown could have.
         """
         most = max(_LINES_A_SERIES * self._bounds.series, _LEAST_LINES)
         if (lines := text.count("\n")) > most:
@@ -95,17 +100,21 @@ class Parser:
         families: dict[str, _Open] = {}
         known: dict[str, _Series] = {}
         seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()
+        repeated = 0
         for number, raw in enumerate(text.split("\n"), start=1):
-            line = raw.strip(" \t")
+            line = raw.strip(" \t\r")
             try:
                 if line.startswith("#"):
                     _describe(line, families)
                 elif line:
-                    self._take(line, families, known, seen)
+                    repeated += self._take(line, families, known, seen)
             except ValueError as error:
                 raise NoMetrics(f"line {number}: {error}: {line[:_SHOWN]!r}") from None
         self._known = known
-        return _bounded(families, self._bounds)
+        reading = _bounded(families, self._bounds)
+        if repeated:
+            reading.dropped[REPEATED] += repeated
+        return reading
 
     def _take(
         self,
@@ -113,7 +122,8 @@ class Parser:
         families: dict[str, _Open],
         known: dict[str, _Series],
         seen: set[tuple[str, frozenset[tuple[str, str]]]],
-    ) -> None:
+    ) -> bool:
+        """Take a sample into its family; return whether it is left out, for its series has one."""
         text, _space, value = line.rpartition(" ")
         series, timestamp = self._known.get(text), None
         if series is None:
@@ -121,7 +131,7 @@ class Parser:
         _check(value)
         identity = (series.name, series.labels)
         if identity in seen:
-            raise ValueError("a series twice")
+            return True
         seen.add(identity)
         if len(known) < self._bounds.series:
             known[text] = series
@@ -131,6 +141,7 @@ class Parser:
         elif series.is_too_long:
             family.reason = LABELS
         family.lines.append(f"{series.shown} {value}")
+        return False
 
     def _new(self, line: str) -> tuple[str, _Series, str, str | None]:
         """Return the text of a series, the series, its value and its timestamp."""
@@ -141,7 +152,7 @@ class Parser:
         name, inside = match.groups()
         if inside is None and line[len(name)] not in " \t":
             raise ValueError("not a sample")
-        labels: list[tuple[str, str]] = _LABELS.findall(inside) if inside else []
+        labels: list[tuple[str, str]] = [(each, _escaped(said)) for each, said in _LABELS.findall(inside or "")]
         names = frozenset(each for each, _ in labels)
         if len(names) < len(labels):
             raise ValueError("a label twice")
@@ -210,16 +221,22 @@ def _describe(line: str, families: dict[str, _Open]) -> None:
     if not _FULL_NAME.fullmatch(name):
         raise ValueError("not a metric's name")
     family = families.setdefault(name, _Open())
+    kind = "untyped" if rest in _AS_UNTYPED else rest
     if word == "HELP":
-        if family.help is not None:
-            raise ValueError("a second HELP of one metric")
-        family.help = rest
-    elif rest not in KINDS:
+        family.help = rest if family.help is None else family.help
+    elif kind not in KINDS:
         raise ValueError(f"not a type; expected one of {', '.join(KINDS)}")
-    elif family.kind is not None or family.lines:
-        raise ValueError("a second TYPE of one metric, or one after its samples")
-    else:
-        family.kind = rest
+    elif family.lines and kind in _SUFFIXES and family.kind != kind:
+        family.reason = CONFLICT
+    elif family.kind is None:
+        family.kind = kind
+
+
+def _escaped(text: str) -> str:
+    """Return a label's text as the format has it: Prometheus takes a backslash before any other letter for itself."""
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(lambda found: found[0] if found[1] in '\\"n' else f"\\{found[0]}", text)
 
 
 def _other(name: str, taken: frozenset[str]) -> str:
@@ -229,19 +246,19 @@ def _other(name: str, taken: frozenset[str]) -> str:
 
 
 def _family(name: str, labels: frozenset[str], families: dict[str, _Open]) -> _Open:
-    """Return the family of a sample; raises ValueError where it cannot be one of its type."""
+    """Return the family of a sample; one that has a sample which is none of its type is not shown."""
     known = families.get(name)
     if known is None or known.kind in _SUFFIXES:
         for suffix in ("_bucket", "_sum", "_count"):
             base = families.get(name.removesuffix(suffix)) if name.endswith(suffix) else None
             if base is not None and base.kind is not None and suffix in _SUFFIXES.get(base.kind, ()):
                 if suffix == "_bucket" and "le" not in labels:
-                    raise ValueError("a bucket without `le`")
+                    base.reason = CONFLICT
                 return base
     if known is None:
         known = families[name] = _Open()
     if known.kind == "histogram" or (known.kind == "summary" and "quantile" not in labels):
-        raise ValueError(f"not a sample of a {known.kind}")
+        known.reason = CONFLICT
     return known
 
 

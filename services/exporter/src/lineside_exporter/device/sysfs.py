@@ -21,6 +21,7 @@ _GPU_FOLDERS = tuple(
 )
 _EVENTS = {"oc1": "under-voltage", "oc2": "average-over-current", "oc3": "over-current"}
 """What the over-current counters of an Orin count, from the power chapter of NVIDIA's developer guide."""
+_CHANNEL = re.compile(r"(?:in|power)(\d{1,2})_label")
 _CAPS = re.compile(r"throttle-alert|hot-surface|-balanced$|cpufreq|devfreq|^tegra-heavy$")
 """Cooling devices that slow something down; fans are cooling devices too."""
 
@@ -65,16 +66,25 @@ def _temperatures(root: Path) -> Iterator[tuple[str, float]]:
 
 
 def _rails(root: Path) -> Iterator[tuple[str, float]]:
-    """Yield the rails of JetPack 5 and later: volts times amperes of each labelled channel of an INA3221."""
-    for label in _some(root, "sys/class/hwmon/hwmon*/in*_label"):
-        if _text(label.parent / "name") != "ina3221":
-            continue
-        channel = label.name.removeprefix("in").removesuffix("_label")
-        millivolts = _number(label.parent / f"in{channel}_input")
-        milliamperes = _number(label.parent / f"curr{channel}_input")
-        name = _text(label)
-        if millivolts is not None and milliamperes is not None and is_connected_rail(name):
-            yield name, millivolts * milliamperes / 1e6
+    """Yield the rails of JetPack 5 and later: each labelled channel of a monitor with watts, or volts and amperes.
+
+    An INA3221 has three channels with a label each, an INA238 (Thor) one channel and one label for all of it.
+    """
+    for monitor in _some(root, "sys/class/hwmon/hwmon*"):
+        labels = {label: match[1] for label in _some(monitor, "*_label") if (match := _CHANNEL.fullmatch(label.name))}
+        for label, channel in (labels or {monitor / "label": "1"}).items():
+            name, watts = _text(label), _watts(monitor, channel)
+            if watts is not None and is_connected_rail(name):
+                yield name, watts
+
+
+def _watts(monitor: Path, channel: str) -> float | None:
+    """Return a channel's power, in files of microwatts, or of millivolts and milliamperes."""
+    microwatts = _number(monitor / f"power{channel}_input")
+    if microwatts is not None:
+        return microwatts / 1e6
+    millivolts, milliamperes = _number(monitor / f"in{channel}_input"), _number(monitor / f"curr{channel}_input")
+    return None if millivolts is None or milliamperes is None else millivolts * milliamperes / 1e6
 
 
 def _old_rails(root: Path) -> Iterator[tuple[str, float]]:

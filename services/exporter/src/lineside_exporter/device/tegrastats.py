@@ -45,7 +45,7 @@ class Line:
     """Encoders, decoders and the like; None: it is off."""
     temperatures: dict[str, float] = field(default_factory=dict)
     power: dict[str, float] = field(default_factory=dict)
-    """The present value of each rail, not the average that is printed behind it."""
+    """The present value of each rail, not the average that is printed behind it; an idle one may be just below 0."""
     unknown: int = 0
     """How many fields are of no known form."""
 
@@ -90,6 +90,7 @@ def figures(line: Line) -> Figures:
 _DATE = re.compile(r"^\d{2}-\d{2}-\d{4} \d{2}:\d{2}:\d{2}\s+", re.ASCII)
 _CLOCKS = r"(?:@(?:\[(?P<many>[\d,]*)\]|(?P<one>\d{1,9})))"
 _CORE = re.compile(r"(?P<percent>\d{1,3})%(?:@(?P<one>\d{1,9}))?", re.ASCII)
+_CELSIUS = r"-?\d{1,6}(?:\.\d{1,6})?"
 _UNKNOWN = re.compile(r"\S+(?:\s+(?:[\d@\[(]\S*|off\b))*", re.ASCII)
 """A word, and the values behind it."""
 
@@ -189,7 +190,8 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[Line, re.Match[str]], None]
         ),
         _engine,
     ),
-    (_form(r"(?P<name>[A-Za-z][\w.-]*)@(?P<celsius>-?\d{1,6}(?:\.\d{1,6})?)C"), _temperature),
-    (_form(r"(?P<name>[A-Za-z][\w.-]*) (?P<now>\d{1,9})(?:mW)?/\d{1,9}(?:mW)?"), _power),
-    (_form(r"(?P<name>[A-Za-z][\w.-]*) (?P<now>\d{1,9})mW"), _power),
+    # From JetPack 7.2 on the highest value so far stands behind each: of temperatures, and of rails behind the average.
+    (_form(rf"(?P<name>[A-Za-z][\w.-]*)@(?P<celsius>{_CELSIUS})C(?:/{_CELSIUS}C)?"), _temperature),
+    (_form(r"(?P<name>[A-Za-z][\w.-]*) (?P<now>-?\d{1,9})(?:mW)?(?:/-?\d{1,9}(?:mW)?){1,2}"), _power),
+    (_form(r"(?P<name>[A-Za-z][\w.-]*) (?P<now>-?\d{1,9})mW"), _power),
 )
