@@ -85,6 +85,8 @@ OTHER_CODES = {
     "schema-unsupported": "No schema, or one that this version does not read. HTTP 400, or the error topic.",
     "message-invalid": "A field is missing or wrong; the reason names each. HTTP 422, or the error topic.",
     "message-too-large": "The message is above `bus.max_message_bytes`. The error topic.",
+    "broker-away": "The request could not go out to the broker in time. The PLC's code.",
+    "inference-away": "The inference service does not answer in time; the request waits on. The error topic.",
     "inference-answer": "The inference service answered something that is no Result. The error topic.",
     "internal-error": "A fault in the topic-bridge; its log has the request's id. The error topic.",
     "overloaded": "`limits.concurrency` and `limits.queue` are full. HTTP 429, Retry-After.",

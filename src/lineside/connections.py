@@ -77,6 +77,12 @@ class Connection:
         """Whether the connection works now, also where it is held."""
         return self.state is State.ONLINE or (self.state is State.PAUSED and self._held is not None)
 
+    def away_for(self) -> float:
+        """Return for how many seconds it is known not to work: until the next attempt; 0 where one is under way."""
+        if self.state is not State.BACKOFF or self._next_try is None:
+            return 0.0
+        return max(0.0, (self._next_try - self._now()).total_seconds())
+
     def connecting(self) -> None:
         """Say that an attempt is under way."""
         self._become(State.CONNECTING, self.detail)

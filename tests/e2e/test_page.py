@@ -259,7 +259,7 @@ def test_models_and_health_are_said_in_words(open_page) -> None:
     expect(page.locator("#models")).to_contain_text("surface-defect")
     expect(page.locator("#models")).to_contain_text("version 1 in force")
     page.get_by_role("link", name="Health").click()
-    expect(page.locator("#health-summary")).to_have_text("The service is ready.")
+    expect(page.locator("#health-summary")).to_have_text("Every part can be judged.")
     expect(page.locator("#health-list")).to_contain_text("Triton works")
 
 

@@ -346,3 +346,22 @@ async def test_a_result_that_the_broker_will_not_take_goes_out_without_its_detai
         await until(lambda: running.results)
         [result] = running.results
         assert (result.verdict, result.scores, running.errors) == ("pass", {}, [])
+
+
+async def test_while_inference_is_away_who_asked_hears_it_before_the_deadline_and_the_request_waits_on(
+    inference: Inference,
+) -> None:
+    async with line(inference) as running:
+        await until(lambda: running.link.state is State.ONLINE)
+        await inference.stop()
+        patient = request("P-1").model_copy(update={"deadline_ms": 600_000.0})
+        hurried = request("P-2", "station-2").model_copy(update={"deadline_ms": 300.0})
+        await running.ask(patient, hurried)
+        await until(lambda: running.errors)
+        assert not running.results
+        await inference.start()
+        await until(lambda: len(running.results) == 2 and not running.requests.unacknowledged)
+        assert {result.request_id for result in running.results} == {patient.id, hurried.id}
+        (report,) = running.errors
+        assert (report["code"], report["request_id"]) == ("inference-away", hurried.id)
+        assert "does not answer" in report["reason"]

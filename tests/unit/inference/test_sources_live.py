@@ -66,6 +66,21 @@ async def test_without_a_newer_frame_it_is_stale_and_says_by_how_much() -> None:
     assert (caught.value.code, caught.value.status) == ("camera-stale", "failed")
 
 
+async def test_a_camera_that_cannot_be_back_in_time_is_said_at_once() -> None:
+    """The deadline is an hour away: who waited for it would hang."""
+    live = camera(timeout_ms=60_000)
+    live.connection._first_s = live.connection._longest_s = 600.0
+    live.connection.backoff("no route to host")
+    with pytest.raises(CameraFailed, match=r"is away \(BACKOFF: no route to host\)"):
+        await asyncio.wait_for(live.grab(time.monotonic(), soon(3600)), HANG_S / 10)
+    trigger = time.monotonic()
+    live.connection.connecting()  # control: it may be back now
+    grabbing = asyncio.ensure_future(live.grab(trigger, soon(3600)))
+    await asyncio.sleep(0)
+    live.deliver(Frame(b"new", clock=trigger + 0.001))
+    assert (await grabbing).data == b"new"
+
+
 async def test_an_older_frame_is_taken_within_what_is_allowed() -> None:
     live = camera(allow_older_ms=100)
     trigger = time.monotonic()

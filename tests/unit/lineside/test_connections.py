@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
@@ -87,3 +88,20 @@ def test_a_least_wait_is_kept_and_shown() -> None:
     assert link.backoff("refused", least_s=60) == 60
     assert link.snapshot().next_try == (start + timedelta(seconds=60)).isoformat()
     assert link.backoff("gone") < 1
+
+
+def test_it_is_known_to_be_away_until_the_next_attempt_and_no_longer() -> None:
+    clock = Clock()
+    link = Connection("x", "y", first_s=4, now=clock)
+    assert link.away_for() == 0  # it was never tried
+    delay = link.backoff("refused")
+    assert link.away_for() == pytest.approx(delay, abs=1e-5)
+    clock.now += timedelta(seconds=1)
+    assert link.away_for() == pytest.approx(delay - 1, abs=1e-5)
+    clock.now += timedelta(seconds=10)
+    assert link.away_for() == 0
+    link.backoff("refused")
+    link.connecting()
+    assert link.away_for() == 0
+    link.online()
+    assert link.away_for() == 0

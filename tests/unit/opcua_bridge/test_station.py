@@ -13,6 +13,7 @@ from asyncua import ua
 from prometheus_client import CollectorRegistry
 
 from lineside.bus.memory import MemoryBroker, MemoryBus
+from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, CameraSource, Outcome, Request, TensorsSource, parse_request
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.metrics import Metrics
@@ -32,7 +33,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 class Bench:
     """A station whose tags come by a collector, on a bus in memory, and what became of its parts."""
 
-    def __init__(self, *, backlog: int = 16, **trigger: Any) -> None:
+    def __init__(self, *, backlog: int = 16, broker: Connection | None = None, **trigger: Any) -> None:
         self.registry = CollectorRegistry()
         self.broker = MemoryBroker()
         self.pending = Pending()
@@ -59,6 +60,7 @@ class Bench:
             metrics=Metrics(self.registry),
             turns=Turns(),
             tell=self.outcomes.append,
+            broker=broker,
             grace_s=1.0,
             backlog=backlog,
         )
@@ -201,6 +203,37 @@ async def test_while_paused_a_part_is_unknown_at_once_and_nobody_is_asked() -> N
         bench.see(2)
         await bench.request()
         assert len(bench.requests()) == 1
+
+
+async def test_where_the_broker_is_known_to_be_away_the_part_is_unknown_at_once_and_says_so() -> None:
+    broker = Connection("bus", "mqtt://broker", first_s=100, longest_s=100)
+    async with running(Bench(broker=broker)) as bench:  # its deadline is a minute away
+        bench.broker.online = False
+        broker.backoff("Connection refused")
+        bench.see(0)
+        bench.see(1)
+        await until(lambda: bench.outcomes)
+        broker.online()  # control: a broker that is there is asked
+        bench.broker.online = True
+        bench.see(2)
+        await bench.request()
+    (told,) = bench.outcomes
+    assert (told.verdict, told.origin, told.cause) == ("unknown", "refused", "broker-away")
+    assert told.reason == "the broker is away: Connection refused"
+
+
+async def test_a_request_that_did_not_go_out_in_time_is_told_from_one_that_nobody_answered() -> None:
+    broker = Connection("bus", "mqtt://broker", first_s=0.001, longest_s=0.001)
+    async with running(Bench(broker=broker, deadline_ms=200, margin_ms=100)) as bench:
+        bench.see(0)
+        bench.see(1)
+        await until(lambda: bench.outcomes)  # it went out, and nobody answers
+        bench.broker.online = False
+        broker.backoff("Connection refused")  # but tries again at once: it may be back in time
+        bench.see(2)
+        await until(lambda: len(bench.outcomes) == 2)
+    assert [one.cause for one in bench.outcomes] == ["deadline", "broker-away"]
+    assert {one.origin for one in bench.outcomes} == {"deadline"}
 
 
 async def test_each_part_has_one_outcome_that_says_what_became_of_it() -> None:

@@ -79,6 +79,7 @@ class Bridge:
             metrics=self._metrics,
             turns=self._turns,
             tell=self._outcomes.tell,
+            broker=self._service.connections.get("bus"),
             grace_s=own.grace_ms / 1000,
             backlog=own.backlog,
             simulate=own.simulate,

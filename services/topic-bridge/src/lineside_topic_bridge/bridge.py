@@ -42,6 +42,8 @@ _TRIES_OF_A_FAULT = 3
 _FEWEST_BYTES = 1024
 """What every broker should take; the least that bus.max_message_bytes may be."""
 _BUSY_WAIT_S = 0.05
+_SHARE_TO_WAIT = 0.9
+"""How much of a request's time the inference service is waited for before its absence is said."""
 _BUSY_WAIT_LONGEST_S = 1.0
 
 
@@ -171,7 +173,7 @@ class TopicBridge:
                 await asyncio.wait(before)
             try:
                 async with self._calls:
-                    response = await self._call(request, message.payload)
+                    response = await self._call(message, request)
                 result = parse_result(response.content)
                 await self._tell(result)
             except Refused as refused:
@@ -198,14 +200,19 @@ class TopicBridge:
             log.warning("the broker will not take a result; its details are left out", reason=error.what)
             await self._bus.publish(self._topics.result_topic, fit(result, _FEWEST_BYTES, utc_now()))
 
-    async def _call(self, request: Request, payload: bytes) -> httpx.Response:
-        """Return a 200; wait out what is transient; raise Refused for what cannot succeed."""
+    async def _call(self, message: Message, request: Request) -> httpx.Response:
+        """Return a 200; wait out what is transient; raise Refused for what cannot succeed.
+
+        Who asked hears at once, or shortly before the deadline, that the service is away; the request waits on.
+        """
+        is_said = False
         timeout_s = (request.deadline_ms or 0.0) / 1000 + self._settings.answer_timeout_s
         faults = 0
         wait_s = _BUSY_WAIT_S
         while True:
+            is_said = is_said or await self._said_away(message, request)
             try:
-                response = await self._inference.infer(payload, timeout_s)
+                response = await self._inference.infer(message.payload, timeout_s)
             except InferenceAway as error:
                 log.warning("inference is away; the request waits", error=error.what)
                 self._metrics.retries.labels("away").inc()
@@ -224,7 +231,22 @@ class TopicBridge:
                 continue
             raise _refusal(response, request.id)
 
+    async def _said_away(self, message: Message, request: Request) -> bool:
+        """Say on the error topic that inference is away, where it is not back in time; return whether that was said."""
+        now = utc_now()
+        expires = request.expires(now)
+        left = (expires - now).total_seconds() if expires else 0.0
+        if left <= 0 or await self._inference.is_back_within(left * _SHARE_TO_WAIT):
+            return False
+        why = f"the inference service does not answer: {self._inference.trouble}"
+        await self._report(message, Refused("inference-away", why, request.id))
+        return True
+
     async def _refuse(self, message: Message, refused: Refused) -> None:
+        await self._report(message, refused)
+        message.ack()
+
+    async def _report(self, message: Message, refused: Refused) -> None:
         reason = hidden(refused.what)
         log.warning("message refused", code=refused.reason_code, reason=reason, refused_request_id=refused.request_id)
         report = ErrorReport(
@@ -238,7 +260,6 @@ class TopicBridge:
             time=Times(published=utc_now()),
         )
         await self._bus.publish(f"{self._topics.result_topic}/error", to_json(report))
-        message.ack()
         self._metrics.errors.labels(refused.reason_code).inc()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ from lineside.errors import LinesideError
 log = structlog.get_logger("lineside.topic_bridge")
 
 CONNECT_TIMEOUT_S = 2.0
+_LOOK_S = 0.02
 _MOST_TOKEN_BYTES = 4096
 BUSY = frozenset({429, 502, 503, 504})
 """HTTP statuses that mean: the same call can succeed later."""
@@ -86,6 +88,24 @@ class InferenceLink:
             self._online.set()
             await self._lost.wait()
             await asyncio.sleep(self._connection.backoff(self._reason))
+
+    @property
+    def trouble(self) -> str:
+        """Why the service is away, in words."""
+        return self._connection.detail or "it is being reached"
+
+    async def is_back_within(self, seconds: float) -> bool:
+        """Return whether the service can be asked, or can within so many seconds; at once where it surely cannot."""
+        running = asyncio.get_running_loop()
+        end = running.time() + seconds
+        while not self._online.is_set():
+            left = end - running.time()
+            if left <= 0 or self._connection.away_for() > left:
+                return False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, _LOOK_S)):
+                    await self._online.wait()
+        return True
 
     async def infer(self, payload: bytes, timeout_s: float) -> httpx.Response:
         """Return the answer; wait while the service is away. Raises InferenceAway when this call failed.

@@ -174,6 +174,8 @@ class Engine:
         version = model.card.version
         if server.online.is_set() and link.serves(version):
             return
+        if not server.online.is_set() and server.state.away_for() > deadline.left():
+            raise self._unavailable(model)  # it cannot be back in time: the cause is said at once
         try:
             async with asyncio.timeout(deadline.left()):
                 while not (server.online.is_set() and link.serves(version)):
@@ -182,12 +184,15 @@ class Engine:
                     if server.online.is_set() and link.ready.is_set() and not link.serves(version):
                         raise EngineUnavailable(f"Triton does not serve version {version} of {model.card.name!r} now")
         except TimeoutError:
-            away = server.state if not server.online.is_set() else link.state
-            raise EngineUnavailable(
-                f"Triton at {self._settings.url} does not serve model {model.card.name!r}: "
-                f"{away.state} {away.detail}".rstrip(),
-                remedy="See /readyz of the inference service and Triton's log",
-            ) from None
+            raise self._unavailable(model) from None
+
+    def _unavailable(self, model: Model) -> EngineUnavailable:
+        away = self.link.state if not self.link.online.is_set() else self.model_links[model.card.name].state
+        return EngineUnavailable(
+            f"Triton at {self._settings.url} does not serve model {model.card.name!r}: "
+            f"{away.state} {away.detail}".rstrip(),
+            remedy="See /readyz of the inference service and Triton's log",
+        )
 
     def _layout(self, model: Model) -> Layout:
         layout = self._layouts.get(model)

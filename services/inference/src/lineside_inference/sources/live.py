@@ -66,6 +66,8 @@ class LiveCamera(Camera):
         if frame is not None and frame.clock >= oldest:
             return frame
         allowed = min(self.settings.timeout_ms / 1000, deadline.left())
+        if self.connection.away_for() > allowed:  # it cannot be back in time: the cause is said at once
+            raise self._nothing_newer(0.0, trigger)
         try:
             async with asyncio.timeout(allowed):
                 return await self._newest.since(oldest)

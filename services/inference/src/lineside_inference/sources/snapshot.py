@@ -45,6 +45,10 @@ class SnapshotCamera(Camera):
         """Return the present frame: it is asked for after the trigger, so it is never older."""
         del trigger
         allowed = min(self.settings.timeout_ms / 1000, deadline.left())
+        if self.connection.away_for() > allowed:  # it cannot be back in time: the cause is said at once
+            raise CameraFailed(
+                f"camera {self.name!r} cannot be reached: {self.connection.detail}", remedy=look_at(self.settings)
+            )
         try:
             async with asyncio.timeout(allowed):
                 frame = await self._picture()

@@ -8,9 +8,13 @@ import structlog
 
 from lineside import telemetry
 from lineside.bus import Bus
+from lineside.connections import Connection
 from lineside.errors import BusError
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
+
+AWAY = "broker-away"
+"""Code of a part whose request did not reach the broker."""
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
 
@@ -19,7 +23,14 @@ class Sending:
     """The requests of one trigger; `decided` is told of one that the bus refused."""
 
     def __init__(
-        self, trigger: str, *, bus: Bus, topic: str, metrics: Metrics, decided: Callable[[str, Answer], None]
+        self,
+        trigger: str,
+        *,
+        bus: Bus,
+        topic: str,
+        metrics: Metrics,
+        decided: Callable[[str, Answer], None],
+        broker: Connection | None = None,
     ) -> None:
         self._trigger = trigger
         self._bus = bus
@@ -27,6 +38,22 @@ class Sending:
         self._metrics = metrics
         self._decided = decided
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._unsent: set[str] = set()
+        self._broker = broker
+
+    def away(self, part: Part) -> Answer | None:
+        """Return the answer of a part whose request cannot go out in time, for the broker is known to be away."""
+        if self._broker is None or self._broker.away_for() <= part.answer_by - time.monotonic():
+            return None
+        return unknown("bus", f"the broker is away: {self._broker.detail}", code=AWAY)
+
+    def unsent(self, part: Part) -> Answer | None:
+        """Return the answer of a part whose request did not go out until its deadline."""
+        task = self._tasks.get(part.request_id)
+        if part.request_id not in self._unsent and (task is None or task.done()):
+            return None
+        why = f": {self._broker.detail}" if self._broker and self._broker.detail else ""
+        return unknown("deadline", f"the broker did not take the request in time{why}", code=AWAY)
 
     def send(self, part: Part, payload: bytes, tasks: asyncio.TaskGroup) -> None:
         """Publish a part's request until its deadline, beside everything else."""
@@ -36,6 +63,7 @@ class Sending:
 
     def closed(self, part: Part) -> None:
         """Take it that a part waits no longer; a request that nobody answered need not go out any more."""
+        self._unsent.discard(part.request_id)
         task = self._tasks.pop(part.request_id, None)
         if task and part.answer is None:
             task.cancel()
@@ -48,6 +76,8 @@ class Sending:
                     await self._bus.publish(self._topic, payload)
             except TimeoutError:
                 outcome = "unsent"
+                if part.request_id in self._tasks:  # else it waits no longer
+                    self._unsent.add(part.request_id)
                 log.warning("the broker did not take the request in time")
             except BusError as error:
                 outcome = "refused"

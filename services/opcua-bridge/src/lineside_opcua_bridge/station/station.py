@@ -14,6 +14,7 @@ from datetime import datetime
 import structlog
 
 from lineside.bus import Bus
+from lineside.connections import Connection
 from lineside.contract import Outcome, Source, utc_now, uuid7
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.detect import Decision, Seen, detector_of
@@ -56,6 +57,7 @@ class Station:
         metrics: Metrics,
         turns: Turns,
         tell: Callable[[Outcome], None],
+        broker: Connection | None = None,
         grace_s: float,
         backlog: int,
         simulate: bool = False,
@@ -69,7 +71,7 @@ class Station:
         self._mailbox = Mailbox(backlog)
         self._listened = Listened(settings, source, metrics)
         self._sending = Sending(
-            settings.name, bus=bus, topic=topics.request_topic, metrics=metrics, decided=self.decided
+            settings.name, bus=bus, topic=topics.request_topic, metrics=metrics, decided=self.decided, broker=broker
         )
         self._waiting = Waiting(
             settings.name,
@@ -349,7 +351,9 @@ class Station:
         part = self._admit(sample, tags, None, request.id)
         self._asked_at = time.monotonic()
         self._pending.asked[part.request_id] = Asked(self, request, payload)
-        if self._tasks:
+        if away := self._sending.away(part):
+            self.decided(part.request_id, away)
+        elif self._tasks:
             self._sending.send(part, payload, self._tasks)
 
     def _admit(self, sample: Sample, tags: Tags, answer: Answer | None, request_id: str | None = None) -> Part:
@@ -364,7 +368,7 @@ class Station:
         )
         part.asked = answer is None
         late = unknown("deadline", f"no verdict {self.settings.margin_ms:g} ms before the deadline")
-        self._waiting.admit(part, lambda: self.decided(part.request_id, late))
+        self._waiting.admit(part, lambda: self.decided(part.request_id, self._sending.unsent(part) or late))
         self._answering.admitted()
         for name, reason in tags.left_out.items():
             self._metrics.sample_failures.labels(self.name, reason).inc()
