@@ -23,7 +23,13 @@ Ports = Annotated[
     Mode,
     typer.Option(help="auto: the usual ports where free, others otherwise. default: insist.", rich_help_panel=_PLACE),
 ]
-Broker = Annotated[Kind, typer.Option(help="auto: mosquitto where installed, else amqtt.", rich_help_panel=_PLACE)]
+Broker = Annotated[
+    Kind,
+    typer.Option(
+        help="auto: mosquitto where installed, else amqtt; that keeps nothing: killed, it loses what it took.",
+        rich_help_panel=_PLACE,
+    ),
+]
 PlcStack = Annotated[
     Stack,
     typer.Option(help="OPC UA stack of the simulated PLC; all but asyncua are installed first.", rich_help_panel=_RUN),

@@ -7,19 +7,21 @@ from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from lineside.bus.anybody import takes_anybody
 from lineside.bus.mqtt import MqttBus
-from lineside.checks import Check, bounded, fail, ok, readyz, warn
+from lineside.checks import Check, bounded, fail, needs, ok, readyz, warn
 from lineside.cli.config import installed
 from lineside.connections import Connection
 from lineside.contract import uuid7
 from lineside.errors import BusError
-from lineside.settings import FILE_VARIABLE, PREFIX, HttpSettings, Settings, load
+from lineside.settings import FILE_VARIABLE, PREFIX, BusSettings, HttpSettings, Settings, load
 from lineside.threads import in_thread
 
 BROKER_S = 5.0
 _ATTEMPTS = 3
 """A broker that refuses so often is not there; a silent one gets the whole time."""
 _LOOK_S = 0.01
+_BROKER, _ACCOUNTS = "broker", "broker accounts"
 
 
 async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterator[Check]:
@@ -37,8 +39,11 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
         bounded(name, partial(service, name, each), within_s=BROKER_S)
         for name, each in zip(names, settings, strict=True)
     ]
-    for check in await asyncio.gather(_broker(settings[0]), *asked):
+    broker, *services = await asyncio.gather(_broker(settings[0]), *asked)
+    for check in (broker, *services):
         yield check
+    asked_for = partial(_accounts, settings[0].bus)
+    yield needs(_ACCOUNTS, {_BROKER: broker}, _BROKER) or await bounded(_ACCOUNTS, asked_for, within_s=BROKER_S)
 
 
 def _settings(file: Path | str | None, settings: list[Settings]) -> Check:
@@ -72,7 +77,7 @@ async def _broker(settings: Settings) -> Check:
         await bus.publish(topic, b"doctor")
         (await anext(messages)).ack()
         took = asyncio.get_running_loop().time() - started
-        return ok("broker", f"{where}, {link.detail}, a message there and back in {took * 1000:.0f} ms")
+        return ok(_BROKER, f"{where}, {link.detail}, a message there and back in {took * 1000:.0f} ms")
 
     remedy = "is the broker running there, and are bus.host, bus.port, bus.username and its rights right?"
     try:
@@ -81,10 +86,21 @@ async def _broker(settings: Settings) -> Check:
     except TimeoutError:
         if link.is_online:
             what = f"{where} takes messages on {topic} and does not bring them back"
-            return fail("broker", what, f"allow {settings.bus.username or 'us'} to publish and subscribe there")
-        return fail("broker", f"{where}: {link.detail or 'no answer'}", remedy)
+            return fail(_BROKER, what, f"allow {settings.bus.username or 'us'} to publish and subscribe there")
+        return fail(_BROKER, f"{where}: {link.detail or 'no answer'}", remedy)
     except BusError as error:
-        return fail("broker", f"{where}: {error.what}", error.remedy or remedy)
+        return fail(_BROKER, f"{where}: {error.what}", error.remedy or remedy)
+
+
+async def _accounts(bus: BusSettings) -> Check:
+    """Say whether the broker takes who has no account, who could then answer for the line."""
+    if not await takes_anybody(bus):
+        return ok(_ACCOUNTS, f"{bus.host}:{bus.port} takes nobody without an account")
+    return warn(
+        _ACCOUNTS,
+        f"{bus.host}:{bus.port} takes anybody: who reaches it can give parts their verdicts",
+        "give each service an account and let the broker take no others: docs/how-to/secure-the-broker.md",
+    )
 
 
 async def service(name: str, settings: Settings) -> Check:

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lineside.bus.anybody import takes_anybody
 from lineside.bus.mqtt import MqttBus, MqttSubscription
 from lineside.bus.tls import context
+from lineside.checks import Mark
+from lineside.cli import common_checks
 from lineside.connections import Connection, State
 from lineside.errors import MessageRefused
 from lineside.settings import BusSettings, BusTlsSettings
-from tests.integration.lineside.conftest import MOSQUITTO, free_port
+from tests.integration.lineside.conftest import MOSQUITTO, Broker, free_port
 from tests.waiting import HANG_S
 
 DYNSEC = Path("/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so")
@@ -307,3 +310,33 @@ def test_the_handshake_on_the_port_of_https_says_that_mqtt_is_meant(
         with contextlib.suppress(ssl.SSLWantReadError):
             side.do_handshake()
     assert server.selected_alpn_protocol() == named
+
+
+@pytest.mark.parametrize("anybody", [True, False])
+@pytest.mark.parametrize("protocol", BOTH)
+async def test_the_doctor_warns_of_a_broker_without_accounts(
+    mosquitto, tmp_path: Path, anybody: bool, protocol: str
+) -> None:
+    (tmp_path / "password").write_text("of box\n")
+    (tmp_path / "accounts").write_text("box:of box\n")
+    await asyncio.to_thread(subprocess.run, ["mosquitto_passwd", "-U", tmp_path / "accounts"], check=True)
+    settings = mosquitto(
+        f"allow_anonymous {'true' if anybody else 'false'}\npassword_file {tmp_path / 'accounts'}",
+        username="box",
+        password_file=tmp_path / "password",
+        protocol=protocol,
+    )
+    async with Client(settings, "box").living():
+        check = await common_checks._accounts(settings)
+    assert check.mark is (Mark.WARN if anybody else Mark.OK)
+    assert ("takes anybody" in check.what) is anybody
+
+
+async def test_the_doctor_warns_of_amqtt(tmp_path: Path) -> None:
+    broker = Broker("amqtt", tmp_path)
+    broker.start()
+    try:
+        async with Client(broker.settings, "box").living():
+            assert await takes_anybody(broker.settings)
+    finally:
+        broker.stop()

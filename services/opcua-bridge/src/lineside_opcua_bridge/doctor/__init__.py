@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from lineside.checks import Check, skip
+from lineside.checks import Check, needs, skip
 from lineside.contract import utc_now
 from lineside.settings import load
-from lineside_opcua_bridge.doctor import access, nodes
+from lineside_opcua_bridge.doctor import access, hearing, nodes
 from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 
@@ -23,10 +23,10 @@ async def checks(
     file: Path | None, before: Mapping[str, Check], *, now: Callable[[], datetime] = utc_now
 ) -> AsyncIterator[Check]:
     """Yield the checks of the opcua-bridge."""
-    del before
     logging.getLogger("asyncua").setLevel(logging.CRITICAL)
     settings = load(Settings, file=file)
     own = settings.opcua_bridge
+    yield needs(hearing.NAME, before, "broker") or await hearing.check(settings.bus, own.http)
     if not own.heartbeat and not any(trigger.needs_plc() for trigger in own.triggers):
         why = "no tag and no write-back needs it" if own.triggers else "no triggers are configured"
         yield skip("PLC", f"{why} (opcua_bridge.triggers)")
