@@ -13,6 +13,7 @@ umask 077
 
 SECRETS=/setup
 LINESIDE=10001
+EXPORTER=10002
 MOSQUITTO=1883
 GRAFANA=472
 ACCOUNTS="topic-bridge opcua-bridge exporter bench operator"
@@ -22,9 +23,12 @@ refuse() { say "$*" >&2; exit 2; }
 
 secret() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# make FILE GROUP: a random secret, unless it is there already.
+# reader NAME: the group that reads the secrets of an account.
+reader() { if [ "$1" = exporter ]; then echo "$EXPORTER"; else echo "$LINESIDE"; fi; }
+
+# make FILE GROUP: a random secret, unless it is there already; its reader may have another group since an upgrade.
 make() {
-  if [ "$renew" = no ] && [ -s "$1" ]; then return 0; fi
+  if [ "$renew" = no ] && [ -s "$1" ]; then chown "0:$2" "$1"; return 0; fi
   fresh "$1"
   secret >"$1.new"
   printf '\n' >>"$1.new"
@@ -78,7 +82,7 @@ own() {
 line() { printf '%s:%s\n' "$1" "$(cat "$2")" >>/tmp/passwd; }
 
 all() {
-  for account in $ACCOUNTS; do make "$SECRETS/$account/mqtt-password" "$LINESIDE"; done
+  for account in $ACCOUNTS; do make "$SECRETS/$account/mqtt-password" "$(reader "$account")"; done
   make "$SECRETS/broker/health-password" "$MOSQUITTO"
   make "$SECRETS/inference/tokens" "$LINESIDE"
   make "$SECRETS/grafana/admin-password" "$GRAFANA"
@@ -87,7 +91,7 @@ all() {
   for copy in topic-bridge/inference-token exporter/inference-token operator/inference-token operator/tokens; do
     fresh "$SECRETS/$copy"
     cat "$SECRETS/inference/tokens" >"$SECRETS/$copy.new"
-    give "$SECRETS/$copy" "$LINESIDE"
+    give "$SECRETS/$copy" "$(reader "${copy%%/*}")"
   done
   broker
 }

@@ -214,10 +214,21 @@ def test_only_who_needs_it_has_a_way_out(line: Project) -> None:
     assert not out & {"broker", "triton", "topic-bridge"}
 
 
+def test_the_exporter_sees_how_full_the_spool_is_and_reads_nothing_in_it(line: Project) -> None:
+    spool = "/var/lib/lineside/spool"
+    assert int(line.execute("exporter", "python", "-c", f"import os; print(os.statvfs('{spool}').f_blocks)")) > 0
+    counting = (
+        "import os, sys; paths = [os.path.join(f, n) for f, _, names in os.walk(sys.argv[1]) for n in names]; "
+        "print(len([p for p in paths if os.access(p, os.R_OK)]))"
+    )
+    assert int(line.execute("forwarder", "python", "-c", counting, spool)) > 0
+    assert int(line.execute("exporter", "python", "-c", counting, spool)) == 0
+
+
 def test_secrets_are_files_that_their_reader_cannot_change(line: Project) -> None:
     for name in ("topic-bridge", "opcua-bridge", "exporter", "plc-sim"):
         listed = line.execute(name, "stat", "-c", "%u:%g %a", "/run/secrets/lineside/mqtt-password").strip()
-        assert listed == "0:10001 440", name
+        assert listed == f"0:{10002 if name == 'exporter' else 10001} 440", name
     passwords = line.passwords()
     assert set(passwords) == ACCOUNTS
     assert len(set(passwords.values())) == len(passwords)

@@ -99,6 +99,17 @@ def test_no_image_of_ours_is_asked_of_a_registry(config) -> None:
     assert set(built.values()) == {"never"}
 
 
+def test_images_can_be_pinned_by_digest_our_bases_too(config, tmp_path: Path) -> None:
+    digest = "sha256:" + "5" * 64
+    versions = (ROOT / "docker" / "versions.env").read_text(encoding="utf-8").splitlines()
+    lines = [f"{line}@{digest}" for line in versions if "_IMAGE=" in line and not line.startswith("#")]
+    (tmp_path / "digests.env").write_text("\n".join(lines), encoding="utf-8")
+    services = config("--env-file", ".env", "--env-file", str(tmp_path / "digests.env"), "--profile", "*")
+    for name, each in services.items():
+        base = each["build"]["args"]["PYTHON_IMAGE"] if "build" in each else each["image"]
+        assert base.endswith(digest), name
+
+
 def test_on_a_jetson_triton_alone_gets_the_gpu(config) -> None:
     services = config("--env-file", "docker/jetson.env")
     assert {name for name, each in services.items() if "runtime" in each} == {"triton"}

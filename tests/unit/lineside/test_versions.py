@@ -1,7 +1,9 @@
 """docker/versions.env is the one place for what the containers are made of; the defaults elsewhere repeat it."""
 
+import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -26,6 +28,33 @@ def test_every_image_that_is_not_ours_is_pinned_to_a_version() -> None:
         if name.endswith("_IMAGE"):
             assert re.search(r":v?\d+\.\d+", image), image
             assert "@" not in image  # a digest names one architecture's image, or needs the registry to say
+
+
+def pin() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("pin", ROOT / "docker" / "pin.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_an_engine_pulled_is_pinned_and_what_it_built_is_said() -> None:
+    images = pin().images((ROOT / "docker" / "versions.env").read_text(encoding="utf-8"))
+    assert images == {name: image for name, image in VERSIONS.items() if name.endswith("_IMAGE")}
+    wanted = {"A_IMAGE": "python:3.13", "B_IMAGE": "prom/prometheus:v3.5.0", "C_IMAGE": "nvcr.io/x/y:1"}
+    wanted |= {"D_IMAGE": "d:1"}
+    engine = {
+        "python:3.13": ["mirror.plant/python@sha256:11", "docker.io/library/python@sha256:22"],
+        "prom/prometheus:v3.5.0": [],
+        "nvcr.io/x/y:1": ["nvcr.io/x/y@sha256:33"],
+    }
+    assert list(pin().pinned(wanted, engine)) == [
+        "A_IMAGE=python:3.13@sha256:22",
+        "# B_IMAGE: prom/prometheus:v3.5.0 was built or loaded here and has no digest of a registry",
+        "C_IMAGE=nvcr.io/x/y:1@sha256:33",
+        "# D_IMAGE: d:1 is not on this machine: docker pull d:1",
+    ]
 
 
 @pytest.mark.parametrize("path", COMPOSE, ids=lambda path: path.name)

@@ -1,0 +1,62 @@
+"""The units of systemd: a program for each service, its patience, what it may do; and that the guide names them all."""
+
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from lineside.settings import SECTIONS, HttpSettings
+
+ROOT = Path(__file__).parents[3]
+UNITS = ROOT / "systemd"
+GUIDE = (ROOT / "docs/how-to/run-without-docker.md").read_text(encoding="utf-8")
+SERVICES = [section.replace("_", "-") for section in SECTIONS]
+
+
+def lines(name: str) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a unit, a continued line as one."""
+    text = (UNITS / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in text.splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            yield key, value
+
+
+def test_every_service_has_its_program_and_is_in_the_target() -> None:
+    start = dict(lines("lineside@.service"))["ExecStart"].split()
+    assert start == ["/opt/lineside/bin/lineside-%i", "/etc/lineside/settings.yaml"]
+    scripts = {entry.name for entry in entry_points(group="console_scripts")}
+    wanted = [unit for key, value in lines("lineside.target") if key == "Wants" for unit in value.split()]
+    assert wanted == [f"lineside@{name}.service" for name in SERVICES]
+    assert {f"lineside-{name}" for name in SERVICES} <= scripts
+
+
+@pytest.mark.parametrize("name", ["lineside@.service", "lineside-triton.service"])
+def test_a_unit_comes_back_by_itself_and_may_do_its_own_work_only(name: str) -> None:
+    unit = dict(lines(name))
+    assert (unit["Restart"], unit["NoNewPrivileges"], unit["CapabilityBoundingSet"]) == ("always", "yes", "")
+    assert (unit["ProtectSystem"], unit["ProtectHome"], unit["User"]) == ("strict", "yes", "lineside")
+    assert float(unit["TimeoutStopSec"]) > HttpSettings(port=1).drain_s
+
+
+def test_a_wrong_configuration_is_not_tried_again() -> None:
+    assert dict(lines("lineside@.service"))["RestartPreventExitStatus"] == "2"
+
+
+def test_the_exporter_is_another_user_and_owns_nothing_of_the_line() -> None:
+    exporter = dict(lines("lineside@exporter.service.d/user.conf"))
+    assert exporter["User"] not in {"lineside", "root"}
+    assert exporter["StateDirectory"] == ""
+    own = dict(lines("lineside@.service"))
+    assert (own["StateDirectory"], own["StateDirectoryMode"]) == ("lineside", "0751")
+
+
+def test_the_guide_says_how_each_is_brought_up_and_the_accounts_are_those_of_the_containers() -> None:
+    assert "lineside@{" + ",".join(SERVICES) + "}" in GUIDE
+    for user in ("lineside", "lineside-exporter"):
+        assert f"useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin {user}\n" in GUIDE
+    acl = (ROOT / "docker/mosquitto/acl").read_text(encoding="utf-8")
+    accounts = {line.removeprefix("user ") for line in acl.splitlines() if line.startswith("user ")} - {"bench"}
+    listed = GUIDE.partition("for account in ")[2].partition(";")[0].split()
+    assert set(listed) == accounts
