@@ -430,7 +430,7 @@ def test_while_triton_is_away_the_answer_says_so_in_time(start_inference: Start,
     assert ask(service.http, "spindle-anomaly", asked).status_code == 200
 
 
-def test_v2_takes_no_place_of_the_line(start_inference: Start, triton: TritonServer, part_jpeg: bytes) -> None:
+def test_a_slow_v2_body_holds_no_place(start_inference: Start, triton: TritonServer, part_jpeg: bytes) -> None:
     limits = {"v2_concurrency": 1, "queue": 0, "body_s": 30}
     service = start_inference(triton={"url": triton.grpc}, limits=limits)
     asked = Tensors({"window": np.ones((1, 64, 4), np.float32)})
@@ -451,11 +451,7 @@ def test_v2_takes_no_place_of_the_line(start_inference: Start, triton: TritonSer
     try:
         going.wait(HANG_S)
         with httpx.Client(base_url=service.http.base_url, timeout=HANG_S, trust_env=False) as client:
-            answer = ask(client, "spindle-anomaly", asked)
-            while answer.status_code == 200:  # the slow one's first bytes are still under way
-                answer = ask(client, "spindle-anomaly", asked)
-            refused(answer, 429, "overloaded")
-            assert answer.headers["retry-after"]
+            assert ask(client, "spindle-anomaly", asked).status_code == 200, "the only place was free"
             image = client.post(
                 "/v1/models/surface-defect/predict", content=part_jpeg, headers={"content-type": "image/jpeg"}
             )

@@ -1,10 +1,15 @@
 import asyncio
+from collections.abc import Callable, Coroutine
 
 import pytest
 
 from lineside.contract import InlineSource, Request
 from lineside_inference.errors import IdReused
 from lineside_inference.repeats import Repeats, fingerprint
+
+
+async def answer(kept: Repeats, asked: Request, run: Callable[[], Coroutine[None, None, bytes]]) -> tuple[bytes, bool]:
+    return await kept.answer(asked, fingerprint(asked), run)
 
 
 def request(request_id: str = "r1", *, data: bytes = b"x", model: str = "m", **fields: object) -> Request:
@@ -35,17 +40,17 @@ def repeats(most: int = 4, most_bytes: int = 1_000_000) -> Repeats:
 
 async def test_asked_again_is_answered_again_without_a_run() -> None:
     kept, run = repeats(), Run()
-    assert await kept.answer(request(), run) == (b"answer", False)
-    assert await kept.answer(request(), run) == (b"answer", True)
+    assert await answer(kept, request(), run) == (b"answer", False)
+    assert await answer(kept, request(), run) == (b"answer", True)
     assert run.count == 1
 
 
 async def test_asked_while_the_first_runs() -> None:
     gate = asyncio.Event()
     kept, run = repeats(), Run(gate=gate)
-    first = asyncio.create_task(kept.answer(request(), run))
+    first = asyncio.create_task(answer(kept, request(), run))
     await run.started.wait()
-    second = asyncio.create_task(kept.answer(request(), run))
+    second = asyncio.create_task(answer(kept, request(), run))
     await asyncio.sleep(0)
     gate.set()
     assert await first == (b"answer", False)
@@ -56,43 +61,43 @@ async def test_asked_while_the_first_runs() -> None:
 async def test_the_run_goes_on_when_who_asked_goes_away() -> None:
     gate = asyncio.Event()
     kept, run = repeats(), Run(gate=gate)
-    first = asyncio.create_task(kept.answer(request(), run))
+    first = asyncio.create_task(answer(kept, request(), run))
     await run.started.wait()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
     gate.set()
-    assert await kept.answer(request(), run) == (b"answer", True)
+    assert await answer(kept, request(), run) == (b"answer", True)
     assert run.count == 1
 
 
 async def test_the_same_id_with_other_content_is_refused_running_or_kept() -> None:
     gate = asyncio.Event()
     kept, run = repeats(), Run(gate=gate)
-    first = asyncio.create_task(kept.answer(request(), run))
+    first = asyncio.create_task(answer(kept, request(), run))
     await run.started.wait()
     with pytest.raises(IdReused, match="r1"):
-        await kept.answer(request(data=b"other"), run)
+        await answer(kept, request(data=b"other"), run)
     gate.set()
     await first
     with pytest.raises(IdReused, match="id of its own"):
-        await kept.answer(request(model="n"), run)
+        await answer(kept, request(model="n"), run)
     assert run.count == 1
 
 
 async def test_the_oldest_is_forgotten_above_the_number() -> None:
     kept, run = repeats(most=2), Run()
     for name in ("a", "b", "a", "c"):
-        await kept.answer(request(name), run)
+        await answer(kept, request(name), run)
     assert len(kept) == 2
-    assert (await kept.answer(request("a"), run))[1]
-    assert not (await kept.answer(request("b"), run))[1]
+    assert (await answer(kept, request("a"), run))[1]
+    assert not (await answer(kept, request("b"), run))[1]
 
 
 async def test_the_oldest_is_forgotten_above_the_bytes() -> None:
     kept, run = repeats(most=1000, most_bytes=3000), Run(b"x" * 1000)
     for number in range(10):
-        await kept.answer(request(f"r{number}"), run)
+        await answer(kept, request(f"r{number}"), run)
     assert len(kept) == 2
 
 
@@ -103,8 +108,8 @@ async def test_a_run_that_failed_is_not_kept() -> None:
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError):
-        await kept.answer(request(), broken)
-    assert await kept.answer(request(), run) == (b"answer", False)
+        await answer(kept, request(), broken)
+    assert await answer(kept, request(), run) == (b"answer", False)
 
 
 def test_time_and_deadline_are_no_content() -> None:

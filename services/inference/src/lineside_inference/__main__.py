@@ -1,17 +1,17 @@
 """The inference service as a process: `lineside-inference [settings file]`."""
 
-import os
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from starlette.types import ASGIApp
 
 import lineside.service
+from lineside import machine
 from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
+from lineside_inference.admission import Gate
 from lineside_inference.api import captures, evidence, models, outcomes, page, parts, policy
 from lineside_inference.api.access import Access, Doors
 from lineside_inference.api.app import make_app
@@ -38,6 +38,7 @@ from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.collector import CameraCollector
 from lineside_inference.sources.files import Files
 from lineside_inference.sources.urls import Urls
+from lineside_inference.workers import Workers
 
 
 def main() -> None:
@@ -54,13 +55,22 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     store = read_store(mine.model_repository, probe(mine.hardware), allow_python=allow_python)
     kept = PolicyFile(mine.state_dir)
     policies = Policies(start_policy(mine.policy, store, kept), store, kept, service.registry)
-    workers = ThreadPoolExecutor(limits.workers or len(os.sched_getaffinity(0)), thread_name_prefix="prepare")
+    workers = Workers(limits.workers or machine.cores())
+    gate = Gate(limits, most_line_bytes=settings.bus.max_message_bytes, is_draining=lambda: service.is_draining)
     others = [card for name in (*store, *store.out) for card in store.cards(name).values()]
     engine = Engine(mine.triton, store, service, others=others, allow_python=allow_python)
     cameras = Cameras(mine.cameras, service, most_bytes=limits.body_bytes, most_pixels=limits.pixels)
-    files = Files(mine.file_roots, most_bytes=limits.body_bytes)
     urls = Urls(mine.urls, most_bytes=limits.body_bytes)
-    pipeline = Pipeline(mine, store=store, engine=engine, cameras=cameras, files=files, urls=urls, workers=workers)
+    pipeline = Pipeline(
+        mine,
+        store=store,
+        engine=engine,
+        cameras=cameras,
+        files=Files(mine.file_roots, most_bytes=limits.body_bytes),
+        urls=urls,
+        workers=workers,
+        gate=gate,
+    )
     memory = TritonMemory(mine.triton, service.registry)
     changes = Changes(mine.models, store, engine, pipeline.rehearse, memory, service.registry)
     changes.on_switch = policies.keep
@@ -70,7 +80,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     feed = Feed(mine.page, service.registry)
     recorder = Recorder(mine.capture, settings.spool, service, store)
     maker = Maker(settings.thing, settings.edge_manager, mine.capture.masks, most_pixels=limits.pixels)
-    desk = Desk(limits, pipeline, metrics, feed, Evidence(recorder, maker), is_draining=lambda: service.is_draining)
+    desk = Desk(limits, pipeline, metrics, feed, Evidence(recorder, maker), gate=gate, workers=workers)
     service.registry.register(CameraCollector(cameras))
     service.registry.register(LoadCollector(desk.load, engine.arena_counts, lambda: engine.link.transport))
 
@@ -96,16 +106,16 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             await changes.close()
             await engine.close()
             await recorder.close()
-            workers.shutdown(wait=False, cancel_futures=True)
+            workers.close()
 
     app = make_app(service, desk, engine, limits, life)
     for routes in (
-        parts.router(feed, workers, most_pixels=limits.pixels, is_draining=lambda: service.is_draining),
+        parts.router(feed, workers.others, most_pixels=limits.pixels, is_draining=lambda: service.is_draining),
         outcomes.router(desk, Chain(mine.state_dir), limits),
         page.router(),
         models.router(store, engine, changes, policies),
-        policy.router(policies, limits),
-        captures.router(recorder, store, limits, settings.edge_manager, settings.thing),
+        policy.router(policies, limits, gate.bodies),
+        captures.router(recorder, store, limits, settings.edge_manager, settings.thing, gate, workers),
         evidence.router(evidence.EvidenceView(settings.spool, recorder)),
     ):
         app.include_router(routes)

@@ -1,22 +1,22 @@
 """Where requests come in and answers go out: a place for each, no second run of the same one, a line in the log."""
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import structlog
 
 from lineside import contract, telemetry
 from lineside.contract import Outcome, Request, Result, to_json
+from lineside_inference.admission import Gate, is_lines_own
 from lineside_inference.capture.evidence import Evidence
 from lineside_inference.capture.record import Seen
 from lineside_inference.deadline import Arrival
-from lineside_inference.errors import IdReused, Refused, Stopping
+from lineside_inference.errors import IdReused
 from lineside_inference.feed import Feed
 from lineside_inference.metrics import Metrics
 from lineside_inference.pipeline import Pipeline, Stages, refusal
 from lineside_inference.repeats import Repeats
 from lineside_inference.settings import LimitSettings
+from lineside_inference.workers import Workers
 
 log = structlog.get_logger("lineside.inference")
 
@@ -32,43 +32,29 @@ class Desk:
         feed: Feed,
         evidence: Evidence,
         *,
-        is_draining: Callable[[], bool],
+        gate: Gate,
+        workers: Workers,
     ) -> None:
+        self.gate = gate
+        self.workers = workers
         self.metrics = metrics
         self._feed = feed
         self._evidence = evidence
-        self._is_draining = is_draining
         self._limits = limits
         self._pipeline = pipeline
         self._repeats = Repeats(most=limits.remembered, most_bytes=limits.remembered_bytes)
-        self._inside = 0
 
-    @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Hold a place from a request's first byte to its answer; raises Refused where there is none.
+    def admit(self, *, line: bool) -> AbstractContextManager[None]:
+        """Hold a place from when a request is understood to its answer; raises Refused where there is none."""
+        return self.gate.places.admit(line=line, wait_s=self._pipeline.pace.wait(self._limits.queue))
 
-        The body counts too, so that slow or large ones are bounded as well.
-        """
-        if self._is_draining():
-            raise Stopping("the inference service is stopping", remedy="Ask again in a moment")
-        if self._inside >= self._limits.concurrency + self._limits.queue:
-            raise Refused(
-                f"{self._inside} requests are being worked on or wait",
-                remedy="Ask again in a moment; the bounds are inference.limits.concurrency and queue",
-                retry_after_s=max(1, math.ceil(self._pipeline.pace.wait(self._limits.queue))),
-            )
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
-
-    async def answer(self, request: Request, arrival: Arrival) -> bytes:
-        """Return the request's Result as JSON."""
+    async def answer(self, request: Request, size: int, mark: bytes, arrival: Arrival) -> bytes:
+        """Return the Result as JSON of a request that came in so many bytes; `mark` is its fingerprint."""
+        line = is_lines_own(request, size, self.gate.most_line_bytes)
         context = request.context
-        with telemetry.about_request(request.id, **_about(context.station, context.part_id)):
+        with self.admit(line=line), telemetry.about_request(request.id, **_about(context.station, context.part_id)):
             try:
-                body, is_repeat = await self._repeats.answer(request, lambda: self._run(request, arrival))
+                body, is_repeat = await self._repeats.answer(request, mark, lambda: self._run(request, arrival, line))
             except IdReused as error:
                 return self._done(refusal(request, error, arrival), request)
             if is_repeat:
@@ -105,11 +91,10 @@ class Desk:
 
     def load(self) -> dict[str, int]:
         """Return how many requests are worked on and how many wait."""
-        working = min(self._inside, self._limits.concurrency)
-        return {"working": working, "waiting": self._inside - working}
+        return self.gate.places.load()
 
-    async def _run(self, request: Request, arrival: Arrival) -> bytes:
-        stages = Stages(arrival, self._evidence.collect(self._pipeline.policy.capture))
+    async def _run(self, request: Request, arrival: Arrival, line: bool) -> bytes:
+        stages = Stages(arrival, self._evidence.collect(self._pipeline.policy.capture), line=line)
         result = await self._pipeline.run(request, arrival, stages)
         result = await self._evidence.keep(
             request,

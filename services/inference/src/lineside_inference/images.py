@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside_inference.errors import ImageTooLarge, ImageTruncated
+from lineside_inference.errors import ImageTooLarge, ImageTruncated, RequestError
 from lineside_inference.formats import bmp, depth, jpeg, pgm, tiff
 from lineside_inference.formats.header import Header
 from lineside_inference.headers import check_whole, read_header
@@ -22,6 +22,20 @@ Pixels = NDArray[np.uint8]
 cv2.setNumThreads(1)
 # What it would print is raised, as an error of ours.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+_DECODING_BYTES = 6
+"""Bytes a pixel while a picture is decoded, at most: three channels of 16 bits, as a progressive JPEG has inside."""
+
+
+def decoding_bytes(data: bytes, *, most_pixels: int) -> int:
+    """Return about how much memory decoding takes at most; 0 where `decode` will refuse it by its header."""
+    try:
+        header = read_header(data)
+    except RequestError:
+        return 0
+    pixels = header.width * header.height
+    return pixels * _DECODING_BYTES if pixels <= most_pixels else 0
 
 
 def decode(data: bytes, preparation: Preparation, *, most_pixels: int, significant_bits: int | None = None) -> Pixels:

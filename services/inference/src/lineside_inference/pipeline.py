@@ -5,10 +5,10 @@ Every stage is bounded by the deadline; whatever goes wrong becomes a Result tha
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import structlog
@@ -28,6 +28,7 @@ from lineside.contract import (
     uuid7,
 )
 from lineside_inference import tensors
+from lineside_inference.admission import Gate
 from lineside_inference.capture.taken import Taken
 from lineside_inference.deadline import Arrival, Deadline
 from lineside_inference.engine.arena import Slot
@@ -43,7 +44,7 @@ from lineside_inference.errors import (
 )
 from lineside_inference.geometry import Geometry
 from lineside_inference.headers import MEDIA_TYPES, read_header
-from lineside_inference.images import accept, decode
+from lineside_inference.images import accept, decode, decoding_bytes
 from lineside_inference.interpret import Judgement, interpret, is_large
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model, ModelStore
@@ -55,18 +56,27 @@ from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.files import Files
 from lineside_inference.sources.frame import Frame, trigger_clock
 from lineside_inference.sources.urls import Urls
+from lineside_inference.workers import Workers
 
 log = structlog.get_logger("lineside.inference")
 
 CONTENT_TYPES = frozenset({*MEDIA_TYPES.values(), "image/x-portable-graymap", "application/octet-stream"})
 _LONGEST_REASON = 600
 _LONGEST_ENCODING_S = 0.05
+_FEW_VALUES = 4096
+"""Numbers that are written where they are: below a millisecond."""
+
+T = TypeVar("T")
 
 
 class Stages:
-    """A request's stopwatch: milliseconds by stage, counted from its arrival; and what it leaves for its evidence."""
+    """A request's stopwatch: milliseconds by stage, counted from its arrival; and what it leaves for its evidence.
 
-    def __init__(self, arrival: Arrival, taken: Taken | None = None) -> None:
+    `line` is whether it is one of the line's own.
+    """
+
+    def __init__(self, arrival: Arrival, taken: Taken | None = None, *, line: bool = True) -> None:
+        self.line = line
         self._start = arrival.clock
         self._spent: dict[str, float] = {}
         self.image: bytes | None = None  # what is judged, once it was fetched
@@ -109,7 +119,8 @@ class Pipeline:
         cameras: Cameras,
         files: Files,
         urls: Urls,
-        workers: Executor,
+        workers: Workers,
+        gate: Gate,
     ) -> None:
         self._policy: Policy = settings.policy
         self._settings = settings
@@ -119,8 +130,8 @@ class Pipeline:
         self._files = files
         self._urls = urls
         self._workers = workers
-        self._places = asyncio.Semaphore(settings.limits.concurrency)
-        self._waiting = 0
+        self._gate = gate
+        self._places = gate.places.room
         self._waits: set[asyncio.Timeout] = set()
         self.pace = Pace(settings.limits.concurrency)
 
@@ -179,7 +190,7 @@ class Pipeline:
     ) -> Judgement:
         _check_source(request, model)
         _check_time(deadline)
-        await self._enter(model.card.name, deadline)
+        await self._enter(model.card.name, deadline, line=stages.line)
         try:
             stages.left_queue()
             check_enabled(self.policy)
@@ -194,7 +205,7 @@ class Pipeline:
                 stages.image = stages.encoding.result() if stages.encoding.done() else None
             return judgement
         finally:
-            self._places.release()
+            self._places.give(1, line=stages.line)
             self.pace.observe(model.card.name, stages.at_work())
 
     async def rehearse(self, request: Request, model: Model) -> Judgement:
@@ -215,58 +226,61 @@ class Pipeline:
             stages.frame_age_ms = frame.age_ms()
         try:
             with stages.time("decode"):
-                geometry = await self._fill(request, model, slot, frame, deadline)
+                geometry = await self._fill(request, model, slot, frame, deadline, line=stages.line)
             stages.taken.prepared(self._engine.input(model, slot), geometry)
             _check_time(deadline)
             if frame.pixels is not None:  # to be shown; it runs beside the model
-                stages.encoding = asyncio.get_running_loop().run_in_executor(self._workers, frame.encoded)
+                stages.encoding = asyncio.get_running_loop().run_in_executor(self._threads(stages), frame.encoded)
             with stages.time("infer"):
                 outputs = await self._engine.infer(model, slot, deadline)
         finally:
             slot.release()
         stages.taken.answered(outputs)
         with stages.time("interpret"):
-            return await self._interpret(outputs, model.card, geometry, deadline)
+            return await self._interpret(outputs, model.card, geometry, deadline, self._threads(stages))
+
+    def _threads(self, stages: Stages) -> Executor:
+        return self._workers.of(line=stages.line)
 
     async def _interpret(
-        self, outputs: dict[str, NDArray[np.generic]], card: Card, geometry: Geometry | None, deadline: Deadline
+        self,
+        outputs: dict[str, NDArray[np.generic]],
+        card: Card,
+        geometry: Geometry | None,
+        deadline: Deadline,
+        threads: Executor,
     ) -> Judgement:
         """Interpret the outputs: small ones at once, large ones in a worker thread, bounded by the deadline."""
         in_force = thresholds(self.policy, card)
         if not is_large(outputs):
             return interpret(outputs, card, in_force, geometry)
-        reading = asyncio.get_running_loop().run_in_executor(
-            self._workers, interpret, outputs, card, in_force, geometry
-        )
+        reading = asyncio.get_running_loop().run_in_executor(threads, interpret, outputs, card, in_force, geometry)
         await asyncio.wait((reading,), timeout=deadline.left())
         if not reading.done():
             reading.add_done_callback(_look_at)
             raise Expired("the deadline passed before the output was interpreted", remedy="Give a later deadline")
         return reading.result()
 
-    async def _enter(self, model: str, deadline: Deadline) -> None:
-        if not self._places.locked():
-            await self._places.acquire()
+    async def _enter(self, model: str, deadline: Deadline, *, line: bool) -> None:
+        if self._places.take(1, line=line):
             return
-        if (needed := self.pace.until_done(model, self._waiting)) > (left := deadline.left()):
+        ahead = self._places.waiting(line=True) + (0 if line else self._places.waiting(line=False))
+        if (needed := self.pace.until_done(model, ahead)) > (left := deadline.left()):
             raise DeadlineOutOfReach(
-                f"{self._waiting} requests wait already: this one would take {needed * 1000:.0f} ms "
+                f"{ahead} requests wait already: this one would take {needed * 1000:.0f} ms "
                 f"and has {left * 1000:.0f} ms left",
                 remedy="Ask less often, or give a later deadline",
             )
-        self._waiting += 1
         try:
             async with asyncio.timeout(deadline.left()) as wait:
                 self._waits.add(wait)
                 try:
-                    await self._places.acquire()
+                    await self._places.wait(1, line=line)
                 finally:
                     self._waits.discard(wait)
         except TimeoutError:
             check_enabled(self.policy)
             raise _too_late() from None
-        finally:
-            self._waiting -= 1
 
     async def _fetch(self, request: Request, arrival: Arrival, deadline: Deadline, stages: Stages) -> Frame:
         """Return the picture; of tensors nothing, they are in the request."""
@@ -279,7 +293,9 @@ class Pipeline:
                 return await self._urls.fetch(source.url, deadline)
         if isinstance(source, FileSource):
             with stages.time("source"):
-                reading = asyncio.get_running_loop().run_in_executor(self._workers, self._files.read, source.path)
+                reading = asyncio.get_running_loop().run_in_executor(
+                    self._threads(stages), self._files.read, source.path
+                )
                 await asyncio.wait((reading,), timeout=deadline.left())
                 if not reading.done():
                     reading.add_done_callback(_look_at)
@@ -288,17 +304,21 @@ class Pipeline:
         return Frame(source.data if isinstance(source, InlineSource) else b"")
 
     async def _fill(
-        self, request: Request, model: Model, slot: Slot, frame: Frame, deadline: Deadline
+        self, request: Request, model: Model, slot: Slot, frame: Frame, deadline: Deadline, *, line: bool
     ) -> Geometry | None:
-        """Write the model's input into the slot: tensors at once, an image in a worker thread.
+        """Write the model's input into the slot: few numbers at once, many and an image in a worker thread.
 
         Return where the picture lies in the input; None for tensors.
         """
         out = self._engine.input(model, slot)
         source = request.source
         if isinstance(source, TensorsSource):
-            tensors.write(source, model.card.input, out)
+            if sum(len(tensor.values) for tensor in source.tensors) <= _FEW_VALUES:
+                tensors.write(source, model.card.input, out)
+            else:
+                await self._in_thread(lambda: tensors.write(source, model.card.input, out), slot, deadline, line=line)
             return None
+        most = self._settings.limits.pixels
         preparation = model.preparation
         if preparation is None:  # _check_source has seen to it
             raise SourceMismatch(f"model {model.card.name!r} takes no image")
@@ -308,20 +328,15 @@ class Pipeline:
 
         def work() -> Geometry:
             _check_time(deadline)
-            most = self._settings.limits.pixels
             if frame.pixels is not None:
                 return prepare(accept(frame.pixels, preparation, most_pixels=most), preparation, out)
             pixels = decode(frame.data, preparation, most_pixels=most, significant_bits=bits)
             header = read_header(frame.data)
             return prepare(pixels, preparation, out, original=(header.width, header.height))
 
-        filling = asyncio.get_running_loop().run_in_executor(self._workers, work)
-        await asyncio.wait((filling,), timeout=deadline.left())
-        if not filling.done():
-            slot.keep_for(filling)  # the thread cannot be stopped, and writes there
-            raise _too_late()
         try:
-            return filling.result()
+            needed = decoding_bytes(frame.data, most_pixels=most) if frame.pixels is None else frame.pixels.nbytes
+            return await self._in_thread(work, slot, deadline, line=line, needed=needed)
         except RequestError as error:
             if not isinstance(source, CameraSource) or isinstance(error, Expired):
                 raise
@@ -329,6 +344,24 @@ class Pipeline:
             error.status = "failed"
             error.what = f"camera {source.camera!r}: {error.what}"
             raise
+
+    async def _in_thread(
+        self, work: Callable[[], T], slot: Slot, deadline: Deadline, *, line: bool, needed: int = 0
+    ) -> T:
+        """Return what `work` makes, which writes into the slot and takes `needed` bytes of memory meanwhile."""
+        pictures = self._gate.pictures
+        try:
+            async with asyncio.timeout(deadline.left()):
+                await pictures.wait(needed, line=line)
+        except TimeoutError:
+            raise _too_late() from None
+        filling = asyncio.get_running_loop().run_in_executor(self._workers.of(line=line), work)
+        filling.add_done_callback(lambda _: pictures.give(needed, line=line))
+        await asyncio.wait((filling,), timeout=deadline.left())
+        if not filling.done():
+            slot.keep_for(filling)  # the thread cannot be stopped, and writes there
+            raise _too_late()
+        return filling.result()
 
 
 def refusal(

@@ -15,6 +15,7 @@ from lineside.wording import words
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StoreError
 from lineside_inference.models.store import ModelStore
 from lineside_inference.policy_file import Kept, PolicyFile
+from lineside_inference.workers import SMALL
 
 log = structlog.get_logger("lineside.inference.policy")
 
@@ -57,7 +58,7 @@ class Policies:
         try:
             async with self._turn:
                 self._check_match(if_match)
-                policy = read(payload)
+                policy = await asyncio.to_thread(read, payload) if len(payload) > SMALL else read(payload)
                 if problems := await asyncio.to_thread(self._store.problems, policy):
                     raise PolicyRefused(problems)
                 await self._replace(policy)

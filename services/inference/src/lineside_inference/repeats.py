@@ -2,12 +2,16 @@
 
 import asyncio
 import hashlib
+from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
-from lineside.contract import InlineSource, Request
+from lineside.contract import InlineSource, Request, TensorsSource
 from lineside_inference.errors import IdReused
+
+_EXACT = 2**53
+"""Up to here a double tells whole numbers apart."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,14 @@ class Repeats:
     def __len__(self) -> int:
         return len(self._kept)
 
-    async def answer(self, request: Request, run: Callable[[], Coroutine[None, None, bytes]]) -> tuple[bytes, bool]:
+    async def answer(
+        self, request: Request, mark: bytes, run: Callable[[], Coroutine[None, None, bytes]]
+    ) -> tuple[bytes, bool]:
         """Return the answer, and whether it is a repeat; raises IdReused where the content is another one.
 
-        `run` goes on when the caller goes away, so that its answer is there when the caller asks again.
+        `mark` is the request's fingerprint. `run` goes on when the caller goes away, so that its answer is there when
+        the caller asks again.
         """
-        mark = fingerprint(request)
         known = self._kept.get(request.id) or self._running.get(request.id)
         if known is not None and known.fingerprint != mark:
             raise IdReused(
@@ -82,10 +88,22 @@ def fingerprint(request: Request) -> bytes:
     if isinstance(source, InlineSource):
         digest.update(source.content_type.encode() + b"\0")
         digest.update(source.data)
+    elif isinstance(source, TensorsSource):
+        digest.update(source.model_dump_json(exclude={"tensors": {"__all__": {"values"}}}).encode())
+        for tensor in source.tensors:
+            digest.update(_numbers(tensor.values))
     else:
         digest.update(source.model_dump_json().encode())
     digest.update(b"\0" + request.context.model_dump_json().encode())
     return digest.digest()
+
+
+def _numbers(values: Sequence[bool | int | float]) -> bytes:
+    """Return bytes that are the same for the same numbers; fast, because it is done for every one of many."""
+    is_exact = min(values, default=0) >= -_EXACT and max(values, default=0) <= _EXACT
+    if bool in set(map(type, values)) or not is_exact:
+        return repr(values).encode()
+    return array("d", values).tobytes()
 
 
 def _weight(request_id: str, answer: bytes) -> int:

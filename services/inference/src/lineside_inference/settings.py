@@ -287,11 +287,34 @@ class LimitSettings(Section):
         description="Largest body of predict: one image. Camera frames and files have the same limit.",
     )
     json_bytes: int = Field(4 * MIB, ge=1024, description="Largest body of infer: one request as JSON.")
+    json_body_values: int = Field(
+        262_144, ge=1, description="Most values of a JSON body; what has more must go as binary, by /v2."
+    )
     body_s: float = Field(10.0, gt=0, le=600, description="Longest wait for a body to arrive.")
     pixels: int = Field(40_000_000, ge=1, description="Most pixels of an image, by its header.")
-    concurrency: int = Field(16, ge=1, le=1024, description="Requests worked on at the same time.")
-    queue: int = Field(64, ge=0, le=65_536, description="Requests that wait beyond these; one more gets 429.")
-    workers: int = Field(0, ge=0, le=256, description="Threads that decode and prepare; 0: one a core.")
+    concurrency: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="Requests worked on at the same time; a quarter of the places is kept for the line's own: small "
+        "ones that bring no pixels, as all that come over the bus.",
+    )
+    queue: int = Field(
+        64,
+        ge=0,
+        le=65_536,
+        description="Requests that wait beyond these, of the line and of others; one more gets 429.",
+    )
+    workers: int = Field(
+        0, ge=0, le=256, description="Threads that decode and prepare; 0: one a core, as many as the container may use."
+    )
+    memory_bytes: int | None = Field(
+        None,
+        ge=32 * MIB,
+        description="Most memory of bodies, and of pictures while they are decoded, half for each, a quarter of both "
+        "kept for the line's own requests; what is larger is taken alone. Absent: a quarter of the container's memory, "
+        "or of the machine's.",
+    )
     remembered: int = Field(4096, ge=1, description="Answers kept so that the same id asked again runs once.")
     remembered_bytes: int = Field(32 * MIB, ge=1024, description="Most memory of the kept answers.")
     unpacked_bytes: int = Field(
@@ -301,7 +324,9 @@ class LimitSettings(Section):
     outputs: int = Field(64, ge=1, le=1024, description="Most outputs that one v2 request may name.")
     strings: int = Field(65_536, ge=1, description="Most elements of one BYTES tensor in v2.")
     json_values: int = Field(
-        262_144, ge=1, description="Most values of a v2 answer as JSON; what has more must be asked for as binary."
+        262_144,
+        ge=1,
+        description="Most values of a v2 answer as JSON; what has more must be asked for as binary.",
     )
     v2_concurrency: int = Field(
         16,

@@ -13,13 +13,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside.errors import LinesideError
+from lineside_inference.admission import Bodies
 from lineside_inference.api.problems import Problem
-from lineside_inference.api.v2.intake import ClientGone, ready_only, take
+from lineside_inference.api.v2 import intake
+from lineside_inference.api.v2.intake import ClientGone, ready_only
 from lineside_inference.api.v2.parcel import Parcel, Spare
 from lineside_inference.engine.arena import Arena
 from lineside_inference.settings import LimitSettings
+from lineside_inference.workers import Workers
 
 LIMITS = LimitSettings.model_validate({"body_bytes": 8192, "json_bytes": 2048, "unpacked_bytes": 16384, "body_s": 5})
+BODIES = Bodies(1 << 20, small=0)
+WORKERS = Workers(1)
+
+
+async def take(
+    receive: Any, headers: dict[str, str], limits: LimitSettings, spare: Spare | None, bodies: Bodies = BODIES
+) -> Parcel:
+    with bodies.one(3) as taken:
+        return await intake.take(receive, headers, limits, spare, taken, WORKERS)
 
 
 class Wire:
@@ -51,7 +63,7 @@ def binary(tensors: dict[str, bytes]) -> tuple[bytes, dict[str, str]]:
 
 def receive(body: bytes, headers: dict[str, str], places: Sequence[int] = (), spare: Spare | None = None) -> Parcel:
     async def run() -> Parcel:
-        return await take(Wire(cut(body, places)), headers, LIMITS, spare)  # type: ignore[arg-type]
+        return await take(Wire(cut(body, places)), headers, LIMITS, spare)
 
     return asyncio.run(run())
 
@@ -164,16 +176,16 @@ def test_the_slot_comes_back_whatever_happens() -> None:
         arena = Arena(slot_bytes=4096, slots=2, shared=False)
         spare = Spare(arena, 1)
         body, headers = binary({"a": b"123"})
-        parcel = await take(Wire([body]), headers, LIMITS, spare)  # type: ignore[arg-type]
+        parcel = await take(Wire([body]), headers, LIMITS, spare)
         assert parcel.slot is not None
-        second = await take(Wire([body]), headers, LIMITS, spare)  # type: ignore[arg-type]
+        second = await take(Wire([body]), headers, LIMITS, spare)
         assert second.slot is None, "the other slot is the line's"
         assert content(second) == content(parcel) == [b"123"]
         parcel.release()
         second.release()
         for wire in (Wire([body + b"4"]), Wire([body[:-1]]), Wire([body[:-1]], ends=False)):
             with pytest.raises((Problem, ClientGone)):
-                await take(wire, headers, LIMITS, spare)  # type: ignore[arg-type]
+                await take(wire, headers, LIMITS, spare)
             assert arena.counts() == {"free": 2, "used": 0, "quarantined": 0}
         arena.close()
 
@@ -206,7 +218,7 @@ def test_a_body_that_stops_coming_is_408() -> None:
 
         limits = LimitSettings.model_validate({"body_s": 0.01})
         with pytest.raises(Problem) as caught:
-            await take(silence, {}, limits, None)  # type: ignore[arg-type]
+            await take(silence, {}, limits, None)
         assert (caught.value.status, caught.value.code) == (408, "body-timeout")
 
     asyncio.run(run())
@@ -214,10 +226,10 @@ def test_a_body_that_stops_coming_is_408() -> None:
 
 @pytest.mark.parametrize(("body", "ready"), [(b"", False), (b"{}", False), (b'{"ready": true}', True)])
 def test_the_index_may_ask_for_the_ready_ones(body: bytes, ready: bool) -> None:
-    assert asyncio.run(ready_only(Wire([body]))) is ready  # type: ignore[arg-type]
+    assert asyncio.run(ready_only(Wire([body]))) is ready
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"ready": 1}', b"x" * 5000])
 def test_the_index_refuses_what_it_cannot_read(body: bytes) -> None:
     with pytest.raises(Problem):
-        asyncio.run(ready_only(Wire([body])))  # type: ignore[arg-type]
+        asyncio.run(ready_only(Wire([body])))

@@ -19,7 +19,7 @@ from lineside import contract
 from lineside.contract import InlineSource, Result
 from lineside.service import Service
 from lineside_inference.api import openapi, problems
-from lineside_inference.api.body import media_type, read_body
+from lineside_inference.api.body import JSON, RAW, media_type, read_body, read_json
 from lineside_inference.api.capture_request import CaptureRequest
 from lineside_inference.api.problems import Problem
 from lineside_inference.api.v2 import app as v2
@@ -27,6 +27,7 @@ from lineside_inference.deadline import Arrival
 from lineside_inference.desk import Desk
 from lineside_inference.engine.triton import Engine
 from lineside_inference.pipeline import CONTENT_TYPES
+from lineside_inference.repeats import fingerprint
 from lineside_inference.settings import LimitSettings
 
 log = structlog.get_logger("lineside.inference.api")
@@ -65,7 +66,7 @@ def make_app(
     )
     problems.install(app, desk.metrics)
     app.router.routes.extend(service.routes())
-    app.add_middleware(v2.InFront, v2=v2.V2(service, desk.metrics, engine, limits))
+    app.add_middleware(v2.InFront, v2=v2.V2(service, desk, engine, limits))
 
     @app.post("/v1/infer", responses=_ANSWERS, openapi_extra=openapi.body_of(contract.Request, _JSON))
     async def infer(request: Request) -> Response:
@@ -74,17 +75,23 @@ def make_app(
         kind = media_type(request)
         if kind is not None and kind != _JSON and not kind.endswith("+json"):
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
-        with desk.admit():
+        with desk.gate.bodies.one(JSON) as taken:
             try:
-                payload = await read_body(request, most_bytes=limits.json_bytes, within_s=limits.body_s)
+                payload = await read_json(
+                    request,
+                    taken,
+                    most_bytes=limits.json_bytes,
+                    most_values=limits.json_body_values,
+                    within_s=limits.body_s,
+                )
             except ClientDisconnect:
                 return _gone()
             try:
-                message = contract.parse_request(payload)
+                message, mark = await desk.workers.read(len(payload), _understand, payload)
             except contract.Unreadable as error:
                 status = _UNREADABLE.get(error.code, 400)
                 raise Problem(status, error.code, error.reason, request_id=error.request_id) from None
-            return Response(await desk.answer(message, arrival), media_type=_JSON)
+            return Response(await desk.answer(message, len(payload), mark, arrival), media_type=_JSON)
 
     @app.post("/v1/models/{model}/predict", responses=_ANSWERS, openapi_extra=openapi.raw_body(CONTENT_TYPES))
     async def predict(
@@ -101,9 +108,9 @@ def make_app(
         if kind not in CONTENT_TYPES:
             detail = f"Content-Type {kind!r:.100} is not supported; use {', '.join(sorted(CONTENT_TYPES))}"
             raise Problem(415, "content-type-unsupported", detail)
-        with desk.admit():
+        with desk.gate.bodies.one(RAW) as taken:
             try:
-                data = await read_body(request, most_bytes=limits.body_bytes, within_s=limits.body_s)
+                data = await read_body(request, taken, most_bytes=limits.body_bytes, within_s=limits.body_s)
             except ClientDisconnect:
                 return _gone()
             given = {"id": x_request_id, "deadline_ms": x_deadline_ms}
@@ -117,7 +124,8 @@ def make_app(
                 )
             except ValidationError as error:
                 raise Problem(422, "message-invalid", contract.explain(error)) from None
-            return Response(await desk.answer(message, arrival), media_type=_JSON)
+            mark = await desk.workers.read(len(data), fingerprint, message)
+            return Response(await desk.answer(message, len(data), mark, arrival), media_type=_JSON)
 
     @app.get("/v1/engine")
     async def describe_engine() -> dict[str, Any]:
@@ -146,6 +154,11 @@ def _hot_routes(
         Route("/v1/infer", infer, methods=["POST"]),
         Route("/v1/models/{model}/predict", predict_plainly, methods=["POST"]),
     ]
+
+
+def _understand(payload: bytes) -> tuple[contract.Request, bytes]:
+    message = contract.parse_request(payload)
+    return message, fingerprint(message)
 
 
 def _gone() -> Response:

@@ -1,14 +1,21 @@
-"""A request's body, bounded in size and in time."""
+"""A request's body, bounded in size, in time, and in what it takes of all bodies' memory."""
 
 import asyncio
 
 from starlette.requests import Request
 
+from lineside_inference.admission import Body
 from lineside_inference.api.problems import Problem
 
+RAW, JSON = 2, 3
+"""Bytes of memory for each byte of a body until it is answered: its pieces and the whole, or what is read from it."""
 
-async def read_body(request: Request, *, most_bytes: int, within_s: float) -> bytes:
-    """Return the body; raises Problem 408, 413 or 415, and starlette's ClientDisconnect."""
+
+async def read_body(request: Request, taken: Body, *, most_bytes: int, within_s: float) -> bytes:
+    """Return the body, which counts in `taken`.
+
+    Raises Problem 408, 413 or 415, Refused where there is no memory for it, and starlette's ClientDisconnect.
+    """
     encoding = request.headers.get("content-encoding", "identity")
     if encoding != "identity":
         raise Problem(415, "encoding-unsupported", f"Content-Encoding {encoding!r:.60} is not supported; send it plain")
@@ -23,6 +30,7 @@ async def read_body(request: Request, *, most_bytes: int, within_s: float) -> by
                 size += len(chunk)
                 if size > most_bytes:
                     raise _too_large(size, most_bytes)
+                taken.grow(len(chunk))
                 chunks.append(chunk)
     except TimeoutError:
         raise Problem(
@@ -32,6 +40,20 @@ async def read_body(request: Request, *, most_bytes: int, within_s: float) -> by
             headers={"Connection": "close"},
         ) from None
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def read_json(request: Request, taken: Body, *, most_bytes: int, most_values: int, within_s: float) -> bytes:
+    """Return a body of JSON of at most so many values, none of which was made yet; raises as `read_body` does."""
+    payload = await read_body(request, taken, most_bytes=most_bytes, within_s=within_s)
+    check_values(payload, most_values)
+    return payload
+
+
+def check_values(payload: bytes | bytearray, most: int) -> None:
+    """Raise Problem 413 where JSON may have more than so many values: each but the first has a comma before it."""
+    if (values := payload.count(b",") + 1) > most:
+        detail = f"The JSON has {values} values or so; at most {most} are read (inference.limits.json_body_values)"
+        raise Problem(413, "body-too-large", f"{detail}. Tensors go in binary by /v2.")
 
 
 def media_type(request: Request) -> str | None:

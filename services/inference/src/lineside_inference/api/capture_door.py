@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 
 from starlette.concurrency import run_in_threadpool
 
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.spool import Spool, SpoolError, SpoolFull, Status
+from lineside_inference.admission import Places
 from lineside_inference.api.problems import Problem
 from lineside_inference.capture.recorder import Recorder
-from lineside_inference.errors import CaptureQueueFull, NotKept, Refused
+from lineside_inference.errors import CaptureQueueFull, NotKept
 
 _RETRY_S = 5
 _CLOUD = "cloud"
@@ -25,23 +26,14 @@ class Door:
     def __init__(self, recorder: Recorder, edge_manager: EdgeManagerSettings) -> None:
         self._recorder = recorder
         self._edge_manager = edge_manager
-        self._inside = 0
+        self._places = Places(
+            recorder.settings.queue, 0, kept=0, bounds="inference.capture.queue", is_draining=lambda: False
+        )
         self._one_by_one = asyncio.Lock()
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place from the first byte of a body to its answer; raises Refused where there is none."""
-        most = self._recorder.settings.queue
-        if self._inside >= most:
-            raise Refused(
-                f"{self._inside} captures are being taken",
-                remedy="Ask again in a moment; the bound is inference.capture.queue",
-            )
-        self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
+    def place(self) -> AbstractContextManager[None]:
+        """Hold a place from when a body is in to its answer; raises Refused where there is none."""
+        return self._places.admit()
 
     def spool(self, capture_id: str) -> Spool:
         """Return the open spool; raises Problem 503."""

@@ -16,8 +16,9 @@ from starlette.requests import ClientDisconnect
 from lineside.contract import utc_now
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.spool import Outcome
+from lineside_inference.admission import Gate
 from lineside_inference.api import capture_request, openapi
-from lineside_inference.api.body import media_type, read_body
+from lineside_inference.api.body import JSON, media_type, read_json
 from lineside_inference.api.capture_door import Door, as_problems
 from lineside_inference.api.capture_request import CaptureRequest, CaptureUnreadable
 from lineside_inference.api.documents import CaptureDocument
@@ -26,6 +27,7 @@ from lineside_inference.capture.recorder import Recorder
 from lineside_inference.errors import ModelUnknown
 from lineside_inference.models.store import ModelStore
 from lineside_inference.settings import LimitSettings
+from lineside_inference.workers import Workers
 
 _JSON = "application/json"
 _STATUS: dict[Outcome, tuple[Literal["IN_PROGRESS", "SUCCESS", "FAILURE"], str]] = {
@@ -56,6 +58,8 @@ def router(
     limits: LimitSettings,
     edge_manager: EdgeManagerSettings,
     device: str,
+    gate: Gate,
+    workers: Workers,
     *,
     now: Callable[[], datetime] = utc_now,
 ) -> APIRouter:
@@ -74,16 +78,26 @@ def router(
         kind = media_type(request)
         if kind is not None and kind != _JSON and not kind.endswith("+json"):
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
-        with door.place():
-            arrived = now()
+        arrived = now()
+        with gate.bodies.one(JSON) as taken:
             try:
-                payload = await read_body(request, most_bytes=limits.json_bytes, within_s=limits.body_s)
+                payload = await read_json(
+                    request,
+                    taken,
+                    most_bytes=limits.json_bytes,
+                    most_values=limits.json_body_values,
+                    within_s=limits.body_s,
+                )
             except ClientDisconnect:
                 return Response(status_code=499)
-            given = await run_in_threadpool(_parse, payload, arrived)
-            version = _version(given.model, store, recorder.settings.models)
-            async with door.admitted(given.capture_id):
-                await _keep(given, arrived, version, len(payload))
+            with door.place():
+                return await take(payload, arrived)
+
+    async def take(payload: bytes, arrived: datetime) -> Response:
+        given = await workers.read(len(payload), _parse, payload, arrived)
+        version = _version(given.model, store, recorder.settings.models)
+        async with door.admitted(given.capture_id):
+            await _keep(given, arrived, version, len(payload))
         answer = _answer(given.capture_id, "waiting")
         return Response(answer.model_dump_json(), 202, media_type=_JSON)
 

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 
 from lineside import contract
 from lineside_inference.api import openapi
-from lineside_inference.api.body import media_type, read_body
+from lineside_inference.api.body import JSON, media_type, read_body
 from lineside_inference.api.problems import Problem
 from lineside_inference.chain import Chain
 from lineside_inference.desk import Desk
@@ -35,7 +35,9 @@ def router(desk: Desk, chain: Chain, limits: LimitSettings) -> APIRouter:
         kind = media_type(request)
         if kind is not None and kind != _JSON and not kind.endswith("+json"):
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
-        return await read_body(request, most_bytes=min(_MOST_BYTES, limits.json_bytes), within_s=limits.body_s)
+        most_bytes = min(_MOST_BYTES, limits.json_bytes)
+        with desk.gate.bodies.one(JSON) as taken:
+            return await read_body(request, taken, most_bytes=most_bytes, within_s=limits.body_s)
 
     @routes.post(
         "/v1/outcomes", status_code=204, responses=_REFUSED, openapi_extra=openapi.body_of(contract.Outcome, _JSON)

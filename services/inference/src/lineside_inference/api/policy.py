@@ -6,13 +6,17 @@ from fastapi import APIRouter, Header, Request, Response
 from starlette.requests import ClientDisconnect
 
 from lineside.contract import Policy, to_json
+from lineside_inference.admission import Bodies
 from lineside_inference.api import problems
-from lineside_inference.api.body import media_type, read_body
+from lineside_inference.api.body import JSON, media_type, read_json
 from lineside_inference.api.problems import Problem
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StateNotKept
 from lineside_inference.policies import Policies
 from lineside_inference.settings import LimitSettings
 
+MOST_BYTES = 256 * 1024
+"""Largest policy: about ten thousand thresholds. One that comes over the bus is smaller still."""
+_MOST_ERRORS = 100
 _JSON = "application/json"
 _ETAG = {"ETag": {"description": "Which policy it is.", "schema": {"type": "string"}}}
 _POLICY: dict[str, Any] = {"model": Policy, "description": "The policy in force.", "headers": _ETAG}
@@ -30,8 +34,9 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(policies: Policies, limits: LimitSettings) -> APIRouter:
+def router(policies: Policies, limits: LimitSettings, bodies: Bodies) -> APIRouter:
     """Return the routes."""
+    most_bytes = min(limits.json_bytes, MOST_BYTES)
     routes = APIRouter()
 
     def answer() -> Response:
@@ -58,18 +63,21 @@ def router(policies: Policies, limits: LimitSettings) -> APIRouter:
         kind = media_type(request)
         if kind is not None and kind != _JSON and not kind.endswith("+json"):
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
-        try:
-            payload = await read_body(request, most_bytes=limits.json_bytes, within_s=limits.body_s)
-        except ClientDisconnect:
-            return Response(status_code=499)
-        try:
-            await policies.put(payload, if_match)
-        except PolicyRefused as error:
-            raise Problem(422, error.code, str(error), errors=error.problems) from None
-        except PolicyChanged as error:
-            raise Problem(412, error.code, str(error), headers={"ETag": policies.etag}) from None
-        except StateNotKept as error:
-            raise Problem(503, error.code, str(error)) from None
-        return answer()
+        with bodies.one(JSON) as taken:
+            try:
+                payload = await read_json(
+                    request, taken, most_bytes=most_bytes, most_values=limits.json_body_values, within_s=limits.body_s
+                )
+            except ClientDisconnect:
+                return Response(status_code=499)
+            try:
+                await policies.put(payload, if_match)
+            except PolicyRefused as error:
+                raise Problem(422, error.code, str(error), errors=error.problems[:_MOST_ERRORS]) from None
+            except PolicyChanged as error:
+                raise Problem(412, error.code, str(error), headers={"ETag": policies.etag}) from None
+            except StateNotKept as error:
+                raise Problem(503, error.code, str(error)) from None
+            return answer()
 
     return routes

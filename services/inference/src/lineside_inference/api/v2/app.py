@@ -8,13 +8,15 @@ import asyncio
 import importlib.metadata
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lineside.contract import MAX_DEADLINE_MS
 from lineside.service import Service
+from lineside_inference.admission import Body
 from lineside_inference.api.problems import Problem
 from lineside_inference.api.v2 import answer, intake
 from lineside_inference.api.v2.answer import Answer, as_json, empty
@@ -23,19 +25,20 @@ from lineside_inference.api.v2.counts import Counts
 from lineside_inference.api.v2.describe import EXTENSIONS, Describe, Outputs
 from lineside_inference.api.v2.intake import ClientGone
 from lineside_inference.api.v2.parcel import Parcel, Spare
-from lineside_inference.api.v2.places import Places
 from lineside_inference.api.v2.refusals import as_problem
 from lineside_inference.deadline import Deadline
+from lineside_inference.desk import Desk
 from lineside_inference.engine.raw import RawEngine
 from lineside_inference.engine.triton import Engine
 from lineside_inference.errors import EngineRefused, Expired, RequestError
-from lineside_inference.metrics import Metrics
 from lineside_inference.settings import LimitSettings
 
 log = structlog.get_logger("lineside.inference.v2")
 
 _VERSION = importlib.metadata.version("lineside-inference")
 _GONE = 499
+MEMORY = 3
+"""Bytes of memory for each byte of a v2 body: where it is gathered, in the message for Triton, and as that is sent."""
 _SMALL = 64 * 1024
 _SEEN = frozenset({"content-length", "content-encoding", "x-deadline-ms", intake.HEADER_LENGTH})
 
@@ -56,16 +59,18 @@ class InFront:
 class V2:
     """The Open Inference Protocol for every model in Triton, also those without a card."""
 
-    def __init__(self, service: Service, metrics: Metrics, engine: Engine, limits: LimitSettings) -> None:
+    def __init__(self, service: Service, desk: Desk, engine: Engine, limits: LimitSettings) -> None:
         self._service = service
-        self._metrics = metrics
+        self._metrics = desk.metrics
+        self._gate = desk.gate
+        self._workers = desk.workers
+        self._places = desk.gate.v2
         self._limits = limits
         self._models = engine
         self._engine = RawEngine(engine.link)
         self._describe = Describe(self._engine)
         self._counts = Counts(service.registry)
         self._spare = Spare(engine.arena, min(limits.v2_concurrency, len(engine.arena.slots) - limits.concurrency))
-        self._places = Places(limits.v2_concurrency, limits.queue, is_draining=lambda: service.is_draining)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -132,9 +137,9 @@ class V2:
     async def _infer(self, scope: Scope, path: list[str], receive: Receive, send: Send, arrived: float) -> None:
         name = path[1]
         try:
-            with self._places.admit():
+            with self._gate.bodies.one(MEMORY) as taken:
                 try:
-                    found = await self._answer(scope, path, receive, arrived)
+                    found = await self._answer(scope, path, receive, arrived, taken)
                 except ClientGone:
                     log.warning("the client went away before its body was complete")
                     found = empty(_GONE)
@@ -146,21 +151,37 @@ class V2:
         except TimeoutError:
             log.warning("a v2 client did not take its answer in time", model=name)
 
-    async def _answer(self, scope: Scope, path: list[str], receive: Receive, arrived: float) -> Answer:
+    async def _answer(self, scope: Scope, path: list[str], receive: Receive, arrived: float, taken: Body) -> Answer:
         name, version = _model_of(path)
         _allow(scope["method"], "POST")
         headers = {
             key: value.decode("latin-1") for raw, value in scope["headers"] if (key := raw.decode("latin-1")) in _SEEN
         }
         deadline = self._deadline(headers, arrived)
-        async with self._places.work(deadline):
-            parcel = await intake.take(receive, headers, self._limits, self._spare if self._engine.is_shared else None)
-            try:
-                # During a change of models Triton serves two versions: the one in force is meant where none is named.
-                with self._models.using(name, version) as used:
-                    return await self._run(name, used, parcel, _shorten(deadline, parcel.asked, arrived))
-            finally:
-                parcel.release()
+        spare = self._spare if self._engine.is_shared else None
+        parcel = await intake.take(receive, headers, self._limits, spare, taken, self._workers)
+        try:
+            with self._places.admit():
+                async with self._place(deadline):
+                    # During a change of models Triton serves two versions: where none is named, the one in force.
+                    with self._models.using(name, version) as used:
+                        return await self._run(name, used, parcel, _shorten(deadline, parcel.asked, arrived))
+        finally:
+            parcel.release()
+
+    @asynccontextmanager
+    async def _place(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Hold one of the places for work; raises Expired where none comes free in time."""
+        room = self._places.room
+        try:
+            async with asyncio.timeout(deadline.left()):
+                await room.wait(1, line=False)
+        except TimeoutError:
+            raise Expired("the deadline passed before a place came free", remedy="Ask less often") from None
+        try:
+            yield
+        finally:
+            room.give(1, line=False)
 
     async def _run(self, name: str, version: str, parcel: Parcel, deadline: Deadline) -> Answer:
         if deadline.has_passed:

@@ -3,22 +3,25 @@
 import asyncio
 import math
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 
 from pydantic_core import from_json
 from starlette.types import Receive
 
+from lineside_inference.admission import Body
+from lineside_inference.api.body import check_values
 from lineside_inference.api.problems import Problem
-from lineside_inference.api.v2.asked import Asked, read, wrong
+from lineside_inference.api.v2.asked import Input, read, wrong
 from lineside_inference.api.v2.datatypes import BYTES, check_strings, pack
 from lineside_inference.api.v2.parcel import Parcel, Spare
 from lineside_inference.settings import LimitSettings
+from lineside_inference.workers import Workers
 
 HEADER_LENGTH = "inference-header-content-length"
 _PIECE = 256 * 1024
 _WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _SMALL = 4096
-_LARGE_JSON = 32 * 1024
 _MANY_STRINGS = 1024
 _CLOSE = {"Connection": "close"}
 
@@ -27,19 +30,34 @@ class ClientGone(Exception):
     """The client went away before its body was complete."""
 
 
-async def take(receive: Receive, headers: Mapping[str, str], limits: LimitSettings, spare: Spare | None) -> Parcel:
+async def take(
+    receive: Receive,
+    headers: Mapping[str, str],
+    limits: LimitSettings,
+    spare: Spare | None,
+    taken: Body,
+    workers: Workers,
+) -> Parcel:
     """Return the request with its tensors where Triton will read them; give it back with `release`.
 
-    Raises Problem 400, 403, 408, 413 or 415, the errors of `datatypes`, and ClientGone.
+    What is not in a slot counts in `taken`. Raises Problem 400, 403, 408, 413 or 415, Refused where there is no memory,
+    the errors of `datatypes`, and ClientGone.
     """
     chunks = _plain(_wire(receive, headers, limits), headers, limits)
     parcel: Parcel | None = None
     try:
         async with asyncio.timeout(limits.body_s):
-            head, rest = await _head(chunks, headers, limits)
-            asked = read(head, limits, binary=rest is not None)
-            parcel = await _pack(asked, spare, is_large=len(head) > _LARGE_JSON)
-            await _fill(parcel, rest, chunks)
+            head, rest = await _head(chunks, headers, limits, taken)
+            check_values(head, limits.json_body_values)
+            asked = await workers.read(len(head), partial(read, head, limits, binary=rest is not None))
+            ready = [await _packed(given, len(head), workers) for given in asked.inputs]
+            sizes = [
+                len(data) if data is not None else given.size or 0
+                for given, data in zip(asked.inputs, ready, strict=True)
+            ]
+            parcel = Parcel(asked, sizes, spare)
+            expected = sum(given.size or 0 for given in asked.inputs)
+            await _fill(parcel, ready, _Binary(rest, chunks, expected), taken)
             await _check(parcel)
     except TimeoutError:
         _drop(parcel)
@@ -138,7 +156,7 @@ async def _unpacked(chunks: AsyncIterator[bytes], encoding: str, most: int) -> A
 
 
 async def _head(
-    chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings
+    chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings, taken: Body
 ) -> tuple[bytes | bytearray, memoryview | None]:
     """Return the JSON and the first bytes behind it; None for these where all of the body is JSON."""
     declared = headers.get(HEADER_LENGTH)
@@ -148,6 +166,7 @@ async def _head(
             whole += chunk
             if len(whole) > limits.json_bytes:
                 raise _too_large(len(whole), limits.json_bytes, "json_bytes")
+            taken.grow(len(chunk))
         return whole, None
     if not (declared.isascii() and declared.isdigit() and int(declared[:19]) > 0):
         raise wrong(f"Inference-Header-Content-Length is {declared!r:.60}; it must be a whole number above 0")
@@ -157,6 +176,7 @@ async def _head(
     head: bytes | bytearray = b""
     async for chunk in chunks:
         before = len(head)
+        taken.grow(min(len(chunk), length - before))
         if not before and len(chunk) >= length:  # as nearly always: nothing of the tensors is copied here
             return chunk[:length], memoryview(chunk)[length:]
         head = bytearray(head) if not before else head
@@ -166,52 +186,64 @@ async def _head(
     raise wrong(f"Inference-Header-Content-Length is {length}, and the body has {len(head)} bytes")
 
 
-async def _pack(asked: Asked, spare: Spare | None, *, is_large: bool) -> Parcel:
-    """Return the parcel with the values of JSON inputs in it; its binary part is still to come."""
-    ready: list[bytes | None] = []
-    for given in asked.inputs:
-        if given.data is None:
-            ready.append(None)
-            continue
-        job = (given.name, given.datatype, given.shape, given.data)
-        ready.append(await asyncio.to_thread(pack, *job) if is_large else pack(*job))
-    sizes = [
-        len(data) if data is not None else given.size or 0 for given, data in zip(asked.inputs, ready, strict=True)
-    ]
-    parcel = Parcel(asked, sizes, spare)
-    for (at, size), data in zip(parcel.spans, ready, strict=True):
+async def _packed(given: Input, size: int, workers: Workers) -> bytes | None:
+    """Return the bytes of an input whose values stand in the JSON, of `size` bytes."""
+    if given.data is None:
+        return None
+    return await workers.read(size, pack, given.name, given.datatype, given.shape, given.data)
+
+
+class _Binary:
+    """The binary part as it comes: `expected` bytes, of which the first stood behind the JSON."""
+
+    def __init__(self, first: memoryview | None, chunks: AsyncIterator[bytes], expected: int) -> None:
+        self._waiting = memoryview(b"") if first is None else first
+        self._chunks = chunks
+        self._came = 0
+        self._expected = expected
+
+    async def pieces(self, size: int) -> AsyncIterator[memoryview]:
+        """Yield the next so many bytes; raises Problem 400 where the body ends before."""
+        while size:
+            if not len(self._waiting) and not await self._more():
+                raise wrong(f"the binary part has {self._came} bytes; {self._sum()}")
+            piece, self._waiting = self._waiting[:size], self._waiting[size:]
+            self._came += len(piece)
+            size -= len(piece)
+            yield piece
+
+    async def end(self) -> None:
+        """Raise Problem 400 where the body goes on."""
+        if len(self._waiting) or await self._more():
+            raise wrong(f"the binary part has {self._came + len(self._waiting)} bytes or more; {self._sum()}")
+
+    async def _more(self) -> bool:
+        async for chunk in self._chunks:
+            self._waiting = memoryview(chunk)
+            return True
+        return False
+
+    def _sum(self) -> str:
+        return f"the inputs' binary_data_size sum to {self._expected}"
+
+
+async def _fill(parcel: Parcel, ready: Sequence[bytes | None], binary: _Binary, taken: Body) -> None:
+    """Write the tensors to their places: those of the JSON, and the binary ones, which come one behind the other."""
+
+    def write(at: int, data: bytes | memoryview) -> None:
+        if parcel.slot is None:
+            taken.grow(len(data))
+        parcel.write(at, data)
+
+    for given, (at, size), data in zip(parcel.asked.inputs, parcel.spans, ready, strict=True):
         if data is not None:
-            parcel.memory[at : at + size] = data
-    return parcel
-
-
-async def _fill(parcel: Parcel, first: memoryview | None, chunks: AsyncIterator[bytes]) -> None:
-    """Copy the binary part into the places of its tensors, which stand in it one behind the other."""
-    spans = [span for given, span in zip(parcel.asked.inputs, parcel.spans, strict=True) if given.size is not None]
-    expected = sum(size for _at, size in spans)
-    memory, came, index, inside = parcel.memory, 0, 0, 0
-
-    def copy(chunk: bytes | memoryview) -> None:
-        nonlocal came, index, inside
-        came += len(chunk)
-        if came > expected:
-            raise wrong(f"the binary part has {came} bytes or more; the inputs' binary_data_size sum to {expected}")
-        source, done = memoryview(chunk), 0
-        while done < len(chunk):
-            at, size = spans[index]
-            count = min(size - inside, len(chunk) - done)
-            memory[at + inside : at + inside + count] = source[done : done + count]
-            done += count
-            inside += count
-            if inside == size:
-                index, inside = index + 1, 0
-
-    if first is not None:
-        copy(first)
-    async for chunk in chunks:
-        copy(chunk)
-    if came != expected:
-        raise wrong(f"the binary part has {came} bytes; the inputs' binary_data_size sum to {expected}")
+            write(at, data)
+        elif given.size is not None:
+            done = at
+            async for piece in binary.pieces(size):
+                write(done, piece)
+                done += len(piece)
+    await binary.end()
 
 
 async def _check(parcel: Parcel) -> None:

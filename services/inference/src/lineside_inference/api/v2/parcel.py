@@ -44,7 +44,10 @@ class Spare:
 
 
 class Parcel:
-    """The inputs' bytes at `spans` (offset and size, by input) of `memory`, and room for outputs behind them."""
+    """The inputs' bytes at `spans` (offset and size, by input) of `memory`, and room for outputs behind them.
+
+    Private memory grows with what is written: what a request only says that it will send takes none.
+    """
 
     def __init__(self, asked: Asked, sizes: Sequence[int], spare: Spare | None) -> None:
         self.asked = asked
@@ -57,7 +60,24 @@ class Parcel:
         self._spare = spare
         self._end = end
         self.slot = spare.take(end) if spare is not None and end else None
-        self.memory = self.slot.memory.data if self.slot is not None else memoryview(bytearray(end))
+        self._private = bytearray()
+        self._view: memoryview | None = self.slot.memory.data if self.slot is not None else None
+
+    @property
+    def memory(self) -> memoryview:
+        """All of it, once everything is written."""
+        if self._view is None:
+            self._private.extend(bytes(self._end - len(self._private)))
+            self._view = memoryview(self._private)
+        return self._view
+
+    def write(self, at: int, data: bytes | memoryview) -> None:
+        """Put bytes at an offset; in order of the offsets, without overlap."""
+        if self._view is not None:
+            self._view[at : at + len(data)] = data
+            return
+        self._private.extend(bytes(at - len(self._private)))
+        self._private += data
 
     def place(self, outputs: Mapping[str, int | None]) -> None:
         """Give large outputs of a known size, in bytes, a place in the slot; `outputs` are all that the model has."""

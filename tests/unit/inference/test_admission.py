@@ -1,0 +1,157 @@
+import asyncio
+
+import pytest
+
+from lineside.contract import CameraSource, InlineSource, Request, Tensor, TensorsSource
+from lineside_inference.admission import Bodies, Gate, Places, Room, is_lines_own
+from lineside_inference.errors import Refused, Stopping
+from lineside_inference.settings import LimitSettings
+
+MIB = 1024 * 1024
+
+
+def request(source: object) -> Request:
+    return Request.new(model="m", source=source)
+
+
+@pytest.mark.parametrize(
+    ("source", "size", "is_own"),
+    [
+        (CameraSource(camera="c"), 6144, True),
+        (CameraSource(camera="c"), 6145, False),
+        (TensorsSource(tensors=(Tensor(name="x", datatype="FP32", shape=(1,), values=[1.0]),)), 400, True),
+        (InlineSource(content_type="image/png", data=b"x"), 400, False),  # a few bytes can unfold to many pixels
+    ],
+)
+def test_what_could_have_come_over_the_bus_is_the_lines_own(source: object, size: int, is_own: bool) -> None:
+    assert is_lines_own(request(source), size, 6144) is is_own
+
+
+def test_others_leave_the_lines_share_and_the_line_may_have_all() -> None:
+    room = Room(8, kept=2)
+    assert room.take(6, line=False)
+    assert not room.take(1, line=False)
+    assert room.take(2, line=True)
+    assert not room.take(1, line=True)
+    room.give(6, line=False)
+    assert room.take(6, line=True)
+    assert room.used == 8
+
+
+def test_what_is_larger_than_its_share_goes_alone() -> None:
+    room = Room(8, kept=2)
+    assert room.take(100, line=False), "a bound of its own says how large one may be"
+    assert not room.take(1, line=False)
+    room.give(100, line=False)
+    assert room.take(1, line=False)
+    assert not room.take(100, line=False)
+
+
+async def test_who_waits_gets_what_comes_free_the_line_first() -> None:
+    room = Room(4, kept=0)
+    assert room.take(4, line=False)
+    came: list[str] = []
+
+    async def want(name: str, amount: int, *, line: bool) -> None:
+        await room.wait(amount, line=line)
+        came.append(name)
+
+    waits = [
+        asyncio.create_task(want("other 3", 3, line=False)),
+        asyncio.create_task(want("other 1", 1, line=False)),
+        asyncio.create_task(want("line", 2, line=True)),
+    ]
+    while room.waiting(line=True) + room.waiting(line=False) < 3:
+        await asyncio.sleep(0)
+    assert not room.take(0, line=False), "nobody goes past those who wait"
+    room.give(2, line=False)
+    await waits[2]
+    assert came == ["line"]
+    room.give(2, line=True)  # two are free: the first of the others needs three, and the second does not go past it
+    await asyncio.sleep(0)
+    assert came == ["line"]
+    room.give(2, line=False)
+    await asyncio.gather(*waits)
+    assert came == ["line", "other 3", "other 1"]
+    assert room.used == 4
+
+
+async def test_who_gives_up_waiting_holds_nobody_up_and_takes_nothing() -> None:
+    room = Room(4, kept=0)
+    assert room.take(3, line=False)
+    large = asyncio.create_task(room.wait(4, line=False))
+    small = asyncio.create_task(room.wait(1, line=False))
+    while room.waiting(line=False) < 2:
+        await asyncio.sleep(0)
+    large.cancel()
+    await small
+    assert room.used == 4
+    gone = asyncio.create_task(room.wait(2, line=False))
+    while not room.waiting(line=False):
+        await asyncio.sleep(0)
+    room.give(2, line=False)  # it has its room, and is gone before it hears of it
+    gone.cancel()
+    await asyncio.gather(large, gone, return_exceptions=True)
+    assert room.used == 2
+
+
+def test_a_body_counts_as_it_comes_and_only_meanwhile() -> None:
+    bodies = Bodies(8 * MIB, small=1024)
+    with bodies.one(2) as large, bodies.one(2) as other, bodies.one(3) as lines:
+        large.grow(2 * MIB)
+        other.grow(MIB)
+        with pytest.raises(Refused, match="memory_bytes"):
+            other.grow(1)
+        lines.grow(1000)
+        assert bodies.room.used == 6 * MIB + 3000
+    assert bodies.room.used == 0
+
+
+def test_a_body_that_grows_beyond_the_lines_size_leaves_the_lines_share() -> None:
+    bodies = Bodies(8 * MIB, small=1024)
+    with bodies.one(1) as large, bodies.one(1) as growing, bodies.one(1) as lines:
+        large.grow(6 * MIB)
+        growing.grow(1000)
+        with pytest.raises(Refused):
+            growing.grow(1000)
+        lines.grow(1024)
+        assert bodies.room.used == 6 * MIB + 1024
+    assert bodies.room.used == 0
+
+
+def test_one_body_may_be_as_large_as_its_own_bound_allows_where_it_is_alone() -> None:
+    bodies = Bodies(MIB, small=1024)
+    with bodies.one(3) as large:
+        for _ in range(64):
+            large.grow(MIB)
+        with bodies.one(1) as other, pytest.raises(Refused):
+            other.grow(2000)
+
+
+def test_places_are_kept_for_the_line() -> None:
+    places = Places(4, 2, kept=1, bounds="x and y", is_draining=lambda: False)
+    others = [places.admit(line=False) for _ in range(5)]
+    for other in others:
+        other.__enter__()
+    with pytest.raises(Refused, match="x and y") as refused, places.admit(line=False, wait_s=2.2):
+        pass
+    assert refused.value.retry_after_s == 3
+    with places.admit(line=True):
+        assert places.load() == {"working": 4, "waiting": 2}
+    for other in others:
+        other.__exit__(None, None, None)
+    assert places.load() == {"working": 0, "waiting": 0}
+
+
+def test_nobody_is_let_in_at_the_end() -> None:
+    places = Places(4, 2, kept=1, bounds="x", is_draining=lambda: True)
+    with pytest.raises(Stopping), places.admit(line=True):
+        pass
+
+
+def test_the_memory_is_the_settings_or_a_share_of_the_containers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lineside_inference.admission.machine.memory_bytes", lambda: 1024 * MIB)
+    given = Gate(LimitSettings(memory_bytes=64 * MIB), most_line_bytes=6144, is_draining=lambda: False)
+    assert given.bodies.room.most == given.pictures.most == 32 * MIB
+    found = Gate(LimitSettings(), most_line_bytes=6144, is_draining=lambda: False)
+    assert found.bodies.room.most == found.pictures.most == 128 * MIB
