@@ -24,8 +24,11 @@ cv2.setNumThreads(1)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-_DECODING_BYTES = 6
-"""Bytes a pixel while a picture is decoded, at most: three channels of 16 bits, as a progressive JPEG has inside."""
+_DECODING_BYTES = {8: 6, 16: 15}
+"""Bytes a pixel while a picture is decoded, at most, by the bits of a stored value.
+
+8: the picture and what it is made of, as a progressive JPEG of coefficients. 16: three channels twice, and as 8 bits.
+"""
 
 
 def decoding_bytes(data: bytes, *, most_pixels: int) -> int:
@@ -35,7 +38,7 @@ def decoding_bytes(data: bytes, *, most_pixels: int) -> int:
     except RequestError:
         return 0
     pixels = header.width * header.height
-    return pixels * _DECODING_BYTES if pixels <= most_pixels else 0
+    return pixels * _DECODING_BYTES[header.bits] if pixels <= most_pixels else 0
 
 
 def decode(data: bytes, preparation: Preparation, *, most_pixels: int, significant_bits: int | None = None) -> Pixels:
