@@ -233,7 +233,7 @@ def test_above_the_queue_is_429_with_retry_after(start_inference: Start, triton_
     while service.metric('lineside_inference_load_requests{state="waiting"}') < 1:
         assert time.monotonic() < until
         time.sleep(0.01)
-    answer = service.http.post("/v1/infer", json=body | {"id": "one more"})
+    answer = service.http.post("/v1/infer", json=body | {"id": "one-more"})
     assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
     assert int(answer.headers["retry-after"]) >= 1
     for connection in held:
