@@ -100,7 +100,7 @@ class BusSettings(Section):
         description="Seconds for which the broker keeps our messages while we are away.",
     )
     max_inflight: int = Field(
-        32,
+        8192,
         ge=1,
         le=65535,
         description="Messages given to a service and not yet acknowledged; the rest wait in the broker.",

@@ -7,6 +7,7 @@ import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -20,7 +21,7 @@ from starlette.routing import Route
 from lineside.bus.faults import MessageFaults
 from lineside.bus.memory import MemoryBroker, MemoryBus, MemorySubscription
 from lineside.connections import Connection, State
-from lineside.contract import CameraSource, Context, Request, Result, parse_result, to_json, uuid7
+from lineside.contract import CameraSource, Context, Request, Result, parse_result, to_json, utc_now, uuid7
 from lineside.errors import BusError, MessageRefused
 from lineside.settings import BusSettings
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
@@ -86,10 +87,9 @@ def result_of(request: dict) -> Result:
     )
 
 
-def request(part: str, station: str = "station-1") -> Request:
-    return Request.new(
-        model="m", source=CameraSource(camera="c"), context=Context(station=station, part_id=part), deadline_ms=1000
-    )
+def request(part: str, station: str = "station-1", deadline_ms: float = 60_000) -> Request:
+    context = Context(station=station, part_id=part)
+    return Request.new(model="m", source=CameraSource(camera="c"), context=context, deadline_ms=deadline_ms)
 
 
 class Refusing(MemoryBus):
@@ -212,6 +212,32 @@ async def test_one_station_in_order_others_beside_it(inference) -> None:
         inference.gates["slow"].set()
         await until(lambda: len(running.results) == 3)
         assert [result.context.part_id for result in running.results] == ["other", "slow", "next"]
+
+
+async def test_a_flood_for_one_station_holds_up_no_other(inference) -> None:
+    inference.gates["flood-0"].clear()
+    async with line(inference, concurrency=1) as running:
+        await running.ask(*(request(f"flood-{number}", "other") for number in range(300)), request("P-1"))
+        await until(lambda: len(running.requests.unacknowledged) == 301)
+        inference.gates["flood-0"].set()
+        await until(lambda: "P-1" in [result.context.part_id for result in running.results])
+        assert [call["context"]["part_id"] for call in inference.calls].index("P-1") <= 2
+        await until(lambda: len(running.results) == 301)
+
+
+async def test_what_waited_past_its_deadline_is_answered_without_a_call(inference) -> None:
+    inference.gates["slow"].clear()
+    async with line(inference, concurrency=1) as running:
+        await running.ask(request("slow"), request("late", deadline_ms=1), request("late", "b", deadline_ms=1))
+        await running.ask(request("good"))
+        await until(lambda: len(running.requests.unacknowledged) == 4)
+        began = utc_now()
+        await until(lambda: utc_now() - began > timedelta(milliseconds=2))
+        inference.gates["slow"].set()
+        await until(lambda: len(running.results) == 4 and not running.requests.unacknowledged)
+        late = [result for result in running.results if result.context.part_id == "late"]
+        assert [(one.status, one.verdict, one.code) for one in late] == [("expired", "unknown", "deadline-passed")] * 2
+        assert [call["context"]["part_id"] for call in inference.calls] == ["slow", "good"]
 
 
 async def test_calls_at_the_same_time_are_bounded(inference) -> None:

@@ -1,12 +1,14 @@
 """One request's way over the bus: take, call, publish the result, and only then acknowledge.
 
-Requests of one station are answered in order, stations side by side. While the inference service is away nothing
-is acknowledged: the broker keeps the requests. A message that cannot be understood is answered on
-`<result topic>/error` and acknowledged, because trying again cannot help.
+Requests of one station are answered in order, stations side by side and in turns. What waited until past its deadline
+is answered `expired` without a call. While the inference service is away nothing is acknowledged: the broker keeps
+the requests. A message that cannot be understood is answered on `<result topic>/error` and acknowledged, because
+trying again cannot help.
 """
 
 import asyncio
 import hashlib
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -35,6 +37,7 @@ from lineside.telemetry import about_request
 from lineside_topic_bridge.fit import fit
 from lineside_topic_bridge.inference import BUSY, InferenceAway, InferenceLink
 from lineside_topic_bridge.settings import TopicBridgeSettings
+from lineside_topic_bridge.turns import Turns
 
 log = structlog.get_logger("lineside.topic_bridge")
 
@@ -101,7 +104,7 @@ class TopicBridge:
         self._settings = settings
         self._topics = topics
         self._metrics = metrics
-        self._calls = asyncio.Semaphore(settings.concurrency)
+        self._turns = Turns(settings.concurrency)
         self._places = asyncio.Semaphore(topics.max_inflight)
         self._last_of: dict[tuple[str, str], asyncio.Task[None]] = {}
         """The newest work of each station, and of each request id: what comes next of either waits for it."""
@@ -167,14 +170,17 @@ class TopicBridge:
             raise Refused(error.code, error.reason, error.request_id) from None
 
     async def _answer(self, message: Message, request: Request, before: set[asyncio.Task[None]]) -> None:
-        started = asyncio.get_running_loop().time()
+        started, taken = asyncio.get_running_loop().time(), utc_now()
+        station = request.context.station or request.model
         with about_request(request.id):
             if before:
                 await asyncio.wait(before)
             try:
-                async with self._calls:
-                    response = await self._call(message, request)
-                result = parse_result(response.content)
+                async with self._turns.one(station) as has_waited:
+                    result = expired(request, taken, utc_now()) if before or has_waited else None
+                    if result is None:
+                        result = parse_result((await self._call(message, request)).content)
+                        self._turns.answered(station)
                 await self._tell(result)
             except Refused as refused:
                 await self._refuse(message, refused)
@@ -261,6 +267,24 @@ class TopicBridge:
         )
         await self._bus.publish(f"{self._topics.result_topic}/error", to_json(report))
         self._metrics.errors.labels(refused.reason_code).inc()
+
+
+def expired(request: Request, taken: datetime, now: datetime) -> Result | None:
+    """Return the Result of a request whose deadline has passed, None for any other; it was taken from the bus then."""
+    expires = request.expires(taken)
+    if expires is None or now < expires:
+        return None
+    return Result(
+        id=uuid7(),
+        request_id=request.id,
+        status="expired",
+        verdict="unknown",
+        reason="the deadline passed while others were being judged. Ask less often, or give a later deadline",
+        code="deadline-passed",
+        context=request.context,
+        time=Times(received=taken),
+        traceparent=request.traceparent,
+    )
 
 
 def _refusal(response: httpx.Response, request_id: str) -> Refused:
