@@ -22,9 +22,12 @@ Attack = Callable[[int], AbstractAsyncContextManager[None]]
 PATH = "/v1/models/surface-defect/predict"
 
 
-def wide_png(side: int = 6000, *, depth: int = 16) -> bytes:
-    """Return a PNG of side x side black pixels, three channels: a few hundred KB that unfold to hundreds of MB."""
-    row = bytes(1 + side * 3 * depth // 8)
+def wide_png(side: int = 6000, *, significant: int | None = None) -> bytes:
+    """Return a PNG of side x side black pixels, 16 bits in three channels: some hundred KB that unfold to 216 MB.
+
+    `significant` is the number of significant bits that it states.
+    """
+    row = bytes(1 + side * 3 * 2)
     packer, data = zlib.compressobj(9), io.BytesIO()
     for _ in range(side):
         data.write(packer.compress(row))
@@ -33,7 +36,9 @@ def wide_png(side: int = 6000, *, depth: int = 16) -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, depth, 2, 0, 0, 0))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 16, 2, 0, 0, 0))
+    if significant is not None:
+        head += chunk(b"sBIT", bytes([significant] * 3))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", data.getvalue()) + chunk(b"IEND", b"")
 
 

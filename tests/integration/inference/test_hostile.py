@@ -75,7 +75,7 @@ def peak_bytes(service: Inference) -> int:
             id="as many numbers as are allowed",
         ),
         pytest.param(
-            lambda _: rig.requests(8, "POST", rig.PATH, rig.wide_png(), PNG, (200, *REFUSED)), id="wide pictures"
+            lambda _: rig.requests(6, "POST", rig.PATH, rig.wide_png(), PNG, (200, *REFUSED)), id="wide pictures"
         ),
         pytest.param(
             lambda _: rig.requests(2, "PUT", "/v1/policy", rig.labels(250_000), {}, REFUSED), id="a policy of labels"

@@ -355,13 +355,16 @@ class Pipeline:
                 await pictures.wait(needed, line=line)
         except TimeoutError:
             raise _too_late() from None
-        filling = asyncio.get_running_loop().run_in_executor(self._workers.of(line=line), work)
+        filling = asyncio.get_running_loop().run_in_executor(self._workers.of(line=line), _without_frames, work)
         filling.add_done_callback(lambda _: pictures.give(needed, line=line))
         await asyncio.wait((filling,), timeout=deadline.left())
         if not filling.done():
             slot.keep_for(filling)  # the thread cannot be stopped, and writes there
             raise _too_late()
-        return filling.result()
+        try:
+            return filling.result()
+        finally:
+            del filling  # else what it raised would refer to itself by way of this frame, and wait for the collector
 
 
 def refusal(
@@ -393,6 +396,15 @@ def _check_source(request: Request, model: Model) -> None:
         raise SourceUnsupported(
             f"content type {source.content_type!r} is not supported", remedy=f"Use {', '.join(sorted(CONTENT_TYPES))}"
         )
+
+
+def _without_frames(work: Callable[[], T]) -> T:
+    """Return what `work` does; what it raises holds no frame, in which the picture would live on."""
+    try:
+        return work()
+    except RequestError as error:
+        error.__context__ = None
+        raise error.with_traceback(None) from None
 
 
 def _check_time(deadline: Deadline) -> None:
