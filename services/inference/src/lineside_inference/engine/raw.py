@@ -14,6 +14,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Slot
+from lineside_inference.engine.failures import kind_of, meaning, text_of
 from lineside_inference.engine.link import TritonLink, describe
 from lineside_inference.errors import EngineFailed, EngineRefused, EngineTimeout, EngineUnavailable, ModelUnknown
 
@@ -22,11 +23,6 @@ log = structlog.get_logger("lineside.inference.raw")
 _ATTEMPTS = 5
 _PAUSE_S = 0.05
 _LOADING_S = 5.0
-_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-_WRONG = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.ALREADY_EXISTS}
-# Triton says UNAVAILABLE also where it is there and the model's own queue policy refuses.
-_QUEUE_FULL = "maximum queue size"
-_QUEUE_TIMEOUT = "timeout expired"
 
 Build = Callable[[str | None], pb.ModelInferRequest]
 """Makes the request: with names and offsets in the region that is given, or with the bytes where that is None."""
@@ -80,7 +76,7 @@ class RawEngine:
             return await self._call(method, message, timeout_s)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
-                raise ModelUnknown(_text(error)) from None
+                raise ModelUnknown(text_of(error)) from None
             raise _meaning(error, method) from None
 
     async def _call(self, method: str, message: Any, timeout_s: float | None) -> Any:
@@ -108,14 +104,11 @@ class RawEngine:
         """Return where the call may be made again, else raise what it means."""
         if not isinstance(error, grpc.aio.AioRpcError):
             raise EngineFailed(f"the call to Triton failed: {error!r}") from error
-        text = _text(error)
-        has_lost = f"'{self.link.region}'" in text and "shared memory" in text.lower()
-        if error.code() is grpc.StatusCode.NOT_FOUND and not has_lost:
-            await self._missing(request, text, attempt, deadline)
+        kind = kind_of(error)
+        if kind == "model":
+            await self._missing(request, text_of(error), attempt, deadline)
             return
-        if not has_lost and (
-            error.code() not in _AWAY or _QUEUE_FULL in text.lower() or _QUEUE_TIMEOUT in text.lower()
-        ):
+        if kind not in {"server", "region"}:
             raise _meaning(error, f"model {request.model_name!r}") from None
         log.warning("triton lost a v2 request; it is asked again", attempt=attempt, reason=describe(error))
         self.link.trouble(describe(error))
@@ -144,16 +137,5 @@ class RawEngine:
 
 
 def _meaning(error: grpc.aio.AioRpcError, what: str) -> Exception:
-    text = _text(error)
-    if error.code() in _WRONG:
-        return EngineRefused(text)
-    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED or _QUEUE_TIMEOUT in text.lower():
-        return EngineTimeout(f"Triton did not answer for {what} in time")
-    if error.code() in _AWAY:
-        return EngineUnavailable(f"Triton does not take it now: {text}")
-    return EngineFailed(f"Triton failed on {what}: {describe(error)}")
-
-
-def _text(error: grpc.aio.AioRpcError) -> str:
-    """Return Triton's own words, without its placeholder for a missing id."""
-    return " ".join((error.details() or error.code().name).replace("[request id: <id_unknown>] ", "").split())[:1000]
+    """Return the error; what Triton does not understand is the fault of who asked."""
+    return EngineRefused(text_of(error)) if kind_of(error) == "wrong" else meaning(error, what)

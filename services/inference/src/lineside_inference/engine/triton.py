@@ -22,6 +22,7 @@ from lineside.connections import Connection
 from lineside.service import Service
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Arena, Slot, clean_leftovers
+from lineside_inference.engine.failures import kind_of, meaning
 from lineside_inference.engine.link import TritonLink, describe
 from lineside_inference.engine.model_link import ModelLink
 from lineside_inference.engine.wire import Layout, ask, batch_axes, input_view, read_outputs
@@ -33,9 +34,6 @@ from lineside_inference.settings import TritonSettings
 log = structlog.get_logger("lineside.inference.engine")
 
 _ATTEMPTS = 5
-# Triton is away, or restarted and has forgotten the region: the same call can succeed once it is back.
-_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED}
-_REGION_LOST = "shared memory region"
 
 
 @dataclass(frozen=True)
@@ -241,14 +239,13 @@ class Engine:
         """Return where the call may be made again, else raise what it means."""
         if not isinstance(error, grpc.aio.AioRpcError):
             raise EngineFailed(f"the call to Triton failed: {error!r}") from error
-        is_lost = _REGION_LOST in (error.details() or "").lower()
-        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            raise EngineTimeout(f"Triton did not answer for model {model.card.name!r} in time")
-        if error.code() not in _AWAY and not is_lost:
-            raise EngineFailed(f"Triton failed on model {model.card.name!r}: {describe(error)}")
+        kind = kind_of(error)
+        if kind not in {"server", "region", "model"}:
+            raise meaning(error, f"model {model.card.name!r}")
         log.warning("triton lost a request; it is asked again", attempt=attempt, reason=describe(error))
         self.model_links[model.card.name].trouble()
-        self.link.trouble(describe(error))
+        if kind != "model":  # the others' line goes on where only this one is not loaded
+            self.link.trouble(describe(error))
 
 
 def _make_arena(settings: TritonSettings, slot_bytes: int) -> tuple[Arena, str]:
