@@ -39,8 +39,11 @@ TAGS = {
     "Findings": (0, ua.VariantType.Int32),
     "Beat": (0, ua.VariantType.Byte),
     "Alive": (False, ua.VariantType.Boolean),
+    "Owner": ("", ua.VariantType.String),
 }
-WRITABLE = ("Verdict", "Confidence", "RequestId", "JudgedId", "Done", "Result", "Code", "Findings", "Beat", "Alive")
+WRITABLE = (
+    *("Verdict", "Confidence", "RequestId", "JudgedId", "Done", "Result", "Code", "Findings", "Beat", "Alive", "Owner"),
+)
 
 
 def free_port() -> int:

@@ -150,10 +150,10 @@ async def test_a_part_missed_is_counted_and_one_recovered_is_marked() -> None:
     async with running(Bench(when={"kind": "counter", "node": "alias=/n"})) as bench:
         bench.see(1)
         bench.see(2)
-        assert (await bench.request()).context.model_extra == {}
+        assert (await bench.request()).context.model_extra.keys() == {"bridge"}
         bench.station.doubt("trigger")
         bench.see(5)
-        assert (await bench.request(2)).context.model_extra == {"recovered": True}
+        assert (await bench.request(2)).context.model_extra["recovered"] is True
         assert bench.counted("missed_parts_total") == 2
         assert bench.counted("triggers_total", kind="recovered") == 1
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter
 from lineside.bus import Bus
 from lineside.bus.faults import MessageFaults
 from lineside.connections import Connection
-from lineside.contract import Source, reported_policy_topic, status_topic
+from lineside.contract import Result, Source, reported_policy_topic, status_topic, uuid7
 from lineside.service import Service
 from lineside.standing import tell
 from lineside_opcua_bridge.collector.collector import Collector, CollectorMetrics
@@ -25,6 +26,7 @@ from lineside_opcua_bridge.results import Results
 from lineside_opcua_bridge.security import describe, is_insecure, keep_certificate, register
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
+from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.waiting import Pending
@@ -50,13 +52,14 @@ class Bridge:
         self._metrics.simulate.set(own.simulate)
         self._pending = Pending()
         self._turns = Turns()
+        self._run = uuid7()
         self._outcomes = Outcomes(bus, settings.bus.outcome_topic, service.registry)
         self._answers = bus.subscribe(settings.bus.result_topic)
         self._errors = bus.subscribe(f"{settings.bus.result_topic}/error")
         stations = [self._station(trigger) for trigger in own.triggers]
         self._stations = [station for station, _link in stations]
         written = {trigger.station for trigger in own.triggers if trigger.write_back}
-        self._results = Results(self._pending, written, self._metrics)
+        self._results = Results(self._pending, written, self._metrics, other_asked=self._other_asked)
         self._faults = MessageFaults("opcua_bridge", service.registry)
         self._heartbeat = Heartbeat(own.heartbeat, self._metrics, simulate=own.simulate) if own.heartbeat else None
         self._plc = self._plc_of(stations)
@@ -82,11 +85,29 @@ class Bridge:
             broker=self._service.connections.get("bus"),
             grace_s=own.grace_ms / 1000,
             backlog=own.backlog,
+            ownership=self._ownership(trigger),
             simulate=own.simulate,
         )
         self._metrics.deadline.labels(trigger.name).set(trigger.deadline_ms / 1000)
         target = trigger.trigger_node() or trigger.when.kind
         return station, self._service.connection(f"trigger {trigger.name}", target, first_s=1.0)
+
+    def _ownership(self, trigger: TriggerSettings) -> Ownership:
+        own = self._settings.opcua_bridge
+        node = trigger.write_back.owner if trigger.write_back else None
+        return Ownership(
+            trigger,
+            self._metrics,
+            run=self._run,
+            owner=f"{self._settings.thing}@{socket.gethostname()}:{own.http.port}",
+            connect=lambda: self._service.connection(f"owner {trigger.name}", node or trigger.station, first_s=1.0),
+            simulate=own.simulate,
+        )
+
+    def _other_asked(self, result: Result) -> None:
+        for station in self._stations:
+            if station.settings.station == result.context.station:
+                station.ownership.other_asked(result)
 
     def _plc_of(self, stations: list[tuple[Station, Connection]]) -> Plc | None:
         """Return the way to the PLC; None where no trigger needs one, for a collector or the clock has it all."""

@@ -19,7 +19,8 @@ class Metrics:
         self.triggers = counter(
             "triggers_total",
             "Values of a trigger that mattered: accepted, debounced, recovered, bad_quality, too_soon, condition (it "
-            "held the trigger back), missed_tick (of a period), plc_away (a period while the PLC is).",
+            "held the trigger back), missed_tick (of a period), plc_away (a period while the PLC is), "
+            "not_owner (another bridge serves the station).",
             "trigger",
             "kind",
         )
@@ -54,9 +55,9 @@ class Metrics:
         )
         self.lost_parts = counter(
             "unanswered_parts_total",
-            "Parts that got no verdict from us: superseded, gone, answered_elsewhere, write_failed, overrun (too many "
-            "waited), not_taken (the PLC never lowered done of the part before), unproven (done was raised, and the "
-            "PLC's answer was lost).",
+            "Parts that got no verdict from us: superseded, gone, answered_elsewhere, not_owner (another bridge "
+            "serves it), write_failed, overrun (too many waited), not_taken (the PLC never lowered done of the "
+            "part before), unproven (done was raised, and the PLC's answer was lost).",
             "trigger",
             "reason",
         )
@@ -86,6 +87,12 @@ class Metrics:
         self.deadline = Gauge(
             f"{_PREFIX}_deadline_seconds",
             "Within what the settings want a verdict, from the trigger.",
+            ["trigger"],
+            registry=registry,
+        )
+        self.owner = Gauge(
+            f"{_PREFIX}_owner",
+            "1 where this bridge serves the trigger's station, 0 while another bridge does or it is not yet known.",
             ["trigger"],
             registry=registry,
         )

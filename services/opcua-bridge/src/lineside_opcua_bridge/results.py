@@ -8,7 +8,7 @@ result counts; a second one with another verdict is no repetition but a contradi
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import structlog
 from pydantic import ValidationError
@@ -28,9 +28,20 @@ _REMEDY = "who else writes there? Give each service an account of its own at the
 
 
 class Results:
-    """Hands answers on to the stations of `pending`; `own_stations`: nobody else should ask for those."""
+    """Hands answers on to the stations of `pending`; `own_stations`: nobody else should ask for those.
 
-    def __init__(self, pending: Pending, own_stations: Collection[str], metrics: Metrics) -> None:
+    `other_asked` hears of results for those stations that nobody here asked for.
+    """
+
+    def __init__(
+        self,
+        pending: Pending,
+        own_stations: Collection[str],
+        metrics: Metrics,
+        *,
+        other_asked: Callable[[Result], None] = lambda _result: None,
+    ) -> None:
+        self._other_asked = other_asked
         self._pending = pending
         self._own_stations = own_stations
         self._metrics = metrics
@@ -85,6 +96,7 @@ class Results:
         station = result.context.station
         if kind == "foreign" and station in self._own_stations:
             kind = "unasked"
+            self._other_asked(result)
             log.warning(
                 "a result is for a station of ours, and for no request of ours",
                 station=station,

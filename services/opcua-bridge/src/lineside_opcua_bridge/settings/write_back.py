@@ -42,6 +42,11 @@ class WriteBackSettings(Section):
         "plc",
         description="Who lowers done: the PLC, or the bridge once the PLC has lowered its request.",
     )
+    owner: NodeText | None = Field(
+        None,
+        description="String of this station's own that the bridge keeps changing while it writes there: of several "
+        "bridges only one does, and another takes its place within seconds of its end.",
+    )
     request: NodeText | None = Field(
         None,
         description="Boolean that the PLC raises with its request and lowers once it has taken the verdict; the "
@@ -72,6 +77,7 @@ class WriteBackSettings(Section):
             "request_id": self.request_id,
             "part_id": self.part_id,
             "done": self.done,
+            "owner": self.owner,
         }
         return {name: node for name, node in given.items() if node is not None}
 

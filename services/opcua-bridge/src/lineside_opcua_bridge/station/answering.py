@@ -25,6 +25,7 @@ from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.levels import Level, look_at
 from lineside_opcua_bridge.station.mailbox import Again, Mailbox
+from lineside_opcua_bridge.station.ownership import Ownership, Place
 from lineside_opcua_bridge.station.parts import (
     Answer,
     Look,
@@ -65,6 +66,7 @@ class Answering:
         part_id: Callable[[], Sample | None],
         found: Callable[[datetime | None], None],
         recover: Callable[[Sample], Awaitable[None]],
+        ownership: Ownership,
     ) -> None:
         self._name = settings.name
         self._to = None if simulate else settings.write_back
@@ -79,6 +81,7 @@ class Answering:
         self._part_id = part_id
         self._found = found
         self._recover = recover
+        self._ownership = ownership
         self._binding: Binding | None = None
         self._unsure = False
         """Whether the PLC was out of sight since the part arrived."""
@@ -296,6 +299,13 @@ class Answering:
     async def _write(self, binding: Binding, part: Part, answer: Answer) -> None:
         if self._to is None:
             return
+        if self._ownership.place is not Place.OWNER:
+            if self._ownership.place is Place.STANDBY or time.monotonic() > part.deadline + self._grace_s:
+                self._waiting.drop(part, "not_owner")
+                self._next(binding)
+            else:
+                self.look_later(binding)
+            return
         part.attempts += 1
         part.low_since, self._low_since = self._low_since, None
         with telemetry.about_request(part.request_id, trigger=self._name):
@@ -341,6 +351,8 @@ class Answering:
         )
 
     async def _lower(self, binding: Binding) -> bool:
+        if self._ownership.place is not Place.OWNER:
+            return self._ownership.place is Place.STANDBY  # its owner lowers it
         lowered = await lower_done(self._name, binding, self._metrics)
         self._raised = self._raised and not lowered
         return lowered

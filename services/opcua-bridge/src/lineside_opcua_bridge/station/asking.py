@@ -7,15 +7,23 @@ from lineside_opcua_bridge.values import Tags
 
 
 def request_of(
-    settings: TriggerSettings, source: Source, sample: Sample, tags: Tags, *, limit: int, recovered: bool = False
+    settings: TriggerSettings,
+    source: Source,
+    sample: Sample,
+    tags: Tags,
+    *,
+    limit: int,
+    bridge: str,
+    recovered: bool = False,
 ) -> tuple[Request, bytes]:
     """Return a new request for a trigger's value and its JSON; `deadline_ms` counts from `sample.received`.
 
     It is the PLC's less the margin, so that the answer, or why there is none, is here before `unknown` is written.
     Tags that would make it larger than `limit` bytes are left out, and named in `tags.left_out`; whether it is small
-    enough then is for the caller to see. A part found after its trigger was missed is marked by `context.recovered`.
+    enough then is for the caller to see. `context.bridge` is the run of the bridge that asks; a part found after its
+    trigger was missed is marked by `context.recovered`.
     """
-    about = {"station": settings.station, "part_id": tags.part_id, "tags": tags.tags}
+    about = {"station": settings.station, "part_id": tags.part_id, "tags": tags.tags, "bridge": bridge}
     request = Request.new(
         model=settings.model,
         source=source,

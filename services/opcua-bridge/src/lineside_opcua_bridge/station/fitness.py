@@ -128,8 +128,9 @@ def need_of(role: str, settings: TriggerSettings) -> Need:
         "request_id": _TEXT,
         "part_id": (*_TEXT, *INTEGERS),
         "done": _BOOLEAN,
+        "owner": _TEXT,
     }
-    return Need(kinds[role], read=role == "done", write=True)
+    return Need(kinds[role], read=role in {"done", "owner"}, write=True)
 
 
 def heartbeat_need() -> Need:

@@ -22,6 +22,7 @@ LOST = {
     "superseded": "a newer part came before its verdict",
     "gone": "the PLC moved on without it",
     "answered_elsewhere": "the PLC shows done, and not from us: a second bridge may serve this station",
+    "not_owner": "another bridge serves this station",
     "write_failed": "no write succeeded until the deadline was over",
     "overrun": "too many parts waited",
     "not_taken": "the PLC never lowered done of the part before",

@@ -29,6 +29,7 @@ from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.listened import Listened
 from lineside_opcua_bridge.station.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Value
 from lineside_opcua_bridge.station.outcome import outcome_of
+from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 from lineside_opcua_bridge.station.periods import Grid, Turns
 from lineside_opcua_bridge.station.sending import Sending
@@ -60,9 +61,12 @@ class Station:
         broker: Connection | None = None,
         grace_s: float,
         backlog: int,
+        ownership: Ownership | None = None,
         simulate: bool = False,
     ) -> None:
         self.settings = settings
+        self.ownership = ownership or Ownership(settings, metrics, simulate=simulate)
+        self.ownership.taken = self._look_again
         self._most_bytes = topics.max_message_bytes
         self._pending = pending
         self._metrics = metrics
@@ -91,6 +95,7 @@ class Station:
             part_id=lambda: self._listened.latest("sample.part_id"),
             found=self._know,
             recover=self._recover,
+            ownership=self.ownership,
         )
         self._detector = detector_of(settings, looks=self._answering.writes)
         self._line = 0
@@ -117,6 +122,7 @@ class Station:
         broken, and the present value of every tag follows as its first sample.
         """
         self._answering.bind(binding)
+        self.ownership.bind(binding)
         self._listened.seen(binding.session, whole=whole)
         by_values = any(watched.role == "trigger" and watched.event is None for watched in binding.watches)
         if not whole:
@@ -131,6 +137,7 @@ class Station:
     def unbound(self) -> None:
         """Take it that the PLC is out of sight; the parts that wait are kept."""
         self._answering.bind(None)
+        self.ownership.bind(None)
         self._listened.seen(None)
 
     def doubt(self, role: str | None = None) -> None:
@@ -157,15 +164,22 @@ class Station:
         """Ask about no part from now on, and answer each `unknown` at once; None asks again."""
         self._paused = reason
 
+    def _look_again(self) -> None:
+        """Look for a part that waits since before the station was ours."""
+        if binding := self._answering.binding:
+            self._mailbox.tell(Again(binding))
+
     async def drain(self) -> None:
         """Ask for nothing more and wait until no part waits; a part that arrives now is recovered by the next start."""
         self._draining = True
         await self._waiting.idle()
+        await self.ownership.release()
 
     async def run(self) -> None:
         """Handle what comes, for ever."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            tasks.create_task(self.ownership.keep(), name=f"ownership {self.name}")
             if isinstance(self.settings.when, PeriodTrigger):
                 tasks.create_task(self._keep_time(self.settings.when.every_ms / 1000), name=f"period {self.name}")
             elif self._detector is None and isinstance(self.settings.source, WindowSourceSettings):
@@ -242,6 +256,8 @@ class Station:
     def _answer_missed(self, sample: Sample, missed: int) -> None:
         """Answer the parts that nobody saw `unknown`, where the PLC takes the dones in the order of its parts."""
         if self.settings.overrun == "newest" or not self._answering.writes or self._draining:
+            return
+        if not self.ownership.asks():
             return
         for _ in range(min(missed, self.settings.overrun_limit)):
             self._admit(sample, Tags(), unknown("missed", "it came unseen"))
@@ -322,6 +338,9 @@ class Station:
             log.info("a part arrived while stopping; the next start finds it", trigger=self.name)
             return
         self._know(sample.source)
+        if not self.ownership.asks():
+            self._metrics.triggers.labels(self.name, "not_owner").inc()
+            return
         if why := self._listened.unmet(sample):
             self._metrics.triggers.labels(self.name, Decision.HELD_BACK.value).inc()
             log.info("a condition held a trigger back", trigger=self.name, reason=why)
@@ -343,7 +362,9 @@ class Station:
             self._admit(sample, tags, unknown("window", source.reason, code=source.code))
             return
         most = self._most_bytes
-        request, payload = request_of(self.settings, source, sample, tags, limit=most, recovered=recovered)
+        request, payload = request_of(
+            self.settings, source, sample, tags, limit=most, bridge=self.ownership.run, recovered=recovered
+        )
         if len(payload) > most:
             why = f"the request has {len(payload)} bytes, bus.max_message_bytes allows {most}"
             self._admit(sample, tags, unknown("message", why, code="message-too-large"))
