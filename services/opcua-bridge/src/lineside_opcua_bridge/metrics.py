@@ -13,6 +13,9 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"{_PREFIX}_{name}", text, labels, registry=registry)
 
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"{_PREFIX}_{name}", text, labels, registry=registry)
+
         def histogram(name: str, text: str, *labels: str) -> Histogram:
             return Histogram(f"{_PREFIX}_{name}", text, labels, buckets=_SECONDS, registry=registry)
 
@@ -70,6 +73,11 @@ class Metrics:
         )
         self.sample_failures = counter(
             "sample_failures_total", "Sampled nodes left out of a request.", "trigger", "reason"
+        )
+        self.stamps_unusable = gauge(
+            "source_timestamps_unusable",
+            "Tags of a trigger whose source timestamps stand still or run backwards; they are used for nothing.",
+            "trigger",
         )
         self.samples = counter(
             "samples_total",

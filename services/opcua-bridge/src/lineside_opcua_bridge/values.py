@@ -27,7 +27,7 @@ def sample_of(value: ua.DataValue, *, received: datetime, ticks: float) -> Sampl
         "good" if code is None or code.is_good() else "uncertain" if code.is_uncertain() else "bad"
     )
     return Sample(
-        value=value.Value.Value if value.Value is not None else None,
+        value=scalar(value.Value.Value) if value.Value is not None else None,
         quality=quality,
         source=instant(value.SourceTimestamp),
         server=instant(value.ServerTimestamp),
@@ -35,6 +35,11 @@ def sample_of(value: ua.DataValue, *, received: datetime, ticks: float) -> Sampl
         ticks=ticks,
         overflow=code is not None and int(code.value) & _OVERFLOW == _OVERFLOW,
     )
+
+
+def scalar(content: object) -> object:
+    """Return the one element of an array of one, which some PLCs send for a scalar; anything else as it is."""
+    return content[0] if isinstance(content, list) and len(content) == 1 else content
 
 
 def instant(moment: datetime | None) -> datetime | None:

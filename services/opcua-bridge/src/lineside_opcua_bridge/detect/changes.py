@@ -6,6 +6,8 @@ know. Whole numbers and fractions are compared as numbers, so that a collector's
 no number. NaN is a value like any other and the same as itself.
 """
 
+from collections.abc import Sequence
+
 from lineside_opcua_bridge.detect.decisions import Decision, Seen
 from lineside_opcua_bridge.detect.detector import Detector
 from lineside_opcua_bridge.detect.pace import Pace
@@ -19,6 +21,14 @@ class ChangeDetector(Detector):
         super().__init__(pace)
         self._value: object = None
         """The last good value; None before the first."""
+
+    def stands(self, sample: Sample, now: Sample) -> bool:
+        """Return whether the tag still has the trigger's value."""
+        return now.quality != "bad" and same(sample.value, now.value)
+
+    def is_followed(self, sample: Sample, later: Sequence[Sample]) -> bool:
+        """Return whether it has changed again."""
+        return not all(self.stands(sample, each) for each in later)
 
     def see(self, sample: Sample) -> Seen:
         """Return what a value means; nothing, an array, or bad quality never triggers."""

@@ -9,8 +9,12 @@ from lineside_opcua_bridge.settings.triggers import Condition, Plain
 _SHOWN = 60
 
 
-def unmet(conditions: Sequence[Condition], latest: Callable[[int], Sample | None]) -> str | None:
-    """Return why a condition does not hold, or None where all do; `latest` gives a tag by its place in `only_if`.
+def unmet(
+    conditions: Sequence[Condition], latest: Callable[[int], Sample | None], *, places: Sequence[int] = ()
+) -> str | None:
+    """Return why a condition does not hold, or None where all do; `latest` gives a tag by its place among them.
+
+    `places` are their places in `only_if`, where they are not all of it.
 
     A tag without a value, of bad quality, or of another kind than it is compared with fulfils nothing. Numbers are
     compared as numbers. A Boolean tag may be compared with true and false or 1 and 0; a number is never true or false.
@@ -27,7 +31,7 @@ def unmet(conditions: Sequence[Condition], latest: Callable[[int], Sample | None
                 continue
             shown = repr(sample.value)
             why = f"is {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'}, must {broken}"
-        return f"only_if.{place}: {condition.node} {why}"
+        return f"only_if.{places[place] if places else place}: {condition.node} {why}"
     return None
 
 

@@ -6,6 +6,9 @@ Going down is the counter coming round, where `wraps_at` is given and the way fo
 reset, and the value is where counting begins again: how many parts there were since the reset nobody can know.
 """
 
+from collections.abc import Sequence
+
+from lineside_opcua_bridge.detect.changes import same
 from lineside_opcua_bridge.detect.decisions import Decision, Seen
 from lineside_opcua_bridge.detect.detector import Detector
 from lineside_opcua_bridge.detect.pace import Pace
@@ -19,6 +22,14 @@ class CounterDetector(Detector):
         super().__init__(pace)
         self._wraps_at = wraps_at
         self._count: int | None = None
+
+    def stands(self, sample: Sample, now: Sample) -> bool:
+        """Return whether the tag still has the trigger's value."""
+        return now.quality != "bad" and same(sample.value, now.value)
+
+    def is_followed(self, sample: Sample, later: Sequence[Sample]) -> bool:
+        """Return whether it has changed again."""
+        return not all(self.stands(sample, each) for each in later)
 
     def see(self, sample: Sample) -> Seen:
         """Return what a value means, and how many parts were missed before its own."""

@@ -1,6 +1,7 @@
 """What every detector shares: a line of values that is whole or broken, and the pace of what counts."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import datetime
 
 from lineside_opcua_bridge.detect.decisions import Decision, Seen
@@ -29,6 +30,16 @@ class Detector(ABC):
         Only an edge has a level that can be looked at, before its value comes; the others pay no heed.
         """
         del source
+
+    def stands(self, sample: Sample, now: Sample) -> bool:
+        """Return whether the PLC, which shows `now`, still stands where the trigger `sample` came; False if unknown."""
+        del sample, now
+        return False
+
+    def is_followed(self, sample: Sample, later: Sequence[Sample]) -> bool:
+        """Return whether values that came after `sample` show another trigger."""
+        del sample
+        return bool(later)
 
     def not_asked(self) -> None:
         """Say that the last one that counted became no request: the least interval goes on from the one before."""

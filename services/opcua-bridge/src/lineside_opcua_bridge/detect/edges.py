@@ -10,6 +10,7 @@ Debounce adds no latency: an edge counts at once, and those that follow within t
 station looks at the done flag once the window is over, so that a part that arrived within it is found all the same.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from lineside_opcua_bridge.detect.decisions import Decision, Seen
@@ -33,6 +34,21 @@ class EdgeDetector(Detector):
         """Say that the edge with this source timestamp is dealt with: its value, should it come, is no edge."""
         self._known = source
         self._pace.know(source)
+
+    def stands(self, sample: Sample, now: Sample) -> bool:
+        """Return whether the trigger is still active."""
+        del sample
+        return now.quality != "bad" and now.value is self._active
+
+    def is_followed(self, sample: Sample, later: Sequence[Sample]) -> bool:
+        """Return whether it fell and became active again, other than by bouncing."""
+        fell = False
+        for each in later:
+            active = each.value is self._active
+            if active and fell and not self._pace.is_bounce(sample, each):
+                return True
+            fell = fell or not active
+        return False
 
     def see(self, sample: Sample) -> Seen:
         """Return what a value means; one that is not a Boolean of good or uncertain quality never triggers."""

@@ -6,7 +6,8 @@ The first value only says on which side it is. Where values are missing, one tha
 crossed meanwhile (RECOVERED); one that was outside before and is still may have come back between, which nobody knows.
 """
 
-from math import isnan
+from collections.abc import Sequence
+from typing import TypeGuard
 
 from lineside_opcua_bridge.detect.decisions import Decision, Seen
 from lineside_opcua_bridge.detect.detector import Detector
@@ -22,12 +23,19 @@ class LimitDetector(Detector):
         self._above, self._below, self._hysteresis = above, below, hysteresis
         self._outside: bool | None = None
 
+    def stands(self, sample: Sample, now: Sample) -> bool:
+        """Return whether the value is still beyond the limit."""
+        del sample
+        return now.quality != "bad" and _is_number(now.value) and self._is_outside(now.value)
+
+    def is_followed(self, sample: Sample, later: Sequence[Sample]) -> bool:
+        """Return whether it came back, so that it may have crossed again."""
+        return not all(self.stands(sample, each) for each in later)
+
     def see(self, sample: Sample) -> Seen:
         """Return what a value means; what is no number, NaN among it, or of bad quality never triggers."""
         value = sample.value
-        if sample.quality == "bad" or isinstance(value, bool) or not isinstance(value, int | float):
-            return self._unusable()
-        if isinstance(value, float) and isnan(value):
+        if sample.quality == "bad" or not _is_number(value):
             return self._unusable()
         before, self._outside, whole = self._outside, self._is_outside(value), self._joins(sample)
         if not self._outside or before is not False:
@@ -39,3 +47,7 @@ class LimitDetector(Detector):
         if self._above is not None:
             return value > self._above - back
         return self._below is not None and value < self._below + back
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - NaN

@@ -65,6 +65,10 @@ class Pace:
         self._asked, self._asked_before = self._counted, self._asked
         return decision
 
+    def is_bounce(self, sample: Sample, later: Sample) -> bool:
+        """Whether a value is within the debounce after one that counted."""
+        return _within(_Mark(sample.source, sample.ticks), later, self._debounce_s)
+
     def not_asked(self) -> None:
         """Take it that the last one admitted became no request; the debounce still counts from it."""
         self._asked = self._asked_before

@@ -151,7 +151,20 @@ class Subscriptions:
             for group in batches(all_watched, MAX_ITEMS):
                 subscription = self._roomy(interval, len(group)) or await self._create(session, interval)
                 await self._watch(session, subscription, [Target(station, binding, watched) for watched in group])
+        station.settles(self._slowest_ms(station) / 1000)
         self._count()
+
+    def _slowest_ms(self, station: Station) -> float:
+        """Return within how many ms a change of a station's tags, other than a window's columns, is notified."""
+        return max(
+            (
+                max(0.0, target.granted.sampling_ms) + subscription.interval_ms
+                for subscription in self._all.values()
+                for target in subscription.targets.values()
+                if target.station is station and target.granted and not target.watched.role.startswith("window.")
+            ),
+            default=0.0,
+        )
 
     async def unwatch(self, station: Station) -> None:
         """Hear no more of what a station listens to."""

@@ -10,7 +10,7 @@ Without nodes to write to, and with `simulate`, a part is closed by its answer.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,7 +23,7 @@ from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.binding import Binding
-from lineside_opcua_bridge.station.levels import Level, look_at
+from lineside_opcua_bridge.station.levels import Level, Shown, look_at
 from lineside_opcua_bridge.station.mailbox import Again, Mailbox
 from lineside_opcua_bridge.station.ownership import Ownership, Place
 from lineside_opcua_bridge.station.parts import (
@@ -36,6 +36,7 @@ from lineside_opcua_bridge.station.parts import (
     standing_in_line,
     standing_without_level,
 )
+from lineside_opcua_bridge.station.stamps import Stamps
 from lineside_opcua_bridge.station.waiting import Pending, Waiting
 from lineside_opcua_bridge.station.write_back import lower_done, write_back
 
@@ -50,7 +51,7 @@ _PATIENT = 8
 class Answering:
     """The way back of one station; called by the station's task alone.
 
-    `found` is told of each level that a look finds active, `recover` of one that nobody asked about.
+    `found` is told when each level that a look finds active rose, `recover` of one that nobody asked about.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Answering:
         metrics: Metrics,
         grace_s: float,
         simulate: bool,
+        stamps: Mapping[str, Stamps],
         part_id: Callable[[], Sample | None],
         found: Callable[[datetime | None], None],
-        recover: Callable[[Sample], Awaitable[None]],
+        recover: Callable[[Sample, datetime | None], Awaitable[None]],
         ownership: Ownership,
     ) -> None:
         self._name = settings.name
@@ -77,6 +79,7 @@ class Answering:
         self._pending = pending
         self._mailbox = mailbox
         self._metrics = metrics
+        self._stamps = stamps
         self._grace_s = grace_s
         self._part_id = part_id
         self._found = found
@@ -87,14 +90,18 @@ class Answering:
         """Whether the PLC was out of sight since the part arrived."""
         self._raised = False
         """Whether done was raised by us and not seen lowered since."""
-        self._served: datetime | None = None
-        """When the request that done was raised for rose, by the PLC's clock."""
+        self._served: tuple[datetime, int] | None = None
+        """When the request that done was raised for rose, and which unbroken line of values says so."""
         self._low_since: datetime | None = None
         """Since when done is low, by the PLC's clock; None where that is not known."""
         self._level_seen: Sample | None = None
         self._shown_first: tuple[datetime | None, float] = None, 0.0
         """When the level that is active now rose, and when we first looked at it, in ticks."""
         self._passed_over: datetime | None = None
+        self._ahead_since: float | None = None
+        """Since when looks see a level that its line of values has not brought yet, in ticks."""
+        self.settles_s = _LONGEST_PAUSE_S / 2
+        """Within what time a change in the PLC has come by its subscription."""
         self._retry: asyncio.TimerHandle | None = None
 
     @property
@@ -125,12 +132,13 @@ class Answering:
         self._passed_over = risen
 
     def seen(self, sample: Sample) -> bool:
-        """Take a value of the level; return whether a look is due for it."""
+        """Take a value of the level as its stamps tell it; return whether a look is due for it."""
         before, self._level_seen = self._level_seen, sample
+        self._ahead_since = None
         present = self.level.present(sample) if self.level else None
         newest, first = self._waiting.newest, self._waiting.first
         if self.level and self.level.role == "request" and present and newest and not newest.attempts:
-            newest.risen = sample.source
+            newest.risen, newest.line = sample.source, self.line
         if not self._hands_back or present is None:
             return False
         if present:
@@ -139,16 +147,21 @@ class Answering:
 
     def lowered(self, low: Sample) -> bool:
         """Take a value of done that is low; return whether a look is due for it, which alone tells how it is now."""
-        self._low_since = low.source
+        self._low_since = low.source if self._stamps["done"].identify else None
         first = self._waiting.first
         return first is not None and first.answer is not None
 
-    def risen_now(self, trigger: Sample) -> datetime | None:
-        """Return when the level of the part of this trigger rose, as far as that is known."""
+    @property
+    def line(self) -> int:
+        """Which unbroken line of the level's values is the present one."""
+        return self._stamps[self.level.role].line if self.level else 0
+
+    def risen_now(self, trigger: datetime | None) -> datetime | None:
+        """Return when the level of the part of a trigger of this instant rose, as far as that is known."""
         if self.level is None:
             return None
         if self.level.role == "trigger":
-            return trigger.source
+            return trigger
         return self._level_seen.source if self._level_seen and self.level.present(self._level_seen) else None
 
     async def decided(self, request_id: str, answer: Answer) -> None:
@@ -198,12 +211,12 @@ class Answering:
         if not self.writes:
             return
         try:
-            look, shown = await look_at(binding, self.level, seen=self._level_seen, part_id=self._part_id())
+            shown = await look_at(binding, self.level, self._stamps, seen=self._level_seen, part_id=self._part_id())
         except CallFailed as failed:
             log.warning("cannot look at the station", trigger=self._name, error=failed.what)
             self.look_later(binding)
             return
-        first = self._waiting.first
+        look, first = shown.look, self._waiting.first
         if self._hands_back and look.done and self._raised and first and not first.attempts and self._asks_anew(look):
             # The PLC asks again before it saw done go down: what it shows is of the part before.
             look = replace(look, done=not await self._lower(binding))
@@ -215,10 +228,11 @@ class Answering:
             self._low_since = look.done_since
         elif look.done and self._hands_back and stands is Standing.NOTHING:
             self._raised = True  # by the bridge before us: it is ours to lower
-        if look.present:
+        ahead = self._is_ahead(shown)
+        if look.present and not ahead:
             self._found(look.risen)
-        if stands is Standing.NEW and shown:
-            await self._new(binding, shown, recover=recover)
+        if stands is Standing.NEW and shown.level:
+            await self._new(binding, shown.level, look, recover=recover and not ahead)
         else:
             await self._known(binding, look, stands)
         if self._hands_back and look.done and look.present is False and not await self._lower(binding):
@@ -228,7 +242,10 @@ class Answering:
         """Whether the PLC raised its request again since done was raised: in line, the next part waits before that."""
         if not self._in_line:
             return True
-        return bool(look.present) and None not in {look.risen, self._served} and look.risen != self._served
+        if not look.present or look.risen is None or self._served is None:
+            return False
+        risen, line = self._served
+        return look.risen != risen and look.line in {None, line}
 
     def _standing(self, look: Look) -> Standing:
         now, parts = time.monotonic(), self._waiting.parts
@@ -247,28 +264,37 @@ class Answering:
             return standing_without_level(first, look, now, grace_s=self._grace_s)
         return standing(first, look, now, grace_s=0.0 if self._hands_back else self._grace_s)
 
-    async def _new(self, binding: Binding, shown: Sample, *, recover: bool) -> None:
+    async def _new(self, binding: Binding, shown: Sample, look: Look, *, recover: bool) -> None:
         first = self._waiting.first
-        if shown.source is not None and shown.source == self._passed_over:
+        if look.risen is not None and look.risen == self._passed_over:
             if first and not self._in_line:
                 self._waiting.drop(first, "gone")
-        elif not recover or self._is_fresh(shown):  # its own value is on its way
+        elif not recover or self._is_fresh(look):  # its own value is on its way
             self.look_later(binding)
             return
         else:
             log.info("a part waits that was not asked about", trigger=self._name)
-            await self._recover(shown)
+            await self._recover(shown, look.risen)
         if self._in_line and first and first.answer:
             self.look_later(binding)
 
-    def _is_fresh(self, shown: Sample) -> bool:
+    def _is_ahead(self, shown: Shown) -> bool:
+        """Whether the look is ahead of the level's line, which brings a rise by itself: relied on for a while."""
+        if not shown.on_its_way:
+            self._ahead_since = None
+            return False
+        now = time.monotonic()
+        self._ahead_since = self._ahead_since or now
+        return now - self._ahead_since < 2 * max(self.settles_s, _LONGEST_PAUSE_S)
+
+    def _is_fresh(self, look: Look) -> bool:
         """Whether a Boolean beside the trigger rose only now: the trigger that goes with it may still come."""
         if self.level is None or self.level.role != "request":
             return False
         now = time.monotonic()
-        if self._shown_first[0] != shown.source or shown.source is None:
-            self._shown_first = shown.source, now
-        return shown.source is not None and now - self._shown_first[1] < _LONGEST_PAUSE_S
+        if self._shown_first[0] != look.risen or look.risen is None:
+            self._shown_first = look.risen, now
+        return look.risen is not None and now - self._shown_first[1] < _LONGEST_PAUSE_S
 
     async def _known(self, binding: Binding, look: Look, stands: Standing) -> None:
         part = self._waiting.first
@@ -292,7 +318,7 @@ class Answering:
             if self._hands_back and not look.present:
                 self.look_later(binding)  # until the PLC wants it, or the deadline
                 return
-            shows_it = look.present and not self._in_line
+            shows_it = look.present and not self._in_line and look.line is None
             part.answer = in_time(part, part.answer, time.monotonic(), risen=look.risen if shows_it else None)
             await self._write(binding, part, part.answer)
 
@@ -322,7 +348,8 @@ class Answering:
     def _written(self, binding: Binding, part: Part, answer: Answer) -> None:
         self._raised = True
         part.written, part.written_late = utc_now(), time.monotonic() > part.deadline
-        self._served = self._level_seen.source if self._level_seen and self.level else None
+        served = self._level_seen.source if self._level_seen and self.level else None
+        self._served = (served, self.line) if served else None
         self._closed(part, answer)
         self._next(binding)
 

@@ -28,6 +28,26 @@ class History:
         """The value in force now, of whatever quality; None where it is not known."""
         return self._samples[-1][0] if self._samples and self._whole else None
 
+    @property
+    def runs(self) -> bool:
+        """Whether the last change was stamped later than the value before it; True where there was none."""
+        if len(self._samples) < 2:  # noqa: PLR2004 - a change has two sides
+            return True
+        before, last = self._samples[-2][0].source, self._samples[-1][0].source
+        return before is None or last is None or before < last
+
+    def knows(self, read: Sample) -> bool:
+        """Whether a value that was read came by the line too, under the very same stamp."""
+        return any(
+            sample.source is not None and sample.source == read.source and sample.value == read.value
+            for sample, _whole in self._samples
+        )
+
+    def before(self, ticks: float) -> Sample | None:
+        """Return the value that is in force now and came before this instant of ours; None where it changed since."""
+        last = self.latest
+        return last if last is not None and last.ticks < ticks else None
+
     def at(self, source: datetime) -> Sample | None:
         """Return the value in force at an instant of the PLC's clock, of whatever quality.
 

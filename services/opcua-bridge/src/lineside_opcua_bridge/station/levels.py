@@ -1,6 +1,7 @@
 """The Boolean that says that a part waits, and what of the PLC a look reads."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from asyncua.ua.attribute_ids import AttributeIds
@@ -11,6 +12,7 @@ from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EdgeTrigger
 from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.parts import Look
+from lineside_opcua_bridge.station.stamps import Stamps
 from lineside_opcua_bridge.values import boolean, sample_of, tags_of
 
 PART_ID = "sample.part_id"
@@ -36,12 +38,22 @@ class Level:
         return None if content is None else content is self.active
 
 
-async def look_at(
-    binding: Binding, level: Level | None, *, seen: Sample | None, part_id: Sample | None
-) -> tuple[Look, Sample | None]:
-    """Return the PLC's own view of a station, and the level's value; raises CallFailed.
+@dataclass(frozen=True)
+class Shown:
+    """What a look found: the PLC's view, the level's value as it is, and whether its own line will bring that value."""
 
-    `seen` and `part_id` are the last values of the level and the part id, which count where the PLC has no such node.
+    look: Look
+    level: Sample | None = None
+    on_its_way: bool = False
+
+
+async def look_at(
+    binding: Binding, level: Level | None, stamps: Mapping[str, Stamps], *, seen: Sample | None, part_id: Sample | None
+) -> Shown:
+    """Return the PLC's own view of a station; raises CallFailed.
+
+    `stamps` are those of level and done; `seen` and `part_id` are the last values of the level and the part id, which
+    count where the PLC has no such node.
     """
     roles = [role for role in (level.role if level else "", PART_ID) if role in binding.nodes]
     nodes = [binding.write_back["done"], *(binding.nodes[role] for role in roles)]
@@ -50,12 +62,18 @@ async def look_at(
     done, *others = [sample_of(value, received=received, ticks=ticks) for value in read]
     found = dict(zip(roles, others, strict=True))
     shown = found.get(level.role, seen) if level else None
+    known, clock = shown, stamps.get(level.role) if level else None
+    if level and clock and level.role in found:
+        known = clock.shown(found[level.role])
     id_shown = found.get(PART_ID, part_id)
+    since = stamps["done"].shown(done)
     look = Look(
         present=level.present(shown) if level else None,
         done=boolean(done),
         part_id=tags_of({"part_id": id_shown}).part_id if id_shown else None,
-        risen=shown.source if shown else None,
-        done_since=done.source,
+        risen=known.source if known else None,
+        done_since=since.source if stamps["done"].identify else None,
+        line=clock.line if clock and not clock.identify else None,
     )
-    return look, shown
+    ahead = bool(look.present and known and clock and known is not shown and clock.is_on_its_way(known))
+    return Shown(look, shown, on_its_way=ahead)

@@ -1,6 +1,7 @@
 """What a station is told, in the order in which it was told it; the values among it are bounded."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 
 from lineside_opcua_bridge.samples import Sample
@@ -46,7 +47,14 @@ class Decided:
     answer: Answer
 
 
-Event = Value | Tick | Again | Doubt | Decided
+@dataclass(frozen=True)
+class Unread:
+    """A trigger's value that could not be used was not followed by one that can, and its part's time is up."""
+
+    sample: Sample
+
+
+Event = Value | Tick | Again | Doubt | Decided | Unread
 
 
 class Mailbox:
@@ -55,6 +63,8 @@ class Mailbox:
     def __init__(self, backlog: int) -> None:
         self._backlog = backlog
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
+        self._values: deque[Value | Tick] = deque()
+        """The values and ticks that are in it."""
         self._doubted = False
 
     def put(self, event: Value | Tick) -> bool:
@@ -62,10 +72,15 @@ class Mailbox:
         if self._queue.qsize() >= self._backlog:
             return False
         self._doubted = False
+        self._values.append(event)
         self._queue.put_nowait(event)
         return True
 
-    def tell(self, event: Again | Decided) -> None:
+    def waiting(self, role: str) -> list[Sample]:
+        """Return the values of a role that were not taken yet, in order."""
+        return [each.sample for each in self._values if isinstance(each, Value) and each.role == role]
+
+    def tell(self, event: Again | Decided | Unread) -> None:
         """Take what is bounded by the parts that wait."""
         self._queue.put_nowait(event)
 
@@ -80,6 +95,8 @@ class Mailbox:
         event = await self._queue.get()
         if isinstance(event, Doubt):
             self._doubted = False
+        elif isinstance(event, Value | Tick):
+            self._values.popleft()
         return event
 
     def __len__(self) -> int:

@@ -7,10 +7,11 @@ the older one is counted and never written, because the PLC's nodes belong to th
 After an outage the PLC is the only witness. Where a Boolean says that a part waits (the trigger of an edge, or
 `write_back.request`), the part that waited is taken for the one still there when that Boolean changed at the same
 instant of the PLC's clock, or when the part id is the same and the deadline has not passed; then the verdict that was
-held is written and nothing is asked again. Otherwise a waiting trigger is a new part with a request of its own, for a
-verdict on the wrong part is worse than a second look at the right one. Where nothing says that a part waits, only done
-and the part id can tell. Done raised means judged: our own write may have arrived although its answer did not. So each
-part gets one done, from one verdict.
+held is written and nothing is asked again. Where the PLC's clock tells nothing (see `stamps`) and there is no id, the
+agreement does: a PLC without part ids keeps its part until done, or until its own time-out after the deadline.
+Otherwise a waiting trigger is a new part with a request of its own, for a verdict on the wrong part is worse than a
+second look at the right one. Where nothing says that a part waits, only done and the part id can tell. Done raised
+means judged: our own write may have arrived although its answer did not. So each part gets one done, from one verdict.
 """
 
 from collections import OrderedDict
@@ -22,7 +23,9 @@ from typing import Literal
 
 from lineside.contract import Result, Verdict
 
-Origin = Literal["result", "deadline", "bus", "error", "overrun", "missed", "paused", "window", "message"]
+Origin = Literal[
+    "result", "deadline", "bus", "error", "overrun", "missed", "paused", "window", "message", "moved_on", "trigger"
+]
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Answer:
     """What is written back. `origin` says who decided.
 
     A result; the deadline; a bus that refused the request; a report on the error topic; parts that came too fast, or
-    that nobody saw; a pause; a window that cannot be judged; a request too large for the bus. `code` is what the PLC
-    may be told.
+    that nobody saw; a pause; a window that cannot be judged; a request too large for the bus; a condition that nobody
+    can tell any more, for the PLC moved on; a trigger whose value cannot be used. `code` is what the PLC may be told.
     """
 
     verdict: Verdict
@@ -78,6 +81,8 @@ class Part:
     """Whether the deadline was over by then."""
     lost: str | None = None
     """Why it got no verdict from us."""
+    line: int = 0
+    """Which unbroken line of the level's values its rise came by."""
 
     @classmethod
     def arrived(
@@ -89,9 +94,10 @@ class Part:
         margin_s: float,
         part_id: str | None,
         risen: datetime | None,
+        line: int = 0,
     ) -> "Part":
         """Return the part of a trigger that was seen at `seen`."""
-        return cls(request_id, part_id, risen, seen, seen + deadline_s, seen + deadline_s - margin_s)
+        return cls(request_id, part_id, risen, seen, seen + deadline_s, seen + deadline_s - margin_s, line=line)
 
     def decide(self, answer: Answer) -> bool:
         """Take the answer; the first one counts and False is returned for any other."""
@@ -130,6 +136,8 @@ class Look:
     """When `present` became what it is, by the PLC's clock."""
     done_since: datetime | None = None
     """When `done` became what it is, by the PLC's clock."""
+    line: int | None = None
+    """Where the PLC's clock tells no rise from another: by which unbroken line of values `risen` does, and no other."""
 
 
 class Standing(StrEnum):
@@ -223,6 +231,8 @@ def in_time(part: Part, answer: Answer, now: float, *, risen: datetime | None) -
 def _same(part: Part, look: Look, now: float) -> bool:
     if part.risen is not None and part.risen == look.risen:
         return not _other_id(part, look)
+    if look.line not in {None, part.line} and part.part_id is None and look.part_id is None:
+        return now < part.deadline  # nothing tells: by the agreement the PLC keeps its part until done
     return _same_id(part, look) and now < part.deadline
 
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -22,19 +23,21 @@ from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
-from lineside_opcua_bridge.settings.triggers import PeriodTrigger
+from lineside_opcua_bridge.settings.triggers import EventTrigger, PeriodTrigger
 from lineside_opcua_bridge.station.answering import Answering
 from lineside_opcua_bridge.station.asking import request_of
 from lineside_opcua_bridge.station.binding import Binding
-from lineside_opcua_bridge.station.listened import Listened
-from lineside_opcua_bridge.station.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Value
+from lineside_opcua_bridge.station.listened import Listened, Rise
+from lineside_opcua_bridge.station.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Unread, Value
 from lineside_opcua_bridge.station.outcome import outcome_of
 from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 from lineside_opcua_bridge.station.periods import Grid, Turns
 from lineside_opcua_bridge.station.sending import Sending
+from lineside_opcua_bridge.station.stamps import Stamps
 from lineside_opcua_bridge.station.waiting import Asked, Pending, Waiting
-from lineside_opcua_bridge.values import Tags
+from lineside_opcua_bridge.tags import Alias, parse
+from lineside_opcua_bridge.values import Tags, scalar
 from lineside_opcua_bridge.windows import Unusable
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
@@ -84,6 +87,11 @@ class Station:
             metrics=metrics,
             closed=self._part_closed,
         )
+        node = settings.trigger_node()
+        self._is_collected = node is not None and isinstance(parse(node), Alias)
+        """Whether the trigger comes by a collector, which is asked nothing."""
+        watched = {"trigger", "request", "done"} - ({"trigger"} if isinstance(settings.when, EventTrigger) else set())
+        self._stamps = {role: Stamps(partial(self._noticed, role)) for role in watched}
         self._answering = Answering(
             settings,
             waiting=self._waiting,
@@ -92,6 +100,7 @@ class Station:
             metrics=metrics,
             grace_s=grace_s,
             simulate=simulate,
+            stamps=self._stamps,
             part_id=lambda: self._listened.latest("sample.part_id"),
             found=self._know,
             recover=self._recover,
@@ -103,6 +112,10 @@ class Station:
         self._fresh = False
         """Whether the trigger's next value is the first of a session."""
         self._bounce: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        """Runs while a trigger whose value cannot be used may be a part."""
+        self._was_active = False
+        """Whether the trigger was active by its last usable value, or was taken for a part without one."""
         self._tasks: asyncio.TaskGroup | None = None
         self._asked_at = 0.0
         self._paused: str | None = None
@@ -128,8 +141,7 @@ class Station:
         if not whole:
             self._line += 1
             self._fresh = True
-            if self._detector and by_values:
-                self._detector.doubt()
+            self._doubt()
         if whole or not by_values:
             self._mailbox.tell(Again(binding, recover=False))
             self._recover_later(binding)
@@ -139,6 +151,10 @@ class Station:
         self._answering.bind(None)
         self.ownership.bind(None)
         self._listened.seen(None)
+
+    def settles(self, within_s: float) -> None:
+        """Take it that a change in the PLC comes by its subscription within so many seconds."""
+        self._listened.settles_s = self._answering.settles_s = within_s
 
     def doubt(self, role: str | None = None) -> None:
         """Take it that values of the tag with this role, or of all, are missing at this place of their line."""
@@ -151,6 +167,8 @@ class Station:
         """Take a value of the tag that has this role; `binding` is None for a tag that comes by a collector."""
         if binding is not None and binding is not self._answering.binding:
             return  # of a session that is gone: the next one looks for itself
+        if isinstance(sample.value, list):
+            sample = sample._replace(value=scalar(sample.value))
         if self._listened.add(role, sample):
             return
         if not self._mailbox.put(Value(None if binding is None else self._line, role, sample)):
@@ -192,8 +210,7 @@ class Station:
         binding = self._answering.binding
         match event:
             case Doubt():
-                if self._detector:
-                    self._detector.doubt()
+                self._doubt()
                 if binding:
                     await self._answering.look(binding)
             case Value(line, role, sample) if line is None or line == self._line:
@@ -204,6 +221,8 @@ class Station:
                 await self._answering.look(of, recover=recover)
             case Decided(request_id, answer):
                 await self._answering.decided(request_id, answer)
+            case Unread(sample):
+                self._answer_unread(sample)
             case _:
                 pass  # of a session that is gone: the next one looks for itself
 
@@ -217,50 +236,100 @@ class Station:
     async def _take(self, role: str, sample: Sample) -> None:
         binding = self._answering.binding
         level = self._answering.level
-        due = self._answering.seen(sample) if level and role == level.role else False
+        told = self._stamps[role].take(sample) if role in self._stamps else sample
+        due = self._answering.seen(told) if level and role == level.role else False
         if role == "done":
             due = sample.value is False and sample.quality != "bad" and self._answering.lowered(sample)
         if role == "trigger":
-            await self._see(sample)
+            if level and level.role == role:
+                self._know_level(level.present(sample))
+            await self._see(sample, told)
         if due and binding and binding is self._answering.binding:
             await self._answering.look(binding)
 
-    async def _see(self, sample: Sample) -> None:
+    async def _see(self, sample: Sample, told: Sample) -> None:
+        """Act on a value of the trigger; `told` is the same with the instant by which it is known."""
         if self._detector is None:
             return
-        if sample.overflow:
-            self._metrics.overflow.labels(self.name, "server").inc()
-            log.warning(
-                "the server dropped values of a trigger", trigger=self.name, remedy="lower publishing_interval_ms"
-            )
-        seen = self._detector.see(sample)
+        seen = self._detector.see(told)
         if sample.stale:
             return
-        decision = self._count(seen)
+        decision = self._count(sample, seen)
         fresh, self._fresh = self._fresh, self._fresh and decision is Decision.BAD
         binding, level = self._answering.binding, self._answering.level
         if decision is Decision.BAD:
-            log.warning("a trigger's value is unusable", trigger=self.name, value=repr(sample.value)[:80])
+            self._doubt_value(sample)
         elif decision is Decision.TOO_SOON:
-            self._answering.pass_over(self._answering.risen_now(sample))
+            self._answering.pass_over(self._answering.risen_now(told.source))
         elif decision is Decision.DEBOUNCED and binding and level:
             self._settle_later(binding)
         elif decision in {Decision.FIRED, Decision.RECOVERED}:
-            self._answer_missed(sample, seen.missed)
-            await self._arrived(sample, recovered=decision is Decision.RECOVERED)
+            self._answer_missed(sample, told.source, seen.missed)
+            await self._arrived(sample, told.source, recovered=decision is Decision.RECOVERED)
         elif binding and (decision is Decision.LOOK or fresh):
             if self._waiting or (level and level.role == "trigger" and level.present(sample)):
                 await self._answering.look(binding)
             self._recover_later(binding)
 
-    def _answer_missed(self, sample: Sample, missed: int) -> None:
+    def _doubt(self) -> None:
+        for stamps in self._stamps.values():
+            stamps.doubt()
+        if self._detector:
+            self._detector.doubt()
+
+    def _noticed(self, role: str, wrong: str | None) -> None:
+        """Say that source timestamps cannot be used, or can again."""
+        self._metrics.stamps_unusable.labels(self.name).set(sum(not each.run for each in self._stamps.values()))
+        if wrong is None:
+            log.info("source timestamps run forward again", trigger=self.name, role=role)
+            return
+        log.warning(
+            "the source timestamps of a tag cannot be used, and are not",
+            trigger=self.name,
+            role=role,
+            they=wrong,
+            remedy="let the PLC's server stamp each value when it is written, finer than a second",
+        )
+
+    # A trigger whose value cannot be used.
+
+    def _doubt_value(self, sample: Sample) -> None:
+        """Look again soon; where nothing usable comes until the part would have to be answered, answer it."""
+        log.warning("a trigger's value is unusable", trigger=self.name, value=repr(sample.value)[:80])
+        level, binding = self._answering.level, self._answering.binding
+        if binding is None or level is None or level.role != "trigger":
+            return
+        self._answering.look_later(binding)
+        may_be_one = sample.value is level.active or self.settings.overrun == "newest"
+        if self._unread is None and may_be_one and not self._was_active and self._answering.writes:
+            left = sample.ticks + (self.settings.deadline_ms - self.settings.margin_ms) / 1000 - time.monotonic()
+            self._unread = asyncio.get_running_loop().call_later(left, self._mailbox.tell, Unread(sample))
+
+    def _know_level(self, active: bool | None) -> None:
+        """Take it that the trigger is seen to be active or not: what could not be read before is settled."""
+        if active is None:
+            return
+        self._was_active = active
+        if self._unread:
+            self._unread.cancel()
+            self._unread = None
+
+    def _answer_unread(self, sample: Sample) -> None:
+        if self._unread is None or self._draining or not self.ownership.asks():
+            return
+        self._unread, self._was_active = None, True
+        why = f"the trigger's value cannot be used: {repr(sample.value)[:80]}, quality {sample.quality}"
+        self._admit(sample, None, Tags(), unknown("trigger", why, code="trigger-unusable"))
+
+    def _answer_missed(self, sample: Sample, told: datetime | None, missed: int) -> None:
         """Answer the parts that nobody saw `unknown`, where the PLC takes the dones in the order of its parts."""
         if self.settings.overrun == "newest" or not self._answering.writes or self._draining:
             return
         if not self.ownership.asks():
             return
         for _ in range(min(missed, self.settings.overrun_limit)):
-            self._admit(sample, Tags(), unknown("missed", "it came unseen"))
+            risen = self._answering.risen_now(told)
+            self._admit(sample, risen, Tags(), unknown("missed", "it came unseen"))
 
     def _recover_later(self, binding: Binding) -> None:
         """Look whether the PLC asks by a Boolean of its own, once the trigger that goes with it had time to come."""
@@ -268,7 +337,12 @@ class Station:
         if level and level.role == "request":
             self._answering.look_later(binding)
 
-    def _count(self, seen: Seen) -> Decision:
+    def _count(self, sample: Sample, seen: Seen) -> Decision:
+        if sample.overflow:
+            self._metrics.overflow.labels(self.name, "server").inc()
+            log.warning(
+                "the server dropped values of a trigger", trigger=self.name, remedy="lower publishing_interval_ms"
+            )
         if seen.decision in _COUNTED:
             self._metrics.triggers.labels(self.name, seen.decision.value).inc()
         if seen.missed:
@@ -296,9 +370,12 @@ class Station:
         if self._detector and level and level.role == "trigger":
             self._detector.know(risen)
 
-    async def _recover(self, shown: Sample) -> None:
+    async def _recover(self, shown: Sample, known: datetime | None) -> None:
         self._metrics.triggers.labels(self.name, "recovered").inc()
-        await self._arrived(shown._replace(received=utc_now(), ticks=time.monotonic()), recovered=True)
+        self._know_level(active=True)
+        level = self._answering.level
+        sample = shown._replace(received=utc_now(), ticks=time.monotonic())
+        await self._arrived(sample, known, role=level.role if level else "trigger", recovered=True)
 
     # Triggers that are no value.
 
@@ -329,37 +406,69 @@ class Station:
             self._metrics.triggers.labels(self.name, Decision.TOO_SOON.value).inc()
             return
         self._metrics.triggers.labels(self.name, Decision.FIRED.value).inc()
-        await self._arrived(sample, recovered=False)
+        await self._arrived(sample, sample.source, role=None, recovered=False)
 
     # From a trigger to the request.
 
-    async def _arrived(self, sample: Sample, *, recovered: bool) -> None:
+    async def _arrived(
+        self, sample: Sample, known: datetime | None, *, role: str | None = "trigger", recovered: bool
+    ) -> None:
+        """Ask about a part; `known` is the instant by which its trigger is known."""
         if self._draining:
             log.info("a part arrived while stopping; the next start finds it", trigger=self.name)
             return
-        self._know(sample.source)
+        self._know(known)
         if not self.ownership.asks():
             self._metrics.triggers.labels(self.name, "not_owner").inc()
             return
-        if why := self._listened.unmet(sample):
+        taken = await self._listened.take(self._answering.binding, self._rise(sample, known, role))
+        tags, risen = taken.tags, self._answering.risen_now(known)
+        if taken.unmet:
             self._metrics.triggers.labels(self.name, Decision.HELD_BACK.value).inc()
-            log.info("a condition held a trigger back", trigger=self.name, reason=why)
-            self._answering.pass_over(self._answering.risen_now(sample))
+            log.info("a condition held a trigger back", trigger=self.name, reason=taken.unmet)
+            self._answering.pass_over(risen)
             if self._detector:
                 self._detector.not_asked()
-            return
-        tags = await self._listened.sample(self._answering.binding, sample)
-        if self._paused is not None:
-            self._admit(sample, tags, unknown("paused", self._paused))
+        elif self._paused is not None:
+            self._admit(sample, risen, tags, unknown("paused", self._paused))
         elif self.settings.overrun == "skip" and self._waiting:
-            self._admit(sample, tags, unknown("overrun", "it came while another part waited for its verdict"))
+            self._admit(sample, risen, tags, unknown("overrun", "it came while another part waited for its verdict"))
+        elif taken.unknown:
+            self._admit(sample, risen, tags, unknown("moved_on", taken.unknown, code="moved-on"))
         else:
-            await self._ask(sample, tags, recovered=recovered)
+            await self._ask(sample, risen, tags, recovered=recovered)
 
-    async def _ask(self, sample: Sample, tags: Tags, *, recovered: bool) -> None:
+    def _rise(self, sample: Sample, known: datetime | None, role: str | None) -> Rise:
+        """Return what can be told of a trigger while its tags are taken."""
+        detector, level, stamps = self._detector, self._answering.level, self._stamps.get(role or "")
+
+        def stands(shown: Sample) -> bool:
+            told = stamps.shown(shown) if stamps else shown
+            if stamps and stamps.identify and told.source != known:
+                return False
+            if role == "request":
+                return bool(level and level.present(shown))
+            return detector is not None and detector.stands(sample, shown)
+
+        def newer() -> bool:
+            later = [each if not stamps or stamps.run else each._replace(source=None) for each in waiting()]
+            if role == "request":
+                return any(level is not None and level.present(each) is False for each in later)
+            return detector is not None and detector.is_followed(sample, later)
+
+        def waiting() -> list[Sample]:
+            return self._mailbox.waiting(role) if role else []
+
+        def stamped() -> bool:
+            return stamps is None or (stamps.run if self._is_collected else stamps.proven)
+
+        timed = sample if stamps is None or stamps.run else sample._replace(source=None)
+        return Rise(timed, role, stands, newer, stamped)
+
+    async def _ask(self, sample: Sample, risen: datetime | None, tags: Tags, *, recovered: bool) -> None:
         source = await self._listened.source(sample)
         if isinstance(source, Unusable):
-            self._admit(sample, tags, unknown("window", source.reason, code=source.code))
+            self._admit(sample, risen, tags, unknown("window", source.reason, code=source.code))
             return
         most = self._most_bytes
         request, payload = request_of(
@@ -367,9 +476,9 @@ class Station:
         )
         if len(payload) > most:
             why = f"the request has {len(payload)} bytes, bus.max_message_bytes allows {most}"
-            self._admit(sample, tags, unknown("message", why, code="message-too-large"))
+            self._admit(sample, risen, tags, unknown("message", why, code="message-too-large"))
             return
-        part = self._admit(sample, tags, None, request.id)
+        part = self._admit(sample, risen, tags, None, request.id)
         self._asked_at = time.monotonic()
         self._pending.asked[part.request_id] = Asked(self, request, payload)
         if away := self._sending.away(part):
@@ -377,7 +486,14 @@ class Station:
         elif self._tasks:
             self._sending.send(part, payload, self._tasks)
 
-    def _admit(self, sample: Sample, tags: Tags, answer: Answer | None, request_id: str | None = None) -> Part:
+    def _admit(
+        self,
+        sample: Sample,
+        risen: datetime | None,
+        tags: Tags,
+        answer: Answer | None,
+        request_id: str | None = None,
+    ) -> Part:
         """Put a part in line, with the answer that it has already where there is no request for it."""
         part = Part.arrived(
             request_id or uuid7(),
@@ -385,7 +501,8 @@ class Station:
             deadline_s=self.settings.deadline_ms / 1000,
             margin_s=self.settings.margin_ms / 1000,
             part_id=tags.part_id,
-            risen=self._answering.risen_now(sample),
+            risen=risen,
+            line=self._answering.line,
         )
         part.asked = answer is None
         late = unknown("deadline", f"no verdict {self.settings.margin_ms:g} ms before the deadline")
