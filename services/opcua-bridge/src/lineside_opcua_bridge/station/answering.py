@@ -298,7 +298,10 @@ class Answering:
 
     async def _known(self, binding: Binding, look: Look, stands: Standing) -> None:
         part = self._waiting.first
-        if stands in {Standing.UNREADABLE, Standing.TAKING}:
+        unread = part is not None and part.answer is not None and part.answer.origin == "trigger"
+        if part and part.answer and unread and stands is Standing.UNREADABLE and look.done is False:
+            await self._write(binding, part, part.answer)  # that its trigger cannot be read is what it is told
+        elif stands in {Standing.UNREADABLE, Standing.TAKING}:
             self.look_later(binding)
         elif part is None:
             return

@@ -8,7 +8,7 @@ there. Which value counts is decided in `in_force`.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from asyncua.ua.attribute_ids import AttributeIds
@@ -137,7 +137,8 @@ class Listened:
         unsettled = [role for role, (_sample, found) in chosen.items() if found is Found.SETTLE]
         if unsettled:
             await asyncio.sleep(min(self.settles_s, self._settings.deadline_ms / 1000 / _SHARE))
-            again, failed, _now = await self._read(binding, rise)
+            again, failed, now = await self._read(binding, rise)
+            moment = replace(moment, stamped=now.stamped)
             for role in unsettled:
                 chosen[role] = settled(read[role], again.get(role), self._histories[role], moment, newer=rise.newer())
         values, left_out = self._fields_of(rise.sample), {}

@@ -90,6 +90,11 @@ class Stamps:
             return sample._replace(source=self._told) if known else sample
         return sample._replace(source=self._told if same else None)
 
+    def confirm(self, shown: Sample) -> None:
+        """Take it that a value that was read has come on the line too, not yet taken, under the very same stamp."""
+        if shown.source is not None and self._kept is None and self._strange is None:
+            self._kept = True
+
     def is_on_its_way(self, shown: Sample) -> bool:
         """Whether a look, as `shown` told it, is ahead of an unbroken line, which will bring its value by itself."""
         return self._whole and (shown.source is None or shown.source != self._told)

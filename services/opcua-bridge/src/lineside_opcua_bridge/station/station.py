@@ -443,6 +443,8 @@ class Station:
         detector, level, stamps = self._detector, self._answering.level, self._stamps.get(role or "")
 
         def stands(shown: Sample) -> bool:
+            if stamps and any(each.source == shown.source and each.value == shown.value for each in waiting()):
+                stamps.confirm(shown)
             told = stamps.shown(shown) if stamps else shown
             if stamps and stamps.identify and told.source != known:
                 return False
