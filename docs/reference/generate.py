@@ -95,6 +95,7 @@ OTHER_CODES = {
     "token-unknown": "The bearer token is none of those in `http.token_file`. HTTP 401.",
     "host-not-allowed": "The Host header is no name of this service; see `http.allowed_hosts`. HTTP 403.",
     "origin-foreign": "A web page from elsewhere asked. HTTP 403.",
+    "parameter-unknown": "The route does not take this query parameter; `detail` says which it takes. HTTP 422.",
     "part-unknown": "The part is not among those that are kept. HTTP 404.",
     "image-unknown": "No image of the part is kept, or none that can be shown. HTTP 404.",
     "watchers-full": "`page.watchers` pages follow the line already. HTTP 503, Retry-After.",

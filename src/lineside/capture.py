@@ -66,8 +66,14 @@ def tensor_type(datatype: str, shape: Sequence[int]) -> str:
     return f"Tensor[{_WORDS.get(datatype, datatype)}; {', '.join(str(size) for size in shape)}]"
 
 
-def compose(event: Event, items: Sequence[Item], *, embed_limit: int, kept: Kept = "always") -> Entry:
-    """Return a capture as an entry for the spool; items of more than `embed_limit` bytes become blobs."""
+def compose(
+    event: Event, items: Sequence[Item], *, embed_limit: int, kept: Kept = "always", text_as_base64: bool = False
+) -> Entry:
+    """Return a capture as an entry for the spool; items of more than `embed_limit` bytes become blobs.
+
+    With `text_as_base64` CSV and JSON in the line are base64 too, and say so: for readers that decode whatever stands
+    in `data`.
+    """
     lists: dict[str, list[dict[str, Any]]] = {key: [] for key, _mode, _folder in _LISTS.values()}
     blobs: list[Blob] = []
     for item in items:
@@ -83,9 +89,10 @@ def compose(event: Event, items: Sequence[Item], *, embed_limit: int, kept: Kept
             shown["data-ref"] = f"spool:{len(blobs)}"
             kind = _MEDIA_TYPES.get(item.suffix, "application/octet-stream")
             blobs.append(Blob(f"{folder}/{stem}.{item.suffix}", item.data, kind))
-        elif item.encoding in {"CSV", "JSON"}:
+        elif item.encoding in {"CSV", "JSON"} and not text_as_base64:
             shown["data"] = item.data.decode()
         else:
+            shown["encoding"] = "BASE64" if item.encoding in {"CSV", "JSON"} else item.encoding
             shown["data"] = base64.b64encode(item.data).decode()
         lists[key].append(shown)
     instant = event.time.astimezone(UTC)

@@ -80,6 +80,11 @@ class EdgeManagerSettings(Section):
     SagemakerEdgeLogVerbose: Either = Field(
         default=False, description="true: the forwarder logs as with log.level debug."
     )
+    text_as_base64: bool = Field(
+        default=False,
+        description="Write the JSON and CSV of a record as base64 with encoding BASE64, for readers that decode "
+        "whatever stands in data; else as text, with encoding JSON or CSV.",
+    )
     strict: bool = Field(
         default=False,
         description="Behave as the agent did: with destination Cloud and no network a capture is refused instead of "

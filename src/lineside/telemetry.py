@@ -173,9 +173,12 @@ def configure(service: str, *, level: Level = "info", style: Format = "auto", st
     )
 
 
-def about_request(request_id: str, **more: Any) -> AbstractContextManager[None]:
-    """Within this context every log line of this task carries the request's id."""
-    return structlog.contextvars.bound_contextvars(request_id=request_id, **more)
+def about_request(
+    request_id: str, *, station: str | None = None, part_id: str | None = None, **more: Any
+) -> AbstractContextManager[None]:
+    """Within this context every log line of this task carries the request's id, and station and part where known."""
+    known = {name: value for name, value in (("station", station), ("part_id", part_id)) if value is not None}
+    return structlog.contextvars.bound_contextvars(request_id=request_id, **known, **more)
 
 
 def _name_service(service: str) -> Processor:

@@ -39,6 +39,28 @@ def test_a_line_is_one_line() -> None:
     assert record["eventMetadata"]["context"]["part_id"] == "a\nb\u2028c\r"
 
 
+@pytest.mark.parametrize("as_base64", [False, True])
+def test_text_stands_as_text_or_where_readers_want_it_as_base64(as_base64: bool) -> None:
+    text, picture = b'{"verdict":"fail"}', b"\xff\xd8\xff"
+    items = (
+        Item("auxiliary-outputs", "result", "json", text, "JSON", "json"),
+        Item("auxiliary-outputs", "table", "csv", b"1,2", "CSV", "csv"),
+        Item("auxiliary-inputs", "image", "jpg", picture, suffix="jpg"),
+    )
+    record = json.loads(compose(event(), items, embed_limit=3072, text_as_base64=as_base64).body)
+    result, table = record["deviceFleetAuxiliaryOutputs"]
+    (image,) = record["deviceFleetAuxiliaryInputs"]
+    assert (result["observedContentType"], table["observedContentType"]) == ("json", "csv")
+    assert (image["encoding"], base64.b64decode(image["data"])) == ("BASE64", picture)
+    if not as_base64:
+        assert (result["encoding"], result["data"].encode()) == ("JSON", text)
+        assert (table["encoding"], table["data"]) == ("CSV", "1,2")
+        return
+    for entry, sent in ((result, text), (table, b"1,2"), (image, picture)):  # a reader that decodes them all
+        assert entry["encoding"] == "BASE64"
+        assert base64.b64decode(entry["data"], validate=True) == sent
+
+
 def test_what_is_small_stands_in_the_record_and_what_is_large_beside_it() -> None:
     numbers = struct.pack("<4f", 1, 2, 3, 4)
     entry, record = make(

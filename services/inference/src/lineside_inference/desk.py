@@ -52,7 +52,10 @@ class Desk:
         """Return the Result as JSON of a request that came in so many bytes; `mark` is its fingerprint."""
         line = is_lines_own(request, size, self.gate.most_line_bytes)
         context = request.context
-        with self.admit(line=line), telemetry.about_request(request.id, **_about(context.station, context.part_id)):
+        with (
+            self.admit(line=line),
+            telemetry.about_request(request.id, station=context.station, part_id=context.part_id),
+        ):
             try:
                 body, is_repeat = await self._repeats.answer(request, mark, lambda: self._run(request, arrival, line))
             except IdReused as error:
@@ -64,7 +67,7 @@ class Desk:
 
     async def conclude(self, outcome: Outcome) -> None:
         """Take what the PLC got for a part: it is what is shown, counted and kept of it from now on."""
-        with telemetry.about_request(outcome.request_id, **_about(outcome.station, outcome.part_id)):
+        with telemetry.about_request(outcome.request_id, station=outcome.station, part_id=outcome.part_id):
             if not self._feed.conclude(outcome):
                 return
             self.metrics.concluded(outcome)
@@ -116,9 +119,3 @@ class Desk:
         body = to_json(result)
         self._feed.offer(request, result, body, image)
         return body
-
-
-def _about(station: str | None, part_id: str | None) -> dict[str, str]:
-    """Return what log lines say of a part beside its request's id."""
-    said = {"station": station, "part_id": part_id}
-    return {name: value for name, value in said.items() if value is not None}

@@ -171,8 +171,9 @@ class TopicBridge:
 
     async def _answer(self, message: Message, request: Request, before: set[asyncio.Task[None]]) -> None:
         started, taken = asyncio.get_running_loop().time(), utc_now()
-        station = request.context.station or request.model
-        with about_request(request.id):
+        context = request.context
+        station = context.station or request.model
+        with about_request(request.id, station=context.station, part_id=context.part_id):
             if before:
                 await asyncio.wait(before)
             try:

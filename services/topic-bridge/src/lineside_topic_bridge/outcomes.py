@@ -44,6 +44,8 @@ class OutcomeCarrier:
             ["kind"],
             registry=registry,
         )
+        for kind in ("taken", "refused", "given_up"):
+            self._counts.labels(kind)
 
     async def run(self) -> None:
         """Bring for ever."""

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import structlog
-from fastapi import FastAPI, Header, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Header, Path, Query, Request, Response
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Route
@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from lineside import contract
 from lineside.contract import InlineSource, Result
 from lineside.service import Service
-from lineside_inference.api import openapi, problems
+from lineside_inference.api import openapi, problems, query
 from lineside_inference.api.body import JSON, RAW, media_type, read_body, read_json
 from lineside_inference.api.capture_request import CaptureRequest
 from lineside_inference.api.problems import Problem
@@ -59,6 +59,7 @@ def make_app(
     """Return the application; it lives as `body` does."""
     app = FastAPI(
         title="Lineside inference",
+        dependencies=[Depends(query.check_route)],
         version="1",
         docs_url=None,  # the page loads its scripts from the internet
         redoc_url=None,
@@ -145,13 +146,18 @@ def _hot_routes(
     Reading the parameters FastAPI's way costs a seventh of all that the event loop does for a picture.
     """
 
+    async def infer_plainly(request: Request) -> Response:
+        query.check(request, ())
+        return await infer(request)
+
     async def predict_plainly(request: Request) -> Response:
-        model, query, headers = request.path_params["model"], request.query_params, request.headers
-        context = query.get("station"), query.get("part_id")
+        query.check(request, ("station", "part_id"))
+        model, given, headers = request.path_params["model"], request.query_params, request.headers
+        context = given.get("station"), given.get("part_id")
         return await predict(request, model, *context, headers.get("x-request-id"), headers.get("x-deadline-ms"))
 
     return [
-        Route("/v1/infer", infer, methods=["POST"]),
+        Route("/v1/infer", infer_plainly, methods=["POST"]),
         Route("/v1/models/{model}/predict", predict_plainly, methods=["POST"]),
     ]
 

@@ -187,7 +187,14 @@ def parse(payload: bytes, now: datetime) -> CaptureRequest:
 
 
 def entry(
-    request: CaptureRequest, now: datetime, *, fleet: str, device: str, version: str | None, embed_limit: int
+    request: CaptureRequest,
+    now: datetime,
+    *,
+    fleet: str,
+    device: str,
+    version: str | None,
+    embed_limit: int,
+    text_as_base64: bool = False,
 ) -> Entry:
     """Return the capture's record for the spool; `version` is the model's where the client names none."""
     context = request.context.model_dump(mode="json", exclude_defaults=True)
@@ -206,7 +213,7 @@ def entry(
         *_files("auxiliary-inputs", request.auxiliary_inputs),
         *_files("auxiliary-outputs", request.auxiliary_outputs),
     ]
-    return compose(event, items, embed_limit=embed_limit)
+    return compose(event, items, embed_limit=embed_limit, text_as_base64=text_as_base64)
 
 
 def _tensors(group: Group, tensors: Sequence[CapturedTensor]) -> list[Item]:

@@ -127,6 +127,7 @@ def router(
                         device=device,
                         version=version,
                         embed_limit=edge_manager.embed_limit,
+                        text_as_base64=edge_manager.text_as_base64,
                     ),
                     key=given.capture_id,
                     model=given.model,

@@ -280,7 +280,7 @@ ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("post", "/v1/models/{model}/versions/{version}/load"): ModelDocument,
     ("post", "/v1/models/{model}/unload"): ModelDocument,
     ("get", "/v1/parts"): PartsDocument,
-    ("get", "/v1/parts/{result_id}"): PartDocument,
+    ("get", "/v1/parts/{name}"): PartDocument,
     ("get", "/v1/counts"): CountsDocument,
     ("get", "/v1/chain"): ChainDocument,
     ("get", "/v1/policy"): Policy,

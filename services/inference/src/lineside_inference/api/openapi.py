@@ -16,7 +16,11 @@ from lineside_inference.api.documents import ANSWERS
 from lineside_inference.api.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{model}"
-_EVERYWHERE = {401: "A bearer token is needed, or is not known.", 403: "This Host or Origin may not ask this."}
+_EVERYWHERE = {
+    401: "A bearer token is needed, or is not known.",
+    403: "This Host or Origin may not ask this.",
+    422: "A parameter is wrong, or not one of this route's.",
+}
 _METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 
 
@@ -108,9 +112,7 @@ def _complete(method: str, path: str, operation: dict[str, Any]) -> None:
                 content["schema"] = {"type": "string", "format": "binary"}
     if "HTTPValidationError" in str(responses.get("422")):  # FastAPI's own form, which no answer of ours has
         del responses["422"]
-        texts = {**_EVERYWHERE, 422: "A parameter is wrong."}
-    else:
-        texts = _EVERYWHERE
+    texts = _EVERYWHERE
     if method == "get" and "{" in path:
         texts = {**texts, 404: "There is none of this name."}
     for status, answer in refusals(texts).items():

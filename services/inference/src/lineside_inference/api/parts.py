@@ -35,7 +35,7 @@ _NOT_SHOWN = frozenset({"tiff", "pgm"})
 _WHOLE = 65_536  # a width that no picture has
 _TREND_MINUTES = 60
 _MOST_THUMBNAILS = 2  # a page asks for one width; what else is asked for is made and not kept
-_RESULT_ID = Annotated[str, Path(description="The Result's id.", max_length=128)]
+_NAME = Annotated[str, Path(description="Id of a request, of a Result, or of a part: its newest.", max_length=128)]
 
 
 def router(feed: Feed, workers: Executor, *, most_pixels: int, is_draining: Callable[[], bool]) -> APIRouter:
@@ -53,22 +53,24 @@ def _add_lists(routes: APIRouter, feed: Feed) -> None:
         limit: Annotated[int, Query(ge=1, le=1000, description="Most parts to answer.")] = 50,
         verdict: Annotated[str | None, Query(description="Only these: pass, fail, unknown, with commas.")] = None,
         before: Annotated[int | None, Query(ge=1, description="Only older than the part of this number.")] = None,
+        part_id: Annotated[str | None, Query(max_length=128, description="Only of this part.")] = None,
+        station: Annotated[str | None, Query(max_length=128, description="Only of this station.")] = None,
     ) -> Response:
         """Answer the last parts, newest first; `more` says whether older ones are kept."""
         wanted = frozenset(verdict.split(",")) if verdict else frozenset()
         if not wanted <= _VERDICTS:
             detail = f"verdict {verdict!r:.80} is not known: give pass, fail or unknown, with commas"
             raise Problem(422, "message-invalid", detail)
-        parts, more = feed.parts(limit=limit, verdicts=wanted, before=before)
+        parts, more = feed.parts(limit=limit, verdicts=wanted, before=before, part_id=part_id, station=station)
         head = json.dumps({**feed.now(), "more": more}).encode()
         return Response(b'%s,"parts":[%s]}' % (head[:-1], b",".join(part.body for part in parts)), media_type=_JSON)
 
-    @routes.get("/v1/parts/{result_id}")
-    async def one_part(result_id: _RESULT_ID) -> Response:
-        """Answer one part: its request without pixels, and its Result."""
-        part = feed.find(result_id)
+    @routes.get("/v1/parts/{name}")
+    async def one_part(name: _NAME) -> Response:
+        """Answer one part: its request without pixels, its Result, and what the PLC got."""
+        part = feed.find(name)
         if part is None:
-            raise Problem(404, "part-unknown", f"Part {result_id!r:.150} is not kept (any more).")
+            raise Problem(404, "part-unknown", f"Part {name!r:.150} is not kept (any more).")
         return Response(part.body, media_type=_JSON)
 
     @routes.get("/v1/counts")
@@ -83,15 +85,15 @@ def _add_lists(routes: APIRouter, feed: Feed) -> None:
 def _add_images(routes: APIRouter, feed: Feed, workers: Executor, most_pixels: int) -> None:
     one_at_a_time = asyncio.Semaphore(1)
 
-    @routes.get("/v1/parts/{result_id}/image", response_class=Response, responses=_IMAGE)
+    @routes.get("/v1/parts/{name}/image", response_class=Response, responses=_IMAGE)
     async def part_image(
-        result_id: _RESULT_ID,
+        name: _NAME,
         width: Annotated[int | None, Query(ge=16, le=640, description="A JPEG at most this wide.")] = None,
     ) -> Response:
         """Answer the image that a part was judged by, as it came or smaller; TIFF and PGM as JPEG, for a browser."""
-        picture = feed.picture(result_id)
+        picture = feed.picture(name)
         if picture is None:
-            raise Problem(404, "image-unknown", f"No image of part {result_id!r:.150} is kept (any more).")
+            raise Problem(404, "image-unknown", f"No image of part {name!r:.150} is kept (any more).")
         if width is None:
             kind = sniff(picture.data)
             if kind is None:

@@ -94,7 +94,17 @@ class Maker:
             time=ran,
             extra=extra,
         )
-        return compose(event, items, embed_limit=self._edge_manager.embed_limit, kept=decision.kept)
+        return self._compose(event, items, decision)
+
+    def _compose(self, event: Event, items: Sequence[Item], decision: Decision) -> Entry:
+        settings = self._edge_manager
+        return compose(
+            event,
+            items,
+            embed_limit=settings.embed_limit,
+            kept=decision.kept,
+            text_as_base64=settings.text_as_base64,
+        )
 
     def outcome(self, outcome: Outcome, seen: "Seen", decision: Decision) -> Entry:
         """Return the entry of what the PLC got, beside the one of what was judged, with the picture where there is one.
@@ -132,7 +142,7 @@ class Maker:
             time=outcome.written_at or outcome.time.published or utc_now(),
             extra=extra,
         )
-        return compose(event, items, embed_limit=self._edge_manager.embed_limit, kept=decision.kept)
+        return self._compose(event, items, decision)
 
     def _parts(
         self, request: Request, result: Result, taken: Taken, rectangles: Sequence[Rectangle]
