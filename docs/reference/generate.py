@@ -109,6 +109,7 @@ OTHER_CODES = {
     "spool-full": "The spool's bound or its disk has no room for the capture. HTTP 429, Retry-After.",
     "spool-unusable": "The spool's folder or disk fails; nothing was kept. HTTP 503, Retry-After.",
     "path-unknown": "There is no such path. HTTP 404.",
+    "model-not-ready": "The model cannot be asked by `/v2` now: unknown, not loaded, or its load failed. HTTP 400.",
     "method-not-allowed": "The path does not take this method. HTTP 405.",
     "model-change-under-way": "The model is being changed already; one change at a time. HTTP 409, Retry-After.",
     "model-candidate-failed": "A version failed, the one before stays in force. HTTP 422; 503: Triton is away.",

@@ -153,15 +153,33 @@ def refused(answer: httpx.Response, status: int, code: str) -> str:
         "/v2/models/mixed/versions/1/config",
         "/v2/models/mixed/stats",
         "/v2/models/stats",
-        "/v2/models/wide/ready",
-        "/v2/health/live",
-        "/v2/health/ready",
     ],
 )
 def test_what_is_told_is_what_triton_tells(service: Any, theirs: httpx.Client, path: str) -> None:
     ours, wanted = service.http.get(path), theirs.get(path)
     assert ours.status_code == wanted.status_code == 200
     assert (ours.content and ours.json()) == (wanted.content and wanted.json())
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v2/health/live", {"live": True}),
+        ("/v2/health/ready", {"ready": True}),
+        ("/v2/models/wide/ready", {"name": "wide", "ready": True}),
+        ("/v2/models/nobody/ready", None),
+        ("/v2/models/wide/versions/9/ready", None),
+    ],
+)
+def test_readiness_has_triton_s_status_and_the_protocol_s_body(
+    service: Any, theirs: httpx.Client, path: str, body: dict[str, Any] | None
+) -> None:
+    ours = service.http.get(path)
+    assert ours.status_code == theirs.get(path).status_code
+    if body is None:
+        assert "not ready" in refused(ours, 400, "model-not-ready")
+    else:
+        assert ours.json() == body
 
 
 def test_the_index_is_triton_s(service: Any, theirs: httpx.Client) -> None:
@@ -255,6 +273,49 @@ def test_classification_is_triton_s(service: Any, theirs: httpx.Client, binary: 
     ours, other = (read_answer(ask(client, "surface-defect", asked)) for client in (service.http, theirs))
     assert ours == other
     assert ours[0]["outputs"][0]["datatype"] == "BYTES"
+
+
+@pytest.mark.parametrize(
+    ("model", "size"), [("spindle-anomaly", 1024), ("spindle-anomaly", 16), ("mixed", 16), ("nobody", 16)]
+)
+def test_a_raw_request_is_the_model_s_one_input(service: Any, theirs: httpx.Client, model: str, size: int) -> None:
+    window = np.linspace(-1, 1, size // 4, dtype=np.float32).tobytes()
+    asked = {"url": f"/v2/models/{model}/infer", "content": window, "headers": {"inference-header-content-length": "0"}}
+    ours, wanted = service.http.post(**asked), theirs.post(**asked)
+    assert ours.status_code == wanted.status_code
+    if wanted.status_code == 200:
+        assert read_answer(ours)[1] == read_answer(wanted)[1]
+
+
+@pytest.mark.parametrize("accept", ["gzip", "deflate", "identity", "br"])
+@pytest.mark.parametrize("binary", [True, False])
+def test_the_answer_is_compressed_as_triton_compresses_it(
+    service: Any, theirs: httpx.Client, accept: str, binary: bool
+) -> None:
+    asked = Tensors({"window": np.ones((1, 64, 4), np.float32)}, parameters={"binary_data_output": binary})
+    headers = {"accept-encoding": accept}
+    ours, wanted = (ask(client, "spindle-anomaly", asked, **headers) for client in (service.http, theirs))
+    assert ours.headers.get("content-encoding") == wanted.headers.get("content-encoding")
+    assert read_answer(ours)[1] == read_answer(wanted)[1]
+
+
+@pytest.mark.parametrize("where", ["inputs", "outputs", "request"])
+def test_a_null_parameter_is_taken_where_triton_takes_it(service: Any, theirs: httpx.Client, where: str) -> None:
+    inputs = {"name": "window", "datatype": "FP32", "shape": [1, 64, 4], "data": [0.5] * 256}
+    document: dict[str, Any] = {"inputs": [inputs], "outputs": [{"name": "score"}]}
+    (document if where == "request" else document[where][0])["parameters"] = {"more": None}
+    ours, wanted = (client.post("/v2/models/spindle-anomaly/infer", json=document) for client in (service.http, theirs))
+    assert ours.status_code == wanted.status_code
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1])
+def test_a_sequence_id_of_64_bits_is_taken(service: Any, value: int) -> None:
+    def asked(number: int) -> Tensors:
+        parameters = {"sequence_id": number, "sequence_start": True, "sequence_end": True}
+        return Tensors({"window": np.ones((1, 64, 4), np.float32)}, parameters=parameters)
+
+    assert ask(service.http, "spindle-anomaly", asked(value)).status_code == 200
+    refused(ask(service.http, "spindle-anomaly", asked(-1)), 400, "v2-request-invalid")
 
 
 def test_too_many_values_for_json_can_be_had_in_binary(service: Any) -> None:

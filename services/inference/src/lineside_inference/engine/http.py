@@ -14,7 +14,7 @@ import httptools
 from grpc.aio import AioRpcError, Metadata
 from tritonclient.grpc import service_pb2 as pb
 
-from lineside_inference.engine.parameters import put
+from lineside_inference.engine.parameters import plain, put
 
 _MOST_IDLE = 64
 _CODES = {
@@ -144,7 +144,7 @@ def _request(message: pb.ModelInferRequest, host: str) -> list[bytes]:
     parts: list[bytes] = []
     inputs = []
     for tensor in message.inputs:
-        parameters = _plain(tensor.parameters)
+        parameters = plain(tensor.parameters)
         if "shared_memory_region" not in parameters:
             parts.append(next(raw, b""))
             parameters["binary_data_size"] = len(parts[-1])
@@ -159,7 +159,7 @@ def _request(message: pb.ModelInferRequest, host: str) -> list[bytes]:
     document: dict[str, Any] = {"inputs": inputs, "parameters": {"binary_data_output": True}}
     if message.id:
         document["id"] = message.id
-    document["parameters"] |= _plain(message.parameters)
+    document["parameters"] |= plain(message.parameters)
     if message.outputs:
         document["outputs"] = [_output(output) for output in message.outputs]
     head = json.dumps(document).encode()
@@ -175,7 +175,7 @@ def _request(message: pb.ModelInferRequest, host: str) -> list[bytes]:
 
 
 def _output(output: Any) -> dict[str, Any]:
-    parameters = _plain(output.parameters)
+    parameters = plain(output.parameters)
     if "shared_memory_region" not in parameters:
         parameters["binary_data"] = True
     return {"name": output.name, "parameters": parameters}
@@ -199,10 +199,6 @@ def _response(body: bytes, length: int) -> pb.ModelInferResponse:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _error(grpc.StatusCode.INTERNAL, f"Triton's HTTP port answered what cannot be read: {error!r}") from None
     return response
-
-
-def _plain(parameters: Any) -> dict[str, Any]:
-    return {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in parameters.items()}
 
 
 def _reason(body: bytes) -> str:

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+SEQUENCE = "sequence_id"
+"""A whole number of 64 bits without sign, which the message has no type for that Triton takes: it goes as its bits."""
+_WRAP = 2**64
+
 
 def put(parameters: Any, given: Mapping[str, object]) -> None:
     """Put scalars into a message's parameters, each as its own type; anything else goes as its text."""
@@ -10,7 +14,7 @@ def put(parameters: Any, given: Mapping[str, object]) -> None:
         if isinstance(value, bool):
             parameters[name].bool_param = value
         elif isinstance(value, int):
-            parameters[name].int64_param = value
+            parameters[name].int64_param = value - _WRAP if name == SEQUENCE and value >= _WRAP // 2 else value
         elif isinstance(value, float):
             parameters[name].double_param = value
         else:
@@ -23,3 +27,11 @@ def in_region(parameters: Any, region: str, offset: int, size: int) -> None:
         parameters,
         {"shared_memory_region": region, "shared_memory_offset": offset, "shared_memory_byte_size": size},
     )
+
+
+def plain(parameters: Any) -> dict[str, Any]:
+    """Return a message's parameters as they were put."""
+    given = {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in parameters.items()}
+    if type(given.get(SEQUENCE)) is int:
+        given[SEQUENCE] %= _WRAP
+    return given

@@ -1,8 +1,10 @@
 """Triton's answer as a v2 client asked for it: JSON, or JSON and then the raw bytes of the outputs."""
 
 import asyncio
+import gzip
 import json
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +13,14 @@ from tritonclient.grpc import service_pb2 as pb
 from lineside_inference.api.v2.asked import Asked
 from lineside_inference.api.v2.datatypes import size_of, unpack
 from lineside_inference.api.v2.parcel import Parcel
+from lineside_inference.engine.parameters import plain
 from lineside_inference.errors import EngineFailed, OutputTooLarge
 
 _MANY = 4096
+_PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda body: gzip.compress(body, 1, mtime=0),
+    "deflate": lambda body: zlib.compress(body, 1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,13 @@ async def write(response: pb.ModelInferResponse, parcel: Parcel, *, most_values:
     head: dict[str, Any] = {"id": response.id} if response.id else {}
     head |= {"model_name": response.model_name, "model_version": response.model_version}
     if response.parameters:
-        head["parameters"] = _parameters(response.parameters)
+        head["parameters"] = plain(response.parameters)
     head["outputs"] = []
     parts: list[bytes] = []
     for place, output in enumerate(response.outputs):
         described: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
         if any(wanted.name == output.name and wanted.region is not None for wanted in asked.outputs):
-            described["parameters"] = _parameters(output.parameters)
+            described["parameters"] = plain(output.parameters)
         else:
             data = _data(response, place, parcel)
             if asked.wants_binary(output.name):
@@ -103,8 +110,25 @@ def _data(response: pb.ModelInferResponse, place: int, parcel: Parcel) -> bytes 
     return data
 
 
-def _parameters(given: Any) -> dict[str, Any]:
-    return {name: getattr(value, value.WhichOneof("parameter_choice")) for name, value in given.items()}
+def wanted_encoding(accept: str) -> str | None:
+    """Return the compression that an Accept-Encoding asks for, as Triton reads it: gzip before deflate, else none."""
+    weights: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        name, _, weight = part.partition(";")
+        try:
+            weights[name.strip()] = float(weight.strip().removeprefix("q=") or 1)
+        except ValueError:
+            continue
+    wanted = max(_PACKERS, key=lambda name: weights.get(name, 0.0))
+    most = weights.get(wanted, 0.0)
+    return wanted if most > 0 and most >= weights.get("identity", 0.0) else None
+
+
+def compressed(found: Answer, encoding: str) -> Answer:
+    """Return an answer with its body compressed; lengths in its other headers are those of before."""
+    body = _PACKERS[encoding](b"".join(found.parts))
+    headers = [(name, value) for name, value in found.headers if name != b"content-length"]
+    return _answer(found.status, [*headers, (b"content-encoding", encoding.encode())], [body])
 
 
 def _answer(status: int, headers: list[tuple[bytes, bytes]], parts: Sequence[bytes]) -> Answer:

@@ -18,7 +18,7 @@ from lineside.contract import MAX_DEADLINE_MS
 from lineside.service import Service
 from lineside_inference.admission import Body
 from lineside_inference.api.problems import Problem
-from lineside_inference.api.v2 import answer, intake
+from lineside_inference.api.v2 import answer, intake, raw
 from lineside_inference.api.v2.answer import Answer, as_json, empty
 from lineside_inference.api.v2.asked import Asked
 from lineside_inference.api.v2.counts import Counts
@@ -32,6 +32,7 @@ from lineside_inference.engine.raw import RawEngine
 from lineside_inference.engine.triton import Engine
 from lineside_inference.errors import EngineRefused, Expired, RequestError
 from lineside_inference.settings import LimitSettings
+from lineside_inference.workers import SMALL
 
 log = structlog.get_logger("lineside.inference.v2")
 
@@ -40,7 +41,7 @@ _GONE = 499
 MEMORY = 3
 """Bytes of memory for each byte of a v2 body: where it is gathered, in the message for Triton, and as that is sent."""
 _SMALL = 64 * 1024
-_SEEN = frozenset({"content-length", "content-encoding", "x-deadline-ms", intake.HEADER_LENGTH})
+_SEEN = frozenset({"accept-encoding", "content-length", "content-encoding", "x-deadline-ms", intake.HEADER_LENGTH})
 
 
 class InFront:
@@ -113,10 +114,10 @@ class V2:
             case []:
                 return as_json({"name": "lineside", "version": _VERSION, "extensions": list(EXTENSIONS)})
             case ["health", "live"]:
-                return empty(500 if self._service.failed else 200)
+                return as_json({"live": not self._service.failed}, 500 if self._service.failed else 200)
             case ["health", "ready"]:
                 is_ready = self._engine.link.online.is_set() and not self._service.is_draining
-                return empty(200 if is_ready else 503)
+                return as_json({"ready": is_ready}, 200 if is_ready else 503)
         raise Problem(404, "path-unknown", f"There is no /v2/{'/'.join(path)}"[:300])
 
     async def _about(self, method: str, name: str, version: str, what: str = "") -> Answer:
@@ -131,8 +132,14 @@ class V2:
                 case "stats":
                     return as_json(await self._describe.stats(name, version))
                 case "ready":
-                    return empty(200 if await self._describe.ready(name, version) else 503)
+                    return await self._ready(name, version)
         raise Problem(404, "path-unknown", f"There is no {what[:60]!r} of a model; use config, stats, ready or infer")
+
+    async def _ready(self, name: str, version: str) -> Answer:
+        if await self._describe.ready(name, version):
+            return as_json({"name": name, "ready": True})
+        what = f"model {name!r:.150}" + (f", version {version}," if version else "")
+        raise Problem(400, "model-not-ready", f"{what} is not ready: unknown here, not loaded, or the load failed")
 
     async def _infer(self, scope: Scope, path: list[str], receive: Receive, send: Send, arrived: float) -> None:
         name = path[1]
@@ -159,15 +166,35 @@ class V2:
         }
         deadline = self._deadline(headers, arrived)
         spare = self._spare if self._engine.is_shared else None
-        parcel = await intake.take(receive, headers, self._limits, spare, taken, self._workers)
+        if headers.get(intake.HEADER_LENGTH) == "0":
+            parcel = await self._take_raw(name, version, receive, headers, taken)
+        else:
+            parcel = await intake.take(receive, headers, self._limits, spare, taken, self._workers)
         try:
             with self._places.admit():
                 async with self._place(deadline):
                     # During a change of models Triton serves two versions: where none is named, the one in force.
                     with self._models.using(name, version) as used:
-                        return await self._run(name, used, parcel, _shorten(deadline, parcel.asked, arrived))
+                        found = await self._run(name, used, parcel, _shorten(deadline, parcel.asked, arrived))
         finally:
             parcel.release()
+        encoding = answer.wanted_encoding(headers.get("accept-encoding", ""))
+        if encoding is None:
+            return found
+        size = sum(map(len, found.parts))
+        if size <= SMALL:
+            return answer.compressed(found, encoding)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._workers.others, answer.compressed, found, encoding
+        )
+
+    async def _take_raw(
+        self, name: str, version: str, receive: Receive, headers: Mapping[str, str], taken: Body
+    ) -> Parcel:
+        """Return a request whose whole body is the model's one input, which is looked for first."""
+        with self._models.using(name, version) as used:
+            config, metadata = await self._describe.config(name, used), await self._describe.model(name, used)
+        return await intake.take_raw(receive, headers, self._limits, taken, raw.Raw.of(metadata, config))
 
     @asynccontextmanager
     async def _place(self, deadline: Deadline) -> AsyncIterator[None]:

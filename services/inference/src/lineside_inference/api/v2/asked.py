@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from lineside_inference.api.problems import Problem
 from lineside_inference.api.v2.datatypes import BYTES, ITEM_BYTES, check_size
+from lineside_inference.engine.parameters import SEQUENCE
 from lineside_inference.settings import LimitSettings
 
 Scalar = bool | int | float | str
@@ -21,6 +22,7 @@ _MOST_RANK = 16
 _MOST_NAME = 256
 _MOST_TEXT = 4096
 _INT64 = range(-(2**63), 2**63)
+_UINT64 = range(2**64)
 _SHARED = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
 _OWN = {"binary_data", "binary_data_size", "binary_data_output"}
 
@@ -129,7 +131,7 @@ def _input(part: Any, limits: LimitSettings, *, binary: bool) -> Input:
         raise Problem(
             400, "tensor-shape", f"input {name!r}: shape must be at most {_MOST_RANK} whole numbers of 0 to 2^31 - 1"
         )
-    own, parameters = _parameters(part, f"input {name!r}")
+    own, parameters = _parameters(part, f"input {name!r}", null_is_absent=True)
     size, data, region = own.get("binary_data_size"), part.get("data"), _region(own, name, limits)
     if sum(given is not None for given in (size, data, region)) != 1:
         raise wrong(f"input {name!r} must have exactly one of data and parameters.binary_data_size")
@@ -150,7 +152,7 @@ def _input(part: Any, limits: LimitSettings, *, binary: bool) -> Input:
 
 def _output(part: Any, limits: LimitSettings, default: bool) -> Output:
     name = _name(part, "output")
-    own, parameters = _parameters(part, f"output {name!r}")
+    own, parameters = _parameters(part, f"output {name!r}", null_is_absent=True)
     wanted = _flag(own, "binary_data", f"output {name!r}") if "binary_data" in own else default
     return Output(name, wanted, parameters, _region(own, name, limits))
 
@@ -162,7 +164,9 @@ def _name(part: Any, kind: str) -> str:
     return name
 
 
-def _parameters(part: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Scalar]]:
+def _parameters(
+    part: Mapping[str, Any], where: str, *, null_is_absent: bool = False
+) -> tuple[dict[str, Any], dict[str, Scalar]]:
     """Return the parameters that are ours to follow, and those that go on to the model."""
     given = part.get("parameters")
     if given is None:
@@ -177,7 +181,9 @@ def _parameters(part: Mapping[str, Any], where: str) -> tuple[dict[str, Any], di
             continue
         if len(name) > _MOST_NAME or name.startswith("triton_"):
             raise wrong(f"{where}: parameter {name[:60]!r} cannot be given; names that begin triton_ are Triton's own")
-        is_whole = type(value) is int and value in _INT64
+        if value is None and null_is_absent:  # as Triton takes it for a tensor, and for a request does not
+            continue
+        is_whole = type(value) is int and value in (_UINT64 if name == SEQUENCE else _INT64)
         if not (is_whole or isinstance(value, bool | float) or (isinstance(value, str) and len(value) <= _MOST_TEXT)):
             raise wrong(f"{where}: parameter {name!r} must be a boolean, a 64-bit number or a string")
         passed[name] = value

@@ -12,9 +12,10 @@ from starlette.types import Receive
 from lineside_inference.admission import Body
 from lineside_inference.api.body import check_values
 from lineside_inference.api.problems import Problem
-from lineside_inference.api.v2.asked import Input, read, wrong
+from lineside_inference.api.v2.asked import Asked, Input, read, wrong
 from lineside_inference.api.v2.datatypes import BYTES, check_strings, pack
 from lineside_inference.api.v2.parcel import Parcel, Spare
+from lineside_inference.api.v2.raw import Raw
 from lineside_inference.settings import LimitSettings
 from lineside_inference.workers import Workers
 
@@ -61,12 +62,34 @@ async def take(
             await _check(parcel)
     except TimeoutError:
         _drop(parcel)
-        detail = f"The body did not end within {limits.body_s:g} s (inference.limits.body_s)."
-        raise Problem(408, "body-timeout", detail, headers=_CLOSE) from None
+        raise _late(limits) from None
     except BaseException:
         _drop(parcel)
         raise
     return parcel
+
+
+async def take_raw(
+    receive: Receive, headers: Mapping[str, str], limits: LimitSettings, taken: Body, raw: Raw
+) -> Parcel:
+    """Return the request whose whole body is the one input of a model; raises as `take` does, and TensorShape."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_s):
+            async for chunk in _plain(_wire(receive, headers, limits), headers, limits):
+                taken.grow(len(chunk))
+                body += chunk
+    except TimeoutError:
+        raise _late(limits) from None
+    given = raw.input(body)
+    parcel = Parcel(Asked("", {}, (given,), (), binary=True), [given.size or 0], None)
+    parcel.write(0, raw.bytes(body))
+    return parcel
+
+
+def _late(limits: LimitSettings) -> Problem:
+    detail = f"The body did not end within {limits.body_s:g} s (inference.limits.body_s)."
+    return Problem(408, "body-timeout", detail, headers=_CLOSE)
 
 
 def _drop(parcel: Parcel | None) -> None:

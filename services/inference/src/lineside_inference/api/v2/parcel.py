@@ -71,7 +71,7 @@ class Parcel:
             self._view = memoryview(self._private)
         return self._view
 
-    def write(self, at: int, data: bytes | memoryview) -> None:
+    def write(self, at: int, data: bytes | bytearray | memoryview) -> None:
         """Put bytes at an offset; in order of the offsets, without overlap."""
         if self._view is not None:
             self._view[at : at + len(data)] = data
