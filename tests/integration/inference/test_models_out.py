@@ -34,7 +34,6 @@ def triton(tmp_path: Path) -> Iterator[TritonServer]:
     put(repository, "incomplete")
     (repository / "incomplete" / "card.yaml").write_text("name: incomplete\n")
     unloadable = put(repository, "unloadable")
-    put(tmp_path / "other", "unloadable", files=[])
     unloadable.write_bytes(b"no ONNX")
     card = repository / "unloadable" / "card.yaml"
     card.write_text(card.read_text().replace(digest(put(tmp_path / "same", "unloadable")), digest(unloadable)))
@@ -75,7 +74,7 @@ def test_one_model_that_is_wrong_leaves_the_others_serving(
     settings = {"model_repository": str(repository), "state_dir": str(tmp_path / "state")}
     policy = {"enabled": True, "thresholds": {"wear": 0.2}}
     service = start_inference(
-        triton={"url": triton.grpc, "health_ms": 100, "slot_bytes": 1_000_000}, policy=policy, **settings
+        triton={"url": triton.grpc, "health_ms": 100, "slot_bytes": 4096}, policy=policy, **settings
     )
     assert judge(service, "whole")["verdict"] == "fail"
 
@@ -98,9 +97,16 @@ def test_one_model_that_is_wrong_leaves_the_others_serving(
     for part in ("1/model.onnx", "card.yaml"):
         (repository / "incomplete" / part).write_bytes((tmp_path / "mended" / "incomplete" / part).read_bytes())
     put(repository, "later", 0.5)
-    for name, verdict in (("incomplete", "pass"), ("later", "fail")):
+    numbers = {"name": "y", "head": "raw", "shape": [7, 8400]}  # more than a slot has
+    write(repository, "large", {"y": np.zeros((7, 8400), np.float32)}, numbers)
+    unfit = {"name": "y", "head": "anomaly", "range": [0, 1], "kind": "score"}
+    assert service.http.put("/v1/policy", json={"thresholds": {"wear": 0.2, "default": 9}}).status_code == 200
+    write(repository, "unfit", {"y": np.zeros(1, np.float32)}, unfit, labels=["crack"], defects=["crack"])
+    for name, verdict in (("incomplete", "pass"), ("later", "fail"), ("large", "unknown")):
         until(service, name, "ONLINE")
-        assert judge(service, name)["verdict"] == verdict
+        result = judge(service, name)
+        assert (result["status"], result["verdict"]) == ("ok", verdict)
+    until(service, "unfit", "BACKOFF", "thresholds.default: 9 is never reached")
     assert service.metric('lineside_inference_model_version_number{model="later"}') == 1
     assert service.metric('lineside_inference_requests_total{model="later",status="ok"}') == 1
 

@@ -221,7 +221,7 @@ class Pipeline:
         self, request: Request, model: Model, frame: Frame, deadline: Deadline, stages: Stages
     ) -> Judgement:
         """Prepare, infer and interpret what was fetched."""
-        slot = await self._engine.slot(deadline)
+        slot = await self._engine.slot(model, deadline)
         if isinstance(request.source, CameraSource):
             stages.frame_age_ms = frame.age_ms()
         try:

@@ -45,6 +45,11 @@ class Slot:
         self._is_leased = False
 
     @property
+    def is_shared(self) -> bool:
+        """Whether Triton may see its memory."""
+        return self._arena.key is not None
+
+    @property
     def is_quarantined(self) -> bool:
         """Whether it was given back and something may still touch it."""
         return not self._is_leased and bool(self._users)

@@ -70,6 +70,7 @@ class Engine:
             settings,
             max((Layout.of(card).size for card in (*others, *(it.card for it in models.values()))), default=0),
         )
+        self._larger: WeakKeyDictionary[Model, Arena] = WeakKeyDictionary()
         atexit.register(self.arena.close)  # also where the start stops after this
         self.link = TritonLink(settings, self.arena, service.connection("triton", settings.url))
         self.link.why_bytes = why or self.link.why_bytes
@@ -83,8 +84,8 @@ class Engine:
             self._service.spawn(f"model {name}", link.supervise())
 
     def join(self, model: Model) -> None:
-        """Serve a model that came after the start; raises EngineFailed where a slot is too small for it."""
-        self.check_fits(model)
+        """Serve a model that came after the start."""
+        self.make_room(model)
         link = self.model_links[model.card.name] = self._model_link(model)
         self._service.spawn(f"model {model.card.name}", link.supervise())
 
@@ -122,13 +123,14 @@ class Engine:
             models={name: str(model.state.state) for name, model in self.model_links.items()},
         )
 
-    async def slot(self, deadline: Deadline) -> Slot:
+    async def slot(self, model: Model, deadline: Deadline) -> Slot:
         """Return a slot to fill; raises EngineTimeout where none comes free until the deadline."""
+        arena = self._larger.get(model, self.arena)
         try:
-            return await self.arena.acquire(deadline)
+            return await arena.acquire(deadline)
         except TimeoutError:
             raise EngineTimeout(
-                f"none of the {len(self.arena.slots)} slots came free",
+                f"none of the {len(arena.slots)} slots came free",
                 remedy="Triton holds them all: see whether it hangs, or raise inference.triton.slots",
             ) from None
 
@@ -211,19 +213,24 @@ class Engine:
         with link.wanted.users.one():
             yield link.wanted.card.version
 
-    def check_fits(self, model: Model) -> None:
-        """Refuse a model whose tensors are larger than a slot; raises EngineFailed."""
+    def make_room(self, model: Model) -> None:
+        """Make slots of its own for a model that came after the start and is too large for the shared ones.
+
+        Triton has mapped those; the others' tensors go to it in bytes until the service is started anew.
+        """
         needed = self._layout(model).size
         if needed > self.arena.slot_bytes:
-            raise EngineFailed(
-                f"version {model.card.version} of model {model.card.name!r} needs {needed} bytes a request, "
-                f"a slot has {self.arena.slot_bytes}",
-                remedy="Start the service anew with this version in force: slots are made at the start",
+            self._larger[model] = Arena(slot_bytes=needed, slots=self._settings.slots, shared=False)
+            log.warning(
+                "a model's tensors go to triton in bytes",
+                model=model.card.name,
+                reason=f"it needs {needed} bytes a request, the slots made at the start have {self.arena.slot_bytes}",
+                remedy="start the service anew, or raise inference.triton.slot_bytes",
             )
 
     def _request(self, model: Model, slot: Slot, layout: Layout) -> pb.ModelInferRequest:
         axes = self.model_links[model.card.name].batch_axes.get(model.card.version, 1)
-        if self.link.transport != "shared-memory":
+        if self.link.transport != "shared-memory" or not slot.is_shared:
             request = ask(model.card, layout, slot, region=None, axes=axes)
             request.raw_input_contents.append(slot.memory[: layout.input_bytes].tobytes())
             return request

@@ -209,7 +209,7 @@ class Changes:
     async def _bring(self, name: str, version: str, link: ModelLink, serving: list[Model]) -> Model:
         """Return a version that serves beside the old one and has done its warm-up well."""
         new = await asyncio.to_thread(self._store.candidate, name, version)
-        self._engine.check_fits(new)
+        self._engine.make_room(new)
         self._check_thresholds(new)
         self.under_way[name] = f"version {version}: loading"
         try:
