@@ -40,6 +40,15 @@ class Limits:
             session_expiry_s=said.get("SessionExpiryInterval"),
         )
 
+    def in_words(self, asked_expiry_s: int) -> str:
+        """Return what people should know of it, empty where the broker does all that we ask for."""
+        said = "" if self.retains else ", retains nothing"
+        if self.session_expiry_s is not None and self.session_expiry_s < asked_expiry_s:
+            said += (
+                f", keeps our messages for {self.session_expiry_s} s instead of {asked_expiry_s} (bus.session_expiry_s)"
+            )
+        return said
+
     def check(self) -> None:
         """Raise BusError where the broker cannot be a bus."""
         if self.most_qos < 1:

@@ -41,12 +41,14 @@ class LinkLost(Exception):
 class MqttMessage:
     """A message of one link; see lineside.bus.Message."""
 
-    __slots__ = ("_link", "acknowledged", "after_gap", "mid", "payload", "topic")
+    __slots__ = ("_link", "acknowledged", "after_gap", "kept", "mid", "payload", "topic")
 
-    def __init__(self, topic: str, payload: bytes, mid: int, link: "Link") -> None:
+    def __init__(self, topic: str, payload: bytes, mid: int, link: "Link", *, kept: bool) -> None:
         self.topic = topic
         self.payload = payload
         self.mid = mid
+        self.kept = kept
+        """Whether the broker keeps it until it is acknowledged: QoS 1."""
         self.acknowledged = False
         self.after_gap = False
         self._link = link
@@ -280,8 +282,8 @@ class Link:
         self._soon(self._take, message.topic, bytes(message.payload), message.mid, message.qos)
 
     def _take(self, topic: str, payload: bytes, mid: int, qos: int) -> None:
-        message = MqttMessage(topic, payload, mid, self)
-        if qos > 0:
+        message = MqttMessage(topic, payload, mid, self, kept=qos > 0)
+        if message.kept:
             self._unacknowledged.append(message)
         self._route(message)
 

@@ -79,6 +79,11 @@ class MqttBus:
             "Messages that the broker had kept for a topic that is no longer subscribed; dropped.",
             registry=registry,
         )
+        self._dropped = Counter(
+            f"{prefix}_dropped_messages_total",
+            "Messages of QoS 0 beyond bus.max_backlog that waited to be handled; dropped.",
+            registry=registry,
+        )
         Gauge(
             f"{prefix}_backlog_messages", "Messages of ours that wait for the broker.", registry=registry
         ).set_function(lambda: self._backlog)
@@ -122,6 +127,10 @@ class MqttBus:
         finally:
             self._backlog -= 1
 
+    @property
+    def _expiry_s(self) -> int:
+        return self._settings.session_expiry_s if self._keep else 0
+
     async def _usable_link(self) -> "Link":
         while self._link is None:
             await self._linked.wait()
@@ -160,7 +169,7 @@ class MqttBus:
                 self._link = link
                 self._linked.set()
                 await self._listen(link)
-                self._connection.online(f"MQTT {_SPOKEN[protocol]}{'' if link.limits.retains else ', retains nothing'}")
+                self._connection.online(f"MQTT {_SPOKEN[protocol]}{link.limits.in_words(self._expiry_s)}")
                 since = time.monotonic()
                 problem: BaseException | str = await link.lost()
                 if time.monotonic() - since < _SOON_S:
@@ -210,6 +219,11 @@ class MqttBus:
             log.warning("message for a topic that is not subscribed any more; dropped", topic=message.topic)
             self._unrouted.inc()
             message.ack()
+        elif not message.kept and subscription.messages.qsize() >= self._settings.max_backlog:
+            # Of what the broker keeps no more comes than bus.max_inflight; of QoS 0 all that anybody sends.
+            log.warning("messages of QoS 0 come faster than they are handled; dropped", topic=message.topic)
+            self._dropped.inc()
+            subscription.gap = True
         else:
             message.after_gap, subscription.gap = subscription.gap, False
             subscription.messages.put_nowait(message)

@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from lineside.bus.mqtt import MqttBus, MqttMessage, MqttSubscription
 from lineside.connections import Connection, State
@@ -211,3 +212,30 @@ async def test_two_clients_with_one_id_are_told_so(keeping_broker) -> None:
         await until(lambda: links[0].is_online)
         async with second:
             await until(is_told)
+
+
+async def test_a_flood_of_messages_that_nobody_keeps_fills_no_memory_and_leaves_a_known_hole(keeping_broker) -> None:
+    registry = CollectorRegistry()
+    link = connection(keeping_broker)
+    taker = MqttBus(
+        keeping_broker.settings.model_copy(update={"max_backlog": 3}),
+        client="taker",
+        connection=link,
+        registry=registry,
+    )
+    subscription = taker.subscribe("t/1")
+
+    def dropped() -> float:
+        return registry.get_sample_value("lineside_taker_bus_dropped_messages_total") or 0.0
+
+    async with taker, bus(keeping_broker, "giver") as (giver, _):
+        await until(lambda: link.is_online)
+        for number in range(10):
+            await giver.publish("t/1", str(number).encode(), keep=False)
+        await until(lambda: dropped() == 7)
+        taken = await take(subscription, 3)
+        await giver.publish("t/1", b"after")
+        [after] = await take(subscription, 1)
+        after.ack()
+    assert [message.payload for message in taken] == [b"0", b"1", b"2"]
+    assert [message.after_gap for message in (*taken, after)] == [True, False, False, True]

@@ -1,6 +1,7 @@
 """Whatever stands in a message: no handler of any service's topics fails, and no service would end by one that did."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -21,17 +22,23 @@ from lineside.contract import (
     Context,
     ErrorReport,
     ModelRef,
+    Outcome,
     Policy,
     Request,
     Result,
+    ServiceStatus,
     Unreadable,
+    parse_outcome,
     parse_request,
+    parse_status,
     to_json,
     uuid7,
 )
 from lineside.settings import BusSettings
 from lineside_exporter.cloudwatch.reporter import Reporter
 from lineside_exporter.cloudwatch.settings import GreengrassSettings
+from lineside_inference.errors import PolicyRefused
+from lineside_inference.policies import read
 from lineside_opcua_bridge.collector.collector import Collector, CollectorMetrics
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.pausing import Pausing
@@ -59,6 +66,10 @@ RESULT = Result(
     scores={"good": 0.9},
     context=REQUEST.context,
 )
+OUTCOME = Outcome(
+    request_id=REQUEST.id, trigger="t", model="m", verdict="pass", origin="judged", cause="ok", reason="good"
+)
+STANDING = ServiceStatus(service="opcua_bridge", ready=True)
 REPORT = ErrorReport(id=uuid7(), request_id=REQUEST.id, code="not-json", reason="?", topic="t", excerpt="{")
 BATCH = {
     "entries": [
@@ -79,6 +90,9 @@ STATUS = {"response": {"status": "error", "error": "Throttled", "error_message":
 POLICY = {"policy": {"enabled": True}, "enabled": True, "etag": "x", "state": "applied", "errors": [], "time": "t"}
 VALID = {
     "requests": json.loads(to_json(REQUEST)),
+    "outcomes": json.loads(to_json(OUTCOME)),
+    "how services stand": json.loads(to_json(STANDING)),
+    "the desired policy": json.loads(to_json(Policy())),
     "results": json.loads(to_json(RESULT)),
     "results, counted": json.loads(to_json(RESULT)),
     "error reports": json.loads(to_json(REPORT)),
@@ -160,6 +174,11 @@ def requests(payload: bytes) -> None:
     fit(RESULT.model_copy(update={"context": asked.context}), 1024, NOW)
 
 
+def readable(parse: Callable[[bytes], object], payload: bytes) -> None:
+    with contextlib.suppress(Unreadable, PolicyRefused):
+        parse(payload)
+
+
 def inference_answers(payload: bytes) -> None:
     answer = httpx.Response(200, content=payload)
     if found := in_force(answer):
@@ -197,6 +216,9 @@ def handlers() -> dict[str, Callable[[bytes], object]]:
     }
     return {name: _of(take) for name, take in whole.items()} | {
         "requests": requests,
+        "outcomes": lambda payload: readable(parse_outcome, payload),
+        "how services stand": lambda payload: readable(parse_status, payload),
+        "the desired policy": lambda payload: readable(read, payload),
         "the inference service's answers": inference_answers,
         "results, counted": exporter.take,
         "the state of figures": exporter.read_status,
