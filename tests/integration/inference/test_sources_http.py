@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import ssl
 import time
@@ -173,7 +174,10 @@ async def test_a_snapshot_comes_in_every_way_that_http_has(serve: Any, watch: An
         (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 20_000, False, "header is larger"),
         (b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", False, "answered 302 Found"),
         (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", False, "Give username and password_file"),
-        (HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False, "no HTTP"),
+        (HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", False, "answered 0 bytes"),
+        (HEAD + b"Content-Length: 4\r\nContent-Length: 9\r\n\r\n" + FRAME, False, "Content-Length is '4 and 9'"),
+        (HEAD + b"Content-Length: -1\r\n\r\n" + FRAME, False, "Content-Length is '-1'"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n", False, "no HTTP"),
         (whole(b"<html>"), False, "no JPEG, PNG, BMP"),
         (b"", True, "closed the connection before its answer"),
     ],
@@ -183,6 +187,62 @@ async def test_a_snapshot_that_lies_is_named(serve: Any, watch: Any, data: bytes
     with pytest.raises(CameraFailed, match=said):
         await grab(camera)
     assert "the last frame failed" in camera.connection.detail or not camera.connection.is_online
+
+
+CHUNKED = b"%x\r\n" % len(FRAME) + FRAME + b"\r\n0\r\n\r\n"
+LENGTH = b"Content-Length: %d\r\n" % len(FRAME)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        whole(FRAME).replace(b"\r\n", b"\n", 3),
+        HEAD.replace(b"\r\n", b"\n") + b"Transfer-Encoding: chunked\n\n" + b"%x\n" % len(FRAME) + FRAME + b"\n0\n\n",
+        HEAD + b": nobody\r\n" + LENGTH + b"\r\n" + FRAME,
+        HEAD + b"a line without a name\r\n" + LENGTH + b"\r\n" + FRAME,
+        HEAD + b"Two words: x\r\nX-\xe9: y\r\n" + LENGTH + b"\r\n" + FRAME,
+        HEAD + b"Content-Length: 17\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKED,
+        HEAD + b"Transfer-Encoding: Chunked\r\n" + LENGTH + LENGTH + b"\r\n" + CHUNKED,
+        HEAD + LENGTH + LENGTH + b"\r\n" + FRAME,
+        HEAD + b"content-length: %d, %d\r\n\r\n" % (len(FRAME), len(FRAME)) + FRAME,
+        HEAD + b"Content-Length : %d\r\n\r\n" % len(FRAME) + FRAME,
+        HEAD + b"X-Note: one\r\n two\r\n\tthree\r\n" + LENGTH + b"\r\n" + FRAME,
+        HEAD + b"Content-Length:\r\n %d\r\n\r\n" % len(FRAME) + FRAME,
+        HEAD + b"Transfer-Encoding: identity\r\n" + LENGTH + b"\r\n" + FRAME,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED.replace(b"\r\n", b"  \r\n", 1),
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED.replace(b"0\r\n\r\n", b"0\r\nX-Sum: 1\r\n\r\n"),
+        b"\r\n" + whole(FRAME),
+        whole(FRAME).replace(b"200 OK", b"200"),
+        whole(FRAME).replace(b"HTTP/1.1 200 OK", b"HTTP/1.0  200  OK"),
+        b"HTTP/1.1 100 Continue\n\n" + whole(FRAME),
+    ],
+)
+async def test_a_snapshot_comes_from_a_camera_that_breaks_the_standard(serve: Any, watch: Any, data: bytes) -> None:
+    async def in_pieces(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _request: bytes) -> None:
+        for at in range(0, len(data), 50):
+            writer.write(data[at : at + 50])
+            await writer.drain()
+
+    for answer in (sends(data), in_pieces):
+        camera = watch(url=(await serve(answer)).url)
+        for _ in range(2):
+            assert await grab(camera) == FRAME
+        assert camera.connection.state is State.ONLINE
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        CHUNKED[:-2] + b"x: y\r\n" * 200_000,
+        b"5;" + b"x" * 1_000_000,
+        CHUNKED[:-2] + b"a" * 1_000_000,
+    ],
+    ids=["trailers", "an extension", "a trailer"],
+)
+async def test_what_stands_beside_the_body_is_bounded_and_not_kept(serve: Any, watch: Any, endless: bytes) -> None:
+    peer = await serve(sends(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + endless))
+    with pytest.raises(CameraFailed, match=r"beside its body|no HTTP"):
+        await grab(watch(url=peer.url))
 
 
 async def test_a_silent_snapshot_is_given_up_in_time_and_its_connection_not_used_again(serve: Any, watch: Any) -> None:
@@ -328,6 +388,38 @@ async def test_a_stream_that_lies_is_named_and_tried_again(
     for _ in range(3):
         good.due.release()
     await until(lambda: camera.connection.is_online)
+
+
+@pytest.mark.parametrize(
+    ("announced", "sent"),
+    [("other", b"--f"), ("F", b"--f"), ("f", b"f"), ("'f'", b"--f"), ('"--f"', b"----f"), ("other", b"frame")],
+)
+async def test_a_stream_with_another_boundary_than_announced_is_seen(
+    serve: Any, watch: Any, announced: str, sent: bytes
+) -> None:
+    head = MULTIPART.replace(b"boundary=f", b"boundary=" + announced.encode())
+    text = sent + b"\r\nContent-Type: text/plain\r\n\r\nhello\r\n"
+    part = sent + b"\r\nContent-Type: image/jpeg\r\n\r\n" + FRAME
+    camera = watch(kind="mjpeg", url=(await serve(sends(head + text + part * 3 + text + part))).url, most_fps=1000)
+    assert (await camera.grab(0.0, within(5))).data == FRAME
+    assert camera.connection.is_online
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"no boundary at all", "no boundary '--f' in 18 bytes of its stream, which begins with 6e 6f"),
+        (b"--f\r\nContent-Type: image/jpeg\r\n\r\n" + FRAME[:300], "300 bytes of a frame came"),
+        (b"--f\r\n\r\nhello\r\n--f\r\n\r\n", "parts that are no JPEG"),
+        (b"", "no boundary '--f' in 0 bytes|has not answered"),
+    ],
+)
+async def test_a_stream_without_a_frame_says_why(
+    serve: Any, watch: Any, monkeypatch: pytest.MonkeyPatch, data: bytes, said: str
+) -> None:
+    monkeypatch.setattr("lineside_inference.sources.live.LEAST_SILENCE_S", 0.3)
+    camera = watch(kind="mjpeg", url=(await serve(sends(MULTIPART + data))).url, timeout_ms=300)
+    await until(lambda: re.search(said, camera.connection.detail))
 
 
 async def test_a_stream_that_falls_silent_is_opened_again(

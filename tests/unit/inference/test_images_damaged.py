@@ -181,6 +181,8 @@ def test_fill_bytes_and_segments_and_scans_are_bounded() -> None:
         (b"\xff" * 2_000_000, "fill bytes"),
         (b"\xff\xfe\0\2" * 100_000, "segments"),
         (one_scan * 101, "scans"),
+        (one_scan + b"\xff" * 2_000_000, "full of FF"),
+        (one_scan + b"\xff\0" * 1_000_000, "full of FF"),
     ):
         data = whole[:at] + filling + whole[at:]
         with pytest.raises(ImageUndecodable, match=said):

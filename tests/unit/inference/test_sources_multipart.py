@@ -100,9 +100,74 @@ def test_noise_raises_nothing_else_and_holds_no_more_than_the_bound(noise: bytes
     assert len(parts._buffer) <= 16 * 1024 + 3100
 
 
+TEXT = b"frame 17 of the day\r\n"
+
+
+@pytest.mark.parametrize(
+    ("announced", "sent"),
+    [
+        ("boundary=other", b"--frame"),
+        ("boundary=FRAME", b"--frame"),
+        ("boundary=frame", b"--FRAME"),
+        ("boundary=frame", b"frame"),
+        ("boundary=--frame", b"frame"),
+        ("boundary=other", b"frame"),
+        ("", b"frame"),
+        ("boundary='frame'", b"--frame"),
+        ("boundary='frame'", b"--'frame'"),
+        ('boundary="--frame"', b"----frame"),
+        ("boundary=gc0p4Jq0M2Yt08jU534c0p", b"--gc0p4Jq0M2Yt08jU534c0p"),
+    ],
+)
+@pytest.mark.parametrize("length", ["right", "none", "short"])
+@pytest.mark.parametrize("text_first", [False, True])
+@pytest.mark.parametrize("line_end", [b"\r\n", b""])
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_the_boundary_is_the_one_that_the_stream_has(
+    announced: str, sent: bytes, length: str, line_end: bytes, size: int, *, text_first: bool
+) -> None:
+    data = b"\r\n" + sent + b"\r\nContent-Type: text/plain\r\n\r\n" + TEXT if text_first else b""
+    for frame in FRAMES:
+        data += sent + b"\r\nContent-Type: image/jpeg\r\n"
+        if length != "none":
+            data += b"Content-Length: %d\r\n" % (len(frame) - (20 if length == "short" else 0))
+        data += b"\r\n" + frame + line_end
+    parts = Parts(boundary_of(f"multipart/x-mixed-replace; {announced}"), most_bytes=100_000)
+    found = [body for at in range(0, len(data), size) for body in parts.feed(data[at : at + size])]
+    found += parts.feed(sent + b"\r\nContent-Type: image/jpeg\r\n\r\n")
+    assert found == ([TEXT.removesuffix(b"\r\n")] if text_first else []) + FRAMES
+
+
+def test_a_preamble_is_passed_over() -> None:
+    data = b"This is a stream.\r\nIn parts: of one kind.\r\n\r\n" + stream(FRAMES)
+    assert Parts(b"frame", most_bytes=100_000).feed(data) == FRAMES
+
+
+def test_it_says_what_it_waits_for() -> None:
+    parts = Parts(b"f", most_bytes=100_000)
+    assert "no boundary '--f' in 0 bytes" in parts.waits_for
+    parts.feed(b"\x00\x01 no boundary")
+    assert "'--f' in 14 bytes of its stream, which begins with 00 01 20" in parts.waits_for
+    parts.feed(b"\r\n--f\r\n\r\n" + FRAMES[0][:100])
+    assert "100 bytes of a frame" in parts.waits_for
+
+
+def test_a_part_with_an_end_marker_in_every_chunk_is_looked_at_once() -> None:
+    """A comment holds an end marker at the end of each chunk: the walk goes on, it does not begin again."""
+    segment = b"\xff\xfe" + (8000).to_bytes(2, "big") + bytes(7996) + b"\xff\xd9"
+    parts = Parts(b"f", most_bytes=16_000_000)
+    assert not parts.feed(b"--f\r\n\r\n\xff\xd8")
+    assert parts._walk is not None
+    for count in range(1, 1500):
+        assert not parts.feed(segment)
+        assert len(parts._walk.segments) == count
+    assert parts.feed(b"\xff\xd9") == []  # no frame in it: not whole
+
+
 @pytest.mark.parametrize(
     ("content_type", "boundary"),
     [
+        ("multipart/x-mixed-replace; boundary='frame'", b"frame"),
         ("multipart/x-mixed-replace; boundary=frame", b"frame"),
         ("multipart/x-mixed-replace;boundary=--frame", b"frame"),
         ('Multipart/Mixed; charset=x; Boundary = "a b"', b"a b"),

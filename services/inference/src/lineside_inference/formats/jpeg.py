@@ -28,6 +28,8 @@ _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SLICE = 64 * 1024
 """Bytes searched at once: a search holds the interpreter's lock, 1 ms at the worst for so many."""
+_MOST_MARKS = _SLICE // 4
+"""Bytes FF in a slice of a scan; coded pixels have one in a hundred, and each costs the search its time."""
 _MOST_FILL = 64 * 1024
 _MOST_SEGMENTS = 4096
 _MOST_SCANS = 100
@@ -78,6 +80,8 @@ class Walk:
         """Pass one marker, or one slice of a scan; return False where more data is needed."""
         if self._at >= len(data):
             return False
+        if self._in_scan and data.count(0xFF, self._at, self._at + _SLICE) > _MOST_MARKS:
+            raise ImageUndecodable(f"the JPEG is damaged: its picture is full of FF from byte {self._at} on")
         found = _MARKER.search(data, self._at, self._at + _SLICE) if self._in_scan else _SEGMENT.match(data, self._at)
         if found is None:
             return self._pass_scan(data) if self._in_scan else self._wait_for_marker(data)

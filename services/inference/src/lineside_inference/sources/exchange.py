@@ -1,14 +1,18 @@
-"""One HTTP/1.1 connection: a request out, a bounded answer in. The parsing is llhttp's, by httptools."""
+"""One HTTP/1.1 connection: a request out, a bounded answer in.
+
+Cameras break the standard in ways that every browser takes; `head` and `body` read what they send.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import httptools
+from lineside_inference.sources.body import Body
+from lineside_inference.sources.head import END, Head, read_head
 
 MOST_HEADER_BYTES = 64 * 1024
-_CONTINUE = 200  # a status below it is not yet the answer
+_BEGINS = b"HTTP/"
 
 
 class HttpError(Exception):
@@ -47,7 +51,6 @@ class Exchange(asyncio.Protocol):
         self.can_keep = False
         self.has_begun = False
         self._done: asyncio.Future[Answer] | None = None
-        self._wrong: HttpError | None = None
 
     def ask(
         self, request: bytes, *, most_bytes: int, sink: Callable[[Answer, bytes], None] | None
@@ -57,12 +60,14 @@ class Exchange(asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             self._done.set_exception(HttpError("the peer closed the connection"))
             return self._done
-        self._parser = httptools.HttpResponseParser(self)
         self._most_bytes = most_bytes
         self._sink = sink
         self._answer = Answer()
+        self._begun = bytearray()  # what came of a head
         self._header_bytes = 0
-        self._in_body = self.can_keep = self.has_begun = False
+        self._head: Head | None = None  # the answer's, once it is whole
+        self._body: Body | None = None
+        self.can_keep = self.has_begun = False
         self.transport.write(request)
         return self._done
 
@@ -91,72 +96,66 @@ class Exchange(asyncio.Protocol):
             self.close()  # nobody asked for this
             return
         self.has_begun = True
-        if not self._in_body:
-            self._header_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(HttpError("it wants to speak another protocol"))
-        except httptools.HttpParserError as error:
-            self._fail(self._wrong or HttpError(f"what it sends is no HTTP: {error}"))
-        if self._wrong is not None:
-            self._fail(self._wrong)
-        elif not self._in_body and self._header_bytes > MOST_HEADER_BYTES:
-            self._fail(TooLarge(f"its header is larger than {MOST_HEADER_BYTES} bytes"))
+            if self._body is None:
+                data = self._read_head(data)
+            if self._body is not None:
+                self._read_body(self._body, data)
+        except ValueError as error:
+            self._give_up(HttpError(f"what it sends is no HTTP: {error}"))
+        except Exception as error:  # noqa: BLE001 - also the sink's: it ends this request and is raised to who asked
+            self._give_up(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the request, well where the body lasts until the end."""
         if self._done is None or self._done.done():
             return
-        if self._in_body and self._is_until_close():
+        if self._head is not None and self._head.length is None and not self._head.is_chunked:
             self._finish()
         else:
-            where = f"after {len(self._answer.body)} bytes of its body" if self._in_body else "before its answer"
-            self._fail(HttpError(f"it closed the connection {where}{f': {exc}' if exc else ''}"))
+            where = f"after {len(self._answer.body)} bytes of its body" if self._head else "before its answer"
+            self._give_up(HttpError(f"it closed the connection {where}{f': {exc}' if exc else ''}"))
 
-    def on_status(self, status: bytes) -> None:
-        """Take a piece of the reason."""
-        self._answer.reason += status.decode("latin-1")[:100]
+    def _read_head(self, data: bytes) -> bytes:
+        """Take what belongs to the head, and what comes before it as 100 Continue; return what is left."""
+        self._begun += data
+        while True:
+            if self._begun[:1] in {b"\r", b"\n"}:
+                self._begun = self._begun.lstrip(b"\r\n")
+            start = self._begun[: len(_BEGINS)]
+            if not _BEGINS.startswith(start):
+                raise ValueError(f"it begins with {bytes(self._begun[:40])!r}")
+            end = END.search(self._begun, max(0, len(self._begun) - len(data) - 3))
+            if self._header_bytes + (end.start() if end else len(self._begun)) > MOST_HEADER_BYTES:
+                raise TooLarge(f"its header is larger than {MOST_HEADER_BYTES} bytes")
+            if end is None:
+                return b""
+            head = read_head(bytes(self._begun[: end.start()]))
+            data = bytes(self._begun[end.end() :])
+            self._header_bytes += end.end()
+            if head.is_final:
+                self._begin_body(head)
+                return data
+            self._begun = bytearray(data)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self._answer.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+    def _begin_body(self, head: Head) -> None:
+        self._head = head
+        self._body = Body(is_chunked=head.is_chunked, length=head.length)
+        self._answer = Answer(head.status, head.reason, list(head.headers))
+        if head.length is not None and head.length > self._most_bytes and self._sink is None:
+            raise self._too_large()
 
-    def on_headers_complete(self) -> None:
-        """See whether the body may be so large."""
-        self._answer.status = self._parser.get_status_code()
-        if self._answer.status < _CONTINUE:
-            return
-        self._in_body = True
-        declared = self._answer.header("content-length")
-        if declared.isdigit() and int(declared) > self._most_bytes and self._sink is None:
-            self._wrong = self._too_large()
-
-    def on_body(self, chunk: bytes) -> None:
-        """Keep a chunk, or hand it on."""
-        if self._wrong is not None:
-            return
-        if self._sink is not None:
-            try:
-                self._sink(self._answer, chunk)
-            except Exception as error:  # noqa: BLE001 - it ends this request and is raised to who asked
-                self._give_up(error)
-            return
-        self._answer.body += chunk
-        if len(self._answer.body) > self._most_bytes:
-            self._wrong = self._too_large()
-
-    def on_message_complete(self) -> None:
-        """Give the answer away."""
-        if self._answer.status < _CONTINUE:
-            self._answer = Answer()  # 100 Continue and the like: the answer follows
-        elif self._wrong is None and self._done is not None and not self._done.done():
-            self.can_keep = self._parser.should_keep_alive()
+    def _read_body(self, body: Body, data: bytes) -> None:
+        for piece in body.feed(data) if data else ():
+            if self._sink is not None:
+                self._sink(self._answer, piece)
+                continue
+            self._answer.body += piece
+            if len(self._answer.body) > self._most_bytes:
+                raise self._too_large()
+        if body.is_done:
+            self.can_keep = self._head is not None and self._head.can_keep
             self._finish()
-
-    def _is_until_close(self) -> bool:
-        headers = {name for name, _ in self._answer.headers}
-        return not headers & {"content-length", "transfer-encoding"}
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"it sends more than {self._most_bytes} bytes")
@@ -165,9 +164,6 @@ class Exchange(asyncio.Protocol):
         self._answer.clock = time.monotonic()
         if self._done is not None and not self._done.done():
             self._done.set_result(self._answer)
-
-    def _fail(self, error: HttpError) -> None:
-        self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         if self._done is not None and not self._done.done():

@@ -22,6 +22,7 @@ _UNAUTHORIZED = 401
 _MOST_PAGE_BYTES = 64 * 1024  # of an answer that is no stream
 _MOST_BYTES_A_SECOND = 64 * 1024 * 1024
 _SLICE_S = 0.05
+_MOST_STRANGE = 5
 
 
 class Throttle:
@@ -62,6 +63,7 @@ class MjpegCamera(LiveCamera):
         self._throttle = Throttle()
         self._last = 0.0
         self._refused = ""
+        self._strange = 0  # parts without a picture, one after another
 
     async def supervise(self) -> None:
         """Read the stream, and open it again whenever it ends."""
@@ -79,14 +81,14 @@ class MjpegCamera(LiveCamera):
 
     async def _read_until_silent(self) -> None:
         """Read until the stream ends, fails, or gives no frame for too long; always raises."""
-        self._last = time.monotonic()
+        self._last, self._refused, self._strange = time.monotonic(), "", 0
         reading = asyncio.ensure_future(self._read())
         try:
             while not reading.done():
                 left = self._last + self.silence_s - time.monotonic()
                 if left <= 0:
-                    why = f": {self._refused}" if self._refused else ""
-                    raise CameraFailed(f"it gave no whole frame for {self.silence_s:g} s{why}")
+                    why = self._refused or (self._parts.waits_for if self._parts else "it has not answered")
+                    raise CameraFailed(f"it gave no whole frame for {self.silence_s:g} s: {why}")
                 await asyncio.wait((reading,), timeout=left)
             reading.result()
         finally:
@@ -122,18 +124,25 @@ class MjpegCamera(LiveCamera):
         if self._parts is None:
             self._parts = Parts(boundary_of(answer.header("content-type")), most_bytes=self._most_bytes)
         for body in self._parts.feed(chunk):
-            if sniff(body) is None:
-                self.frames["refused"] += 1
-                raise CameraFailed(f"it sends parts that are no {NAMES}: they begin with {body[:8].hex(' ')}")
+            if sniff(body) is None:  # a text between the pictures says nothing; nothing but such parts is no camera
+                self._pass_over(f"it sends parts that are no {NAMES}: they begin with {body[:8].hex(' ')}")
+                self._strange += 1
+                if self._strange > _MOST_STRANGE:
+                    raise CameraFailed(self._refused)
+                continue
+            self._strange = 0
             if not self._pace.is_due(clock):
                 self.frames["skipped"] += 1
                 continue
             try:  # a frame that was damaged on its way costs no part: the next one is taken
                 check_whole(body, read_header(body))
             except (ImageTruncated, ImageUndecodable) as error:
-                self.frames["refused"] += 1
-                self._refused = error.what
+                self._pass_over(error.what)
                 continue
             self._last, self._refused = clock, ""
             self.deliver(Frame(body, clock=clock))
         return wait
+
+    def _pass_over(self, why: str) -> None:
+        self.frames["refused"] += 1
+        self._refused = why
