@@ -120,7 +120,7 @@ class Exchange(asyncio.Protocol):
         """Take what belongs to the head, and what comes before it as 100 Continue; return what is left."""
         self._begun += data
         while True:
-            if self._begun[:1] in {b"\r", b"\n"}:
+            if self._begun.startswith((b"\r", b"\n")):
                 self._begun = self._begun.lstrip(b"\r\n")
             start = self._begun[: len(_BEGINS)]
             if not _BEGINS.startswith(start):
