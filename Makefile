@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter bench
 ARGS ?=
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-hostile clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -54,6 +54,9 @@ benchmark-exporter: $(VENV)/.ready ## measure a scrape of the box against asking
 
 benchmark-containers: $(VENV)/.ready ## measure the containers: size, memory, time to the first verdict
 	$(BIN)/python benchmarks/containers.py $(ARGS)
+
+benchmark-hostile: setup ## attack the line and measure what the PLC saw, and the inference service's memory
+	$(BIN)/python benchmarks/hostile.py $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-annotate

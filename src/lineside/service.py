@@ -58,6 +58,7 @@ class Service:
         self._started = False
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._scrape: asyncio.Future[bytes] | None = None
         self.registry.register(ConnectionCollector(f"lineside_{name}", self._all_connections))
         build = Gauge(f"lineside_{name}_build_info", "1 for the version.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
@@ -164,8 +165,9 @@ class Service:
         return JSONResponse(body, 200 if self.is_ready else 503)
 
     async def _metrics(self, _request: Request) -> Response:
-        text = await asyncio.to_thread(generate_latest, self.registry)
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+        if self._scrape is None or self._scrape.done():  # who asks meanwhile gets the same text
+            self._scrape = asyncio.ensure_future(asyncio.to_thread(generate_latest, self.registry))
+        return Response(await asyncio.shield(self._scrape), media_type=CONTENT_TYPE_LATEST)
 
 
 def bind(http: HttpSettings, setting: str) -> socket.socket:

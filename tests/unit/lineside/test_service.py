@@ -2,15 +2,17 @@ import asyncio
 import io
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import pytest
 import structlog
 
 from lineside import telemetry
 from lineside.service import Service
-from tests.waiting import HANG_S
+from tests.waiting import HANG_S, until
 
 
 @asynccontextmanager
@@ -96,3 +98,23 @@ def test_log_lines_are_json_off_a_terminal_and_carry_the_request() -> None:
     )
     assert (second["event"], second["level"]) == ("from a library", "warning")
     assert "request_id" not in second
+
+
+async def test_scrapes_at_the_same_time_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, made = threading.Event(), []
+
+    def slowly(_registry: object) -> bytes:
+        made.append(1)
+        go_on.wait(HANG_S)
+        return b"text %d" % len(made)
+
+    monkeypatch.setattr("lineside.service.generate_latest", slowly)
+    async with living(Service("test")) as client:
+        scrapes = [asyncio.create_task(client.get("/metrics")) for _ in range(5)]
+        await until(lambda: made)
+        scrapes[0].cancel()  # who asked first goes away
+        for _ in range(20):
+            await asyncio.sleep(0)
+        go_on.set()
+        assert {(await scrape).text for scrape in scrapes[1:]} == {"text 1"}
+        assert (await client.get("/metrics")).text == "text 2", "the next one is made anew"

@@ -2,19 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from lineside.contract import utc_now
 from lineside_inference.api.problems import Problem
 from lineside_inference.errors import RequestError
-from lineside_inference.feed import Feed, Picture
+from lineside_inference.feed import Feed, Part, Picture
 from lineside_inference.formats.header import NAMES
 from lineside_inference.headers import MEDIA_TYPES, sniff
 from lineside_inference.thumbnail import thumbnail
@@ -22,6 +23,7 @@ from lineside_inference.thumbnail import thumbnail
 HEARTBEAT_S = 15.0
 _GLANCE_S = 0.5  # how soon a watcher notices that the service stops
 _FAREWELL_S = 1.0
+_PIECE = 64 * 1024
 _VERDICTS = frozenset({"pass", "fail", "unknown"})
 _JSON = "application/json"
 _EVENTS: dict[int | str, dict[str, Any]] = {
@@ -63,7 +65,7 @@ def _add_lists(routes: APIRouter, feed: Feed) -> None:
             raise Problem(422, "message-invalid", detail)
         parts, more = feed.parts(limit=limit, verdicts=wanted, before=before, part_id=part_id, station=station)
         head = json.dumps({**feed.now(), "more": more}).encode()
-        return Response(b'%s,"parts":[%s]}' % (head[:-1], b",".join(part.body for part in parts)), media_type=_JSON)
+        return StreamingResponse(_listed(b'%s,"parts":[' % head[:-1], parts), media_type=_JSON)
 
     @routes.get("/v1/parts/{name}")
     async def one_part(name: _NAME) -> Response:
@@ -80,6 +82,18 @@ def _add_lists(routes: APIRouter, feed: Feed) -> None:
         """Count verdicts since an instant, and give the 95th percentile of the time to a verdict by minute."""
         start = since if since is None or since.tzinfo else since.replace(tzinfo=UTC)
         return {**feed.now(), **feed.tally.since(start), "trend": feed.tally.trend(_TREND_MINUTES, utc_now())}
+
+
+async def _listed(head: bytes, parts: Iterable[Part]) -> AsyncIterator[bytes]:
+    """Yield a list of parts in pieces, the next once the last is taken: who takes none costs little memory."""
+    piece, comma = bytearray(head), b""
+    for part in parts:
+        piece += comma + part.body
+        comma = b","
+        if len(piece) >= _PIECE:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece) + b"]}"
 
 
 def _add_images(routes: APIRouter, feed: Feed, workers: Executor, most_pixels: int) -> None:
