@@ -17,6 +17,7 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, CameraSource, Context, Request, to_json, utc_now
 from lineside.settings import BusSettings
+from lineside_bench import config
 from lineside_bench.line import Line
 from lineside_bench.options import Options
 from lineside_bench.records import PartRecord
@@ -29,7 +30,7 @@ MIB = 1024 * 1024
 SEED = 5
 RATE = 4.0
 FLOOD = 3000
-NOTHING = (200, 400, 404, 413, 422, 429)
+NOTHING = (200, 400, 404, 413, 422, 429, 502, 503, 504)
 
 
 def attacks(line: Line, jpeg: bytes) -> dict[str, AbstractAsyncContextManager[None]]:
@@ -113,11 +114,22 @@ def peak_mib(pid: int) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))) // 1024
 
 
+class Contained(Line):
+    """A line whose inference service has what compose.yaml gives its container: its share of 1 GiB, and two cores."""
+
+    def _write_settings(self) -> Path:
+        path = super()._write_settings()
+        document = config.yaml.safe_load(path.read_text(encoding="utf-8"))
+        document["inference"]["limits"] = {"memory_bytes": 256 * MIB, "workers": 2}
+        config.write_settings(path, document)
+        return path
+
+
 async def measure(parts_each: int) -> dict[str, dict[str, float]]:
     parts = await asyncio.to_thread(lambda: [render(SEED, index) for index in range(parts_each)])
     jpeg = parts[0].jpeg
     rows: dict[str, dict[str, float]] = {}
-    async with Line(Options(parts=None, rate=0, stations=4, seed=SEED, deadline_ms=400)) as line:
+    async with Contained(Options(parts=None, rate=0, stations=4, seed=SEED, deadline_ms=400)) as line:
         await feed(line, parts)
         for name, attack in attacks(line, jpeg).items():
             peak_mib(line.processes["inference"].pid)
