@@ -29,7 +29,14 @@ _WORDS = {"FP16": "FLOAT16", "FP32": "FLOAT32", "FP64": "FLOAT64", "BOOL": "UINT
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_PART = 56
 # Of the objects that a store or a browser shall show as what they are.
-_MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png", "bmp": "image/bmp"}
+_MEDIA_TYPES = {
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "bmp": "image/bmp",
+    "tiff": "image/tiff",
+    "pgm": "image/x-portable-anymap",
+    "webp": "image/webp",
+}
 _REFERENCE = re.compile(rb'"data-ref":"spool:([0-9]+)"')
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -11,6 +12,7 @@ from lineside_inference.capture.settings import CaptureSettings
 from lineside_inference.errors import ImageTooLarge, ImageTruncated, ImageUndecodable
 from lineside_inference.models.card import CardInput, ImagePreparation
 from lineside_inference.prepare import Preparation, prepare
+from tests.unit.inference import picture_files as files
 
 MOST = 1_000_000
 LEFT_HALF = (0.0, 0.0, 0.5, 1.0)
@@ -65,6 +67,32 @@ def test_deep_and_transparent_pictures_stay_what_they_are() -> None:
         assert after[:, :32, :3].max() == 0
         assert np.array_equal(after[:, 32:], pixels[:, 32:])
         assert after.shape[2] < 4 or np.array_equal(after[..., 3], pixels[..., 3])
+
+
+TEN_BITS = (0x3FF00000, 0x000FFC00, 0x3FF)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        files.tiff,
+        lambda pixels: files.tiff(pixels, packed=True),
+        lambda pixels: files.tiff(pixels.astype(np.uint16) << 4),
+        lambda pixels: files.pgm(pixels, 255),
+        lambda pixels: files.pgm(pixels, 4095),
+        lambda pixels: files.bmp(pixels, TEN_BITS),
+        lambda pixels: encode(pixels, "webp"),
+    ],
+)
+def test_every_kind_of_picture_is_masked(make: Callable[[np.ndarray], bytes]) -> None:
+    data = make(files.part(64, 48))
+    masked, suffix = masked_file(data, [LEFT_HALF], most_pixels=MOST)
+    before, after = decode(data, most_pixels=MOST), decode(masked, most_pixels=MOST)
+    assert after.dtype == before.dtype
+    assert not after[:, :32].any()
+    assert np.array_equal(after[:, 32:], before[:, 32:])
+    assert suffix in {"png", "bmp"}
+    assert decode(data, most_pixels=MOST, colour=True).shape == (48, 64, 3)
 
 
 def test_what_cannot_be_masked_is_refused() -> None:

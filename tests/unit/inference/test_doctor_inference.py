@@ -71,6 +71,13 @@ def test_a_picture_is_described_by_its_own_header() -> None:
 def test_a_picture_that_is_cut_off_is_an_error() -> None:
     with pytest.raises(LinesideError):
         cameras.describe(Frame(picture()[:-500]))
+    with pytest.raises(LinesideError, match="the JPEG is damaged"):
+        cameras.describe(Frame(picture()[:-500].rstrip(b"\xff") + b"\xff\xd9"))
+
+
+def test_a_picture_of_more_than_8_bits_is_shown_as_such() -> None:
+    deep = cv2.imencode(".png", np.zeros((48, 64), np.uint16))[1].tobytes()
+    assert cameras.describe(Frame(deep)).startswith("64 x 48 PNG of 16 bits a value, ")
 
 
 METRICS = """\

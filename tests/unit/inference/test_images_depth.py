@@ -60,6 +60,14 @@ def test_16_bits_of_which_nothing_is_said_are_refused(
         read(make(colour), preparation(make_card, colour="rgb"))
 
 
+def test_what_nobody_explains_is_not_decoded_first(make_card: Callable[..., Card]) -> None:
+    """A few bytes that would be 72 MB of pixels: refused by the header."""
+    data = files.png(np.zeros((1, 1), np.uint16))
+    huge = data[:16] + (6000).to_bytes(4, "big") * 2 + data[24:]
+    with pytest.raises(ImageBitDepth):
+        decode(huge, preparation(make_card), most_pixels=36_000_000)
+
+
 def test_a_value_above_what_was_said_is_refused(make_card: Callable[..., Card]) -> None:
     with pytest.raises(ImageBitDepth, match=r"value 4095.*end at 1023"):
         read(files.png(files.deep(12)), preparation(make_card), 10)

@@ -49,6 +49,7 @@ def decode(data: bytes, preparation: Preparation, *, most_pixels: int, significa
     ImageTruncated, ImageUndecodable, ImageBitDepth or ImageTooLarge.
     """
     header = open_header(data, most_pixels)
+    depth.check_said(header, camera=significant_bits, card=preparation.significant_bits)
     check_whole(data, header)
     if header.format == "jpeg":
         factor = preparation.reduction(header.width, header.height)

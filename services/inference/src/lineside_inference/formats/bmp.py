@@ -15,6 +15,7 @@ from lineside_inference.errors import ImageTruncated, ImageUndecodable
 from lineside_inference.formats.header import ALLOWED, Header
 
 _MASKED = 3
+_ROWS = 64  # worked on at once: the arithmetic needs several times the room of the picture
 _USUAL = frozenset(
     {(16, 0x7C00, 0x03E0, 0x001F), (16, 0xF800, 0x07E0, 0x001F), (32, 0x00FF0000, 0x0000FF00, 0x000000FF)}
 )
@@ -107,7 +108,8 @@ def pixels(data: bytes, header: Header) -> NDArray[np.uint8] | None:
         rows = rows[::-1]
     out = np.empty((header.height, header.width, 3), np.uint8)
     for channel, mask in enumerate(reversed(found.masks)):
-        peak = mask >> _shift(mask)
-        values = (rows & kind.type(mask)) >> kind.type(_shift(mask))
-        out[:, :, channel] = (values.astype(np.uint32) * 255 + peak // 2) // peak
+        peak, shift = mask >> _shift(mask), kind.type(_shift(mask))
+        for at in range(0, header.height, _ROWS):
+            values = (rows[at : at + _ROWS] & kind.type(mask)) >> shift
+            out[at : at + _ROWS, :, channel] = (values.astype(np.uint32) * 255 + peak // 2) // peak
     return out

@@ -14,6 +14,8 @@ from lineside_inference.errors import ImageBitDepth
 from lineside_inference.formats.header import Header
 
 _FULL = 65_535
+_ROWS = 64
+"""Rows worked on at once, where the arithmetic needs several times the room of the picture."""
 _SETTINGS = (
     "Say how many bits are significant: significant_bits of the camera (inference.cameras) or of input.image in the "
     "model's card; 16 where the values fill all 16 bits"
@@ -32,6 +34,16 @@ def to_8_bits(
         return pixels
     largest = int(pixels.max())
     return _scaled(pixels, _peak(pixels, largest, header, camera, card))
+
+
+def check_said(header: Header, *, camera: int | None, card: int | None) -> None:
+    """Check, before anything is decoded, that somebody says which bits are significant; raises ImageBitDepth."""
+    is_said = any(one is not None for one in (header.peak, header.significant, camera, card))
+    if header.bits > 8 and not is_said:  # noqa: PLR2004 - bits of a byte
+        raise ImageBitDepth(
+            f"the {header.name} has {header.bits} bits a value, and nothing says how many of them are significant",
+            remedy=_SETTINGS,
+        )
 
 
 def shown(pixels: NDArray[Any], header: Header) -> NDArray[np.uint8]:
@@ -64,10 +76,8 @@ def _peak(pixels: NDArray[Any], largest: int, header: Header, camera: int | None
             remedy=_SETTINGS,
         )
     else:
-        raise ImageBitDepth(
-            f"the {header.name} has 16 bits a value, and nothing says how many of them are significant",
-            remedy=_SETTINGS,
-        )
+        check_said(header, camera=camera, card=card)
+        peak = _FULL
     if largest > peak:
         raise ImageBitDepth(
             f"the {header.name} has the value {largest}, and its values were said to end at {peak}", remedy=_SETTINGS
@@ -99,17 +109,19 @@ def _by_file(pixels: NDArray[Any], largest: int, header: Header) -> list[int]:
 
 
 def _is_spread(pixels: NDArray[Any], significant: int) -> bool:
-    """Whether the low bits follow from the high ones; looked at in rows, because it takes ten times their memory."""
-    left = 16 - significant
-    if not any(np.bitwise_and(row, (1 << left) - 1).any() for row in pixels):
-        return True
-    most = _most(significant)
+    return _has_zeros_below(pixels, significant) or all(
+        _is_scaled(pixels[at : at + _ROWS], significant) for at in range(0, len(pixels), _ROWS)
+    )
 
-    def is_spread(row: NDArray[Any]) -> bool:
-        spread = ((row >> left).astype(np.int64) * _FULL + most // 2) // most
-        return int(np.abs(spread - row).max()) <= 1
 
-    return all(map(is_spread, pixels))
+def _has_zeros_below(pixels: NDArray[Any], significant: int) -> bool:
+    return not (int(np.bitwise_or.reduce(pixels, axis=None)) & _most(16 - significant))
+
+
+def _is_scaled(pixels: NDArray[Any], significant: int) -> bool:
+    top = (pixels >> (16 - significant)).astype(np.uint32)
+    scaled = (top * _FULL + _most(significant) // 2) // _most(significant)
+    return int(np.abs(scaled.astype(np.int32) - pixels).max()) <= 1
 
 
 def _most(bits: int) -> int:
@@ -119,7 +131,10 @@ def _most(bits: int) -> int:
 def _scaled(pixels: NDArray[Any], peak: int) -> NDArray[np.uint8]:
     if peak & (peak + 1) == 0 and peak >= 255:  # noqa: PLR2004 - 2^n - 1: the eight highest bits, as decoders do it
         return (pixels >> (peak.bit_length() - 8)).astype(np.uint8)
-    return _table(peak).take(pixels, mode="clip")
+    out = np.empty(pixels.shape, np.uint8)
+    for at in range(0, len(pixels), _ROWS):
+        _table(peak).take(pixels[at : at + _ROWS], mode="clip", out=out[at : at + _ROWS])
+    return out
 
 
 @lru_cache(maxsize=4)
