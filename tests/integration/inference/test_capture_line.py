@@ -293,3 +293,69 @@ def test_without_a_folder_nothing_is_kept_and_it_is_said_once(
         assert service.predict(part_jpeg)["evidence_id"] is None
     assert service.log.read_text().count("no evidence is kept") == 1
     assert all(one["name"] != "spool" for one in service.http.get("/readyz").json()["connections"])
+
+
+def told(request_id: str, verdict: str | None = "unknown", **more: Any) -> dict[str, Any]:
+    known = {"schema": "lineside/outcome/1", "request_id": request_id, "verdict": verdict, "model": "surface-defect"}
+    about = {"trigger": "t", "station": "press-9", "part_id": "P-9", "origin": "deadline", "cause": "deadline"}
+    return known | about | {"reason": "no verdict 20 ms before the deadline", "deadline_ms": 400} | more
+
+
+def test_each_unknown_of_the_bridges_own_is_evidence_and_what_the_plc_got_is_what_counts(line: Line) -> None:
+    http = line.service.http
+    policy = {"capture": {"always": ["unknown"]}, "thresholds": {"default": 0.0}}  # every part fails, and none is kept
+    assert http.put("/v1/policy", json=policy).status_code == 200
+    before = http.get("/v1/counts").json()
+    context = {"station": "press-9", "part_id": "P-9"}
+    for name, first in (("late-1", "result"), ("late-2", "outcome"), ("fine-1", "result")):
+        outcome = told(name) if name != "fine-1" else told(name, "fail", origin="judged", cause="ok")
+        if first == "outcome":
+            assert http.post("/v1/outcomes", json=outcome).status_code == 204
+        answer = line.service.infer(
+            source={"kind": "camera", "camera": "good"}, context=context, id=name, deadline_ms=60_000
+        )
+        assert answer["verdict"] == "fail", answer
+        if first == "result":
+            assert http.post("/v1/outcomes", json=outcome).status_code == 204
+        assert http.post("/v1/outcomes", json=outcome).status_code == 204  # told again: nothing changes
+    assert http.post("/v1/outcomes", json=told("alone", None, asked=False, origin="refused", cause="gone")).is_success
+    found = records(line.folder)
+    assert {key for key in found if key.startswith(("late", "fine", "alone"))} == {
+        "late-1-outcome",
+        "late-2",  # the model came after the PLC was answered: its own record is kept, with the picture
+        "late-2-outcome",
+        "alone-outcome",
+    }
+    record, blobs = found["late-1-outcome"]
+    metadata = record["eventMetadata"]
+    assert (metadata["requestId"], metadata["verdict"], metadata["judged"]) == ("late-1", "unknown", "fail")
+    assert json.loads(record["deviceFleetAuxiliaryOutputs"][0]["data"])["cause"] == "deadline"
+    (picture,) = blobs.values()
+    pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels[: len(pixels) // 2 - 8].max() < 16  # the station's mask
+    after = http.get("/v1/counts").json()
+    assert {name: after[name] - before[name] for name in ("passed", "failed", "unknown")} == {
+        "passed": 0,
+        "failed": 1,
+        "unknown": 3,
+    }
+    (part,) = http.get("/v1/parts", params={"part_id": "P-9", "verdict": "fail"}).json()["parts"]
+    assert part["id"] == "fine-1"
+    origin = 'lineside_inference_outcomes_total{model="surface-defect",origin="deadline",verdict="unknown"}'
+    assert line.service.metric(origin) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "not-json"),
+        (b'{"schema":"lineside/result/1"}', 400, "schema-unsupported"),
+        (json.dumps(told("../../x")).encode(), 422, "message-invalid"),
+        (json.dumps(told("r", "passed")).encode(), 422, "message-invalid"),
+        (json.dumps(told("r", reason="x" * 601)).encode(), 422, "message-invalid"),
+        (b" " * 70_000, 413, "body-too-large"),
+    ],
+)
+def test_an_outcome_that_is_none_is_refused(line: Line, body: bytes, status: int, code: str) -> None:
+    answer = line.service.http.post("/v1/outcomes", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (status, code)

@@ -78,6 +78,18 @@ async def test_messages_published_while_the_taker_is_away_wait_in_the_broker(bro
         assert [message.payload for message in await take(subscription, 5)] == [b"0", b"1", b"2", b"3", b"4"]
 
 
+async def test_what_need_not_be_kept_is_for_who_listens_and_for_nobody_who_comes_later(keeping_broker) -> None:
+    async with bus(keeping_broker, "taker", "t/1") as (_, [subscription]), bus(keeping_broker, "giver") as (giver, _):
+        await giver.publish("t/1", b"now", keep=False)
+        assert [message.payload for message in await take(subscription, 1)] == [b"now"]
+    async with bus(keeping_broker, "giver") as (giver, _):
+        for _ in range(50):
+            await giver.publish("t/1", b"meanwhile", keep=False)
+    async with bus(keeping_broker, "taker", "t/1") as (_, [subscription]), bus(keeping_broker, "giver") as (giver, _):
+        await giver.publish("t/1", b"fence")
+        assert [message.payload for message in await take(subscription, 1)] == [b"fence"]
+
+
 async def test_a_killed_broker_is_waited_for_and_the_publish_still_arrives(broker) -> None:
     link = connection(broker)
     subject = MqttBus(broker.settings, client="both", connection=link)

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from asyncua.ua.status_codes import StatusCodes
 
+from lineside.contract import ServiceStatus, parse_status, status_topic
+
 
 async def test_an_edge_during_an_outage_is_recovered_with_other_namespace_indices(
     plc: Any, line_of: Any, configure: Any, wait_until: Any
@@ -24,6 +26,26 @@ async def test_an_edge_during_an_outage_is_recovered_with_other_namespace_indice
         assert plc.get("Station1", "RequestId") == request.id
         assert line.metric("triggers_total", trigger="station-1", kind="recovered") == 1
         assert len(line.requests()) == 1
+
+
+async def test_the_bus_hears_that_the_plc_is_away_and_that_it_is_back(
+    plc: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await plc.start()
+    async with line_of(configure(plc)) as line:
+
+        def told() -> list[ServiceStatus]:
+            return [parse_status(payload) for topic, payload in line.broker.published if topic == status_topic("bench")]
+
+        await line.ready()
+        await wait_until(lambda: told() and told()[-1].ready)
+        await plc.stop()
+        await wait_until(lambda: not told()[-1].ready)
+        away = {link.name: link for link in told()[-1].connections}["opcua"]
+        assert away.state in {"BACKOFF", "CONNECTING"}
+        assert away.target == plc.endpoint
+        await plc.start()
+        await wait_until(lambda: told()[-1].ready)
 
 
 async def test_a_part_already_judged_is_not_asked_about_again(
