@@ -47,8 +47,22 @@ def test_what_is_larger_than_its_share_goes_alone() -> None:
     assert not room.take(100, line=False)
 
 
+def test_the_line_may_have_one_whatever_others_have() -> None:
+    room = Room(8, kept=2)
+    assert room.take(100, line=False)
+    assert room.take(2, line=True), "its share is free, however large the other's is"
+    assert not room.take(1, line=True)
+    room.give(2, line=True)
+    assert room.take(5, line=True), "also one that is larger than what is kept"
+    assert not room.take(1, line=True)
+    room.give(100, line=False)
+    assert room.take(3, line=True)
+    assert room.used == 8
+
+
 async def test_who_waits_gets_what_comes_free_the_line_first() -> None:
-    room = Room(4, kept=0)
+    room = Room(5, kept=0)
+    assert room.take(1, line=True)
     assert room.take(4, line=False)
     came: list[str] = []
 
@@ -73,7 +87,7 @@ async def test_who_waits_gets_what_comes_free_the_line_first() -> None:
     room.give(2, line=False)
     await asyncio.gather(*waits)
     assert came == ["line", "other 3", "other 1"]
-    assert room.used == 4
+    assert room.used == 5
 
 
 async def test_who_gives_up_waiting_holds_nobody_up_and_takes_nothing() -> None:

@@ -31,6 +31,7 @@ class Room:
     """An amount of something; others than the line get at most `most` less what is `kept` for it.
 
     What is larger than its share is let in while nothing else of its kind is, so that no bound below it is in force.
+    One of the line is let in whatever others have.
     """
 
     def __init__(self, most: int, *, kept: int) -> None:
@@ -87,9 +88,11 @@ class Room:
             raise
 
     def _fits(self, amount: int, *, line: bool, beside: int = 0) -> bool:
-        if self._used[line] == beside and beside + amount > self._shares[line]:
+        if self._used[line] == beside and (line or beside + amount > self._shares[line]):
             return True
-        return self.used + amount <= self.most and self._used[line] + amount <= self._shares[line]
+        # One of the others that is larger than all their share takes nothing of the line's.
+        others = min(self._used[False], self._shares[False])
+        return self._used[True] + others + amount <= self.most and self._used[line] + amount <= self._shares[line]
 
 
 class Bodies:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ __all__ = ["TritonPythonModel"]
 
 MOST_THREADS = 4
 """More threads than this cost more than they give on small models, and many processes share the cores."""
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Of this container, in version 2 of control groups."""
 
 UNSUPPORTED = ("TYPE_STRING", "TYPE_BF16", "TYPE_BOOL")
 """Types that numpy, DLPack and the stub do not all share."""
@@ -175,7 +178,7 @@ class TritonPythonModel:
 def _open(path: Path, name: str) -> onnxruntime.InferenceSession:
     """Return a session on at most MOST_THREADS of the cores this process may use."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = max(1, min(MOST_THREADS, len(os.sched_getaffinity(0))))
+    options.intra_op_num_threads = min(MOST_THREADS, _cores())
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     # Idle threads that spin would take the cores from the camera, the broker and the services beside them.
@@ -185,6 +188,16 @@ def _open(path: Path, name: str) -> onnxruntime.InferenceSession:
     except Exception as error:
         message = f"{name}: ONNX Runtime could not open {path}: {error}"
         raise pb.TritonModelException(message) from error
+
+
+def _cores() -> int:
+    """Return how many threads can run at once: the processors allowed, at most the container's quota."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        quota, period = map(int, CPU_QUOTA.read_text().split())
+    except (OSError, ValueError):  # no container, or `max`
+        return allowed
+    return max(1, min(allowed, math.ceil(quota / period)))
 
 
 def _tensor(name: str, array: NDArray[Any]) -> Any:
