@@ -26,6 +26,7 @@ from lineside.contract import (
     to_json,
     uuid7,
 )
+from lineside_inference.admission import Room
 from lineside_inference.api import page, parts, problems
 from lineside_inference.api.parts import EventStream
 from lineside_inference.errors import ImageTooLarge, ImageUndecodable
@@ -280,8 +281,8 @@ def served():
     feed = make_feed(images=5)
     app = FastAPI()
     problems.install(app, Metrics(CollectorRegistry(), []))
-    workers = ThreadPoolExecutor(1)
-    app.include_router(parts.router(feed, workers, most_pixels=10**6, is_draining=lambda: False))
+    workers, pictures = ThreadPoolExecutor(1), Room(10**9, kept=0)
+    app.include_router(parts.router(feed, workers, pictures, most_pixels=10**6, is_draining=lambda: False))
     app.include_router(page.router())
     yield feed, AsyncClient(transport=ASGITransport(app), base_url="http://test")
     workers.shutdown()
@@ -405,3 +406,18 @@ async def test_only_so_many_may_watch(served) -> None:
     assert answer.headers["retry-after"] == "10"
     for one in watching:
         one.__exit__(None, None, None)
+
+
+async def test_a_thumbnail_waits_for_memory_as_every_picture_does() -> None:
+    feed, pictures = make_feed(images=5), Room(100, kept=0)
+    app, workers = FastAPI(), ThreadPoolExecutor(1)
+    app.include_router(parts.router(feed, workers, pictures, most_pixels=10**6, is_draining=lambda: False))
+    result_id = give(feed, "fail", image=jpeg())
+    assert pictures.take(100, line=False)
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+        asking = asyncio.create_task(client.get(f"/v1/parts/{result_id}/image?width=64"))
+        await until(lambda: pictures.waiting(line=False))
+        pictures.give(100, line=False)
+        assert (await asking).status_code == 200
+    workers.shutdown()
+    await until(lambda: not pictures.used)

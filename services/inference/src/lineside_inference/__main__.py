@@ -110,7 +110,9 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
 
     app = make_app(service, desk, engine, limits, life)
     for routes in (
-        parts.router(feed, workers.others, most_pixels=limits.pixels, is_draining=lambda: service.is_draining),
+        parts.router(
+            feed, workers.others, gate.pictures, most_pixels=limits.pixels, is_draining=lambda: service.is_draining
+        ),
         outcomes.router(desk, Chain(mine.state_dir), limits),
         page.router(),
         models.router(store, engine, changes, policies),

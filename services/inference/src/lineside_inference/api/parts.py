@@ -13,11 +13,13 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from lineside.contract import utc_now
+from lineside_inference.admission import Room
 from lineside_inference.api.problems import Problem
 from lineside_inference.errors import RequestError
 from lineside_inference.feed import Feed, Part, Picture
 from lineside_inference.formats.header import NAMES
 from lineside_inference.headers import MEDIA_TYPES, sniff
+from lineside_inference.images import decoding_bytes
 from lineside_inference.thumbnail import thumbnail
 
 HEARTBEAT_S = 15.0
@@ -40,11 +42,13 @@ _MOST_THUMBNAILS = 2  # a page asks for one width; what else is asked for is mad
 _NAME = Annotated[str, Path(description="Id of a request, of a Result, or of a part: its newest.", max_length=128)]
 
 
-def router(feed: Feed, workers: Executor, *, most_pixels: int, is_draining: Callable[[], bool]) -> APIRouter:
-    """Return the routes; thumbnails are made one at a time in a worker thread."""
+def router(
+    feed: Feed, workers: Executor, pictures: Room, *, most_pixels: int, is_draining: Callable[[], bool]
+) -> APIRouter:
+    """Return the routes; thumbnails are made one at a time in a worker thread, within the memory of all pictures."""
     routes = APIRouter()
     _add_lists(routes, feed)
-    _add_images(routes, feed, workers, most_pixels)
+    _add_images(routes, feed, workers, pictures, most_pixels)
     _add_events(routes, feed, is_draining)
     return routes
 
@@ -96,7 +100,7 @@ async def _listed(head: bytes, parts: Iterable[Part]) -> AsyncIterator[bytes]:
     yield bytes(piece) + b"]}"
 
 
-def _add_images(routes: APIRouter, feed: Feed, workers: Executor, most_pixels: int) -> None:
+def _add_images(routes: APIRouter, feed: Feed, workers: Executor, pictures: Room, most_pixels: int) -> None:
     one_at_a_time = asyncio.Semaphore(1)
 
     @routes.get("/v1/parts/{name}/image", response_class=Response, responses=_IMAGE)
@@ -126,8 +130,11 @@ def _add_images(routes: APIRouter, feed: Feed, workers: Executor, most_pixels: i
         kept = picture.thumbnails.get(width)
         if kept is not None:
             return kept
-        running = asyncio.get_running_loop()
-        made = await running.run_in_executor(workers, thumbnail, picture.data, width, most_pixels)
+        needed = decoding_bytes(picture.data, most_pixels=most_pixels)
+        await pictures.wait(needed, line=False)
+        making = asyncio.get_running_loop().run_in_executor(workers, thumbnail, picture.data, width, most_pixels)
+        making.add_done_callback(lambda _: pictures.give(needed, line=False))
+        made = await asyncio.shield(making)
         if len(picture.thumbnails) < _MOST_THUMBNAILS:
             picture.thumbnails[width] = made
         return made
