@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import struct
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,7 @@ from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model
 from lineside_inference.prepare import prepare
 from lineside_inference.sources.frame import Frame
+from tests.waiting import HANG_S
 
 RAN = datetime(2026, 11, 22, 2, 44, 5, tzinfo=UTC)
 EVERYTHING = ("image", "input", "outputs", "overlay")
@@ -273,3 +275,31 @@ def test_pixels_and_secrets_of_the_request_are_not_repeated() -> None:
     assert shown == {"kind": "inline", "content_type": "image/jpeg", "bytes": 2}
     ask = request(UrlSource(url="http://user:secret@camera.plant/snapshot.jpg?token=secret"))
     assert b"secret" not in entry(Taken(), ask=ask).body
+
+
+@pytest.mark.parametrize(("is_large", "at_once"), [(True, 1), (False, 2)])
+def test_large_pictures_are_taken_apart_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, is_large: bool, at_once: int
+) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+    both = threading.Barrier(at_once, timeout=HANG_S)
+
+    def slowly(*_arguments: Any, **_named: Any) -> tuple[bytes, str]:
+        inside.append(1)
+        most.append(len(inside))
+        both.wait()
+        inside.pop()
+        return b"", "png"
+
+    monkeypatch.setattr("lineside_inference.capture.record.masks.masked_file", slowly)
+    monkeypatch.setattr(
+        "lineside_inference.capture.record.decoding_bytes", lambda *_, **__: 2**30 if is_large else 2**20
+    )
+    maker = Maker("press-3", EdgeManagerSettings(), MASKS, most_pixels=10**6)
+    outcomes = [threading.Thread(target=lambda: maker._image(Frame(b"x"), MASKS["cam"])) for _ in range(2)]
+    for one in outcomes:
+        one.start()
+    for one in outcomes:
+        one.join(HANG_S)
+    assert (len(most), max(most)) == (2, at_once)

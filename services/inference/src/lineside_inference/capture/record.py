@@ -1,6 +1,8 @@
 """One part's evidence as an entry for the spool, in the shape of Edge Manager's captures. Call it in a thread."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,12 +22,15 @@ from lineside_inference.capture.taken import Taken
 from lineside_inference.errors import RequestError, TensorValues
 from lineside_inference.feed import brief
 from lineside_inference.headers import sniff
+from lineside_inference.images import decoding_bytes
 from lineside_inference.models.head import DTYPES
 from lineside_inference.sources.frame import Frame
 
 _WORDS = {np.dtype(dtype): word for word, dtype in DTYPES.items()}
 _OUTCOME = "-outcome"
 MOST_ID = 128
+_LARGE_BYTES = 64 * 1024 * 1024
+"""Memory that decoding a picture takes, from which on pictures are decoded for their evidence one at a time."""
 _SUFFIX = {"jpeg": "jpg", "png": "png", "bmp": "bmp", "tiff": "tiff", "pgm": "pgm", "webp": "webp", None: "bin"}
 
 
@@ -62,6 +67,7 @@ class Maker:
         self._edge_manager = edge_manager
         self._masks = masks
         self._most_pixels = most_pixels
+        self._large = threading.Lock()
 
     def entry(self, request: Request, result: Result, taken: Taken, decision: Decision, ran: datetime) -> Entry:
         """Return the entry; what cannot be kept as the masks want it is left out, and the record says so."""
@@ -168,15 +174,22 @@ class Maker:
         if frame.pixels is not None:
             data, suffix = masks.encode(self._pixels(frame, rectangles), "jpg"), "jpg"
         elif rectangles:
-            data, suffix = masks.masked_file(frame.data, rectangles, most_pixels=self._most_pixels)
+            with self._alone(frame):
+                data, suffix = masks.masked_file(frame.data, rectangles, most_pixels=self._most_pixels)
         else:
             data, suffix = frame.data, _SUFFIX[sniff(frame.data)]
         return [Item("auxiliary-inputs", "image", suffix, data, suffix=suffix)]
 
     def _overlay(self, frame: Frame, rectangles: Sequence[Rectangle], result: Result, taken: Taken) -> list[Item]:
         defects = taken.model.card.defects if taken.model else ()
-        data = draw(self._pixels(frame, rectangles), result, defects)
+        with self._alone(frame):
+            data = draw(self._pixels(frame, rectangles), result, defects)
         return [Item("auxiliary-outputs", "overlay", "overlay.jpg", data, suffix="jpg")]
+
+    def _alone(self, frame: Frame) -> AbstractContextManager[object]:
+        """Return what a large picture waits for before it is decoded: together they would fill the memory."""
+        needed = 0 if frame.pixels is not None else decoding_bytes(frame.data, most_pixels=self._most_pixels)
+        return self._large if needed > _LARGE_BYTES else nullcontext()
 
     def _pixels(self, frame: Frame, rectangles: Sequence[Rectangle]) -> NDArray[np.uint8]:
         """Return the masked pixels of a frame, height x width x 3 (BGR), to be drawn on."""
