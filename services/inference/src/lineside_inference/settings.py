@@ -388,7 +388,8 @@ class InferenceSettings(Section):
     )
     state_dir: Path | None = Field(
         None,
-        description="Folder where the policy and the versions in force are kept over a restart; absent: they are not.",
+        description="Folder where the policy, the versions in force and which services tell are kept over a restart; "
+        "absent: they are not.",
     )
     cameras: dict[Name, CameraSettings] = Field(default_factory=dict, description="Cameras by name.")
     urls: UrlSettings = Field(
