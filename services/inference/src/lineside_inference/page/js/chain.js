@@ -45,7 +45,7 @@ export async function readChain() {
 }
 
 /** The links before the inference service: what the bridges told, or that they do not. */
-export function before({ services }) {
+export function before({ services, silent_after_s: patience }) {
   if (!services.length) {
     const more = "No bridge has told this service how it stands. Parts asked about over HTTP need none.";
     return [{ name: "PLC", state: "off", text: "is not connected here", more }];
@@ -53,7 +53,8 @@ export function before({ services }) {
   const way = services.find((it) => it.service === "topic_bridge");
   const broker = way?.connections.find((it) => it.name === "bus");
   // Through the topic-bridge and its broker the others tell: without either nothing is known of them.
-  const cut = way?.silent ? "the topic-bridge is silent" : broker && !works(broker) ? "the topic-bridge has no broker" : "";
+  const isLate = way?.silent || (way?.heard && now() - Date.parse(way.heard) > patience * 500);
+  const cut = isLate ? "the topic-bridge is silent" : broker && !works(broker) ? "the topic-bridge has no broker" : "";
   return services.flatMap((service) => ofService(service, service === way ? "" : cut));
 }
 
@@ -76,7 +77,8 @@ function ofBridge(service, link) {
   const base = station ? `Trigger ${station}` : (OWN[link.name] ?? link.name);
   const name = link.name === "bus" ? `Broker, from the ${service === "topic_bridge" ? "topic-bridge" : "OPC UA bridge"}` : base;
   const effect = station ? "Parts of this trigger cannot be judged now" : NO_PART;
-  return stopped({ ...words({ ...link, name }), name }, link, effect);
+  const shown = stopped({ ...words({ ...link, name }), name }, link, effect);
+  return link.state === "PAUSED" ? { ...shown, state: "off", isPaused: true } : shown; // the operator's doing, said above
 }
 
 function ofInference(link) {

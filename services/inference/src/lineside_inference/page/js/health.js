@@ -24,7 +24,7 @@ export async function drawHealth() {
   byId("health-summary").textContent = summary(ready, bad);
   const good = links.length - bad.length - off.length;
   const rest = { name: bad.length ? `The other ${good}` : `All ${good} connections`, state: "good", text: good === 1 ? "works" : "work" };
-  byId("needs").replaceChildren(...[...bad, ...off].map((link) => item(link, false)), ...(good ? [item(rest, false)] : []));
+  byId("needs").replaceChildren(...[...bad, ...off.filter((link) => !link.isPaused)].map((link) => item(link, false)), ...(good ? [item(rest, false)] : []));
   byId("health-list").replaceChildren(...links.map((link) => item(link, true)));
   facts(byId("health-facts"), [
     ["Engine", [engine.server, engine.version].filter(Boolean).join(" ")],
