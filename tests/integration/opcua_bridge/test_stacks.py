@@ -20,7 +20,9 @@ from lineside_bench.plcs.environment import Stack
 from lineside_bench.station import NAMESPACE
 
 GAPS_MS = (0.0, 5.0, 30.0, 60.0)
-PARTS_EACH = int(os.environ.get("LINESIDE_TEST_PARTS", "30"))
+PARTS_EACH = int(os.environ.get("LINESIDE_TEST_PARTS", "20"))
+LOW_S = 0.12
+"""For how long the PLC keeps its trigger low, as the agreement has it: longer than from one sample to the next."""
 BESIDE = {"Wanted": ("Boolean", False), "Number": ("Int32", 0)}
 
 
@@ -102,6 +104,7 @@ class Station:
             )
             assert not raised_since(), "the condition of the part before was taken"
         await self._plc.write((f"{at}.PartPresent", False))
+        await asyncio.sleep(LOW_S)
 
 
 @pytest.mark.parametrize("stack", Stack)

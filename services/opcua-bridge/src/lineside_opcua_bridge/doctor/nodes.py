@@ -13,6 +13,7 @@ from lineside_opcua_bridge.link.clashes import Bound, refuse_clash
 from lineside_opcua_bridge.link.session import Limits, Session
 from lineside_opcua_bridge.nodes import OPC_UA
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
+from lineside_opcua_bridge.settings.triggers import EventTrigger
 from lineside_opcua_bridge.settings.write_back import HeartbeatSettings
 from lineside_opcua_bridge.station.binding import bind, read_facts
 from lineside_opcua_bridge.station.fitness import heartbeat_need, problem
@@ -95,7 +96,24 @@ async def _trigger(
     if binding.refused:
         left_out = "; ".join(f"{role} is left out: {why}" for role, why in binding.refused.items())
         return warn(name, f"{said}; {left_out}", "let the bridge write there, or take it out of the settings")
+    node = binding.nodes.get("trigger")
+    if node is not None and not isinstance(trigger.when, EventTrigger):
+        (first,), (second,) = [await session.read([(node, AttributeIds.Value)]) for _ in range(2)]
+        said += stamping(first, second)
     return ok(name, f"{said}; simulated" if binding.simulated else said)
+
+
+def stamping(first: ua.DataValue, second: ua.DataValue) -> str:
+    """Return what two reads of a trigger, right after one another, say of its source timestamps; empty where all is well.
+
+    Whether stamps move with the values only a running bridge sees.
+    """
+    stamps = instant(first.SourceTimestamp), instant(second.SourceTimestamp)
+    if None in stamps:
+        return "; the trigger has no source timestamp: parts are told apart by the order in which they come"
+    if stamps[0] != stamps[1] and first.Value == second.Value:
+        return "; the server stamps a value when it is read: parts are told apart by the order in which they come"
+    return ""
 
 
 def _nodes(nodes: Mapping[str, ua.NodeId]) -> str:

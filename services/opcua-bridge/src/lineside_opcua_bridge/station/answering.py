@@ -216,6 +216,10 @@ class Answering:
             log.warning("cannot look at the station", trigger=self._name, error=failed.what)
             self.look_later(binding)
             return
+        ahead = self._is_ahead(shown)
+        if shown.is_early and ahead:
+            self.look_later(binding)
+            return
         look, first = shown.look, self._waiting.first
         if self._hands_back and look.done and self._raised and first and not first.attempts and self._asks_anew(look):
             # The PLC asks again before it saw done go down: what it shows is of the part before.
@@ -228,7 +232,6 @@ class Answering:
             self._low_since = look.done_since
         elif look.done and self._hands_back and stands is Standing.NOTHING:
             self._raised = True  # by the bridge before us: it is ours to lower
-        ahead = self._is_ahead(shown)
         if look.present and not ahead:
             self._found(look.risen)
         if stands is Standing.NEW and shown.level:
@@ -279,8 +282,8 @@ class Answering:
             self.look_later(binding)
 
     def _is_ahead(self, shown: Shown) -> bool:
-        """Whether the look is ahead of the level's line, which brings a rise by itself: relied on for a while."""
-        if not shown.on_its_way:
+        """Whether the look is ahead of the level's line, which brings its value by itself: relied on for a while."""
+        if not (shown.on_its_way or shown.is_early):
             self._ahead_since = None
             return False
         now = time.monotonic()

@@ -45,6 +45,8 @@ class Shown:
     look: Look
     level: Sample | None = None
     on_its_way: bool = False
+    is_early: bool = False
+    """Whether the level's line has yet to show a first value since a gap, by which its stamps are judged."""
 
 
 async def look_at(
@@ -62,9 +64,8 @@ async def look_at(
     done, *others = [sample_of(value, received=received, ticks=ticks) for value in read]
     found = dict(zip(roles, others, strict=True))
     shown = found.get(level.role, seen) if level else None
-    known, clock = shown, stamps.get(level.role) if level else None
-    if level and clock and level.role in found:
-        known = clock.shown(found[level.role])
+    clock = stamps.get(level.role) if level and level.role in found else None
+    known = clock.shown(shown) if clock and shown else shown
     id_shown = found.get(PART_ID, part_id)
     since = stamps["done"].shown(done)
     look = Look(
@@ -73,7 +74,8 @@ async def look_at(
         part_id=tags_of({"part_id": id_shown}).part_id if id_shown else None,
         risen=known.source if known else None,
         done_since=since.source if stamps["done"].identify else None,
-        line=clock.line if clock and not clock.identify else None,
+        line=clock.line if clock and not clock.proven else None,
     )
-    ahead = bool(look.present and known and clock and known is not shown and clock.is_on_its_way(known))
-    return Shown(look, shown, on_its_way=ahead)
+    ahead = bool(look.present and known and clock and clock.is_on_its_way(known))
+    early = clock is not None and not clock.is_whole and not clock.proven
+    return Shown(look, shown, on_its_way=ahead, is_early=early)

@@ -57,6 +57,11 @@ class Stamps:
         """Whether that was seen at least once."""
         return self.run and self._kept is True
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the line has a value since its last gap."""
+        return self._whole
+
     def doubt(self) -> None:
         """Say that values may be missing before the next one."""
         if self._whole:
