@@ -104,7 +104,7 @@ async def _trigger(
 
 
 def stamping(first: ua.DataValue, second: ua.DataValue) -> str:
-    """Return what two reads of a trigger, right after one another, say of its source timestamps; empty where all is well.
+    """Return what two reads of a trigger, one after the other, say of its source timestamps; empty where all is well.
 
     Whether stamps move with the values only a running bridge sees.
     """
