@@ -74,3 +74,21 @@ async def test_many_names_push_out_the_oldest_only() -> None:
     asking.go_on.set()
     await asyncio.gather(*tasks)
     assert asking.order == ["first", "line", "made up 3"]
+
+
+async def test_strangers_have_a_quarter_of_the_turns_once_any_station_is_known() -> None:
+    turns = Turns(8)
+    early = Asking(turns)
+    first = [early.ask(f"new {number}") for number in range(9)]
+    await settle()
+    assert len(early.order) == 8, "nobody is known yet"
+    early.go_on.set()
+    await asyncio.gather(*first)
+    turns.answered("line")
+    asking = Asking(turns)
+    tasks = [asking.ask(f"made up {number}") for number in range(9)] + [asking.ask("line") for _ in range(3)]
+    await settle()
+    assert sorted(asking.order) == ["line", "line", "line", "made up 0", "made up 1"]
+    asking.go_on.set()
+    await asyncio.gather(*tasks)
+    assert len(asking.order) == 12

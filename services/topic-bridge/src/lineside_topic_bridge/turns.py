@@ -1,47 +1,49 @@
 """Whose turn it is to be judged, where more ask than can be at once: stations that are known before strangers.
 
 A station has one request at work, so that a flood of one station's delays only that station. A flood of made-up
-stations waits behind those that were answered before.
+stations waits behind those that were answered before, and has a quarter of the turns at most.
 """
 
 import asyncio
-import heapq
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 _MOST_KNOWN = 256
+_STRANGERS = 4
+"""One turn of so many is for stations that were not answered before, once any was."""
 
 
 class Turns:
     """So many have their turn at the same time; the others wait, known stations first, then in order of asking."""
 
     def __init__(self, most: int) -> None:
-        self._free = most
-        self._asked = 0
-        self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
+        self._most = most
+        self._at_work = {True: 0, False: 0}
+        """How many have their turn, by whether they are strangers."""
+        self._waiting: dict[bool, deque[asyncio.Future[None]]] = {True: deque(), False: deque()}
         self._known: OrderedDict[str, None] = OrderedDict()
 
     @asynccontextmanager
     async def one(self, station: str) -> AsyncIterator[bool]:
         """Have a turn; the value is whether it had to be waited for."""
-        must_wait = self._free == 0
+        stranger = station not in self._known
+        must_wait = not self._is_free(stranger=stranger)
         if must_wait:
             turn = asyncio.get_running_loop().create_future()
-            self._asked += 1
-            heapq.heappush(self._waiting, (station not in self._known, self._asked, turn))
+            self._waiting[stranger].append(turn)
             try:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._pass_on()
+                    self._end(stranger=stranger)
                 raise
         else:
-            self._free -= 1
+            self._at_work[stranger] += 1
         try:
             yield must_wait
         finally:
-            self._pass_on()
+            self._end(stranger=stranger)
 
     def answered(self, station: str) -> None:
         """Note that a request of this station was judged."""
@@ -50,10 +52,15 @@ class Turns:
         if len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
 
-    def _pass_on(self) -> None:
-        while self._waiting:
-            _stranger, _number, turn = heapq.heappop(self._waiting)
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+    def _is_free(self, *, stranger: bool) -> bool:
+        most = max(1, self._most // _STRANGERS) if stranger and self._known else self._most
+        return sum(self._at_work.values()) < self._most and self._at_work[stranger] < most
+
+    def _end(self, *, stranger: bool) -> None:
+        self._at_work[stranger] -= 1
+        for kind in (False, True):
+            while self._waiting[kind] and self._is_free(stranger=kind):
+                turn = self._waiting[kind].popleft()
+                if not turn.done():
+                    self._at_work[kind] += 1
+                    turn.set_result(None)
