@@ -14,13 +14,24 @@ from prometheus_client import CollectorRegistry
 
 from lineside.bus.memory import MemoryBroker, MemoryBus
 from lineside.connections import Connection
-from lineside.contract import REQUEST_TOPIC, CameraSource, Outcome, Request, TensorsSource, parse_request
+from lineside.contract import (
+    MAX_MESSAGE_BYTES,
+    REQUEST_TOPIC,
+    CameraSource,
+    Outcome,
+    Request,
+    TensorsSource,
+    parse_outcome,
+    parse_request,
+    to_json,
+)
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.binding import Binding
-from lineside_opcua_bridge.station.parts import Answer
+from lineside_opcua_bridge.station.outcome import outcome_of
+from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.waiting import Pending
@@ -206,7 +217,7 @@ async def test_while_paused_a_part_is_unknown_at_once_and_nobody_is_asked() -> N
 
 
 async def test_where_the_broker_is_known_to_be_away_the_part_is_unknown_at_once_and_says_so() -> None:
-    broker = Connection("bus", "mqtt://broker", first_s=100, longest_s=100)
+    broker = Connection("bus", "mqtt://broker", first_s=1000, longest_s=1000)
     async with running(Bench(broker=broker)) as bench:  # its deadline is a minute away
         bench.broker.online = False
         broker.backoff("Connection refused")
@@ -367,3 +378,14 @@ async def test_tags_that_rest_make_windows_as_far_as_the_server_was_heard_and_no
         session.heard = ticks + 10
         await asyncio.sleep(0.1)
         assert len(bench.requests()) == 3
+
+
+async def test_an_outcome_fits_the_bus_whatever_the_plc_and_its_errors_say() -> None:
+    bench = Bench(station="\U0001f6e0" * 128)
+    part = Part.arrived("r" * 128, seen=0.0, deadline_s=1, margin_s=0.1, part_id="\U0001f6e0" * 500, risen=None)
+    part.decide(unknown("error", "\U0001f6e0" * 5000, code="error"))
+    part.failure, part.lost = "\U0001f6e0" * 5000, "write_failed"
+    told = outcome_of(bench.station.settings, part)
+    assert parse_outcome(to_json(told)) == told
+    assert len(to_json(told)) <= MAX_MESSAGE_BYTES
+    assert (told.verdict, told.cause) == (None, "write_failed")

@@ -7,6 +7,7 @@ from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.parts import Part
 
 _LONGEST_REASON = 600
+_LONGEST_ERROR = 300
 _LONGEST_NAME = 128
 
 # Who decided, by the answer's origin; of the inference service's answers only that judging is off stands for itself.
@@ -49,7 +50,7 @@ def outcome_of(settings: TriggerSettings, part: Part) -> Outcome:
         reason=told[:_LONGEST_REASON],
         written_at=part.written,
         late=part.written_late,
-        write_error=": ".join(problems) or None,
+        write_error=": ".join(problems)[:_LONGEST_ERROR] or None,
         trigger_to_verdict_ms=round((time.monotonic() - part.seen) * 1000, 3),
         deadline_ms=settings.deadline_ms,
         time=Times(published=utc_now()),
