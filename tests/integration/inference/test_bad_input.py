@@ -10,8 +10,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
+from tests.unit.inference import picture_files as files
 from tests.waiting import HANG_S
 
 Start = Callable[..., Any]
@@ -130,6 +133,32 @@ def test_a_camera_of_12_bits_is_judged_where_its_settings_say_so(service: Any) -
     deep, shallow = (service.infer(source={"kind": "camera", "camera": name}) for name in ("deep-12", "shallow"))
     assert deep["status"] == "ok"
     assert (deep["verdict"], deep["scores"]) == (shallow["verdict"], shallow["scores"])
+
+
+@pytest.mark.parametrize(
+    ("make", "content_type", "shown"),
+    [
+        (files.tiff, "image/tiff", "image/jpeg"),
+        (lambda pixels: files.tiff(pixels, packed=True), "application/octet-stream", "image/jpeg"),
+        (lambda pixels: files.pgm(pixels, 255), "image/x-portable-anymap", "image/jpeg"),
+        (
+            lambda pixels: cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes(),
+            "image/webp",
+            None,
+        ),
+        (lambda pixels: files.bmp(pixels, (0x3FF00000, 0xFFC00, 0x3FF)), "image/bmp", None),
+    ],
+)
+def test_every_kind_of_picture_is_judged_alike_and_can_be_seen(
+    service: Any, part_jpeg: bytes, make: Callable[[Any], bytes], content_type: str, shown: str | None
+) -> None:
+    pixels = cv2.imdecode(np.frombuffer(part_jpeg, np.uint8), cv2.IMREAD_COLOR)
+    wanted = service.predict(files.png(pixels), content_type="image/png")
+    found = service.predict(make(pixels), content_type=content_type)
+    assert (found["status"], found["verdict"], found["scores"]) == ("ok", wanted["verdict"], wanted["scores"])
+    picture = service.http.get(f"/v1/parts/{found['id']}/image")
+    assert (picture.status_code, picture.headers["content-type"]) == (200, shown or content_type)
+    assert service.http.get(f"/v1/parts/{found['id']}/image?width=100").headers["content-type"] == "image/jpeg"
 
 
 def test_a_kept_connection_that_the_camera_closes_costs_no_part(
