@@ -362,6 +362,9 @@ class Result(Part):
         return self
 
 
+ANSWERED_ELSEWHERE = frozenset({"not_owner", "answered_elsewhere"})
+"""Causes of an outcome without a verdict whose part another bridge answers, and tells of."""
+
 Origin = Literal["judged", "deadline", "disabled", "recovered", "refused"]
 
 

@@ -90,6 +90,19 @@ def test_parts_that_nobody_was_asked_about_appear_and_count() -> None:
     assert line.counts() == {"disabled": 1, "unknown": 1}
 
 
+@pytest.mark.parametrize("cause", ["not_owner", "answered_elsewhere"])
+def test_what_another_bridge_answers_counts_by_that_ones_word_alone(cause: str) -> None:
+    line = Line()
+    ours, theirs = line.ask("P-1"), line.ask("P-1")
+    for request in (ours, theirs):
+        line.judge(request, "pass")
+    spare = told(ours.id, None, origin="refused", cause=cause, write_error="another bridge has this station")
+    line.feed.conclude(spare)
+    line.feed.conclude(told(theirs.id, "pass"))
+    assert line.counts() == {"passed": 1, "disabled": 1}
+    assert decide_outcome(Capture(), spare) is None
+
+
 def test_an_outcome_told_again_changes_nothing() -> None:
     line = Line()
     for verdict in ("pass", "pass", "fail"):

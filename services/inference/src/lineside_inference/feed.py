@@ -21,6 +21,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from lineside.contract import (
+    ANSWERED_ELSEWHERE,
     TRY_STATION,
     InlineSource,
     Outcome,
@@ -308,8 +309,12 @@ def kind_of_result(result: Result) -> Kind:
 
 
 def kind_of_outcome(outcome: Outcome) -> Kind:
-    """Return what a part counts as by what the PLC got; where it got nothing, as unknown."""
-    return "disabled" if outcome.origin == "disabled" else KINDS[outcome.verdict or "unknown"]
+    """Return what a part counts as by what the PLC got; where it got nothing, as unknown.
+
+    What another bridge answers counts by that one's word.
+    """
+    is_no_part = outcome.origin == "disabled" or outcome.cause in ANSWERED_ELSEWHERE
+    return "disabled" if is_no_part else KINDS[outcome.verdict or "unknown"]
 
 
 def brief(request: Request) -> dict[str, Any]:

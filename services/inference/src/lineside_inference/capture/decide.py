@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from lineside.contract import TRY_STATION, Capture, Outcome, Request, Result
+from lineside.contract import ANSWERED_ELSEWHERE, TRY_STATION, Capture, Outcome, Request, Result
 from lineside.spool import Kept
 
 _NO_EVIDENCE = frozenset({"rejected", "disabled"})
@@ -61,7 +61,7 @@ def decide_outcome(capture: Capture, outcome: Outcome) -> Decision | None:
     What the inference service decided it has kept itself. While judging is off they are many, and give way first.
     """
     got_it = outcome.verdict is not None and (outcome.verdict != "unknown" or outcome.origin == "judged")
-    if got_it or "unknown" not in capture.always:
+    if got_it or outcome.cause in ANSWERED_ELSEWHERE or "unknown" not in capture.always:
         return None
     why = f"the PLC got {outcome.verdict or 'no verdict'} ({outcome.cause})"
     return Decision("sampled" if outcome.origin == "disabled" else "always", why)

@@ -5,6 +5,7 @@ import { now, store } from "./store.js";
 
 const PATIENCE_MS = 3000; // beyond the deadline, for the bridge's own word to come
 const DEADLINE_MS = 1000; // where a request names none
+const ELSEWHERE = ["not_owner", "answered_elsewhere"];
 const ORIGINS = {
   judged: "the model",
   deadline: "the bridge: no verdict came in time",
@@ -15,10 +16,13 @@ const ORIGINS = {
 
 /** How a part is shown: what the PLC got; lost where it got nothing, unsure where nobody said it in time, off, else what was judged. */
 export function kindOf(part) {
-  if (part.outcome) return part.outcome.origin === "disabled" ? "off" : (part.outcome.verdict ?? "lost");
+  if (part.outcome) return isNoPart(part.outcome) ? "off" : (part.outcome.verdict ?? "lost");
   if (isUnconfirmed(part)) return "unsure";
   return kindOfResult(part.result);
 }
+
+/** Whether it counts for nothing here: judging is off, or another bridge answers the part and tells of it. */
+const isNoPart = (outcome) => outcome.origin === "disabled" || ELSEWHERE.includes(outcome.cause);
 
 /** How a result alone is shown: its verdict, or off where the policy said not to judge. */
 export const kindOfResult = (result) => (result.status === "disabled" ? "off" : result.verdict);
@@ -36,6 +40,7 @@ export function why(part) {
     if (kindOf(part) !== "unsure") return reason(result);
     return `Judged ${WORDS[result.verdict]}, but whether the PLC got it is not known: the OPC UA bridge did not say. ${reason(result)}`;
   }
+  if (ELSEWHERE.includes(outcome.cause)) return `Not from this bridge: ${outcome.write_error}. It does not count here.`;
   if (outcome.verdict === null) return `The PLC got no verdict: ${outcome.write_error ?? outcome.cause}.${judged(part)}`;
   const late = outcome.late ? " It was written after the deadline." : "";
   if (outcome.origin === "judged") return `${result ? reason(result) : outcome.reason}${late}`;
