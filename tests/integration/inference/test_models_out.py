@@ -2,20 +2,21 @@
 
 import base64
 import hashlib
-import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 
 from tests.integration.conftest import TritonServer
 from tests.integration.inference.conftest import Inference
 from tests.integration.inference.constant_models import HEIGHT, WIDTH, write
+from tests.waiting import block_until
 
-PATIENCE_S = 60
 HEAD = {"name": "y", "head": "score"}
 PICTURE = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1].tobytes()
 SOURCE = {"kind": "inline", "content_type": "image/png", "data": base64.b64encode(PICTURE).decode()}
@@ -56,11 +57,18 @@ def link(service: Inference, name: str) -> Any:
 
 
 def until(service: Inference, name: str, state: str, said: str = "") -> Any:
-    end = time.monotonic() + PATIENCE_S
-    while (now := link(service, name))["state"] != state or said not in now["detail"]:
-        assert time.monotonic() < end, now
-        time.sleep(0.05)
-    return now
+    def arrived() -> Any:
+        now = link(service, name)
+        return now if now["state"] == state and said in now["detail"] else None
+
+    return block_until(arrived, lambda: link(service, name))
+
+
+def is_served(triton: TritonServer, name: str) -> bool:
+    try:
+        return httpx.get(f"{triton.http}/v2/models/{name}/ready").status_code == HTTPStatus.OK
+    except httpx.TransportError:
+        return False
 
 
 def judge(service: Inference, model: str) -> Any:
@@ -123,8 +131,27 @@ def test_one_model_that_is_wrong_leaves_the_others_serving(
     assert "has SHA-256" in result["reason"]
     until(service, "whole", "ONLINE")
     assert judge(service, "whole")["verdict"] == "fail"
-    assert service.http.get("/readyz").status_code == 200
+    service.wait_for("/readyz")
     file.write_bytes(kept)
     until(service, "later", "ONLINE")
     result = judge(service, "later")
     assert (result["verdict"], result["model"]["digest"]) == ("fail", before)
+
+
+def test_a_restart_that_one_request_noticed_is_noticed_for_every_model(
+    start_inference: Callable[..., Inference], triton: TritonServer, tmp_path: Path
+) -> None:
+    put(triton.repository, "second")
+    settings = {"url": triton.grpc, "health_ms": 60_000}
+    service = start_inference(model_repository=str(triton.repository), triton=settings)
+    until(service, "second", "ONLINE")
+    assert judge(service, "second")["verdict"] == "pass"
+    file = triton.repository / "second" / "1" / "model.onnx"
+    file.write_bytes(put(tmp_path / "changed", "second", 0.75).read_bytes())
+    triton.kill()
+    triton.start()
+    block_until(lambda: is_served(triton, "second"))
+    assert judge(service, "whole")["verdict"] == "pass"
+    result = service.infer(model="second", source=SOURCE, deadline_ms=1000)
+    assert (result["status"], result["code"]) == ("failed", "engine-unavailable"), result
+    until(service, "second", "BACKOFF", "has SHA-256")

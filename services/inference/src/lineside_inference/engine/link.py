@@ -1,12 +1,14 @@
 """The supervised connection to one Triton server: channel, health, and the shared-memory region registered in it.
 
 Triton forgets the region when it restarts. Every check therefore asks for the region too, and a request that finds it
-missing reports `trouble`, which brings the supervisor back at once.
+missing reports `trouble`, which brings the supervisor back at once. So does a connection that breaks: a restart between
+two checks shows in nothing else where tensors go in bytes.
 """
 
 import asyncio
 import os
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -36,7 +38,8 @@ _OPTIONS = (
 class TritonLink:
     """The server's side of the engine; `online` is set while requests can be sent.
 
-    `transport` is None until the first connection has shown which one works.
+    `transport` is None until the first connection has shown which one works. `on_lost` is called whenever the server
+    may have been restarted: what it serves is not known any more.
     """
 
     def __init__(self, settings: TritonSettings, arena: Arena, state: Connection) -> None:
@@ -44,6 +47,7 @@ class TritonLink:
         self.state = state
         self.online = asyncio.Event()
         self.transport: Transport | None = None
+        self.on_lost: list[Callable[[], None]] = []
         self.why_bytes = "shared memory is off (inference.triton.shared_memory)" if arena.key is None else ""
         self.server = ""
         self.version = ""
@@ -71,15 +75,28 @@ class TritonLink:
             except (grpc.RpcError, EngineUnavailable) as error:
                 await asyncio.sleep(self.state.backoff(describe(error)))
                 continue
-            await self._watch()
-            self.online.clear()
+            breaking = asyncio.create_task(self._tell_of_a_break(), name="triton connection")
+            try:
+                await self._watch()
+            finally:
+                breaking.cancel()
+            self._lost()
 
     def trouble(self, reason: str) -> None:
-        """Say that a request found the server away; the supervisor checks at once."""
+        """Say that the server was found away; the supervisor checks at once."""
         if self.online.is_set():
-            log.warning("triton did not take a request; checking it", reason=reason)
-            self.online.clear()
+            log.warning("triton may be away; checking it", reason=reason)
+            self._lost()
             self._check_now.set()
+
+    def _lost(self) -> None:
+        self.online.clear()
+        for tell in self.on_lost:
+            tell()
+
+    async def _tell_of_a_break(self) -> None:
+        await self._channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
+        self.trouble("the connection broke")
 
     async def close(self) -> None:
         """Let Triton forget the region, as far as it answers within a second, and close the channel."""

@@ -63,6 +63,7 @@ class ModelLink:
         self._allow_python = allow_python
         self._check_now = asyncio.Event()
         self._turn = asyncio.Lock()
+        server.on_lost.append(self.trouble)
 
     def serves(self, version: str) -> bool:
         """Whether a request of this version can be sent now."""
