@@ -1,5 +1,6 @@
 """What is checked of a trigger's nodes at the connect, and what is said about them."""
 
+import uuid
 from typing import Any
 
 import pytest
@@ -117,6 +118,23 @@ async def test_how_often_the_server_looks_follows_from_what_the_tag_is_for() -> 
     }
 
 
+@pytest.mark.parametrize("rank", [0, 1, 2, -2, -3])
+async def test_a_value_that_is_a_scalar_is_one_whatever_rank_the_server_states(rank: int) -> None:
+    shapes = {
+        "present": node_of(rank=rank, value=False),
+        "verdict": node_of(ObjectIds.String, rank=rank, value=""),
+        "confidence": node_of(ObjectIds.Double, rank=rank, value=0.0),
+    }
+    binding = await bound(shapes)
+    assert binding.refused == {}
+    assert {"verdict", "confidence", "done"} <= binding.write_back.keys()
+
+
+@pytest.mark.parametrize("kind", [ObjectIds.Boolean, ObjectIds.UInt64, ObjectIds.Float, ObjectIds.DateTime, 21, 24, 26])
+async def test_a_sample_may_be_all_that_a_request_carries_and_what_is_not_known_yet(kind: int) -> None:
+    await bound({"id": node_of(kind)}, sample={"part_id": tag("id")})
+
+
 async def test_a_derived_type_is_known_by_its_value() -> None:
     derived = node_of(3001, value="x", namespace=1)
     assert (await bound({"verdict": derived})).kinds["verdict"] is ua.VariantType.String
@@ -143,6 +161,18 @@ async def test_a_counter_may_be_any_whole_number(kind: int) -> None:
         ({"done": node_of(access=WRITE_ONLY)}, "write_back.done: .* may not be read"),
         ({"id": node_of(access=WRITE_ONLY)}, "sample.part_id: .* may not be read"),
         ({"mode": TEXT}, "only_if.0.node: node .* is String; it must be a number"),
+        ({"present": node_of(rank=0)}, r"is an array \(ValueRank 0\)"),
+        ({"present": node_of(rank=1, value=[False, True])}, "is an array of 1 dimension"),
+        ({"confidence": TEXT}, "write_back.confidence: .* must be Double or Float"),
+        ({"confidence": node_of(ObjectIds.Double, rank=1, value=[0.5])}, "write_back.confidence: .* is an array"),
+        ({"findings": REAL}, "write_back.findings: .* must be an integer"),
+        ({"request_id": node_of(ObjectIds.String, rank=1)}, "write_back.request_id: .* is an array"),
+        (
+            {"id": node_of(ObjectIds.Guid, value=uuid.UUID(int=1))},
+            "sample.part_id: .* is Guid; it must be a Boolean, a ",
+        ),
+        ({"id": node_of(ObjectIds.ByteString)}, "sample.part_id: .* is ByteString; it must be"),
+        ({"id": node_of(3001, namespace=1, value=ua.Argument())}, "sample.part_id: .* is ExtensionObject; it must be"),
     ],
 )
 async def test_what_a_trigger_cannot_do_without_raises(nodes: dict[str, Any], says: str) -> None:
@@ -186,8 +216,8 @@ async def test_codes_must_fit_the_node_too() -> None:
 @pytest.mark.parametrize(
     ("role", "node", "says"),
     [
-        ("confidence", TEXT, "must be Double or Float"),
-        ("findings", REAL, "must be an integer"),
+        ("confidence", node_of(ObjectIds.Double, access=READ_ONLY), "may not be written"),
+        ("findings", node_of(ObjectIds.Int16, access=READ_ONLY), "may not be written"),
         ("request_id", node_of(ObjectIds.String, user=READ_ONLY), "may not be written"),
     ],
 )

@@ -10,13 +10,15 @@ import pytest
 from asyncua import ua
 
 from lineside_opcua_bridge.cli import watching
-from lineside_opcua_bridge.cli.tables import table
+from lineside_opcua_bridge.cli.tables import show, show_json, table
 from lineside_opcua_bridge.cli.variables import Variable, as_text, jsonable, moment, status_name
 from lineside_opcua_bridge.finding.find import Found
 from lineside_opcua_bridge.nodes import OPC_UA
 
 NAMESPACES = [OPC_UA, "urn:line"]
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
+EU = {"NamespaceUri": "urn:u", "UnitId": 5, "DisplayName": "mm", "Description": None}
+UNKNOWN = ua.ExtensionObject(ua.NodeId(7, 1), ua.ByteString(b"\x00\x01"))
 
 
 class Connected:
@@ -31,12 +33,15 @@ class Connected:
         (0.5, 0.5, "0.5"),
         (math.nan, "nan", "nan"),
         (-math.inf, "-inf", "-inf"),
-        (None, None, ""),
+        (None, None, "null"),
         ("a\nb", "a\nb", "a b"),
         (b"\x00\x01", "AAE=", "AAE="),
         (NOON, "2026-01-02T12:00:00.123Z", "2026-01-02T12:00:00.123Z"),
         ([1, [2, 3]], [1, [2, 3]], "[1, [2, 3]]"),
-        ([True, None], [True, None], "[true, ]"),
+        ([True, None], [True, None], "[true, null]"),
+        (ua.Variant(ua.EUInformation("urn:u", 5, ua.LocalizedText("mm"))), EU, json.dumps(EU)),
+        ([ua.StatusCode(ua.UInt32(0x80340000))], ["BadNodeIdUnknown"], "[BadNodeIdUnknown]"),
+        (UNKNOWN, {"type_id": "nsu=urn:line;i=7", "body": "AAE="}, '{"type_id": "nsu=urn:line;i=7", "body": "AAE="}'),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000001"),
         (ua.NodeId("x", 1), "nsu=urn:line;s=x", "nsu=urn:line;s=x"),
         (ua.LocalizedText("Teil"), "Teil", "Teil"),
@@ -85,6 +90,31 @@ def test_a_watched_value_says_that_others_were_dropped(
     assert (said["overflow"], said["value"], said["server"]) == (dropped, 1.5, None)
     assert line.startswith("2026-01-02T12:00:00.123Z  Good      nsu=urn:line;s=x  1.5")
     assert ("dropped" in line) is dropped
+
+
+HOSTILE = "Drill\x1b]0;owned\x07\x9b2J\u202ecod\u2066.\x7f\r\n\U000e0001"
+SHOWN = r"Drill\x1b]0;owned\x07\x9b2J\u202ecod\u2066.\x7f\r"
+
+
+def test_nothing_of_a_plc_is_obeyed_by_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show(table(["PATH"], [[HOSTILE.replace("\n", "")]]))
+    watching._print(
+        Connected(), Found(ua.NodeId("x", 1), HOSTILE.replace("\n", "")), (0, HOSTILE, 0, NOON, None), as_json=False
+    )
+    show_json({"name": HOSTILE})
+    out = capsys.readouterr().out
+    assert all(each.isprintable() or each == "\n" for each in out)
+    lines = out.splitlines()
+    assert lines[1].startswith(SHOWN)
+    assert SHOWN in lines[2]
+    assert json.loads("\n".join(lines[3:])) == {"name": HOSTILE}
+
+
+@pytest.mark.parametrize("text", ["Prüfstation 3 µm", "検査", "°C", "a  b", "😀"])
+def test_the_names_of_all_languages_are_shown_as_they_are(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    show(table(["PATH"], [[text]]))
+    show_json(text)
+    assert capsys.readouterr().out == f'PATH\n{text}\n"{text}"\n'
 
 
 def test_a_table_cuts_nothing() -> None:

@@ -309,3 +309,19 @@ async def test_a_server_that_shows_no_types_is_taken_at_its_word() -> None:
     found = await find_fields(server, kind, {"x": "Part/Id"})
     assert found["x"].declared_by == kind
     assert [each.to_string() for each in found["x"].path] == ["1:Part", "1:Id"]
+
+
+@pytest.mark.parametrize(("levels", "kind"), [(30, None), (40, BrowseTooLarge)])
+async def test_a_path_deeper_than_is_looked_says_so(levels: int, kind: type[NodeMissing] | None) -> None:
+    server = SmallServer()
+    parent = OBJECTS
+    for level in range(levels):
+        parent = server.add(parent, "deep", ua.NodeId(f"deep{level}", 1))
+    path = "/Objects" + "/deep" * levels
+    if kind is None:
+        assert (await find_all(server, path))[0].node == parent
+        with pytest.raises(NodeMissing, match="has no 'other'"):
+            await find_all(server, f"{path}/other")
+        return
+    with pytest.raises(kind, match=r"leads deeper than 32 levels below the Root folder.* by its id"):
+        await find_all(server, path)

@@ -85,8 +85,10 @@ async def _below(session: Session, starts: list[Found], depth: int) -> list[_Row
 def _value(variable: Variable, session: Session) -> str:
     if variable.value is None:
         return ""
-    value = content(variable.value)
-    return status(variable.value) if value is None else as_text(value, session.namespaces)
+    value, code = content(variable.value), variable.value.StatusCode
+    if value is None and code is not None and code.is_bad():
+        return status(variable.value)
+    return as_text(value, session.namespaces)
 
 
 def _described(variable: Variable) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """What a person wants to know of nodes: data type, shape, access, the present value, in words and as JSON."""
 
 import base64
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import Any
 
@@ -86,7 +87,10 @@ def as_text(value: Any, namespaces: Sequence[str]) -> str:
 
 
 def jsonable(value: Any, namespaces: Sequence[str]) -> Any:
-    """Return a value as JSON has it: bytes as base64, times as ISO 8601, what JSON cannot say as text."""
+    """Return a value as JSON has it: bytes as base64, times as ISO 8601, structures as objects of their fields.
+
+    A structure whose type is not known is its `type_id` and its `body` as base64. What JSON cannot say is text.
+    """
     if isinstance(value, list | tuple):
         return [jsonable(each, namespaces) for each in value]
     if isinstance(value, ua.NodeId):
@@ -96,7 +100,16 @@ def jsonable(value: Any, namespaces: Sequence[str]) -> Any:
     for kind, say in _SAID:
         if isinstance(value, kind):
             return say(value)
-    return str(value)
+    return _structure(value, namespaces) if is_dataclass(value) else str(value)
+
+
+def _structure(value: Any, namespaces: Sequence[str]) -> Any:
+    if isinstance(value, ua.Variant):
+        return jsonable(value.Value, namespaces)
+    if isinstance(value, ua.ExtensionObject):
+        return {"type_id": describe(value.TypeId, namespaces), "body": jsonable(value.Body, namespaces)}
+    members = [each.name for each in fields(value) if each.name != "Encoding"]
+    return {name: jsonable(getattr(value, name), namespaces) for name in members}
 
 
 def moment(when: datetime | None) -> str | None:
@@ -125,6 +138,8 @@ def _variable(row: Sequence[ua.DataValue], names: dict[ua.NodeId, str]) -> Varia
 def _shape(rank: int | None, dimensions: Sequence[int] | None, value: Any) -> tuple[int, ...] | None:
     if rank in _SHAPE_IN_VALUE:
         return (len(value),) if isinstance(value, list) else None
+    if value is not None and not isinstance(value, list):
+        return None  # the value is right: servers state a rank that it has not
     if rank is None or rank < 0:
         return None
     return tuple(dimensions) if dimensions else (0,) * rank
@@ -150,9 +165,11 @@ async def _type_names(session: Session, types: Iterable[Any]) -> dict[ua.NodeId,
 def _line(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_line(each) for each in value) + "]"
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool):
         return str(value).lower()
-    return "" if value is None else str(value)
+    return "null" if value is None else str(value)
 
 
 _SAID: tuple[tuple[type, Callable[[Any], Any]], ...] = (
@@ -160,4 +177,5 @@ _SAID: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (datetime, moment),
     (ua.LocalizedText, lambda value: value.Text),
     (ua.QualifiedName, lambda value: value.Name),
+    (ua.StatusCode, lambda value: status_name(value.value)),
 )

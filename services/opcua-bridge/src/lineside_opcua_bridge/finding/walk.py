@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
-from lineside_opcua_bridge.finding.browsing import Browser, Child
+from lineside_opcua_bridge.finding.browsing import MAX_DEPTH, Browser, BrowseTooLarge, Child
 from lineside_opcua_bridge.finding.nearest import nearest
 from lineside_opcua_bridge.nodes import NodeMissing
 from lineside_opcua_bridge.tags import escape, is_pattern, pattern, plain
@@ -45,6 +45,11 @@ class Walk:
 
     def missing(self, text: str, browser: Browser) -> NodeMissing:
         """Return what to say of a path that found nothing: how far it came, and the nearest names there."""
+        if self._open:
+            return BrowseTooLarge(
+                f"{text!r} leads deeper than {MAX_DEPTH} levels below the Root folder, and no deeper is looked",
+                remedy="name the node by its id (nsu=...;s=...)",
+            )
         furthest = max(place for _node, place in self._paths)
         ends = {node: path for (node, place), path in self._paths.items() if place == furthest}
         name = self._names[furthest]

@@ -127,20 +127,21 @@ def decode(body: bytes) -> Publication:
 def decode_repeated(body: bytes) -> Message:
     """Return the message that a Republish response repeats; raises Malformed."""
     try:
-        return _message(body, _after_header(body))
+        return _message(body, after_header(body))
     except Exception as error:
         raise Malformed(f"the server's Republish response cannot be read: {type(error).__name__}: {error}") from error
 
 
 def _publication(body: bytes) -> Publication:
-    at = _after_header(body)
+    at = after_header(body)
     (subscription,) = _UINT32.unpack_from(body, at)
     (available,) = _INT32.unpack_from(body, at + 4)
     at += 8 + 4 * max(0, available) + 1  # the last: more notifications follow, which we ask for anyway
     return Publication(subscription, _message(body, at))
 
 
-def _after_header(body: bytes) -> int:
+def after_header(body: bytes) -> int:
+    """Return where a response's own part begins; raises UaStatusCodeError where the service failed."""
     head = Buffer(body)
     nodeid_from_binary(head)
     struct_from_binary(ua.ResponseHeader, head).ServiceResult.check()

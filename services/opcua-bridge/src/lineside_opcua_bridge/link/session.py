@@ -27,6 +27,7 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 from lineside.errors import LinesideError
 from lineside_opcua_bridge.link.publishing import Malformed, Message, decode_repeated
 from lineside_opcua_bridge.link.rates import batches
+from lineside_opcua_bridge.link.reading import decode_values
 from lineside_opcua_bridge.security import client_for, refusal
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
@@ -83,6 +84,10 @@ class _UaSession(UaSession):
     async def publish_bytes(self, request: ua.PublishRequest) -> bytes:
         """Return a Publish response as it came; it may take as long as the server has nothing to say."""
         return bytes(await self._send_request(request, timeout=0))
+
+    async def read_bytes(self, request: ua.ReadRequest) -> bytes:
+        """Return a Read response as it came."""
+        return bytes(await self._send_request(request))
 
     async def republish_bytes(self, request: ua.RepublishRequest) -> bytes:
         """Return a Republish response as it came."""
@@ -183,15 +188,24 @@ class Session:
         """Return attributes of nodes, each with its own status; raises CallFailed."""
         values: list[ua.DataValue] = []
         for batch in batches(what, self.limits.read):
-            parameters = ua.ReadParameters(
+            request = ua.ReadRequest()
+            request.Parameters = ua.ReadParameters(
                 MaxAge=0,
                 TimestampsToReturn=ua.TimestampsToReturn.Both,
                 NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=attribute) for node, attribute in batch],
             )
-            values += await self.call("reading", partial(UaSession.read, parameters=parameters))
+            values += await self._read(request)
         if len(values) != len(what):
             raise CallFailed(f"reading {len(what)} values gave {len(values)}", reason="mismatch")
         return values
+
+    async def _read(self, request: ua.ReadRequest) -> list[ua.DataValue]:
+        if self._ua is None:
+            raise CallFailed("reading: not connected", reason="connection")
+        try:
+            return decode_values(await self._ua.read_bytes(request))
+        except Exception as error:
+            raise self._call_failed("reading", error) from error
 
     async def write(self, what: Sequence[tuple[ua.NodeId, ua.Variant]]) -> list[ua.StatusCode]:
         """Write values, in one call where the server takes that, and return each one's status; raises CallFailed.

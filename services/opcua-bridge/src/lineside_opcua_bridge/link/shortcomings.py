@@ -20,6 +20,19 @@ def tell(targets: Sequence[Target], publishing_ms: float) -> None:
                 trigger=target.station.name,
                 sampling_ms=got.sampling_ms,
             )
+    late: dict[str, float] = {}
+    for target in targets:
+        within = target.station.settings.deadline_ms - target.station.settings.margin_ms
+        if target.watched.role in {"trigger", "request"} and publishing_ms >= within:
+            late[target.station.name] = within
+    for trigger, within in late.items():
+        log.warning(
+            "the server tells of changes later than the deadline leaves time for: a part may be unknown unseen",
+            trigger=trigger,
+            publishing_ms=publishing_ms,
+            answer_within_ms=within,
+            remedy="let the PLC's server publish more often, or raise deadline_ms",
+        )
     short = [(target, got) for target, got in granted if is_short(got, publishing_ms)]
     columns = [(target, got) for target, got in granted if target.watched.role.startswith("window.")]
     slow = [(target, got) for target, got in columns if is_slow(target.watched.sampling_ms, got)]

@@ -28,6 +28,7 @@ from lineside_opcua_bridge.station.fitness import (
     need_of,
     place_of,
     problem,
+    unlike,
 )
 from lineside_opcua_bridge.tags import Alias, parse
 
@@ -151,12 +152,13 @@ def _check(settings: TriggerSettings, nodes: Mapping[str, tuple[str, Facts]]) ->
             problems["code"] = f"node {text!r} is {facts.shown}: write_back.codes must give the number of each code"
     if settings.write_back and not settings.write_back.values and problems["verdict"]:
         text, facts = nodes["verdict"]
-        if facts.kind in {*INTEGERS, ua.VariantType.Boolean} and facts.rank < 0:
+        if facts.kind in {*INTEGERS, ua.VariantType.Boolean} and not facts.is_array:
             problems["verdict"] = (
                 f"node {text!r} is {facts.shown}; it must be String, or write_back.values must give what stands for "
                 "pass, fail and unknown"
             )
-    unfit = [f"{place_of(role)}: {why}" for role, why in problems.items() if why and role not in _SPARED]
+    spared = {role for role in _SPARED & nodes.keys() if not unlike(need_of(role, settings), *nodes[role])}
+    unfit = [f"{place_of(role)}: {why}" for role, why in problems.items() if why and role not in spared]
     if unfit:
         raise NodeUnfit("; ".join(unfit), remedy="correct the settings, or the node in the PLC")
     return {role: why for role, why in problems.items() if why}

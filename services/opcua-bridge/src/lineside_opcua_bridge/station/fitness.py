@@ -47,6 +47,8 @@ _TEXT = (_T.String,)
 _REALS = (_T.Double, _T.Float)
 _NUMBERS = (*INTEGERS, *_REALS)
 _SCALARS = (*_BOOLEAN, *_NUMBERS, *_TEXT, _T.DateTime, _T.Guid, _T.ByteString, _T.LocalizedText, _T.StatusCode)
+_CARRIED = (*_BOOLEAN, *_NUMBERS, *_TEXT, _T.DateTime, _T.LocalizedText)
+"""What a request can carry as a tag; see `values.tags_of`."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,25 @@ class Facts:
     """The type in words."""
     rank: int
     """OPC UA's ValueRank: -1 is a scalar, 1 and more an array of so many dimensions, else the server leaves it open."""
-    holds_array: bool
-    """Whether the present value is an array."""
+    holds_array: bool | None
+    """Whether the present value is an array; None where there is none."""
     readable: bool
     writable: bool
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it is an array: as its value is, for servers state a rank that its values do not have."""
+        return self.rank >= 0 if self.holds_array is None else self.holds_array
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a node must be; `kinds` empty takes any type."""
+    """What a node must be; `kinds` empty takes any type, `untold` one that cannot be told before there is a value."""
 
     kinds: tuple[ua.VariantType, ...] = ()
     read: bool = False
     write: bool = False
+    untold: bool = False
 
 
 def facts_of(attributes: Sequence[ua.DataValue]) -> Facts | None:
@@ -86,7 +94,7 @@ def facts_of(attributes: Sequence[ua.DataValue]) -> Facts | None:
         kind=kind,
         shown=kind.name if kind else f"of data type {_content(data_type)}",
         rank=stated if isinstance(stated, int) else -1,
-        holds_array=value.Value is not None and bool(value.Value.is_array),
+        holds_array=None if _content(value) is None else isinstance(_content(value), list),
         readable=bool(bits & _READABLE),
         writable=bool(bits & _WRITABLE),
     )
@@ -94,15 +102,22 @@ def facts_of(attributes: Sequence[ua.DataValue]) -> Facts | None:
 
 def problem(need: Need, node: str, facts: Facts) -> str | None:
     """Return why a node is unfit, naming it, what it is and what it must be; None where it is fit."""
-    if facts.rank >= 0 or facts.holds_array:
-        shape = f"an array of {facts.rank} dimension{'s' * (facts.rank != 1)}" if facts.rank > 0 else "an array"
-        return f"node {node!r} is {shape} (ValueRank {facts.rank}); it must be a scalar (ValueRank -1)"
-    if need.kinds and facts.kind not in need.kinds:
-        return f"node {node!r} is {facts.shown}; it must be {_either(need.kinds)}"
+    if why := unlike(need, node, facts):
+        return why
     if need.write and not facts.writable:
         return f"node {node!r} may not be written by us: its access level must include CurrentWrite"
     if need.read and not facts.readable:
         return f"node {node!r} may not be read by us: its access level must include CurrentRead"
+    return None
+
+
+def unlike(need: Need, node: str, facts: Facts) -> str | None:
+    """Return why a node has the wrong shape or type, whatever we may do with it; None where it has not."""
+    if facts.is_array:
+        shape = f"an array of {facts.rank} dimension{'s' * (facts.rank != 1)}" if facts.rank > 0 else "an array"
+        return f"node {node!r} is {shape} (ValueRank {facts.rank}); it must be a scalar (ValueRank -1)"
+    if need.kinds and facts.kind not in need.kinds and not (need.untold and facts.kind is None):
+        return f"node {node!r} is {facts.shown}; it must be {_either(need.kinds)}"
     return None
 
 
@@ -114,7 +129,7 @@ def need_of(role: str, settings: TriggerSettings) -> Need:
     if role == "request":
         return Need(_BOOLEAN, read=True)
     if role.startswith("sample."):
-        return Need(read=True)
+        return Need(_CARRIED, read=True, untold=True)
     if role.startswith("only_if."):
         return Need(_comparable(settings.only_if[int(role.removeprefix("only_if."))]), read=True)
     if role.startswith("window."):
@@ -186,6 +201,8 @@ def _kinds_of(values: Sequence[object], *, real: bool = False) -> tuple[ua.Varia
 def _either(kinds: Sequence[ua.VariantType]) -> str:
     if set(kinds) == set(INTEGERS):
         return "an integer"
+    if kinds == _CARRIED:
+        return "a Boolean, a number, String, DateTime or LocalizedText: a request carries nothing else"
     if set(kinds) >= set(_NUMBERS):
         return "a number" if len(kinds) <= len(_NUMBERS) + 1 else "a scalar"
     if set(kinds) == {*INTEGERS, *_BOOLEAN}:
