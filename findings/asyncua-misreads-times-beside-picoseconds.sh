@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # asyncua reads a DataValue's fields in another order than OPC UA has (OPC 10000-6, 5.2.2.17: source timestamp, source
 # picoseconds, server timestamp, server picoseconds): the server timestamp before the source's picoseconds. A server that
-# sends picoseconds, as node-opcua does, is read with a server time of the year 9999, and the picoseconds of it.
+# sends picoseconds, as node-opcua does, is read with a server time of the year 9999 or 1601, by what they are.
 #
 # Version: asyncua 2.1.0 (PyPI), node-opcua 2.182.2 (npm), Python 3.11 or newer, Node.js 20 or newer.
-# Seen: node-opcua reading itself: this year. asyncua reading it: server 9999-12-31, source of this year.
+# Seen: node-opcua reading itself: 2026. asyncua reading it: server 1601-01-01, source 2026; on other days server 9999-12-31.
 # Run by hand; it fails when the behaviour changes.
 set -euo pipefail
 work=$(mktemp -d)
@@ -43,11 +43,14 @@ from asyncua import Client, ua
 
 async def main(url, year):
     async with Client(url) as client:
-        value = await client.get_node("ns=1;s=Speed").read_data_value()
+        asked = ua.ReadValueId(NodeId=ua.NodeId("Speed", 1), AttributeId=ua.AttributeIds.Value)
+        both = ua.TimestampsToReturn.Both
+        (value,) = await client.uaclient.read(ua.ReadParameters(TimestampsToReturn=both, NodesToRead=[asked]))
     print("node-opcua reads itself:", year)
     print("asyncua reads: server", value.ServerTimestamp, "source", value.SourceTimestamp)
     print("asyncua reads picoseconds: source", value.SourcePicoseconds, "server", value.ServerPicoseconds)
-    sys.exit(0 if value.ServerTimestamp.year == 9999 and value.SourceTimestamp.year == int(year) else "it has changed")
+    wrong = value.ServerTimestamp.year in {1601, 9999} and value.SourceTimestamp.year == int(year)
+    sys.exit(0 if wrong else "it has changed")
 
 asyncio.run(main(sys.argv[1], sys.argv[2]))
 PYTHON
