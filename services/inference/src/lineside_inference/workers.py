@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
+_LEAST = 19
 _NICENESS = 10
 """Of the others' threads (Linux gives each thread its own): about a tenth of a processor that the line wants too."""
 T = TypeVar("T")
@@ -34,6 +35,12 @@ class Workers:
             return work(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._reading, work, *arguments)
 
+    async def aside(self, size: int, work: Callable[[*Ts], T], *arguments: *Ts) -> T:
+        """Return what `work` makes, which leaves the interpreter to others: of few bytes at once, else in a thread."""
+        if size <= SMALL:
+            return work(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self.others, work, *arguments)
+
     def close(self) -> None:
         """Let go of what has not begun."""
         for threads in (self.line, self.others, self._reading):
@@ -45,4 +52,6 @@ SMALL = 32 * 1024
 
 
 def _step_back() -> None:
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    thread = threading.get_native_id()
+    own = os.getpriority(os.PRIO_PROCESS, thread)
+    os.setpriority(os.PRIO_PROCESS, thread, min(_LEAST, own + _NICENESS))

@@ -194,7 +194,7 @@ class V2:
         """Return a request whose whole body is the model's one input, which is looked for first."""
         with self._models.using(name, version) as used:
             config, metadata = await self._describe.config(name, used), await self._describe.model(name, used)
-        return await intake.take_raw(receive, headers, self._limits, taken, raw.Raw.of(metadata, config))
+        return await intake.take_raw(receive, headers, self._limits, taken, self._workers, raw.Raw.of(metadata, config))
 
     @asynccontextmanager
     async def _place(self, deadline: Deadline) -> AsyncIterator[None]:

@@ -44,7 +44,7 @@ async def take(
     What is not in a slot counts in `taken`. Raises Problem 400, 403, 408, 413 or 415, Refused where there is no memory,
     the errors of `datatypes`, and ClientGone.
     """
-    chunks = _plain(_wire(receive, headers, limits), headers, limits)
+    chunks = _plain(_wire(receive, headers, limits), headers, limits, workers)
     parcel: Parcel | None = None
     try:
         async with asyncio.timeout(limits.body_s):
@@ -70,13 +70,13 @@ async def take(
 
 
 async def take_raw(
-    receive: Receive, headers: Mapping[str, str], limits: LimitSettings, taken: Body, raw: Raw
+    receive: Receive, headers: Mapping[str, str], limits: LimitSettings, taken: Body, workers: Workers, raw: Raw
 ) -> Parcel:
     """Return the request whose whole body is the one input of a model; raises as `take` does, and TensorShape."""
     body = bytearray()
     try:
         async with asyncio.timeout(limits.body_s):
-            async for chunk in _plain(_wire(receive, headers, limits), headers, limits):
+            async for chunk in _plain(_wire(receive, headers, limits), headers, limits, workers):
                 taken.grow(len(chunk))
                 body += chunk
     except TimeoutError:
@@ -139,18 +139,20 @@ async def _wire(receive: Receive, headers: Mapping[str, str], limits: LimitSetti
             return
 
 
-def _plain(chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings) -> AsyncIterator[bytes]:
+def _plain(
+    chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings, workers: Workers
+) -> AsyncIterator[bytes]:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding == "identity":
         return chunks
     if encoding not in _WINDOW_BITS:
         detail = f"Content-Encoding {encoding!r:.60} is not supported; use gzip, deflate or none"
         raise Problem(415, "encoding-unsupported", detail)
-    return _unpacked(chunks, encoding, limits.unpacked_bytes)
+    return _unpacked(chunks, encoding, limits.unpacked_bytes, workers)
 
 
-async def _unpacked(chunks: AsyncIterator[bytes], encoding: str, most: int) -> AsyncIterator[bytes]:
-    """Yield what a compressed body holds, in pieces of a bounded size, and others their turn between them."""
+async def _unpacked(chunks: AsyncIterator[bytes], encoding: str, most: int, workers: Workers) -> AsyncIterator[bytes]:
+    """Yield what a compressed body holds, in pieces of a bounded size; from the second on they are made in a thread."""
     unpacker, size = zlib.decompressobj(_WINDOW_BITS[encoding]), 0
     async for chunk in chunks:
         left = chunk
@@ -158,7 +160,7 @@ async def _unpacked(chunks: AsyncIterator[bytes], encoding: str, most: int) -> A
             if unpacker.eof:
                 raise Problem(400, "encoding-invalid", f"The body goes on behind the end of its {encoding} data")
             try:
-                piece = unpacker.decompress(left, _PIECE)
+                piece = await workers.aside(size, unpacker.decompress, left, _PIECE)
             except zlib.error as error:
                 raise Problem(400, "encoding-invalid", f"The body is not {encoding}: {error}") from None
             left = unpacker.unconsumed_tail or unpacker.unused_data
