@@ -143,15 +143,17 @@ class Watched(DiskDestination):
 
 
 class Early(Watched):
-    """Says that a batch has arrived, and writes it a moment later."""
+    """Says that a batch has arrived, and writes it when its process was killed as likely as not."""
 
     async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
         task = asyncio.create_task(self._late(parcel, blobs, pace))
         self.late = {task, *getattr(self, "late", ())}
 
     async def _late(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
-        await asyncio.sleep(0.01)
-        await super().deliver(parcel, blobs, pace)
+        await asyncio.sleep(LONGEST_S)  # what was said is believed by then
+        self.begun()
+        await asyncio.sleep(LONGEST_S)
+        await DiskDestination.deliver(self, parcel, blobs, pace)
 
 
 class NewNames(Watched):
@@ -198,7 +200,8 @@ class Life:
                 sys.stderr.flush()
                 os._exit(status)
         self._waits = self.chance.random() < 0.5
-        self._dies_at = time.monotonic() + (LONGEST_WAIT_S if self._waits else self.chance.uniform(0, LONGEST_S))
+        longest = LONGEST_WAIT_S * max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))  # as busy as it is
+        self._dies_at = time.monotonic() + (longest if self._waits else self.chance.uniform(0, LONGEST_S))
 
     def tend(self) -> None:
         """Begin a life where there is none, end it when its time has come; its own end is looked at."""

@@ -242,7 +242,7 @@ async def test_an_error_of_the_disk_leaves_no_name_and_is_tried_again(
 HEAD = """
 import asyncio, sys
 from pathlib import Path
-sys.path[:0] = [{here!r}]
+sys.path[:0] = [{here!r}, {root!r}]
 from test_disk import Blobs, FREE, files, parcel_of
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import DestinationAway, NotAllowed
@@ -294,7 +294,9 @@ def program(folder: Path, text: str, options: str) -> str:
     mount = folder / "small"
     mount.mkdir()
     script = folder / "program.py"
-    script.write_text((HEAD + text).format(here=str(Path(__file__).parent), mount=str(mount)))
+    script.write_text(
+        (HEAD + text).format(here=str(Path(__file__).parent), root=str(Path(__file__).parents[3]), mount=str(mount))
+    )
     return f"mount -t tmpfs -o {options} none {mount} && exec $PYTHON {script}"
 
 
