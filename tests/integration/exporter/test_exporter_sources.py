@@ -26,8 +26,8 @@ BOMB = gzip.compress(b"peer_value 42\n" * 1_000_000)
 @pytest.mark.parametrize(
     ("behaviour", "says"),
     [
-        (hangs, "no answer within 1 s"),
-        (trickles, "no answer within 1 s"),
+        (hangs, "no answer within 3 s"),
+        (trickles, "no answer within 3 s"),
         (resets, "Connection reset by peer"),
         (floods, "sent more than 262144 bytes"),
         (answers("<!doctype html>\n<html></html>"), "line 1: not a sample"),
@@ -35,7 +35,6 @@ BOMB = gzip.compress(b"peer_value 42\n" * 1_000_000)
         (answers(GOOD, status="302 Found", headers="Location: http://127.0.0.1:1/\r\n"), "answered 302 Found"),
         (answers(GOOD, status="204 No Content"), "answered 204"),
         (answers(BOMB, headers="Content-Encoding: gzip\r\n"), "sent its answer as 'gzip'"),
-        (answers(GOOD + "peer_value 43\n"), "line 4: a series twice"),
         (answers(GOOD.replace("gauge", "number")), "line 2: not a type"),
         (answers(GOOD + "peer_other 1e400\n"), "line 4: a number larger than any"),
         (answers("#\n" * 60_000), "60000 lines; 50000 are read at most"),
@@ -55,7 +54,6 @@ BOMB = gzip.compress(b"peer_value 42\n" * 1_000_000)
         "redirect",
         "empty status",
         "gzip",
-        "series twice",
         "wrong type",
         "beyond any number",
         "lines without end",
@@ -74,7 +72,7 @@ async def test_a_peer_that_is_not_well_shows_nothing_and_costs_nothing(
         peer(answers("other_value 1\n")) as other,
         peer(ill) as url,
         exporting(
-            tmp_path, services={"ill": url, "well": other}, limits={"body_bytes": 262144}, timeout_s=1.0
+            tmp_path, services={"ill": url, "well": other}, limits={"body_bytes": 262144}, timeout_s=3.0
         ) as scraper,
     ):
 

@@ -373,8 +373,29 @@ def everything(tmp_path: Path, port: int) -> Path:
 
 
 COMPLETE = {
-    *("settings", "broker", "inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter"),
-    *("machine", "memory", "clock", "ports", "disk", "certificates", "docker", "docker compose", "nvidia runtime"),
+    *(
+        "settings",
+        "broker",
+        "broker accounts",
+        "results heard",
+        "inference",
+        "topic-bridge",
+        "opcua-bridge",
+        "forwarder",
+        "exporter",
+    ),
+    *(
+        "machine",
+        "memory",
+        "clock",
+        "ports",
+        "disk",
+        "certificates",
+        "secret files",
+        "docker",
+        "docker compose",
+        "nvidia runtime",
+    ),
     *("model cards", "Triton", "model surface-defect", "model spindle-anomaly", "shared memory", "jetpack"),
     *(f"camera cell-{each}" for each in range(8)),
     *("inference API", "models and cameras", "topics end to end"),
