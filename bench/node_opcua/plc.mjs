@@ -15,6 +15,7 @@ import {
   SecurityPolicy,
   StatusCodes,
   Variant,
+  VariantArrayType,
 } from "node-opcua";
 
 const options = JSON.parse(process.argv[2]);
@@ -40,8 +41,16 @@ const ours = space.registerNamespace(options.namespace);
 
 const folders = new Map();
 const variables = new Map();
-const plain = (value) => (Array.isArray(value) && value.length === 2 ? value[0] * 2 ** 32 + value[1] : value); // 64 bits
-const read = (tag) => plain(variables.get(tag).variable.readValue().value.value);
+const read = (tag) => {
+  const { dataType, arrayType, value } = variables.get(tag).variable.readValue().value;
+  if (arrayType !== VariantArrayType.Scalar) {
+    return Array.from(value);
+  }
+  const is64Bits = dataType === DataType.Int64 || dataType === DataType.UInt64;
+  return is64Bits && Array.isArray(value) ? value[0] * 2 ** 32 + value[1] : value;
+};
+const variantOf = (dataType, value) =>
+  new Variant({ dataType, value, arrayType: Array.isArray(value) ? VariantArrayType.Array : VariantArrayType.Scalar });
 const tell = (tag) =>
   say({
     written: tag,
@@ -66,7 +75,8 @@ for (const [tag, [kind, value]] of Object.entries(options.tags)) {
     browseName: name,
     nodeId: `s=${tag}`,
     dataType: DataType[kind],
-    value: { dataType: DataType[kind], value },
+    valueRank: Array.isArray(value) ? 1 : -1,
+    value: variantOf(DataType[kind], value),
     accessLevel: access,
     userAccessLevel: access,
     minimumSamplingInterval: 0,
@@ -74,7 +84,7 @@ for (const [tag, [kind, value]] of Object.entries(options.tags)) {
   variables.set(tag, { variable, dataType: DataType[kind] });
   if (tag in options.watched) {
     // Held here, so that each write is seen, an equal one too.
-    let held = new DataValue({ value: { dataType: DataType[kind], value }, sourceTimestamp: new Date() });
+    let held = new DataValue({ value: variantOf(DataType[kind], value), sourceTimestamp: new Date() });
     variable.bindVariable(
       {
         timestamped_get: () => held,
@@ -98,7 +108,7 @@ const write = (tag, value) => {
   if (!known) {
     throw new Error(`no tag ${tag}`);
   }
-  const variant = new Variant({ dataType: known.dataType, value });
+  const variant = variantOf(known.dataType, value);
   if (known.hold) {
     known.hold(new DataValue({ value: variant, sourceTimestamp: new Date() }));
     tell(tag);

@@ -52,6 +52,42 @@ async def test_an_array_of_one_is_its_element(steady: Any, line_of: Any, configu
         await wait_until(lambda: steady.get("Station1", "Done"))
 
 
+async def test_an_array_of_one_that_is_there_at_the_start_is_its_element(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await steady.reset()
+    await steady.set("Station1", "PartId", ["P-0"])
+    await steady.set("Station1", "PartPresent", [False])
+    async with line_of(configure(steady)) as line:
+        await line.ready()
+        await steady.set("Station1", "PartId", ["P-1"])
+        await steady.set("Station1", "PartPresent", [True])
+        request = await line.request()
+        assert request.context.part_id == "P-1"
+        await line.answer(request, "pass")
+        await wait_until(lambda: steady.get("Station1", "Done"))
+
+
+async def test_an_array_that_lost_the_triggers_element_is_an_unusable_trigger(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await steady.reset()
+    await steady.set("Station1", "PartPresent", [False, False])
+    trigger = steady.trigger(1, deadline_ms=300)
+    trigger["when"]["node"] = f"index=1;{trigger['when']['node']}"
+    async with line_of(configure(steady, trigger)) as line:
+        await line.ready()
+        await steady.set("Station1", "PartPresent", [True])
+        await wait_until(lambda: steady.get("Station1", "Done"))
+        assert steady.get("Station1", "Verdict") == "unknown"
+        assert not line.requests()
+        await steady.set("Station1", "PartPresent", [False, False])
+        await steady.set("Station1", "PartId", "P-2")
+        await steady.set("Station1", "Done", value=False)
+        await steady.set("Station1", "PartPresent", [False, True])
+        assert (await line.request()).context.part_id == "P-2"
+
+
 @pytest.mark.parametrize(
     ("value", "status"),
     [(True, ua.StatusCodes.BadSensorFailure), ([True, False], ua.StatusCodes.Good)],

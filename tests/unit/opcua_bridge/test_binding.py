@@ -28,6 +28,17 @@ class Server:
     async def read(self, what: Any) -> list[ua.DataValue]:
         return [self._attribute(self.nodes.get(str(node.Identifier), node_of()), attribute) for node, attribute in what]
 
+    async def read_elements(self, what: Any) -> list[ua.DataValue]:
+        return [self._element(self.nodes[str(node.Identifier)], index) for node, index in what]
+
+    def _element(self, node: dict[Any, Any], index: int) -> ua.DataValue:
+        array = node[ua.AttributeIds.Value]
+        if node.get("ranges") is False:
+            return ua.DataValue(ua.Variant(array))
+        if node.get("ranges") is None or not 0 <= index < len(array):
+            return ua.DataValue(StatusCode=ua.StatusCode(StatusCodes.BadIndexRangeNoData))
+        return ua.DataValue(ua.Variant([array[index]]))
+
     def _attribute(self, node: dict[Any, Any] | None, attribute: ua.AttributeIds) -> ua.DataValue:
         if node is None:
             return ua.DataValue(StatusCode=ua.StatusCode(StatusCodes.BadNodeIdUnknown))
@@ -251,3 +262,68 @@ async def test_an_events_fields_and_what_else_is_asked_of_it() -> None:
     (watched,) = (await bound(nodes, when=when)).watches
     assert watched.event.fields == {"part_id": base_field("Message")}
     assert (watched.event.min_severity, watched.event.source_name) == (200, None)
+
+
+def array(kind: int, content: list[Any], *, ranges: bool | None = True) -> dict[Any, Any]:
+    return node_of(kind, value=content, rank=1) | {"ranges": ranges}
+
+
+async def test_an_element_is_read_of_any_array_that_has_it_whatever_the_server_makes_of_ranges() -> None:
+    binding = await bound(
+        {"flags": array(ObjectIds.Boolean, [False, True], ranges=False), "ids": array(ObjectIds.String, ["", "P-1"])},
+        when={"kind": "edge", "node": f"index=1;{tag('flags')}"},
+        sample={"part_id": f"index=1;{tag('ids')}"},
+    )
+    assert binding.elements == {"trigger": 1, "sample.part_id": 1}
+    samples = await binding.read(["trigger", "sample.part_id"])
+    assert [sample.value for sample in samples.values()] == [True, "P-1"]
+
+
+async def test_an_array_of_one_is_taken_for_what_is_only_read() -> None:
+    binding = await bound(
+        {"present": node_of(rank=1, value=[False]), "id": node_of(ObjectIds.String, rank=1, value=["P"])},
+        sample={"part_id": tag("id")},
+    )
+    assert (await binding.read(["sample.part_id"]))["sample.part_id"].value == "P"
+    with pytest.raises(NodeUnfit, match=r"write_back.done: .* is an array of 1 dimension .* 'index=0;nsu="):
+        await bound({"done": node_of(rank=1, value=[False])})
+
+
+@pytest.mark.parametrize(
+    ("flags", "index", "says"),
+    [
+        (array(ObjectIds.Boolean, [False, False]), 2, "has 2 elements, counted from 0: index is at most 1"),
+        (node_of(value=False), 0, "is no array: without index=0; it is the node itself"),
+        (node_of(value=[[False], [True]], rank=2), 0, "several dimensions"),
+        (array(ObjectIds.Int16, [1, 2]), 0, "is Int16; it must be Boolean"),
+    ],
+)
+async def test_an_element_that_is_not_there_or_of_another_type_is_refused(flags: Any, index: int, says: str) -> None:
+    with pytest.raises(NodeUnfit, match=rf"when\.node: .*{says}"):
+        await bound({"flags": flags}, when={"kind": "edge", "node": f"index={index};{tag('flags')}"})
+
+
+async def test_elements_are_written_where_the_server_gives_them_singly() -> None:
+    verdicts, done = array(ObjectIds.String, ["", "", ""]), array(ObjectIds.Boolean, [False])
+    binding = await bound(
+        {"verdicts": verdicts, "flags": done},
+        {"verdict": f"index=2;{tag('verdicts')}", "done": f"index=0;{tag('flags')}"},
+    )
+    assert binding.elements == {"verdict": 2, "done": 0}
+    assert binding.refused == {}
+
+
+@pytest.mark.parametrize("content", [("", "", ""), ("",)], ids=["an array", "an array of one"])
+@pytest.mark.parametrize(
+    ("ranges", "says"),
+    [(False, "a write would replace the whole array"), (None, "does not give one element .*BadIndexRangeNoData")],
+)
+async def test_no_element_is_written_where_the_server_would_write_the_array(
+    content: tuple[str, ...], ranges: bool | None, says: str
+) -> None:
+    for role in ("verdict", "request_id"):
+        with pytest.raises(NodeUnfit, match=rf"write_back\.{role}: .*{says}") as caught:
+            await bound(
+                {"texts": array(ObjectIds.String, list(content), ranges=ranges)}, {role: f"index=0;{tag('texts')}"}
+            )
+        assert "let the PLC have a scalar node" in str(caught.value.remedy)

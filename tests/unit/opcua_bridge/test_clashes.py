@@ -1,5 +1,6 @@
 """Nodes that serve two purposes, known by what they are on the server and not by how they are spelled."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +25,21 @@ def bound(name: str, trigger: int, **written: int) -> Bound:
     session: Any = SimpleNamespace(namespaces=["http://opcfoundation.org/UA/", "u"])
     nodes = {role: NODES[number] for role, number in written.items()}
     return TriggerSettings.model_validate(given), Binding(session, (), {"trigger": NODES[trigger]}, nodes)
+
+
+def of_elements(known: Bound, **elements: int) -> Bound:
+    trigger, binding = known
+    return trigger, replace(binding, elements=elements)
+
+
+def test_elements_of_one_array_are_nodes_of_their_own() -> None:
+    first = of_elements(bound("a", 0, verdict=1, done=2), trigger=0, verdict=0, done=0)
+    second = of_elements(bound("b", 0, verdict=1, done=2), trigger=1, verdict=1, done=1)
+    refuse_clash({"a": first, "b": second}, heartbeat=NODES[5])
+    with pytest.raises(NodeUnfit, match=r"index=1;nsu=u;s=n2 would be written for two purposes: done of trigger 'b'"):
+        refuse_clash({"b": second, "c": of_elements(bound("c", 3, verdict=2), verdict=1)}, heartbeat=None)
+    with pytest.raises(NodeUnfit, match="would be written as done of trigger 'a'"):
+        refuse_clash({"a": first, "b": bound("b", 2)}, heartbeat=None)
 
 
 def test_nodes_of_their_own_are_fine() -> None:

@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import typer
 from asyncua import ua
 
-from lineside_opcua_bridge.cli import watching
+from lineside_opcua_bridge.cli import running, watching
 from lineside_opcua_bridge.cli.tables import show, show_json, table
 from lineside_opcua_bridge.cli.variables import Variable, as_text, jsonable, moment, status_name
 from lineside_opcua_bridge.finding.find import Found
 from lineside_opcua_bridge.nodes import OPC_UA
+from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
 NAMESPACES = [OPC_UA, "urn:line"]
 NOON = datetime(2026, 1, 2, 12, 0, 0, 123456, tzinfo=UTC)
@@ -123,3 +125,14 @@ def test_a_table_cuts_nothing() -> None:
         "x" * 200 + "  y",
         "z",
     ]
+
+
+def test_a_command_shows_whole_arrays_and_says_so_of_an_element(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work(_session: object) -> None:
+        raise AssertionError("nothing is connected to")
+
+    where = running.Where(OpcuaBridgeSettings(), "thing")
+    with pytest.raises(typer.Exit) as ended:
+        running.run(where, ["nsu=urn:line;s=A", "index=3;nsu=urn:line;s=B"], work)
+    assert ended.value.exit_code == 2
+    assert "name the array, 'nsu=urn:line;s=B'" in capsys.readouterr().err

@@ -117,6 +117,28 @@ async def test_values_above_the_backlog_are_dropped_counted_and_doubted() -> Non
     assert len(bench.station._mailbox) == 17  # what fits, and one doubt for all that did not
 
 
+async def test_an_element_counts_where_it_changed_and_after_a_gap_whatever_it_is() -> None:
+    bench = Bench(backlog=16, when={"kind": "change", "node": "index=1;nsu=u;s=A"})
+    session: Any = object()
+    binding = Binding(session, (), {"trigger": NODE}, {}, elements={"trigger": 1})
+    bench.station.bound(binding, whole=False)
+    mailbox = bench.station._mailbox
+
+    def put(*content: int) -> int:
+        before = len(mailbox.waiting("trigger"))
+        bench.station.value(binding, "trigger", Sample(list(content), "good", START, None, START, 0.0))
+        return len(mailbox.waiting("trigger")) - before
+
+    assert [put(0, 0), put(1, 0), put(1, 1), put(0, 1)] == [1, 0, 1, 0]
+    bench.station.doubt("trigger")
+    assert [put(1, 1), put(0, 1)] == [1, 0]
+    while put(0, 0) + put(0, 1):
+        pass  # until the mailbox is full: what it dropped last is told again
+    async with running(bench):
+        await until(lambda: not len(mailbox))
+        assert put(0, 1) == 1
+
+
 async def test_a_value_of_a_session_that_is_gone_is_not_taken() -> None:
     bench = Bench()
     session: Any = object()

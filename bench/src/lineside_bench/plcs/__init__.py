@@ -17,8 +17,9 @@ With `handshake=True` a station waits until the bridge has lowered Done, as with
 The nodes of a tag `Station1.PartId`: `nsu=urn:lineside:bench;s=Station1.PartId` below the object `Station1` in Objects.
 
 A program's only argument is a JSON object: `port` (1 to 65535), `host`, `namespace` (its URI), `tags` ({tag: [type,
-value]}; the type is an OPC UA built-in one such as Boolean, Int32, Double, String), `writable` (the tags that clients
-may write), and `watched` ({writable tag: the writable tags whose values are told with each write of it}).
+value]}; the type is an OPC UA built-in one such as Boolean, Int32, Double, String, and a list is an array of it),
+`writable` (the tags that clients may write), and `watched` ({writable tag: the writable tags whose values are told with
+each write of it}).
 
 It says `{"ready": true}` once it listens. Each line on its stdin is one of these, answered in order by one line:
 

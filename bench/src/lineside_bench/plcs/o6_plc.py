@@ -17,7 +17,10 @@ INDEX = 1
 
 
 class O6Plc:
-    """The nodes on o6. What clients may write is held here, so that each write is seen, an equal one too."""
+    """The nodes on o6. What clients may write is held here, so that each write is seen, an equal one too.
+
+    Arrays are open62541's own to hold, for it alone takes an element by its IndexRange.
+    """
 
     def __init__(self) -> None:
         self._server: Any = None
@@ -43,7 +46,7 @@ class O6Plc:
                 ns=INDEX,
                 writable=tag in wanted.writable,
             )
-            if tag in wanted.writable:
+            if tag in wanted.writable and not isinstance(value, list):
                 self._held[tag] = value
                 self._hold(node, tag, wanted.watched.get(tag), written)
         server.start()
@@ -77,12 +80,13 @@ class O6Plc:
         self._server.implement(node, read=read, write=write)
 
     def _typed(self, tag: str, value: Any) -> Any:
-        return self._kinds[tag](value)
+        kind = self._kinds[tag]
+        return [kind(each) for each in value] if isinstance(value, list) else kind(value)
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of JSON; numbers are numpy's here."""
-    return value.item() if hasattr(value, "item") else value
+    """Return a value of JSON; numbers and arrays are numpy's here."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _node_id(identifier: str) -> str:

@@ -4,6 +4,9 @@
     /Objects/Press/Station1/PartPresent           a browse path: browse names from the Root folder on
     /Objects/Press/Station*/PartPresent           with `*`, `?`, `[abc]` within a name and `**` for any depth
     alias=/plant/press/station1/present           a property alias of SiteWise collector messages
+    index=3;nsu=urn:plant:press;s=Press.Flags     one element of an array, counted from 0: before a node id or a path
+
+The index stands before the node because an identifier may itself end in `[3]` and then is a node of its own.
 
 In a browse path a name stands without its namespace; `&` before `/`, `&`, `*`, `?` or `[` takes the sign as it is.
 """
@@ -20,6 +23,9 @@ from pydantic import AfterValidator
 from lineside_opcua_bridge import nodes
 
 _ALIAS = "alias="
+_INDEX = "index="
+_MAX_INDEX = 2**31 - 2
+"""Arrays have at most 2^31 - 1 elements: their length is an Int32."""
 _GLOB = "*?["
 _ESCAPED = "/&" + _GLOB
 _EXPECTED = "expected a node id (nsu=<namespace URI>;s=<text>), a browse path (/Objects/...) or alias=<property alias>"
@@ -58,7 +64,24 @@ class Alias:
         return "alias", self.name
 
 
-Tag = nodes.Address | Path | Alias
+@dataclass(frozen=True)
+class Element:
+    """One element of a node that is an array of one dimension: OPC UA's IndexRange of one (OPC 10000-4, 7.27)."""
+
+    of: nodes.Address | Path
+    index: int
+    """Counted from 0."""
+    text: str
+    """As it was written."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What two spellings of the same element have in common."""
+        space, name = self.of.key
+        return f"{_INDEX}{self.index};{space}", name
+
+
+Tag = nodes.Address | Path | Alias | Element
 
 
 def is_pattern(name: str) -> bool:
@@ -90,6 +113,8 @@ def parse(text: str) -> Tag:
         if not name:
             raise ValueError(f"{text!r} names no property: expected alias=<property alias>")
         return Alias(name, text)
+    if text.startswith(_INDEX):
+        return _element(text)
     if text.startswith("/"):
         names = _names(text)
         if names[0] not in {"Objects", "Types", "Views"}:
@@ -100,6 +125,25 @@ def parse(text: str) -> Tag:
     if not text.startswith(("nsu=", "ns=", "i=")):
         raise ValueError(f"{text!r} is not a tag: {_EXPECTED}")
     return nodes.parse(text)
+
+
+def index_of(text: str) -> int | None:
+    """Return which element of an array a tag's text names; None where it names no element."""
+    tag = parse(text)
+    return tag.index if isinstance(tag, Element) else None
+
+
+def _element(text: str) -> Element:
+    index, found, rest = text[len(_INDEX) :].partition(";")
+    if not found or not re.fullmatch(r"[0-9]{1,10}", index) or int(index) > _MAX_INDEX:
+        raise ValueError(
+            f"{text!r} names no element: expected index=<n>;<node id or browse path>, where <n> is one whole number "
+            f"from 0 to {_MAX_INDEX}, the place in an array of one dimension"
+        )
+    of = parse(rest)
+    if isinstance(of, Alias | Element):
+        raise ValueError(f"{text!r}: after index={index}; comes a node id or a browse path of the PLC, not {rest!r}")  # noqa: TRY004
+    return Element(of, int(index), text)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -134,8 +178,17 @@ def _node(text: str) -> str:
     return text
 
 
+def _whole_node(text: str) -> str:
+    if isinstance(parse(_node(text)), Element):
+        raise ValueError(f"{text!r} is one element of an array; here a node as a whole is needed")  # noqa: TRY004
+    return text
+
+
 TagText = Annotated[str, AfterValidator(_tag)]
-"""A tag in a setting, by any of the three ways."""
+"""A tag in a setting, by any of these ways."""
 
 NodeText = Annotated[str, AfterValidator(_node)]
-"""A node of the PLC in a setting: a node id or a browse path."""
+"""A node of the PLC in a setting, or one element of it: a node id or a browse path, `index=<n>;` before it."""
+
+WholeNodeText = Annotated[str, AfterValidator(_whole_node)]
+"""A node of the PLC in a setting that is not an element of another: a node id or a browse path."""

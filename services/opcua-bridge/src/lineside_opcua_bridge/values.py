@@ -20,14 +20,15 @@ _FIRST_YEAR = 1602
 """Before it stands OPC UA's zero, which means that nobody set the time."""
 
 
-def sample_of(value: ua.DataValue, *, received: datetime, ticks: float) -> Sample:
-    """Return a value as triggers and windows take it."""
+def sample_of(value: ua.DataValue, *, received: datetime, ticks: float, index: int | None = None) -> Sample:
+    """Return a value as triggers and windows take it; with `index` that of one element of an array."""
     code = value.StatusCode
     quality: Literal["good", "uncertain", "bad"] = (
         "good" if code is None or code.is_good() else "uncertain" if code.is_uncertain() else "bad"
     )
-    return Sample(
-        value=scalar(value.Value.Value) if value.Value is not None else None,
+    content = value.Value.Value if value.Value is not None else None
+    sample = Sample(
+        value=content if index is not None else scalar(content),
         quality=quality,
         source=instant(value.SourceTimestamp),
         server=instant(value.ServerTimestamp),
@@ -35,11 +36,20 @@ def sample_of(value: ua.DataValue, *, received: datetime, ticks: float) -> Sampl
         ticks=ticks,
         overflow=code is not None and int(code.value) & _OVERFLOW == _OVERFLOW,
     )
+    return sample if index is None else element_of(sample, index)
 
 
 def scalar(content: object) -> object:
     """Return the one element of an array of one, which some PLCs send for a scalar; anything else as it is."""
     return content[0] if isinstance(content, list) and len(content) == 1 else content
+
+
+def element_of(sample: Sample, index: int) -> Sample:
+    """Return a whole array's sample as that of its element at `index`; bad and without a value where there is none."""
+    content = sample.value
+    if isinstance(content, list) and index < len(content) and not isinstance(content[index], list):
+        return sample._replace(value=content[index])
+    return sample._replace(value=None, quality="bad")
 
 
 def instant(moment: datetime | None) -> datetime | None:

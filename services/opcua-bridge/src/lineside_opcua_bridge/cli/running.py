@@ -16,7 +16,7 @@ import lineside.telemetry
 from lineside.errors import LinesideError, SettingsError
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
-from lineside_opcua_bridge.tags import parse
+from lineside_opcua_bridge.tags import Element, parse
 
 _FAILED = 1
 _WRONG = 2
@@ -49,7 +49,8 @@ def run(where: Where, texts: Sequence[str], work: Callable[[Session], Awaitable[
     """Do a command's work in a session; exit status 1 where that fails, 2 where a text is none of a node."""
     try:
         for text in texts:
-            parse(text)
+            if isinstance(tag := parse(text), Element):
+                raise end(f"{text!r} is one element: name the array, {tag.of.text!r}", status=_WRONG)
     except ValueError as error:
         raise end(str(error), status=_WRONG) from None
     lineside.telemetry.configure("opcua", level="error", style="console")

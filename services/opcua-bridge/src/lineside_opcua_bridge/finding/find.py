@@ -18,7 +18,7 @@ from lineside_opcua_bridge.finding.nearest import nearest
 from lineside_opcua_bridge.finding.walk import Walk
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import Address, NodeAmbiguous, NodeMissing, describe, resolve
-from lineside_opcua_bridge.tags import Alias, Path, parse
+from lineside_opcua_bridge.tags import Alias, Element, Path, Tag, parse
 
 _LOOKED_AT = 2000
 """Nodes that are browsed to name the ids nearest to a missing one."""
@@ -43,7 +43,7 @@ _Outcome = tuple[dict[str, list[Found]], dict[str, NodeMissing]]
 
 
 async def find(session: Session, texts: Mapping[str, str]) -> dict[str, ua.NodeId]:
-    """Return the one node of each text, by role.
+    """Return the one node of each text, by role; of an element of an array the node that has it.
 
     Raises NodeMissing for what is not there, naming the nearest, is there more than once (NodeAmbiguous), or cannot be
     looked for because too much would match on the way (BrowseTooLarge); or CallFailed. All that is wrong is named, up
@@ -73,7 +73,7 @@ async def find_all(session: Session, text: str) -> list[Found]:
 
 async def _find(session: Session, texts: Mapping[str, str]) -> _Outcome:
     """Return what each text names, and of those that name nothing, what is wrong."""
-    tags = {role: parse(text) for role, text in texts.items()}
+    tags = {role: _node_of(parse(text)) for role, text in texts.items()}
     ids, wrong_ids = await _find_ids(session, {role: tag for role, tag in tags.items() if isinstance(tag, Address)})
     paths, wrong_paths = await _find_paths(session, {role: tag for role, tag in tags.items() if isinstance(tag, Path)})
     wrong = wrong_ids | wrong_paths
@@ -82,6 +82,11 @@ async def _find(session: Session, texts: Mapping[str, str]) -> _Outcome:
             wrong[role] = NodeMissing(f"{tag.text!r} comes by a collector's messages: no server has it as a node")
     found = ids | paths
     return {role: found[role] for role in texts if role in found}, wrong
+
+
+def _node_of(tag: Tag) -> Address | Path | Alias:
+    """Return what is looked for on the server: of an element of an array, the node that has it."""
+    return tag.of if isinstance(tag, Element) else tag
 
 
 async def _find_ids(session: Session, tags: Mapping[str, Address]) -> _Outcome:

@@ -15,6 +15,9 @@ from lineside_opcua_bridge.station.binding import Binding, NodeUnfit
 Bound = tuple[TriggerSettings, Binding]
 """A trigger's settings, and its nodes on the server."""
 
+Place = tuple[ua.NodeId, int]
+"""A node and which element of it; a node as a whole is its first, for an array of one may be named either way."""
+
 _ASKING = ("trigger", "request")
 _REMEDY = "give each purpose a node of its own: two spellings in the settings name the same one"
 
@@ -23,38 +26,44 @@ def refuse_clash(bound: Mapping[str, Bound], *, heartbeat: ua.NodeId | None) -> 
     """Check triggers, by name, against one another and the heartbeat's node where there is one; raises NodeUnfit."""
     everyone = bound.values()
     written = [
-        (node, f"{role} of trigger {trigger.name!r}")
+        (_place(node, binding, role), f"{role} of trigger {trigger.name!r}")
         for trigger, binding in everyone
         for role, node in binding.write_back.items()
     ]
     if heartbeat is not None:
-        written.append((heartbeat, "heartbeat"))
+        written.append(((heartbeat, 0), "heartbeat"))
     asking = [
-        (node, f"{role} of trigger {trigger.name!r}")
+        (_place(node, binding, role), f"{role} of trigger {trigger.name!r}")
         for trigger, binding in everyone
         for role in _ASKING
         if (node := binding.nodes.get(role)) is not None
     ]
     edges = [
-        (binding.nodes["trigger"], f"trigger of {trigger.name!r}")
+        (_place(binding.nodes["trigger"], binding, "trigger"), f"trigger of {trigger.name!r}")
         for trigger, binding in everyone
         if isinstance(trigger.when, EdgeTrigger) and "trigger" in binding.nodes
     ]
     for claims, why in ((written, "would be written for two purposes"), (edges, "would ask for two verdicts a part")):
         holders = dict(reversed(claims))
-        for node, purpose in claims:
-            if holders[node] != purpose:
-                raise NodeUnfit(f"node {_named(node, bound)} {why}: {holders[node]}, {purpose}", remedy=_REMEDY)
+        for place, purpose in claims:
+            if holders[place] != purpose:
+                raise NodeUnfit(f"node {_named(place, bound)} {why}: {holders[place]}, {purpose}", remedy=_REMEDY)
     holders = dict(written)
-    for node, purpose in asking:
-        if node in holders:
+    for place, purpose in asking:
+        if place in holders:
             raise NodeUnfit(
-                f"node {_named(node, bound)} is {purpose} and would be written as {holders[node]}: a write-back would "
-                "ask again",
+                f"node {_named(place, bound)} is {purpose} and would be written as {holders[place]}: a write-back "
+                "would ask again",
                 remedy=_REMEDY,
             )
 
 
-def _named(node: ua.NodeId, bound: Mapping[str, Bound]) -> str:
-    """Return a node as the settings would name it."""
-    return describe(node, next((binding.session.namespaces for _trigger, binding in bound.values()), []))
+def _place(node: ua.NodeId, binding: Binding, role: str) -> Place:
+    return node, binding.elements.get(role, 0)
+
+
+def _named(place: Place, bound: Mapping[str, Bound]) -> str:
+    """Return a node as the settings would name it, its element by the number where that is not the first."""
+    node, index = place
+    named = describe(node, next((binding.session.namespaces for _trigger, binding in bound.values()), []))
+    return f"index={index};{named}" if index else named

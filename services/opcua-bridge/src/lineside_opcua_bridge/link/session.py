@@ -11,7 +11,7 @@ way, start a task for each value, bring back subscriptions with the namespace in
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Self, TypeVar
@@ -207,21 +207,40 @@ class Session:
         except Exception as error:
             raise self._call_failed("reading", error) from error
 
-    async def write(self, what: Sequence[tuple[ua.NodeId, ua.Variant]]) -> list[ua.StatusCode]:
+    async def read_elements(self, what: Sequence[tuple[ua.NodeId, int]]) -> list[ua.DataValue]:
+        """Return what the server gives for one element of each array, by IndexRange; raises CallFailed.
+
+        That need not be the element: some servers ignore the range and return the array.
+        """
+        values: list[ua.DataValue] = []
+        for batch in batches(what, self.limits.read):
+            request = ua.ReadRequest()
+            request.Parameters = ua.ReadParameters(
+                MaxAge=0,
+                TimestampsToReturn=ua.TimestampsToReturn.Neither,
+                NodesToRead=[
+                    ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value, IndexRange=ua.NumericRange(str(index)))
+                    for node, index in batch
+                ],
+            )
+            values += await self._read(request)
+        if len(values) != len(what):
+            raise CallFailed(f"reading {len(what)} elements gave {len(values)}", reason="mismatch")
+        return values
+
+    async def write(
+        self, what: Sequence[tuple[ua.NodeId, ua.Variant]], *, elements: Mapping[int, int] | None = None
+    ) -> list[ua.StatusCode]:
         """Write values, in one call where the server takes that, and return each one's status; raises CallFailed.
 
-        Only the value is sent: many PLCs refuse a write that brings a status or timestamps of its own.
+        `elements` says by its place in `what` which value is that of one element of an array only, by IndexRange: the
+        server must be known to honour it. Only the value is sent: many PLCs refuse a write that brings a status or
+        timestamps of its own.
         """
         statuses: list[ua.StatusCode] = []
-        for batch in batches(what, self.limits.write):
-            parameters = ua.WriteParameters(
-                NodesToWrite=[
-                    ua.WriteValue(
-                        NodeId=node, AttributeId=AttributeIds.Value, Value=ua.DataValue(value, StatusCode=None)
-                    )
-                    for node, value in batch
-                ]
-            )
+        writes = [_write_value(node, value, (elements or {}).get(at)) for at, (node, value) in enumerate(what)]
+        for batch in batches(writes, self.limits.write):
+            parameters = ua.WriteParameters(NodesToWrite=list(batch))
             statuses += await self.call("writing", partial(UaSession.write, params=parameters))
         if len(statuses) != len(what):
             raise CallFailed(f"writing {len(what)} values gave {len(statuses)} answers", reason="mismatch")
@@ -323,6 +342,17 @@ class Session:
         elif error.code in _GONE:
             self.lose(failed.what, spent=error.code not in _ONLY_THE_LINK)
         return failed
+
+
+def _write_value(node: ua.NodeId, value: ua.Variant, index: int | None) -> ua.WriteValue:
+    if index is None:
+        return ua.WriteValue(NodeId=node, AttributeId=AttributeIds.Value, Value=ua.DataValue(value, StatusCode=None))
+    return ua.WriteValue(
+        NodeId=node,
+        AttributeId=AttributeIds.Value,
+        IndexRange=ua.NumericRange(str(index)),
+        Value=ua.DataValue(ua.Variant([value.Value], value.VariantType), StatusCode=None),
+    )
 
 
 def _good(value: ua.DataValue) -> object:

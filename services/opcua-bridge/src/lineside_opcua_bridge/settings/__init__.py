@@ -14,7 +14,7 @@ from lineside_opcua_bridge.settings.access import AccessSettings
 from lineside_opcua_bridge.settings.sources import SourceSettings, WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import MAX_MS, Condition, EdgeTrigger, EventTrigger, When, WindowTrigger
 from lineside_opcua_bridge.settings.write_back import HeartbeatSettings, WriteBackSettings
-from lineside_opcua_bridge.tags import Alias, TagText, parse
+from lineside_opcua_bridge.tags import Alias, TagText, index_of, parse
 
 DEFAULT_PORT = 8082
 _EDGE_DEBOUNCE_MS = 20.0
@@ -138,6 +138,11 @@ class TriggerSettings(Section):
             found |= {f"window.{name}": tag.node for name, tag in self.source.columns().items()}
         return {role: tag for role, tag in found.items() if tag is not None}
 
+    def elements(self) -> dict[str, int]:
+        """Return which element of its array a tag is, by role, for each that is read or written as an element."""
+        tags = self.tags() | (self.write_back.nodes() if self.write_back else {})
+        return {role: index for role, tag in tags.items() if (index := index_of(tag)) is not None}
+
     def needs_plc(self) -> bool:
         """Whether it needs an OPC UA session: for a tag that is a node, or to write the verdict back."""
         return self.write_back is not None or any(not isinstance(parse(tag), Alias) for tag in self.tags().values())
@@ -194,7 +199,12 @@ class OpcuaBridgeSettings(AccessSettings):
     collector: CollectorSettings = Field(
         default_factory=CollectorSettings, description="Tags by the messages of a SiteWise OPC UA collector."
     )
-    triggers: tuple[TriggerSettings, ...] = Field((), max_length=256, description="The triggers.")
+    triggers: tuple[TriggerSettings, ...] = Field(
+        (),
+        max_length=256,
+        description="The triggers. Their nodes are named nsu=<namespace URI>;s=<id> (or i=, g=, b=) or by a browse "
+        "path; index=<n>; before that names one element of an array, from 0.",
+    )
 
     @model_validator(mode="after")
     def _one_name_for_each(self) -> Self:

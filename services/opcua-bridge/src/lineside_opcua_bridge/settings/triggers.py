@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from lineside.contract import NAME_PATTERN
 from lineside.settings import Section
-from lineside_opcua_bridge.tags import NodeText, TagText
+from lineside_opcua_bridge.tags import TagText, WholeNodeText
 
 MAX_MS = 3_600_000.0
 """An hour: the longest debounce, interval or period."""
@@ -68,8 +68,8 @@ class EventTrigger(Section):
     """An OPC UA event of a type, or of one derived from it."""
 
     kind: Literal["event"] = Field(description="An OPC UA event.")
-    node: NodeText = Field("i=2253", description="Object that notifies of the event; i=2253 is the server.")
-    event_type: NodeText = Field("i=2041", description="Type of event; i=2041 is every one.")
+    node: WholeNodeText = Field("i=2253", description="Object that notifies of the event; i=2253 is the server.")
+    event_type: WholeNodeText = Field("i=2041", description="Type of event; i=2041 is every one.")
     min_severity: int = Field(1, ge=1, le=1000, description="Least severity, 1 to 1000.")
     source_name: str | None = Field(None, max_length=256, description="Only events with this SourceName.")
     fields: dict[Annotated[str, Field(pattern=NAME_PATTERN)], str] = Field(

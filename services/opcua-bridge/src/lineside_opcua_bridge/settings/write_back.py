@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from lineside.contract import Verdict
 from lineside.settings import Section
 from lineside_opcua_bridge.settings.triggers import MAX_MS
-from lineside_opcua_bridge.tags import NodeText
+from lineside_opcua_bridge.tags import NodeText, WholeNodeText
 
 Code = Annotated[int, Field(ge=-(2**63), lt=2**64)]
 PlcValue = Annotated[bool | Code | str, Field(union_mode="smart")]
@@ -42,7 +42,7 @@ class WriteBackSettings(Section):
         "plc",
         description="Who lowers done: the PLC, or the bridge once the PLC has lowered its request.",
     )
-    owner: NodeText | None = Field(
+    owner: WholeNodeText | None = Field(
         None,
         description="String of this station's own that the bridge keeps changing while it writes there: of several "
         "bridges only one does, and another takes its place within seconds of its end.",
@@ -85,5 +85,5 @@ class WriteBackSettings(Section):
 class HeartbeatSettings(Section):
     """A node that changes while the bridge lives, so that the PLC can tell a quiet line from a dead bridge."""
 
-    node: NodeText = Field(description="Boolean that is toggled, or an integer that counts up and wraps.")
+    node: WholeNodeText = Field(description="Boolean that is toggled, or an integer that counts up and wraps.")
     every_ms: float = Field(1000.0, ge=50, le=MAX_MS, description="Milliseconds from one beat to the next.")

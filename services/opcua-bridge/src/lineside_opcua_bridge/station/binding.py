@@ -5,35 +5,56 @@ that does not fit) raises one error that names all of it; a confidence, a count 
 be written is left out and named.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
+from lineside.contract import utc_now
 from lineside.errors import LinesideError
 from lineside_opcua_bridge.finding.event_fields import EventField, find_fields
 from lineside_opcua_bridge.finding.find import find
 from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.nodes import NodeMissing
+from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger
 from lineside_opcua_bridge.station.fitness import (
     ATTRIBUTES,
     INTEGERS,
+    WITHOUT_RANGES,
     Facts,
     facts_of,
     misfit,
     need_of,
     place_of,
     problem,
+    range_problem,
     unlike,
 )
-from lineside_opcua_bridge.tags import Alias, parse
+from lineside_opcua_bridge.tags import Alias, index_of, parse
+from lineside_opcua_bridge.values import sample_of
 
 _SPARED = frozenset({"confidence", "findings", "request_id"})
 _NOTIFIES = 1 << ua.EventNotifier.SubscribeToEvents
+
+
+@dataclass(frozen=True)
+class _Written:
+    """An element of an array that is written: as the settings name it, where it is, and how long the array is."""
+
+    text: str
+    node: ua.NodeId
+    index: int
+    length: int | None
+
+    @property
+    def past_end(self) -> int:
+        """An index that the array does not have."""
+        return max(self.length or 0, self.index + 1)
 
 
 class NodeUnfit(LinesideError):
@@ -79,8 +100,11 @@ class Binding:
     nodes: dict[str, ua.NodeId]
     """The nodes that are read, by role."""
     write_back: dict[str, ua.NodeId]
+    """The nodes that are written, by role."""
     kinds: Mapping[str, ua.VariantType] = field(default_factory=dict)
     """The types of the nodes that are written, by role."""
+    elements: Mapping[str, int] = field(default_factory=dict)
+    """Which element of its array a role is, where it is one: such a node is read whole and written by IndexRange."""
     refused: dict[str, str] = field(default_factory=dict)
     simulated: bool = False
     """Whether nothing is written."""
@@ -90,6 +114,16 @@ class Binding:
         """What /readyz says of the trigger."""
         said = ["simulate: nothing is written to the PLC"] if self.simulated and self.write_back else []
         return "; ".join(said + [f"{node} is not written: {why}" for node, why in self.refused.items()])
+
+    async def read(self, roles: Sequence[str]) -> dict[str, Sample]:
+        """Return the present values of these roles, read in their order in one call; raises CallFailed."""
+        nodes = [self.write_back[role] if role in self.write_back else self.nodes[role] for role in roles]
+        values = await self.session.read([(node, AttributeIds.Value) for node in nodes])
+        received, ticks = utc_now(), time.monotonic()
+        return {
+            role: sample_of(value, received=received, ticks=ticks, index=self.elements.get(role))
+            for role, value in zip(roles, values, strict=True)
+        }
 
 
 async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSettings) -> Binding:
@@ -105,6 +139,13 @@ async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSett
     variables = {role: text for role, text in (read | written).items() if role not in notifier}
     facts = await read_facts(session, {place_of(role): (text, found[role]) for role, text in variables.items()})
     refused = _check(settings, {role: (text, facts[place_of(role)]) for role, text in variables.items()})
+    indices = settings.elements()
+    elements = {
+        role: _Written(written[role], found[role], index, facts[place_of(role)].length)
+        for role, index in indices.items()
+        if role in written and role not in refused
+    }
+    await _check_elements(session, elements)
     selection = None
     if isinstance(when, EventTrigger):
         await _check_events(session, when, found)
@@ -123,6 +164,7 @@ async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSett
         nodes={role: found[role] for role in read},
         write_back={role: found[role] for role in written if role not in refused},
         kinds={role: kind for role, kind in kinds.items() if kind is not None},
+        elements=indices,
         refused=refused,
         simulated=own.simulate,
     )
@@ -152,7 +194,7 @@ def _check(settings: TriggerSettings, nodes: Mapping[str, tuple[str, Facts]]) ->
             problems["code"] = f"node {text!r} is {facts.shown}: write_back.codes must give the number of each code"
     if settings.write_back and not settings.write_back.values and problems["verdict"]:
         text, facts = nodes["verdict"]
-        if facts.kind in {*INTEGERS, ua.VariantType.Boolean} and not facts.is_array:
+        if facts.kind in {*INTEGERS, ua.VariantType.Boolean} and (index_of(text) is not None or not facts.is_array):
             problems["verdict"] = (
                 f"node {text!r} is {facts.shown}; it must be String, or write_back.values must give what stands for "
                 "pass, fail and unknown"
@@ -162,6 +204,24 @@ def _check(settings: TriggerSettings, nodes: Mapping[str, tuple[str, Facts]]) ->
     if unfit:
         raise NodeUnfit("; ".join(unfit), remedy="correct the settings, or the node in the PLC")
     return {role: why for role, why in problems.items() if why}
+
+
+async def _check_elements(session: Session, written: Mapping[str, _Written]) -> None:
+    """Raise NodeUnfit with every element of an array, by its role, that this server would not write by itself.
+
+    An element is written only where the server has shown that it honours an IndexRange: one that ignores it would take
+    the element for the whole array, and the PLC would lose the others.
+    """
+    asked = [(each.node, index) for each in written.values() for index in (each.index, each.past_end)]
+    values = await session.read_elements(asked) if asked else []
+    slices = zip(values[::2], values[1::2], strict=True)
+    unfit = [
+        f"{place_of(role)}: {why}"
+        for (role, each), (within, beyond) in zip(written.items(), slices, strict=True)
+        if (why := range_problem(each.text, within, beyond))
+    ]
+    if unfit:
+        raise NodeUnfit("; ".join(unfit), remedy=WITHOUT_RANGES)
 
 
 async def _check_events(session: Session, when: EventTrigger, found: Mapping[str, ua.NodeId]) -> None:

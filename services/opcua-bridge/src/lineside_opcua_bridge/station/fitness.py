@@ -13,6 +13,10 @@ from asyncua.ua.attribute_ids import AttributeIds
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import Condition
 from lineside_opcua_bridge.settings.write_back import WriteBackSettings
+from lineside_opcua_bridge.tags import index_of
+
+WITHOUT_RANGES = "let the PLC have a scalar node for it; elements of this array can only be read"
+"""What to do where elements of arrays cannot be written."""
 
 ATTRIBUTES = (
     AttributeIds.DataType,
@@ -63,6 +67,10 @@ class Facts:
     """OPC UA's ValueRank: -1 is a scalar, 1 and more an array of so many dimensions, else the server leaves it open."""
     holds_array: bool | None
     """Whether the present value is an array; None where there is none."""
+    nested: bool
+    """Whether it is an array of several dimensions."""
+    length: int | None
+    """How many elements the present value has, where it is an array."""
     readable: bool
     writable: bool
 
@@ -89,12 +97,14 @@ def facts_of(attributes: Sequence[ua.DataValue]) -> Facts | None:
         return None
     kind = _kind(data_type, value)
     bits = _bits(access) & _bits(user_access)
-    stated = _content(rank)
+    stated, content = _content(rank), _content(value)
     return Facts(
         kind=kind,
         shown=kind.name if kind else f"of data type {_content(data_type)}",
         rank=stated if isinstance(stated, int) else -1,
-        holds_array=None if _content(value) is None else isinstance(_content(value), list),
+        holds_array=None if content is None else isinstance(content, list),
+        nested=isinstance(content, list) and any(isinstance(each, list) for each in content),
+        length=len(content) if isinstance(content, list) else None,
         readable=bool(bits & _READABLE),
         writable=bool(bits & _WRITABLE),
     )
@@ -113,11 +123,45 @@ def problem(need: Need, node: str, facts: Facts) -> str | None:
 
 def unlike(need: Need, node: str, facts: Facts) -> str | None:
     """Return why a node has the wrong shape or type, whatever we may do with it; None where it has not."""
-    if facts.is_array:
+    if (index := index_of(node)) is not None:
+        if why := _no_element(index, node, facts):
+            return why
+    elif facts.is_array and (need.write or facts.length != 1 or facts.nested):
         shape = f"an array of {facts.rank} dimension{'s' * (facts.rank != 1)}" if facts.rank > 0 else "an array"
-        return f"node {node!r} is {shape} (ValueRank {facts.rank}); it must be a scalar (ValueRank -1)"
+        return (
+            f"node {node!r} is {shape} (ValueRank {facts.rank}); it must be a scalar (ValueRank -1), or one "
+            f"element of it is named: 'index=0;{node}'"
+        )
     if need.kinds and facts.kind not in need.kinds and not (need.untold and facts.kind is None):
         return f"node {node!r} is {facts.shown}; it must be {_either(need.kinds)}"
+    return None
+
+
+def _no_element(index: int, node: str, facts: Facts) -> str | None:
+    """Return why a node has no element at `index`; None where it has, or has no value yet that could tell."""
+    if not facts.is_array:
+        return f"node {node!r} is no array: without index={index}; it is the node itself"
+    if facts.nested:
+        return f"node {node!r} is an array of several dimensions; index= names an element of one dimension"
+    if facts.length and index >= facts.length:
+        return f"node {node!r} has {facts.length} elements, counted from 0: index is at most {facts.length - 1}"
+    return None
+
+
+def range_problem(node: str, within: ua.DataValue, beyond: ua.DataValue) -> str | None:
+    """Return why an element may not be written, by what the server gave for its index and for one past the end.
+
+    None where it was shown to honour an IndexRange: the one is a slice of one, and the other is nothing.
+    """
+    content = _content(within)
+    if not _is_good(within):
+        name = within.StatusCode.name if within.StatusCode is not None else "no status"
+        return f"node {node!r}: the server does not give one element of an array (IndexRange): {name}"
+    if not isinstance(content, list) or len(content) != 1 or _is_good(beyond):
+        return (
+            f"node {node!r}: the server ignores which element is asked for (IndexRange): a write would replace the "
+            "whole array, and is not made"
+        )
     return None
 
 
@@ -224,7 +268,10 @@ def _content(value: ua.DataValue) -> object:
     return value.Value.Value if value.Value is not None else None
 
 
+def _is_good(value: ua.DataValue) -> bool:
+    return value.StatusCode is None or value.StatusCode.is_good()
+
+
 def _bits(value: ua.DataValue) -> int:
     content = _content(value)
-    good = value.StatusCode is None or value.StatusCode.is_good()
-    return int(content) if good and isinstance(content, int) else 0
+    return int(content) if _is_good(value) and isinstance(content, int) else 0

@@ -1,19 +1,15 @@
 """The Boolean that says that a part waits, and what of the PLC a look reads."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from asyncua.ua.attribute_ids import AttributeIds
-
-from lineside.contract import utc_now
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EdgeTrigger
 from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.parts import Look
 from lineside_opcua_bridge.station.stamps import Stamps
-from lineside_opcua_bridge.values import boolean, sample_of, tags_of
+from lineside_opcua_bridge.values import boolean, tags_of
 
 PART_ID = "sample.part_id"
 
@@ -58,11 +54,8 @@ async def look_at(
     count where the PLC has no such node.
     """
     roles = [role for role in (level.role if level else "", PART_ID) if role in binding.nodes]
-    nodes = [binding.write_back["done"], *(binding.nodes[role] for role in roles)]
-    read = await binding.session.read([(node, AttributeIds.Value) for node in nodes])
-    received, ticks = utc_now(), time.monotonic()
-    done, *others = [sample_of(value, received=received, ticks=ticks) for value in read]
-    found = dict(zip(roles, others, strict=True))
+    found = await binding.read(["done", *roles])
+    done = found["done"]
     shown = found.get(level.role, seen) if level else None
     clock = stamps.get(level.role) if level and level.role in found else None
     known = clock.shown(shown) if clock and shown else shown

@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from asyncua.ua.attribute_ids import AttributeIds
-
-from lineside.contract import Source, TensorsSource, utc_now
+from lineside.contract import Source, TensorsSource
 from lineside_opcua_bridge.detect import unmet
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.metrics import Metrics
@@ -26,7 +24,7 @@ from lineside_opcua_bridge.station.history import History
 from lineside_opcua_bridge.station.in_force import Choice, Found, Moment, choose, settled
 from lineside_opcua_bridge.station.levels import PART_ID
 from lineside_opcua_bridge.tags import Alias, parse
-from lineside_opcua_bridge.values import Tags, sample_of, tags_of
+from lineside_opcua_bridge.values import Tags, tags_of
 from lineside_opcua_bridge.windows import Unusable, Window
 
 _KEPT = 64
@@ -205,12 +203,9 @@ class Listened:
         level = rise.role if rise.role in binding.nodes and not is_event else None
         asked = [*roles, level] if level else roles  # last: where it stands, it stood when the others were read
         try:
-            values = await binding.session.read([(binding.nodes[role], AttributeIds.Value) for role in asked])
+            found = await binding.read(asked)
         except CallFailed as error:
             return {}, error.reason, unknown
-        received, ticks = utc_now(), time.monotonic()
-        samples = [sample_of(value, received=received, ticks=ticks) for value in values]
-        found = dict(zip(asked, samples, strict=True))
         stands = rise.stands(found.pop(level)) and not rise.newer() if level else unknown.stands
         seen = rise.role is not None and rise.role not in self._aliases
         return found, None, Moment(rise.sample, stands, rise.stamped(), seen=seen)

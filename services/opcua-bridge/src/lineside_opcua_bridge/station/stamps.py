@@ -26,9 +26,14 @@ BACKWARDS = "run backwards"
 
 
 class Stamps:
-    """The stamps of one tag. `noticed` is called with how they are wrong, and with None once they are right again."""
+    """The stamps of one tag. `noticed` is called with how they are wrong, and with None once they are right again.
 
-    def __init__(self, noticed: Callable[[str | None], None] = lambda _wrong: None) -> None:
+    `of_element`: it is one element of an array, whose stamp is that of the last write to any of its elements.
+    """
+
+    def __init__(
+        self, noticed: Callable[[str | None], None] = lambda _wrong: None, *, of_element: bool = False
+    ) -> None:
         self._noticed = noticed
         self._last: Sample | None = None
         self._told: datetime | None = None
@@ -38,7 +43,7 @@ class Stamps:
         """Which unbroken line of values is the present one."""
         self._wrong: str | None = None
         self._in_a_row = 0
-        self._kept: bool | None = None
+        self._kept: bool | None = False if of_element else None
         self._strange: datetime | None = None
         """The stamp of a read that the line has not shown yet."""
 

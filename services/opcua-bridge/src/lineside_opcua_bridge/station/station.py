@@ -27,6 +27,7 @@ from lineside_opcua_bridge.settings.triggers import EventTrigger, PeriodTrigger
 from lineside_opcua_bridge.station.answering import Answering
 from lineside_opcua_bridge.station.asking import request_of
 from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.station.elements import Elements
 from lineside_opcua_bridge.station.listened import Listened, Rise
 from lineside_opcua_bridge.station.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Unread, Value
 from lineside_opcua_bridge.station.outcome import outcome_of
@@ -37,7 +38,7 @@ from lineside_opcua_bridge.station.sending import Sending
 from lineside_opcua_bridge.station.stamps import Stamps
 from lineside_opcua_bridge.station.waiting import Asked, Pending, Waiting
 from lineside_opcua_bridge.tags import Alias, parse
-from lineside_opcua_bridge.values import Tags, scalar
+from lineside_opcua_bridge.values import Tags
 from lineside_opcua_bridge.windows import Unusable
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
@@ -91,7 +92,9 @@ class Station:
         self._is_collected = node is not None and isinstance(parse(node), Alias)
         """Whether the trigger comes by a collector, which is asked nothing."""
         watched = {"trigger", "request", "done"} - ({"trigger"} if isinstance(settings.when, EventTrigger) else set())
-        self._stamps = {role: Stamps(partial(self._noticed, role)) for role in watched}
+        elements = settings.elements()
+        self._elements = Elements(elements, acted_on=watched)
+        self._stamps = {role: Stamps(partial(self._noticed, role), of_element=role in elements) for role in watched}
         self._answering = Answering(
             settings,
             waiting=self._waiting,
@@ -141,6 +144,7 @@ class Station:
         if not whole:
             self._line += 1
             self._fresh = True
+            self._elements.doubt()
             self._doubt()
         if whole or not by_values:
             self._mailbox.tell(Again(binding, recover=False))
@@ -161,14 +165,18 @@ class Station:
         if role is None or role in self._listened:
             self._listened.doubt(role)
         if role in {None, "trigger", "request", "done"}:
+            self._elements.doubt()
             self._mailbox.doubt()
 
     def value(self, binding: Binding | None, role: str, sample: Sample) -> None:
         """Take a value of the tag that has this role; `binding` is None for a tag that comes by a collector."""
         if binding is not None and binding is not self._answering.binding:
             return  # of a session that is gone: the next one looks for itself
-        if isinstance(sample.value, list):
-            sample = sample._replace(value=scalar(sample.value))
+        if isinstance(sample.value, list) or role in self._elements:
+            taken = self._elements.take(role, sample)
+            if taken is None:
+                return  # another element of the array changed
+            sample = taken
         if self._listened.add(role, sample):
             return
         if not self._mailbox.put(Value(None if binding is None else self._line, role, sample)):
@@ -229,6 +237,7 @@ class Station:
     def _overflowed(self) -> None:
         self._metrics.overflow.labels(self.name, "backlog").inc()
         log.warning("a trigger's value was dropped: too many wait", trigger=self.name)
+        self._elements.doubt()
         self._mailbox.doubt()
 
     # From a value to a trigger.

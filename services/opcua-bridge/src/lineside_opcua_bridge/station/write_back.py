@@ -103,7 +103,10 @@ def _said(refused: Mapping[str, str]) -> str | None:
 async def _write(trigger: str, binding: Binding, content: Mapping[str, ua.Variant], metrics: Metrics) -> dict[str, str]:
     """Write in one call what is not left out; return what the PLC refused, with its status."""
     named = [node for node in content if node in binding.write_back]
-    statuses = await binding.session.write([(binding.write_back[node], content[node]) for node in named])
+    statuses = await binding.session.write(
+        [(binding.write_back[node], content[node]) for node in named],
+        elements={at: binding.elements[node] for at, node in enumerate(named) if node in binding.elements},
+    )
     refused = {node: status.name for node, status in zip(named, statuses, strict=True) if not status.is_good()}
     for node, status in refused.items():
         metrics.write_failures.labels(trigger, node, status).inc()
