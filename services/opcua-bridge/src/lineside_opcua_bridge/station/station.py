@@ -34,8 +34,10 @@ from lineside_opcua_bridge.station.outcome import outcome_of
 from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 from lineside_opcua_bridge.station.periods import Grid, Turns
+from lineside_opcua_bridge.station.rises import rise_of
 from lineside_opcua_bridge.station.sending import Sending
 from lineside_opcua_bridge.station.stamps import Stamps
+from lineside_opcua_bridge.station.unread import UnreadTrigger
 from lineside_opcua_bridge.station.waiting import Asked, Pending, Waiting
 from lineside_opcua_bridge.tags import Alias, parse
 from lineside_opcua_bridge.values import Tags
@@ -115,10 +117,7 @@ class Station:
         self._fresh = False
         """Whether the trigger's next value is the first of a session."""
         self._bounce: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
-        """Runs while a trigger whose value cannot be used may be a part."""
-        self._was_active = False
-        """Whether the trigger was active by its last usable value, or was taken for a part without one."""
+        self._unread = UnreadTrigger(settings, lambda sample: self._mailbox.tell(Unread(sample)))
         self._tasks: asyncio.TaskGroup | None = None
         self._asked_at = 0.0
         self._paused: str | None = None
@@ -251,7 +250,7 @@ class Station:
             due = sample.value is False and sample.quality != "bad" and self._answering.lowered(sample)
         if role == "trigger":
             if level and level.role == role:
-                self._know_level(level.present(sample))
+                self._unread.know(level.present(sample))
             await self._see(sample, told)
         if due and binding and binding is self._answering.binding:
             await self._answering.look(binding)
@@ -300,8 +299,6 @@ class Station:
             remedy="let the PLC's server stamp each value when it is written, finer than a second",
         )
 
-    # A trigger whose value cannot be used.
-
     def _doubt_value(self, sample: Sample) -> None:
         """Look again soon; where nothing usable comes until the part would have to be answered, answer it."""
         log.warning("a trigger's value is unusable", trigger=self.name, value=repr(sample.value)[:80])
@@ -309,24 +306,13 @@ class Station:
         if binding is None or level is None or level.role != "trigger":
             return
         self._answering.look_later(binding)
-        may_be_one = sample.value is level.active or self.settings.overrun == "newest"
-        if self._unread is None and may_be_one and not self._was_active and self._answering.writes:
-            left = sample.ticks + (self.settings.deadline_ms - self.settings.margin_ms) / 1000 - time.monotonic()
-            self._unread = asyncio.get_running_loop().call_later(left, self._mailbox.tell, Unread(sample))
-
-    def _know_level(self, active: bool | None) -> None:
-        """Take it that the trigger is seen to be active or not: what could not be read before is settled."""
-        if active is None:
-            return
-        self._was_active = active
-        if self._unread:
-            self._unread.cancel()
-            self._unread = None
+        if self._answering.writes:
+            self._unread.doubt(sample, level)
 
     def _answer_unread(self, sample: Sample) -> None:
-        if self._unread is None or self._draining or not self.ownership.asks():
+        if not self._unread.is_pending or self._draining or not self.ownership.asks():
             return
-        self._unread, self._was_active = None, True
+        self._unread.answered()
         why = f"the trigger's value cannot be used: {repr(sample.value)[:80]}, quality {sample.quality}"
         self._admit(sample, None, Tags(), unknown("trigger", why, code="trigger-unusable"))
 
@@ -381,7 +367,7 @@ class Station:
 
     async def _recover(self, shown: Sample, known: datetime | None) -> None:
         self._metrics.triggers.labels(self.name, "recovered").inc()
-        self._know_level(active=True)
+        self._unread.know(active=True)
         level = self._answering.level
         sample = shown._replace(received=utc_now(), ticks=time.monotonic())
         await self._arrived(sample, known, role=level.role if level else "trigger", recovered=True)
@@ -448,33 +434,16 @@ class Station:
             await self._ask(sample, risen, tags, recovered=recovered)
 
     def _rise(self, sample: Sample, known: datetime | None, role: str | None) -> Rise:
-        """Return what can be told of a trigger while its tags are taken."""
-        detector, level, stamps = self._detector, self._answering.level, self._stamps.get(role or "")
-
-        def stands(shown: Sample) -> bool:
-            if stamps and any(each.source == shown.source and each.value == shown.value for each in waiting()):
-                stamps.confirm(shown)
-            told = stamps.shown(shown) if stamps else shown
-            if stamps and stamps.identify and told.source != known:
-                return False
-            if role == "request":
-                return bool(level and level.present(shown))
-            return detector is not None and detector.stands(sample, shown)
-
-        def newer() -> bool:
-            later = [each if not stamps or stamps.run else each._replace(source=None) for each in waiting()]
-            if role == "request":
-                return any(level is not None and level.present(each) is False for each in later)
-            return detector is not None and detector.is_followed(sample, later)
-
-        def waiting() -> list[Sample]:
-            return self._mailbox.waiting(role) if role else []
-
-        def stamped() -> bool:
-            return stamps is None or (stamps.run if self._is_collected else stamps.proven)
-
-        timed = sample if stamps is None or stamps.run else sample._replace(source=None)
-        return Rise(timed, role, stands, newer, stamped)
+        return rise_of(
+            sample,
+            known,
+            role,
+            detector=self._detector,
+            level=self._answering.level,
+            stamps=self._stamps.get(role or ""),
+            waiting=lambda: self._mailbox.waiting(role) if role else [],
+            is_collected=self._is_collected,
+        )
 
     async def _ask(self, sample: Sample, risen: datetime | None, tags: Tags, *, recovered: bool) -> None:
         source = await self._listened.source(sample)
