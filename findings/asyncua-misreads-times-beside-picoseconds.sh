@@ -11,9 +11,9 @@ work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 cd "$work"
 python3 -m venv venv
-venv/bin/pip install -q "asyncua==${ASYNCUA:-2.1.0}"
+venv/bin/pip install -q "asyncua==2.1.0"
 npm init -y >/dev/null
-npm install --no-audit --no-fund --silent "node-opcua@${NODE_OPCUA:-2.182.2}"
+npm install --no-audit --no-fund --silent "node-opcua@2.182.2"
 cat > server.cjs <<'NODE'
 const { OPCUAServer, OPCUAClient, OPCUACertificateManager, DataType, AttributeIds } = require("node-opcua");
 (async () => {
