@@ -36,6 +36,8 @@ class Counter:
 
     def unbound(self) -> None: ...
 
+    def settles(self, _within_s: float) -> None: ...
+
     def doubt(self, _role: str | None = None) -> None:
         self._gaps.gaps += 1
 

@@ -106,6 +106,7 @@ class Recorder:
         self.name = settings.name
         self.bindings: list[bool] = []
         self.lines: dict[str, list[Any]] = defaultdict(list)
+        self.settled_s = 0.0
         self._binding: Binding | None = None
 
     def bound(self, binding: Binding, *, whole: bool) -> None:
@@ -116,6 +117,9 @@ class Recorder:
 
     def unbound(self) -> None:
         self._binding = None
+
+    def settles(self, within_s: float) -> None:
+        self.settled_s = within_s
 
     def value(self, binding: Binding, role: str, sample: Sample) -> None:
         assert binding is self._binding, "a value of a session that is gone"
@@ -167,6 +171,7 @@ class Link:
             | changes
         )
         self.registry = CollectorRegistry()
+        self.task: asyncio.Task[None] | None = None
         self.failed: list[str] = []
         self.link = Connection("opcua", endpoint)
         self.stations = [Recorder(trigger) for trigger in self.settings.triggers]
@@ -182,6 +187,7 @@ class Link:
 
     @property
     def is_online(self) -> bool:
+        assert not (self.task and self.task.done()), self.task.exception()
         return all(link.is_online for link in [self.link, *self.links])
 
     def metric(self, name: str, **labels: str) -> float:
@@ -189,13 +195,13 @@ class Link:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Link"]:
-        task = asyncio.create_task(self.plc.run())
+        self.task = asyncio.create_task(self.plc.run())
         try:
             yield self
         finally:
-            assert not task.done(), task.exception()
-            task.cancel()
-            await asyncio.wait([task])
+            assert not self.task.done(), self.task.exception()
+            self.task.cancel()
+            await asyncio.wait([self.task])
 
 
 def window(name: str, first: int, count: int, *, uri: str = URI, rate_hz: float = 10) -> dict[str, Any]:
