@@ -1,6 +1,7 @@
 """The forwarder from a real spool to destinations that do as they are told."""
 
 import asyncio
+import itertools
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from lineside.spool import Spool
 from lineside_forwarder.destination import Parcel
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed, Throttled
+from lineside_forwarder.patience import FIRST_S, LONGEST_S
 from tests.integration.forwarder.scene import HOUR, Scripted, Simulated, entry, forwarding, opened
 from tests.waiting import until
 
@@ -153,14 +155,18 @@ async def test_a_batch_that_always_fails_holds_only_its_own_stream(
         if parcel.batch.stream == "bad":
             raise error
 
-    destination = Scripted(answer=answer)
+    clock = Simulated()
+    destination = Scripted(answer=answer, clock=clock)
     fill(spool, 20, "bad", "good")
     # Captured, for showing the tracebacks takes longer than the test.
     with capture_logs():
-        async with forwarding(folder, destination, batch_size=1, clock=Simulated()) as running:
+        async with forwarding(folder, destination, batch_size=1, clock=clock) as running:
             await until(lambda: len(destination.captures()) == 20)
-            tries = sum(parcel.batch.stream == "bad" for parcel in destination.begun)
-            assert 0 < tries < 20
+            begun = zip(destination.begun, destination.begun_at, strict=True)
+            tries = [at for parcel, at in begun if parcel.batch.stream == "bad"]
+            assert tries
+            for number, (earlier, later) in enumerate(itertools.pairwise(tries)):
+                assert later - earlier >= min(LONGEST_S, FIRST_S * 2**number), "it waits twice as long each time"
             if alarm:
                 assert running.metric("alarm", destination="scripted", reason=alarm) == 1
             destination.answer = lambda _parcel: None
