@@ -123,7 +123,7 @@ async def test_a_broker_with_tls_is_watched_where_its_certificate_is_trusted(
     said: dict[str, list[str | None]] = {"ours": [], "other": []}
 
     def observer(name: str) -> Observer:
-        context = tls.context(BusTlsSettings(ca_file=tmp_path / f"{name}.pem"))
+        context = tls.context(BusTlsSettings(ca_file=tmp_path / f"{name}.pem"), PORT)
         return Observer(
             port=PORT, protocol="5", client_id=name, tls=context, on_change=said[name].append, wait=name == "ours"
         )

@@ -168,7 +168,7 @@ async def test_a_batch_that_always_fails_holds_only_its_own_stream(
             for number, (earlier, later) in enumerate(itertools.pairwise(tries)):
                 assert later - earlier >= min(LONGEST_S, FIRST_S * 2**number), "it waits twice as long each time"
             if alarm:
-                assert running.metric("alarm", destination="scripted", reason=alarm) == 1
+                await until(lambda: running.metric("alarm", destination="scripted", reason=alarm) == 1)
             destination.answer = lambda _parcel: None
             await until(lambda: len(destination.captures()) == 40)
             if alarm:

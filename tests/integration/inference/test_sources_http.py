@@ -381,7 +381,7 @@ async def test_a_stream_that_lies_is_named_and_tried_again(
     serve: Any, watch: Any, data: bytes, close: bool, said: str
 ) -> None:
     peer = await serve(sends(data, close=close))
-    camera = watch(kind="mjpeg", url=peer.url)
+    camera = watch(kind="mjpeg", url=peer.url, timeout_ms=2000)
     await until(lambda: said in camera.connection.detail and camera.connection.state is State.BACKOFF)
     good = Stream()
     peer.answer = good
