@@ -2,7 +2,7 @@
 
 import ipaddress
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator
 
@@ -35,26 +35,26 @@ def _host_and_port(text: str) -> str:
     return text
 
 
-def _base(text: str) -> str:
+def _http(text: str) -> SplitResult | None:
+    """Return the parts of an http(s) address with a host, None where it is none; raises ValueError for a secret."""
     _no_secret(text)
     try:
         parts = urlsplit(text)
         is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        is_one = False
-    if not is_one or " " in text or text != f"{parts.scheme}://{parts.netloc}":
+        return None
+    return parts if is_one else None
+
+
+def _base(text: str) -> str:
+    parts = _http(text)
+    if parts is None or " " in text or text != f"{parts.scheme}://{parts.netloc}":
         raise ValueError("is no base address: expected http://<host>:<port>, and nothing behind it")
     return text
 
 
 def _endpoint(text: str) -> str:
-    _no_secret(text)
-    try:
-        parts = urlsplit(text)
-        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_one = False
-    if not is_one or not text.isascii() or any(character.isspace() or character in "?#" for character in text):
+    if _http(text) is None or not text.isascii() or any(each.isspace() or each in "?#" for each in text):
         raise ValueError("is no endpoint: expected http(s)://<host>[:<port>][/<path>], without ? and #")
     return text
 

@@ -40,24 +40,15 @@ async def test_every_rise_is_a_part_whatever_its_stamp(
         assert line.metric("source_timestamps_unusable", trigger="station-1") == 1
 
 
-async def test_an_array_of_one_is_its_element(steady: Any, line_of: Any, configure: Any, wait_until: Any) -> None:
-    await steady.reset()
-    async with line_of(configure(steady)) as line:
-        await line.ready()
-        await steady.set("Station1", "PartId", ["P-1"])
-        await steady.set("Station1", "PartPresent", [True])
-        request = await line.request()
-        assert request.context.part_id == "P-1"
-        await line.answer(request, "pass")
-        await wait_until(lambda: steady.get("Station1", "Done"))
-
-
-async def test_an_array_of_one_that_is_there_at_the_start_is_its_element(
-    steady: Any, line_of: Any, configure: Any, wait_until: Any
+@pytest.mark.parametrize(
+    "at_the_start", [{}, {"PartId": ["P-0"], "PartPresent": [False]}], ids=["later", "at the start"]
+)
+async def test_an_array_of_one_is_its_element(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any, at_the_start: dict[str, Any]
 ) -> None:
     await steady.reset()
-    await steady.set("Station1", "PartId", ["P-0"])
-    await steady.set("Station1", "PartPresent", [False])
+    for tag, value in at_the_start.items():
+        await steady.set("Station1", tag, value)
     async with line_of(configure(steady)) as line:
         await line.ready()
         await steady.set("Station1", "PartId", ["P-1"])

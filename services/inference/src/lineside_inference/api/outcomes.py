@@ -1,6 +1,7 @@
 """POST /v1/outcomes and POST /v1/status: what the bridges tell; GET /v1/chain: how the whole line stands."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
@@ -16,6 +17,8 @@ from lineside_inference.settings import LimitSettings
 _JSON = "application/json"
 _MOST_BYTES = 64 * 1024
 _UNREADABLE = {"message-invalid": 422}
+_GONE = 499
+_Message = TypeVar("_Message", contract.Outcome, contract.ServiceStatus)
 _REFUSED = openapi.refusals(
     {
         400: "Not JSON, or another schema.",
@@ -31,25 +34,27 @@ def router(desk: Desk, chain: Chain, limits: LimitSettings) -> APIRouter:
     """Return the routes."""
     routes = APIRouter()
 
-    async def read(request: Request) -> bytes:
+    async def read(request: Request, parse: Callable[[bytes], _Message]) -> _Message | None:
+        """Return the message of a request, None where who sends it has gone; raises Problem."""
         kind = media_type(request)
         if kind is not None and kind != _JSON and not kind.endswith("+json"):
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
         most_bytes = min(_MOST_BYTES, limits.json_bytes)
-        with desk.gate.bodies.one(JSON) as taken:
-            return await read_body(request, taken, most_bytes=most_bytes, within_s=limits.body_s)
+        try:
+            with desk.gate.bodies.one(JSON) as taken:
+                return parse(await read_body(request, taken, most_bytes=most_bytes, within_s=limits.body_s))
+        except ClientDisconnect:
+            return None
+        except contract.Unreadable as error:
+            raise Problem(_UNREADABLE.get(error.code, 400), error.code, error.reason) from None
 
     @routes.post(
         "/v1/outcomes", status_code=204, responses=_REFUSED, openapi_extra=openapi.body_of(contract.Outcome, _JSON)
     )
     async def take_outcome(request: Request) -> Response:
         """Take what the PLC got for a part; answered when it is taken, and the same one again changes nothing."""
-        try:
-            outcome = contract.parse_outcome(await read(request))
-        except ClientDisconnect:
-            return Response(status_code=499)
-        except contract.Unreadable as error:
-            raise Problem(_UNREADABLE.get(error.code, 400), error.code, error.reason) from None
+        if (outcome := await read(request, contract.parse_outcome)) is None:
+            return Response(status_code=_GONE)
         await desk.conclude(outcome)
         return Response(status_code=204)
 
@@ -58,12 +63,8 @@ def router(desk: Desk, chain: Chain, limits: LimitSettings) -> APIRouter:
     )
     async def take_status(request: Request) -> Response:
         """Take how a service of the line stands; it counts for a few seconds."""
-        try:
-            status = contract.parse_status(await read(request))
-        except ClientDisconnect:
-            return Response(status_code=499)
-        except contract.Unreadable as error:
-            raise Problem(_UNREADABLE.get(error.code, 400), error.code, error.reason) from None
+        if (status := await read(request, contract.parse_status)) is None:
+            return Response(status_code=_GONE)
         chain.heard(status)
         return Response(status_code=204)
 
