@@ -18,10 +18,10 @@ from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, CameraSource, Context, Request, to_json, utc_now
 from lineside.settings import BusSettings
 from lineside_bench import config
-from lineside_bench.line import Line
 from lineside_bench.options import Options
 from lineside_bench.records import PartRecord
 from lineside_bench.render import Rendered, render
+from lineside_bench.simulated_line import SimulatedLine
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/integration/inference"))
 import hostile_rig as rig
@@ -33,7 +33,7 @@ FLOOD = 3000
 NOTHING = (200, 400, 404, 413, 422, 429, 502, 503, 504)
 
 
-def attacks(line: Line, jpeg: bytes) -> dict[str, AbstractAsyncContextManager[None]]:
+def attacks(line: SimulatedLine, jpeg: bytes) -> dict[str, AbstractAsyncContextManager[None]]:
     """Return every attack by its name, the quiet line first."""
     port = int(line.endpoints["inference"].rpartition(":")[2])
 
@@ -63,7 +63,7 @@ def attacks(line: Line, jpeg: bytes) -> dict[str, AbstractAsyncContextManager[No
 
 
 @asynccontextmanager
-async def flood(line: Line, station: Callable[[int], str]) -> AsyncIterator[None]:
+async def flood(line: SimulatedLine, station: Callable[[int], str]) -> AsyncIterator[None]:
     """Put requests of other stations on the bus, as quickly as it takes them; their deadlines are far off."""
     port = int(line.endpoints["mqtt"].rpartition(":")[2])
     settings = BusSettings(port=port, max_backlog=FLOOD)
@@ -85,7 +85,7 @@ async def flood(line: Line, station: Callable[[int], str]) -> AsyncIterator[None
             await sending
 
 
-async def feed(line: Line, parts: list[Rendered]) -> list[PartRecord]:
+async def feed(line: SimulatedLine, parts: list[Rendered]) -> list[PartRecord]:
     """Bring the parts to the stations at the rate, and return what the PLC saw."""
     free: asyncio.Queue = asyncio.Queue()
     for station in line.plc.stations:
@@ -114,7 +114,7 @@ def peak_mib(pid: int) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))) // 1024
 
 
-class Contained(Line):
+class Contained(SimulatedLine):
     """A line whose inference service has what compose.yaml gives its container: its share of 1 GiB, and two cores."""
 
     def _write_settings(self) -> Path:

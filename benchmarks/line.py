@@ -19,10 +19,10 @@ import httpx
 from report import arguments, percentiles, table, write
 
 from lineside.contract import utc_now
-from lineside_bench.line import Line
 from lineside_bench.options import Options
 from lineside_bench.records import PartRecord
 from lineside_bench.render import Rendered, render
+from lineside_bench.simulated_line import SimulatedLine
 
 RATE = 20.0
 SEED = 11
@@ -35,7 +35,7 @@ SIDES = ("lineside", "captured", "script")
 CAPTURE = {"lineside": {"rate": 0, "always": []}, "captured": {"rate": 1}}
 
 
-async def feed(line: Line, parts: Sequence[Rendered]) -> list[PartRecord]:
+async def feed(line: SimulatedLine, parts: Sequence[Rendered]) -> list[PartRecord]:
     """Bring the parts to the stations at the rate, open loop, and return what the PLC saw.
 
     Each comes up to one publishing interval late, by a seeded throw: in step with the subscription's interval the
@@ -66,7 +66,7 @@ async def feed(line: Line, parts: Sequence[Rendered]) -> list[PartRecord]:
 
 
 @asynccontextmanager
-async def script(line: Line) -> AsyncIterator[None]:
+async def script(line: SimulatedLine) -> AsyncIterator[None]:
     """Run the hand-written script in place of the three services' way."""
     config = {
         "opcua": line.endpoints["opcua"],
@@ -91,7 +91,7 @@ async def script(line: Line) -> AsyncIterator[None]:
         await process.wait()
 
 
-async def set_capture(line: Line, capture: dict) -> None:
+async def set_capture(line: SimulatedLine, capture: dict) -> None:
     """Change which evidence is kept."""
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.put(f"{line.endpoints['inference']}/v1/policy", json={"capture": capture})
@@ -104,7 +104,7 @@ async def measure(rounds: int, parts_a_round: int) -> tuple[dict[str, list[float
     latencies: dict[str, list[float]] = {side: [] for side in SIDES}
     right: dict[str, list[bool]] = {side: [] for side in SIDES}
     captured: set[str] = set()
-    async with Line(Options(parts=None, rate=0, stations=8, seed=SEED)) as line:
+    async with SimulatedLine(Options(parts=None, rate=0, stations=8, seed=SEED)) as line:
         engine = await line.engine()
         bridge = line.processes["opcua-bridge"]
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from report import arguments, percentiles, table, write
 
 from lineside.spool import Blob, Entry, Spool, SpoolSettings
-from lineside.spool.grouping import Call, Group
+from lineside.spool.store.group_commit import Call, Group
 
 ROOT = Path(__file__).parents[1]
 WORKER = Path(__file__).with_name("spool_worker.py")

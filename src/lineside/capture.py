@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from lineside.spool.entry import Blob, Entry, Kept
+from lineside.spool.store.entry import Blob, Entry, Kept
 
 Group = Literal["inputs", "outputs", "auxiliary-inputs", "auxiliary-outputs"]
 

@@ -17,8 +17,8 @@ import pytest
 from lineside.contract import Result, parse_result, utc_now
 from lineside_bench import config
 from lineside_bench.evidence import reported
-from lineside_bench.line import Line
 from lineside_bench.options import Options
+from lineside_bench.simulated_line import SimulatedLine
 from tests.integration.fault_proxy import FaultProxy
 from tests.integration.forwarder.store import KEYS, Store
 from tests.waiting import HANG_S, until
@@ -30,13 +30,13 @@ AROUND = timedelta(seconds=2)
 """A result of this time around the kill may have left before its evidence was on the disk, which it then says."""
 
 
-async def judged(line: Line, count: int) -> None:
+async def judged(line: SimulatedLine, count: int) -> None:
     start = line.tally.verdicts["pass"] + line.tally.verdicts["fail"]
     await until(lambda: line.tally.verdicts["pass"] + line.tally.verdicts["fail"] >= start + count, "parts judged")
 
 
 @asynccontextmanager
-async def parts_coming(line: Line) -> AsyncIterator[None]:
+async def parts_coming(line: SimulatedLine) -> AsyncIterator[None]:
     feeding = asyncio.create_task(line.run())
     try:
         await judged(line, 10)
@@ -46,7 +46,7 @@ async def parts_coming(line: Line) -> AsyncIterator[None]:
         await asyncio.gather(feeding, return_exceptions=True)
 
 
-async def kill(line: Line, name: str) -> datetime:
+async def kill(line: SimulatedLine, name: str) -> datetime:
     process = line.processes[name]
     before, pid = process.restarts, process.pid
     assert pid is not None
@@ -84,7 +84,7 @@ def as_edge_manager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "settings_document", amended)
 
 
-def remember_pictures(line: Line, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def remember_pictures(line: SimulatedLine, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Return the SHA-256 of each part's picture as the camera serves it, filled as the parts come."""
     pictures: dict[str, str] = {}
     show = line.camera.show
@@ -98,7 +98,7 @@ def remember_pictures(line: Line, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     return pictures
 
 
-def owed(line: Line, killed: datetime) -> set[str]:
+def owed(line: SimulatedLine, killed: datetime) -> set[str]:
     """Return the requests whose evidence must be there: what was reported, and each fail not answered at the kill."""
     exchanges = line.observer.exchanges()
     fails = {
@@ -171,7 +171,7 @@ async def test_every_fail_is_in_the_folder_and_in_the_bucket_once_and_is_what_th
     async with FaultProxy(store.port) as way:
         for name, value in {**KEYS, "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{way.port}"}.items():
             monkeypatch.setenv(name, value)
-        async with Line(Options(parts=None, rate=12)) as line:
+        async with SimulatedLine(Options(parts=None, rate=12)) as line:
             folder = line.work / config.CAPTURE
             pictures, seen = remember_pictures(line, monkeypatch), 0
             async with parts_coming(line):

@@ -30,8 +30,8 @@ from lineside import telemetry
 from lineside.capture import Event, Item, compose
 from lineside.contract import utc_now
 from lineside.spool import Entry, Spool, SpoolFull
-from lineside.spool.reserve import NAME, Reserve
-from lineside.spool.verify import verify
+from lineside.spool.repair.verify import verify
+from lineside.spool.store.reserve import NAME, Reserve
 
 STREAMS = ("t0", "t1")
 DISK, SMALL = "10m", "1m"

@@ -28,12 +28,12 @@ from lineside.connections import Connection
 from lineside.contract import utc_now, uuid7
 from lineside.spool import Spool, SpoolSettings, Status
 from lineside_forwarder.clock import Clock
-from lineside_forwarder.delivering import Terms
-from lineside_forwarder.destination import BlobSource, Pace, Parcel
+from lineside_forwarder.delivering import DeliveryPolicy
+from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.forwarder import Forwarder, Route
 from lineside_forwarder.metrics import Metrics, SpoolCollector
-from lineside_forwarder.pace import Paced
+from lineside_forwarder.rate_limiter import RateLimiter
 
 THREADS = 4
 BATCH = 50
@@ -98,7 +98,7 @@ class Rig:
     async def _forward(self, *, until_empty: bool) -> None:
         empty = asyncio.Event()
         figures = Figures(empty if until_empty else asyncio.Event())
-        terms = Terms(device="rig", root="sme-capture", pace=Paced(None, Clock()))
+        terms = DeliveryPolicy(device="rig", root="sme-capture", pace=RateLimiter(None, Clock()))
         destination = BREAKS.get(self.broken, Watched)("disk", self.folder / "out", self.begin)
         route = Route(destination, Connection("disk", ""), terms)
         forwarder = Forwarder(
@@ -137,7 +137,7 @@ class Watched(DiskDestination):
         super().__init__(name, path)
         self.begun = begun
 
-    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         self.begun()
         await super().deliver(parcel, blobs, pace)
 
@@ -145,11 +145,11 @@ class Watched(DiskDestination):
 class Early(Watched):
     """Says that a batch has arrived, and writes it when its process was killed as likely as not."""
 
-    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         task = asyncio.create_task(self._late(parcel, blobs, pace))
         self.late = {task, *getattr(self, "late", ())}
 
-    async def _late(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def _late(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         await asyncio.sleep(LONGEST_S)  # what was said is believed by then
         self.begun()
         await asyncio.sleep(LONGEST_S)
@@ -159,7 +159,7 @@ class Early(Watched):
 class NewNames(Watched):
     """Gives a batch another name at each delivery, and takes as long to say that it has arrived as a kill may take."""
 
-    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         renamed = replace(parcel, batch=replace(parcel.batch, name=uuid7()))
         await DiskDestination.deliver(self, renamed, blobs, pace)
         self.begun()  # not before: a slow machine would be killed while it writes

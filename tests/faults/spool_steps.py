@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from lineside.errors import LinesideError
-from lineside.spool import Blob, Entry, Spool, SpoolSettings, database
+from lineside.spool import Blob, Entry, Spool, SpoolSettings
+from lineside.spool.store import database
 
 T = TypeVar("T")
 RECORDS = 3

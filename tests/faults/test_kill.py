@@ -18,9 +18,9 @@ import pytest_asyncio
 from lineside_bench import config
 from lineside_bench.broker import Kind
 from lineside_bench.evidence import reported
-from lineside_bench.line import Line
 from lineside_bench.options import Options
 from lineside_bench.records import PartRecord
+from lineside_bench.simulated_line import SimulatedLine
 from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,13 +47,13 @@ def answers_wait_for_the_disk() -> Iterator[None]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
-    async with Line(Options(parts=None, rate=15, broker=request.param)) as line:
+async def line(request: pytest.FixtureRequest) -> AsyncIterator[SimulatedLine]:
+    async with SimulatedLine(Options(parts=None, rate=15, broker=request.param)) as line:
         yield line
 
 
 @asynccontextmanager
-async def parts_coming(line: Line) -> AsyncIterator[None]:
+async def parts_coming(line: SimulatedLine) -> AsyncIterator[None]:
     """Feed the line without end; at the end what is under way is waited for."""
     feeding = asyncio.create_task(line.run())
     try:
@@ -64,7 +64,7 @@ async def parts_coming(line: Line) -> AsyncIterator[None]:
         await asyncio.gather(feeding, return_exceptions=True)
 
 
-async def judged(line: Line, count: int) -> None:
+async def judged(line: SimulatedLine, count: int) -> None:
     """Wait until that many more parts got pass or fail."""
 
     def now() -> int:
@@ -74,13 +74,13 @@ async def judged(line: Line, count: int) -> None:
     await until(lambda: now() >= start + count, f"{count} more parts judged")
 
 
-def pid_of(line: Line, name: str) -> int:
+def pid_of(line: SimulatedLine, name: str) -> int:
     pid = line.processes[name].pid
     assert pid is not None
     return pid
 
 
-def restarts(line: Line) -> dict[str, int]:
+def restarts(line: SimulatedLine) -> dict[str, int]:
     return {name: process.restarts for name, process in line.processes.items()}
 
 
@@ -102,16 +102,16 @@ def assert_no_evidence_lost(summary: dict) -> None:
 
 @pytest.mark.parametrize("name", PROCESSES)
 @pytest.mark.parametrize("line", BROKERS, indirect=True)
-async def test_a_killed_process_costs_no_part_its_verdict(line: Line, name: str) -> None:
+async def test_a_killed_process_costs_no_part_its_verdict(line: SimulatedLine, name: str) -> None:
     await kill_and_go_on(line, name)
 
 
 @pytest.mark.parametrize("line", [USUAL], indirect=True)
-async def test_a_killed_forwarder_costs_no_evidence(line: Line) -> None:
+async def test_a_killed_forwarder_costs_no_evidence(line: SimulatedLine) -> None:
     await kill_and_go_on(line, "forwarder")
 
 
-async def kill_and_go_on(line: Line, name: str) -> None:
+async def kill_and_go_on(line: SimulatedLine, name: str) -> None:
     """Kill a process in the middle of a run, wait until the line judges again, and look at all that came of it."""
     fed, before, delivered = len(line.records), restarts(line), len(line.files.events)
     async with parts_coming(line):
@@ -128,7 +128,7 @@ async def kill_and_go_on(line: Line, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["triton", "inference", "topic-bridge", "broker"])
 @pytest.mark.parametrize("line", [USUAL], indirect=True)
-async def test_a_process_that_hangs_costs_no_part_its_verdict(line: Line, name: str) -> None:
+async def test_a_process_that_hangs_costs_no_part_its_verdict(line: SimulatedLine, name: str) -> None:
     fed = len(line.records)
     async with parts_coming(line):
         hanging = pid_of(line, name)
@@ -148,7 +148,7 @@ async def test_a_process_that_hangs_costs_no_part_its_verdict(line: Line, name: 
 async def test_the_harness_sees_lost_evidence_and_a_part_without_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: with the forwarder and then the opcua-bridge stopped for good, the summary says so."""
     monkeypatch.setattr("lineside_bench.evidence.LONGEST_S", 2.0)
-    async with Line(Options(parts=None, rate=15, broker=USUAL, patience_s=1.0)) as line:
+    async with SimulatedLine(Options(parts=None, rate=15, broker=USUAL, patience_s=1.0)) as line:
         async with parts_coming(line):
             await line.processes["forwarder"].stop()
             await until(lambda: bool(reported(line.observer.exchanges())), "evidence reported as kept")

@@ -16,10 +16,10 @@ from lineside.settings import BusSettings
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import Answer
-from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
-from lineside_opcua_bridge.station.waiting import Pending
+from lineside_opcua_bridge.station.ticker import FairLock
 from tests.waiting import HANG_S
 
 HOUR = 3600
@@ -55,7 +55,7 @@ def station_of(bus: Bus, pending: Pending, registry: CollectorRegistry, **change
         metrics=Metrics(registry),
         grace_s=0.1,
         backlog=256,
-        turns=Turns(),
+        turns=FairLock(),
         tell=lambda _outcome: None,
     )
 

@@ -17,12 +17,12 @@ from prometheus_client import CollectorRegistry
 
 from lineside.connections import Connection
 from lineside.spool import Spool
-from lineside_forwarder.delivering import Supervisor, Terms
-from lineside_forwarder.destination import BlobSource, Pace, Parcel
+from lineside_forwarder.delivering import DeliveryPolicy, Supervisor
+from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
 from lineside_forwarder.errors import ForwarderError
 from lineside_forwarder.metrics import Metrics
-from lineside_forwarder.pace import Paced
-from lineside_forwarder.patience import FIRST_S, LONGEST_S
+from lineside_forwarder.rate_limiter import RateLimiter
+from lineside_forwarder.retry_schedule import FIRST_S, LONGEST_S
 from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.settings import S3Settings
 from tests.integration.fault_proxy import FaultProxy
@@ -83,7 +83,7 @@ class Watched(S3Destination):
         self.failed = 0
         self._time = clock
 
-    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         self.begun.append(self._time.time)
         try:
             await self._deliver(parcel, blobs, pace)
@@ -91,7 +91,7 @@ class Watched(S3Destination):
             self.failed += 1
             raise
 
-    async def _deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def _deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         await super().deliver(parcel, blobs, pace)
 
     def tries(self, start_h: float, end_h: float) -> list[float]:
@@ -101,7 +101,7 @@ class Watched(S3Destination):
 class Hasty(Watched):
     """The negative control: says that it arrived when it has only begun."""
 
-    async def _deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def _deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         async def later() -> None:
             with suppress(ForwarderError):
                 await S3Destination.deliver(self, parcel, blobs, pace)
@@ -197,7 +197,7 @@ async def plant(
                     spool,
                     there,
                     link,
-                    terms=Terms(device="box", root="sme-capture", pace=Paced(None, clock)),
+                    terms=DeliveryPolicy(device="box", root="sme-capture", pace=RateLimiter(None, clock)),
                     metrics=Metrics(CollectorRegistry()),
                     clock=clock,
                 )

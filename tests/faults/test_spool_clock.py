@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from lineside.spool import Spool, SpoolSettings
-from lineside.spool.clock import Clock as SpoolClock
+from lineside.spool.store.clock import Clock as SpoolClock
 from lineside_forwarder.errors import DestinationAway
 from lineside_inference.api.capture_request import CaptureUnreadable, parse
 from tests.integration.conftest import free_ports
@@ -32,7 +32,7 @@ LIBRARY = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaket
 YEAR_MS = 365 * 24 * HOUR_MS
 JUMPS = {"back": -HOUR_MS, "ahead": YEAR_MS}
 TRUSTING = """
-from lineside.spool.clock import Clock
+from lineside.spool.store.clock import Clock
 Clock.is_trusted = lambda self: True
 from lineside_forwarder.__main__ import main
 main()

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from lineside_bench import exits, progress, report, state
+from lineside_bench import exit_codes, progress, report, state
 from lineside_bench.errors import BenchError
 from lineside_bench.interrupts import Interrupts
 from lineside_bench.options import Options
@@ -29,7 +29,7 @@ _NOT_FOUND = 404
 
 def bench(url: str, options: Options, *, summary_file: Path | None = None) -> int:
     """Do a run of `options.parts` at the simulator at `url`, report, and return the exit status."""
-    return exits.guarded(lambda console: _bench(console, url.rstrip("/"), options, summary_file))
+    return exit_codes.guarded(lambda console: _bench(console, url.rstrip("/"), options, summary_file))
 
 
 async def _bench(console: Console, url: str, options: Options, summary_file: Path | None) -> int:
@@ -51,7 +51,7 @@ async def _bench(console: Console, url: str, options: Options, summary_file: Pat
     console.print(report.render(watch.summary))
     if summary_file:
         state.write_json(summary_file, watch.summary)
-    return exits.status(signal=interrupts.number, faults=report.has_faults(watch.summary))
+    return exit_codes.status(signal=interrupts.number, faults=report.has_faults(watch.summary))
 
 
 def _client(url: str) -> httpx.AsyncClient:

@@ -10,22 +10,22 @@ from typing import Any
 from rich.console import Console
 
 from lineside import telemetry
-from lineside_bench import exits, progress, report, state
+from lineside_bench import exit_codes, progress, report, state
 from lineside_bench.interrupts import Interrupts
-from lineside_bench.line import Line
 from lineside_bench.options import Options
+from lineside_bench.simulated_line import SimulatedLine
 
 STATE_PERIOD_S = 0.5
 
 
 def bench(options: Options, *, summary_file: Path | None = None, state_file: Path | None = None) -> int:
     """Judge the run's parts, report, and return the exit status."""
-    return exits.guarded(lambda console: _bench(console, options, summary_file, state_file))
+    return exit_codes.guarded(lambda console: _bench(console, options, summary_file, state_file))
 
 
 def up(options: Options, *, state_file: Path | None = None) -> int:
     """Keep the line running until Ctrl-C or SIGTERM, and return the exit status."""
-    return exits.guarded(lambda console: _up(console, options, state_file))
+    return exit_codes.guarded(lambda console: _up(console, options, state_file))
 
 
 async def _bench(console: Console, options: Options, summary_file: Path | None, state_file: Path | None) -> int:
@@ -39,7 +39,7 @@ async def _bench(console: Console, options: Options, summary_file: Path | None, 
                 async with progress.shown(console, line.tally, options.parts):
                     await interrupts.until(line.run())
                 faults = await _report(console, line, summary_file, interrupted=interrupts.number > 0)
-    return exits.status(signal=interrupts.number, faults=faults)
+    return exit_codes.status(signal=interrupts.number, faults=faults)
 
 
 async def _up(console: Console, options: Options, state_file: Path | None) -> int:
@@ -55,7 +55,7 @@ async def _up(console: Console, options: Options, state_file: Path | None) -> in
     return 0
 
 
-async def _report(console: Console, line: Line, summary_file: Path | None, *, interrupted: bool) -> bool:
+async def _report(console: Console, line: SimulatedLine, summary_file: Path | None, *, interrupted: bool) -> bool:
     """Say what came of the parts; return whether there were faults, and keep the logs then."""
     summary = await line.summary(interrupted=interrupted)
     console.print(report.render(summary))
@@ -71,11 +71,11 @@ async def _report(console: Console, line: Line, summary_file: Path | None, *, in
 @contextlib.asynccontextmanager
 async def _started(
     console: Console, options: Options, state_file: Path | None, interrupts: Interrupts
-) -> AsyncIterator[Line | None]:
+) -> AsyncIterator[SimulatedLine | None]:
     """Start the line and say where it is; None where a signal came first."""
     if state_file:
         state.check_writable(state_file, "--state")
-    line = Line(options, note=console.print)
+    line = SimulatedLine(options, note=console.print)
     console.print(f"Starting the line: {options.station_count} stations, seed {options.seed}")
     with contextlib.ExitStack() as last:
         async with contextlib.AsyncExitStack() as life:
@@ -89,7 +89,7 @@ async def _started(
             yield line
 
 
-def _announce(console: Console, line: Line) -> None:
+def _announce(console: Console, line: SimulatedLine) -> None:
     for name, default in line.ports.moved.items():
         console.print(f"{name.replace('_', '-')}: port {default} is in use, {line.ports[name]} instead", style="yellow")
     console.print(f"Ready after {line.ready_s:.1f} s; Triton is the CPU one of 2024: for benches only")
@@ -105,7 +105,7 @@ def _log_into(life: contextlib.ExitStack, path: Path) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _state_kept(line: Line, path: Path) -> AsyncIterator[None]:
+async def _state_kept(line: SimulatedLine, path: Path) -> AsyncIterator[None]:
     """Keep the state file true: there when ready, anew when a process was restarted, gone at the end."""
 
     async def keep(written: dict[str, Any]) -> None:

@@ -6,11 +6,11 @@ destination leases, confirms, releases or refuses batches, with a progress of it
 confirmed is deleted.
 """
 
-from lineside.spool.entry import Batch, Blob, Entry, Kept, Receipt, Record, StoredBlob
 from lineside.spool.errors import LeaseLost, SpoolDamaged, SpoolError, SpoolFull, SpoolUnusable
 from lineside.spool.settings import SpoolSettings
 from lineside.spool.spool import Spool
-from lineside.spool.values import DeadLetter, DestinationStatus, Lease, Outcome, Run, Status, Swept
+from lineside.spool.store.entry import Batch, Blob, Entry, Kept, Receipt, Record, StoredBlob
+from lineside.spool.store.values import DeadLetter, DestinationStatus, Lease, Outcome, Run, Status, Swept
 
 __all__ = [
     "Batch",

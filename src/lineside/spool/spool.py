@@ -12,27 +12,28 @@ from typing import Any, BinaryIO, Self, TypeVar
 
 import structlog
 
-from lineside.spool import blobs, quarantine
-from lineside.spool.access import Access
-from lineside.spool.blobs import Blobs
-from lineside.spool.clock import Clock
-from lineside.spool.database import Database, full, is_full, unusable
-from lineside.spool.deleting import Deleting
-from lineside.spool.delivery import Delivery
-from lineside.spool.dropping import Dropping
-from lineside.spool.entry import Batch, Entry, Receipt, Record, StoredBlob
+from lineside.spool.delivery.deleting import Deleting
+from lineside.spool.delivery.dropping import Dropping
+from lineside.spool.delivery.leases import Delivery
+from lineside.spool.delivery.sealing import Sealing
 from lineside.spool.errors import SpoolError, SpoolFull, SpoolUnusable
-from lineside.spool.locks import FOLDER_MODE, LOCKS, Session, is_alive, is_served, remove_dead
-from lineside.spool.reading import Reading
-from lineside.spool.recovery import recover as recover_folder
-from lineside.spool.reserve import Reserve
-from lineside.spool.room import Room
-from lineside.spool.schema import PAGE, PROGRESS, PROGRESS_SCHEMA, RECORDS, RECORDS_SCHEMA
-from lineside.spool.sealing import Sealing
+from lineside.spool.repair import quarantine
+from lineside.spool.repair.recovery import recover as recover_folder
 from lineside.spool.settings import SpoolSettings
 from lineside.spool.status import status
-from lineside.spool.values import DeadLetter, Lease, Outcome, Run, Status, Swept
-from lineside.spool.writing import Writer
+from lineside.spool.store import blobs
+from lineside.spool.store.access import Access
+from lineside.spool.store.blobs import Blobs
+from lineside.spool.store.capacity import Capacity
+from lineside.spool.store.clock import Clock
+from lineside.spool.store.database import Database, full, is_full, unusable
+from lineside.spool.store.entry import Batch, Entry, Receipt, Record, StoredBlob
+from lineside.spool.store.locks import FOLDER_MODE, LOCKS, Session, is_alive, is_served, remove_dead
+from lineside.spool.store.reading import Reading
+from lineside.spool.store.reserve import Reserve
+from lineside.spool.store.schema import PAGE, PROGRESS, PROGRESS_SCHEMA, RECORDS, RECORDS_SCHEMA
+from lineside.spool.store.values import DeadLetter, Lease, Outcome, Run, Status, Swept
+from lineside.spool.store.writing import Writer
 
 _log = structlog.get_logger(__name__)
 _HOUR_MS = 3_600_000
@@ -291,13 +292,13 @@ class Spool:
         self._deleting.is_tight = not self._reserve.make(self._free())
         return Swept(deleted, dropped)
 
-    def _room(self, link: Connection, used: int, wanted: int) -> Room:
+    def _room(self, link: Connection, used: int, wanted: int) -> Capacity:
         """Return what there is; `link` is to the records, `wanted` how many bytes are asked for."""
         free = self._free()
         reusable = 0
         if free - self.settings.reserve_bytes < wanted:
             reusable = link.execute("PRAGMA freelist_count").fetchone()[0] * PAGE
-        return Room(used, self.settings.max_bytes, free, self.settings.reserve_bytes, reusable)
+        return Capacity(used, self.settings.max_bytes, free, self.settings.reserve_bytes, reusable)
 
     def _free(self) -> int:
         """Return the bytes of the disk that this user may fill."""

@@ -2,8 +2,8 @@
 
 from sqlite3 import Connection
 
-from lineside.spool.database import Database
-from lineside.spool.values import DestinationStatus, Status
+from lineside.spool.store.database import Database
+from lineside.spool.store.values import DestinationStatus, Status
 
 _WAITING = """
 WITH RECURSIVE streams (stream) AS (

@@ -16,11 +16,11 @@ from lineside.contract import TensorsSource
 from lineside_bench import config
 from lineside_bench.config import SPINDLE, SPINDLE_MODEL
 from lineside_bench.errors import BenchError
-from lineside_bench.line import Line
 from lineside_bench.options import Options
 from lineside_bench.ports import DEFAULTS
 from lineside_bench.records import VERDICTS, Exchange
 from lineside_bench.report import has_faults
+from lineside_bench.simulated_line import SimulatedLine
 from lineside_bench.spindle import TAGS, WINDOW, SpindleSimulator
 from lineside_bench.station import NAMESPACE
 from tests.waiting import until
@@ -31,13 +31,13 @@ MODELS = Path(__file__).parents[3] / "models"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def line() -> AsyncIterator[Line]:
+async def line() -> AsyncIterator[SimulatedLine]:
     ports = {name: 18330 + number for number, name in enumerate(DEFAULTS)}
-    async with Line(Options(parts=None, rate=10, seed=11, port_defaults=ports)) as line:
+    async with SimulatedLine(Options(parts=None, rate=10, seed=11, port_defaults=ports)) as line:
         yield line
 
 
-async def test_every_part_is_judged_once_in_time_and_right(line: Line) -> None:
+async def test_every_part_is_judged_once_in_time_and_right(line: SimulatedLine) -> None:
     await line.run(40)
     summary = await line.summary()
     assert summary["parts"] == sum(summary["verdicts"].values()) == 40
@@ -51,7 +51,7 @@ async def test_every_part_is_judged_once_in_time_and_right(line: Line) -> None:
     assert sum(stages.values()) == pytest.approx(summary["latency_ms"]["p50"], rel=0.4)
 
 
-async def test_the_evidence_of_every_fail_arrives_once_with_its_picture(line: Line) -> None:
+async def test_the_evidence_of_every_fail_arrives_once_with_its_picture(line: SimulatedLine) -> None:
     await line.run(12)
     summary = await line.summary()
     assert summary["evidence"]["captured"] >= summary["verdicts"]["fail"] > 0
@@ -68,7 +68,7 @@ async def test_the_evidence_of_every_fail_arrives_once_with_its_picture(line: Li
     assert len(pictures) >= len(fails)
 
 
-async def spindle_score(line: Line, window: np.ndarray) -> float:
+async def spindle_score(line: SimulatedLine, window: np.ndarray) -> float:
     """Return what the model says of a window, asked past the whole line."""
     tensor = {"name": "window", "datatype": "FP32", "shape": [1, *window.shape], "data": window.ravel().tolist()}
     async with httpx.AsyncClient() as client:
@@ -77,7 +77,7 @@ async def spindle_score(line: Line, window: np.ndarray) -> float:
     return answer.json()["outputs"][0]["data"][0]
 
 
-async def test_the_spindles_windows_are_the_simulators_own_history_and_judged(line: Line) -> None:
+async def test_the_spindles_windows_are_the_simulators_own_history_and_judged(line: SimulatedLine) -> None:
     def judged() -> list[Exchange]:
         seen = line.observer.exchanges().values()
         return [each for each in seen if each.request and each.request.context.station == SPINDLE and each.results]
@@ -111,7 +111,7 @@ async def test_the_spindles_windows_are_the_simulators_own_history_and_judged(li
     assert windows["verdicts"] == {verdict: verdicts[verdict] for verdict in VERDICTS}
 
 
-async def test_the_state_names_what_really_runs(line: Line) -> None:
+async def test_the_state_names_what_really_runs(line: SimulatedLine) -> None:
     async with httpx.AsyncClient() as client:
         for name in ("inference", "topic_bridge", "opcua_bridge"):
             answer = await client.get(f"{line.state['endpoints'][name]}/readyz")
@@ -119,7 +119,7 @@ async def test_the_state_names_what_really_runs(line: Line) -> None:
     assert all(process["pid"] for process in line.state["processes"].values())
 
 
-async def write_done(line: Line, station: int, **values: object) -> None:
+async def write_done(line: SimulatedLine, station: int, **values: object) -> None:
     """Write as a bridge gone wrong would."""
     async with Client(line.plc.url) as client:
         index = await client.get_namespace_index(NAMESPACE)
@@ -127,7 +127,7 @@ async def write_done(line: Line, station: int, **values: object) -> None:
             await client.get_node(f"ns={index};s=Station{station}.{tag}").write_value(value)
 
 
-async def test_the_report_catches_a_bridge_gone_wrong(line: Line) -> None:
+async def test_the_report_catches_a_bridge_gone_wrong(line: SimulatedLine) -> None:
     """The negative control: without it the zeroes above would prove nothing. Spoils the figures: keep it last."""
     await write_done(line, 1)
     assert (await line.summary())["duplicates"] == 1
@@ -148,7 +148,7 @@ async def test_a_service_that_cannot_start_is_named_its_log_kept_and_nothing_lef
         return document
 
     monkeypatch.setattr(config, "settings_document", misspelt)
-    line = Line(Options(parts=1, port_defaults={name: 18350 + number for number, name in enumerate(DEFAULTS)}))
+    line = SimulatedLine(Options(parts=1, port_defaults={name: 18350 + number for number, name in enumerate(DEFAULTS)}))
     with pytest.raises(BenchError, match=r"(?s)topic-bridge ended with exit status 2.*inference_ulr.*inference_url"):
         await line.__aenter__()
     try:

@@ -20,10 +20,10 @@ import pytest_asyncio
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, CameraSource, Request, Result, to_json, utc_now
 from lineside_bench import broker, config, triton
 from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
-from lineside_bench.line import SERVICES
 from lineside_bench.ports import DEFAULTS, Mode, Ports, reserve
 from lineside_bench.processes import Process, clean_environment
 from lineside_bench.report import Facts, summarise
+from lineside_bench.simulated_line import SERVICES
 from tests.waiting import HANG_S
 
 pytestmark = [

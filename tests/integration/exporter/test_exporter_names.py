@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
+from lineside_exporter.dns_transport import NamedTransport, addresses
 from lineside_exporter.http_source import fetch
-from lineside_exporter.names import NamedTransport, addresses
 from tests.integration.conftest import free_ports
 from tests.integration.exporter.rig import GOOD, answers, peer
 from tests.waiting import HANG_S

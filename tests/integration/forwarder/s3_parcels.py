@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lineside.spool import Batch, Entry, Record, StoredBlob
-from lineside_forwarder.destination import Parcel
+from lineside_forwarder.destination import BatchUpload
 
 
 @dataclass
@@ -27,13 +27,13 @@ class Blobs:
         self.opened.append(file)
         return file
 
-    def parcel(self, entries: Sequence[Entry], *, root: str = "sme-capture", device: str = "box") -> Parcel:
+    def parcel(self, entries: Sequence[Entry], *, root: str = "sme-capture", device: str = "box") -> BatchUpload:
         """Return entries as a batch on its way."""
         records = tuple(self._record(number, entry) for number, entry in enumerate(entries, 1))
         first = records[0]
         numbers = tuple(record.number for record in records)
         batch = Batch(1, first.key, first.stream, first.folder, numbers, sum(record.size for record in records))
-        return Parcel(batch, records, device=device, root=root)
+        return BatchUpload(batch, records, device=device, root=root)
 
     def _record(self, number: int, entry: Entry) -> Record:
         stored = []

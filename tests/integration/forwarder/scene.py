@@ -15,13 +15,13 @@ from lineside.capture import Event, Item, compose
 from lineside.connections import Connection
 from lineside.spool import Entry, Spool, SpoolSettings
 from lineside_forwarder.clock import Clock
-from lineside_forwarder.delivering import Terms
-from lineside_forwarder.destination import BlobSource, Destination, Pace, Parcel
+from lineside_forwarder.delivering import DeliveryPolicy
+from lineside_forwarder.destination import BatchUpload, BlobSource, Destination, Pace
 from lineside_forwarder.forwarder import Forwarder, Route
 from lineside_forwarder.metrics import Metrics, SpoolCollector
-from lineside_forwarder.pace import Paced
-from lineside_forwarder.patience import FIRST_S, LONGEST_S
 from lineside_forwarder.quiet_hours import QuietHours
+from lineside_forwarder.rate_limiter import RateLimiter
+from lineside_forwarder.retry_schedule import FIRST_S, LONGEST_S
 
 HOUR = datetime(2026, 11, 22, 2, 5, tzinfo=UTC)
 
@@ -78,9 +78,9 @@ class Scripted:
 
     name: str = "scripted"
     target: str = "test"
-    answer: Callable[[Parcel], None] = lambda _parcel: None
-    begun: list[Parcel] = field(default_factory=list)
-    arrived: list[Parcel] = field(default_factory=list)
+    answer: Callable[[BatchUpload], None] = lambda _parcel: None
+    begun: list[BatchUpload] = field(default_factory=list)
+    arrived: list[BatchUpload] = field(default_factory=list)
     running: int = 0
     most: int = 0
     gate: asyncio.Event | None = None
@@ -93,7 +93,7 @@ class Scripted:
     async def close(self) -> None:
         pass
 
-    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         del blobs, pace
         self.begun.append(parcel)
         self.begun_at.append(self.clock.monotonic())
@@ -154,10 +154,10 @@ async def forwarding(
         Route(
             each,
             links[each.name],
-            Terms(
+            DeliveryPolicy(
                 device="box",
                 root="sme-capture",
-                pace=Paced(None, clock),
+                pace=RateLimiter(None, clock),
                 quiet=QuietHours(quiet, "UTC") if quiet else None,
                 period_s=(period_s or {}).get(each.name),
             ),

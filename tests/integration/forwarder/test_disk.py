@@ -19,14 +19,14 @@ from lineside.capture import Event, Item, compose
 from lineside.spool import Batch, Record, StoredBlob
 from lineside_forwarder import disk
 from lineside_forwarder.clock import Clock
-from lineside_forwarder.destination import Parcel
+from lineside_forwarder.destination import BatchUpload
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed
-from lineside_forwarder.pace import Paced
+from lineside_forwarder.rate_limiter import RateLimiter
 from tests.waiting import HANG_S
 
 FOLDER = "sme-capture/line/spindle/2026/11/22/02"
-FREE = Paced(None, Clock())
+FREE = RateLimiter(None, Clock())
 
 
 class Blobs:
@@ -40,7 +40,7 @@ class Blobs:
         return None if data is None else io.BytesIO(data)
 
 
-def parcel_of(blobs: Blobs, *, images: list[bytes], first: int = 1) -> Parcel:
+def parcel_of(blobs: Blobs, *, images: list[bytes], first: int = 1) -> BatchUpload:
     records = []
     for number, image in enumerate(images, first):
         event = Event(
@@ -68,7 +68,7 @@ def parcel_of(blobs: Blobs, *, images: list[bytes], first: int = 1) -> Parcel:
             )
         )
     batch = Batch(1, records[0].key, "spindle", records[0].folder, tuple(r.number for r in records), 0)
-    return Parcel(batch, tuple(records), device="box", root="sme-capture")
+    return BatchUpload(batch, tuple(records), device="box", root="sme-capture")
 
 
 def files(top: Path) -> dict[str, bytes]:

@@ -11,10 +11,10 @@ from structlog.testing import capture_logs
 
 from lineside.connections import State
 from lineside.spool import Spool
-from lineside_forwarder.destination import Parcel
+from lineside_forwarder.destination import BatchUpload
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed, Throttled
-from lineside_forwarder.patience import FIRST_S, LONGEST_S
+from lineside_forwarder.retry_schedule import FIRST_S, LONGEST_S
 from tests.integration.forwarder.scene import HOUR, Scripted, Simulated, entry, forwarding, opened
 from tests.waiting import until
 
@@ -44,7 +44,7 @@ def fails_at(*tries: int, error: ForwarderError):
     """Return an answer that raises at the given calls, counted from 0."""
     calls = iter(range(10**9))
 
-    def answer(_parcel: Parcel) -> None:
+    def answer(_parcel: BatchUpload) -> None:
         if next(calls) in tries:
             raise error
 
@@ -79,7 +79,7 @@ async def test_streams_go_side_by_side_each_in_order(folder: Path, spool: Spool)
     gate = asyncio.Event()
     destination = Scripted()
 
-    def answer(_parcel: Parcel) -> None:
+    def answer(_parcel: BatchUpload) -> None:
         if destination.gate is None:
             destination.gate = gate
 
@@ -151,7 +151,7 @@ def raise_(error: Exception) -> None:
 async def test_a_batch_that_always_fails_holds_only_its_own_stream(
     folder: Path, spool: Spool, error: Exception, alarm: str | None
 ) -> None:
-    def answer(parcel: Parcel) -> None:
+    def answer(parcel: BatchUpload) -> None:
         if parcel.batch.stream == "bad":
             raise error
 
@@ -204,7 +204,7 @@ async def test_what_is_not_allowed_raises_an_alarm_until_it_is(folder: Path, spo
 
 
 async def test_a_batch_that_is_refused_is_set_aside_and_can_be_retried(folder: Path, spool: Spool) -> None:
-    def answer(parcel: Parcel) -> None:
+    def answer(parcel: BatchUpload) -> None:
         if parcel.batch.name == "spindle-1":
             raise BatchRefused("EntityTooLarge")
 
@@ -224,7 +224,7 @@ async def test_a_batch_that_is_refused_is_set_aside_and_can_be_retried(folder: P
 
 
 async def test_what_refuses_every_batch_is_not_blamed_on_the_batches(folder: Path, spool: Spool) -> None:
-    def refuses(parcel: Parcel) -> None:
+    def refuses(parcel: BatchUpload) -> None:
         raise BatchRefused(f"InvalidRequest, as for {parcel.batch.name}")
 
     destination = Scripted(answer=refuses)
@@ -244,7 +244,7 @@ async def test_what_refuses_every_batch_is_not_blamed_on_the_batches(folder: Pat
 
 
 async def test_two_bad_batches_are_set_aside_while_others_arrive(folder: Path, spool: Spool) -> None:
-    def answer(parcel: Parcel) -> None:
+    def answer(parcel: BatchUpload) -> None:
         if parcel.batch.stream != "good":
             raise BatchRefused("EntityTooLarge")
 

@@ -18,7 +18,7 @@ import pytest
 
 from lineside.capture import Event, Item, compose
 from lineside.spool import Batch, Record, StoredBlob
-from lineside_forwarder.destination import Parcel
+from lineside_forwarder.destination import BatchUpload
 from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed, Throttled
 from lineside_forwarder.settings import StreamManagerSettings
 from lineside_forwarder.stream_manager import StreamManagerDestination, exports
@@ -62,7 +62,7 @@ class Blobs:
         return None if data is None else io.BytesIO(data)
 
 
-def parcel_of(blobs: Blobs, *images: bytes, first: int = 1, model: str = "spindle") -> Parcel:
+def parcel_of(blobs: Blobs, *images: bytes, first: int = 1, model: str = "spindle") -> BatchUpload:
     """Return a batch with a capture for each image."""
     records = []
     for number, image in enumerate(images, first):
@@ -86,7 +86,7 @@ def parcel_of(blobs: Blobs, *images: bytes, first: int = 1, model: str = "spindl
         )
     numbers = tuple(record.number for record in records)
     batch = Batch(1, records[0].key, model, records[0].folder, numbers, sum(record.size for record in records))
-    return Parcel(batch, tuple(records), "box", "sme-capture")
+    return BatchUpload(batch, tuple(records), "box", "sme-capture")
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def bytes_of(files: list[Path]) -> int:
     return total
 
 
-def check_arrived(bucket: Path, parcel: Parcel, blobs: Blobs) -> None:
+def check_arrived(bucket: Path, parcel: BatchUpload, blobs: Blobs) -> None:
     """Everything of a batch is in the bucket, and every reference leads to the right bytes."""
     lines = (bucket / BUCKET / parcel.path).read_bytes().splitlines()
     assert len(lines) == len(parcel.records)
@@ -149,7 +149,7 @@ def check_arrived(bucket: Path, parcel: Parcel, blobs: Blobs) -> None:
             assert (bucket / reference.removeprefix("s3://")).read_bytes() == blobs.data[blob.digest]
 
 
-async def deliver_at_last(destination: StreamManagerDestination, parcel: Parcel, blobs: Blobs) -> None:
+async def deliver_at_last(destination: StreamManagerDestination, parcel: BatchUpload, blobs: Blobs) -> None:
     """Deliver as the supervisor does, again and again."""
     async with asyncio.timeout(HANG_S):
         while True:
@@ -712,7 +712,7 @@ async def test_a_long_life_does_not_fill_the_stream(server: StreamManagerServer,
 async def test_a_key_that_stream_manager_would_not_take(server: StreamManagerServer, tmp_path: Path) -> None:
     blobs = Blobs()
     parcel = parcel_of(blobs, b"a")
-    parcel = Parcel(parcel.batch, parcel.records, "box", "a folder")
+    parcel = BatchUpload(parcel.batch, parcel.records, "box", "a folder")
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(BatchRefused, match="is no key for Stream Manager"):
             await destination.deliver(parcel, blobs, Free())

@@ -20,7 +20,7 @@ from lineside.settings import BusSettings, HttpSettings
 from lineside_opcua_bridge.doctor import hearing
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.results import Results
-from lineside_opcua_bridge.station.waiting import Pending
+from lineside_opcua_bridge.station.part_queue import Pending
 from tests.integration.lineside.conftest import MOSQUITTO, free_port
 from tests.waiting import HANG_S
 

@@ -23,9 +23,9 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from lineside_bench.line import Line
 from lineside_bench.options import Options
 from lineside_bench.ports import DEFAULTS
+from lineside_bench.simulated_line import SimulatedLine
 from lineside_exporter import containers
 from lineside_exporter.containers import Container
 from lineside_exporter.device import figures
@@ -120,10 +120,10 @@ def substituted(expr: str) -> str:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def line() -> AsyncIterator[Line]:
+async def line() -> AsyncIterator[SimulatedLine]:
     """A line on which parts come for as long as it is there."""
     ports = {name: 19330 + number for number, name in enumerate(DEFAULTS)}
-    async with Line(Options(parts=None, rate=10, seed=12, port_defaults=ports)) as line:
+    async with SimulatedLine(Options(parts=None, rate=10, seed=12, port_defaults=ports)) as line:
         feeding = asyncio.create_task(line.run(), name="feed parts")
         yield line
         feeding.cancel()
@@ -131,7 +131,7 @@ async def line() -> AsyncIterator[Line]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def prometheus(line: Line, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Prometheus]:
+async def prometheus(line: SimulatedLine, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Prometheus]:
     """A Prometheus with the product's configuration, but every second, and without an Alertmanager."""
     program = shutil.which("prometheus")
     if program is None:
@@ -205,7 +205,7 @@ async def test_no_rule_has_an_evaluation_error_and_a_sound_line_raises_no_alarm(
     assert any(rule["type"] == "recording" for rule in rules)
 
 
-async def test_a_dead_peer_makes_its_alerts_true_until_it_is_back(line: Line, prometheus: Prometheus) -> None:
+async def test_a_dead_peer_makes_its_alerts_true_until_it_is_back(line: SimulatedLine, prometheus: Prometheus) -> None:
     away, down = alert("LinesidePeerAway"), alert("LinesideServiceDown")
 
     async def shown(expr: str, **labels: str) -> bool:

@@ -23,7 +23,7 @@ from lineside.checks import Check
 from lineside.contract import utc_now
 from lineside_opcua_bridge.doctor import checks, hearing
 from lineside_opcua_bridge.doctor.nodes import skew
-from lineside_opcua_bridge.security.own import Own, Wanted
+from lineside_opcua_bridge.security.own_certificate import Own, Wanted
 from lineside_opcua_bridge.security.store import Store
 from tests.waiting import HANG_S
 

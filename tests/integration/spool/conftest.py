@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lineside.spool import Spool, SpoolSettings
-from lineside.spool.clock import Clock
+from lineside.spool.store.clock import Clock
 from tests.integration.spool.scene import Box
 
 

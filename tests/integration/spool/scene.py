@@ -3,7 +3,7 @@
 from typing import Any
 
 from lineside.spool import Entry, Lease, Spool
-from lineside.spool.clock import Clock
+from lineside.spool.store.clock import Clock
 
 HOUR_MS = 3_600_000
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from lineside.spool import Blob, Entry, Spool, SpoolDamaged, SpoolError, SpoolSettings, SpoolUnusable, quarantine
-from lineside.spool.schema import PAGE, PROGRESS, RECORDS
-from lineside.spool.verify import verify
-from lineside.spool.wal import FRAME, HEADER
+from lineside.spool import Blob, Entry, Spool, SpoolDamaged, SpoolError, SpoolSettings, SpoolUnusable
+from lineside.spool.repair import quarantine
+from lineside.spool.repair.verify import verify
+from lineside.spool.store.schema import PAGE, PROGRESS, RECORDS
+from lineside.spool.store.wal import FRAME, HEADER
 from tests.waiting import HANG_S
 
 LONG = os.environ.get("LINESIDE_FAULTS") == "long"
@@ -342,7 +343,7 @@ def test_negative_control(closed: Template, work: Path, monkeypatch: pytest.Monk
     at = data.index(body(57)[:40]) + 10
     folder = flipped(closed, work, RECORDS, at, reboot=False)
     assert check(closed, folder, exactly=True, where="with") == 1
-    monkeypatch.setattr("lineside.spool.reading.checksum", Anything())
+    monkeypatch.setattr("lineside.spool.store.reading.checksum", Anything())
     folder = flipped(closed, work, RECORDS, at, reboot=False)
     with pytest.raises(AssertionError, match="key-57"):
         check(closed, folder, exactly=True, where="without")

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from lineside.spool import Blob, Spool
-from lineside.spool.blobs import Blobs
-from lineside.spool.reading import Reading
+from lineside.spool.store.blobs import Blobs
+from lineside.spool.store.reading import Reading
 from tests.integration.spool.scene import entry
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lineside.spool import Blob, Receipt, Spool, SpoolFull, SpoolSettings, SpoolUnusable
-from lineside.spool.database import Database
-from lineside.spool.schema import RECORDS
+from lineside.spool.store.database import Database
+from lineside.spool.store.schema import RECORDS
 from tests.integration.spool.scene import drain, entry, fill, seal_all
 from tests.waiting import HANG_S
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from lineside.contract import utc_now
-from lineside_bench import exits, progress, session, state
+from lineside_bench import exit_codes, progress, session, state
 from lineside_bench.checks import _orphaned
 from lineside_bench.errors import BenchError
 from lineside_bench.interrupts import Interrupts
@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_written_is_named_before_anything_starts(tmp_path:
 
 
 def test_a_run_that_cannot_start_ends_with_2_and_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
-    assert session.bench(Options(stations=99)) == exits.CANNOT_START
+    assert session.bench(Options(stations=99)) == exit_codes.CANNOT_START
     assert "--stations 99 is out of range. Give a number from 1 to 32." in capsys.readouterr().err
 
 

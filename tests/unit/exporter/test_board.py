@@ -3,8 +3,8 @@ from dataclasses import dataclass
 import pytest
 from prometheus_client import CollectorRegistry
 
-from lineside_exporter.board import Board
 from lineside_exporter.exposition import Bounds, Parser
+from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.source import Reading
 
 
@@ -37,8 +37,8 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def board(registry: CollectorRegistry, clock: Clock) -> Board:
-    board = Board(registry, now=clock)
+def board(registry: CollectorRegistry, clock: Clock) -> ReadingCache:
+    board = ReadingCache(registry, now=clock)
     for name in ("one", "two"):
         board.add(Named(name))
     return board
@@ -48,11 +48,11 @@ def reading(text: str) -> Reading:
     return Parser(Bounds(series=100, label_characters=100)).parse(text)
 
 
-def shown(board: Board) -> list[str]:
+def shown(board: ReadingCache) -> list[str]:
     return [line for families in board.readings() for family in families for line in family.lines]
 
 
-def test_a_reading_is_shown_with_its_age(board: Board, registry: CollectorRegistry, clock: Clock) -> None:
+def test_a_reading_is_shown_with_its_age(board: ReadingCache, registry: CollectorRegistry, clock: Clock) -> None:
     clock.now = 100.5
     board.put("one", reading("x 1\n"), began=100.0)
     clock.now = 103.0
@@ -75,14 +75,16 @@ def test_what_was_never_read_has_no_age(registry: CollectorRegistry) -> None:
     )
 
 
-def test_what_is_away_says_nothing(board: Board, registry: CollectorRegistry) -> None:
+def test_what_is_away_says_nothing(board: ReadingCache, registry: CollectorRegistry) -> None:
     board.put("one", reading("x 1\n"), began=100.0)
     board.clear("one")
     assert shown(board) == []
     assert registry.get_sample_value("lineside_exporter_source_up", {"source": "one"}) == 0
 
 
-def test_what_nobody_renews_is_not_shown_for_ever(board: Board, registry: CollectorRegistry, clock: Clock) -> None:
+def test_what_nobody_renews_is_not_shown_for_ever(
+    board: ReadingCache, registry: CollectorRegistry, clock: Clock
+) -> None:
     board.put("one", reading("x 1\n"), began=100.0)
     clock.now = 109.0  # the period and two timeouts
     assert shown(board) == ["x 1"]
@@ -91,7 +93,7 @@ def test_what_nobody_renews_is_not_shown_for_ever(board: Board, registry: Collec
     assert registry.get_sample_value("lineside_exporter_source_up", {"source": "one"}) == 0
 
 
-def test_the_first_type_of_a_metric_stays(board: Board, registry: CollectorRegistry) -> None:
+def test_the_first_type_of_a_metric_stays(board: ReadingCache, registry: CollectorRegistry) -> None:
     board.put("one", reading("# TYPE x gauge\nx 1\n"), began=100.0)
     board.put("two", reading('# TYPE x counter\nx{a="1"} 2\nx{a="2"} 2\n# TYPE y gauge\ny 3\n'), began=100.0)
     assert shown(board) == ["x 1", "y 3"]
@@ -101,7 +103,7 @@ def test_the_first_type_of_a_metric_stays(board: Board, registry: CollectorRegis
     assert shown(board) == ["x 4", "y 3"]
 
 
-def test_the_exporters_own_metrics_come_first(board: Board) -> None:
+def test_the_exporters_own_metrics_come_first(board: ReadingCache) -> None:
     board.reserve({"up": "gauge"})
     board.put("one", reading("# TYPE up counter\nup 1\nx 1\n"), began=100.0)
     assert shown(board) == ["x 1"]

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
-from lineside_exporter.board import Board
+from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.settings import OTHER_SOURCES, Settings
 from lineside_exporter.sources import plan
 
@@ -15,7 +15,7 @@ def settings(**section: Any) -> Settings:
 
 
 def names(given: Settings) -> list[str]:
-    return [source.name for source in plan(given, httpx.AsyncClient(), Board(CollectorRegistry()))]
+    return [source.name for source in plan(given, httpx.AsyncClient(), ReadingCache(CollectorRegistry()))]
 
 
 def test_what_is_read_where_nothing_is_said() -> None:

@@ -11,11 +11,11 @@ from structlog.testing import capture_logs
 
 from lineside.connections import State
 from lineside.service import Service
-from lineside_exporter.blocking import Blocking
-from lineside_exporter.board import Board
 from lineside_exporter.errors import SourceAway
 from lineside_exporter.exposition import Bounds
 from lineside_exporter.reading import Reader
+from lineside_exporter.reading_cache import ReadingCache
+from lineside_exporter.single_flight import SingleFlight
 from tests.waiting import HANG_S, until
 
 BOUNDS = Bounds(series=10, label_characters=100)
@@ -57,9 +57,9 @@ async def hang() -> Sequence[Metric]:
 
 
 @asynccontextmanager
-async def read(source: Scripted) -> AsyncIterator[tuple[Service, Board]]:
+async def read(source: Scripted) -> AsyncIterator[tuple[Service, ReadingCache]]:
     service = Service("exporter")
-    board = Board(service.registry)
+    board = ReadingCache(service.registry)
     task = asyncio.create_task(Reader(source, service, board, BOUNDS).run())
     try:
         yield service, board
@@ -70,7 +70,7 @@ async def read(source: Scripted) -> AsyncIterator[tuple[Service, Board]]:
             await task
 
 
-def shown(board: Board) -> list[str]:
+def shown(board: ReadingCache) -> list[str]:
     return [line for families in board.readings() for family in families for line in family.lines]
 
 
@@ -125,7 +125,7 @@ async def test_a_call_that_hangs_is_left_behind_and_none_is_begun_beside_it() ->
         go_on.wait(HANG_S)
         return "late"
 
-    blocking = Blocking("test")
+    blocking = SingleFlight("test")
     first = asyncio.create_task(blocking.call(stuck))
     await until(begun.is_set)
     first.cancel()
@@ -147,7 +147,7 @@ async def test_a_call_that_hangs_is_left_behind_and_none_is_begun_beside_it() ->
 
 
 async def test_what_a_call_raises_reaches_who_asked() -> None:
-    blocking = Blocking("test")
+    blocking = SingleFlight("test")
 
     def fail() -> None:
         raise ValueError("no")

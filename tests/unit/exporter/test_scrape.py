@@ -13,9 +13,9 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 
 from lineside_exporter import containers, drift, host, triton
-from lineside_exporter.board import Board
 from lineside_exporter.containers import Container
 from lineside_exporter.exposition import Bounds, Parser, render
+from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.scrape import Scrape
 
 BOUNDS = Bounds(series=100, label_characters=100)
@@ -53,7 +53,7 @@ def service_text(name: str) -> str:
 def scrape() -> Scrape:
     now = 100.0
     registry = CollectorRegistry()
-    board = Board(registry, now=lambda: now)
+    board = ReadingCache(registry, now=lambda: now)
     read: dict[str, list[Metric]] = {
         "triton-models": triton.families(
             [{"name": "surface-defect", "version": "1", "state": "READY"}],

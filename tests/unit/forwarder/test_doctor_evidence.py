@@ -8,7 +8,7 @@ import yaml
 
 from lineside.checks import Check, Mark
 from lineside.spool import SpoolSettings
-from lineside.spool.values import DestinationStatus, Status
+from lineside.spool.store.values import DestinationStatus, Status
 from lineside_forwarder.doctor import checks, clock, destination, waiting
 
 GIB = 1024**3

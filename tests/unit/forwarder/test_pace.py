@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from lineside_forwarder.clock import Clock
-from lineside_forwarder.pace import Bucket, Paced
+from lineside_forwarder.rate_limiter import Bucket, RateLimiter
 
 
 class Hand:
@@ -48,7 +48,7 @@ async def test_without_a_cap_nothing_waits() -> None:
         async def sleep(self, seconds: float) -> None:
             raise AssertionError(seconds)
 
-    await asyncio.wait_for(Paced(None, Never()).spend(10**12), 1)
+    await asyncio.wait_for(RateLimiter(None, Never()).spend(10**12), 1)
 
 
 async def test_the_wait_is_slept() -> None:
@@ -61,7 +61,7 @@ async def test_the_wait_is_slept() -> None:
         async def sleep(self, seconds: float) -> None:
             slept.append(seconds)
 
-    pace = Paced(1000, Counts())
+    pace = RateLimiter(1000, Counts())
     await pace.spend(500)
     await pace.spend(500)
     assert slept == [0.5, 1.0]

@@ -4,7 +4,7 @@ import pytest
 
 from lineside.connections import Connection, State
 from lineside_forwarder.errors import DestinationAway, NotAllowed, Throttled
-from lineside_forwarder.patience import FIRST_S, LONGEST_S, Patience, slow_wait
+from lineside_forwarder.retry_schedule import FIRST_S, LONGEST_S, Patience, slow_wait
 
 
 class Scene:

@@ -13,7 +13,7 @@ from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed,
 from lineside_forwarder.stream_manager import tasks, wire
 from lineside_forwarder.stream_manager.client import Client, Lost, Refused
 from lineside_forwarder.stream_manager.folder import Folder
-from lineside_forwarder.stream_manager.room import Room
+from lineside_forwarder.stream_manager.inflight_limit import InflightLimit
 from lineside_forwarder.stream_manager.tasks import Status, Word
 from lineside_forwarder.stream_manager.wire import Code, Operation
 from tests.waiting import HANG_S
@@ -244,7 +244,7 @@ def test_what_an_error_means(error: Exception, kind: type[Exception]) -> None:
 
 
 async def test_room_is_given_in_the_order_of_asking() -> None:
-    room = Room(2, 100)
+    room = InflightLimit(2, 100)
     order = []
     leave = {name: asyncio.Event() for name in "abcd"}
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from lineside.contract import CameraSource, InlineSource, Request, Tensor, TensorsSource
-from lineside_inference.admission import Bodies, Gate, Places, Room, is_lines_own
+from lineside_inference.dataplane.admission import Admission, AdmissionGate, Bodies, Capacity, is_lines_own
 from lineside_inference.errors import Refused, Stopping
 from lineside_inference.settings import LimitSettings
 
@@ -28,7 +28,7 @@ def test_what_could_have_come_over_the_bus_is_the_lines_own(source: object, size
 
 
 def test_others_leave_the_lines_share_and_the_line_may_have_all() -> None:
-    room = Room(8, kept=2)
+    room = Capacity(8, kept=2)
     assert room.take(6, line=False)
     assert not room.take(1, line=False)
     assert room.take(2, line=True)
@@ -39,7 +39,7 @@ def test_others_leave_the_lines_share_and_the_line_may_have_all() -> None:
 
 
 def test_what_is_larger_than_its_share_goes_alone() -> None:
-    room = Room(8, kept=2)
+    room = Capacity(8, kept=2)
     assert room.take(100, line=False), "a bound of its own says how large one may be"
     assert not room.take(1, line=False)
     room.give(100, line=False)
@@ -48,7 +48,7 @@ def test_what_is_larger_than_its_share_goes_alone() -> None:
 
 
 def test_the_line_may_have_one_whatever_others_have() -> None:
-    room = Room(8, kept=2)
+    room = Capacity(8, kept=2)
     assert room.take(100, line=False)
     assert room.take(2, line=True), "its share is free, however large the other's is"
     assert not room.take(1, line=True)
@@ -61,7 +61,7 @@ def test_the_line_may_have_one_whatever_others_have() -> None:
 
 
 async def test_who_waits_gets_what_comes_free_the_line_first() -> None:
-    room = Room(5, kept=0)
+    room = Capacity(5, kept=0)
     assert room.take(1, line=True)
     assert room.take(4, line=False)
     came: list[str] = []
@@ -91,7 +91,7 @@ async def test_who_waits_gets_what_comes_free_the_line_first() -> None:
 
 
 async def test_who_gives_up_waiting_holds_nobody_up_and_takes_nothing() -> None:
-    room = Room(4, kept=0)
+    room = Capacity(4, kept=0)
     assert room.take(3, line=False)
     large = asyncio.create_task(room.wait(4, line=False))
     small = asyncio.create_task(room.wait(1, line=False))
@@ -143,7 +143,7 @@ def test_one_body_may_be_as_large_as_its_own_bound_allows_where_it_is_alone() ->
 
 
 def test_places_are_kept_for_the_line() -> None:
-    places = Places(4, 2, kept=1, bounds="x and y", is_draining=lambda: False)
+    places = AdmissionGate(4, 2, kept=1, bounds="x and y", is_draining=lambda: False)
     others = [places.admit(line=False) for _ in range(5)]
     for other in others:
         other.__enter__()
@@ -158,14 +158,14 @@ def test_places_are_kept_for_the_line() -> None:
 
 
 def test_nobody_is_let_in_at_the_end() -> None:
-    places = Places(4, 2, kept=1, bounds="x", is_draining=lambda: True)
+    places = AdmissionGate(4, 2, kept=1, bounds="x", is_draining=lambda: True)
     with pytest.raises(Stopping), places.admit(line=True):
         pass
 
 
 def test_the_memory_is_the_settings_or_a_share_of_the_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lineside_inference.admission.machine.memory_bytes", lambda: 1024 * MIB)
-    given = Gate(LimitSettings(memory_bytes=64 * MIB), most_line_bytes=6144, is_draining=lambda: False)
+    monkeypatch.setattr("lineside_inference.dataplane.admission.machine.memory_bytes", lambda: 1024 * MIB)
+    given = Admission(LimitSettings(memory_bytes=64 * MIB), most_line_bytes=6144, is_draining=lambda: False)
     assert given.bodies.room.most == given.pictures.most == 32 * MIB
-    found = Gate(LimitSettings(), most_line_bytes=6144, is_draining=lambda: False)
+    found = Admission(LimitSettings(), most_line_bytes=6144, is_draining=lambda: False)
     assert found.bodies.room.most == found.pictures.most == 128 * MIB

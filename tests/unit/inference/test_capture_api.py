@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.spool import DestinationStatus, SpoolSettings, Status
-from lineside_inference.api.capture_door import strictly
+from lineside_inference.api.capture_admission import strictly
 from lineside_inference.api.capture_request import SKEW, CaptureUnreadable, entry, parse
 from lineside_inference.api.evidence import absent, shown
 

@@ -27,12 +27,12 @@ from lineside.contract import (
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.spool import Entry
 from lineside_inference.capture.decide import Decision
-from lineside_inference.capture.masks import decode, encode
-from lineside_inference.capture.record import Maker
-from lineside_inference.capture.taken import Taken
+from lineside_inference.capture.evidence_inputs import EvidenceInputs
+from lineside_inference.capture.record_builder import RecordBuilder
+from lineside_inference.imaging.masks import decode, encode
+from lineside_inference.imaging.prepare import prepare
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model
-from lineside_inference.prepare import prepare
 from lineside_inference.sources.frame import Frame
 from tests.waiting import HANG_S
 
@@ -88,13 +88,13 @@ def result(**fields: Any) -> Result:
 
 
 @pytest.fixture
-def taken(make_card: Callable[..., Card]) -> Callable[..., Taken]:
+def taken(make_card: Callable[..., Card]) -> Callable[..., EvidenceInputs]:
     """What a picture leaves that came all the way, with everything wanted."""
     model = Model.of(make_card())
     assert model.preparation is not None
 
-    def make(frame: Frame, keep: tuple[str, ...] = EVERYTHING) -> Taken:
-        left = Taken(keep=keep, model=model, frame=frame)
+    def make(frame: Frame, keep: tuple[str, ...] = EVERYTHING) -> EvidenceInputs:
+        left = EvidenceInputs(keep=keep, model=model, frame=frame)
         tensor = np.zeros(model.card.input.shape, np.float32)
         pixels = frame.pixels if frame.pixels is not None else decode(frame.data, most_pixels=10**6, colour=True)
         left.prepared(tensor, prepare(pixels, model.preparation, tensor))
@@ -109,9 +109,11 @@ def picture() -> np.ndarray:
     return np.random.default_rng(1).integers(100, 256, (48, 64, 3), np.uint8)
 
 
-def entry(taken: Taken, *, ask: Request | None = None, masks: Any = None, limit: int = 3072, **fields: Any) -> Entry:
+def entry(
+    taken: EvidenceInputs, *, ask: Request | None = None, masks: Any = None, limit: int = 3072, **fields: Any
+) -> Entry:
     settings = EdgeManagerSettings.model_validate({"DeviceFleetName": "plant", "CaptureDataBase64EmbedLimit": limit})
-    maker = Maker("press-3", settings, masks or {}, most_pixels=10**6)
+    maker = RecordBuilder("press-3", settings, masks or {}, most_pixels=10**6)
     return maker.entry(ask or request(), result(**fields), taken, ALWAYS, RAN)
 
 
@@ -121,7 +123,7 @@ def read(given: Entry) -> Any:
     return record
 
 
-def test_everything_of_a_part_is_in_its_record(taken: Callable[..., Taken]) -> None:
+def test_everything_of_a_part_is_in_its_record(taken: Callable[..., EvidenceInputs]) -> None:
     jpeg = encode(picture(), "jpg")
     kept = entry(taken(Frame(jpeg)), limit=10**6)
     record = read(kept)
@@ -157,7 +159,7 @@ def test_everything_of_a_part_is_in_its_record(taken: Callable[..., Taken]) -> N
     assert "leftOut" not in metadata
 
 
-def test_public_samples_readers_read_it(taken: Callable[..., Taken]) -> None:
+def test_public_samples_readers_read_it(taken: Callable[..., EvidenceInputs]) -> None:
     """A Lambda or a notebook takes the type apart with a pattern, and unpacks the numbers."""
     record = read(entry(taken(Frame(encode(picture(), "png"))), limit=10**6))
     (given,) = record["deviceFleetInputs"]
@@ -172,7 +174,7 @@ def test_public_samples_readers_read_it(taken: Callable[..., Taken]) -> None:
     assert (given["mode"], answer["mode"]) == ("Input", "Output")
 
 
-def test_the_tensor_is_the_one_that_was_judged(taken: Callable[..., Taken]) -> None:
+def test_the_tensor_is_the_one_that_was_judged(taken: Callable[..., EvidenceInputs]) -> None:
     left = taken(Frame(encode(picture(), "png")))
     (given,) = read(entry(left, limit=10**6))["deviceFleetInputs"]
     numbers = np.frombuffer(base64.b64decode(given["data"]), np.float32)
@@ -180,7 +182,7 @@ def test_the_tensor_is_the_one_that_was_judged(taken: Callable[..., Taken]) -> N
     assert numbers.max() > 10
 
 
-def test_large_parts_are_objects_of_their_own(taken: Callable[..., Taken]) -> None:
+def test_large_parts_are_objects_of_their_own(taken: Callable[..., EvidenceInputs]) -> None:
     kept = entry(taken(Frame(encode(picture(), "png"))), limit=100)
     record = read(kept)
     assert record["deviceFleetInputs"][0]["data-ref"] == "spool:0"
@@ -198,7 +200,7 @@ def test_large_parts_are_objects_of_their_own(taken: Callable[..., Taken]) -> No
 
 
 @pytest.mark.parametrize("keep", [(), ("image",), ("input",), ("outputs",), ("overlay",)])
-def test_only_what_the_policy_keeps_is_kept(taken: Callable[..., Taken], keep: tuple[str, ...]) -> None:
+def test_only_what_the_policy_keeps_is_kept(taken: Callable[..., EvidenceInputs], keep: tuple[str, ...]) -> None:
     record = read(entry(taken(Frame(encode(picture(), "jpg")), keep)))
     names = {one["name"] for group in _LISTS for one in record[group]} - {"result"}
     expected = {(): set(), ("input",): {"image"}, ("outputs",): {"logits"}}.get(keep, set(keep))
@@ -208,7 +210,9 @@ def test_only_what_the_policy_keeps_is_kept(taken: Callable[..., Taken], keep: t
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "jpg", None])
-def test_masks_are_in_everything_that_shows_the_picture(taken: Callable[..., Taken], suffix: str | None) -> None:
+def test_masks_are_in_everything_that_shows_the_picture(
+    taken: Callable[..., EvidenceInputs], suffix: str | None
+) -> None:
     frame = Frame(pixels=picture()) if suffix is None else Frame(encode(picture(), suffix))
     record = read(entry(taken(frame), masks=MASKS, limit=10**6))
     assert record["eventMetadata"]["masked"] == 1
@@ -226,7 +230,7 @@ def test_masks_are_in_everything_that_shows_the_picture(taken: Callable[..., Tak
         assert frame.pixels[:, :32].min() >= 100  # others look at the same picture
 
 
-def test_what_cannot_be_masked_is_not_kept_and_the_record_says_so(taken: Callable[..., Taken]) -> None:
+def test_what_cannot_be_masked_is_not_kept_and_the_record_says_so(taken: Callable[..., EvidenceInputs]) -> None:
     whole = encode(picture(), "jpg")
     left = taken(Frame(whole))
     left.frame, left.input = Frame(whole[:-300]), None  # as of a camera that sent half a picture
@@ -240,7 +244,7 @@ def test_what_cannot_be_masked_is_not_kept_and_the_record_says_so(taken: Callabl
 
 
 def test_what_is_no_picture_is_kept_as_it_came() -> None:
-    left = Taken(keep=("image",), frame=Frame(b"<html>log in</html>"))
+    left = EvidenceInputs(keep=("image",), frame=Frame(b"<html>log in</html>"))
     record = read(entry(left, status="failed", verdict="unknown", findings=(), model=None))
     (image,) = record["deviceFleetAuxiliaryInputs"]
     assert (image["observedContentType"], image["name"]) == ("bin", "image")
@@ -249,14 +253,14 @@ def test_what_is_no_picture_is_kept_as_it_came() -> None:
 
 def test_a_part_whose_picture_never_came_has_a_record_all_the_same() -> None:
     failed = {"status": "failed", "verdict": "unknown", "code": "camera-timeout", "findings": ()}
-    record = read(entry(Taken(keep=EVERYTHING), **failed))
+    record = read(entry(EvidenceInputs(keep=EVERYTHING), **failed))
     assert [len(record[name]) for name in _LISTS] == [0, 0, 0, 1]
 
 
 def test_numbers_are_kept_as_they_came_or_as_they_were_prepared() -> None:
     tensor = {"name": "window", "datatype": "INT16", "shape": [2, 2], "values": [1, -2, 3, 300], "columns": ["b", "a"]}
     ask = request(TensorsSource.model_validate({"tensors": [tensor]}))
-    (given,) = read(entry(Taken(keep=("image", "overlay")), ask=ask))["deviceFleetInputs"]
+    (given,) = read(entry(EvidenceInputs(keep=("image", "overlay")), ask=ask))["deviceFleetInputs"]
     assert given["observedContentType"] == "Tensor[INT16; 1, 2, 2]"
     assert struct.unpack("<4h", base64.b64decode(given["data"])) == (1, -2, 3, 300)
 
@@ -264,17 +268,17 @@ def test_numbers_are_kept_as_they_came_or_as_they_were_prepared() -> None:
 def test_numbers_that_do_not_fit_are_left_out() -> None:
     tensor = {"name": "window", "datatype": "UINT8", "shape": [2], "values": [1, 300]}
     ask = request(TensorsSource.model_validate({"tensors": [tensor]}))
-    record = read(entry(Taken(keep=("image",)), ask=ask, status="expired", verdict="unknown", findings=()))
+    record = read(entry(EvidenceInputs(keep=("image",)), ask=ask, status="expired", verdict="unknown", findings=()))
     assert record["deviceFleetInputs"] == []
     assert "not what they say" in record["eventMetadata"]["leftOut"]["image"]
 
 
 def test_pixels_and_secrets_of_the_request_are_not_repeated() -> None:
     ask = request(InlineSource(content_type="image/jpeg", data=b"\xff\xd8"))
-    shown = read(entry(Taken(), ask=ask))["eventMetadata"]["source"]
+    shown = read(entry(EvidenceInputs(), ask=ask))["eventMetadata"]["source"]
     assert shown == {"kind": "inline", "content_type": "image/jpeg", "bytes": 2}
     ask = request(UrlSource(url="http://user:secret@camera.plant/snapshot.jpg?token=secret"))
-    assert b"secret" not in entry(Taken(), ask=ask).body
+    assert b"secret" not in entry(EvidenceInputs(), ask=ask).body
 
 
 @pytest.mark.parametrize(("is_large", "at_once"), [(True, 1), (False, 2)])
@@ -292,11 +296,11 @@ def test_large_pictures_are_taken_apart_one_at_a_time(
         inside.pop()
         return b"", "png"
 
-    monkeypatch.setattr("lineside_inference.capture.record.masks.masked_file", slowly)
+    monkeypatch.setattr("lineside_inference.capture.record_builder.masks.masked_file", slowly)
     monkeypatch.setattr(
-        "lineside_inference.capture.record.decoding_bytes", lambda *_, **__: 2**30 if is_large else 2**20
+        "lineside_inference.capture.record_builder.decoding_bytes", lambda *_, **__: 2**30 if is_large else 2**20
     )
-    maker = Maker("press-3", EdgeManagerSettings(), MASKS, most_pixels=10**6)
+    maker = RecordBuilder("press-3", EdgeManagerSettings(), MASKS, most_pixels=10**6)
     outcomes = [threading.Thread(target=lambda: maker._image(Frame(b"x"), MASKS["cam"])) for _ in range(2)]
     for one in outcomes:
         one.start()

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lineside.contract import LinkState, ServiceStatus
-from lineside_inference.chain import FILE, SILENT_S, Chain
+from lineside_inference.live.chain import FILE, SILENT_S, Chain
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

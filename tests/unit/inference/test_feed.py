@@ -26,15 +26,15 @@ from lineside.contract import (
     to_json,
     uuid7,
 )
-from lineside_inference.admission import Room
 from lineside_inference.api import page, parts, problems
 from lineside_inference.api.parts import EventStream
+from lineside_inference.dataplane.admission import Capacity
 from lineside_inference.errors import ImageTooLarge, ImageUndecodable
-from lineside_inference.feed import Feed, brief
+from lineside_inference.imaging.thumbnail import thumbnail
+from lineside_inference.live.live_feed import LiveFeed, brief
+from lineside_inference.live.minute_counts import MINUTES, Tally, percentile
 from lineside_inference.metrics import Metrics
 from lineside_inference.settings import PageSettings
-from lineside_inference.tally import MINUTES, Tally, percentile
-from lineside_inference.thumbnail import thumbnail
 from tests.waiting import HANG_S, until
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -50,8 +50,8 @@ class Clock:
 
 def make_feed(
     clock: Callable[[], datetime] = lambda: NOON, registry: CollectorRegistry | None = None, **bounds: int
-) -> Feed:
-    return Feed(PageSettings.model_validate(bounds), registry or CollectorRegistry(), now=clock)
+) -> LiveFeed:
+    return LiveFeed(PageSettings.model_validate(bounds), registry or CollectorRegistry(), now=clock)
 
 
 def judged(
@@ -70,7 +70,7 @@ def judged(
     return request, Result.model_validate(document)
 
 
-def give(feed: Feed, verdict: str = "pass", image: bytes | None = None, **more) -> str:
+def give(feed: LiveFeed, verdict: str = "pass", image: bytes | None = None, **more) -> str:
     request, result = judged(verdict, **more)
     feed.offer(request, result, to_json(result), image)
     return result.id
@@ -281,7 +281,7 @@ def served():
     feed = make_feed(images=5)
     app = FastAPI()
     problems.install(app, Metrics(CollectorRegistry(), []))
-    workers, pictures = ThreadPoolExecutor(1), Room(10**9, kept=0)
+    workers, pictures = ThreadPoolExecutor(1), Capacity(10**9, kept=0)
     app.include_router(parts.router(feed, workers, pictures, most_pixels=10**6, is_draining=lambda: False))
     app.include_router(page.router())
     yield feed, AsyncClient(transport=ASGITransport(app), base_url="http://test")
@@ -358,7 +358,7 @@ class Line:
         self.sent.append(message)
 
 
-async def stream(feed: Feed, line: Line, is_draining: Callable[[], bool] = lambda: False) -> None:
+async def stream(feed: LiveFeed, line: Line, is_draining: Callable[[], bool] = lambda: False) -> None:
     await EventStream(feed, "me", None, is_draining)({"type": "http"}, line.receive, line.send)
 
 
@@ -409,7 +409,7 @@ async def test_only_so_many_may_watch(served) -> None:
 
 
 async def test_a_thumbnail_waits_for_memory_as_every_picture_does() -> None:
-    feed, pictures = make_feed(images=5), Room(100, kept=0)
+    feed, pictures = make_feed(images=5), Capacity(100, kept=0)
     app, workers = FastAPI(), ThreadPoolExecutor(1)
     app.include_router(parts.router(feed, workers, pictures, most_pixels=10**6, is_draining=lambda: False))
     result_id = give(feed, "fail", image=jpeg())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside_inference.errors import ImageTooLarge, ImageTruncated, ImageUndecodable
-from lineside_inference.headers import Header, check_whole, read_header
+from lineside_inference.imaging.image_headers import Header, check_whole, read_header
 
 SUFFIXES = (".jpg", ".png", ".bmp")
 

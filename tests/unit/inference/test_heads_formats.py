@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from lineside_inference.errors import EngineFailed, OutputNotFinite
-from lineside_inference.geometry import Geometry
+from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret import interpret
 from lineside_inference.interpret.judgement import Judgement
 from lineside_inference.models.card import Card
-from lineside_inference.policy import Thresholds
+from lineside_inference.policies.in_force import Thresholds
 
 LABELS = ["scratch", "pit", "screw"]
 DEFECTS = ["scratch", "pit"]

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside_inference.geometry import Geometry
+from lineside_inference.imaging.geometry import Geometry
+from lineside_inference.imaging.prepare import Preparation, prepare
 from lineside_inference.models.card import CardInput, ImagePreparation
-from lineside_inference.prepare import Preparation, prepare
 
 SIZES = st.integers(1, 4000)
 

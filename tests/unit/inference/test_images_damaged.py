@@ -11,11 +11,11 @@ import pytest
 import simplejpeg
 
 from lineside_inference.errors import ImageTruncated, ImageUndecodable
-from lineside_inference.formats.jpeg import Walk
-from lineside_inference.headers import check_whole, read_header
-from lineside_inference.images import decode, view
+from lineside_inference.imaging.decode import decode, view
+from lineside_inference.imaging.formats.jpeg import Walk
+from lineside_inference.imaging.image_headers import check_whole, read_header
+from lineside_inference.imaging.prepare import Preparation
 from lineside_inference.models.card import Card
-from lineside_inference.prepare import Preparation
 from tests.unit.inference import picture_files as files
 
 MOST = 1_000_000

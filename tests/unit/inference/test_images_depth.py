@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from lineside_inference.errors import ImageBitDepth, ImageTruncated, ImageUndecodable
-from lineside_inference.headers import read_header
-from lineside_inference.images import decode, view
+from lineside_inference.imaging.decode import decode, view
+from lineside_inference.imaging.image_headers import read_header
+from lineside_inference.imaging.prepare import Preparation
 from lineside_inference.models.card import Card
-from lineside_inference.prepare import Preparation
 from tests.unit.inference import picture_files as files
 
 MOST = 1_000_000

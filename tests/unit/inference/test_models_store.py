@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from lineside_inference.errors import ModelUnloaded, StoreError, VersionUnknown
+from lineside_inference.models.in_flight import InFlight
 from lineside_inference.models.store import read_store
-from lineside_inference.models.users import Users
 from lineside_inference.models.variants import Hardware
 
 
@@ -111,7 +111,7 @@ def test_python_code_of_a_model_puts_it_out(folder: Path) -> None:
 
 
 async def test_users_are_waited_for() -> None:
-    users = Users()
+    users = InFlight()
     assert await users.gone(0.0)
     with users.one():
         assert not await users.gone(0.0)

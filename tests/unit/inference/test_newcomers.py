@@ -13,8 +13,8 @@ from lineside.contract import Policy
 from lineside_inference.errors import EngineFailed, ModelOut, PolicyRefused, StoreError
 from lineside_inference.models.newcomers import Newcomers
 from lineside_inference.models.store import Model, ModelStore, read_store
-from lineside_inference.policies import Policies, start
-from lineside_inference.policy_file import Kept, PolicyFile
+from lineside_inference.policies.policy_file import Kept, PolicyFile
+from lineside_inference.policies.policy_store import PolicyStore, start
 
 
 def put(repository: Path, document: Any, name: str, version: str = "1", **fields: Any) -> Path:
@@ -142,13 +142,13 @@ async def test_a_policy_may_speak_of_a_model_that_is_out(tmp_path: Path, documen
     put(repository, document, "good")
     (put(repository, document, "broken") / "card.yaml").write_text("a: [")
     store = read_store(repository)
-    policies = Policies(Policy(), store, PolicyFile(None))
+    policies = PolicyStore(Policy(), store, PolicyFile(None))
     await policies.put(json.dumps({"thresholds": {"crack": 0.3}, "models": {"broken": "1"}}).encode())
     with pytest.raises(PolicyRefused, match="no such model"):
         await policies.put(b'{"models":{"nothing":"1"}}')
     put(repository, document, "broken")
     scene = Scene(repository)
-    policies = Policies(Policy(), scene.store, PolicyFile(None))
+    policies = PolicyStore(Policy(), scene.store, PolicyFile(None))
     with pytest.raises(PolicyRefused, match="crack: no model has this label"):
         await policies.put(b'{"thresholds":{"crack":0.3}}')
 

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 from lineside.contract import CameraSource, Capture, Outcome, Request, Result, to_json, uuid7
 from lineside.edge_manager import EdgeManagerSettings
 from lineside_inference.capture.decide import Counts, Decision, decide, decide_outcome
-from lineside_inference.capture.masks import decode, encode
-from lineside_inference.capture.record import Maker, Seen
-from lineside_inference.feed import Feed
+from lineside_inference.capture.record_builder import RecordBuilder, Seen
+from lineside_inference.imaging.masks import decode, encode
+from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.settings import PageSettings
 from tests.unit.inference.test_feed import jpeg, read_events
 
@@ -24,7 +24,7 @@ class Line:
 
     def __init__(self, **bounds: int) -> None:
         self.now = NOON
-        self.feed = Feed(PageSettings.model_validate(bounds), CollectorRegistry(), now=lambda: self.now)
+        self.feed = LiveFeed(PageSettings.model_validate(bounds), CollectorRegistry(), now=lambda: self.now)
 
     def ask(self, part_id: str = "P-1", station: str = "s1") -> Request:
         source, context = CameraSource(camera="c"), {"station": station, "part_id": part_id}
@@ -209,7 +209,7 @@ def test_a_pass_that_came_too_late_is_kept_with_its_picture() -> None:
 
 
 def test_the_record_of_an_outcome_has_the_picture_masked_and_stands_beside_the_requests() -> None:
-    maker = Maker(
+    maker = RecordBuilder(
         "box", EdgeManagerSettings(CaptureDataBase64EmbedLimit=1), {"c": ((0.0, 0.0, 1.0, 1.0),)}, most_pixels=10**6
     )
     outcome = told("r-1", "unknown", written_at=NOON, **LATE)

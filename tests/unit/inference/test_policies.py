@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry
 from lineside.contract import Policy, to_json
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StateNotKept, StoreError
 from lineside_inference.models.store import ModelStore, read_store
-from lineside_inference.policies import Policies, etag, start
-from lineside_inference.policy_file import FILE, PolicyFile
+from lineside_inference.policies.policy_file import FILE, PolicyFile
+from lineside_inference.policies.policy_store import PolicyStore, etag, start
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def store(repository: Path) -> ModelStore:
 
 
 @pytest.fixture
-def make(store: ModelStore, tmp_path: Path) -> Callable[[], Policies]:
-    def make() -> Policies:
+def make(store: ModelStore, tmp_path: Path) -> Callable[[], PolicyStore]:
+    def make() -> PolicyStore:
         file = PolicyFile(tmp_path / "state")
-        return Policies(start(Policy(thresholds={"default": 0.9}), store, file), store, file)
+        return PolicyStore(start(Policy(thresholds={"default": 0.9}), store, file), store, file)
 
     return make
 
@@ -52,7 +52,7 @@ def test_the_tag_is_of_the_choices_not_of_their_order() -> None:
     assert etag(one).startswith('"')
 
 
-async def test_a_policy_is_applied_and_survives(make: Callable[[], Policies]) -> None:
+async def test_a_policy_is_applied_and_survives(make: Callable[[], PolicyStore]) -> None:
     policies, seen = make(), []
     policies.apply = seen.append
     before = policies.etag
@@ -65,13 +65,13 @@ async def test_a_policy_is_applied_and_survives(make: Callable[[], Policies]) ->
 
 async def test_whether_parts_are_judged_is_a_metric(store: ModelStore) -> None:
     registry = CollectorRegistry()
-    policies = Policies(Policy(), store, PolicyFile(None), registry)
+    policies = PolicyStore(Policy(), store, PolicyFile(None), registry)
     assert registry.get_sample_value("lineside_inference_policy_enabled") == 1
     await policies.put(to_json(Policy(enabled=False)))
     assert registry.get_sample_value("lineside_inference_policy_enabled") == 0
 
 
-async def test_another_one_than_was_seen_is_not_replaced(make: Callable[[], Policies]) -> None:
+async def test_another_one_than_was_seen_is_not_replaced(make: Callable[[], PolicyStore]) -> None:
     policies = make()
     await policies.put(b"{}", if_match="*")
     with pytest.raises(PolicyChanged, match="Get /v1/policy again"):
@@ -82,7 +82,7 @@ async def test_another_one_than_was_seen_is_not_replaced(make: Callable[[], Poli
     assert not policies.current.enabled
 
 
-async def test_a_wrong_policy_is_refused_whole_with_all_its_faults(make: Callable[[], Policies]) -> None:
+async def test_a_wrong_policy_is_refused_whole_with_all_its_faults(make: Callable[[], PolicyStore]) -> None:
     policies = make()
     before = policies.current
     wrong = {"thresholds": {"scrach": 0.5, "pitt": 0.1}, "models": {"surface-defects": "1", "surface-defect": "7"}}
@@ -96,7 +96,7 @@ async def test_a_wrong_policy_is_refused_whole_with_all_its_faults(make: Callabl
     assert policies.current is before
 
 
-async def test_faults_of_the_form_are_all_named(make: Callable[[], Policies]) -> None:
+async def test_faults_of_the_form_are_all_named(make: Callable[[], PolicyStore]) -> None:
     with pytest.raises(PolicyRefused) as caught:
         await make().put(b'{"enbled":true,"thresholds":{"pit":-1},"capture":{"rate":2}}')
     said = "\n".join(caught.value.problems)
@@ -106,12 +106,14 @@ async def test_faults_of_the_form_are_all_named(make: Callable[[], Policies]) ->
 
 
 @pytest.mark.parametrize("payload", [b"", b"[]", b"null", b"{", b'{"thresholds":{"default":NaN}}', b"\xff"])
-async def test_what_is_no_policy_is_refused(make: Callable[[], Policies], payload: bytes) -> None:
+async def test_what_is_no_policy_is_refused(make: Callable[[], PolicyStore], payload: bytes) -> None:
     with pytest.raises(PolicyRefused):
         await make().put(payload)
 
 
-async def test_the_version_in_force_survives(make: Callable[[], Policies], store: ModelStore, repository: Path) -> None:
+async def test_the_version_in_force_survives(
+    make: Callable[[], PolicyStore], store: ModelStore, repository: Path
+) -> None:
     policies = make()
     store.switch(store.candidate("surface-defect", "2"))
     await policies.pin("surface-defect", "2")
@@ -121,7 +123,7 @@ async def test_the_version_in_force_survives(make: Callable[[], Policies], store
 
 
 async def test_a_version_that_was_named_and_never_came_is_not_started_with(
-    make: Callable[[], Policies], repository: Path
+    make: Callable[[], PolicyStore], repository: Path
 ) -> None:
     policies = make()
     await policies.put(b'{"models":{"surface-defect":"2"}}')
@@ -133,7 +135,7 @@ async def test_a_version_that_was_named_and_never_came_is_not_started_with(
 @pytest.mark.parametrize(
     "text", ["", "{", '{"policy":{}, "schema":"lineside/policy-state/9"}', '{"policy":{"thresholds":{"gone":1}}}']
 )
-def test_a_file_that_cannot_be_used_is_set_aside(make: Callable[[], Policies], tmp_path: Path, text: str) -> None:
+def test_a_file_that_cannot_be_used_is_set_aside(make: Callable[[], PolicyStore], tmp_path: Path, text: str) -> None:
     state = tmp_path / "state"
     state.mkdir()
     (state / FILE).write_text(text)
@@ -142,7 +144,7 @@ def test_a_file_that_cannot_be_used_is_set_aside(make: Callable[[], Policies], t
     assert aside.read_text() == text
 
 
-async def test_what_cannot_be_kept_is_not_applied(make: Callable[[], Policies], tmp_path: Path) -> None:
+async def test_what_cannot_be_kept_is_not_applied(make: Callable[[], PolicyStore], tmp_path: Path) -> None:
     policies = make()
     before = policies.current
     (tmp_path / "state").rmdir()
@@ -164,7 +166,7 @@ def test_the_settings_may_name_another_version_than_the_card(store: ModelStore) 
         start(Policy(models={"surface-defect": "3"}), store, PolicyFile(None))
 
 
-async def test_a_threshold_that_no_score_reaches_is_refused(make: Callable[[], Policies], store: ModelStore) -> None:
+async def test_a_threshold_that_no_score_reaches_is_refused(make: Callable[[], PolicyStore], store: ModelStore) -> None:
     policies = make()
     for wrong in ({"scratch": 60}, {"default": 1.5}):
         with pytest.raises(
@@ -186,7 +188,7 @@ async def test_scores_without_an_end_are_judged_by_the_version_that_is_met(repos
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | distance))
     file = PolicyFile(tmp_path / "state")
     store = read_store(repository)
-    policies = Policies(start(Policy(), store, file), store, file)
+    policies = PolicyStore(start(Policy(), store, file), store, file)
     far = {"models": {"surface-defect": "2"}, "thresholds": {"scratch": 3.5}}
     with pytest.raises(PolicyRefused, match="'scratch' from 0 to 1"):
         await policies.put(json.dumps(far).encode())

@@ -5,7 +5,7 @@ import pytest
 
 from lineside.contract import InlineSource, Request
 from lineside_inference.errors import IdReused
-from lineside_inference.repeats import Repeats, fingerprint
+from lineside_inference.usecases.idempotency import Repeats, fingerprint
 
 
 async def answer(kept: Repeats, asked: Request, run: Callable[[], Coroutine[None, None, bytes]]) -> tuple[bytes, bool]:

@@ -14,7 +14,7 @@ from lineside_inference.errors import (
     TensorValues,
 )
 from lineside_inference.models.card import CardInput
-from lineside_inference.tensors import write
+from lineside_inference.usecases.request_tensors import write
 
 FLOATS = CardInput(name="window", kind="tensor", datatype="FP32", shape=(2, 3), columns=("a", "b", "c"))
 

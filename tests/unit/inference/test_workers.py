@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lineside_inference.workers import SMALL, Workers
+from lineside_inference.dataplane.workers import SMALL, Workers
 
 
 @pytest.fixture

@@ -38,18 +38,18 @@ from lineside.settings import BusSettings
 from lineside_exporter.cloudwatch.reporter import Reporter
 from lineside_exporter.cloudwatch.settings import GreengrassSettings
 from lineside_inference.errors import PolicyRefused
-from lineside_inference.policies import read
+from lineside_inference.policies.policy_store import read
 from lineside_opcua_bridge.collector.collector import Collector, CollectorMetrics
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.pausing import Pausing
 from lineside_opcua_bridge.results import Results
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.station.waiting import Asked, Pending
+from lineside_opcua_bridge.station.part_queue import Asked, Pending
 from lineside_opcua_bridge.values import tags_of
 from lineside_topic_bridge.bridge import _refusal
-from lineside_topic_bridge.fit import fit
 from lineside_topic_bridge.policy import report
 from lineside_topic_bridge.reporting import PolicyReporter, document, in_force, news
+from lineside_topic_bridge.truncate import truncate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALIAS = "/press/part"
@@ -171,7 +171,7 @@ def requests(payload: bytes) -> None:
         asked = parse_request(payload)
     except Unreadable:
         return
-    fit(RESULT.model_copy(update={"context": asked.context}), 1024, NOW)
+    truncate(RESULT.model_copy(update={"context": asked.context}), 1024, NOW)
 
 
 def readable(parse: Callable[[bytes], object], payload: bytes) -> None:

@@ -9,8 +9,8 @@ from lineside.cli.spool.place import place
 from lineside.cli.tables import table
 from lineside.errors import LinesideError, SettingsError
 from lineside.spool import SpoolSettings
-from lineside.spool.attention import Need, mebibytes, needs
-from lineside.spool.values import DestinationStatus, Status
+from lineside.spool.findings import Need, mebibytes, needs
+from lineside.spool.store.values import DestinationStatus, Status
 
 GIB = 1024**3
 SETTINGS = SpoolSettings(folder=Path("/spool"), max_bytes=GIB, reserve_bytes=64 * 1024 * 1024)

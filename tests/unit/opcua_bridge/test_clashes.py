@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from asyncua import ua
 
-from lineside_opcua_bridge.link.clashes import Bound, refuse_clash
+from lineside_opcua_bridge.link.node_conflicts import Bound, refuse_clash
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.binding import Binding, NodeUnfit
 

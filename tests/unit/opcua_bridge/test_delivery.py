@@ -9,10 +9,10 @@ from asyncua.ua.ua_binary import struct_to_binary
 from prometheus_client import CollectorRegistry
 
 from lineside_opcua_bridge.finding.event_fields import base_field
-from lineside_opcua_bridge.link.delivery import NAMESPACES, Delivery, Target
+from lineside_opcua_bridge.link.dispatcher import NAMESPACES, Delivery, Target
 from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.publish_loop import PublishLoop
 from lineside_opcua_bridge.link.publishing import Message, Publication
-from lineside_opcua_bridge.link.pump import Pump
 from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.station.binding import EventSelection, Watched
 
@@ -129,7 +129,7 @@ async def turns(count: int = 20) -> None:
 
 async def test_requests_wait_at_the_server_and_what_came_is_acknowledged() -> None:
     server, came = Server(most=100), list[Publication]()
-    pump = Pump(server, came.append, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+    pump = PublishLoop(server, came.append, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
     pump.serve(3)
     await turns()
     assert len(server.waiting) == 5
@@ -145,7 +145,7 @@ async def test_requests_wait_at_the_server_and_what_came_is_acknowledged() -> No
 
 async def test_a_server_that_takes_fewer_requests_gets_fewer() -> None:
     server, came = Server(most=2), list[Publication]()
-    pump = Pump(server, came.append, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+    pump = PublishLoop(server, came.append, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
     pump.serve(3)
     await turns()
     assert len(server.waiting) == 2
@@ -159,7 +159,7 @@ async def test_a_server_that_takes_fewer_requests_gets_fewer() -> None:
 
 async def test_bytes_that_are_no_answer_lose_the_session_with_a_reason() -> None:
     server = Server(most=5)
-    pump = Pump(server, lambda _publication: None, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+    pump = PublishLoop(server, lambda _publication: None, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
     pump.serve(1)
     await turns()
     server.waiting[0].set_result(b"\x01\x00\x3d\x03 and then nothing of use")
@@ -172,7 +172,7 @@ async def test_bytes_that_are_no_answer_lose_the_session_with_a_reason() -> None
 @pytest.mark.parametrize("reason", ["connection", "BadSessionIdInvalid"])
 async def test_any_other_failure_loses_the_session(reason: str) -> None:
     server = Server(most=5)
-    pump = Pump(server, lambda _publication: None, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+    pump = PublishLoop(server, lambda _publication: None, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
     pump.serve(1)
     await turns()
     server.waiting[0].set_exception(CallFailed("publishing: gone", reason=reason))

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineside_opcua_bridge.detect import Decision
+from lineside_opcua_bridge.detect.debouncer import Debouncer
 from lineside_opcua_bridge.detect.edges import EdgeDetector
-from lineside_opcua_bridge.detect.pace import Pace
 from lineside_opcua_bridge.samples import Sample
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,7 +34,7 @@ class Edges:
     """A detector that has seen a first value, low; `see` returns the decision alone."""
 
     def __init__(self, *, active: bool = True, looks: bool = True, debounce_ms: float = 20, interval_ms: float = 0):
-        self.detector = EdgeDetector(Pace(debounce_ms / 1000, interval_ms / 1000), active=active, looks=looks)
+        self.detector = EdgeDetector(Debouncer(debounce_ms / 1000, interval_ms / 1000), active=active, looks=looks)
         assert self.see(not active, -1000) is (LOOK if looks else NONE)
 
     def see(self, value: object, ms: float = 0.0, **changes: Any) -> Decision:
@@ -50,7 +50,7 @@ def test_an_edge_counts_at_once_and_only_once(active: bool) -> None:
 
 
 def test_the_first_value_after_a_connect_asks_for_a_look() -> None:
-    assert EdgeDetector(Pace(0.02, 0)).see(sample(value=True)).decision is LOOK
+    assert EdgeDetector(Debouncer(0.02, 0)).see(sample(value=True)).decision is LOOK
 
 
 def test_after_doubt_a_true_asks_for_a_look_and_the_next_edge_counts() -> None:
@@ -70,7 +70,7 @@ def test_without_a_done_flag_what_has_risen_while_values_were_missing_is_recover
     assert edges.see(value=False, ms=500) is NONE
     assert edges.see(value=True, ms=600, quality="bad") is BAD
     assert edges.see(value=True, ms=700) is RECOVERED
-    never_low = EdgeDetector(Pace(0.02, 0), looks=False)
+    never_low = EdgeDetector(Debouncer(0.02, 0), looks=False)
     assert never_low.see(sample(value=True)).decision is NONE
 
 
@@ -132,7 +132,7 @@ def test_to_know_of_the_edge_that_counted_leaves_its_time_by_our_clock() -> None
     st.lists(st.tuples(st.booleans(), st.sampled_from(["good", "uncertain", "bad"]), st.integers(1, 50)), max_size=60)
 )
 def test_an_edge_is_always_a_good_true_after_a_good_false(steps: list[tuple[bool, Any, int]]) -> None:
-    edges, now = EdgeDetector(Pace(0.02, 0)), 0
+    edges, now = EdgeDetector(Debouncer(0.02, 0)), 0
     before: tuple[bool, str] | None = None
     last_edge: int | None = None
     for value, quality, wait in steps:
@@ -156,7 +156,7 @@ def test_every_rise_is_said_once_or_lies_where_values_are_missing(
     steps: list[tuple[bool, bool, int]], looks: bool
 ) -> None:
     """Each step of the PLC's Boolean is delivered or lost; the detector is told of a loss before the next value."""
-    edges = EdgeDetector(Pace(0.02, 0), looks=looks)
+    edges = EdgeDetector(Debouncer(0.02, 0), looks=looks)
     edges.see(sample(value=False, ms=0))
     truth, now, lost, risen = False, 0, False, 0
     for value, delivered, wait in steps:

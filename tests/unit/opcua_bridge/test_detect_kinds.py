@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge.detect import Decision, Detector, Seen, detector_of
+from lineside_opcua_bridge.detect import Decision, Detection, Detector, detector_of
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 
@@ -43,7 +43,7 @@ def sample(value: object, ms: float, **changes: Any) -> Sample:
     return Sample(**(fields | {"ticks": 100 + ms / 1000} | changes))
 
 
-def told(of: Detector, values: list[Any]) -> list[Seen]:
+def told(of: Detector, values: list[Any]) -> list[Detection]:
     """What is said of values that come 100 ms apart; DOUBT between two says that some may be missing."""
     seen = []
     for place, value in enumerate(values):

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge.link.ordering import Line, after, distance
 from lineside_opcua_bridge.link.publishing import Message
+from lineside_opcua_bridge.link.sequence_tracker import SequenceTracker, after, distance
 
 LAST = 0xFFFFFFFF
 
@@ -29,7 +29,7 @@ def test_one_follows_the_last_number() -> None:
 
 @given(st.permutations(range(8)), st.sampled_from([1, 100, LAST - 3]))
 def test_messages_that_overtake_one_another_come_out_in_order(order: list[int], first: int) -> None:
-    line = Line()
+    line = SequenceTracker()
     line.expected = line._announced = first
     out = [each for place in order for each in numbers(line.take(message(after(first, place))))]
     assert out == [after(first, place) for place in range(8)]
@@ -37,7 +37,7 @@ def test_messages_that_overtake_one_another_come_out_in_order(order: list[int], 
 
 
 def test_what_did_not_come_is_missing_until_it_does() -> None:
-    line = Line()
+    line = SequenceTracker()
     assert numbers(line.take(message(1))) == [1]
     assert line.take(message(4)) == []
     assert line.missing() == [2, 3]
@@ -48,13 +48,13 @@ def test_what_did_not_come_is_missing_until_it_does() -> None:
 
 
 def test_the_first_message_may_be_missing() -> None:
-    line = Line()
+    line = SequenceTracker()
     assert line.take(message(2)) == []
     assert line.missing() == [1]
 
 
 def test_a_sign_of_life_carries_the_next_number_and_tells_of_what_is_missing() -> None:
-    line = Line()
+    line = SequenceTracker()
     line.take(message(1))
     assert line.take(alive(2)) == []
     assert line.missing() == []
@@ -65,7 +65,7 @@ def test_a_sign_of_life_carries_the_next_number_and_tells_of_what_is_missing() -
 
 
 def test_a_message_that_comes_twice_counts_once() -> None:
-    line = Line()
+    line = SequenceTracker()
     assert numbers(line.take(message(1))) == [1]
     assert line.take(message(1)) == []
     assert line.take(alive(1)) == []
@@ -74,7 +74,7 @@ def test_a_message_that_comes_twice_counts_once() -> None:
 
 
 def test_giving_up_counts_what_is_missing_and_goes_on_behind_it() -> None:
-    line = Line()
+    line = SequenceTracker()
     for number in (3, 4, 7):
         line.take(message(number))
     lost, ready = line.give_up()
@@ -86,7 +86,7 @@ def test_giving_up_counts_what_is_missing_and_goes_on_behind_it() -> None:
 
 
 def test_a_wild_jump_is_given_up_without_walking_it() -> None:
-    line = Line(limit=16)
+    line = SequenceTracker(limit=16)
     line.take(message(1_000_000))
     assert line.is_full
     assert len(line.missing()) == 16
@@ -98,7 +98,7 @@ def test_a_wild_jump_is_given_up_without_walking_it() -> None:
 
 @given(st.lists(st.integers(1, 300), max_size=30))
 def test_every_number_is_handed_on_or_counted_once_and_in_order(arrived: list[int]) -> None:
-    line = Line(limit=4)
+    line = SequenceTracker(limit=4)
     out: list[int] = []
     lost = 0
     for number in arrived:

@@ -9,9 +9,9 @@ from lineside.contract import Result
 from lineside_opcua_bridge.station.parts import (
     Answer,
     Closed,
-    Look,
     Part,
-    Standing,
+    PartStatus,
+    StationView,
     answer_of,
     in_time,
     standing,
@@ -30,8 +30,8 @@ def part(part_id: str | None = "P-1", risen: datetime | None = ROSE) -> Part:
 
 def look(
     *, present: bool | None = True, done: bool | None = False, part_id: str | None = "P-1", risen: Any = ROSE
-) -> Look:
-    return Look(present=present, done=done, part_id=part_id, risen=risen)
+) -> StationView:
+    return StationView(present=present, done=done, part_id=part_id, risen=risen)
 
 
 def test_the_times_of_a_part() -> None:
@@ -42,35 +42,35 @@ def test_the_times_of_a_part() -> None:
 @pytest.mark.parametrize(
     ("known", "seen", "now", "expected"),
     [
-        (None, look(), BEFORE_DEADLINE, Standing.NEW),
-        (None, look(done=True), BEFORE_DEADLINE, Standing.NOTHING),
-        (None, look(present=False), BEFORE_DEADLINE, Standing.NOTHING),
-        (part(), look(done=None), BEFORE_DEADLINE, Standing.UNREADABLE),
-        (part(), look(present=None), BEFORE_DEADLINE, Standing.UNREADABLE),
-        (part(), look(), BEFORE_DEADLINE, Standing.WAITING),
-        (part(), look(done=True), BEFORE_DEADLINE, Standing.ANSWERED),
-        (part(), look(done=True, present=False), AFTER_DEADLINE, Standing.ANSWERED),
+        (None, look(), BEFORE_DEADLINE, PartStatus.NEW),
+        (None, look(done=True), BEFORE_DEADLINE, PartStatus.NOTHING),
+        (None, look(present=False), BEFORE_DEADLINE, PartStatus.NOTHING),
+        (part(), look(done=None), BEFORE_DEADLINE, PartStatus.UNREADABLE),
+        (part(), look(present=None), BEFORE_DEADLINE, PartStatus.UNREADABLE),
+        (part(), look(), BEFORE_DEADLINE, PartStatus.WAITING),
+        (part(), look(done=True), BEFORE_DEADLINE, PartStatus.ANSWERED),
+        (part(), look(done=True, present=False), AFTER_DEADLINE, PartStatus.ANSWERED),
         # The same rise: the same part, however late.
-        (part(), look(), AFTER_DEADLINE, Standing.WAITING),
-        (part(None), look(), AFTER_DEADLINE, Standing.WAITING),
+        (part(), look(), AFTER_DEADLINE, PartStatus.WAITING),
+        (part(None), look(), AFTER_DEADLINE, PartStatus.WAITING),
         # The PLC's server restarted, so the rise has another time: the id tells, until the deadline.
-        (part(), look(risen=LATER), BEFORE_DEADLINE, Standing.WAITING),
-        (part(), look(risen=LATER), AFTER_DEADLINE, Standing.NEW),
-        (part(), look(risen=None), BEFORE_DEADLINE, Standing.WAITING),
+        (part(), look(risen=LATER), BEFORE_DEADLINE, PartStatus.WAITING),
+        (part(), look(risen=LATER), AFTER_DEADLINE, PartStatus.NEW),
+        (part(), look(risen=None), BEFORE_DEADLINE, PartStatus.WAITING),
         # Nothing tells that it is the same: it is not.
-        (part(None), look(part_id=None, risen=LATER), BEFORE_DEADLINE, Standing.NEW),
-        (part(None, None), look(part_id=None, risen=None), BEFORE_DEADLINE, Standing.NEW),
-        (part(), look(part_id="P-2", risen=LATER), BEFORE_DEADLINE, Standing.NEW),
-        (part(), look(part_id="P-2"), BEFORE_DEADLINE, Standing.NEW),
+        (part(None), look(part_id=None, risen=LATER), BEFORE_DEADLINE, PartStatus.NEW),
+        (part(None, None), look(part_id=None, risen=None), BEFORE_DEADLINE, PartStatus.NEW),
+        (part(), look(part_id="P-2", risen=LATER), BEFORE_DEADLINE, PartStatus.NEW),
+        (part(), look(part_id="P-2"), BEFORE_DEADLINE, PartStatus.NEW),
         # The trigger is low: a pulse's part may still wait for its verdict, until the deadline.
-        (part(), look(present=False), BEFORE_DEADLINE, Standing.WAITING),
-        (part(), look(present=False), AFTER_DEADLINE, Standing.GONE),
-        (part(), look(present=False, part_id="P-2"), BEFORE_DEADLINE, Standing.GONE),
-        (part(None), look(present=False, part_id=None), BEFORE_DEADLINE, Standing.WAITING),
-        (part(), look(present=False, part_id=None), AFTER_DEADLINE, Standing.GONE),
+        (part(), look(present=False), BEFORE_DEADLINE, PartStatus.WAITING),
+        (part(), look(present=False), AFTER_DEADLINE, PartStatus.GONE),
+        (part(), look(present=False, part_id="P-2"), BEFORE_DEADLINE, PartStatus.GONE),
+        (part(None), look(present=False, part_id=None), BEFORE_DEADLINE, PartStatus.WAITING),
+        (part(), look(present=False, part_id=None), AFTER_DEADLINE, PartStatus.GONE),
     ],
 )
-def test_how_a_part_stands(known: Part | None, seen: Look, now: float, expected: Standing) -> None:
+def test_how_a_part_stands(known: Part | None, seen: StationView, now: float, expected: PartStatus) -> None:
     assert standing(known, seen, now) is expected
 
 
@@ -80,20 +80,20 @@ LATE = 99.0
 @pytest.mark.parametrize(
     ("known", "seen", "now", "expected"),
     [
-        (None, look(present=None), BEFORE_DEADLINE, Standing.NOTHING),
-        (None, look(present=None, done=True), BEFORE_DEADLINE, Standing.NOTHING),
-        (part(), look(present=None, done=None), BEFORE_DEADLINE, Standing.UNREADABLE),
-        (part(), look(present=None, done=True), BEFORE_DEADLINE, Standing.ANSWERED),
-        (part(), look(present=None), BEFORE_DEADLINE, Standing.WAITING),
-        (part(), look(present=None), AFTER_DEADLINE, Standing.WAITING),
-        (part(), look(present=None), LATE, Standing.GONE),
-        (part(), look(present=None, part_id="P-2"), BEFORE_DEADLINE, Standing.GONE),
+        (None, look(present=None), BEFORE_DEADLINE, PartStatus.NOTHING),
+        (None, look(present=None, done=True), BEFORE_DEADLINE, PartStatus.NOTHING),
+        (part(), look(present=None, done=None), BEFORE_DEADLINE, PartStatus.UNREADABLE),
+        (part(), look(present=None, done=True), BEFORE_DEADLINE, PartStatus.ANSWERED),
+        (part(), look(present=None), BEFORE_DEADLINE, PartStatus.WAITING),
+        (part(), look(present=None), AFTER_DEADLINE, PartStatus.WAITING),
+        (part(), look(present=None), LATE, PartStatus.GONE),
+        (part(), look(present=None, part_id="P-2"), BEFORE_DEADLINE, PartStatus.GONE),
         # Without an id nothing speaks against it.
-        (part(None), look(present=None, part_id=None), BEFORE_DEADLINE, Standing.WAITING),
+        (part(None), look(present=None, part_id=None), BEFORE_DEADLINE, PartStatus.WAITING),
     ],
 )
 def test_how_a_part_stands_where_no_level_says_so(
-    known: Part | None, seen: Look, now: float, expected: Standing
+    known: Part | None, seen: StationView, now: float, expected: PartStatus
 ) -> None:
     assert standing_without_level(known, seen, now, grace_s=1.0) is expected
 
@@ -111,22 +111,24 @@ def attempted() -> Part:
 @pytest.mark.parametrize(
     ("parts", "seen", "now", "taking", "expected"),
     [
-        ([], look(present=False), BEFORE_DEADLINE, False, Standing.NOTHING),
-        ([], look(), BEFORE_DEADLINE, False, Standing.NEW),
-        ([], look(done=True), BEFORE_DEADLINE, True, Standing.NOTHING),
-        ([part()], look(), BEFORE_DEADLINE, False, Standing.WAITING),
+        ([], look(present=False), BEFORE_DEADLINE, False, PartStatus.NOTHING),
+        ([], look(), BEFORE_DEADLINE, False, PartStatus.NEW),
+        ([], look(done=True), BEFORE_DEADLINE, True, PartStatus.NOTHING),
+        ([part()], look(), BEFORE_DEADLINE, False, PartStatus.WAITING),
         # What the PLC shows is of the last in line.
-        ([part(), other("P-2")], look(part_id="P-2", risen=LATER), BEFORE_DEADLINE, False, Standing.WAITING),
-        ([part(), other("P-2")], look(part_id="P-3", risen=None), BEFORE_DEADLINE, False, Standing.NEW),
+        ([part(), other("P-2")], look(part_id="P-2", risen=LATER), BEFORE_DEADLINE, False, PartStatus.WAITING),
+        ([part(), other("P-2")], look(part_id="P-3", risen=None), BEFORE_DEADLINE, False, PartStatus.NEW),
         # Done is still up: of the part before, or our own of this one.
-        ([part()], look(done=True), BEFORE_DEADLINE, True, Standing.TAKING),
-        ([part()], look(done=True), LATE, True, Standing.GONE),
-        ([attempted()], look(done=True), BEFORE_DEADLINE, True, Standing.ANSWERED),
-        ([part()], look(done=True), BEFORE_DEADLINE, False, Standing.ANSWERED),
-        ([part()], look(present=None), BEFORE_DEADLINE, False, Standing.UNREADABLE),
+        ([part()], look(done=True), BEFORE_DEADLINE, True, PartStatus.TAKING),
+        ([part()], look(done=True), LATE, True, PartStatus.GONE),
+        ([attempted()], look(done=True), BEFORE_DEADLINE, True, PartStatus.ANSWERED),
+        ([part()], look(done=True), BEFORE_DEADLINE, False, PartStatus.ANSWERED),
+        ([part()], look(present=None), BEFORE_DEADLINE, False, PartStatus.UNREADABLE),
     ],
 )
-def test_how_the_first_in_line_stands(parts: Any, seen: Look, now: float, taking: Any, expected: Standing) -> None:
+def test_how_the_first_in_line_stands(
+    parts: Any, seen: StationView, now: float, taking: Any, expected: PartStatus
+) -> None:
     assert standing_in_line(parts, seen, now, level=True, grace_s=1.0, taking=taking) is expected
 
 

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside_opcua_bridge.heartbeat import following
-from lineside_opcua_bridge.station.periods import Grid, Turns
+from lineside_opcua_bridge.station.ticker import FairLock, Ticker
 from tests.waiting import HANG_S
 
 
 @given(st.floats(0.01, 100), st.lists(st.floats(0, 10), max_size=50))
 def test_ticks_and_missed_ones_are_all_there_are(every: float, waits: list[float]) -> None:
-    grid, now, ticks = Grid(0.0, every), 0.0, 0
+    grid, now, ticks = Ticker(0.0, every), 0.0, 0
     for wait in waits:
         now = max(now + wait, grid.due)
         ticks += 1 + grid.take(now)
@@ -23,7 +23,7 @@ def test_ticks_and_missed_ones_are_all_there_are(every: float, waits: list[float
 
 
 def test_a_tick_served_late_does_not_move_the_next() -> None:
-    grid = Grid(100.0, 1.0)
+    grid = Ticker(100.0, 1.0)
     assert grid.take(101.9) == 0
     assert grid.due == 102.0
     assert grid.take(105.5) == 3
@@ -48,7 +48,7 @@ def test_the_next_beat_is_another_value_that_the_node_can_hold(value: int, kind:
 
 @pytest.mark.parametrize(("in_turn", "waited_for"), [(True, 1), (False, 50)])
 async def test_what_comes_meanwhile_waits_for_one_turn_and_not_for_all(in_turn: bool, waited_for: int) -> None:
-    turns, done, seen = Turns(), list[int](), list[int]()
+    turns, done, seen = FairLock(), list[int](), list[int]()
 
     async def work(number: int) -> None:
         if in_turn:

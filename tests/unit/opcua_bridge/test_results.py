@@ -10,8 +10,8 @@ from lineside.bus.memory import MemoryMessage, MemorySubscription
 from lineside.contract import CameraSource, Context, ErrorReport, ModelRef, Request, Result, to_json, uuid7
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.results import Results
+from lineside_opcua_bridge.station.part_queue import Asked, Pending
 from lineside_opcua_bridge.station.parts import Answer, Part
-from lineside_opcua_bridge.station.waiting import Asked, Pending
 
 
 class Bench:

@@ -10,7 +10,7 @@ from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineside_opcua_bridge.link import runs
+from lineside_opcua_bridge.link import bulk_decode
 from lineside_opcua_bridge.link.publishing import Malformed, decode
 from lineside_opcua_bridge.values import instant
 
@@ -59,7 +59,7 @@ def response(stretches: list[Stretch]) -> bytes:
     return struct_to_binary(whole)
 
 
-def as_told(item: ua.MonitoredItemNotification) -> runs.Change:
+def as_told(item: ua.MonitoredItemNotification) -> bulk_decode.Change:
     value, status = item.Value.Value.Value, item.Value.StatusCode
     return (
         int(item.ClientHandle),
@@ -96,5 +96,5 @@ def test_more_changes_announced_than_sent_is_malformed() -> None:
 def test_a_run_ends_where_the_type_changes(alike: int) -> None:
     row, other = struct.pack("<IBBd", 1, 1, 11, 0.0), struct.pack("<IBBd", 1, 1, 8, 0.0)
     body = row * alike + other + row * 100
-    assert runs.length(body, 0, len(row), alike + 101) == alike
-    assert runs.length(row * alike, 0, len(row), alike) == alike
+    assert bulk_decode.length(body, 0, len(row), alike + 101) == alike
+    assert bulk_decode.length(row * alike, 0, len(row), alike) == alike

@@ -18,7 +18,7 @@ from lineside_opcua_bridge.security import describe, is_insecure, register
 from lineside_opcua_bridge.security.certificates import application_uris, hosts, is_self_signed
 from lineside_opcua_bridge.security.errors import PkiUnusable
 from lineside_opcua_bridge.security.metrics import SecurityMetrics
-from lineside_opcua_bridge.security.own import VALID, Own, Wanted
+from lineside_opcua_bridge.security.own_certificate import VALID, Own, Wanted
 from lineside_opcua_bridge.security.store import REJECTED_KEPT, Store
 from lineside_opcua_bridge.settings.access import AccessSettings
 

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lineside_opcua_bridge.link.rates import Granted
-from lineside_opcua_bridge.link.shortcomings import tell
+from lineside_opcua_bridge.link.revised_parameters import tell
 
 
 def target(role: str, name: str = "t") -> Any:

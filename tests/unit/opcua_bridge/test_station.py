@@ -31,10 +31,10 @@ from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.outcome import outcome_of
+from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
-from lineside_opcua_bridge.station.periods import Turns
 from lineside_opcua_bridge.station.station import Station
-from lineside_opcua_bridge.station.waiting import Pending
+from lineside_opcua_bridge.station.ticker import FairLock
 from tests.waiting import until
 
 NODE = ua.NodeId("x", 1)
@@ -69,7 +69,7 @@ class Bench:
             topics=BusSettings(),
             pending=self.pending,
             metrics=Metrics(self.registry),
-            turns=Turns(),
+            turns=FairLock(),
             tell=self.outcomes.append,
             broker=broker,
             grace_s=1.0,

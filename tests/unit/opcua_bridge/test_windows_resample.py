@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.windows import Unusable
-from lineside_opcua_bridge.windows.line import Line, microseconds, placed
 from lineside_opcua_bridge.windows.resample import Rules, resample
+from lineside_opcua_bridge.windows.tag_series import TagSeries, microseconds, placed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MS = 1000
@@ -28,8 +28,8 @@ class Came:
     broken: bool = False
 
 
-def line_of(came: list[Came], *, doubted: bool = False, keep: int = 1000) -> Line:
-    line = Line(keep=keep, late_us=1000 * MS)
+def line_of(came: list[Came], *, doubted: bool = False, keep: int = 1000) -> TagSeries:
+    line = TagSeries(keep=keep, late_us=1000 * MS)
     for one in came:
         if one.broken:
             line.doubt()
@@ -46,7 +46,7 @@ def sample(value: object, ms: float, **changes: Any) -> Sample:
     return Sample(**(fields | {"ticks": 100 + ms / 1000} | changes))
 
 
-def add(line: Line, one: Sample) -> bool:
+def add(line: TagSeries, one: Sample) -> bool:
     moment = placed(one)
     return line.add(one, microseconds(moment) if moment else None)
 
@@ -55,7 +55,7 @@ def rules(gaps: Any = "hold", bad: Any = "gap", max_gap_ms: int = 30, period_ms:
     return Rules(gaps, bad, max_gap_ms * MS, period_ms * MS)
 
 
-def on_grid(line: Line, instants: list[int], policy: Rules) -> list[float] | str:
+def on_grid(line: TagSeries, instants: list[int], policy: Rules) -> list[float] | str:
     grid = np.array([microseconds(START) + ms * MS for ms in instants])
     found = resample(line, grid, policy)
     return found.code if isinstance(found, Unusable) else found.tolist()

@@ -1,4 +1,4 @@
-from lineside.spool.clock import Clock
+from lineside.spool.store.clock import Clock
 
 HOUR = 3_600_000
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside.spool.entry import StoredBlob, blobs_from_text, blobs_to_text, checksum
+from lineside.spool.store.entry import StoredBlob, blobs_from_text, blobs_to_text, checksum
 
 ROW = (7, "key", "model", "fleet/model/2026/11/22/02", "always", "inference", 3, 1_800_000_000_000, "", b"{}")
 BLOBS = st.builds(

@@ -1,6 +1,6 @@
 """The filter over keys whose records are gone."""
 
-from lineside.spool.gone import Gone
+from lineside.spool.store.key_filter import Gone
 
 
 def test_every_key_that_was_added_is_known() -> None:

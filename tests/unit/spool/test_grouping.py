@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lineside.spool.grouping import Call, Group
+from lineside.spool.store.group_commit import Call, Group
 from tests.waiting import HANG_S
 
 

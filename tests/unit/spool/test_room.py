@@ -1,15 +1,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside.spool.room import Room
+from lineside.spool.store.capacity import Capacity
 
 MIB = 1024 * 1024
 
 
 def room(
     used: int = 0, most: int = 100 * MIB, free: int = 1000 * MIB, reserve: int = 64 * MIB, reusable: int = 0
-) -> Room:
-    return Room(used, most, free, reserve, reusable)
+) -> Capacity:
+    return Capacity(used, most, free, reserve, reusable)
 
 
 def test_there_is_room_up_to_the_bound_and_not_one_byte_more():
@@ -56,7 +56,7 @@ def test_the_figures_of_both_bounds_are_said():
     reusable=st.integers(0, 10_000),
 )
 def test_no_sequence_of_records_passes_a_bound(sizes: list[tuple[int, int]], free: int, reusable: int) -> None:
-    now = Room(0, 20_000, free, 5_000, reusable)
+    now = Capacity(0, 20_000, free, 5_000, reusable)
     written = kept = 0
     for body, blobs in sizes:
         if now.lacks(body + blobs, body) <= 0:

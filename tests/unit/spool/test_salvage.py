@@ -6,10 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lineside.spool import cells, wal
-from lineside.spool.entry import Record, StoredBlob, blobs_to_text, checksum
-from lineside.spool.salvage import salvage, salvage_log
-from lineside.spool.schema import PAGE, RECORDS, RECORDS_SCHEMA, connect
+from lineside.spool.repair.salvage import salvage, salvage_log
+from lineside.spool.store import sqlite_rows, wal
+from lineside.spool.store.entry import Record, StoredBlob, blobs_to_text, checksum
+from lineside.spool.store.schema import PAGE, RECORDS, RECORDS_SCHEMA, connect
 
 INSERT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 LOCAL_MOST = PAGE - 35
@@ -165,7 +165,7 @@ def test_a_chain_that_bites_its_tail_ends(tmp_path: Path, target: str) -> None:
 
 @given(data=st.binary(min_size=0, max_size=300))
 def test_any_bytes_are_no_record(data: bytes) -> None:
-    assert list(cells.rows(data + b"\x05\x1a\x00" + data, [lambda _number: iter(())])) == []
+    assert list(sqlite_rows.rows(data + b"\x05\x1a\x00" + data, [lambda _number: iter(())])) == []
 
 
 class TestLog:

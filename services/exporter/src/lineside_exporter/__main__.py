@@ -14,11 +14,11 @@ import lineside.service
 from lineside.service import Service
 from lineside.settings import HttpSettings
 from lineside.threads import Daemons
-from lineside_exporter.board import Board
 from lineside_exporter.cloudwatch.life import reporting
 from lineside_exporter.device.discovery import discover
-from lineside_exporter.names import NamedTransport
+from lineside_exporter.dns_transport import NamedTransport
 from lineside_exporter.reading import Reader
+from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.scrape import Scrape
 from lineside_exporter.settings import Settings
 from lineside_exporter.sources import bounds, plan
@@ -29,7 +29,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     own = settings.exporter
     # Each reading has one bound, its source's; httpx' own would be one for each piece that comes.
     client = httpx.AsyncClient(transport=NamedTransport(), trust_env=False, follow_redirects=False, timeout=None)  # noqa: S113 - bounded
-    board = Board(service.registry)
+    board = ReadingCache(service.registry)
     readers = [Reader(source, service, board, bounds(settings)) for source in plan(settings, client, board)]
     scrape = Scrape(service.registry, board)
 

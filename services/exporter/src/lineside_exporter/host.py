@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from lineside_exporter.blocking import Blocking
+from lineside_exporter.single_flight import SingleFlight
 
 
 def cpu_seconds() -> tuple[float, float]:
@@ -32,7 +32,7 @@ class HostSource:
     name: str = "host"
     target: str = "this machine"
     cpu: Callable[[], tuple[float, float]] = cpu_seconds
-    _blocking: Blocking = field(default_factory=lambda: Blocking("host"))
+    _blocking: SingleFlight = field(default_factory=lambda: SingleFlight("host"))
     _before: tuple[float, float] | None = None
 
     async def read(self) -> Sequence[Metric]:
@@ -55,7 +55,7 @@ class DisksSource:
     period_s: float
     timeout_s: float
     name: str = "disks"
-    _blocking: Blocking = field(default_factory=lambda: Blocking("disks"))
+    _blocking: SingleFlight = field(default_factory=lambda: SingleFlight("disks"))
 
     @property
     def target(self) -> str:

@@ -10,8 +10,8 @@ import structlog
 from lineside.connections import describe
 from lineside.errors import LinesideError
 from lineside.service import Service
-from lineside_exporter.board import Board
 from lineside_exporter.exposition import Bounds, Parser, render
+from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.source import Reading, Source
 
 log = structlog.get_logger("lineside.exporter")
@@ -23,7 +23,7 @@ LONGEST_S = 5.0
 class Reader:
     """One source, its connection and its place on the board."""
 
-    def __init__(self, source: Source, service: Service, board: Board, bounds: Bounds) -> None:
+    def __init__(self, source: Source, service: Service, board: ReadingCache, bounds: Bounds) -> None:
         self.source = source
         self._board = board
         self._connection = service.connection(

@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lineside_exporter.board import Board
 from lineside_exporter.exposition import CONTENT_TYPE, Bounds, Parser, join, render
+from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.source import Family
 
 OWN = "exporter"
@@ -18,7 +18,7 @@ _MOST = 100_000
 class Scrape:
     """Joins the texts; in a thread of its own, which no source can occupy."""
 
-    def __init__(self, registry: CollectorRegistry, board: Board) -> None:
+    def __init__(self, registry: CollectorRegistry, board: ReadingCache) -> None:
         self._registry = registry
         self._board = board
         self._parser = Parser(Bounds(series=_MOST, label_characters=_MOST), ("service", OWN))

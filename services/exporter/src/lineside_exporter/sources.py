@@ -5,12 +5,12 @@ from itertools import chain
 
 import httpx
 
-from lineside_exporter.board import Board
 from lineside_exporter.containers import ContainersSource
 from lineside_exporter.drift import ComponentDriftSource, ModelDriftSource
 from lineside_exporter.exposition import Bounds, Parser
 from lineside_exporter.host import DisksSource, HostSource
 from lineside_exporter.http_source import TokenFile
+from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.services import ServiceSource
 from lineside_exporter.settings import Settings
 from lineside_exporter.source import Source
@@ -19,7 +19,7 @@ from lineside_exporter.triton import TritonModelsSource
 _INFERENCE = "inference"
 
 
-def plan(settings: Settings, client: httpx.AsyncClient, board: Board) -> list[Source]:
+def plan(settings: Settings, client: httpx.AsyncClient, board: ReadingCache) -> list[Source]:
     """Return the sources, none of them read yet."""
     return list(
         chain(_services(settings, client), _triton(settings, client), _box(settings), _drift(settings, client, board))
@@ -85,7 +85,7 @@ def _box(settings: Settings) -> Iterator[Source]:
         )
 
 
-def _drift(settings: Settings, client: httpx.AsyncClient, board: Board) -> Iterator[Source]:
+def _drift(settings: Settings, client: httpx.AsyncClient, board: ReadingCache) -> Iterator[Source]:
     own = settings.exporter
     if _INFERENCE in own.services:
         yield ModelDriftSource(

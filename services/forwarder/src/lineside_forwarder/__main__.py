@@ -12,13 +12,13 @@ from lineside import telemetry
 from lineside.service import Service
 from lineside.settings import HttpSettings
 from lineside_forwarder.clock import Clock
-from lineside_forwarder.delivering import Terms
+from lineside_forwarder.delivering import DeliveryPolicy
 from lineside_forwarder.destinations import make, plan
 from lineside_forwarder.forwarder import Forwarder, Route
 from lineside_forwarder.metrics import Metrics, SpoolCollector
-from lineside_forwarder.pace import Paced
-from lineside_forwarder.patience import FIRST_S, LONGEST_S
 from lineside_forwarder.quiet_hours import QuietHours
+from lineside_forwarder.rate_limiter import RateLimiter
+from lineside_forwarder.retry_schedule import FIRST_S, LONGEST_S
 from lineside_forwarder.settings import Settings
 
 _STOP_MARGIN = 0.75
@@ -34,7 +34,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         telemetry.configure("forwarder", level="debug", style=settings.log.format)
     own, capture = settings.forwarder, settings.edge_manager
     clock = Clock()
-    pace, free = Paced(own.bandwidth_bytes_s, clock), Paced(None, clock)
+    pace, free = RateLimiter(own.bandwidth_bytes_s, clock), RateLimiter(None, clock)
     quiet = QuietHours(own.quiet_hours, own.time_zone) if own.quiet_hours else None
     routes = []
     for each in plan(settings):
@@ -45,7 +45,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 service.connection(
                     destination.name, destination.target, required=False, first_s=FIRST_S, longest_s=LONGEST_S
                 ),
-                Terms(
+                DeliveryPolicy(
                     device=settings.thing,
                     root=capture.FolderPrefix,
                     pace=pace if each.is_remote else free,

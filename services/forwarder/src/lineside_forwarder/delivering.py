@@ -14,11 +14,11 @@ import structlog
 from lineside.connections import Connection, State
 from lineside.spool import Lease, LeaseLost, Spool, SpoolDamaged, SpoolError, StoredBlob
 from lineside_forwarder.clock import Clock, in_thread
-from lineside_forwarder.destination import Destination, Pace, Parcel
+from lineside_forwarder.destination import BatchUpload, Destination, Pace
 from lineside_forwarder.errors import BatchRefused, Fault, ForwarderError, NotAllowed, Throttled
 from lineside_forwarder.metrics import Metrics
-from lineside_forwarder.patience import Patience
 from lineside_forwarder.quiet_hours import QuietHours
+from lineside_forwarder.retry_schedule import Patience
 
 log = structlog.get_logger("lineside.forwarder")
 
@@ -29,7 +29,7 @@ _CONFIGURATION = "configuration"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class DeliveryPolicy:
     """What is agreed for one destination: whose evidence, below which folders, how fast, when, how often.
 
     With `period_s` everything that waits goes once in so many seconds; else as it comes.
@@ -65,7 +65,7 @@ class Supervisor:
         destination: Destination,
         link: Connection,
         *,
-        terms: Terms,
+        terms: DeliveryPolicy,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
@@ -181,7 +181,7 @@ class Supervisor:
         try:
             records = await in_thread(self._spool.read, batch)
             if records:
-                parcel = Parcel(batch, tuple(records), device=self._terms.device, root=self._terms.root)
+                parcel = BatchUpload(batch, tuple(records), device=self._terms.device, root=self._terms.root)
                 await self._destination.deliver(parcel, self._blobs, self._terms.pace)
                 self._arrived(batch.stream)
         except ForwarderError as error:

@@ -17,7 +17,7 @@ LINES_TYPE = "application/jsonlines"
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class BatchUpload:
     """A batch with its records; `device` is the box, `root` the first folders of every path, or empty."""
 
     batch: Batch
@@ -88,7 +88,7 @@ class Destination(Protocol):
         """Make ready without reaching for the network; what is away is met by `deliver`."""
         ...
 
-    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         """Bring all of it and return when it is durable there: the objects first, then the file with the lines.
 
         Raises ForwarderError. May be cancelled, and is repeated after anything but a return.

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from lineside.spool import StoredBlob
 from lineside_forwarder.clock import in_thread
-from lineside_forwarder.destination import BlobSource, Pace, Parcel
+from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed
 
 _CHUNK = 1024 * 1024
@@ -46,7 +46,7 @@ class DiskDestination:
         """Let the threads end."""
         self._pool.shutdown(wait=False)
 
-    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         """Write all of it; `pace` is the network's and does not count here."""
         del pace
         await self._run(self._prepare, parcel)
@@ -64,7 +64,7 @@ class DiskDestination:
             await self._run(write_file, self._path / path, source)
         return (self._path / path).as_uri()
 
-    def _prepare(self, parcel: Parcel) -> None:
+    def _prepare(self, parcel: BatchUpload) -> None:
         if self._make_path:
             self._make_folder(self._path.parent, Path(self._path.name))
         elif not self._path.is_dir():
@@ -88,7 +88,7 @@ class DiskDestination:
                 sync_folder(above)
                 self._durable.add(folder)
 
-    def _finish(self, parcel: Parcel, lines: bytes) -> None:
+    def _finish(self, parcel: BatchUpload, lines: bytes) -> None:
         for folder in sorted({Path(path).parent for path, _blob in parcel.objects()}):
             sync_folder(self._path / folder)
         write_file(self._path / parcel.path, lines)

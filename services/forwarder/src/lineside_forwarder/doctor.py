@@ -16,8 +16,8 @@ from lineside.checks import Check, Mark, bounded, fail, ok, skip, warn
 from lineside.contract import utc_now
 from lineside.errors import LinesideError
 from lineside.settings import load
-from lineside.spool import DestinationStatus, Spool, SpoolSettings, Status, attention
-from lineside.spool.schema import RECORDS
+from lineside.spool import DestinationStatus, Spool, SpoolSettings, Status, findings
+from lineside.spool.store.schema import RECORDS
 from lineside.threads import in_thread
 from lineside_forwarder.destinations import Plan, plan
 from lineside_forwarder.settings import S3Settings, Settings
@@ -97,7 +97,7 @@ def waiting(status: Status, settings: SpoolSettings, now: datetime) -> Check:
     """Judge how much waits, against the bound, the disk and the clock."""
     records, size = status.records - status.kept_records, status.bytes - status.kept_bytes
     gone = ", ".join(f"{reason} {count}" for reason, count in status.dropped.items() if count)
-    what = f"{records} records, {attention.mebibytes(size)} of {attention.mebibytes(status.most_bytes)}"
+    what = f"{records} records, {findings.mebibytes(size)} of {findings.mebibytes(status.most_bytes)}"
     what += f"; dropped so far: {gone}" if gone else ""
     if status.oldest_ms is not None and (ahead := status.oldest_ms / 1000 - now.timestamp()) > _UNEASY_S:
         return warn(_WAITING, f"{what}; the oldest is {ahead / 60:.0f} minutes in the future", "set the box's clock")
@@ -105,8 +105,8 @@ def waiting(status: Status, settings: SpoolSettings, now: datetime) -> Check:
     if room < status.most_bytes - status.bytes:
         return warn(
             _WAITING,
-            f"{what}; the disk has room for {attention.mebibytes(max(0, room))} more, spool.max_bytes allows "
-            f"{attention.mebibytes(status.most_bytes - status.bytes)}",
+            f"{what}; the disk has room for {findings.mebibytes(max(0, room))} more, spool.max_bytes allows "
+            f"{findings.mebibytes(status.most_bytes - status.bytes)}",
             "lower spool.max_bytes, or free space: the disk's end comes before the bound",
         )
     return ok(_WAITING, what)
@@ -116,7 +116,7 @@ def _wanted(status: Status, settings: SpoolSettings) -> Iterator[Check]:
     """Yield what needs a person, which fails."""
     files = settings.folder / "quarantine" if settings.folder else None
     count = sum(1 for _ in files.iterdir()) if files and files.is_dir() else 0
-    for need in attention.needs(status, settings, quarantined_files=count):
+    for need in findings.needs(status, settings, quarantined_files=count):
         yield fail(f"spool {need.about}", need.what, need.remedy)
 
 

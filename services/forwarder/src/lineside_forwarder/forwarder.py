@@ -13,10 +13,10 @@ import structlog
 from lineside.connections import Connection, describe
 from lineside.spool import Spool, SpoolError, SpoolFull, SpoolSettings
 from lineside_forwarder.clock import Clock, in_thread
-from lineside_forwarder.delivering import Supervisor, Terms
+from lineside_forwarder.delivering import DeliveryPolicy, Supervisor
 from lineside_forwarder.destination import Destination
 from lineside_forwarder.metrics import Metrics, SpoolCollector
-from lineside_forwarder.sealing import Cut, Sealing
+from lineside_forwarder.sealing import Sealing, SealOrder
 
 log = structlog.get_logger("lineside.forwarder")
 
@@ -34,7 +34,7 @@ class Route:
 
     destination: Destination
     link: Connection
-    terms: Terms
+    terms: DeliveryPolicy
 
 
 class Forwarder:
@@ -146,7 +146,7 @@ class Forwarder:
             if not sealed:
                 await self._clock.wait(self._stop, _SEAL_EVERY_S)
 
-    def _seal_run(self, spool: Spool, cut: Cut) -> tuple[int, bool]:
+    def _seal_run(self, spool: Spool, cut: SealOrder) -> tuple[int, bool]:
         """Seal a run as far as it is due, in batches; return how many, and whether all of it is sealed."""
         run, left, count = cut.run, cut.records, 0
         while left > 0 and not self._stop.is_set():

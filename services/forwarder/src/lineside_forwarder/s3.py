@@ -13,7 +13,7 @@ from functools import partial
 
 from lineside.secrecy import hidden
 from lineside.spool import StoredBlob
-from lineside_forwarder.destination import LINES_TYPE, BlobSource, Pace, Parcel
+from lineside_forwarder.destination import LINES_TYPE, BatchUpload, BlobSource, Pace
 from lineside_forwarder.s3_client import Clients, endpoint, log, warn_of_leftovers
 from lineside_forwarder.s3_errors import explain, is_stale
 from lineside_forwarder.s3_sending import Abandoned, Meter, in_thread
@@ -43,7 +43,7 @@ class S3Destination:
         if self._endpoint and self._endpoint.startswith("http:"):
             log.warning("evidence goes to the store without TLS", destination=self.name, target=self.target)
 
-    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         """Return when the bucket has the whole batch; raises ForwarderError."""
         addresses: dict[str, str | None] = {}
         objects = parcel.objects()

@@ -7,7 +7,7 @@ from lineside.spool import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class SealOrder:
     """The first `records` of a run are to be sealed, in batches of at most the batch size."""
 
     run: Run
@@ -27,17 +27,17 @@ class Sealing:
         self._since: dict[int, float] = {}
         """When a run that begins with this record was first seen."""
 
-    def due(self, runs: Sequence[Run], now: float) -> list[Cut]:
+    def due(self, runs: Sequence[Run], now: float) -> list[SealOrder]:
         """Return what is to be sealed at `now`, a time in seconds that only goes up; in the order of `runs`."""
         self._since = {run.numbers[0]: self._since.get(run.numbers[0], now) for run in runs}
         return list(self._cuts(runs, now))
 
-    def _cuts(self, runs: Sequence[Run], now: float) -> Iterator[Cut]:
+    def _cuts(self, runs: Sequence[Run], now: float) -> Iterator[SealOrder]:
         for run in runs:
             waiting = len(run.numbers)
             full = waiting - waiting % self._batch_size
             is_old = now - self._since[run.numbers[0]] >= self._period_s
             if run.closed or is_old:
-                yield Cut(run, waiting)
+                yield SealOrder(run, waiting)
             elif full:
-                yield Cut(run, full)
+                yield SealOrder(run, full)

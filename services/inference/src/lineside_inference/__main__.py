@@ -11,34 +11,34 @@ from lineside import machine
 from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
-from lineside_inference.admission import Gate
 from lineside_inference.api import captures, evidence, models, outcomes, page, parts, policy
 from lineside_inference.api.access import Access, Doors
 from lineside_inference.api.app import make_app
 from lineside_inference.api.tokens import TokenFile
 from lineside_inference.capture.evidence import Evidence
-from lineside_inference.capture.record import Maker
+from lineside_inference.capture.record_builder import RecordBuilder
 from lineside_inference.capture.recorder import Recorder
-from lineside_inference.chain import Chain
-from lineside_inference.desk import Desk
+from lineside_inference.dataplane.admission import Admission
+from lineside_inference.dataplane.workers import Workers
 from lineside_inference.engine.triton import Engine
-from lineside_inference.feed import Feed
+from lineside_inference.live.chain import Chain
+from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.metrics import LoadCollector, Metrics
-from lineside_inference.models.changes import Changes
 from lineside_inference.models.hardware import probe
 from lineside_inference.models.memory import TritonMemory
 from lineside_inference.models.newcomers import Newcomers
 from lineside_inference.models.store import read_store
-from lineside_inference.pipeline import Pipeline
-from lineside_inference.policies import Policies
-from lineside_inference.policies import start as start_policy
-from lineside_inference.policy_file import PolicyFile
+from lineside_inference.models.version_switcher import VersionSwitcher
+from lineside_inference.policies.policy_file import PolicyFile
+from lineside_inference.policies.policy_store import PolicyStore
+from lineside_inference.policies.policy_store import start as start_policy
 from lineside_inference.settings import Settings
 from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.collector import CameraCollector
 from lineside_inference.sources.files import Files
 from lineside_inference.sources.urls import Urls
-from lineside_inference.workers import Workers
+from lineside_inference.usecases.judging import Pipeline
+from lineside_inference.usecases.request_handler import RequestHandler
 
 
 def main() -> None:
@@ -54,9 +54,9 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     allow_python = mine.models.allow_python_backend
     store = read_store(mine.model_repository, probe(mine.hardware), allow_python=allow_python)
     kept = PolicyFile(mine.state_dir)
-    policies = Policies(start_policy(mine.policy, store, kept), store, kept, service.registry)
+    policies = PolicyStore(start_policy(mine.policy, store, kept), store, kept, service.registry)
     workers = Workers(limits.workers or machine.cores())
-    gate = Gate(limits, most_line_bytes=settings.bus.max_message_bytes, is_draining=lambda: service.is_draining)
+    gate = Admission(limits, most_line_bytes=settings.bus.max_message_bytes, is_draining=lambda: service.is_draining)
     others = [card for name in (*store, *store.out) for card in store.cards(name).values()]
     engine = Engine(mine.triton, store, service, others=others, allow_python=allow_python)
     cameras = Cameras(mine.cameras, service, most_bytes=limits.body_bytes, most_pixels=limits.pixels)
@@ -72,15 +72,15 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         gate=gate,
     )
     memory = TritonMemory(mine.triton, service.registry)
-    changes = Changes(mine.models, store, engine, pipeline.rehearse, memory, service.registry)
+    changes = VersionSwitcher(mine.models, store, engine, pipeline.dry_run, memory, service.registry)
     changes.on_switch = policies.keep
     newcomers = Newcomers(store, changes.join, engine.connection)
     newcomers.show()
     metrics = Metrics(service.registry, store)
-    feed = Feed(mine.page, service.registry)
+    feed = LiveFeed(mine.page, service.registry)
     recorder = Recorder(mine.capture, settings.spool, service, store)
-    maker = Maker(settings.thing, settings.edge_manager, mine.capture.masks, most_pixels=limits.pixels)
-    desk = Desk(limits, pipeline, metrics, feed, Evidence(recorder, maker), gate=gate, workers=workers)
+    maker = RecordBuilder(settings.thing, settings.edge_manager, mine.capture.masks, most_pixels=limits.pixels)
+    desk = RequestHandler(limits, pipeline, metrics, feed, Evidence(recorder, maker), gate=gate, workers=workers)
     service.registry.register(CameraCollector(cameras))
     service.registry.register(LoadCollector(desk.load, engine.arena_counts, lambda: engine.link.transport))
 

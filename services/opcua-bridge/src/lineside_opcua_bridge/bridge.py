@@ -27,9 +27,9 @@ from lineside_opcua_bridge.security import describe, is_insecure, keep_certifica
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.station.ownership import Ownership
-from lineside_opcua_bridge.station.periods import Turns
+from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.station import Station
-from lineside_opcua_bridge.station.waiting import Pending
+from lineside_opcua_bridge.station.ticker import FairLock
 from lineside_opcua_bridge.telling import Outcomes
 
 log = structlog.get_logger("lineside.opcua_bridge")
@@ -51,7 +51,7 @@ class Bridge:
         self._metrics = Metrics(service.registry)
         self._metrics.simulate.set(own.simulate)
         self._pending = Pending()
-        self._turns = Turns()
+        self._turns = FairLock()
         self._run = uuid7()
         self._outcomes = Outcomes(bus, settings.bus.outcome_topic, service.registry)
         self._answers = bus.subscribe(settings.bus.result_topic)

@@ -16,8 +16,8 @@ from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.settings.write_back import HeartbeatSettings
 from lineside_opcua_bridge.station.binding import NodeUnfit, read_facts
-from lineside_opcua_bridge.station.fitness import INTEGERS, heartbeat_need, problem
-from lineside_opcua_bridge.station.periods import Grid
+from lineside_opcua_bridge.station.node_validation import INTEGERS, heartbeat_need, problem
+from lineside_opcua_bridge.station.ticker import Ticker
 
 log = structlog.get_logger("lineside.opcua_bridge.heartbeat")
 
@@ -69,7 +69,7 @@ class Heartbeat:
 
     async def _beat(self, session: Session, node: ua.NodeId, kind: ua.VariantType) -> None:
         value = await self._start(session, node, kind)
-        grid = Grid(time.monotonic(), self.settings.every_ms / 1000)
+        grid = Ticker(time.monotonic(), self.settings.every_ms / 1000)
         while not session.lost.done():
             try:
                 (status,) = await session.write([(node, ua.Variant(value, kind))])

@@ -17,8 +17,8 @@ from lineside.bus import Message
 from lineside.contract import ErrorReport, Request, Result, Unreadable, Verdict, parse_result
 from lineside.secrecy import excerpt
 from lineside_opcua_bridge.metrics import Metrics
+from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import answer_of, unknown
-from lineside_opcua_bridge.station.waiting import Pending
 
 log = structlog.get_logger("lineside.opcua_bridge")
 

@@ -34,9 +34,9 @@ from lineside.errors import LinesideError, MessageRefused
 from lineside.secrecy import excerpt, hidden
 from lineside.settings import BusSettings
 from lineside.telemetry import about_request
-from lineside_topic_bridge.fit import fit
 from lineside_topic_bridge.inference import BUSY, InferenceAway, InferenceLink
 from lineside_topic_bridge.settings import TopicBridgeSettings
+from lineside_topic_bridge.truncate import truncate
 from lineside_topic_bridge.turns import Turns
 
 log = structlog.get_logger("lineside.topic_bridge")
@@ -201,11 +201,11 @@ class TopicBridge:
     async def _tell(self, result: Result) -> None:
         """Publish a result; where the broker will not take it, without the details that make it long."""
         try:
-            payload = fit(result, self._topics.max_message_bytes, utc_now())
+            payload = truncate(result, self._topics.max_message_bytes, utc_now())
             await self._bus.publish(self._topics.result_topic, payload)
         except MessageRefused as error:
             log.warning("the broker will not take a result; its details are left out", reason=error.what)
-            await self._bus.publish(self._topics.result_topic, fit(result, _FEWEST_BYTES, utc_now()))
+            await self._bus.publish(self._topics.result_topic, truncate(result, _FEWEST_BYTES, utc_now()))
 
     async def _call(self, message: Message, request: Request) -> httpx.Response:
         """Return a 200; wait out what is transient; raise Refused for what cannot succeed.

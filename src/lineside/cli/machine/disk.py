@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lineside.checks import Check, fail, ok, skip, warn
 from lineside.settings import Settings
-from lineside.spool.attention import mebibytes
+from lineside.spool.findings import mebibytes
 from lineside.spool.settings import SpoolSettings
 
 DISK = "disk"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lineside.checks import Check, container, ok, warn
-from lineside.spool.attention import mebibytes
+from lineside.spool.findings import mebibytes
 
 MACHINE, MEMORY = "machine", "memory"
 

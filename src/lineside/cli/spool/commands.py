@@ -9,14 +9,14 @@ from typing import NoReturn
 
 import typer
 
-from lineside.cli.spool import shown
+from lineside.cli.spool import formatting
 from lineside.cli.spool.place import Place, place
 from lineside.errors import LinesideError, SettingsError
 from lineside.settings import nearest
 from lineside.spool import Spool
-from lineside.spool.attention import needs
-from lineside.spool.export import export as write_out
-from lineside.spool.verify import verify as read_all
+from lineside.spool.delivery.export import export as write_out
+from lineside.spool.findings import needs
+from lineside.spool.repair.verify import verify as read_all
 
 FAILED = 1
 WRONG = 2
@@ -27,7 +27,7 @@ def status(config: Path | None, folder: Path | None, *, as_json: bool) -> None:
     with _opened(config, folder) as (where, spool):
         state = spool.status()
     wanted = needs(state, where.spool, quarantined_files=where.quarantined_files)
-    _say((shown.status_json if as_json else shown.status_text)(where, state, wanted))
+    _say((formatting.status_json if as_json else formatting.status_text)(where, state, wanted))
     if wanted:
         raise typer.Exit(FAILED)
 
@@ -38,7 +38,7 @@ def list_dead(config: Path | None, folder: Path | None, destination: str | None,
         if destination is not None:
             _known(spool, destination)
         letters = spool.dead_letters(destination)
-    _say((shown.letters_json if as_json else shown.letters_text)(letters))
+    _say((formatting.letters_json if as_json else formatting.letters_text)(letters))
 
 
 def list_waiting(config: Path | None, folder: Path | None, *, most: int, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def list_waiting(config: Path | None, folder: Path | None, *, most: int, as_json
         records = list(islice(spool.iterate(), most))
         state = spool.status()
     total = state.records - state.kept_records
-    _say(shown.records_json(records) if as_json else shown.records_text(records, total))
+    _say(formatting.records_json(records) if as_json else formatting.records_text(records, total))
 
 
 def retry(config: Path | None, folder: Path | None, destination: str | None, batch: int | None) -> None:
@@ -69,7 +69,7 @@ def export(config: Path | None, folder: Path | None, to: Path, *, as_json: bool)
         if to.resolve().is_relative_to(where.folder.resolve()):
             _fail(f"{to} is inside the spool itself: name a folder outside of {where.folder}")
         done = write_out(spool, to, device=where.thing, prefix=where.prefix)
-    _say(shown.export_json(done) if as_json else shown.export_text(done, to))
+    _say(formatting.export_json(done) if as_json else formatting.export_text(done, to))
     if done.damaged:
         raise typer.Exit(FAILED)
 
@@ -78,7 +78,7 @@ def verify(config: Path | None, folder: Path | None, *, as_json: bool) -> None:
     """Read everything; exit status 1 where something is damaged or missing."""
     with _opened(config, folder) as (_where, spool):
         report = read_all(spool)
-    _say((shown.verify_json if as_json else shown.verify_text)(report))
+    _say((formatting.verify_json if as_json else formatting.verify_text)(report))
     if not report.is_well:
         raise typer.Exit(FAILED)
 
@@ -89,7 +89,7 @@ def forget(config: Path | None, folder: Path | None, destination: str, *, yes: b
         _known(spool, destination)
         known = spool.status().destinations
         held = next(each for each in known if each.name == destination)
-        _say(shown.held_text(held, is_last=len(known) == 1))
+        _say(formatting.held_text(held, is_last=len(known) == 1))
         if not yes:
             typer.confirm(f"Forget {destination}?", abort=True)
         spool.forget(destination)

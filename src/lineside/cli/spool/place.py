@@ -8,8 +8,8 @@ from pydantic import Field
 import lineside.settings
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.errors import LinesideError
-from lineside.spool.schema import RECORDS
 from lineside.spool.settings import SpoolSettings
+from lineside.spool.store.schema import RECORDS
 
 
 class _Settings(lineside.settings.Settings):

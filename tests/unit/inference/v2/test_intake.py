@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside.errors import LinesideError
-from lineside_inference.admission import Bodies
 from lineside_inference.api.problems import Problem
-from lineside_inference.api.v2 import intake
-from lineside_inference.api.v2.intake import ClientGone, ready_only
-from lineside_inference.api.v2.parcel import Parcel, Spare
+from lineside_inference.dataplane.admission import Bodies
+from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffers
+from lineside_inference.dataplane.workers import Workers
 from lineside_inference.engine.arena import Arena
 from lineside_inference.settings import LimitSettings
-from lineside_inference.workers import Workers
+from lineside_inference.v2 import intake
+from lineside_inference.v2.intake import ClientGone, ready_only
 
 LIMITS = LimitSettings.model_validate({"body_bytes": 8192, "json_bytes": 2048, "unpacked_bytes": 16384, "body_s": 5})
 BODIES = Bodies(1 << 20, small=0)
@@ -28,8 +28,8 @@ WORKERS = Workers(1)
 
 
 async def take(
-    receive: Any, headers: dict[str, str], limits: LimitSettings, spare: Spare | None, bodies: Bodies = BODIES
-) -> Parcel:
+    receive: Any, headers: dict[str, str], limits: LimitSettings, spare: SlotBudget | None, bodies: Bodies = BODIES
+) -> TensorBuffers:
     with bodies.one(3) as taken:
         return await intake.take(receive, headers, limits, spare, taken, WORKERS)
 
@@ -61,21 +61,23 @@ def binary(tensors: dict[str, bytes]) -> tuple[bytes, dict[str, str]]:
     return head + b"".join(tensors.values()), {"inference-header-content-length": str(len(head))}
 
 
-def receive(body: bytes, headers: dict[str, str], places: Sequence[int] = (), spare: Spare | None = None) -> Parcel:
-    async def run() -> Parcel:
+def receive(
+    body: bytes, headers: dict[str, str], places: Sequence[int] = (), spare: SlotBudget | None = None
+) -> TensorBuffers:
+    async def run() -> TensorBuffers:
         return await take(Wire(cut(body, places)), headers, LIMITS, spare)
 
     return asyncio.run(run())
 
 
-def outcome(body: bytes, headers: dict[str, str]) -> tuple[Parcel | None, str]:
+def outcome(body: bytes, headers: dict[str, str]) -> tuple[TensorBuffers | None, str]:
     try:
         return receive(body, headers), ""
     except (Problem, LinesideError) as error:
         return None, error.code
 
 
-def content(parcel: Parcel) -> list[bytes]:
+def content(parcel: TensorBuffers) -> list[bytes]:
     return [bytes(parcel.memory[at : at + size]) for at, size in parcel.spans]
 
 
@@ -174,7 +176,7 @@ def test_compressed_data_that_is_cut_off_is_refused() -> None:
 def test_the_slot_comes_back_whatever_happens() -> None:
     async def run() -> None:
         arena = Arena(slot_bytes=4096, slots=2, shared=False)
-        spare = Spare(arena, 1)
+        spare = SlotBudget(arena, 1)
         body, headers = binary({"a": b"123"})
         parcel = await take(Wire([body]), headers, LIMITS, spare)
         assert parcel.slot is not None
@@ -195,7 +197,7 @@ def test_the_slot_comes_back_whatever_happens() -> None:
 def test_what_triton_left_in_quarantine_counts_against_v2() -> None:
     async def run() -> None:
         arena = Arena(slot_bytes=4096, slots=3, shared=False)
-        spare = Spare(arena, 1)
+        spare = SlotBudget(arena, 1)
         slot = spare.take(10)
         assert slot is not None
         late: asyncio.Future[None] = asyncio.get_running_loop().create_future()

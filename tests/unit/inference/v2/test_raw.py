@@ -5,9 +5,9 @@ from tritonclient.grpc import service_pb2 as pb
 
 from lineside.errors import LinesideError
 from lineside_inference.api.problems import Problem
-from lineside_inference.api.v2.answer import Answer, compressed, wanted_encoding
-from lineside_inference.api.v2.raw import Raw
 from lineside_inference.engine.parameters import plain, put
+from lineside_inference.v2.answer import Answer, compressed, wanted_encoding
+from lineside_inference.v2.raw import Raw
 
 
 def model(*shapes: list[int], datatype: str = "FP32", batch: int = 0) -> Raw:

@@ -16,11 +16,11 @@ from botocore import exceptions
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
-from lineside_exporter.blocking import Blocking
 from lineside_exporter.cloudwatch.aggregation import UNITS, Block, named
 from lineside_exporter.cloudwatch.errors import CloudWatchError, NotAllowed, NotTaken, Refused, Throttled
 from lineside_exporter.cloudwatch.settings import PutMetricDataSettings
 from lineside_exporter.errors import SourceAway
+from lineside_exporter.single_flight import SingleFlight
 
 MOST_METRICS = 1000
 """Different metrics in a call, by the reference of PutMetricData; each series has one datum of each."""
@@ -76,7 +76,7 @@ class PutMetricData:
         self._settings = settings
         self._thing = thing
         self._client: Any = None
-        self._blocking = Blocking("cloudwatch")
+        self._blocking = SingleFlight("cloudwatch")
         self.target = endpoint(settings) or f"CloudWatch in {region(settings) or 'no region'}"
         # It warns of what is reported here too, with a traceback that may hold what the credential server answered.
         logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)

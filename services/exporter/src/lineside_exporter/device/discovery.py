@@ -8,11 +8,11 @@ from pathlib import Path
 import structlog
 
 from lineside.connections import Connection
-from lineside_exporter.blocking import Blocking
 from lineside_exporter.device import nvml, sysfs, tegrastats_process
 from lineside_exporter.device.jetson import JetsonSource
 from lineside_exporter.device.nvml import NvmlSource
 from lineside_exporter.device.tegrastats_process import TegrastatsProcess
+from lineside_exporter.single_flight import SingleFlight
 
 log = structlog.get_logger("lineside.exporter.device")
 
@@ -51,7 +51,7 @@ async def discover(
     if wants_nvml:
         why: str | None = None
         try:
-            why = await asyncio.wait_for(Blocking("nvml probe").call(nvml.absence), _PROBE_S)
+            why = await asyncio.wait_for(SingleFlight("nvml probe").call(nvml.absence), _PROBE_S)
         except TimeoutError:
             log.warning("NVML does not answer; it is asked again", after_s=_PROBE_S)
         if why is None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from lineside_exporter.blocking import Blocking
 from lineside_exporter.device import figures, sysfs, tegrastats
 from lineside_exporter.device.figures import Figures, Gpu
 from lineside_exporter.device.tegrastats import Line
 from lineside_exporter.errors import SourceAway
+from lineside_exporter.single_flight import SingleFlight
 
 LASTS_S = 60.0
 """How long a counted event is shown as throttling: longer than from one scrape to the next, so that each is seen."""
@@ -73,7 +73,7 @@ class JetsonSource:
         self._root = root
         self._newest = newest
         self._events = Events(monotonic)
-        self._blocking = Blocking("jetson")
+        self._blocking = SingleFlight("jetson")
 
     async def read(self) -> Sequence[Metric]:
         """Return what is true now; raises where nothing can be read."""

@@ -10,9 +10,9 @@ from typing import Any, Final
 import pynvml
 from prometheus_client.core import Metric
 
-from lineside_exporter.blocking import Blocking
 from lineside_exporter.device.figures import Figures, Gpu, families, is_real_temperature
 from lineside_exporter.errors import SourceAway
+from lineside_exporter.single_flight import SingleFlight
 
 MOST_GPUS = 16
 
@@ -66,7 +66,7 @@ class NvmlSource:
     def __init__(self, *, period_s: float = 5.0, timeout_s: float = 2.0) -> None:
         self.period_s = period_s
         self.timeout_s = timeout_s
-        self._blocking = Blocking("nvml")
+        self._blocking = SingleFlight("nvml")
 
     async def read(self) -> Sequence[Metric]:
         """Return what is true now; raises where the driver is away, hangs or has lost a GPU."""

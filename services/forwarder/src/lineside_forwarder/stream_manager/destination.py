@@ -7,13 +7,13 @@ from functools import partial
 from typing import BinaryIO
 
 from lineside_forwarder.clock import in_thread
-from lineside_forwarder.destination import BlobSource, Pace, Parcel
+from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
 from lineside_forwarder.settings import StreamManagerSettings
 from lineside_forwarder.stream_manager import tasks
 from lineside_forwarder.stream_manager.client import StreamManagerError
 from lineside_forwarder.stream_manager.exports import Exports
 from lineside_forwarder.stream_manager.folder import Folder
-from lineside_forwarder.stream_manager.room import Room
+from lineside_forwarder.stream_manager.inflight_limit import InflightLimit
 from lineside_forwarder.stream_manager.session import Session
 
 HOST = "127.0.0.1"
@@ -39,7 +39,11 @@ class StreamManagerDestination:
         self._settings = settings
         self._folder = Folder(settings.path, settings.name)
         self._exports = Exports(
-            self._folder, Room(_UNDER_WAY, settings.max_bytes), settings.bucket, f"{HOST}:{self._port}", patience_s
+            self._folder,
+            InflightLimit(_UNDER_WAY, settings.max_bytes),
+            settings.bucket,
+            f"{HOST}:{self._port}",
+            patience_s,
         )
         self._opening = asyncio.Lock()
         self._session: Session | None = None
@@ -47,7 +51,7 @@ class StreamManagerDestination:
     async def start(self) -> None:
         """Do nothing: what is away is met by `deliver`."""
 
-    async def deliver(self, parcel: Parcel, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
         """Return when S3 has all of it, as Stream Manager says. Raises ForwarderError."""
         session = await self._opened()
         bucket = self._settings.bucket

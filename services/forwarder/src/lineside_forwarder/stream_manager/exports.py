@@ -15,7 +15,7 @@ from lineside_forwarder.errors import DestinationAway
 from lineside_forwarder.stream_manager import tasks
 from lineside_forwarder.stream_manager.client import StreamManagerError
 from lineside_forwarder.stream_manager.folder import Folder, LocalFile
-from lineside_forwarder.stream_manager.room import Room
+from lineside_forwarder.stream_manager.inflight_limit import InflightLimit
 from lineside_forwarder.stream_manager.session import Session
 from lineside_forwarder.stream_manager.tasks import Status, Word
 
@@ -47,7 +47,7 @@ class Export:
 class Exports:
     """All exports of a destination; they go to `bucket`, by way of files in `folder`."""
 
-    def __init__(self, folder: Folder, room: Room, bucket: str, target: str, patience_s: float) -> None:
+    def __init__(self, folder: Folder, room: InflightLimit, bucket: str, target: str, patience_s: float) -> None:
         self._folder = folder
         self._room = room
         self._bucket = bucket

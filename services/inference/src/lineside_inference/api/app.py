@@ -22,13 +22,13 @@ from lineside_inference.api import openapi, problems, query
 from lineside_inference.api.body import JSON, RAW, media_type, read_body, read_json
 from lineside_inference.api.capture_request import CaptureRequest
 from lineside_inference.api.problems import Problem
-from lineside_inference.api.v2 import app as v2
-from lineside_inference.deadline import Arrival
-from lineside_inference.desk import Desk
+from lineside_inference.dataplane.deadline import Arrival
 from lineside_inference.engine.triton import Engine
-from lineside_inference.pipeline import CONTENT_TYPES
-from lineside_inference.repeats import fingerprint
 from lineside_inference.settings import LimitSettings
+from lineside_inference.usecases.idempotency import fingerprint
+from lineside_inference.usecases.judging import CONTENT_TYPES
+from lineside_inference.usecases.request_handler import RequestHandler
+from lineside_inference.v2 import app as v2
 
 log = structlog.get_logger("lineside.inference.api")
 
@@ -51,7 +51,7 @@ _UNREADABLE = {"message-invalid": 422}
 
 def make_app(
     service: Service,
-    desk: Desk,
+    desk: RequestHandler,
     engine: Engine,
     limits: LimitSettings,
     body: Callable[[], AbstractAsyncContextManager[None]],
@@ -67,7 +67,7 @@ def make_app(
     )
     problems.install(app, desk.metrics)
     app.router.routes.extend(service.routes())
-    app.add_middleware(v2.InFront, v2=v2.V2(service, desk, engine, limits))
+    app.add_middleware(v2.V2Middleware, v2=v2.V2(service, desk, engine, limits))
 
     @app.post("/v1/infer", responses=_ANSWERS, openapi_extra=openapi.body_of(contract.Request, _JSON))
     async def infer(request: Request) -> Response:

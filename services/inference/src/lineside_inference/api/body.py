@@ -4,8 +4,8 @@ import asyncio
 
 from starlette.requests import Request
 
-from lineside_inference.admission import Body
 from lineside_inference.api.problems import Problem
+from lineside_inference.dataplane.admission import Body
 
 RAW, JSON = 2, 3
 """Bytes of memory for each byte of a body until it is answered: its pieces and the whole, or what is read from it."""

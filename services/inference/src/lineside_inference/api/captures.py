@@ -16,18 +16,18 @@ from starlette.requests import ClientDisconnect
 from lineside.contract import utc_now
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.spool import Outcome
-from lineside_inference.admission import Gate
 from lineside_inference.api import capture_request, openapi
 from lineside_inference.api.body import JSON, media_type, read_json
-from lineside_inference.api.capture_door import Door, as_problems
+from lineside_inference.api.capture_admission import CaptureAdmission, as_problems
 from lineside_inference.api.capture_request import CaptureRequest, CaptureUnreadable
 from lineside_inference.api.documents import CaptureDocument
 from lineside_inference.api.problems import Problem
 from lineside_inference.capture.recorder import Recorder
+from lineside_inference.dataplane.admission import Admission
+from lineside_inference.dataplane.workers import Workers
 from lineside_inference.errors import ModelUnknown
 from lineside_inference.models.store import ModelStore
 from lineside_inference.settings import LimitSettings
-from lineside_inference.workers import Workers
 
 _JSON = "application/json"
 _STATUS: dict[Outcome, tuple[Literal["IN_PROGRESS", "SUCCESS", "FAILURE"], str]] = {
@@ -58,14 +58,14 @@ def router(
     limits: LimitSettings,
     edge_manager: EdgeManagerSettings,
     device: str,
-    gate: Gate,
+    gate: Admission,
     workers: Workers,
     *,
     now: Callable[[], datetime] = utc_now,
 ) -> APIRouter:
     """Return the routes; `device` is this box's name in every record."""
     routes = APIRouter()
-    door = Door(recorder, edge_manager)
+    door = CaptureAdmission(recorder, edge_manager)
 
     @routes.post(
         "/v1/capture",

@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from lineside.contract import utc_now
 from lineside.errors import LinesideError
 from lineside.spool import SpoolSettings, Status
-from lineside.spool.attention import needs, share
+from lineside.spool.findings import needs, share
 from lineside_inference.capture.recorder import Recorder
 
 NOT_CONFIGURED = "spool.folder is not set: no evidence is kept"

@@ -18,10 +18,10 @@ from lineside_inference.errors import (
     StateNotKept,
     VersionUnknown,
 )
-from lineside_inference.models.changes import Changes
 from lineside_inference.models.store import ModelStore
-from lineside_inference.policies import Policies
-from lineside_inference.policy import thresholds
+from lineside_inference.models.version_switcher import VersionSwitcher
+from lineside_inference.policies.in_force import thresholds
+from lineside_inference.policies.policy_store import PolicyStore
 
 _NAME = Annotated[str, Path(description="The model's name.", max_length=128)]
 _VERSION = Annotated[str, Path(description="A version that has a card.", max_length=18)]
@@ -36,7 +36,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(store: ModelStore, engine: Engine, changes: Changes, policies: Policies) -> APIRouter:
+def router(store: ModelStore, engine: Engine, changes: VersionSwitcher, policies: PolicyStore) -> APIRouter:
     """Return the routes."""
     routes = APIRouter()
 
@@ -109,7 +109,7 @@ def router(store: ModelStore, engine: Engine, changes: Changes, policies: Polici
     return routes
 
 
-def _describe_out(name: str, store: ModelStore, policies: Policies) -> dict[str, Any]:
+def _describe_out(name: str, store: ModelStore, policies: PolicyStore) -> dict[str, Any]:
     """Return what is known of a model that is out: by its cards, as far as one can be read."""
     cards = store.cards(name)
     card = next(iter(cards.values()), None)

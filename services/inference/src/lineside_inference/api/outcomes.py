@@ -10,9 +10,9 @@ from lineside import contract
 from lineside_inference.api import openapi
 from lineside_inference.api.body import JSON, media_type, read_body
 from lineside_inference.api.problems import Problem
-from lineside_inference.chain import Chain
-from lineside_inference.desk import Desk
+from lineside_inference.live.chain import Chain
 from lineside_inference.settings import LimitSettings
+from lineside_inference.usecases.request_handler import RequestHandler
 
 _JSON = "application/json"
 _MOST_BYTES = 64 * 1024
@@ -30,7 +30,7 @@ _REFUSED = openapi.refusals(
 )
 
 
-def router(desk: Desk, chain: Chain, limits: LimitSettings) -> APIRouter:
+def router(desk: RequestHandler, chain: Chain, limits: LimitSettings) -> APIRouter:
     """Return the routes."""
     routes = APIRouter()
 

@@ -13,14 +13,14 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from lineside.contract import utc_now
-from lineside_inference.admission import Room
 from lineside_inference.api.problems import Problem
+from lineside_inference.dataplane.admission import Capacity
 from lineside_inference.errors import RequestError
-from lineside_inference.feed import Feed, Part, Picture
-from lineside_inference.formats.header import NAMES
-from lineside_inference.headers import MEDIA_TYPES, sniff
-from lineside_inference.images import decoding_bytes
-from lineside_inference.thumbnail import thumbnail
+from lineside_inference.imaging.decode import decoding_bytes
+from lineside_inference.imaging.formats.header import NAMES
+from lineside_inference.imaging.image_headers import MEDIA_TYPES, sniff
+from lineside_inference.imaging.thumbnail import thumbnail
+from lineside_inference.live.live_feed import LiveFeed, Part, Picture
 
 HEARTBEAT_S = 15.0
 _GLANCE_S = 0.5  # how soon a watcher notices that the service stops
@@ -43,7 +43,7 @@ _NAME = Annotated[str, Path(description="Id of a request, of a Result, or of a p
 
 
 def router(
-    feed: Feed, workers: Executor, pictures: Room, *, most_pixels: int, is_draining: Callable[[], bool]
+    feed: LiveFeed, workers: Executor, pictures: Capacity, *, most_pixels: int, is_draining: Callable[[], bool]
 ) -> APIRouter:
     """Return the routes; thumbnails are made one at a time in a worker thread, within the memory of all pictures."""
     routes = APIRouter()
@@ -53,7 +53,7 @@ def router(
     return routes
 
 
-def _add_lists(routes: APIRouter, feed: Feed) -> None:
+def _add_lists(routes: APIRouter, feed: LiveFeed) -> None:
     @routes.get("/v1/parts")
     async def list_parts(
         limit: Annotated[int, Query(ge=1, le=1000, description="Most parts to answer.")] = 50,
@@ -100,7 +100,7 @@ async def _listed(head: bytes, parts: Iterable[Part]) -> AsyncIterator[bytes]:
     yield bytes(piece) + b"]}"
 
 
-def _add_images(routes: APIRouter, feed: Feed, workers: Executor, pictures: Room, most_pixels: int) -> None:
+def _add_images(routes: APIRouter, feed: LiveFeed, workers: Executor, pictures: Capacity, most_pixels: int) -> None:
     one_at_a_time = asyncio.Semaphore(1)
 
     @routes.get("/v1/parts/{name}/image", response_class=Response, responses=_IMAGE)
@@ -140,7 +140,7 @@ def _add_images(routes: APIRouter, feed: Feed, workers: Executor, pictures: Room
         return made
 
 
-def _add_events(routes: APIRouter, feed: Feed, is_draining: Callable[[], bool]) -> None:
+def _add_events(routes: APIRouter, feed: LiveFeed, is_draining: Callable[[], bool]) -> None:
     @routes.get("/v1/events", response_class=Response, responses=_EVENTS)
     async def events(request: Request) -> Response:
         """Stream parts as they are judged; `Last-Event-ID` resumes where the parts since then are still kept."""
@@ -156,7 +156,7 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, feed: Feed, client: str, after: str | None, is_draining: Callable[[], bool]) -> None:
+    def __init__(self, feed: LiveFeed, client: str, after: str | None, is_draining: Callable[[], bool]) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._feed = feed

@@ -6,12 +6,12 @@ from fastapi import APIRouter, Header, Request, Response
 from starlette.requests import ClientDisconnect
 
 from lineside.contract import Policy, to_json
-from lineside_inference.admission import Bodies
 from lineside_inference.api import problems
 from lineside_inference.api.body import JSON, media_type, read_json
 from lineside_inference.api.problems import Problem
+from lineside_inference.dataplane.admission import Bodies
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StateNotKept
-from lineside_inference.policies import Policies
+from lineside_inference.policies.policy_store import PolicyStore
 from lineside_inference.settings import LimitSettings
 
 MOST_BYTES = 256 * 1024
@@ -34,7 +34,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(policies: Policies, limits: LimitSettings, bodies: Bodies) -> APIRouter:
+def router(policies: PolicyStore, limits: LimitSettings, bodies: Bodies) -> APIRouter:
     """Return the routes."""
     most_bytes = min(limits.json_bytes, MOST_BYTES)
     routes = APIRouter()

@@ -6,10 +6,10 @@ import time
 from lineside.contract import Capture, Outcome, Request, Result
 from lineside.errors import LinesideError
 from lineside_inference.capture.decide import Counter, Decision, decide, decide_outcome, is_part
-from lineside_inference.capture.record import Maker, Seen, outcome_key
+from lineside_inference.capture.evidence_inputs import EvidenceInputs
+from lineside_inference.capture.record_builder import RecordBuilder, Seen, outcome_key
 from lineside_inference.capture.recorder import Recorder
-from lineside_inference.capture.taken import Taken
-from lineside_inference.deadline import Arrival
+from lineside_inference.dataplane.deadline import Arrival
 
 _OVERHEAD = 8192
 """Bytes of a record beside its picture and tensors, about."""
@@ -21,20 +21,20 @@ _ANSWER_FIRST_S = 0.003
 class Evidence:
     """Decides by the policy and hands over to the recorder; used on the event loop."""
 
-    def __init__(self, recorder: Recorder, maker: Maker) -> None:
+    def __init__(self, recorder: Recorder, maker: RecordBuilder) -> None:
         self._recorder = recorder
         self._maker = maker
         self._counter = Counter()
 
-    def collect(self, capture: Capture) -> Taken:
+    def collect(self, capture: Capture) -> EvidenceInputs:
         """Return what a request fills on its way; nothing is collected where no evidence is kept."""
-        return Taken(keep=capture.keep if self._recorder.is_on else ())
+        return EvidenceInputs(keep=capture.keep if self._recorder.is_on else ())
 
     async def keep(
         self,
         request: Request,
         result: Result,
-        taken: Taken,
+        taken: EvidenceInputs,
         capture: Capture,
         *,
         arrival: Arrival,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import Finding, Result
-from lineside_inference.capture.masks import encode
+from lineside_inference.imaging.masks import encode
 
 _DEFECT = (40, 40, 230)
 _OTHER = (60, 180, 60)

@@ -9,11 +9,11 @@ from lineside.checks import Check, bounded, fail, ok, warn
 from lineside.connections import State
 from lineside.errors import LinesideError
 from lineside.service import Service
-from lineside.spool.attention import mebibytes
-from lineside_inference.deadline import Deadline
+from lineside.spool.findings import mebibytes
+from lineside_inference.dataplane.deadline import Deadline
 from lineside_inference.doctor.running import Running
-from lineside_inference.formats import jpeg
-from lineside_inference.headers import check_whole, read_header
+from lineside_inference.imaging.formats import jpeg
+from lineside_inference.imaging.image_headers import check_whole, read_header
 from lineside_inference.settings import CameraSettings, InferenceSettings
 from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.frame import Frame

@@ -8,7 +8,7 @@ import grpc
 from tritonclient.grpc import service_pb2 as pb
 
 from lineside.checks import Check, ok, skip, warn
-from lineside.spool.attention import mebibytes
+from lineside.spool.findings import mebibytes
 from lineside_inference.doctor.running import Running
 from lineside_inference.doctor.triton import ANSWER_S, Server
 from lineside_inference.engine.arena import FOLDER, PAGE, Arena, aligned

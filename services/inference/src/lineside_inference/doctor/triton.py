@@ -18,7 +18,7 @@ from lineside_inference.engine.wire import batch_axes
 from lineside_inference.errors import EngineFailed, StoreError
 from lineside_inference.models.configuration import default_file
 from lineside_inference.models.store import ModelStore
-from lineside_inference.policy_file import FILE, Kept
+from lineside_inference.policies.policy_file import FILE, Kept
 from lineside_inference.settings import InferenceSettings, TritonSettings
 
 TRITON, HTTP = "Triton", "Triton HTTP"

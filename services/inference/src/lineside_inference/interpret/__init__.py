@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import Verdict
-from lineside_inference.geometry import Geometry
+from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret.anomaly import weigh
 from lineside_inference.interpret.classification import classify
 from lineside_inference.interpret.detection import detect
@@ -20,7 +20,7 @@ from lineside_inference.interpret.score import score
 from lineside_inference.interpret.segmentation import segment
 from lineside_inference.models.card import Card
 from lineside_inference.models.heads import Anomaly, Classification, Detection, Head, Raw, Score
-from lineside_inference.policy import Thresholds
+from lineside_inference.policies.in_force import Thresholds
 
 __all__ = ["LARGE", "Judgement", "interpret", "is_large"]
 

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside_inference.geometry import Boxes
+from lineside_inference.imaging.geometry import Boxes
 
 _FARTHEST = 1e9
 """Coordinates are cut here, far beyond any picture, so that nothing overflows."""

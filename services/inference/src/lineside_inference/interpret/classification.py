@@ -5,7 +5,7 @@ from lineside_inference.interpret.judgement import DIGITS, Judgement, compare
 from lineside_inference.interpret.outputs import Outputs, sigmoid, softmax
 from lineside_inference.models.card import Card
 from lineside_inference.models.heads import Classification
-from lineside_inference.policy import Thresholds
+from lineside_inference.policies.in_force import Thresholds
 
 
 def classify(outputs: Outputs, head: Classification, card: Card, thresholds: Thresholds) -> Judgement:

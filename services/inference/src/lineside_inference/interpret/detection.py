@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import Finding
-from lineside_inference.geometry import Boxes, Geometry
+from lineside_inference.imaging.geometry import Boxes, Geometry
 from lineside_inference.interpret.boxes import bounded, corners, has_area, overlaps, suppress
 from lineside_inference.interpret.candidates import Candidates, read
 from lineside_inference.interpret.judgement import DIGITS, Judgement, by_defects
@@ -19,7 +19,7 @@ from lineside_inference.interpret.prototypes import covered
 from lineside_inference.interpret.turned import likeness, quads
 from lineside_inference.models.card import Card
 from lineside_inference.models.detection import Detection
-from lineside_inference.policy import Thresholds
+from lineside_inference.policies.in_force import Thresholds
 
 MOST_CANDIDATES = 1000
 """The most boxes that are filtered against each other; those that fail the part, then the surest, come first."""

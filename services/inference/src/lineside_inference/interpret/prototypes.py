@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside_inference.geometry import Boxes, Geometry
+from lineside_inference.imaging.geometry import Boxes, Geometry
 from lineside_inference.interpret.outputs import Floats
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import Finding
-from lineside_inference.geometry import Geometry
+from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret.judgement import DIGITS
 
 _BOX_DIGITS = 2

@@ -20,7 +20,7 @@ _SEED = 20
 
 
 async def warm_up(
-    model: Model, rehearse: Callable[[Request, Model], Awaitable[object]], *, times: int, within_s: float
+    model: Model, dry_run: Callable[[Request, Model], Awaitable[object]], *, times: int, within_s: float
 ) -> None:
     """Rehearse so many different parts, one after another; raises the RequestError of the first that fails.
 
@@ -29,7 +29,7 @@ async def warm_up(
     for number in range(times):
         deadline_ms = max(1.0, min(within_s * 1000, 600_000.0))
         part = await asyncio.to_thread(made_up, model.card, _SEED + number)
-        await rehearse(Request.new(model=model.card.name, source=part, deadline_ms=deadline_ms), model)
+        await dry_run(Request.new(model=model.card.name, source=part, deadline_ms=deadline_ms), model)
 
 
 def made_up(card: Card, seed: int) -> Source:

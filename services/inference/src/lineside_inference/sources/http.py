@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 
-from lineside_inference.headers import MEDIA_TYPES
+from lineside_inference.imaging.image_headers import MEDIA_TYPES
 from lineside_inference.sources.exchange import Answer, Exchange, HttpError, Unreached
 from lineside_inference.sources.target import Target
 

@@ -5,8 +5,8 @@ import time
 
 from lineside.connections import Connection
 from lineside_inference.errors import CameraFailed, ImageTruncated, ImageUndecodable
-from lineside_inference.formats.header import NAMES
-from lineside_inference.headers import check_whole, read_header, sniff
+from lineside_inference.imaging.formats.header import NAMES
+from lineside_inference.imaging.image_headers import check_whole, read_header, sniff
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.credentials import Credentials
 from lineside_inference.sources.exchange import Answer, HttpError

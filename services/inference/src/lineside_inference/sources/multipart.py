@@ -10,7 +10,7 @@ frames a second that is 100 ms sooner.
 import re
 
 from lineside_inference.errors import CameraFailed, ImageTruncated, ImageUndecodable
-from lineside_inference.formats.jpeg import Walk
+from lineside_inference.imaging.formats.jpeg import Walk
 
 MOST_HEADER_BYTES = 16 * 1024
 _JPEG_END = b"\xff\xd9"

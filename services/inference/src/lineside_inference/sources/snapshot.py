@@ -3,10 +3,10 @@
 import asyncio
 
 from lineside.connections import Connection
-from lineside_inference.deadline import Deadline
+from lineside_inference.dataplane.deadline import Deadline
 from lineside_inference.errors import CameraFailed, CameraTimeout
-from lineside_inference.formats.header import NAMES
-from lineside_inference.headers import sniff
+from lineside_inference.imaging.formats.header import NAMES
+from lineside_inference.imaging.image_headers import sniff
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.credentials import Credentials
 from lineside_inference.sources.exchange import Answer, HttpError, TooLarge, Unreached

@@ -4,10 +4,10 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from lineside_inference.deadline import Deadline
+from lineside_inference.dataplane.deadline import Deadline
 from lineside_inference.errors import UrlFailed, UrlNotAllowed, UrlTimeout
-from lineside_inference.formats.header import NAMES
-from lineside_inference.headers import sniff
+from lineside_inference.imaging.formats.header import NAMES
+from lineside_inference.imaging.image_headers import sniff
 from lineside_inference.settings import UrlSettings
 from lineside_inference.sources.addresses import check_addresses, find_host
 from lineside_inference.sources.exchange import HttpError, Unreached

@@ -10,9 +10,9 @@ from lineside.contract import utc_now
 from lineside_opcua_bridge.cli.tables import show, show_json
 from lineside_opcua_bridge.cli.variables import as_text, jsonable, moment, status_name
 from lineside_opcua_bridge.finding.find import Found, find_all
+from lineside_opcua_bridge.link.bulk_decode import Change
 from lineside_opcua_bridge.link.publishing import decode
 from lineside_opcua_bridge.link.rates import batches
-from lineside_opcua_bridge.link.runs import Change
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 

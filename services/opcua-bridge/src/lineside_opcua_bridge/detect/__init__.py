@@ -6,12 +6,12 @@ All of it is pure: values go in, decisions come out, and time is in the values.
 from lineside_opcua_bridge.detect.changes import ChangeDetector
 from lineside_opcua_bridge.detect.conditions import unmet
 from lineside_opcua_bridge.detect.counters import CounterDetector
-from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.debouncer import Debouncer
+from lineside_opcua_bridge.detect.decisions import Decision, Detection
 from lineside_opcua_bridge.detect.detector import Detector
 from lineside_opcua_bridge.detect.edges import EdgeDetector
 from lineside_opcua_bridge.detect.events import EventDetector
 from lineside_opcua_bridge.detect.limits import LimitDetector
-from lineside_opcua_bridge.detect.pace import Pace
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import (
     ChangeTrigger,
@@ -23,7 +23,7 @@ from lineside_opcua_bridge.settings.triggers import (
     WindowTrigger,
 )
 
-__all__ = ["Decision", "Detector", "Seen", "detector_of", "unmet"]
+__all__ = ["Decision", "Detection", "Detector", "detector_of", "unmet"]
 
 
 def detector_of(settings: TriggerSettings, *, looks: bool) -> Detector | None:
@@ -31,7 +31,7 @@ def detector_of(settings: TriggerSettings, *, looks: bool) -> Detector | None:
 
     `looks` says whether there is a done flag that tells what an edge means when values are missing.
     """
-    pace = Pace(settings.debounce_s(), settings.min_interval_ms / 1000)
+    pace = Debouncer(settings.debounce_s(), settings.min_interval_ms / 1000)
     match settings.when:
         case EdgeTrigger() as when:
             return EdgeDetector(pace, active=when.edge == "rising", looks=looks)

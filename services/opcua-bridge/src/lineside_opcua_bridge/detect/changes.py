@@ -8,16 +8,16 @@ no number. NaN is a value like any other and the same as itself.
 
 from collections.abc import Sequence
 
-from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.debouncer import Debouncer
+from lineside_opcua_bridge.detect.decisions import Decision, Detection
 from lineside_opcua_bridge.detect.detector import Detector
-from lineside_opcua_bridge.detect.pace import Pace
 from lineside_opcua_bridge.samples import Sample
 
 
 class ChangeDetector(Detector):
     """The changes of one tag."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Debouncer) -> None:
         super().__init__(pace)
         self._value: object = None
         """The last good value; None before the first."""
@@ -30,13 +30,13 @@ class ChangeDetector(Detector):
         """Return whether it has changed again."""
         return not all(self.stands(sample, each) for each in later)
 
-    def see(self, sample: Sample) -> Seen:
+    def see(self, sample: Sample) -> Detection:
         """Return what a value means; nothing, an array, or bad quality never triggers."""
         if sample.quality == "bad" or sample.value is None or isinstance(sample.value, list | tuple):
             return self._unusable()
         before, self._value, whole = self._value, sample.value, self._joins(sample)
         if before is None or same(before, sample.value):
-            return Seen(Decision.NONE)
+            return Detection(Decision.NONE)
         return self._counts(sample, whole=whole)
 
 

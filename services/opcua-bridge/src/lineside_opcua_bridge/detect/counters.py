@@ -9,16 +9,16 @@ reset, and the value is where counting begins again: how many parts there were s
 from collections.abc import Sequence
 
 from lineside_opcua_bridge.detect.changes import same
-from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.debouncer import Debouncer
+from lineside_opcua_bridge.detect.decisions import Decision, Detection
 from lineside_opcua_bridge.detect.detector import Detector
-from lineside_opcua_bridge.detect.pace import Pace
 from lineside_opcua_bridge.samples import Sample
 
 
 class CounterDetector(Detector):
     """The increments of one counter; `wraps_at` is the largest value, after which it goes on from 0."""
 
-    def __init__(self, pace: Pace, *, wraps_at: int | None) -> None:
+    def __init__(self, pace: Debouncer, *, wraps_at: int | None) -> None:
         super().__init__(pace)
         self._wraps_at = wraps_at
         self._count: int | None = None
@@ -31,7 +31,7 @@ class CounterDetector(Detector):
         """Return whether it has changed again."""
         return not all(self.stands(sample, each) for each in later)
 
-    def see(self, sample: Sample) -> Seen:
+    def see(self, sample: Sample) -> Detection:
         """Return what a value means, and how many parts were missed before its own."""
         count = _whole_number(sample.value)
         if sample.quality == "bad" or count is None:
@@ -39,7 +39,7 @@ class CounterDetector(Detector):
         before, self._count, whole = self._count, count, self._joins(sample)
         more = 0 if before is None else self._went_up(before, count)
         if more == 0:
-            return Seen(Decision.NONE)
+            return Detection(Decision.NONE)
         return self._counts(sample, whole=whole, missed=more - 1)
 
     def _went_up(self, before: int, count: int) -> int:

@@ -26,7 +26,7 @@ class Decision(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class Detection:
     """What a detector says of one value. `missed`: parts that a counter shows and nobody asked about, 0 or more."""
 
     decision: Decision

@@ -4,20 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 
-from lineside_opcua_bridge.detect.decisions import Decision, Seen
-from lineside_opcua_bridge.detect.pace import Pace
+from lineside_opcua_bridge.detect.debouncer import Debouncer
+from lineside_opcua_bridge.detect.decisions import Decision, Detection
 from lineside_opcua_bridge.samples import Sample
 
 
 class Detector(ABC):
     """Which values of one trigger are a part."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Debouncer) -> None:
         self._pace = pace
         self._whole = False
 
     @abstractmethod
-    def see(self, sample: Sample) -> Seen:
+    def see(self, sample: Sample) -> Detection:
         """Return what the next value means."""
 
     def doubt(self) -> None:
@@ -45,9 +45,9 @@ class Detector(ABC):
         """Say that the last one that counted became no request: the least interval goes on from the one before."""
         self._pace.not_asked()
 
-    def _unusable(self) -> Seen:
+    def _unusable(self) -> Detection:
         self._whole = False
-        return Seen(Decision.BAD)
+        return Detection(Decision.BAD)
 
     def _joins(self, sample: Sample) -> bool:
         """Put a usable value on the line; return whether the line before it is whole."""
@@ -56,6 +56,6 @@ class Detector(ABC):
         self._pace.watch(sample, fresh=whole)
         return whole
 
-    def _counts(self, sample: Sample, *, whole: bool, missed: int = 0) -> Seen:
+    def _counts(self, sample: Sample, *, whole: bool, missed: int = 0) -> Detection:
         """Return what a value means that shows a part."""
-        return Seen(self._pace.admit(sample, Decision.FIRED if whole else Decision.RECOVERED), missed)
+        return Detection(self._pace.admit(sample, Decision.FIRED if whole else Decision.RECOVERED), missed)

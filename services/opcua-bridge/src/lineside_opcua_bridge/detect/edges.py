@@ -13,16 +13,16 @@ station looks at the done flag once the window is over, so that a part that arri
 from collections.abc import Sequence
 from datetime import datetime
 
-from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.debouncer import Debouncer
+from lineside_opcua_bridge.detect.decisions import Decision, Detection
 from lineside_opcua_bridge.detect.detector import Detector
-from lineside_opcua_bridge.detect.pace import Pace
 from lineside_opcua_bridge.samples import Sample
 
 
 class EdgeDetector(Detector):
     """The edges to `active` of one Boolean; `looks` says whether there is a done flag to look at."""
 
-    def __init__(self, pace: Pace, *, active: bool = True, looks: bool = True) -> None:
+    def __init__(self, pace: Debouncer, *, active: bool = True, looks: bool = True) -> None:
         super().__init__(pace)
         self._active = active
         self._looks = looks
@@ -50,15 +50,15 @@ class EdgeDetector(Detector):
             fell = fell or not active
         return False
 
-    def see(self, sample: Sample) -> Seen:
+    def see(self, sample: Sample) -> Detection:
         """Return what a value means; one that is not a Boolean of good or uncertain quality never triggers."""
         if sample.quality == "bad" or not isinstance(sample.value, bool):
             return self._unusable()
         before, self._high, whole = self._high, sample.value is self._active, self._joins(sample)
         if not whole and self._looks:
-            return Seen(Decision.LOOK)
+            return Detection(Decision.LOOK)
         if not self._high or before is not False:
-            return Seen(Decision.NONE)
+            return Detection(Decision.NONE)
         if sample.source is not None and sample.source == self._known:
-            return Seen(Decision.NONE)
+            return Detection(Decision.NONE)
         return self._counts(sample, whole=whole)

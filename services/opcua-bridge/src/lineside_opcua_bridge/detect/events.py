@@ -1,28 +1,28 @@
 """An OPC UA event: each one is a part, if it comes from the right source and is severe enough."""
 
-from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.debouncer import Debouncer
+from lineside_opcua_bridge.detect.decisions import Decision, Detection
 from lineside_opcua_bridge.detect.detector import Detector
-from lineside_opcua_bridge.detect.pace import Pace
 from lineside_opcua_bridge.samples import Sample
 
 
 class EventDetector(Detector):
     """The events of one notifier. `min_severity` 1 to 1000; `source_name` None takes every source."""
 
-    def __init__(self, pace: Pace, *, min_severity: int, source_name: str | None) -> None:
+    def __init__(self, pace: Debouncer, *, min_severity: int, source_name: str | None) -> None:
         super().__init__(pace)
         self._min_severity = min_severity
         self._source_name = source_name
 
-    def see(self, sample: Sample) -> Seen:
+    def see(self, sample: Sample) -> Detection:
         """Return what an event means; its value is its fields by name."""
         fields = sample.value
         if sample.quality == "bad" or not isinstance(fields, dict):
-            return Seen(Decision.BAD)
+            return Detection(Decision.BAD)
         self._joins(sample)
         severity = fields.get("Severity")
         if isinstance(severity, int) and severity < self._min_severity:
-            return Seen(Decision.NONE)
+            return Detection(Decision.NONE)
         if self._source_name is not None and fields.get("SourceName") != self._source_name:
-            return Seen(Decision.NONE)
+            return Detection(Decision.NONE)
         return self._counts(sample, whole=True)  # one event says nothing of another: none of them is recovered

@@ -9,16 +9,16 @@ crossed meanwhile (RECOVERED); one that was outside before and is still may have
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from lineside_opcua_bridge.detect.decisions import Decision, Seen
+from lineside_opcua_bridge.detect.debouncer import Debouncer
+from lineside_opcua_bridge.detect.decisions import Decision, Detection
 from lineside_opcua_bridge.detect.detector import Detector
-from lineside_opcua_bridge.detect.pace import Pace
 from lineside_opcua_bridge.samples import Sample
 
 
 class LimitDetector(Detector):
     """The crossings of one limit, upwards past `above` or downwards past `below`; exactly one is given."""
 
-    def __init__(self, pace: Pace, *, above: float | None, below: float | None, hysteresis: float) -> None:
+    def __init__(self, pace: Debouncer, *, above: float | None, below: float | None, hysteresis: float) -> None:
         super().__init__(pace)
         self._above, self._below, self._hysteresis = above, below, hysteresis
         self._outside: bool | None = None
@@ -32,14 +32,14 @@ class LimitDetector(Detector):
         """Return whether it came back, so that it may have crossed again."""
         return not all(self.stands(sample, each) for each in later)
 
-    def see(self, sample: Sample) -> Seen:
+    def see(self, sample: Sample) -> Detection:
         """Return what a value means; what is no number, NaN among it, or of bad quality never triggers."""
         value = sample.value
         if sample.quality == "bad" or not _is_number(value):
             return self._unusable()
         before, self._outside, whole = self._outside, self._is_outside(value), self._joins(sample)
         if not self._outside or before is not False:
-            return Seen(Decision.NONE)
+            return Detection(Decision.NONE)
         return self._counts(sample, whole=whole)
 
     def _is_outside(self, value: float) -> bool:

@@ -15,8 +15,8 @@ from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.security import describe, endpoints_of, is_insecure, own_of
 from lineside_opcua_bridge.security.certificates import parse, subject
 from lineside_opcua_bridge.security.endpoints import choose
+from lineside_opcua_bridge.security.error_mapping import CERTIFICATE_REASONS
 from lineside_opcua_bridge.security.errors import AccessRefused, CertificateRejected, PkiUnusable, SecretUnusable
-from lineside_opcua_bridge.security.refusals import CERTIFICATE_REASONS
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
 NETWORK, OFFERS, OWN = "PLC network", "PLC offers", "own certificate"

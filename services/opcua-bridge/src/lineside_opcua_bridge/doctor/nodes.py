@@ -9,14 +9,14 @@ from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.checks import Check, bounded, fail, ok, skip, warn
 from lineside_opcua_bridge.finding.find import find
-from lineside_opcua_bridge.link.clashes import Bound, refuse_clash
+from lineside_opcua_bridge.link.node_conflicts import Bound, refuse_clash
 from lineside_opcua_bridge.link.session import Limits, Session
 from lineside_opcua_bridge.nodes import OPC_UA
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger
 from lineside_opcua_bridge.settings.write_back import HeartbeatSettings
 from lineside_opcua_bridge.station.binding import bind, read_facts
-from lineside_opcua_bridge.station.fitness import heartbeat_need, problem
+from lineside_opcua_bridge.station.node_validation import heartbeat_need, problem
 from lineside_opcua_bridge.values import instant
 
 CLOCK = "PLC clock"

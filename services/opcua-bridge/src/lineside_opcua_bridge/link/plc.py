@@ -20,8 +20,8 @@ import structlog
 from lineside.connections import Connection, State
 from lineside.errors import LinesideError
 from lineside_opcua_bridge.heartbeat import Heartbeat
-from lineside_opcua_bridge.link.clashes import Bound, refuse_clash
 from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.node_conflicts import Bound, refuse_clash
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.link.subscriptions import Subscriptions
 from lineside_opcua_bridge.nodes import NodeMissing

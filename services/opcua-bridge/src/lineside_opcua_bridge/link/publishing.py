@@ -24,9 +24,9 @@ from asyncua.ua.ua_binary import (
 )
 
 from lineside.errors import LinesideError
-from lineside_opcua_bridge.link import runs
-from lineside_opcua_bridge.link.instants import moment, timestamp
-from lineside_opcua_bridge.link.runs import Change
+from lineside_opcua_bridge.link import bulk_decode
+from lineside_opcua_bridge.link.bulk_decode import Change
+from lineside_opcua_bridge.link.ua_time import moment, timestamp
 from lineside_opcua_bridge.values import instant
 
 _DATA_CHANGE = ua.NodeId(ua.Int32(ObjectIds.DataChangeNotification_Encoding_DefaultBinary))
@@ -183,11 +183,11 @@ def _read_changes(body: bytes, at: int, changes: list[Change]) -> int:
         layout = get(body[at + 4] << 8 | kind)
         if layout is not None and kind not in _SINGLY:
             whole = layout.whole
-            run = runs.length(body, at, whole.size, left) if left >= _RUN else 1
+            run = bulk_decode.length(body, at, whole.size, left) if left >= _RUN else 1
             if run >= _RUN:
                 stop = at + run * whole.size
                 places = (layout.status + 1, layout.source + 1, layout.server + 1)  # after the handle
-                changes += runs.read(whole, *places, body[at:stop])
+                changes += bulk_decode.read(whole, *places, body[at:stop])
                 at, left = stop, left - run
                 continue
         left -= 1

@@ -11,8 +11,8 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import variant_from_binary
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from lineside_opcua_bridge.link.instants import timestamp
 from lineside_opcua_bridge.link.publishing import Malformed, after_header
+from lineside_opcua_bridge.link.ua_time import timestamp
 
 _VALUE, _STATUS, _SOURCE, _SERVER, _SOURCE_PICO, _SERVER_PICO = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _COUNT = struct.Struct("<i")

@@ -19,15 +19,21 @@ import structlog
 from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
-from lineside_opcua_bridge.link.delivery import NAMESPACES, Delivery, Target
+from lineside_opcua_bridge.link.dispatcher import NAMESPACES, Delivery, Target
 from lineside_opcua_bridge.link.metrics import LinkMetrics
-from lineside_opcua_bridge.link.ordering import Line
+from lineside_opcua_bridge.link.publish_loop import PublishLoop
 from lineside_opcua_bridge.link.publishing import Message, Publication
-from lineside_opcua_bridge.link.pump import Pump
 from lineside_opcua_bridge.link.rates import MAX_ITEMS, Granted, batches, fits, is_short, publishing_for
+from lineside_opcua_bridge.link.revised_parameters import tell
+from lineside_opcua_bridge.link.sequence_tracker import SequenceTracker
 from lineside_opcua_bridge.link.session import CallFailed, Session
-from lineside_opcua_bridge.link.shortcomings import tell
-from lineside_opcua_bridge.link.wishes import create_items, create_subscription, delete_items, hurry, revive
+from lineside_opcua_bridge.link.subscription_calls import (
+    create_items,
+    create_subscription,
+    delete_items,
+    hurry,
+    resume_or_transfer,
+)
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 from lineside_opcua_bridge.station.binding import Binding, Watched
 from lineside_opcua_bridge.station.station import Station
@@ -51,7 +57,7 @@ class _Subscription:
     interval_ms: float
     keepalive_s: float
     heard: float
-    line: Line = field(default_factory=Line)
+    line: SequenceTracker = field(default_factory=SequenceTracker)
     targets: dict[int, Target] = field(default_factory=dict)
     mending: asyncio.Task[None] | None = None
 
@@ -64,7 +70,7 @@ class Subscriptions:
         self._metrics = metrics
         self._delivery = Delivery(metrics, self._renamed)
         self._session: Session | None = None
-        self._pump: Pump | None = None
+        self._pump: PublishLoop | None = None
         self._all: dict[int, _Subscription] = {}
         self._handles = itertools.count(NAMESPACES + 1)
 
@@ -85,7 +91,7 @@ class Subscriptions:
         Every station is bound again and gets what it missed. Returns the bindings; None where it cannot go on, and all
         must begin anew. Raises CallFailed.
         """
-        if not self._all or not await revive(session, list(self._all)):
+        if not self._all or not await resume_or_transfer(session, list(self._all)):
             return None
         self._attach(session)
         bindings: dict[str, tuple[Station, Binding]] = {}
@@ -136,7 +142,7 @@ class Subscriptions:
 
     def _attach(self, session: Session) -> None:
         self._session = session
-        self._pump = Pump(session, self._take, self._metrics)
+        self._pump = PublishLoop(session, self._take, self._metrics)
 
     # What is watched.
 

@@ -18,6 +18,7 @@ from lineside.contract import utc_now
 from lineside_opcua_bridge.security.certificates import parse, subject, thumbprint
 from lineside_opcua_bridge.security.client import SecureClient, plain_client
 from lineside_opcua_bridge.security.endpoints import choose, token_policies
+from lineside_opcua_bridge.security.error_mapping import CERTIFICATE_REASONS, refusal
 from lineside_opcua_bridge.security.errors import (
     AccessRefused,
     CertificateRejected,
@@ -26,8 +27,7 @@ from lineside_opcua_bridge.security.errors import (
     SecurityError,
 )
 from lineside_opcua_bridge.security.metrics import register
-from lineside_opcua_bridge.security.own import Identity, Own, Wanted
-from lineside_opcua_bridge.security.refusals import CERTIFICATE_REASONS, refusal
+from lineside_opcua_bridge.security.own_certificate import Identity, Own, Wanted
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.security.users import certificate_of, password_of
 from lineside_opcua_bridge.security.validation import judge

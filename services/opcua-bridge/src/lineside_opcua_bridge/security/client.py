@@ -16,7 +16,7 @@ from cryptography import x509
 from lineside_opcua_bridge.security.certificates import application_uris, parse
 from lineside_opcua_bridge.security.endpoints import POLICIES, choose, token_policies
 from lineside_opcua_bridge.security.errors import AccessRefused, CertificateRejected, SecurityError
-from lineside_opcua_bridge.security.own import Identity
+from lineside_opcua_bridge.security.own_certificate import Identity
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
 

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from lineside.contract import utc_now
 from lineside_opcua_bridge.security.errors import SecurityError
-from lineside_opcua_bridge.security.own import Own, Wanted
+from lineside_opcua_bridge.security.own_certificate import Own, Wanted
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings.access import AccessSettings
 

@@ -22,7 +22,7 @@ from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger
-from lineside_opcua_bridge.station.fitness import (
+from lineside_opcua_bridge.station.node_validation import (
     ATTRIBUTES,
     INTEGERS,
     WITHOUT_RANGES,

@@ -27,7 +27,7 @@ class Tick:
 
 
 @dataclass(frozen=True)
-class Again:
+class Recheck:
     """Look at the PLC; a part that nobody asked about is asked about only with `recover`."""
 
     binding: Binding
@@ -35,12 +35,12 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Gap:
     """Values of the trigger are missing at this place of their line."""
 
 
 @dataclass(frozen=True)
-class Decided:
+class AnswerReceived:
     """The answer to a request."""
 
     request_id: str
@@ -54,7 +54,7 @@ class Unread:
     sample: Sample
 
 
-Event = Value | Tick | Again | Doubt | Decided | Unread
+Event = Value | Tick | Recheck | Gap | AnswerReceived | Unread
 
 
 class Mailbox:
@@ -80,7 +80,7 @@ class Mailbox:
         """Return the values of a role that were not taken yet, in order."""
         return [each.sample for each in self._values if isinstance(each, Value) and each.role == role]
 
-    def tell(self, event: Again | Decided | Unread) -> None:
+    def tell(self, event: Recheck | AnswerReceived | Unread) -> None:
         """Take what is bounded by the parts that wait."""
         self._queue.put_nowait(event)
 
@@ -88,12 +88,12 @@ class Mailbox:
         """Say that values are missing here; saying it again before another value comes changes nothing."""
         if not self._doubted:
             self._doubted = True
-            self._queue.put_nowait(Doubt())
+            self._queue.put_nowait(Gap())
 
     async def get(self) -> Event:
         """Return the next event, once there is one."""
         event = await self._queue.get()
-        if isinstance(event, Doubt):
+        if isinstance(event, Gap):
             self._doubted = False
         elif isinstance(event, Value | Tick):
             self._values.popleft()

@@ -125,7 +125,7 @@ def answer_of(result: Result) -> Answer:
 
 
 @dataclass(frozen=True)
-class Look:
+class StationView:
     """The PLC's own view of a station, read in one call; None where the value is not of good quality."""
 
     present: bool | None
@@ -140,7 +140,7 @@ class Look:
     """Where the PLC's clock tells no rise from another: by which unbroken line of values `risen` does, and no other."""
 
 
-class Standing(StrEnum):
+class PartStatus(StrEnum):
     """How the part at the station stands."""
 
     UNREADABLE = "unreadable"
@@ -158,42 +158,49 @@ class Standing(StrEnum):
     """The PLC still shows done of the part before: the next one waits for its turn."""
 
 
-def standing(part: Part | None, look: Look, now: float, *, grace_s: float = 0.0) -> Standing:
+def standing(part: Part | None, look: StationView, now: float, *, grace_s: float = 0.0) -> PartStatus:
     """Return how things stand by a look at the instant `now`, in ticks, where a Boolean says that a part waits.
 
     `grace_s` is for how long after its deadline a part whose trigger is low, but whose id is still shown, is answered.
     """
     if look.present is None or look.done is None:
-        return Standing.UNREADABLE
+        return PartStatus.UNREADABLE
     if look.done:
-        return Standing.ANSWERED if part else Standing.NOTHING
+        return PartStatus.ANSWERED if part else PartStatus.NOTHING
     if look.present:
-        return Standing.WAITING if part and _same(part, look, now) else Standing.NEW
+        return PartStatus.WAITING if part and _same(part, look, now) else PartStatus.NEW
     if part is None:
-        return Standing.NOTHING
+        return PartStatus.NOTHING
     # The trigger is low: a pulse's part, or one that moved on, is owed its verdict until the deadline, and for the
     # grace while the PLC shows its id, unless it shows another part's already.
     until = part.deadline + (grace_s if _same_id(part, look) else 0.0)
-    return Standing.GONE if _other_id(part, look) or now >= until else Standing.WAITING
+    return PartStatus.GONE if _other_id(part, look) or now >= until else PartStatus.WAITING
 
 
-def standing_without_level(part: Part | None, look: Look, now: float, *, grace_s: float) -> Standing:
+def standing_without_level(part: Part | None, look: StationView, now: float, *, grace_s: float) -> PartStatus:
     """Return how things stand where no Boolean says that a part waits: by done and the part id alone.
 
     A part that nobody saw is never found this way; one that waited is owed its verdict until deadline and grace.
     """
     if look.done is None:
-        return Standing.UNREADABLE
+        return PartStatus.UNREADABLE
     if part is None:
-        return Standing.NOTHING
+        return PartStatus.NOTHING
     if look.done:
-        return Standing.ANSWERED
-    return Standing.GONE if _other_id(part, look) or now > part.deadline + grace_s else Standing.WAITING
+        return PartStatus.ANSWERED
+    return PartStatus.GONE if _other_id(part, look) or now > part.deadline + grace_s else PartStatus.WAITING
 
 
 def standing_in_line(
-    parts: Sequence[Part], look: Look, now: float, *, level: bool, grace_s: float, taking: bool, lowers: bool = True
-) -> Standing:
+    parts: Sequence[Part],
+    look: StationView,
+    now: float,
+    *,
+    level: bool,
+    grace_s: float,
+    taking: bool,
+    lowers: bool = True,
+) -> PartStatus:
     """Return how the first of the parts in line stands, or NEW where the PLC shows one that is not the last of them.
 
     `taking` says that done was raised for a part before the first, and not seen lowered since; `lowers`, that the PLC
@@ -201,20 +208,20 @@ def standing_in_line(
     against the first.
     """
     if look.done is None or (level and look.present is None):
-        return Standing.UNREADABLE
+        return PartStatus.UNREADABLE
     if not look.done and level and look.present and not (parts and _last(parts[-1], look, now, grace_s)):
-        return Standing.NEW
+        return PartStatus.NEW
     if not parts:
-        return Standing.NOTHING
+        return PartStatus.NOTHING
     first = parts[0]
     # Done may have been raised, taken and lowered out of our sight: raised again it would be taken for the next part's.
     stayed_low = first.low_since is not None and first.low_since == look.done_since
     taken = first.raising and lowers and not stayed_low
     if (not look.done and taken) or (look.done and not (taking and not first.attempts)):
-        return Standing.ANSWERED
+        return PartStatus.ANSWERED
     if now > first.deadline + grace_s:
-        return Standing.GONE
-    return Standing.TAKING if look.done else Standing.WAITING
+        return PartStatus.GONE
+    return PartStatus.TAKING if look.done else PartStatus.WAITING
 
 
 def in_time(part: Part, answer: Answer, now: float, *, risen: datetime | None) -> Answer:
@@ -228,7 +235,7 @@ def in_time(part: Part, answer: Answer, now: float, *, risen: datetime | None) -
     return unknown(answer.origin, f"{answer.verdict} came to be written after the deadline", code="late")
 
 
-def _same(part: Part, look: Look, now: float) -> bool:
+def _same(part: Part, look: StationView, now: float) -> bool:
     if part.risen is not None and part.risen == look.risen:
         return not _other_id(part, look)
     if look.line not in {None, part.line} and part.part_id is None and look.part_id is None:
@@ -236,16 +243,16 @@ def _same(part: Part, look: Look, now: float) -> bool:
     return _same_id(part, look) and now < part.deadline
 
 
-def _last(part: Part, look: Look, now: float, grace_s: float) -> bool:
+def _last(part: Part, look: StationView, now: float, grace_s: float) -> bool:
     """Whether what the PLC shows is the last part in line: asked about twice, it would get two dones."""
     return _same(part, look, now) or (_same_id(part, look) and now <= part.deadline + grace_s)
 
 
-def _same_id(part: Part, look: Look) -> bool:
+def _same_id(part: Part, look: StationView) -> bool:
     return part.part_id is not None and part.part_id == look.part_id
 
 
-def _other_id(part: Part, look: Look) -> bool:
+def _other_id(part: Part, look: StationView) -> bool:
     return None not in {part.part_id, look.part_id} and part.part_id != look.part_id
 
 

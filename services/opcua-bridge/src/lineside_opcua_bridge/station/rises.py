@@ -5,9 +5,9 @@ from datetime import datetime
 
 from lineside_opcua_bridge.detect.detector import Detector
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.station.levels import Level
-from lineside_opcua_bridge.station.listened import Rise
+from lineside_opcua_bridge.station.handshake_signal import HandshakeSignal
 from lineside_opcua_bridge.station.stamps import Stamps
+from lineside_opcua_bridge.station.tag_cache import Rise
 
 
 def rise_of(
@@ -16,7 +16,7 @@ def rise_of(
     role: str | None,
     *,
     detector: Detector | None,
-    level: Level | None,
+    level: HandshakeSignal | None,
     stamps: Stamps | None,
     waiting: Callable[[], list[Sample]],
     is_collected: bool,

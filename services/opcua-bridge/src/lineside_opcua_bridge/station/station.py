@@ -18,27 +18,27 @@ from lineside.bus import Bus
 from lineside.connections import Connection
 from lineside.contract import Outcome, Source, utc_now, uuid7
 from lineside.settings import BusSettings
-from lineside_opcua_bridge.detect import Decision, Seen, detector_of
+from lineside_opcua_bridge.detect import Decision, Detection, detector_of
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger, PeriodTrigger
-from lineside_opcua_bridge.station.answering import Answering
-from lineside_opcua_bridge.station.asking import request_of
 from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.elements import Elements
-from lineside_opcua_bridge.station.listened import Listened, Rise
-from lineside_opcua_bridge.station.mailbox import Again, Decided, Doubt, Event, Mailbox, Tick, Unread, Value
+from lineside_opcua_bridge.station.handshake import Answering
+from lineside_opcua_bridge.station.mailbox import AnswerReceived, Event, Gap, Mailbox, Recheck, Tick, Unread, Value
 from lineside_opcua_bridge.station.outcome import outcome_of
 from lineside_opcua_bridge.station.ownership import Ownership
+from lineside_opcua_bridge.station.part_queue import Asked, PartQueue, Pending
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
-from lineside_opcua_bridge.station.periods import Grid, Turns
+from lineside_opcua_bridge.station.request_builder import request_of
+from lineside_opcua_bridge.station.request_publisher import Sending
 from lineside_opcua_bridge.station.rises import rise_of
-from lineside_opcua_bridge.station.sending import Sending
 from lineside_opcua_bridge.station.stamps import Stamps
+from lineside_opcua_bridge.station.tag_cache import Rise, TagCache
+from lineside_opcua_bridge.station.ticker import FairLock, Ticker
 from lineside_opcua_bridge.station.unread import UnreadTrigger
-from lineside_opcua_bridge.station.waiting import Asked, Pending, Waiting
 from lineside_opcua_bridge.tags import Alias, parse
 from lineside_opcua_bridge.values import Tags
 from lineside_opcua_bridge.windows import Unusable
@@ -62,7 +62,7 @@ class Station:
         topics: BusSettings,
         pending: Pending,
         metrics: Metrics,
-        turns: Turns,
+        turns: FairLock,
         tell: Callable[[Outcome], None],
         broker: Connection | None = None,
         grace_s: float,
@@ -79,11 +79,11 @@ class Station:
         self._turns = turns
         self._tell = tell
         self._mailbox = Mailbox(backlog)
-        self._listened = Listened(settings, source, metrics)
+        self._listened = TagCache(settings, source, metrics)
         self._sending = Sending(
             settings.name, bus=bus, topic=topics.request_topic, metrics=metrics, decided=self.decided, broker=broker
         )
-        self._waiting = Waiting(
+        self._waiting = PartQueue(
             settings.name,
             overrun=settings.overrun,
             limit=settings.overrun_limit,
@@ -146,7 +146,7 @@ class Station:
             self._elements.doubt()
             self._doubt()
         if whole or not by_values:
-            self._mailbox.tell(Again(binding, recover=False))
+            self._mailbox.tell(Recheck(binding, recover=False))
             self._recover_later(binding)
 
     def unbound(self) -> None:
@@ -183,7 +183,7 @@ class Station:
 
     def decided(self, request_id: str, answer: Answer) -> None:
         """Take the answer to a request."""
-        self._mailbox.tell(Decided(request_id, answer))
+        self._mailbox.tell(AnswerReceived(request_id, answer))
 
     def pause(self, reason: str | None) -> None:
         """Ask about no part from now on, and answer each `unknown` at once; None asks again."""
@@ -192,7 +192,7 @@ class Station:
     def _look_again(self) -> None:
         """Look for a part that waits since before the station was ours."""
         if binding := self._answering.binding:
-            self._mailbox.tell(Again(binding))
+            self._mailbox.tell(Recheck(binding))
 
     async def drain(self) -> None:
         """Ask for nothing more and wait until no part waits; a part that arrives now is recovered by the next start."""
@@ -216,7 +216,7 @@ class Station:
     async def _handle(self, event: Event) -> None:
         binding = self._answering.binding
         match event:
-            case Doubt():
+            case Gap():
                 self._doubt()
                 if binding:
                     await self._answering.look(binding)
@@ -224,9 +224,9 @@ class Station:
                 await self._take(role, sample)
             case Tick(sample):
                 await self._tick(sample)
-            case Again(of, recover) if of is binding:
+            case Recheck(of, recover) if of is binding:
                 await self._answering.look(of, recover=recover)
-            case Decided(request_id, answer):
+            case AnswerReceived(request_id, answer):
                 await self._answering.decided(request_id, answer)
             case Unread(sample):
                 self._answer_unread(sample)
@@ -332,7 +332,7 @@ class Station:
         if level and level.role == "request":
             self._answering.look_later(binding)
 
-    def _count(self, sample: Sample, seen: Seen) -> Decision:
+    def _count(self, sample: Sample, seen: Detection) -> Decision:
         if sample.overflow:
             self._metrics.overflow.labels(self.name, "server").inc()
             log.warning(
@@ -355,7 +355,7 @@ class Station:
             self._bounce = None
             newest = self._waiting.newest
             if newest is None or newest.part_id is not None:
-                self._mailbox.tell(Again(binding))
+                self._mailbox.tell(Recheck(binding))
 
         if self._bounce is None:
             self._bounce = asyncio.get_running_loop().call_later(self.settings.debounce_s(), settled)
@@ -375,7 +375,7 @@ class Station:
     # Triggers that are no value.
 
     async def _keep_time(self, every: float) -> None:
-        grid = Grid(time.monotonic(), every)
+        grid = Ticker(time.monotonic(), every)
         while True:
             await asyncio.sleep(max(0.0, grid.due - time.monotonic()))
             if missed := grid.take(time.monotonic()):
@@ -387,7 +387,7 @@ class Station:
                 self._overflowed()
 
     async def _watch_windows(self, every: float) -> None:
-        grid = Grid(time.monotonic(), every)
+        grid = Ticker(time.monotonic(), every)
         while True:
             await asyncio.sleep(max(0.0, grid.due - time.monotonic()))
             grid.take(time.monotonic())

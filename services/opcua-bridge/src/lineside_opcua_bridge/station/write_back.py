@@ -15,7 +15,7 @@ from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.settings.write_back import WriteBackSettings
 from lineside_opcua_bridge.station.binding import Binding
-from lineside_opcua_bridge.station.fitness import INTEGERS
+from lineside_opcua_bridge.station.node_validation import INTEGERS
 from lineside_opcua_bridge.station.parts import Answer, Part
 
 log = structlog.get_logger("lineside.opcua_bridge.write_back")

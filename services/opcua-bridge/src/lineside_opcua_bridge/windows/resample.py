@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside_opcua_bridge.windows.line import BAD, BROKEN, Line
+from lineside_opcua_bridge.windows.tag_series import BAD, BROKEN, TagSeries
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER = np.iinfo(np.int64).max
@@ -44,7 +44,7 @@ class Rules:
     period_us: float
 
 
-def resample(line: Line, grid: NDArray[np.int64], rules: Rules) -> NDArray[np.float64] | Unusable:
+def resample(line: TagSeries, grid: NDArray[np.int64], rules: Rules) -> NDArray[np.float64] | Unusable:
     """Return the values at `grid`, ascending microseconds since 1970, shape (n,); or what is wrong with the column."""
     first, last = _stretch(line, int(grid[0]), int(grid[-1]))
     if first < 0:
@@ -109,7 +109,7 @@ def _filled(
     return np.where(drawn, held + (target - held) * share, held)
 
 
-def _stretch(line: Line, start: int, end: int) -> tuple[int, int]:
+def _stretch(line: TagSeries, start: int, end: int) -> tuple[int, int]:
     """Return the places, first and one past the last, of the values that matter from `start` to `end`; first -1: none.
 
     It begins with the good value in force at `start` and ends with the first good one after `end`, where there are any.
@@ -123,7 +123,7 @@ def _stretch(line: Line, start: int, end: int) -> tuple[int, int]:
     return first, min(last + 1, len(line.times))
 
 
-def _is_sound(line: Line, first: int, last: int, end: int) -> bool:
+def _is_sound(line: TagSeries, first: int, last: int, end: int) -> bool:
     """Whether the values at these places are good, and none are missing from the first of them to `end`."""
     flags = line.flags[first:last]
     known = line.whole or end <= line.times[last - 1]

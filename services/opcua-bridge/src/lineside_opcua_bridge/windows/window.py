@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from lineside.contract import Tensor
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
-from lineside_opcua_bridge.windows.line import Line, microseconds, placed
 from lineside_opcua_bridge.windows.resample import Rules, Unusable, resample
 from lineside_opcua_bridge.windows.rounding import DIGITS, shortened
+from lineside_opcua_bridge.windows.tag_series import TagSeries, microseconds, placed
 
 MAX_DUE = 16
 """Windows that `due` names at once; of more only the newest, and the others count as skipped."""
@@ -39,7 +39,7 @@ class Window:
         self._stride_us = None if stride is None else stride * period
         # A tag may be sent faster than it is resampled; eight times is plenty, and the rest is for tags that rest.
         keep = 8 * settings.samples + 256
-        self._lines = {name: Line(keep=keep, late_us=max(_DISORDER_US, self._late_us)) for name in self._tags}
+        self._lines = {name: TagSeries(keep=keep, late_us=max(_DISORDER_US, self._late_us)) for name in self._tags}
         self._scale = np.array([tag.scale for tag in self._tags.values()])
         self._offset = np.array([tag.offset for tag in self._tags.values()])
         units = tuple(tag.unit for tag in self._tags.values())
@@ -51,7 +51,7 @@ class Window:
         """The instant of the last value, and the same in microseconds."""
         self._furthest = _NEVER
         """No value that counts lies beyond this: a look that can find nothing ends here."""
-        self._moving: Line | None = None
+        self._moving: TagSeries | None = None
         """The column of the last value."""
         self._clock_set: float | None = None
         """When we saw that the PLC's clock was set, by our monotonic clock."""
@@ -179,14 +179,14 @@ class Window:
             late = max(moving, key=lambda line: line.seen).least_late_s if moving else None
         return None if late is None else round((ticks - late) * 1e6)
 
-    def _begin(self, line: Line) -> None:
+    def _begin(self, line: TagSeries) -> None:
         """Let the first window begin with the newest value, once all columns have one and it is no old one."""
         lines = self._lines.values()
         if line.newest is not None and line.least_late_s is not None and all(other.times for other in lines):
             self._first_end = line.newest - int(self._offsets[0])
             self._taken = 0
 
-    def _of_the_old_clock(self) -> list[Line]:
+    def _of_the_old_clock(self) -> list[TagSeries]:
         """Return the columns that rest since before the PLC's clock was set back: their values are of the future."""
         if self._clock_set is None:
             return []
@@ -195,7 +195,7 @@ class Window:
         return [line for line, newest in known if line.seen < self._clock_set and newest > now + _DISORDER_US]
 
     @staticmethod
-    def _resting(line: Line, samples: int) -> NDArray[np.float64] | Unusable:
+    def _resting(line: TagSeries, samples: int) -> NDArray[np.float64] | Unusable:
         """Return the value in force for the whole window: the columns that move say how far back the new clock goes."""
         if line.in_force is None:
             return Unusable("its value is not known since the PLC's clock was set back", "window-gap")

@@ -1,0 +1,337 @@
+"""The simulated line: every peer started, supervised and stopped, parts fed to its stations, and what came of them."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from lineside_bench import broker, checks, config, triton
+from lineside_bench.camera import Camera
+from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
+from lineside_bench.engine import engine_of
+from lineside_bench.evidence import Account, Files, settled
+from lineside_bench.feeding import SETTLE_S, Feeding, Stations
+from lineside_bench.leftovers import Leftovers
+from lineside_bench.observer import Observer
+from lineside_bench.options import Options, station_names
+from lineside_bench.plc import Plc, StackPlc
+from lineside_bench.plcs.environment import Stack
+from lineside_bench.ports import HOST, Ports, reserve
+from lineside_bench.processes import Process, clean_environment
+from lineside_bench.records import PartRecord
+from lineside_bench.render import MOST_AHEAD, Rendered, Renderer
+from lineside_bench.report import Facts, summarise
+from lineside_bench.tally import Tally
+
+SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
+START_S = 90.0
+HTTP_S = 2.0
+TRITON_STOP_S = 3.0
+"""It needs up to eight seconds to go by itself, and has nothing to lose."""
+
+
+class SimulatedLine:
+    """The whole line, running while it is entered.
+
+    `processes` are by name: broker, triton, inference, topic-bridge, opcua-bridge, forwarder, exporter. `root` is the
+    checkout. Its files are in the temporary folder `work`, which is removed at the end unless `keep` was called or the
+    start failed; `files` reads the evidence there. `note` hears of what is installed on first use. Entering raises
+    BenchError for what is missing or does not start.
+    """
+
+    def __init__(
+        self, options: Options, *, root: Path | None = None, note: Callable[[str], object] = lambda _text: None
+    ) -> None:
+        options.check()
+        self.options = options
+        self.root = root or find_root()
+        self.work = Path()
+        self.processes: dict[str, Process] = {}
+        self.files = Files(self.work)
+        self.ready_s = 0.0
+        self.ports: Ports
+        self.plc: Plc | StackPlc
+        self.camera: Camera
+        self.observer: Observer
+        self._note = note
+        self._renderer: Renderer
+        self._http: httpx.AsyncClient
+        self._feeding: Feeding[Rendered] | None = None
+        self._keep = False
+        self._leftovers = Leftovers()
+        self._life = contextlib.AsyncExitStack()
+
+    @property
+    def records(self) -> deque[PartRecord]:
+        """The parts so far, the newest ones; none before the line is entered."""
+        return self._feeding.records if self._feeding else deque()
+
+    @property
+    def tally(self) -> Tally:
+        """The run so far."""
+        return self._feeding.tally if self._feeding else Tally()
+
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Return where each peer is."""
+        schemes = {"mqtt": "mqtt", "opcua": "opc.tcp"}
+        shown = {name: f"{schemes.get(name, 'http')}://{HOST}:{port}" for name, port in self.ports.chosen.items()}
+        return {**shown, "triton_grpc": f"{HOST}:{self.ports['triton_grpc']}"}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Return the content of the state file."""
+        processes = {
+            name: {"pid": process.pid, "restarts": process.restarts, "log": str(process.log)}
+            for name, process in self.processes.items()
+        }
+        return {
+            "ready": True,
+            "pid": os.getpid(),
+            "endpoints": self.endpoints,
+            "processes": processes,
+            "work": str(self.work),
+        }
+
+    def keep(self) -> None:
+        """Keep the logs when the line ends."""
+        self._keep = True
+        self._leftovers.keep(self.work)
+
+    def goes_with_us(self, path: Path) -> None:
+        """Let a file be removed when the line ends, however it ends."""
+        self._leftovers.add(path.absolute())
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as life:
+            repository = self.root / "models"
+            environment = self.root / TRITON_ENVIRONMENT
+            checks.check(
+                repository=repository, models=(config.MODEL, config.SPINDLE_MODEL), triton_environment=environment
+            )
+            self.ports = life.enter_context(reserve(self.options.ports, defaults=self.options.port_defaults))
+            life.enter_context(self._leftovers)
+            self.work = Path(tempfile.mkdtemp(prefix="lineside-bench-"))
+            self._leftovers.add(self.work)
+            self.files = Files(self.work / config.CAPTURE)
+            life.push(self._leave_work)
+            started = time.monotonic()
+            await self._start(life)
+            # The PLC's address space is half a million objects: looking through them for garbage would stop the PLC and
+            # the cameras for a quarter of a second in the middle of a run, and the line would get the blame.
+            gc.collect()
+            gc.freeze()
+            life.callback(gc.unfreeze)
+            self.ready_s = time.monotonic() - started
+            self._life = life.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._life.__aexit__(kind, error, traceback)
+
+    async def run(self, parts: int | None = None) -> None:
+        """Feed parts at the rate and return when each has left its station; `parts` None is as many as the options say.
+
+        Cancelling stops the feeding; what is under way gets until its deadline.
+        """
+        assert self._feeding is not None, "enter the line first"  # noqa: S101 - a mistake in our own code
+        await self._feeding.run(self.options.parts if parts is None else parts)
+        await self.observer.settled(SETTLE_S)
+
+    async def summary(self, *, interrupted: bool = False) -> dict[str, Any]:
+        """Return what came of the parts so far; the shape is `lineside_bench.report`'s."""
+        facts = Facts(
+            rate=self.options.rate,
+            seed=self.options.seed,
+            stations=self.options.station_count,
+            ready_s=self.ready_s,
+            engine=await self.engine(),
+            restarts={name: process.restarts for name, process in self.processes.items()},
+            errors=dict(self.observer.errors),
+            error_reports=tuple(self.observer.error_reports),
+            outages=tuple(self.observer.outages),
+            windows_of=config.SPINDLE,
+            strays=sum(len(station.strays) for station in self.plc.stations),
+            behind_s=self.tally.behind_s,
+            plc=self.options.plc,
+            gap_ms=self.options.gap_ms,
+            evidence=await self.evidence(),
+            interrupted=interrupted,
+        )
+        return summarise(list(self.records), self.observer.exchanges(), facts)
+
+    async def evidence(self, *of: str) -> Account:
+        """Return what became of the evidence.
+
+        Waits, within bounds, until all that was or should be kept is in the files, and that of the requests `of` too.
+        """
+        return await settled(self.files, self.observer.exchanges, of=of)
+
+    async def engine(self) -> dict[str, Any]:
+        """Return what the inference service says of its engine; nothing where it does not answer."""
+        return await engine_of(self._http, self.endpoints["inference"])
+
+    async def _start(self, life: contextlib.AsyncExitStack) -> None:
+        """Start everything at once: no service needs a peer to be there first."""
+        options, stations = self.options, station_names(self.options.station_count)
+        self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
+        settings = self._write_settings()
+        self.camera = await life.enter_async_context(Camera(port=self.ports["camera"], stations=stations))
+        ahead = MOST_AHEAD if options.parts is not None else len(stations)
+        count = 0 if options.rate <= 0 else options.parts
+        self._renderer = await life.enter_async_context(Renderer(seed=options.seed, count=count, ahead=ahead))
+        chosen = broker.prepare(options.broker, port=self.ports["mqtt"], folder=self.work / "broker")
+        self._prepare_processes(chosen, settings)
+        self.plc = await life.enter_async_context(self._make_plc())
+        try:
+            async with asyncio.TaskGroup() as starting:
+                for process in self.processes.values():
+                    life.push_async_callback(process.stop)
+                    starting.create_task(process.start(), name=f"start {process.name}")
+                starting.create_task(self._renderer.full(), name="render ahead")
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        self.observer = await life.enter_async_context(Observer(port=self.ports["mqtt"], protocol=chosen.protocol))
+        self._feeding = Feeding(
+            Stations(self.plc.stations),
+            _Stage(self._renderer, self.camera),
+            rate=options.rate,
+            seed=options.seed,
+            deadline_ms=options.deadline_ms,
+            patience_s=options.patience_s,
+        )
+
+    def _make_plc(self) -> Plc | StackPlc:
+        """Return the PLC: asyncua's in this process, where the bench sees its writes soonest, others in their own."""
+        port, stations, options = self.ports["opcua"], self.options.station_count, self.options
+        if options.plc is Stack.asyncua:
+            return Plc(port=port, stations=stations, seed=options.seed, gap_ms=options.gap_ms)
+        return StackPlc(
+            options.plc,
+            root=self.root,
+            port=port,
+            log=self.work / "plc.log",
+            note=self._note,
+            stations=stations,
+            seed=options.seed,
+            gap_ms=options.gap_ms,
+        )
+
+    def _write_settings(self) -> Path:
+        for name in (config.IMAGES, config.CAPTURE):
+            (self.work / name).mkdir()
+        document = config.settings_document(
+            config.on_loopback(self.ports, repository=self.root / "models", work=self.work),
+            stations=self.options.station_count,
+            deadline_ms=self.options.deadline_ms,
+            windows=self.options.rate > 0,  # a line without parts stands still: nobody's counts go up by themselves
+        )
+        path = self.work / "settings.yaml"
+        config.write_settings(path, document)
+        return path
+
+    def _prepare_processes(self, chosen: broker.Broker, settings: Path) -> None:
+        environment = clean_environment()
+        launch = triton.launch(
+            self.root / TRITON_ENVIRONMENT,
+            repository=self.root / "models",
+            work=self.work / "triton",
+            http_port=self.ports["triton_http"],
+            grpc_port=self.ports["triton_grpc"],
+            metrics_port=self.ports["triton_metrics"],
+        )
+        self._leftovers.add(triton.SHARED_MEMORY / f"{launch.shm_prefix}*")
+        self._add("broker", chosen.argv, environment, _Broker(self.ports["mqtt"]))
+        self._add(
+            "triton",
+            launch.argv,
+            launch.env,
+            _Http(self._http, f"{self.endpoints['triton_http']}/v2/health/ready"),
+            stop_s=TRITON_STOP_S,
+            after_exit=lambda: triton.clean_shared_memory(launch.shm_prefix),
+        )
+        for service in SERVICES:
+            argv = (sys.executable, "-m", f"lineside_{service}", str(settings))
+            ready = _Http(self._http, f"{self.endpoints[service]}/readyz")
+            self._add(service.replace("_", "-"), argv, environment, ready)
+
+    def _add(self, name: str, argv: tuple[str, ...], env: dict[str, str], ready: Any, **more: Any) -> None:
+        log = self.work / f"{name}.log"
+        self.processes[name] = Process(name, argv, env=env, log=log, ready=ready, ready_s=START_S, **more)
+
+    def _leave_work(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        failed = kind is not None and not issubclass(kind, asyncio.CancelledError | KeyboardInterrupt)
+        if self._keep or failed:
+            self._leftovers.keep(self.work)
+        else:
+            shutil.rmtree(self.work, ignore_errors=True)
+        return False
+
+
+class _Stage:
+    """The parts of the run as they are rendered, before cameras of this process."""
+
+    def __init__(self, renderer: Renderer, camera: Camera) -> None:
+        self._renderer = renderer
+        self._camera = camera
+
+    async def next(self) -> Rendered:
+        return await self._renderer.next()
+
+    async def show(self, station: str, part: Rendered) -> None:
+        self._camera.show(station, part)
+
+    async def clear(self, station: str) -> None:
+        self._camera.show(station, None)
+
+
+class _Broker:
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __call__(self) -> str | None:
+        return await broker.answers(self._port)
+
+
+class _Http:
+    """Ready when the URL answers 200; else says what it answers, with the peers that it still waits for."""
+
+    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    async def __call__(self) -> str | None:
+        try:
+            answer = await self._client.get(self._url)
+        except httpx.HTTPError as error:
+            return f"{self._url} does not answer ({type(error).__name__})"
+        if answer.is_success:
+            return None
+        return f"{self._url} answers {answer.status_code}{_waiting(answer)}"
+
+
+def _waiting(answer: httpx.Response) -> str:
+    try:
+        links = answer.json()["connections"]
+        return "".join(
+            f"; {link['name']} at {link['target']} {link['state']} {link['detail']}".rstrip()
+            for link in links
+            if link["required"] and link["state"] != "ONLINE"
+        )
+    except (ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,1 @@
+"""What every face's requests share: their deadline, their memory, their threads, and who is let in."""

@@ -1,0 +1,132 @@
+"""Where one request's tensors lie while it is worked on: in a slot of the arena, or in private memory."""
+
+from collections.abc import Mapping, Sequence
+
+from tritonclient.grpc import service_pb2 as pb
+
+from lineside_inference.engine.arena import Arena, Slot, aligned
+from lineside_inference.engine.parameters import in_region, put
+from lineside_inference.v2.infer_request import InferRequest
+
+_LINE = 64
+_WORTH = 16 * 1024
+"""Bytes from which an output goes by shared memory; a smaller one is quicker in the answer itself."""
+
+
+class SlotBudget:
+    """The slots that v2 may hold at the same time: those above what /v1 needs, so that the line never waits for v2.
+
+    One in quarantine counts as held, so that a Triton that hangs under v2 takes no more than these.
+    """
+
+    def __init__(self, arena: Arena, most: int) -> None:
+        self._arena = arena
+        self._most = most
+        self._in_use: set[Slot] = set()
+        self._left_behind: set[Slot] = set()
+
+    def take(self, size: int) -> Slot | None:
+        """Return a slot where one of this size is free now."""
+        self._left_behind = {slot for slot in self._left_behind if slot.is_quarantined}
+        if size > self._arena.slot_bytes or len(self._in_use) + len(self._left_behind) >= self._most:
+            return None
+        slot = self._arena.take()
+        if slot is not None:
+            self._in_use.add(slot)
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """Take a slot back; the arena keeps it while Triton may still touch it."""
+        self._in_use.discard(slot)
+        slot.release()
+        if slot.is_quarantined:
+            self._left_behind.add(slot)
+
+
+class TensorBuffers:
+    """The inputs' bytes at `spans` (offset and size, by input) of `memory`, and room for outputs behind them.
+
+    Private memory grows with what is written: what a request only says that it will send takes none.
+    """
+
+    def __init__(self, asked: InferRequest, sizes: Sequence[int], spare: SlotBudget | None) -> None:
+        self.asked = asked
+        self.spans: list[tuple[int, int]] = []
+        end = 0
+        for size in sizes:
+            self.spans.append((end, size))
+            end = aligned(end + size, _LINE)
+        self.placed: dict[str, tuple[int, int]] = {}
+        self._spare = spare
+        self._end = end
+        self.slot = spare.take(end) if spare is not None and end else None
+        self._private = bytearray()
+        self._view: memoryview | None = self.slot.memory.data if self.slot is not None else None
+
+    @property
+    def memory(self) -> memoryview:
+        """All of it, once everything is written."""
+        if self._view is None:
+            self._private.extend(bytes(self._end - len(self._private)))
+            self._view = memoryview(self._private)
+        return self._view
+
+    def write(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        """Put bytes at an offset; in order of the offsets, without overlap."""
+        if self._view is not None:
+            self._view[at : at + len(data)] = data
+            return
+        self._private.extend(bytes(at - len(self._private)))
+        self._private += data
+
+    def place(self, outputs: Mapping[str, int | None]) -> None:
+        """Give large outputs of a known size, in bytes, a place in the slot; `outputs` are all that the model has."""
+        if self.slot is None:
+            return
+        wanted = {output.name for output in self.asked.outputs} or set(outputs)
+        at = self._end
+        for name, size in outputs.items():
+            if name in wanted and size is not None and size >= _WORTH and at + size <= len(self.memory):
+                self.placed[name] = (at, size)
+                at = aligned(at + size, _LINE)
+        for output in self.asked.outputs:
+            if output.region is not None or output.parameters:  # a classification, or a place of the client's
+                self.placed.pop(output.name, None)
+
+    def request(self, model: str, version: str, names: Sequence[str], region: str | None) -> pb.ModelInferRequest:
+        """Return the message for Triton: names and offsets with a region of ours, else the bytes.
+
+        `names` are the model's outputs; where none was asked for, naming one means that all must be named.
+        """
+        asked = self.asked
+        message = pb.ModelInferRequest(model_name=model, model_version=version, id=asked.id)
+        put(message.parameters, asked.parameters)
+        for given, (at, size) in zip(asked.inputs, self.spans, strict=True):
+            tensor = message.inputs.add(name=given.name, datatype=given.datatype, shape=given.shape)
+            put(tensor.parameters, given.parameters)
+            if given.region is not None:
+                in_region(tensor.parameters, given.region.name, given.region.offset, given.region.size)
+            elif region is not None and self.slot is not None:
+                in_region(tensor.parameters, region, self.slot.offset + at, size)
+            else:
+                message.raw_input_contents.append(bytes(self.memory[at : at + size]))
+        placed = self.placed if region is not None else {}
+        for output in asked.outputs:
+            wanted = message.outputs.add(name=output.name)
+            put(wanted.parameters, output.parameters)
+            if output.region is not None:
+                in_region(wanted.parameters, output.region.name, output.region.offset, output.region.size)
+        if placed and not asked.outputs:
+            for name in names:
+                message.outputs.add(name=name)
+        for wanted in message.outputs:
+            if wanted.name in placed and self.slot is not None and region is not None:
+                at, size = placed[wanted.name]
+                in_region(wanted.parameters, region, self.slot.offset + at, size)
+        return message
+
+    def release(self) -> None:
+        """Give the slot back."""
+        if self.slot is not None and self._spare is not None:
+            slot, self.slot = self.slot, None
+            self._spare.give_back(slot)

@@ -1,0 +1,1 @@
+"""Pictures: their headers, decoding, preparation for a model, thumbnails, masks and overlays."""

@@ -1,0 +1,16 @@
+"""A small JPEG of an image, for the page's strip."""
+
+import cv2
+
+from lineside_inference.imaging.decode import view
+
+_QUALITY = 80
+
+
+def thumbnail(data: bytes, width: int, most_pixels: int) -> bytes:
+    """Return a JPEG at most `width` pixels wide; raises ImageTruncated, ImageUndecodable or ImageTooLarge."""
+    pixels = view(data, most_pixels=most_pixels, least_width=width)
+    if pixels.shape[1] > width:
+        height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]  # uint8 in, uint8 out
+    return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])

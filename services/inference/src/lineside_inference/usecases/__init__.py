@@ -1,0 +1,1 @@
+"""What the service does: judge by a model's card, and infer directly; known by no face's protocol."""

@@ -1,0 +1,311 @@
+"""The routes below /v2 as one raw ASGI application, so that a body's chunks go straight to where Triton reads them.
+
+Errors are `{"error": "...", "code": "..."}`, as clients of the protocol expect: 400 what is wrong, 403 what is not
+allowed, 404 no such model, 408, 413, 415, 429 no room, 502 Triton failed, 503 not available now, 504 too late.
+"""
+
+import asyncio
+import importlib.metadata
+import math
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lineside.contract import MAX_DEADLINE_MS
+from lineside.service import Service
+from lineside_inference.api.problems import Problem
+from lineside_inference.dataplane.admission import Body
+from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffers
+from lineside_inference.dataplane.workers import SMALL
+from lineside_inference.engine.raw import RawEngine
+from lineside_inference.engine.triton import Engine
+from lineside_inference.errors import EngineRefused, Expired, RequestError
+from lineside_inference.settings import LimitSettings
+from lineside_inference.usecases.request_handler import RequestHandler
+from lineside_inference.v2 import answer, intake, raw
+from lineside_inference.v2.answer import Answer, as_json, empty
+from lineside_inference.v2.counts import Counts
+from lineside_inference.v2.describe import EXTENSIONS, Describe, Outputs
+from lineside_inference.v2.error_mapping import as_problem
+from lineside_inference.v2.infer_request import InferRequest
+from lineside_inference.v2.intake import ClientGone
+
+log = structlog.get_logger("lineside.inference.v2")
+
+_VERSION = importlib.metadata.version("lineside-inference")
+_GONE = 499
+MEMORY = 3
+"""Bytes of memory for each byte of a v2 body: where it is gathered, in the message for Triton, and as that is sent."""
+_SMALL = 64 * 1024
+_SEEN = frozenset({"accept-encoding", "content-length", "content-encoding", "x-deadline-ms", intake.HEADER_LENGTH})
+
+
+class V2Middleware:
+    """Takes what is below /v2 before the application's other layers see every chunk of it; passes the rest on."""
+
+    def __init__(self, app: ASGIApp, v2: "V2") -> None:
+        self._app = app
+        self._v2 = v2
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or pass on."""
+        is_ours = scope["type"] == "http" and (scope["path"].startswith("/v2/") or scope["path"] == "/v2")
+        await (self._v2 if is_ours else self._app)(scope, receive, send)
+
+
+class V2:
+    """The Open Inference Protocol for every model in Triton, also those without a card."""
+
+    def __init__(self, service: Service, desk: RequestHandler, engine: Engine, limits: LimitSettings) -> None:
+        self._service = service
+        self._metrics = desk.metrics
+        self._gate = desk.gate
+        self._workers = desk.workers
+        self._places = desk.gate.v2
+        self._limits = limits
+        self._models = engine
+        self._engine = RawEngine(engine.link)
+        self._describe = Describe(self._engine)
+        self._counts = Counts(service.registry)
+        self._spare = SlotBudget(engine.arena, min(limits.v2_concurrency, len(engine.arena.slots) - limits.concurrency))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        arrived = time.monotonic()
+        path = [part for part in scope["path"].removeprefix("/v2").split("/") if part]
+        try:
+            if path[-1:] == ["infer"] and path[0] == "models":
+                await self._infer(scope, path, receive, send, arrived)
+                return
+            found = await self._route(scope["method"], path, receive)
+        except ClientGone:
+            found = empty(_GONE)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a v2 client gets its form of answer
+            found = self._refuse(error)
+        await _send(found, send)
+
+    async def _route(self, method: str, path: list[str], receive: Receive) -> Answer:
+        match path:
+            case ["models", "stats"]:
+                return await self._about(method, "", "", "stats")
+            case ["models", name, "versions", version, *rest] if len(rest) < 2:  # noqa: PLR2004 - one more or none
+                return await self._about(method, name, version, *rest)
+            case ["models", name, *rest] if len(rest) < 2:  # noqa: PLR2004 - same
+                return await self._about(method, name, "", *rest)
+            case ["repository", "index"]:
+                _allow(method, "POST")
+                with self._places.admit():
+                    return as_json(await self._describe.index(ready=await intake.ready_only(receive)))
+            case ["repository" | "trace" | "logging", *_] | ["models", _, "trace", *_]:
+                detail = "Models are loaded and unloaded by /v1/models, and nothing else of Triton is set through v2"
+                raise Problem(403, "model-control-refused", detail)
+            case ["systemsharedmemory" | "cudasharedmemory", *_]:
+                detail = "Shared memory is not registered through this service; send tensors in binary"
+                raise Problem(403, "shared-memory-refused", detail)
+        return self._about_us(method, path)
+
+    def _about_us(self, method: str, path: list[str]) -> Answer:
+        _allow(method)
+        match path:
+            case []:
+                return as_json({"name": "lineside", "version": _VERSION, "extensions": list(EXTENSIONS)})
+            case ["health", "live"]:
+                return as_json({"live": not self._service.failed}, 500 if self._service.failed else 200)
+            case ["health", "ready"]:
+                is_ready = self._engine.link.online.is_set() and not self._service.is_draining
+                return as_json({"ready": is_ready}, 200 if is_ready else 503)
+        raise Problem(404, "path-unknown", f"There is no /v2/{'/'.join(path)}"[:300])
+
+    async def _about(self, method: str, name: str, version: str, what: str = "") -> Answer:
+        _allow(method)
+        _check_version(version)
+        with self._places.admit():
+            match what:
+                case "":
+                    return as_json(await self._describe.model(name, version))
+                case "config":
+                    return as_json(await self._describe.config(name, version))
+                case "stats":
+                    return as_json(await self._describe.stats(name, version))
+                case "ready":
+                    return await self._ready(name, version)
+        raise Problem(404, "path-unknown", f"There is no {what[:60]!r} of a model; use config, stats, ready or infer")
+
+    async def _ready(self, name: str, version: str) -> Answer:
+        if await self._describe.ready(name, version):
+            return as_json({"name": name, "ready": True})
+        what = f"model {name!r:.150}" + (f", version {version}," if version else "")
+        raise Problem(400, "model-not-ready", f"{what} is not ready: unknown here, not loaded, or the load failed")
+
+    async def _infer(self, scope: Scope, path: list[str], receive: Receive, send: Send, arrived: float) -> None:
+        name = path[1]
+        try:
+            with self._gate.bodies.one(MEMORY) as taken:
+                try:
+                    found = await self._answer(scope, path, receive, arrived, taken)
+                except ClientGone:
+                    log.warning("the client went away before its body was complete")
+                    found = empty(_GONE)
+                except Exception as error:  # noqa: BLE001 - whatever it is, a v2 client gets its form of answer
+                    found = self._refuse(error)
+                self._counts.answered(name, found.status, time.monotonic() - arrived)
+                async with asyncio.timeout(self._limits.body_s):
+                    await _send(found, send)
+        except TimeoutError:
+            log.warning("a v2 client did not take its answer in time", model=name)
+
+    async def _answer(self, scope: Scope, path: list[str], receive: Receive, arrived: float, taken: Body) -> Answer:
+        name, version = _model_of(path)
+        _allow(scope["method"], "POST")
+        headers = {
+            key: value.decode("latin-1") for raw, value in scope["headers"] if (key := raw.decode("latin-1")) in _SEEN
+        }
+        deadline = self._deadline(headers, arrived)
+        spare = self._spare if self._engine.is_shared else None
+        if headers.get(intake.HEADER_LENGTH) == "0":
+            parcel = await self._take_raw(name, version, receive, headers, taken)
+        else:
+            parcel = await intake.take(receive, headers, self._limits, spare, taken, self._workers)
+        try:
+            with self._places.admit():
+                async with self._place(deadline):
+                    # During a change of models Triton serves two versions: where none is named, the one in force.
+                    with self._models.using(name, version) as used:
+                        found = await self._run(name, used, parcel, _shorten(deadline, parcel.asked, arrived))
+        finally:
+            parcel.release()
+        encoding = answer.wanted_encoding(headers.get("accept-encoding", ""))
+        if encoding is None:
+            return found
+        size = sum(map(len, found.parts))
+        if size <= SMALL:
+            return answer.compressed(found, encoding)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._workers.others, answer.compressed, found, encoding
+        )
+
+    async def _take_raw(
+        self, name: str, version: str, receive: Receive, headers: Mapping[str, str], taken: Body
+    ) -> TensorBuffers:
+        """Return a request whose whole body is the model's one input, which is looked for first."""
+        with self._models.using(name, version) as used:
+            config, metadata = await self._describe.config(name, used), await self._describe.model(name, used)
+        return await intake.take_raw(receive, headers, self._limits, taken, self._workers, raw.Raw.of(metadata, config))
+
+    @asynccontextmanager
+    async def _place(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Hold one of the places for work; raises Expired where none comes free in time."""
+        room = self._places.room
+        try:
+            async with asyncio.timeout(deadline.left()):
+                await room.wait(1, line=False)
+        except TimeoutError:
+            raise Expired("the deadline passed before a place came free", remedy="Ask less often") from None
+        try:
+            yield
+        finally:
+            room.give(1, line=False)
+
+    async def _run(self, name: str, version: str, parcel: TensorBuffers, deadline: Deadline) -> Answer:
+        if deadline.has_passed:
+            raise Expired("the deadline passed before the model ran", remedy="Give a later deadline")
+        outputs = await self._outputs(name, version, deadline) if parcel.slot is not None else None
+        names = list(outputs.shapes) if outputs is not None else []
+        try:
+            if outputs is not None:
+                parcel.place(outputs.sizes(next((given.shape[0] for given in parcel.asked.inputs if given.shape), 1)))
+            try:
+                response = await self._engine.infer(
+                    lambda region: parcel.request(name, version, names, region), parcel.slot, deadline
+                )
+            except EngineRefused as error:
+                if outputs is None or not parcel.placed or "shared memory" not in str(error):
+                    raise
+                log.info("outputs of a model are larger than it says; they go in bytes", model=name, reason=str(error))
+                outputs.is_sure = False
+                parcel.placed.clear()
+                response = await self._engine.infer(
+                    lambda region: parcel.request(name, version, names, region), parcel.slot, deadline
+                )
+        except Exception:
+            if outputs is None or outputs.is_sure:
+                self._describe.forget(name, version)
+            raise
+        return await answer.write(response, parcel, most_values=self._limits.json_values)
+
+    async def _outputs(self, name: str, version: str, deadline: Deadline) -> Outputs | None:
+        """Return what the model gives; None where that cannot be told now: the request itself will say why."""
+        try:
+            async with asyncio.timeout(deadline.left()):
+                return await self._describe.outputs(name, version)
+        except (RequestError, TimeoutError):
+            return None
+
+    def _deadline(self, headers: Mapping[str, str], arrived: float) -> Deadline:
+        given = headers.get("x-deadline-ms")
+        if given is None:
+            return Deadline(arrived + self._limits.v2_deadline_ms / 1000)
+        try:
+            asked = float(given)
+        except ValueError:
+            asked = math.nan
+        if not 0 < asked <= MAX_DEADLINE_MS:
+            detail = f"X-Deadline-Ms is {given!r:.60}; it must be a number above 0, at most {MAX_DEADLINE_MS:g}"
+            raise Problem(400, "v2-request-invalid", detail)
+        return Deadline(arrived + asked / 1000)
+
+    def _refuse(self, error: Exception) -> Answer:
+        problem = as_problem(error)
+        if problem.status == 500:  # noqa: PLR2004 - nobody foresaw it
+            log.error("a v2 request failed in a way that nobody foresaw", exc_info=error)
+        else:
+            log.warning("refused", status=problem.status, code=problem.code, reason=problem.detail)
+        self._metrics.refused(problem.code)
+        headers = [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+        return as_json({"error": problem.detail[:2000], "code": problem.code}, problem.status, headers)
+
+
+def _model_of(path: list[str]) -> tuple[str, str]:
+    match path:
+        case ["models", name, "infer"]:
+            return name, ""
+        case ["models", name, "versions", version, "infer"]:
+            _check_version(version)
+            return name, version
+    raise Problem(404, "path-unknown", f"There is no /v2/{'/'.join(path)}"[:300])
+
+
+def _check_version(version: str) -> None:
+    if version and not (version.isascii() and version.isdigit() and len(version) < 19):  # noqa: PLR2004 - 64 bits
+        raise Problem(404, "version-unknown", f"version {version!r:.60} must be a whole number")
+
+
+def _allow(method: str, *methods: str) -> None:
+    allowed = methods or ("GET", "HEAD")
+    if method not in allowed:
+        words = ", ".join(allowed)
+        raise Problem(405, "method-not-allowed", f"{method} is not allowed here; use {words}", headers={"Allow": words})
+
+
+def _shorten(deadline: Deadline, asked: InferRequest, arrived: float) -> Deadline:
+    """Return the deadline, or Triton's parameter `timeout` in microseconds where that is sooner."""
+    timeout = asked.parameters.get("timeout")
+    if type(timeout) is not int or timeout <= 0:
+        return deadline
+    return Deadline(min(deadline.at, arrived + timeout / 1_000_000))
+
+
+async def _send(found: Answer, send: Send) -> None:
+    parts = found.parts
+    if len(parts) > 1 and sum(map(len, parts)) <= _SMALL:
+        parts = [b"".join(parts)]  # one write for all
+    await send({"type": "http.response.start", "status": found.status, "headers": found.headers})
+    last = len(parts) - 1
+    for index, part in enumerate(parts):
+        await send({"type": "http.response.body", "body": part, "more_body": index < last})
+    if not parts:
+        await send({"type": "http.response.body", "body": b""})

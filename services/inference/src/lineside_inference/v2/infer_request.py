@@ -1,0 +1,214 @@
+"""The JSON of an inference request, read into what was asked; everything that is wrong in it is refused by name.
+
+The form is that of the Open Inference Protocol with Triton's extensions: binary data, classification, parameters,
+shared memory (by an allow-list only).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+
+from lineside_inference.api.problems import Problem
+from lineside_inference.engine.parameters import SEQUENCE
+from lineside_inference.settings import LimitSettings
+from lineside_inference.v2.datatypes import BYTES, ITEM_BYTES, check_size
+
+Scalar = bool | int | float | str
+_MOST_PARAMETERS = 32
+_MOST_RANK = 16
+_MOST_NAME = 256
+_MOST_TEXT = 4096
+_INT64 = range(-(2**63), 2**63)
+_UINT64 = range(2**64)
+_SHARED = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
+_OWN = {"binary_data", "binary_data_size", "binary_data_output"}
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A place in a client's own shared memory that the allow-list lets through."""
+
+    name: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input: `size` bytes follow in binary, or `data` has the values, or `region` says where they are."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    parameters: Mapping[str, Scalar]
+    size: int | None = None
+    data: list[Any] | None = None
+    region: Region | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output that was asked for."""
+
+    name: str
+    binary: bool
+    parameters: Mapping[str, Scalar]
+    region: Region | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """One inference request without its binary part; `outputs` empty means all."""
+
+    id: str
+    parameters: Mapping[str, Scalar]
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    binary: bool
+
+    def wants_binary(self, output: str) -> bool:
+        """Whether an output goes out in binary."""
+        return next((asked.binary for asked in self.outputs if asked.name == output), self.binary)
+
+
+def read(document: bytes | bytearray, limits: LimitSettings, *, binary: bool) -> InferRequest:
+    """Read the JSON; `binary` says whether a binary part may follow. Raises Problem 400 or 403, TensorShape."""
+    try:
+        given = from_json(document, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
+        raise wrong(f"the request is not JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise wrong("the request is not a JSON object")
+    known = given.get("id", "")
+    if not isinstance(known, str) or len(known) > _MOST_NAME:
+        raise wrong(f"id must be a string of at most {_MOST_NAME} characters")
+    own, parameters = _parameters(given, "the request")
+    default = _flag(own, "binary_data_output", "the request")
+    inputs = tuple(
+        _input(part, limits, binary=binary) for part in _parts(given, "inputs", limits.tensors, "limits.tensors")
+    )
+    outputs = tuple(
+        _output(part, limits, default) for part in _parts(given, "outputs", limits.outputs, "limits.outputs")
+    )
+    for kind, names in (("input", [part.name for part in inputs]), ("output", [part.name for part in outputs])):
+        if len(set(names)) != len(names):
+            raise wrong(f"{kind} {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return InferRequest(known, parameters, inputs, outputs, default)
+
+
+def wrong(detail: str) -> Problem:
+    """Return the answer to a request that does not follow the protocol."""
+    return Problem(400, "v2-request-invalid", detail)
+
+
+def _parts(given: Mapping[str, Any], field: str, most: int, setting: str) -> list[Any]:
+    parts = given.get(field)
+    if parts is None and field == "outputs":
+        return []
+    if not isinstance(parts, list) or (field == "inputs" and not parts):
+        raise wrong(f"{field} must be a list of tensors")
+    if len(parts) > most:
+        raise Problem(413, "tensors-too-many", f"{len(parts)} {field}; at most {most} (inference.{setting})")
+    return parts
+
+
+def _input(part: Any, limits: LimitSettings, *, binary: bool) -> Input:
+    name = _name(part, "input")
+    datatype = part.get("datatype")
+    if datatype != BYTES and (not isinstance(datatype, str) or datatype not in ITEM_BYTES):
+        raise Problem(
+            400, "tensor-datatype", f"input {name!r} is {datatype!r:.60}; use {', '.join((*ITEM_BYTES, BYTES))}"
+        )
+    shape = part.get("shape")
+    if (
+        not isinstance(shape, list)
+        or len(shape) > _MOST_RANK
+        or not all(type(length) is int and 0 <= length < 2**31 for length in shape)
+    ):
+        raise Problem(
+            400, "tensor-shape", f"input {name!r}: shape must be at most {_MOST_RANK} whole numbers of 0 to 2^31 - 1"
+        )
+    own, parameters = _parameters(part, f"input {name!r}", null_is_absent=True)
+    size, data, region = own.get("binary_data_size"), part.get("data"), _region(own, name, limits)
+    if sum(given is not None for given in (size, data, region)) != 1:
+        raise wrong(f"input {name!r} must have exactly one of data and parameters.binary_data_size")
+    if datatype == BYTES and math.prod(shape) > limits.strings:
+        detail = f"input {name!r} has {math.prod(shape)} elements of BYTES; at most {limits.strings}"
+        raise Problem(413, "tensors-too-large", f"{detail} (inference.limits.strings)")
+    if size is not None:
+        if type(size) is not int or size < 0 or not binary:
+            raise wrong(
+                f"input {name!r}: binary_data_size must be a whole number, and the header "
+                "Inference-Header-Content-Length must say where the binary part begins"
+            )
+        check_size(name, datatype, shape, size)
+    if data is not None and not isinstance(data, list):
+        raise wrong(f"input {name!r}: data must be a list")
+    return Input(name, datatype, tuple(shape), parameters, size, data, region)
+
+
+def _output(part: Any, limits: LimitSettings, default: bool) -> Output:
+    name = _name(part, "output")
+    own, parameters = _parameters(part, f"output {name!r}", null_is_absent=True)
+    wanted = _flag(own, "binary_data", f"output {name!r}") if "binary_data" in own else default
+    return Output(name, wanted, parameters, _region(own, name, limits))
+
+
+def _name(part: Any, kind: str) -> str:
+    name = part.get("name") if isinstance(part, dict) else None
+    if not isinstance(name, str) or not 1 <= len(name) <= _MOST_NAME:
+        raise wrong(f"every {kind} must be an object with a name of 1 to {_MOST_NAME} characters")
+    return name
+
+
+def _parameters(
+    part: Mapping[str, Any], where: str, *, null_is_absent: bool = False
+) -> tuple[dict[str, Any], dict[str, Scalar]]:
+    """Return the parameters that are ours to follow, and those that go on to the model."""
+    given = part.get("parameters")
+    if given is None:
+        return {}, {}
+    if not isinstance(given, dict) or len(given) > _MOST_PARAMETERS:
+        raise wrong(f"{where}: parameters must be an object of at most {_MOST_PARAMETERS}")
+    own: dict[str, Any] = {}
+    passed: dict[str, Scalar] = {}
+    for name, value in given.items():
+        if name in _OWN or name in _SHARED:
+            own[name] = value
+            continue
+        if len(name) > _MOST_NAME or name.startswith("triton_"):
+            raise wrong(f"{where}: parameter {name[:60]!r} cannot be given; names that begin triton_ are Triton's own")
+        if value is None and null_is_absent:  # as Triton takes it for a tensor, and for a request does not
+            continue
+        is_whole = type(value) is int and value in (_UINT64 if name == SEQUENCE else _INT64)
+        if not (is_whole or isinstance(value, bool | float) or (isinstance(value, str) and len(value) <= _MOST_TEXT)):
+            raise wrong(f"{where}: parameter {name!r} must be a boolean, a 64-bit number or a string")
+        passed[name] = value
+    return own, passed
+
+
+def _flag(own: Mapping[str, Any], name: str, where: str) -> bool:
+    value = own.get(name, False)
+    if not isinstance(value, bool):
+        raise wrong(f"{where}: {name} must be true or false")
+    return value
+
+
+def _region(own: Mapping[str, Any], tensor: str, limits: LimitSettings) -> Region | None:
+    """Return the client's shared memory that a tensor names; raises Problem 403 where no allow-list has its prefix."""
+    if not any(field in own for field in _SHARED):
+        return None
+    name, offset, size = own.get(_SHARED[0]), own.get(_SHARED[1], 0), own.get(_SHARED[2])
+    if not isinstance(name, str) or not name.startswith(limits.client_shared_memory_prefixes or ("\0",)):
+        raise Problem(
+            403,
+            "shared-memory-refused",
+            f"tensor {tensor!r} names shared memory {name!r:.100}; only regions whose name begins as "
+            "inference.limits.client_shared_memory_prefixes says may be named. Send the data in binary",
+        )
+    if type(offset) is not int or type(size) is not int or offset not in _INT64 or not 0 <= size < 2**63 or offset < 0:
+        raise wrong(f"tensor {tensor!r}: shared_memory_offset and shared_memory_byte_size must be whole numbers")
+    return Region(name, offset, size)

@@ -1,0 +1,283 @@
+"""A v2 request's body: the JSON first, bounded, then every chunk copied once to where its tensor lies."""
+
+import asyncio
+import math
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+
+from pydantic_core import from_json
+from starlette.types import Receive
+
+from lineside_inference.api.body import check_values
+from lineside_inference.api.problems import Problem
+from lineside_inference.dataplane.admission import Body
+from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffers
+from lineside_inference.dataplane.workers import Workers
+from lineside_inference.settings import LimitSettings
+from lineside_inference.v2.datatypes import BYTES, check_strings, pack
+from lineside_inference.v2.infer_request import InferRequest, Input, read, wrong
+from lineside_inference.v2.raw import Raw
+
+HEADER_LENGTH = "inference-header-content-length"
+_PIECE = 256 * 1024
+_WINDOW_BITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_SMALL = 4096
+_MANY_STRINGS = 1024
+_CLOSE = {"Connection": "close"}
+
+
+class ClientGone(Exception):
+    """The client went away before its body was complete."""
+
+
+async def take(
+    receive: Receive,
+    headers: Mapping[str, str],
+    limits: LimitSettings,
+    spare: SlotBudget | None,
+    taken: Body,
+    workers: Workers,
+) -> TensorBuffers:
+    """Return the request with its tensors where Triton will read them; give it back with `release`.
+
+    What is not in a slot counts in `taken`. Raises Problem 400, 403, 408, 413 or 415, Refused where there is no memory,
+    the errors of `datatypes`, and ClientGone.
+    """
+    chunks = _plain(_wire(receive, headers, limits), headers, limits, workers)
+    parcel: TensorBuffers | None = None
+    try:
+        async with asyncio.timeout(limits.body_s):
+            head, rest = await _head(chunks, headers, limits, taken)
+            check_values(head, limits.json_body_values)
+            asked = await workers.read(len(head), partial(read, head, limits, binary=rest is not None))
+            ready = [await _packed(given, len(head), workers) for given in asked.inputs]
+            sizes = [
+                len(data) if data is not None else given.size or 0
+                for given, data in zip(asked.inputs, ready, strict=True)
+            ]
+            parcel = TensorBuffers(asked, sizes, spare)
+            expected = sum(given.size or 0 for given in asked.inputs)
+            await _fill(parcel, ready, _Binary(rest, chunks, expected), taken)
+            await _check(parcel)
+    except TimeoutError:
+        _drop(parcel)
+        raise _late(limits) from None
+    except BaseException:
+        _drop(parcel)
+        raise
+    return parcel
+
+
+async def take_raw(
+    receive: Receive, headers: Mapping[str, str], limits: LimitSettings, taken: Body, workers: Workers, raw: Raw
+) -> TensorBuffers:
+    """Return the request whose whole body is the one input of a model; raises as `take` does, and TensorShape."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.body_s):
+            async for chunk in _plain(_wire(receive, headers, limits), headers, limits, workers):
+                taken.grow(len(chunk))
+                body += chunk
+    except TimeoutError:
+        raise _late(limits) from None
+    given = raw.input(body)
+    parcel = TensorBuffers(InferRequest("", {}, (given,), (), binary=True), [given.size or 0], None)
+    parcel.write(0, raw.bytes(body))
+    return parcel
+
+
+def _late(limits: LimitSettings) -> Problem:
+    detail = f"The body did not end within {limits.body_s:g} s (inference.limits.body_s)."
+    return Problem(408, "body-timeout", detail, headers=_CLOSE)
+
+
+def _drop(parcel: TensorBuffers | None) -> None:
+    if parcel is not None:
+        parcel.release()
+
+
+async def ready_only(receive: Receive) -> bool:
+    """Return the field `ready` of a small JSON body, False where there is none; raises Problem 400 and ClientGone."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body += message.get("body", b"")
+        if len(body) > _SMALL:
+            raise wrong(f"the body has more than {_SMALL} bytes")
+        if not message.get("more_body", False):
+            break
+    try:
+        given = from_json(bytes(body)) if body.strip() else {}
+    except ValueError as error:
+        raise wrong(f"the request is not JSON: {error}") from None
+    ready = given.get("ready", False) if isinstance(given, dict) else None
+    if not isinstance(ready, bool):
+        raise wrong("the request must be an object whose field ready is true or false")
+    return ready
+
+
+async def _wire(receive: Receive, headers: Mapping[str, str], limits: LimitSettings) -> AsyncIterator[bytes]:
+    """Yield the body as it comes."""
+    most, size = limits.body_bytes, 0
+    declared = headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared[:19]) > most:
+        raise _too_large(int(declared[:19]), most, "body_bytes")
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > most:
+            raise _too_large(size, most, "body_bytes")
+        if chunk:
+            yield chunk
+        if not message.get("more_body", False):
+            return
+
+
+def _plain(
+    chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings, workers: Workers
+) -> AsyncIterator[bytes]:
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "identity":
+        return chunks
+    if encoding not in _WINDOW_BITS:
+        detail = f"Content-Encoding {encoding!r:.60} is not supported; use gzip, deflate or none"
+        raise Problem(415, "encoding-unsupported", detail)
+    return _unpacked(chunks, encoding, limits.unpacked_bytes, workers)
+
+
+async def _unpacked(chunks: AsyncIterator[bytes], encoding: str, most: int, workers: Workers) -> AsyncIterator[bytes]:
+    """Yield what a compressed body holds, in pieces of a bounded size; from the second on they are made in a thread."""
+    unpacker, size = zlib.decompressobj(_WINDOW_BITS[encoding]), 0
+    async for chunk in chunks:
+        left = chunk
+        while left:
+            if unpacker.eof:
+                raise Problem(400, "encoding-invalid", f"The body goes on behind the end of its {encoding} data")
+            try:
+                piece = await workers.aside(size, unpacker.decompress, left, _PIECE)
+            except zlib.error as error:
+                raise Problem(400, "encoding-invalid", f"The body is not {encoding}: {error}") from None
+            left = unpacker.unconsumed_tail or unpacker.unused_data
+            size += len(piece)
+            if size > most:
+                raise _too_large(size, most, "unpacked_bytes")
+            if piece:
+                yield piece
+                await asyncio.sleep(0)
+    while not unpacker.eof:  # what it holds back once the last byte is in
+        piece = unpacker.decompress(unpacker.unconsumed_tail, _PIECE)
+        size += len(piece)
+        if not piece:
+            raise Problem(400, "encoding-invalid", f"The body ends before its {encoding} data does")
+        if size > most:
+            raise _too_large(size, most, "unpacked_bytes")
+        yield piece
+
+
+async def _head(
+    chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings, taken: Body
+) -> tuple[bytes | bytearray, memoryview | None]:
+    """Return the JSON and the first bytes behind it; None for these where all of the body is JSON."""
+    declared = headers.get(HEADER_LENGTH)
+    if declared is None:
+        whole = bytearray()
+        async for chunk in chunks:
+            whole += chunk
+            if len(whole) > limits.json_bytes:
+                raise _too_large(len(whole), limits.json_bytes, "json_bytes")
+            taken.grow(len(chunk))
+        return whole, None
+    if not (declared.isascii() and declared.isdigit() and int(declared[:19]) > 0):
+        raise wrong(f"Inference-Header-Content-Length is {declared!r:.60}; it must be a whole number above 0")
+    length = int(declared[:19])
+    if length > limits.json_bytes:
+        raise _too_large(length, limits.json_bytes, "json_bytes")
+    head: bytes | bytearray = b""
+    async for chunk in chunks:
+        before = len(head)
+        taken.grow(min(len(chunk), length - before))
+        if not before and len(chunk) >= length:  # as nearly always: nothing of the tensors is copied here
+            return chunk[:length], memoryview(chunk)[length:]
+        head = bytearray(head) if not before else head
+        head += memoryview(chunk)[: length - before]
+        if len(head) == length:
+            return head, memoryview(chunk)[length - before :]
+    raise wrong(f"Inference-Header-Content-Length is {length}, and the body has {len(head)} bytes")
+
+
+async def _packed(given: Input, size: int, workers: Workers) -> bytes | None:
+    """Return the bytes of an input whose values stand in the JSON, of `size` bytes."""
+    if given.data is None:
+        return None
+    return await workers.read(size, pack, given.name, given.datatype, given.shape, given.data)
+
+
+class _Binary:
+    """The binary part as it comes: `expected` bytes, of which the first stood behind the JSON."""
+
+    def __init__(self, first: memoryview | None, chunks: AsyncIterator[bytes], expected: int) -> None:
+        self._waiting = memoryview(b"") if first is None else first
+        self._chunks = chunks
+        self._came = 0
+        self._expected = expected
+
+    async def pieces(self, size: int) -> AsyncIterator[memoryview]:
+        """Yield the next so many bytes; raises Problem 400 where the body ends before."""
+        while size:
+            if not len(self._waiting) and not await self._more():
+                raise wrong(f"the binary part has {self._came} bytes; {self._sum()}")
+            piece, self._waiting = self._waiting[:size], self._waiting[size:]
+            self._came += len(piece)
+            size -= len(piece)
+            yield piece
+
+    async def end(self) -> None:
+        """Raise Problem 400 where the body goes on."""
+        if len(self._waiting) or await self._more():
+            raise wrong(f"the binary part has {self._came + len(self._waiting)} bytes or more; {self._sum()}")
+
+    async def _more(self) -> bool:
+        async for chunk in self._chunks:
+            self._waiting = memoryview(chunk)
+            return True
+        return False
+
+    def _sum(self) -> str:
+        return f"the inputs' binary_data_size sum to {self._expected}"
+
+
+async def _fill(parcel: TensorBuffers, ready: Sequence[bytes | None], binary: _Binary, taken: Body) -> None:
+    """Write the tensors to their places: those of the JSON, and the binary ones, which come one behind the other."""
+
+    def write(at: int, data: bytes | memoryview) -> None:
+        if parcel.slot is None:
+            taken.grow(len(data))
+        parcel.write(at, data)
+
+    for given, (at, size), data in zip(parcel.asked.inputs, parcel.spans, ready, strict=True):
+        if data is not None:
+            write(at, data)
+        elif given.size is not None:
+            done = at
+            async for piece in binary.pieces(size):
+                write(done, piece)
+                done += len(piece)
+    await binary.end()
+
+
+async def _check(parcel: TensorBuffers) -> None:
+    for given, (at, size) in zip(parcel.asked.inputs, parcel.spans, strict=True):
+        if given.datatype == BYTES and given.size is not None:
+            job = (given.name, parcel.memory[at : at + size], math.prod(given.shape))
+            await asyncio.to_thread(check_strings, *job) if job[2] > _MANY_STRINGS else check_strings(*job)
+
+
+def _too_large(size: int, most: int, setting: str) -> Problem:
+    detail = f"The body has {size} bytes or more; at most {most} are allowed (inference.limits.{setting})."
+    return Problem(413, "body-too-large", detail, headers=_CLOSE)

@@ -1,0 +1,78 @@
+"""Publish requests: several wait at the server at once, so that it never has to wait for our next one to speak."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from asyncua import ua
+
+from lineside_opcua_bridge.link.metrics import LinkMetrics
+from lineside_opcua_bridge.link.publishing import Malformed, Publication, decode
+from lineside_opcua_bridge.link.session import CallFailed, Session
+
+log = structlog.get_logger("lineside.opcua_bridge.pump")
+
+_SPARE = 2
+"""Requests beyond one for each subscription."""
+_MOST = 20
+
+
+class PublishLoop:
+    """The Publish requests of one session; what they bring is given to `take`, and acknowledged with the next one.
+
+    `stop` must be called. A failure loses the session, except that a server with too many requests gets fewer.
+    """
+
+    def __init__(self, session: Session, take: Callable[[Publication], None], metrics: LinkMetrics) -> None:
+        self._session = session
+        self._take = take
+        self._metrics = metrics
+        self._most = _MOST
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unacknowledged: list[ua.SubscriptionAcknowledgement] = []
+
+    def serve(self, subscriptions: int) -> None:
+        """Have as many requests under way as this many subscriptions need."""
+        while len(self._tasks) < min(subscriptions + _SPARE, self._most):
+            task = asyncio.create_task(self._publish(), name=f"publish {len(self._tasks) + 1}")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+        self._metrics.publish_requests.set(len(self._tasks))
+
+    def stop(self) -> None:
+        """Send no more."""
+        for task in self._tasks:
+            task.cancel()
+        self._metrics.publish_requests.set(0)
+
+    async def _publish(self) -> None:
+        while not self._session.lost.done():
+            acknowledged, self._unacknowledged = self._unacknowledged, []
+            try:
+                publication = decode(await self._session.publish(acknowledged))
+            except Malformed as error:
+                self._session.lose(error.what)
+                return
+            except CallFailed as failed:
+                if failed.reason == "BadTimeout":
+                    continue
+                if failed.reason == "BadTooManyPublishRequests" and len(self._tasks) > 1:
+                    self._most = len(self._tasks) - 1
+                    return
+                self._session.lose(failed.what)
+                return
+            self._take(publication)
+            if not publication.message.is_keepalive:
+                self._unacknowledged.append(
+                    ua.SubscriptionAcknowledgement(
+                        SubscriptionId=ua.UInt32(publication.subscription),
+                        SequenceNumber=ua.UInt32(publication.message.number),
+                    )
+                )
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("a publish loop broke", exc_info=error)
+            self._session.lose(f"publishing: {error!r}")
+        self._metrics.publish_requests.set(len(self._tasks))

@@ -1,0 +1,234 @@
+"""The tags that a trigger takes with it: what was sampled, what its conditions compare, the columns of its window.
+
+They are subscribed, so that it is known how they changed, and read at the trigger, because a subscription may lag
+behind it: in one call, with the trigger itself last, so that the call shows whether the part it is about still stands
+there. Which value counts is decided in `in_force`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from lineside.contract import Source, TensorsSource
+from lineside_opcua_bridge.detect import unmet
+from lineside_opcua_bridge.link.session import CallFailed, Session
+from lineside_opcua_bridge.metrics import Metrics
+from lineside_opcua_bridge.samples import Sample
+from lineside_opcua_bridge.settings import TriggerSettings
+from lineside_opcua_bridge.settings.sources import WindowSourceSettings
+from lineside_opcua_bridge.settings.triggers import EventTrigger, WindowTrigger
+from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.station.handshake_signal import PART_ID
+from lineside_opcua_bridge.station.history import History
+from lineside_opcua_bridge.station.in_force import Choice, Found, Moment, choose, settled
+from lineside_opcua_bridge.tags import Alias, parse
+from lineside_opcua_bridge.values import Tags, tags_of
+from lineside_opcua_bridge.windows import Unusable, Window
+
+_KEPT = 64
+"""Values of a tag that are kept to tell which was in force when the trigger came."""
+_SHARE = 4
+"""What part of the deadline may be waited for the PLC to say more."""
+_LAG_S = 0.1
+"""How long the values up to the trigger may lag behind it, beyond the time between two samples."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a trigger took with it: the tags, and why it is held back or cannot be judged, where it is so."""
+
+    tags: Tags
+    unmet: str | None = None
+    """Which condition did not hold."""
+    unknown: str | None = None
+    """Which condition nobody can tell to have held."""
+
+
+@dataclass(frozen=True)
+class Rise:
+    """The trigger that tags are taken for, and what the station can tell of it.
+
+    `role` is that of the tag whose value says that the part is there; None for the clock and a window. `stands` is told
+    of that value as it was read beside the others, and returns whether it is still this trigger; `newer` returns
+    whether another one has come since, and `stamped` whether its source timestamp is that of its write.
+    """
+
+    sample: Sample
+    role: str | None
+    stands: Callable[[Sample], bool]
+    newer: Callable[[], bool]
+    stamped: Callable[[], bool]
+
+
+class TagCache:
+    """The tags besides the trigger itself; `source` is what is judged where that is no window."""
+
+    def __init__(self, settings: TriggerSettings, source: Source | None, metrics: Metrics) -> None:
+        tags = settings.tags()
+        self._settings = settings
+        self._source = source
+        self._metrics = metrics
+        self._aliases = frozenset(role for role, text in tags.items() if isinstance(parse(text), Alias))
+        self._histories = {role: History(_KEPT) for role in tags if role.startswith(("sample.", "only_if."))}
+        self._columns = {role: role.removeprefix("window.") for role in tags if role.startswith("window.")}
+        self._window: Window | None = None
+        self._lag_s = _LAG_S
+        self.settles_s = _LAG_S
+        """Within what time a change in the PLC has come by its subscription."""
+        if isinstance(settings.source, WindowSourceSettings):
+            own = settings.when if isinstance(settings.when, WindowTrigger) else None
+            stride = (own.stride or settings.source.samples) if own else None
+            self._window = Window(settings.source, stride=stride)
+            self._lag_s = _LAG_S + 1 / settings.source.rate_hz
+        self._session: Session | None = None
+        self._awaited: tuple[datetime, asyncio.Event] | None = None
+
+    def __contains__(self, role: str) -> bool:
+        return role in self._histories or role in self._columns
+
+    def add(self, role: str, sample: Sample) -> bool:
+        """Take a value; return whether its role is that of a tag which is listened to."""
+        column = self._columns.get(role)
+        if column is not None and self._window:
+            self._window.add(column, sample)
+            if self._awaited and self._window.covers(self._awaited[0], ticks=self._rests_until()):
+                self._awaited[1].set()
+            return True
+        history = self._histories.get(role)
+        if history is None:
+            return False
+        history.add(sample)
+        return True
+
+    def seen(self, session: Session | None, *, whole: bool = True) -> None:
+        """Take it that the PLC is in sight by this session, or not; not `whole`: its tags meanwhile are not known."""
+        self._session = session
+        if not whole:
+            for role in [*self._histories, *self._columns]:
+                if role not in self._aliases:
+                    self.doubt(role)
+
+    def doubt(self, role: str | None) -> None:
+        """Take it that values of this role, or of all, are missing at this place of their lines."""
+        for each in [role] if role else [*self._histories, *self._columns]:
+            if each in self._histories:
+                self._histories[each].doubt()
+            elif self._window and each in self._columns:
+                self._window.doubt(self._columns[each])
+
+    def latest(self, role: str) -> Sample | None:
+        """Return the value in force now; None where it is not known."""
+        known = role in self._histories and (self._session is not None or role in self._aliases)
+        return self._histories[role].latest if known else None
+
+    def due(self) -> list[datetime]:
+        """Return the ends of the windows that are complete and were not taken yet."""
+        return self._window.due(self._rests_until()) if self._window else []
+
+    async def take(self, binding: Binding | None, rise: Rise) -> Taken:
+        """Return the tags that the request carries, sampled or fields of an event, and what the conditions say."""
+        started = time.monotonic()
+        read, failed, moment = await self._read(binding, rise)
+        chosen = {role: self._choose(role, read.get(role), moment) for role in self._histories}
+        unsettled = [role for role, (_sample, found) in chosen.items() if found is Found.SETTLE]
+        if unsettled:
+            await asyncio.sleep(min(self.settles_s, self._settings.deadline_ms / 1000 / _SHARE))
+            again, failed, now = await self._read(binding, rise)
+            moment = replace(moment, stamped=now.stamped)
+            for role in unsettled:
+                chosen[role] = settled(read[role], again.get(role), self._histories[role], moment, newer=rise.newer())
+        values, left_out = self._fields_of(rise.sample), {}
+        for name in self._settings.sample:
+            found, kind = chosen[f"sample.{name}"]
+            if found is None:
+                left_out[name] = failed or ("no_value" if kind is not Found.UNKNOWN else kind.value)
+                continue
+            values[name] = found
+            self._metrics.samples.labels(self._settings.name, kind.value).inc()
+        if self._settings.sample:
+            self._metrics.sampling.labels(self._settings.name).observe(time.monotonic() - started)
+        tags = tags_of(values)
+        tags.left_out |= left_out
+        return self._judge(chosen, tags)
+
+    def _judge(self, chosen: Mapping[str, Choice], tags: Tags) -> Taken:
+        """Return the tags with what the conditions say; one that does not hold outweighs one that nobody can tell."""
+        lost = [place for place in range(len(self._settings.only_if)) if chosen[_condition(place)][1] is Found.UNKNOWN]
+        known = [place for place in range(len(self._settings.only_if)) if place not in lost]
+        conditions = [self._settings.only_if[place] for place in known]
+        why = unmet(conditions, lambda index: chosen[_condition(known[index])][0], places=known)
+        if why or not lost:
+            return Taken(tags, unmet=why)
+        node = self._settings.only_if[lost[0]].node
+        return Taken(tags, unknown=f"{_condition(lost[0])}: nobody can tell what {node} was: the PLC has moved on")
+
+    async def source(self, trigger: Sample) -> Source | Unusable:
+        """Return what is judged: a window's values as a tensor, or why there are none."""
+        if self._window is None:
+            return self._source or Unusable("no source", "window-short")
+        if trigger.source and not self._window.covers(trigger.source, ticks=self._rests_until()):
+            await self._come(trigger.source, within=min(self._lag_s, self._settings.deadline_ms / 4000))
+        taken = self._window.take(trigger.source, ticks=self._rests_until())
+        return taken if isinstance(taken, Unusable) else TensorsSource(tensors=(taken,))
+
+    def _rests_until(self) -> float | None:
+        """Return until when a tag that says nothing has not changed, in ticks; None where silence may be an outage."""
+        return self._session.heard if self._session and self._aliases.isdisjoint(self._columns) else None
+
+    async def _come(self, end: datetime, *, within: float) -> None:
+        """Wait until the values up to `end` have come, some seconds at most: what lags longer is a gap."""
+        arrived = asyncio.Event()
+        self._awaited = end, arrived
+        try:
+            async with asyncio.timeout(within):
+                await arrived.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._awaited = None
+
+    async def _read(self, binding: Binding | None, rise: Rise) -> tuple[dict[str, Sample], str | None, Moment]:
+        """Return what the PLC says now of its tags, by role, why it says nothing, and what it says of the trigger."""
+        roles = [role for role in self._histories if role not in self._aliases]
+        unknown = Moment(
+            rise.sample, stands=rise.role is None and rise.sample.source is None, stamped=rise.stamped(), seen=False
+        )
+        if not roles:
+            return {}, None, unknown
+        if binding is None:
+            return {}, "connection", unknown
+        is_event = rise.role == "trigger" and isinstance(self._settings.when, EventTrigger)
+        level = rise.role if rise.role in binding.nodes and not is_event else None
+        asked = [*roles, level] if level else roles  # last: where it stands, it stood when the others were read
+        try:
+            found = await binding.read(asked)
+        except CallFailed as error:
+            return {}, error.reason, unknown
+        stands = rise.stands(found.pop(level)) and not rise.newer() if level else unknown.stands
+        seen = rise.role is not None and rise.role not in self._aliases
+        return found, None, Moment(rise.sample, stands, rise.stamped(), seen=seen)
+
+    def _choose(self, role: str, read: Sample | None, moment: Moment) -> Choice:
+        history, at = self._histories[role], moment.trigger.source
+        if read is not None:
+            return choose(read, history, moment, bound=role == PART_ID or role.startswith("only_if."))
+        if role not in self._aliases and not moment.stamped:
+            return None, Found.UNKNOWN  # the PLC is away, and its stamps tell nothing
+        past = history.at(at) if at else None
+        return past or self.latest(role), Found.IN_FORCE
+
+    def _fields_of(self, trigger: Sample) -> dict[str, Sample]:
+        when = self._settings.when
+        if not isinstance(when, EventTrigger) or not isinstance(trigger.value, dict):
+            return {}
+        fields = trigger.value
+        return {
+            name: Sample(fields.get(name), "good", trigger.source, trigger.server, trigger.received, trigger.ticks)
+            for name in when.fields
+        }
+
+
+def _condition(place: int) -> str:
+    return f"only_if.{place}"

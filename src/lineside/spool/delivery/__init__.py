@@ -1,0 +1,1 @@
+"""What leaves the spool: sealing batches, leasing them to destinations, deleting, dropping, exporting."""

@@ -1,0 +1,98 @@
+"""Large parts of records, each a file below the spool's folder; on the disk before the record that names it."""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from lineside.spool.store.entry import Blob, StoredBlob
+from lineside.spool.store.locks import FILE_MODE, FOLDER_MODE
+
+FOLDER = "blobs"
+_CHUNK = 1024 * 1024
+
+
+class Blobs:
+    """The files of a spool's blobs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder
+
+    def write(self, blobs: Sequence[Blob]) -> tuple[StoredBlob, ...]:
+        """Write blobs and return when all are on the disk; on an error none is left. Raises OSError."""
+        if not blobs:
+            return ()
+        names = [uuid.uuid4().hex for _ in blobs]
+        shelf = names[0][:2]  # one folder for all, so that one sync of a folder makes them last
+        place = self._root / FOLDER / shelf
+        stored: list[StoredBlob] = []
+        try:
+            if not place.is_dir():
+                place.mkdir(mode=FOLDER_MODE, exist_ok=True)
+                sync_folder(place.parent)
+            for name, blob in zip(names, blobs, strict=True):
+                path = place / f"{shelf}{name[2:]}.blob"
+                file = path.relative_to(self._root).as_posix()
+                digest = hashlib.sha256(blob.data).digest()
+                stored.append(StoredBlob(blob.name, blob.content_type, file, len(blob.data), digest))
+                write_file(path, blob.data)
+            sync_folder(place)
+        except BaseException:
+            self.delete(blob.file for blob in stored)
+            raise
+        return tuple(stored)
+
+    def open(self, blob: StoredBlob) -> BinaryIO | None:
+        """Open a blob whose bytes are as they were written; None where they are not, or it is gone. Raises OSError."""
+        try:
+            file = (self._root / blob.file).open("rb")
+        except FileNotFoundError:
+            return None
+        try:
+            digest = hashlib.sha256()
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+            if digest.digest() != blob.digest:
+                file.close()
+                return None
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def delete(self, files: Iterable[str]) -> None:
+        """Delete blobs and what is left of their writing; those that are gone already are no error. Raises OSError."""
+        for file in files:
+            path = self._root / file
+            path.unlink(missing_ok=True)
+            path.with_suffix(".new").unlink(missing_ok=True)
+
+    def files(self) -> list[str]:
+        """Return all files that are there. Raises OSError."""
+        return [path.relative_to(self._root).as_posix() for path in (self._root / FOLDER).glob("??/*")]
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all; its folder is to be synced after. Raises OSError."""
+    new = path.with_suffix(".new")
+    out = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(out, view) :]
+        os.fsync(out)
+    finally:
+        os.close(out)
+    new.rename(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Return when the names in a folder are on the disk. Raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

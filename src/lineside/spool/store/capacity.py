@@ -1,0 +1,63 @@
+"""Whether one more record may be kept: pure."""
+
+from dataclasses import dataclass
+
+_SLACK_SHARE = 100
+_MOST_SLACK = 16 * 1024 * 1024
+_KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What is there, in bytes.
+
+    `used` of `most` is evidence; `free` is the disk's free space, of which `reserve` is not ours; `reusable` is space
+    of the records' file that holds nothing.
+    """
+
+    used: int
+    most: int
+    free: int
+    reserve: int
+    reusable: int = 0
+
+    def lacks(self, size: int, to_write: int) -> int:
+        """Return how many bytes too few there are for a record of `size`, of which `to_write` are still to be written.
+
+        0 or less: there is room.
+        """
+        disk = to_write - max(0, self.free - self.reserve) - self.reusable
+        return max(self.used + size - self.most, disk)
+
+    def after(self, size: int, to_write: int) -> "Capacity":
+        """Return what there is when such a record was kept."""
+        reused = min(self.reusable, to_write)
+        return Capacity(
+            self.used + size, self.most, self.free - (to_write - reused), self.reserve, self.reusable - reused
+        )
+
+    def to_free(self, size: int, to_write: int) -> tuple[int, int]:
+        """Return how many bytes must be dropped so that it fits, and how many should, so that not every put drops.
+
+        Nothing where dropping cannot help.
+        """
+        least = self.lacks(size, to_write)
+        if size > self.most or least <= 0:
+            return 0, 0
+        return least, least + min(self.most // _SLACK_SHARE, _MOST_SLACK)
+
+    def said(self, size: int) -> str:
+        """Return why a record of `size` does not fit, with the figures."""
+        if self.used + size > self.most:
+            return f"{amount(self.used)} of {amount(self.most)} evidence wait, {amount(size)} more do not fit"
+        return (
+            f"the disk has {amount(self.free)} left, of which {amount(self.reserve)} are kept free; "
+            f"{amount(size)} more do not fit"
+        )
+
+
+def amount(size: int) -> str:
+    """Return a number of bytes for people."""
+    if size < 10 * _KIB:
+        return f"{size} B"
+    return f"{size // _KIB} KiB" if size < 10 * _KIB * _KIB else f"{size // _KIB // _KIB} MiB"
