@@ -247,7 +247,7 @@ def _registries() -> dict[str, CollectorRegistry]:
             if name == "topic_bridge":
                 link = InferenceLink(httpx.AsyncClient(), Connection("inference", ""))
                 lineside_topic_bridge.outcomes.OutcomeCarrier(
-                    outcomes=bus.subscribe(""), inference=link, faults=faults, most_bytes=0, registry=service.registry
+                    outcomes=bus.subscribe(""), inference=link, faults=faults, max_bytes=0, registry=service.registry
                 )
     section = {
         "model_repository": FOLDER.parents[1] / "models",

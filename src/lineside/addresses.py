@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator
 
-_MOST_PORT = 65535
+_MAX_PORT = 65535
 
 
 def _no_secret(text: str) -> None:
@@ -31,7 +31,7 @@ def _host_and_port(text: str) -> str:
     except ValueError:
         is_one = False
     if not is_one:
-        raise ValueError(f"expected <host>:<port>, the port from 1 to {_MOST_PORT}")
+        raise ValueError(f"expected <host>:<port>, the port from 1 to {_MAX_PORT}")
     return text
 
 

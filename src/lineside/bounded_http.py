@@ -25,7 +25,7 @@ HEAD_S = 10.0
 """Longest wait for a whole head, from the connection's start or the head's first byte."""
 ANSWER_S = 30.0
 """Longest time for which a client may take nothing of its answer."""
-MOST_CONNECTIONS = 512
+MAX_CONNECTIONS = 512
 _LOG_EVERY_S = 60.0
 
 
@@ -68,7 +68,7 @@ class BoundedHttp(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         cuts: Cuts,
-        most: int = MOST_CONNECTIONS,
+        most: int = MAX_CONNECTIONS,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.answered_at: float | None = None

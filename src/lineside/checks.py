@@ -27,7 +27,7 @@ GROUP = "lineside.checks"
 HTTP_S = 3.0
 """Longest silence of one of our own services."""
 
-_MOST_BYTES = 4 * 1024 * 1024
+_MAX_BYTES = 4 * 1024 * 1024
 _CONTAINER_MARKS = {"docker": ".dockerenv", "podman": "run/.containerenv"}
 
 
@@ -133,7 +133,7 @@ def ask(service: str, settings: HttpSettings, path: str) -> tuple[str, int, byte
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
             answer = connection.getresponse()
-            return f"{host}:{settings.port}", answer.status, answer.read(_MOST_BYTES)
+            return f"{host}:{settings.port}", answer.status, answer.read(_MAX_BYTES)
         except OSError:
             if host == hosts[-1]:
                 raise

@@ -24,7 +24,7 @@ PORTS = {
 ANSWER_S = 4.0
 """Longest wait for the answer, in seconds; a container's health check must allow more."""
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 """Where every address is listened on, this machine's own is asked."""
 
@@ -61,7 +61,7 @@ def ask(host: str, port: int, path: str) -> None:
         with socket.create_connection((host, port), ANSWER_S) as connection:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode("ascii"))
             answer = b""
-            while len(answer) < MOST_BYTES and (more := connection.recv(65536)):
+            while len(answer) < MAX_BYTES and (more := connection.recv(65536)):
                 answer += more
     except OSError as error:
         what = f"no answer within {ANSWER_S:g} s" if isinstance(error, TimeoutError) else error.strerror or str(error)

@@ -19,9 +19,9 @@ _LONGEST_IN_SHORT = 160
 
 
 def status_of(
-    name: Literal["opcua_bridge", "topic_bridge"], links: Iterable[Snapshot], *, is_ready: bool, most_bytes: int
+    name: Literal["opcua_bridge", "topic_bridge"], links: Iterable[Snapshot], *, is_ready: bool, max_bytes: int
 ) -> bytes:
-    """Return a service's status as a message of at most `most_bytes`: details give way, then connections that work."""
+    """Return a service's status as a message of at most `max_bytes`: details give way, then connections that work."""
     whole = sorted((_shown(link, _LONGEST) for link in links), key=lambda link: link.state == State.ONLINE)
     short = [_shown_short(link) for link in whole]
     for shown in (whole, *(short[:most] for most in range(len(short), -1, -1))):
@@ -32,7 +32,7 @@ def status_of(
             omitted=len(whole) - len(shown),
             time=Times(published=utc_now()),
         )
-        if len(payload := to_json(status)) <= most_bytes:
+        if len(payload := to_json(status)) <= max_bytes:
             break
     return payload
 
@@ -42,7 +42,7 @@ async def tell(
     service: Service,
     send: Callable[[bytes], Awaitable[None]],
     *,
-    most_bytes: int,
+    max_bytes: int,
     period_s: float = PERIOD_S,
 ) -> None:
     """Tell how a service stands, for ever; what cannot be sent within the period is old then, and sent no more."""
@@ -50,7 +50,7 @@ async def tell(
         links = [link.snapshot() for link in service.connections.values()]
         try:
             async with asyncio.timeout(period_s):
-                await send(status_of(name, links, is_ready=service.is_ready, most_bytes=most_bytes))
+                await send(status_of(name, links, is_ready=service.is_ready, max_bytes=max_bytes))
         except (TimeoutError, LinesideError) as error:
             log.debug("how the service stands was not told", error=str(error))
         await asyncio.sleep(period_s)

@@ -27,10 +27,10 @@ _QUIET = ("httpx", "httpcore", "asyncua", "paho", "amqtt", "transitions", "grpc"
 
 
 _WINDOW_S = 60.0
-_MOST_WARNINGS = 20
+_MAX_WARNINGS = 20
 """Lines of one kind that are shown in a window, of level warning and above."""
-_MOST_OTHERS = 600
-_MOST_KINDS = 1000
+_MAX_OTHERS = 600
+_MAX_KINDS = 1000
 _EACH = "verdict"
 """The line that is said once a part, however fast parts come."""
 _TELLING = ("code", "kind", "reason_code", "because", "trigger", "connection", "topic", "destination")
@@ -44,9 +44,9 @@ _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x20
 class Repeats:
     """How often each kind of line came in its present window; the clock is the caller's, in seconds."""
 
-    def __init__(self, *, window_s: float = _WINDOW_S, most_kinds: int = _MOST_KINDS) -> None:
+    def __init__(self, *, window_s: float = _WINDOW_S, max_kinds: int = _MAX_KINDS) -> None:
         self._window_s = window_s
-        self._most_kinds = most_kinds
+        self._max_kinds = max_kinds
         self._windows: OrderedDict[Hashable, tuple[float, int, int]] = OrderedDict()
         """Of each kind when its window began, how many came, how many of them are shown; oldest window first."""
 
@@ -61,7 +61,7 @@ class Repeats:
         sums: list[tuple[Any, int]] = []
         while self._windows:
             kind, (began, came, most) = next(iter(self._windows.items()))
-            if now - began < self._window_s and len(self._windows) <= self._most_kinds:
+            if now - began < self._window_s and len(self._windows) <= self._max_kinds:
                 break
             del self._windows[kind]
             if came > most:
@@ -87,7 +87,7 @@ class _Summing(logging.StreamHandler[TextIO]):
         now = time.monotonic()
         self._sum_up(now)
         event, kind = _kind_of(record)
-        most = _MOST_WARNINGS if record.levelno >= logging.WARNING else _MOST_OTHERS
+        most = _MAX_WARNINGS if record.levelno >= logging.WARNING else _MAX_OTHERS
         if event == _EACH or self._repeats.shows(kind, most, now):
             super().emit(record)
         elif self._timer is None:

@@ -192,7 +192,7 @@ def swept(folder: Path, clock: SpoolClock, box: Box, jump_ms: int) -> tuple[list
             box.passes(60_000)
             spool.sweep()
         put = fill(spool, 10, kept="sampled", hour="02")
-        seal_all(spool, most_records=5)
+        seal_all(spool, max_records=5)
         lease = take(spool, "out")
         box.wall += jump_ms
         put += fill(spool, 10, kept="sampled", start=10, hour="01" if jump_ms < 0 else "23")

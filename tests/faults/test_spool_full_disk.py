@@ -148,11 +148,11 @@ def test_what_is_given_up_at_the_bound_is_counted_and_all_else_arrives(tmp_path:
             except SpoolFull:
                 assert when_full == "drop-delivered"
                 accepted.pop()
-                seal_all(spool, most_records=5)
+                seal_all(spool, max_records=5)
                 arrived += drain(spool, "out")
         dropped = spool.status().dropped
         outcomes = {key: spool.find(key) for key in accepted}
-        seal_all(spool, most_records=5)
+        seal_all(spool, max_records=5)
         arrived += drain(spool, "out")
     gone = sorted(set(accepted) - set(arrived))
     assert len(arrived) == len(set(arrived))

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from lineside.contract import utc_now
 from lineside_bench.labels import Truth
-from lineside_bench.options import MOST_PARTS
+from lineside_bench.options import MAX_PARTS
 from lineside_bench.records import PartRecord
 from lineside_bench.station import Station
 from lineside_bench.tally import Tally
@@ -78,7 +78,7 @@ class Feeding(Generic[P]):
         seed: int,
         deadline_ms: float,
         patience_s: float,
-        keep: int = MOST_PARTS,
+        keep: int = MAX_PARTS,
     ) -> None:
         self.records: deque[PartRecord] = deque(maxlen=keep)
         self.tally = Tally()

@@ -26,13 +26,13 @@ from lineside.contract import (
     utc_now,
 )
 from lineside_bench.errors import BenchError
-from lineside_bench.options import MOST_PARTS
+from lineside_bench.options import MAX_PARTS
 from lineside_bench.records import Exchange, Outage, SeenResult
 
-MOST_EXCHANGES = 3 * MOST_PARTS
+MAX_EXCHANGES = 3 * MAX_PARTS
 """A part may be asked for again after a restart."""
-MOST_OUTAGES = 1000
-MOST_IN_WORDS = 5
+MAX_OUTAGES = 1000
+MAX_IN_WORDS = 5
 EXCERPT = 80
 NO_REPORT = "no-error-report"
 CONNECT_S = 15.0
@@ -70,7 +70,7 @@ class Observer:
         self._request_topic, self._result_topic = topics
         self._on_change = on_change
         self._wait = wait
-        self._most = MOST_EXCHANGES
+        self._most = MAX_EXCHANGES
         self._exchanges: OrderedDict[str, Exchange] = OrderedDict()
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
@@ -171,7 +171,7 @@ class Observer:
         if not self._stopping and self._subscribed.is_set():
             self._on_change("connection lost")
         if not self._stopping and not (self.outages and self.outages[-1].end is None):
-            del self.outages[: -MOST_OUTAGES + 1]
+            del self.outages[: -MAX_OUTAGES + 1]
             self.outages.append(Outage(utc_now()))
 
     def _seen(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
@@ -192,7 +192,7 @@ class Observer:
         elif payload:  # an empty one takes a kept message back, and says nothing
             code, said = _in_words(topic, payload)
             self.errors[code] += 1
-            if len(self.error_reports) < MOST_IN_WORDS:
+            if len(self.error_reports) < MAX_IN_WORDS:
                 self.error_reports.append(f"{code}: {said}")
 
     def _exchange(self, request_id: str) -> Exchange:

@@ -11,10 +11,10 @@ from lineside_bench.labels import DEFAULT_SEED, TRAINING_SEED
 from lineside_bench.plcs.environment import Stack
 from lineside_bench.ports import DEFAULTS, Mode
 
-MOST_PARTS = 20_000
-MOST_STATIONS = 32
+MAX_PARTS = 20_000
+MAX_STATIONS = 32
 LEAST_STATIONS = 4
-MOST_GAP_MS = 1000
+MAX_GAP_MS = 1000
 O6_S = 540.0
 """o6 ends itself after ten minutes without a credential of its makers; the line needs some of them to start and end."""
 STATION_SECONDS = 0.4
@@ -48,16 +48,16 @@ class Options:
         """How many stations the line has."""
         if self.stations is not None:
             return self.stations
-        return min(MOST_STATIONS, max(LEAST_STATIONS, math.ceil(self.rate * STATION_SECONDS)))
+        return min(MAX_STATIONS, max(LEAST_STATIONS, math.ceil(self.rate * STATION_SECONDS)))
 
     def check(self) -> None:
         """Raise BenchError for the first value that is out of range."""
-        _within("--parts", self.parts, 1, MOST_PARTS, why="so that every one of them is in the report")
+        _within("--parts", self.parts, 1, MAX_PARTS, why="so that every one of them is in the report")
         _within("--rate", self.rate, 0, 200)
         _within("--seed", self.seed, 0, TRAINING_SEED - 1, why="higher seeds are those that the models were trained on")
-        _within("--stations", self.stations, 1, MOST_STATIONS)
+        _within("--stations", self.stations, 1, MAX_STATIONS)
         _within("--deadline-ms", self.deadline_ms, 100, MAX_DEADLINE_MS)
-        _within("--gap-ms", self.gap_ms, 0, MOST_GAP_MS)
+        _within("--gap-ms", self.gap_ms, 0, MAX_GAP_MS)
         if self.parts is not None and self.rate <= 0:
             raise BenchError(f"--rate {self.rate:g} brings no parts", remedy="Give parts a second above 0")
         if self.plc is Stack.o6 and self.parts is not None and self.parts / self.rate > O6_S:

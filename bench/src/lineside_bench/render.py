@@ -10,7 +10,7 @@ from lineside_bench.labels import Truth
 from lineside_bench.parts import encode_jpeg, make_part
 
 WORKERS = 3
-MOST_AHEAD = 512
+MAX_AHEAD = 512
 """About 25 MB of pictures."""
 
 
@@ -30,10 +30,10 @@ def render(seed: int, index: int) -> Rendered:
 class Renderer:
     """Renders the parts of a run in order, in threads, up to `ahead` in advance; `count` None is without end."""
 
-    def __init__(self, *, seed: int, count: int | None, ahead: int = MOST_AHEAD) -> None:
+    def __init__(self, *, seed: int, count: int | None, ahead: int = MAX_AHEAD) -> None:
         self._seed = seed
         self._count = count
-        self._queue: asyncio.Queue[Rendered] = asyncio.Queue(max(1, min(ahead, MOST_AHEAD)))
+        self._queue: asyncio.Queue[Rendered] = asyncio.Queue(max(1, min(ahead, MAX_AHEAD)))
         self._full = asyncio.Event()
         self._working: asyncio.Task[None] | None = None
 

@@ -30,7 +30,7 @@ from lineside_bench.plcs.environment import Stack
 from lineside_bench.ports import HOST, Ports, reserve
 from lineside_bench.processes import Process, clean_environment
 from lineside_bench.records import PartRecord
-from lineside_bench.render import MOST_AHEAD, Rendered, Renderer
+from lineside_bench.render import MAX_AHEAD, Rendered, Renderer
 from lineside_bench.report import Facts, summarise
 from lineside_bench.tally import Tally
 
@@ -190,7 +190,7 @@ class SimulatedLine:
         self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
         settings = self._write_settings()
         self.camera = await life.enter_async_context(Camera(port=self.ports["camera"], stations=stations))
-        ahead = MOST_AHEAD if options.parts is not None else len(stations)
+        ahead = MAX_AHEAD if options.parts is not None else len(stations)
         count = 0 if options.rate <= 0 else options.parts
         self._renderer = await life.enter_async_context(Renderer(seed=options.seed, count=count, ahead=ahead))
         chosen = broker.prepare(options.broker, port=self.ports["mqtt"], folder=self.work / "broker")

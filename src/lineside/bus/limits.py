@@ -7,9 +7,9 @@ from paho.mqtt.properties import Properties
 
 from lineside.errors import BusError, MessageRefused
 
-MOST_FILTERS = 8
+MAX_FILTERS = 8
 """Topics in one SUBSCRIBE: AWS IoT closes the connection at a ninth."""
-MOST_IN_FLIGHT = 20
+MAX_IN_FLIGHT = 20
 """Messages of ours that the broker has not acknowledged yet; paho keeps back what is more."""
 _SMALLEST_OWN = 1024 * 1024
 _LENGTHS = (128, 128**2, 128**3)
@@ -21,10 +21,10 @@ class Limits:
     """The broker's bounds; the defaults hold for MQTT 3.1.1, where nothing is announced."""
 
     retains: bool = True
-    most_bytes: int | None = None
+    max_bytes: int | None = None
     """Largest packet that it takes; None: it did not say."""
-    in_flight: int = MOST_IN_FLIGHT
-    most_qos: int = 2
+    in_flight: int = MAX_IN_FLIGHT
+    max_qos: int = 2
     session_expiry_s: int | None = None
     """Seconds for which it keeps our messages, where it changed what we asked for."""
 
@@ -34,9 +34,9 @@ class Limits:
         said = vars(announced) if announced is not None else {}
         return cls(
             retains=bool(said.get("RetainAvailable", 1)),
-            most_bytes=said.get("MaximumPacketSize"),
-            in_flight=min(MOST_IN_FLIGHT, said.get("ReceiveMaximum", MOST_IN_FLIGHT)),
-            most_qos=said.get("MaximumQoS", 2),
+            max_bytes=said.get("MaximumPacketSize"),
+            in_flight=min(MAX_IN_FLIGHT, said.get("ReceiveMaximum", MAX_IN_FLIGHT)),
+            max_qos=said.get("MaximumQoS", 2),
             session_expiry_s=said.get("SessionExpiryInterval"),
         )
 
@@ -51,7 +51,7 @@ class Limits:
 
     def check(self) -> None:
         """Raise BusError where the broker cannot be a bus."""
-        if self.most_qos < 1:
+        if self.max_qos < 1:
             raise BusError(
                 "the broker takes messages at most once (maximum QoS 0): requests and results could be lost unseen",
                 remedy="allow QoS 1 at the broker, or use another one",
@@ -61,9 +61,9 @@ class Limits:
     def check_message(self, topic: str, payload: bytes, protocol: MQTTProtocolVersion) -> None:
         """Raise MessageRefused where the broker takes no packet as large as this message makes it."""
         size = packet_bytes(topic, payload, protocol)
-        if self.most_bytes is not None and size > self.most_bytes:
+        if self.max_bytes is not None and size > self.max_bytes:
             raise MessageRefused(
-                f"the message on {topic!r} makes a packet of {size} bytes; the broker takes {self.most_bytes}",
+                f"the message on {topic!r} makes a packet of {size} bytes; the broker takes {self.max_bytes}",
                 remedy="raise the broker's maximum packet size, or lower bus.max_message_bytes",
             )
 

@@ -16,7 +16,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from lineside.bus import tls
-from lineside.bus.limits import MOST_FILTERS, Limits, own_packet_bytes
+from lineside.bus.limits import MAX_FILTERS, Limits, own_packet_bytes
 from lineside.errors import BusError
 from lineside.settings import BusSettings
 
@@ -143,8 +143,8 @@ class Link:
         Raises TimeoutError, BusError.
         """
         asked: list[tuple[list[str], asyncio.Future[list[ReasonCode]]]] = []
-        for first in range(0, len(topics), MOST_FILTERS):
-            some = topics[first : first + MOST_FILTERS]
+        for first in range(0, len(topics), MAX_FILTERS):
+            some = topics[first : first + MAX_FILTERS]
             _result, mid = self._client.subscribe([(topic, 1) for topic in some])
             # The answer comes by call_soon_threadsafe, so never before this line has run.
             asked.append((some, self._subscribing.setdefault(mid or 0, self._loop.create_future())))

@@ -23,7 +23,7 @@ from lineside.settings import BusSettings
 
 log = structlog.get_logger("lineside.bus")
 
-_MOST_FALLS = 3
+_MAX_FALLS = 3
 """Connections that fall at one message before it is refused."""
 _SOON_S = 5.0
 """A connection that ends sooner than this may have been taken over by another client with the same id."""
@@ -111,7 +111,7 @@ class MqttBus:
         self._backlog += 1
         try:
             falls = 0
-            while falls < _MOST_FALLS:
+            while falls < _MAX_FALLS:
                 link = await self._usable_link()
                 try:
                     await link.publish(topic, payload, retain=retain, qos=1 if keep else 0, alone=falls > 0)

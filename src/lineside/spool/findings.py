@@ -36,7 +36,7 @@ def needs(status: Status, settings: SpoolSettings, *, quarantined_files: int) ->
 
 def share(status: Status) -> float:
     """Return how full the spool is, as a share of its bound."""
-    return status.bytes / status.most_bytes if status.most_bytes else 0.0
+    return status.bytes / status.max_bytes if status.max_bytes else 0.0
 
 
 def _served(status: Status) -> Iterator[Need]:
@@ -55,7 +55,7 @@ def _room(status: Status, settings: SpoolSettings) -> Iterator[Need]:
     if share(status) >= NEARLY_FULL:
         yield Need(
             "bound",
-            f"{share(status):.0%} of spool.max_bytes, {mebibytes(status.most_bytes)}, is in use; "
+            f"{share(status):.0%} of spool.max_bytes, {mebibytes(status.max_bytes)}, is in use; "
             f"{_AT_THE_BOUND[settings.when_full]}",
             "see why the destinations do not take it, or raise spool.max_bytes, or `lineside spool export` it",
         )

@@ -157,15 +157,13 @@ class Spool:
         """Return the first `most` records that belong to no batch, as runs, in the order of their first records."""
         return self._sealing.unsealed(most)
 
-    def seal(self, run: Run, most_records: int, most_bytes: int) -> Batch | None:
+    def seal(self, run: Run, max_records: int, max_bytes: int) -> Batch | None:
         """Make a batch of a run's first records, for ever: at most so many, and bytes of bodies, and at least one.
 
         None where none of them is left, since another forwarder sealed them or they were dropped. Raises SpoolFull on a
         full disk while some batches wait already: deliver those first.
         """
-        return self._draining(
-            lambda: self._sealing.seal(run, most_records, most_bytes, is_tight=self._deleting.is_tight)
-        )
+        return self._draining(lambda: self._sealing.seal(run, max_records, max_bytes, is_tight=self._deleting.is_tight))
 
     def lease(
         self, destination: str, *, streams: Collection[str] | None = None, without: Collection[str] = ()

@@ -26,7 +26,7 @@ WHERE leases.destination = ? AND batches.number <= coalesce(
 """
 
 
-def status(records: Database, progress: Database, most_bytes: int, free_bytes: int, *, is_served: bool) -> Status:
+def status(records: Database, progress: Database, max_bytes: int, free_bytes: int, *, is_served: bool) -> Status:
     """Return where the spool stands."""
     with records.reading() as link:
         totals = dict(link.execute("SELECT name, value FROM counters WHERE name IN ('.records', '.bytes')").fetchall())
@@ -67,7 +67,7 @@ def status(records: Database, progress: Database, most_bytes: int, free_bytes: i
         kept_bytes=int(kept_bytes),
         oldest_ms=oldest,
         unsealed=unsealed,
-        most_bytes=most_bytes,
+        max_bytes=max_bytes,
         free_bytes=free_bytes,
         is_served=is_served,
         dropped=_named(counters, "dropped."),

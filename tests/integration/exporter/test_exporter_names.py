@@ -46,7 +46,7 @@ async def client(names: Names) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def body(client: httpx.AsyncClient, url: str) -> str:
-    return (await fetch(client, f"{url}/metrics", most_bytes=10_000)).decode()
+    return (await fetch(client, f"{url}/metrics", max_bytes=10_000)).decode()
 
 
 async def test_the_header_has_the_name_and_every_address_is_tried(client: httpx.AsyncClient) -> None:

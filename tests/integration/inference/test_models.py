@@ -22,7 +22,7 @@ from tests.integration.inference.conftest import Inference
 from tests.waiting import HANG_S
 
 RATE = 50
-MOST_AT_ONCE = 16
+MAX_AT_ONCE = 16
 MODEL = "surface-defect"
 JPEG = {"content-type": "image/jpeg", "x-deadline-ms": "60000"}
 _TENSOR = {"name": "image", "datatype": "FP32", "shape": [1, 3, 160, 160], "parameters": {"binary_data_size": 307_200}}
@@ -80,7 +80,7 @@ class Load:
         self._url = f"http://127.0.0.1:{service.port}"
         self._jpeg = jpeg
         self._stop = threading.Event()
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._places = asyncio.Semaphore(MAX_AT_ONCE)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
 
     def __enter__(self) -> Self:

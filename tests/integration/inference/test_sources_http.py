@@ -32,7 +32,7 @@ from lineside_inference.sources.live import Camera
 from lineside_inference.sources.urls import Urls
 from tests.waiting import HANG_S, until
 
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 FRAME = cv2.imencode(".jpg", np.random.default_rng(3).integers(0, 255, (48, 64, 3), np.uint8))[1].tobytes()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n"
 MULTIPART = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=f\r\n\r\n"
@@ -105,7 +105,7 @@ async def watch() -> AsyncIterator[Callable[..., Camera]]:
     def make(**settings: Any) -> Camera:
         service = Service("inference")
         parsed = CameraSettings.model_validate({"timeout_ms": 30_000} | settings)
-        cameras = Cameras({"c": parsed}, service, most_bytes=MOST_BYTES, most_pixels=1_000_000)
+        cameras = Cameras({"c": parsed}, service, max_bytes=MAX_BYTES, max_pixels=1_000_000)
         cameras.start()
         started.append((service, cameras))
         return next(iter(cameras))
@@ -511,7 +511,7 @@ def urls(*hosts: Any, answers: dict[str, list[str]] | None = None, **settings: A
             raise OSError(-2, "Name or service not known") from None
 
     document = {"hosts": hosts, "timeout_ms": 30_000} | settings
-    return Urls(UrlSettings.model_validate(document), most_bytes=MOST_BYTES, resolve=resolve)
+    return Urls(UrlSettings.model_validate(document), max_bytes=MAX_BYTES, resolve=resolve)
 
 
 def entry(peer: Peer, host: str = "images.plant") -> dict[str, Any]:
@@ -553,7 +553,7 @@ async def test_a_name_is_looked_up_once_and_what_was_checked_is_connected_to(ser
     settings = UrlSettings.model_validate(
         {"hosts": [{"host": "images.plant", "ports": [peer.port]}], "timeout_ms": 200}
     )
-    source = Urls(settings, most_bytes=MOST_BYTES, resolve=rebinding)
+    source = Urls(settings, max_bytes=MAX_BYTES, resolve=rebinding)
     with pytest.raises(UrlNotAllowed):  # a documentation address: nobody's, and no public one
         await source.fetch(f"http://images.plant:{peer.port}/", within(HANG_S))
     with pytest.raises(UrlNotAllowed, match=r"127\.0\.0\.1"):
@@ -618,4 +618,4 @@ async def test_the_real_resolver_knows_the_loopback() -> None:
         port = listener.getsockname()[1]
         settings = UrlSettings.model_validate({"hosts": [f"localhost:{port}"]})
         with pytest.raises(UrlNotAllowed, match="no public address"):
-            await Urls(settings, most_bytes=MOST_BYTES).fetch(f"http://localhost:{port}/", within(HANG_S))
+            await Urls(settings, max_bytes=MAX_BYTES).fetch(f"http://localhost:{port}/", within(HANG_S))

@@ -43,7 +43,7 @@ async def watch() -> AsyncIterator[Callable[..., Camera]]:
     def make(**settings: Any) -> Camera:
         service = Service("inference")
         parsed = CameraSettings.model_validate(settings)
-        cameras = Cameras({"c": parsed}, service, most_bytes=1_000_000, most_pixels=100_000)
+        cameras = Cameras({"c": parsed}, service, max_bytes=1_000_000, max_pixels=100_000)
         cameras.start()
         started.append((service, cameras))
         return next(iter(cameras))
@@ -139,7 +139,7 @@ from lineside_inference.sources.camera import Cameras
 async def main():
     service = Service("inference")
     settings = CameraSettings(kind="stream", url="rtsp://127.0.0.1:{listener.getsockname()[1]}/", timeout_ms=60000)
-    cameras = Cameras({{"c": settings}}, service, most_bytes=1, most_pixels=1)
+    cameras = Cameras({{"c": settings}}, service, max_bytes=1, max_pixels=1)
     cameras.start()
     await asyncio.sleep(0.2)
     cameras.close()

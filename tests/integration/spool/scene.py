@@ -34,12 +34,12 @@ def fill(spool: Spool, count: int, stream: str = "model", start: int = 0, **more
     return keys
 
 
-def seal_all(spool: Spool, most_records: int = 10, most_bytes: int = 1 << 30) -> int:
+def seal_all(spool: Spool, max_records: int = 10, max_bytes: int = 1 << 30) -> int:
     """Seal everything; returns the number of batches."""
     batches = 0
     while runs := spool.unsealed():
         for run in runs:
-            batches += spool.seal(run, most_records, most_bytes) is not None
+            batches += spool.seal(run, max_records, max_bytes) is not None
     return batches
 
 

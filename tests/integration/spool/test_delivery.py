@@ -174,7 +174,7 @@ def test_two_forwarders_share_the_streams_without_doubles(open_spool: Callable[.
     one.register(["disk"])
     for stream in ("a", "b", "c", "d"):
         fill(one, 12, stream)
-    seal_all(one, most_records=3)
+    seal_all(one, max_records=3)
     arrived: list[str] = []
     held = []
     while True:
@@ -195,7 +195,7 @@ def test_refused_too_often_is_a_dead_letter_and_the_rest_goes_on(open_spool: Cal
     spool = open_spool(refusals=2)
     spool.register(["disk", "s3"])
     keys = fill(spool, 4)
-    seal_all(spool, most_records=2)
+    seal_all(spool, max_records=2)
     drain(spool, "s3")
     assert spool.refuse(take(spool, "disk"), "too large") is False
     lease = take(spool, "disk")
@@ -215,7 +215,7 @@ def test_a_dead_letter_is_tried_again_when_a_person_says_so(open_spool: Callable
     spool = open_spool(refusals=1)
     spool.register(["disk"])
     keys = fill(spool, 6)
-    seal_all(spool, most_records=2)
+    seal_all(spool, max_records=2)
     for _ in range(2):
         assert spool.refuse(take(spool, "disk"), "no")
     assert spool.retry("disk", 99) == 0
@@ -237,7 +237,7 @@ def test_a_retried_dead_letter_brings_nothing_else_back(open_spool: Callable[...
     spool = open_spool(refusals=1)
     spool.register(["disk", "s3"])  # s3 has nothing yet, so that all batches are still there
     keys = fill(spool, 6)
-    seal_all(spool, most_records=2)
+    seal_all(spool, max_records=2)
     assert spool.refuse(take(spool, "disk"), "no")
     assert drain(spool, "disk") == keys[2:]
     spool.retry("disk")
@@ -320,7 +320,7 @@ def test_a_restart_keeps_everything(open_spool: Callable[..., Spool]):
     spool = open_spool(refusals=1)
     spool.register(["disk", "s3"])
     keys = fill(spool, 8)
-    seal_all(spool, most_records=2)
+    seal_all(spool, max_records=2)
     spool.confirm(take(spool, "disk"))
     spool.refuse(take(spool, "disk"), "no")
     leased = take(spool, "disk")
@@ -357,7 +357,7 @@ def test_the_age_of_the_oldest(open_spool: Callable[..., Spool], box: Box):
     fill(spool, 1)
     box.passes(1000)
     fill(spool, 1, start=1)
-    seal_all(spool, most_records=1)
+    seal_all(spool, max_records=1)
     box.passes(1000)
     fill(spool, 1, start=2)
     spool.confirm(take(spool, "disk"))

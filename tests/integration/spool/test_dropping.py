@@ -13,7 +13,7 @@ def test_delivered_and_kept_evidence_makes_room_first(open_spool: Callable[..., 
     spool = open_spool(max_bytes=MIB, keep_delivered_h=24, when_full="drop-delivered")
     spool.register(["disk"])
     keys = fill(spool, 8, body=BODY)
-    seal_all(spool, most_records=2)
+    seal_all(spool, max_records=2)
     spool.confirm(take(spool, "disk"))
     fill(spool, 3, start=8, body=BODY)
     assert [spool.find(key) for key in keys[:3]] == ["delivered", "delivered", "waiting"]
@@ -29,7 +29,7 @@ def test_then_the_oldest_sampled_and_never_the_others(open_spool: Callable[..., 
     spool.register(["disk"])
     always = fill(spool, 4, "always", body=BODY)
     sampled = fill(spool, 6, "sampled", body=BODY, kept="sampled", blobs=(Blob("x", b"x"),))
-    seal_all(spool, most_records=3)
+    seal_all(spool, max_records=3)
     late = fill(spool, 2, "always", start=4, body=BODY)
     assert [spool.find(key) for key in sampled] == ["dropped"] * 2 + ["waiting"] * 4
     assert spool.status().dropped == {"sampled": 2}
@@ -46,7 +46,7 @@ def test_what_may_be_on_its_way_is_not_dropped(open_spool: Callable[..., Spool])
     spool = open_spool(max_bytes=MIB, when_full="drop-sampled")
     spool.register(["disk"])
     keys = fill(spool, 10, body=BODY, kept="sampled")
-    seal_all(spool, most_records=5)
+    seal_all(spool, max_records=5)
     lease = take(spool, "disk")
     fill(spool, 1, start=10, body=BODY)
     assert [spool.find(key) for key in keys[:6]] == ["waiting"] * 5 + ["dropped"]
@@ -70,7 +70,7 @@ def test_a_batch_with_none_left_is_nobodys_business(open_spool: Callable[..., Sp
     spool.register(["disk", "s3"])
     fill(spool, 2, body=BODY, kept="sampled")
     late = fill(spool, 1, body=BODY, start=2)
-    seal_all(spool, most_records=2)
+    seal_all(spool, max_records=2)
     spool.refuse(take(spool, "disk"), "no")
     fill(spool, 8, "other", body=BODY)
     spool.put(entry("one", "other", body=BODY))

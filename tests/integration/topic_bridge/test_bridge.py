@@ -95,15 +95,15 @@ def request(part: str, station: str = "station-1", deadline_ms: float = 60_000) 
 class Refusing(MemoryBus):
     """A bus whose broker lets us publish everywhere but on one topic, and takes no more than so many bytes."""
 
-    def __init__(self, broker: MemoryBroker, topic: str, most_bytes: int) -> None:
+    def __init__(self, broker: MemoryBroker, topic: str, max_bytes: int) -> None:
         super().__init__(broker)
         self._refused = topic
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         if topic == self._refused:
             raise BusError("the broker refuses the message: Not authorized")
-        if len(payload) > self._most_bytes:
+        if len(payload) > self._max_bytes:
             raise MessageRefused(f"{len(payload)} bytes are too many")
         await super().publish(topic, payload, retain=retain)
 
@@ -146,10 +146,10 @@ class Line:
 
 
 @asynccontextmanager
-async def line(inference: Inference, *, refused: str = "", most_bytes: int = 10**9, **settings) -> AsyncIterator[Line]:
-    """Run a bridge whose broker refuses messages on the topic `refused`, and longer ones than `most_bytes`."""
+async def line(inference: Inference, *, refused: str = "", max_bytes: int = 10**9, **settings) -> AsyncIterator[Line]:
+    """Run a bridge whose broker refuses messages on the topic `refused`, and longer ones than `max_bytes`."""
     broker = MemoryBroker()
-    bus = Refusing(broker, refused, most_bytes)
+    bus = Refusing(broker, refused, max_bytes)
     url = f"http://127.0.0.1:{inference.port}"
     own = TopicBridgeSettings(inference_url=url, **settings)
     connection = Connection("inference", url, first_s=0.02, longest_s=0.1)
@@ -367,7 +367,7 @@ async def test_a_message_whose_error_report_the_broker_refuses_is_let_go(inferen
 async def test_a_result_that_the_broker_will_not_take_goes_out_without_its_details(inference) -> None:
     scores = {f"label {number}": 0.5 for number in range(100)}
     inference.answer = lambda document: Response(to_json(result_of(document).model_copy(update={"scores": scores})))
-    async with line(inference, most_bytes=1500) as running:
+    async with line(inference, max_bytes=1500) as running:
         await running.ask(request("P-1"))
         await until(lambda: running.results)
         [result] = running.results

@@ -106,9 +106,9 @@ async def line(
     desired, reports = bus.subscribe(TOPIC), bus.subscribe(REPORTED)
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
         link = InferenceLink(client, Connection("inference", url, first_s=0.02, longest_s=0.1))
-        reporter = PolicyReporter(bus=bus, topic=REPORTED, inference=link, most_bytes=6144, period_s=0.01)
+        reporter = PolicyReporter(bus=bus, topic=REPORTED, inference=link, max_bytes=6144, period_s=0.01)
         faults = MessageFaults("topic_bridge", None)
-        carrier = PolicyCarrier(desired=desired, inference=link, reporter=reporter, most_bytes=6144, faults=faults)
+        carrier = PolicyCarrier(desired=desired, inference=link, reporter=reporter, max_bytes=6144, faults=faults)
         work = [link.supervise(), carrier.run(), faults.each(reports, reporter.take), reporter.correct()]
         work += [reporter.run()] if looking else []
         tasks = [asyncio.create_task(each) for each in work]

@@ -12,8 +12,8 @@ from lineside.settings import fields
 from lineside_bench.observer import Observer
 from lineside_bench.render import Rendered
 from lineside_bench.simulators import pictures as pictures_module
-from lineside_bench.simulators.pictures import AHEAD, MOST_KEPT, MOST_WAITING, Pictures, TooMany
-from lineside_bench.simulators.runs import MOST_REMEMBERED, AskedRun, Busy, Run, Runs
+from lineside_bench.simulators.pictures import AHEAD, MAX_KEPT, MAX_WAITING, Pictures, TooMany
+from lineside_bench.simulators.runs import MAX_REMEMBERED, AskedRun, Busy, Run, Runs
 from lineside_bench.simulators.settings import CameraSimSettings, PlcSimSettings
 from tests.waiting import HANG_S
 
@@ -38,7 +38,7 @@ def test_one_run_is_under_way_at_a_time() -> None:
 
 def test_old_runs_are_forgotten() -> None:
     runs = Runs()
-    made = [run() for _ in range(MOST_REMEMBERED + 1)]
+    made = [run() for _ in range(MAX_REMEMBERED + 1)]
     for each in made:
         runs.begin(each)
         runs.end(each)
@@ -83,9 +83,9 @@ async def test_the_next_parts_are_rendered_before_they_are_asked_for(renderings:
 
 async def test_the_pictures_kept_are_bounded_and_a_part_may_come_again(renderings: Renderings) -> None:
     pictures = Pictures()
-    for index in range(0, 10 * MOST_KEPT, AHEAD + 1):
+    for index in range(0, 10 * MAX_KEPT, AHEAD + 1):
         await pictures.get(7, index)
-        assert len(pictures._pictures) <= MOST_KEPT
+        assert len(pictures._pictures) <= MAX_KEPT
     await pictures.get(7, 0)
     assert renderings.made.count((7, 0)) == 2
     pictures.close()
@@ -94,12 +94,12 @@ async def test_the_pictures_kept_are_bounded_and_a_part_may_come_again(rendering
 async def test_those_who_wait_are_bounded_and_all_get_their_picture(renderings: Renderings) -> None:
     renderings.may.clear()
     pictures = Pictures()
-    waiting = [asyncio.create_task(pictures.get(seed, 0)) for seed in range(MOST_WAITING)]
+    waiting = [asyncio.create_task(pictures.get(seed, 0)) for seed in range(MAX_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(TooMany):
         await pictures.get(99, 0)
     renderings.may.set()
-    assert [part.index for part in await asyncio.gather(*waiting)] == [0] * MOST_WAITING
+    assert [part.index for part in await asyncio.gather(*waiting)] == [0] * MAX_WAITING
     assert (await pictures.get(99, 0)).index == 0
     pictures.close()
 

@@ -5,28 +5,28 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lineside.contract import TRY_STATION
-from lineside_exporter.cloudwatch.aggregation import MOST_REMEMBERED, Aggregator, Block, Series, figures_of, named
-from lineside_exporter.cloudwatch.histogram import MOST_BINS, Histogram, percentile
+from lineside_exporter.cloudwatch.aggregation import MAX_REMEMBERED, Aggregator, Block, Series, figures_of, named
+from lineside_exporter.cloudwatch.histogram import MAX_BINS, Histogram, percentile
 from tests.unit.exporter.results import result
 
 MEASURED = st.floats(-1e6, 1e6, allow_nan=False)
 
 
-def filled(values: list[float], most_bins: int = MOST_BINS) -> Histogram:
-    histogram = Histogram(most_bins=most_bins)
+def filled(values: list[float], max_bins: int = MAX_BINS) -> Histogram:
+    histogram = Histogram(max_bins=max_bins)
     for value in values:
         histogram.add(value)
     return histogram
 
 
-@given(st.lists(MEASURED, max_size=400), st.integers(5, MOST_BINS))
+@given(st.lists(MEASURED, max_size=400), st.integers(5, MAX_BINS))
 @example([1.0001**power for power in range(400)], 5)
 @example([-1e6, -1e-3, 0.0, 1e-12, 1e-3, 1e6, 1.0, 2.0], 5)
-def test_count_and_sum_stay_what_they_were(values: list[float], most_bins: int) -> None:
-    histogram = filled(values, most_bins)
+def test_count_and_sum_stay_what_they_were(values: list[float], max_bins: int) -> None:
+    histogram = filled(values, max_bins)
     shown = histogram.values()
 
-    assert len(shown) <= most_bins
+    assert len(shown) <= max_bins
     assert sum(count for _value, count in shown) == histogram.count == len(values)
     assert math.fsum(value * count for value, count in shown) == pytest.approx(math.fsum(values), rel=1e-6, abs=1e-3)
     assert list(shown) == sorted(shown)
@@ -119,11 +119,11 @@ def test_what_is_remembered_is_bounded() -> None:
     aggregator = Aggregator(1)
     first = result()
     aggregator.add(first)
-    for _ in range(MOST_REMEMBERED):
+    for _ in range(MAX_REMEMBERED):
         aggregator.add(result())
     aggregator.add(first)
 
-    assert [block.results for block in aggregator.close(0.0)] == [MOST_REMEMBERED + 2]
+    assert [block.results for block in aggregator.close(0.0)] == [MAX_REMEMBERED + 2]
 
 
 def test_what_somebody_tries_by_hand_is_no_part_of_the_line() -> None:

@@ -9,8 +9,8 @@ from lineside_exporter.cloudwatch.aggregation import Aggregator, Block
 from lineside_exporter.cloudwatch.errors import NotAllowed, NotTaken, Refused, Throttled
 from lineside_exporter.cloudwatch.outbox import Outbox
 from lineside_exporter.cloudwatch.put_metric_data import (
-    MOST_BYTES,
-    MOST_METRICS,
+    MAX_BYTES,
+    MAX_METRICS,
     PutMetricData,
     data_of,
     explain,
@@ -99,9 +99,9 @@ def test_a_call_is_bounded_by_metrics_and_by_bytes() -> None:
     (small,), (large,) = blocks("a"), blocks("a", results=200)
 
     assert all(len(datum["Values"]) <= 150 for datum in data_of(large, "box-1", AT))
-    assert 4 / MOST_METRICS < sender.share(small) < 1 / 100
+    assert 4 / MAX_METRICS < sender.share(small) < 1 / 100
     as_json = json.dumps(data_of(large, "box-1", AT), default=str)
-    assert len(as_json) < sender.share(large) * MOST_BYTES < 2 * len(as_json)
+    assert len(as_json) < sender.share(large) * MAX_BYTES < 2 * len(as_json)
 
 
 @pytest.mark.parametrize(

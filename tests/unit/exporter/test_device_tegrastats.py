@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside_exporter.device import tegrastats
-from lineside_exporter.device.tegrastats import MOST_CHARACTERS, Load, is_empty, parse
+from lineside_exporter.device.tegrastats import MAX_CHARACTERS, Load, is_empty, parse
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "hardware" / "tegrastats"
 LINES = [
@@ -178,6 +178,6 @@ def test_a_line_cut_anywhere_says_nothing_that_the_whole_does_not(line: object, 
 
 
 def test_a_line_without_end_is_bounded() -> None:
-    found = parse("cpu@40C " * MOST_CHARACTERS)
+    found = parse("cpu@40C " * MAX_CHARACTERS)
 
     assert found.temperatures == {"cpu": 40.0}

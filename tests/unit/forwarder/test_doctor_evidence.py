@@ -21,7 +21,7 @@ STATUS = Status(
     kept_bytes=5904,
     oldest_ms=int((NOW - timedelta(hours=3)).timestamp() * 1000),
     unsealed=1,
-    most_bytes=GIB,
+    max_bytes=GIB,
     free_bytes=20 * GIB,
     is_served=True,
     dropped={"sampled": 4, "age": 0},

@@ -165,7 +165,7 @@ def test_nobody_is_let_in_at_the_end() -> None:
 
 def test_the_memory_is_the_settings_or_a_share_of_the_containers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lineside_inference.dataplane.admission.machine.memory_bytes", lambda: 1024 * MIB)
-    given = Admission(LimitSettings(memory_bytes=64 * MIB), most_line_bytes=6144, is_draining=lambda: False)
+    given = Admission(LimitSettings(memory_bytes=64 * MIB), max_line_bytes=6144, is_draining=lambda: False)
     assert given.bodies.room.most == given.pictures.most == 32 * MIB
-    found = Admission(LimitSettings(), most_line_bytes=6144, is_draining=lambda: False)
+    found = Admission(LimitSettings(), max_line_bytes=6144, is_draining=lambda: False)
     assert found.bodies.room.most == found.pictures.most == 128 * MIB

@@ -172,7 +172,7 @@ def state_of(*destinations: DestinationStatus, records: int = 0, **fields: Any) 
         "kept_bytes": 0,
         "oldest_ms": 1_000,
         "unsealed": 0,
-        "most_bytes": 10_000,
+        "max_bytes": 10_000,
         "free_bytes": 2**40,
         "is_served": True,
         "dropped": {},

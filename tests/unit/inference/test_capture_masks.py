@@ -38,9 +38,9 @@ def test_masks_are_those_of_the_camera_and_of_the_station() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_masked_file_is_black_inside_and_itself_outside(suffix: str, channels: int) -> None:
     data = encode(noise(channels=channels), suffix)
-    masked, kind = masked_file(data, [(0.25, 0.5, 0.75, 1.0)], most_pixels=MOST)
+    masked, kind = masked_file(data, [(0.25, 0.5, 0.75, 1.0)], max_pixels=MOST)
     assert kind == suffix
-    before, after = decode(data, most_pixels=MOST), decode(masked, most_pixels=MOST)
+    before, after = decode(data, max_pixels=MOST), decode(masked, max_pixels=MOST)
     assert after.shape == before.shape
     inside = np.zeros(before.shape[:2], bool)
     inside[24:, 16:48] = True
@@ -53,16 +53,16 @@ def test_a_masked_file_is_black_inside_and_itself_outside(suffix: str, channels:
 
 
 def test_every_pixel_that_a_mask_touches_is_black() -> None:
-    masked, _ = masked_file(encode(noise(10, 10), "png"), [(0.15, 0.15, 0.55, 0.31)], most_pixels=MOST)
-    black = (decode(masked, most_pixels=MOST) == 0).all(axis=2)
+    masked, _ = masked_file(encode(noise(10, 10), "png"), [(0.15, 0.15, 0.55, 0.31)], max_pixels=MOST)
+    black = (decode(masked, max_pixels=MOST) == 0).all(axis=2)
     assert black[1:4, 1:6].all()
     assert black.sum() == 3 * 5
 
 
 def test_deep_and_transparent_pictures_stay_what_they_are() -> None:
     for pixels in (noise(dtype=np.uint16), noise(channels=4)):
-        masked, _ = masked_file(encode(pixels, "png"), [LEFT_HALF], most_pixels=MOST)
-        after = decode(masked, most_pixels=MOST)
+        masked, _ = masked_file(encode(pixels, "png"), [LEFT_HALF], max_pixels=MOST)
+        after = decode(masked, max_pixels=MOST)
         assert after.dtype == pixels.dtype
         assert after[:, :32, :3].max() == 0
         assert np.array_equal(after[:, 32:], pixels[:, 32:])
@@ -86,23 +86,23 @@ TEN_BITS = (0x3FF00000, 0x000FFC00, 0x3FF)
 )
 def test_every_kind_of_picture_is_masked(make: Callable[[np.ndarray], bytes]) -> None:
     data = make(files.part(64, 48))
-    masked, suffix = masked_file(data, [LEFT_HALF], most_pixels=MOST)
-    before, after = decode(data, most_pixels=MOST), decode(masked, most_pixels=MOST)
+    masked, suffix = masked_file(data, [LEFT_HALF], max_pixels=MOST)
+    before, after = decode(data, max_pixels=MOST), decode(masked, max_pixels=MOST)
     assert after.dtype == before.dtype
     assert not after[:, :32].any()
     assert np.array_equal(after[:, 32:], before[:, 32:])
     assert suffix in {"png", "bmp"}
-    assert decode(data, most_pixels=MOST, colour=True).shape == (48, 64, 3)
+    assert decode(data, max_pixels=MOST, colour=True).shape == (48, 64, 3)
 
 
 def test_what_cannot_be_masked_is_refused() -> None:
     jpeg = encode(noise(), "jpg")
     with pytest.raises(ImageTruncated):
-        masked_file(jpeg[:-200], [LEFT_HALF], most_pixels=MOST)
+        masked_file(jpeg[:-200], [LEFT_HALF], max_pixels=MOST)
     with pytest.raises(ImageUndecodable):
-        masked_file(b"<html>", [LEFT_HALF], most_pixels=MOST)
+        masked_file(b"<html>", [LEFT_HALF], max_pixels=MOST)
     with pytest.raises(ImageTooLarge):
-        masked_file(jpeg, [LEFT_HALF], most_pixels=100)
+        masked_file(jpeg, [LEFT_HALF], max_pixels=100)
 
 
 @pytest.mark.parametrize("layout", ["chw", "hwc"])

@@ -96,7 +96,7 @@ def taken(make_card: Callable[..., Card]) -> Callable[..., EvidenceInputs]:
     def make(frame: Frame, keep: tuple[str, ...] = EVERYTHING) -> EvidenceInputs:
         left = EvidenceInputs(keep=keep, model=model, frame=frame)
         tensor = np.zeros(model.card.input.shape, np.float32)
-        pixels = frame.pixels if frame.pixels is not None else decode(frame.data, most_pixels=10**6, colour=True)
+        pixels = frame.pixels if frame.pixels is not None else decode(frame.data, max_pixels=10**6, colour=True)
         left.prepared(tensor, prepare(pixels, model.preparation, tensor))
         left.answered({"logits": LOGITS})
         tensor[...] = np.nan  # the slot is used again
@@ -113,7 +113,7 @@ def entry(
     taken: EvidenceInputs, *, ask: Request | None = None, masks: Any = None, limit: int = 3072, **fields: Any
 ) -> Entry:
     settings = EdgeManagerSettings.model_validate({"DeviceFleetName": "plant", "CaptureDataBase64EmbedLimit": limit})
-    maker = RecordBuilder("press-3", settings, masks or {}, most_pixels=10**6)
+    maker = RecordBuilder("press-3", settings, masks or {}, max_pixels=10**6)
     return maker.entry(ask or request(), result(**fields), taken, ALWAYS, RAN)
 
 
@@ -219,7 +219,7 @@ def test_masks_are_in_everything_that_shows_the_picture(
     (image,) = record["deviceFleetAuxiliaryInputs"]
     assert image["observedContentType"] == (suffix or "jpg")
     for shown in (image, record["deviceFleetAuxiliaryOutputs"][0]):
-        pixels = decode(base64.b64decode(shown["data"]), most_pixels=10**6, colour=True)
+        pixels = decode(base64.b64decode(shown["data"]), max_pixels=10**6, colour=True)
         assert pixels[24:, :28].max() < 45  # below the overlay's bar and right of its box, black
         assert pixels[24:, 36:].min() > 20
     (tensor,) = record["deviceFleetInputs"]
@@ -300,7 +300,7 @@ def test_large_pictures_are_taken_apart_one_at_a_time(
     monkeypatch.setattr(
         "lineside_inference.capture.record_builder.decoding_bytes", lambda *_, **__: 2**30 if is_large else 2**20
     )
-    maker = RecordBuilder("press-3", EdgeManagerSettings(), MASKS, most_pixels=10**6)
+    maker = RecordBuilder("press-3", EdgeManagerSettings(), MASKS, max_pixels=10**6)
     outcomes = [threading.Thread(target=lambda: maker._image(Frame(b"x"), MASKS["cam"])) for _ in range(2)]
     for one in outcomes:
         one.start()

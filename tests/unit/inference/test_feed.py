@@ -282,7 +282,7 @@ def served():
     app = FastAPI()
     problems.install(app, Metrics(CollectorRegistry(), []))
     workers, pictures = ThreadPoolExecutor(1), Capacity(10**9, kept=0)
-    app.include_router(parts.router(feed, workers, pictures, most_pixels=10**6, is_draining=lambda: False))
+    app.include_router(parts.router(feed, workers, pictures, max_pixels=10**6, is_draining=lambda: False))
     app.include_router(page.router())
     yield feed, AsyncClient(transport=ASGITransport(app), base_url="http://test")
     workers.shutdown()
@@ -411,7 +411,7 @@ async def test_only_so_many_may_watch(served) -> None:
 async def test_a_thumbnail_waits_for_memory_as_every_picture_does() -> None:
     feed, pictures = make_feed(images=5), Capacity(100, kept=0)
     app, workers = FastAPI(), ThreadPoolExecutor(1)
-    app.include_router(parts.router(feed, workers, pictures, most_pixels=10**6, is_draining=lambda: False))
+    app.include_router(parts.router(feed, workers, pictures, max_pixels=10**6, is_draining=lambda: False))
     result_id = give(feed, "fail", image=jpeg())
     assert pictures.take(100, line=False)
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:

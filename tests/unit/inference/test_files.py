@@ -25,7 +25,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def files(root: Path) -> Files:
-    return Files([root], most_bytes=100)
+    return Files([root], max_bytes=100)
 
 
 def test_reads_below_the_root(files: Files, root: Path) -> None:
@@ -63,9 +63,9 @@ def test_a_file_above_the_limit_is_not_read(files: Files, root: Path) -> None:
 def test_the_next_root_is_tried(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    assert Files([other, root], most_bytes=100).read("day/part.jpg") == b"part"
+    assert Files([other, root], max_bytes=100).read("day/part.jpg") == b"part"
 
 
 def test_without_roots_nothing_is_read() -> None:
     with pytest.raises(PathOutsideRoot, match="file_roots is empty"):
-        Files([], most_bytes=100).read("x")
+        Files([], max_bytes=100).read("x")

@@ -12,7 +12,7 @@ from lineside.contract import Finding
 from lineside_inference.errors import EngineFailed, OutputNotFinite
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret import interpret
-from lineside_inference.interpret.detection import MOST_CANDIDATES
+from lineside_inference.interpret.detection import MAX_CANDIDATES
 from lineside_inference.models.card import Card
 from lineside_inference.policies.in_force import Thresholds
 
@@ -159,7 +159,7 @@ def test_a_flood_of_boxes_is_bounded(head_card: Make) -> None:
     judged = interpret({"y": rows}, head_card(output("yolov8"), LABELS, DEFECTS), Thresholds({}, 0.9), GEOMETRY)
     assert judged.findings[0].label == "scratch"
     assert len(judged.findings) == 100
-    assert judged.omitted < MOST_CANDIDATES
+    assert judged.omitted < MAX_CANDIDATES
     assert judged.verdict == "fail"
 
 

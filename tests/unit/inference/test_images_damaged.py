@@ -60,7 +60,7 @@ def test_a_jpeg_that_lost_a_part_of_its_scan_and_has_its_end_marker(
     while data[keep - 1] == 0xFF:
         keep -= 1  # no half marker
     with pytest.raises(ImageTruncated) as caught:
-        decode(data[:keep] + END, preparation, most_pixels=MOST)
+        decode(data[:keep] + END, preparation, max_pixels=MOST)
     assert caught.value.code == "image-truncated"
 
 
@@ -69,7 +69,7 @@ def test_a_jpeg_that_lost_bytes_in_its_middle(gray: Preparation, gone: int) -> N
     data = files.jpeg(files.part(400, 300))
     middle = len(data) // 2
     with pytest.raises(ImageTruncated):
-        decode(data[:middle] + data[middle + gone :], gray, most_pixels=MOST)
+        decode(data[:middle] + data[middle + gone :], gray, max_pixels=MOST)
 
 
 def test_a_progressive_jpeg_that_lost_its_last_scans_whole(preparation: Preparation) -> None:
@@ -78,7 +78,7 @@ def test_a_progressive_jpeg_that_lost_its_last_scans_whole(preparation: Preparat
     for at in scans[1:]:
         tables = data.rindex(b"\xff\xc4", 0, at) if b"\xff\xc4" in data[at - 60 : at] else at
         with pytest.raises(ImageTruncated, match="scans, before its picture was all there"):
-            decode(data[:tables] + END, preparation, most_pixels=MOST)
+            decode(data[:tables] + END, preparation, max_pixels=MOST)
 
 
 def test_a_jpeg_of_which_one_component_only_has_its_scan() -> None:
@@ -124,15 +124,15 @@ def odd() -> list[tuple[str, bytes]]:
 @pytest.mark.parametrize(("what", "data"), odd(), ids=lambda value: value if isinstance(value, str) else "")
 def test_a_whole_jpeg_with_something_odd_is_judged(preparation: Preparation, what: str, data: bytes) -> None:
     del what
-    found = decode(data, preparation, most_pixels=MOST)
-    assert np.array_equal(found, decode(files.jpeg(files.part()), preparation, most_pixels=MOST))
+    found = decode(data, preparation, max_pixels=MOST)
+    assert np.array_equal(found, decode(files.jpeg(files.part()), preparation, max_pixels=MOST))
 
 
 def test_something_odd_hides_no_damage(preparation: Preparation) -> None:
     for what, data in odd():
         half = data[: (scan(data) + len(data)) // 2].rstrip(b"\xff") + END
         with pytest.raises(ImageTruncated):
-            pytest.fail(what) if decode(half, preparation, most_pixels=MOST) is not None else None
+            pytest.fail(what) if decode(half, preparation, max_pixels=MOST) is not None else None
 
 
 @pytest.mark.parametrize("options", [(), PROGRESSIVE, RESTARTS], ids=["baseline", "progressive", "restarts"])
@@ -149,7 +149,7 @@ def test_the_pixels_are_those_of_opencv(
     }[factor]
     for each, flag in zip((preparation, gray), flags, strict=True):
         wanted = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-        assert np.array_equal(decode(data, each, most_pixels=MOST), wanted)
+        assert np.array_equal(decode(data, each, max_pixels=MOST), wanted)
 
 
 def test_a_jpeg_of_four_inks_is_judged_as_before(preparation: Preparation, gray: Preparation) -> None:
@@ -157,9 +157,9 @@ def test_a_jpeg_of_four_inks_is_judged_as_before(preparation: Preparation, gray:
     data = simplejpeg.encode_jpeg(np.ascontiguousarray(inks), colorspace="CMYK")
     for each, flag in ((preparation, cv2.IMREAD_REDUCED_COLOR_2), (gray, cv2.IMREAD_REDUCED_GRAYSCALE_2)):
         wanted = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
-        assert np.array_equal(decode(data, each, most_pixels=MOST), wanted)
+        assert np.array_equal(decode(data, each, max_pixels=MOST), wanted)
     with pytest.raises(ImageTruncated):
-        decode(data[: len(data) - 400] + END, preparation, most_pixels=MOST)
+        decode(data[: len(data) - 400] + END, preparation, max_pixels=MOST)
 
 
 @pytest.mark.parametrize("size", [16 * 1024, 1000, 1])
@@ -191,7 +191,7 @@ def test_fill_bytes_and_segments_and_scans_are_bounded() -> None:
 
 def test_a_damaged_jpeg_can_still_be_looked_at() -> None:
     data = files.jpeg(files.part(400, 300))
-    assert view(data[: len(data) // 2] + END, most_pixels=MOST).shape == (300, 400, 3)
+    assert view(data[: len(data) // 2] + END, max_pixels=MOST).shape == (300, 400, 3)
 
 
 def rows(pixels: np.ndarray) -> bytes:
@@ -206,14 +206,14 @@ def test_a_png_whose_rows_are_not_all_there_though_every_checksum_is_right(
     packed = zlib.compress(plain)
     for kept in (packed[: int(len(packed) * share)], zlib.compress(plain[: int(len(plain) * share)])):
         with pytest.raises(ImageTruncated):
-            decode(files.png(files.part(), packed=kept), preparation, most_pixels=MOST)
+            decode(files.png(files.part(), packed=kept), preparation, max_pixels=MOST)
 
 
 def test_a_png_with_a_wrong_bit_in_its_rows(preparation: Preparation) -> None:
     packed = bytearray(zlib.compress(rows(files.part())))
     packed[len(packed) // 2] ^= 4
     with pytest.raises(ImageTruncated):
-        decode(files.png(files.part(), packed=bytes(packed)), preparation, most_pixels=MOST)
+        decode(files.png(files.part(), packed=bytes(packed)), preparation, max_pixels=MOST)
 
 
 def test_a_bmp_whose_pixels_begin_in_its_header() -> None:
@@ -226,11 +226,11 @@ def test_a_bmp_whose_pixels_begin_in_its_header() -> None:
 @pytest.mark.parametrize("quality", [80, 101], ids=["lossy", "lossless"])
 def test_a_webp_that_lost_its_second_half(preparation: Preparation, quality: int) -> None:
     data = cv2.imencode(".webp", files.part(), [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
-    assert decode(data, preparation, most_pixels=MOST).shape == (64, 96, 3)
+    assert decode(data, preparation, max_pixels=MOST).shape == (64, 96, 3)
     half = bytearray(data[: len(data) // 2])
     with pytest.raises(ImageTruncated, match="by its header"):
-        decode(bytes(half), preparation, most_pixels=MOST)
+        decode(bytes(half), preparation, max_pixels=MOST)
     half[4:8] = struct.pack("<I", len(half) - 8)
     half[16:20] = struct.pack("<I", len(half) - 20)
     with pytest.raises(ImageTruncated):
-        decode(bytes(half), preparation, most_pixels=MOST)
+        decode(bytes(half), preparation, max_pixels=MOST)

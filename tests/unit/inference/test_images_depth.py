@@ -24,7 +24,7 @@ def preparation(make_card: Callable[..., Card], *, colour: str = "gray", bits: i
 
 
 def read(data: bytes, prepared: Preparation, camera: int | None = None) -> np.ndarray:
-    return decode(data, prepared, most_pixels=MOST, significant_bits=camera)
+    return decode(data, prepared, max_pixels=MOST, significant_bits=camera)
 
 
 def sbit(*bits: int) -> bytes:
@@ -65,7 +65,7 @@ def test_what_nobody_explains_is_not_decoded_first(make_card: Callable[..., Card
     data = files.png(np.zeros((1, 1), np.uint16))
     huge = data[:16] + (6000).to_bytes(4, "big") * 2 + data[24:]
     with pytest.raises(ImageBitDepth):
-        decode(huge, preparation(make_card), most_pixels=36_000_000)
+        decode(huge, preparation(make_card), max_pixels=36_000_000)
 
 
 def test_a_value_above_what_was_said_is_refused(make_card: Callable[..., Card]) -> None:
@@ -147,7 +147,7 @@ def test_pictures_of_8_bits_are_read_as_before(make_card: Callable[..., Card]) -
 
 
 def test_a_picture_of_12_bits_can_be_looked_at_though_nothing_says_so() -> None:
-    shown = view(files.png(files.deep(12)), most_pixels=MOST)
+    shown = view(files.png(files.deep(12)), max_pixels=MOST)
     assert (shown.dtype, shown.max()) == (np.uint8, 255)
 
 

@@ -34,8 +34,8 @@ class Run:
         return self._answer
 
 
-def repeats(most: int = 4, most_bytes: int = 1_000_000) -> Repeats:
-    return Repeats(most=most, most_bytes=most_bytes)
+def repeats(most: int = 4, max_bytes: int = 1_000_000) -> Repeats:
+    return Repeats(most=most, max_bytes=max_bytes)
 
 
 async def test_asked_again_is_answered_again_without_a_run() -> None:
@@ -95,7 +95,7 @@ async def test_the_oldest_is_forgotten_above_the_number() -> None:
 
 
 async def test_the_oldest_is_forgotten_above_the_bytes() -> None:
-    kept, run = repeats(most=1000, most_bytes=3000), Run(b"x" * 1000)
+    kept, run = repeats(most=1000, max_bytes=3000), Run(b"x" * 1000)
     for number in range(10):
         await answer(kept, request(f"r{number}"), run)
     assert len(kept) == 2

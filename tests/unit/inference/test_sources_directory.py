@@ -30,7 +30,7 @@ class Watch:
             "d",
             CameraSettings.model_validate(document),
             Connection("camera/d", str(folder)),
-            most_bytes=100_000,
+            max_bytes=100_000,
             now_ns=lambda: time.time_ns() + self.ahead_s * 1_000_000_000,
         )
         self._looks = self.camera.read(threading.Event())

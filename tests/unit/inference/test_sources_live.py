@@ -18,7 +18,7 @@ from lineside_inference.sources.frame import Frame, trigger_clock
 from lineside_inference.sources.live import LiveCamera, look_at
 from lineside_inference.sources.mjpeg import Throttle
 from lineside_inference.sources.rate import FrameRate
-from lineside_inference.sources.threaded import MOST_LEFT_BEHIND, ThreadedCamera
+from lineside_inference.sources.threaded import MAX_LEFT_BEHIND, ThreadedCamera
 from tests.waiting import HANG_S
 
 
@@ -168,13 +168,13 @@ async def test_a_reader_that_hangs_is_left_behind_a_few_times_and_blocks_nothing
     async with asyncio.timeout(HANG_S):
         while "hang and cannot be stopped" not in hanging.connection.detail:
             await asyncio.sleep(0.005)
-    assert hanging.opened == MOST_LEFT_BEHIND
+    assert hanging.opened == MAX_LEFT_BEHIND
     assert "hang" in hanging.connection.detail
     hanging.release.set()
     async with asyncio.timeout(HANG_S):  # what is late goes nowhere, and a new reader is tried
         while hanging.frames["kept"] == 0:
             await asyncio.sleep(0.005)
-    assert hanging.opened > MOST_LEFT_BEHIND
+    assert hanging.opened > MAX_LEFT_BEHIND
     supervising.cancel()
     await asyncio.gather(supervising, return_exceptions=True)
     hanging.close()

@@ -44,20 +44,20 @@ def cut(data: bytes, at: list[int]) -> list[bytes]:
 def test_every_frame_comes_out_however_the_bytes_arrive_and_whatever_length_is_declared(
     length: str, line: bytes, declared: bytes | None, at: list[int]
 ) -> None:
-    parts = Parts(declared, most_bytes=100_000)
+    parts = Parts(declared, max_bytes=100_000)
     data = stream(FRAMES, length=length, line=line)
     assert [body for chunk in cut(data, at) for body in parts.feed(chunk)] == FRAMES
 
 
 @given(length=st.sampled_from(["right", "none"]), at=st.lists(st.integers(0, 10_000), max_size=40))
 def test_what_is_no_jpeg_ends_at_its_boundary(length: str, at: list[int]) -> None:
-    parts = Parts(b"frame", most_bytes=100_000)
+    parts = Parts(b"frame", max_bytes=100_000)
     assert [body for chunk in cut(stream(OTHERS, length=length), at) for body in parts.feed(chunk)] == OTHERS
 
 
 @pytest.mark.parametrize("length", ["right", "none"])
 def test_a_frame_is_given_away_before_the_next_boundary(length: str) -> None:
-    parts = Parts(b"frame", most_bytes=100_000)
+    parts = Parts(b"frame", max_bytes=100_000)
     data = stream(FRAMES[:1], length=length)
     assert parts.feed(data[: data.rindex(b"\r\n--frame")]) == FRAMES[:1]
     assert parts.feed(data[data.rindex(b"\r\n--frame") :]) == []
@@ -65,7 +65,7 @@ def test_a_frame_is_given_away_before_the_next_boundary(length: str) -> None:
 
 def test_a_boundary_with_more_hyphens_than_declared_is_found() -> None:
     data = stream(FRAMES, boundary=b"----frame", length="none")
-    assert Parts(boundary_of("multipart/x-mixed-replace; boundary=--frame"), most_bytes=100_000).feed(data) == FRAMES
+    assert Parts(boundary_of("multipart/x-mixed-replace; boundary=--frame"), max_bytes=100_000).feed(data) == FRAMES
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_boundary_with_more_hyphens_than_declared_is_found() -> None:
     ],
 )
 def test_what_never_ends_is_bounded(declared: bytes | None, sent: bytes, said: str) -> None:
-    parts = Parts(declared, most_bytes=1000)
+    parts = Parts(declared, max_bytes=1000)
 
     def feed_all() -> None:
         for at in range(0, len(sent), 100):
@@ -91,7 +91,7 @@ def test_what_never_ends_is_bounded(declared: bytes | None, sent: bytes, said: s
 
 @given(st.binary(max_size=3000), st.lists(st.integers(0, 3000), max_size=9))
 def test_noise_raises_nothing_else_and_holds_no_more_than_the_bound(noise: bytes, at: list[int]) -> None:
-    parts = Parts(b"a", most_bytes=500)
+    parts = Parts(b"a", max_bytes=500)
     try:
         for chunk in cut(noise + b"\r\n--a\r\n\r\n", at):
             parts.feed(chunk)
@@ -132,7 +132,7 @@ def test_the_boundary_is_the_one_that_the_stream_has(
         if length != "none":
             data += b"Content-Length: %d\r\n" % (len(frame) - (20 if length == "short" else 0))
         data += b"\r\n" + frame + line_end
-    parts = Parts(boundary_of(f"multipart/x-mixed-replace; {announced}"), most_bytes=100_000)
+    parts = Parts(boundary_of(f"multipart/x-mixed-replace; {announced}"), max_bytes=100_000)
     found = [body for at in range(0, len(data), size) for body in parts.feed(data[at : at + size])]
     found += parts.feed(sent + b"\r\nContent-Type: image/jpeg\r\n\r\n")
     assert found == ([TEXT.removesuffix(b"\r\n")] if text_first else []) + FRAMES
@@ -140,11 +140,11 @@ def test_the_boundary_is_the_one_that_the_stream_has(
 
 def test_a_preamble_is_passed_over() -> None:
     data = b"This is a stream.\r\nIn parts: of one kind.\r\n\r\n" + stream(FRAMES)
-    assert Parts(b"frame", most_bytes=100_000).feed(data) == FRAMES
+    assert Parts(b"frame", max_bytes=100_000).feed(data) == FRAMES
 
 
 def test_it_says_what_it_waits_for() -> None:
-    parts = Parts(b"f", most_bytes=100_000)
+    parts = Parts(b"f", max_bytes=100_000)
     assert "no boundary '--f' in 0 bytes" in parts.waits_for
     parts.feed(b"\x00\x01 no boundary")
     assert "'--f' in 14 bytes of its stream, which begins with 00 01 20" in parts.waits_for
@@ -155,7 +155,7 @@ def test_it_says_what_it_waits_for() -> None:
 def test_a_part_with_an_end_marker_in_every_chunk_is_looked_at_once() -> None:
     """A comment holds an end marker at the end of each chunk: the walk goes on, it does not begin again."""
     segment = b"\xff\xfe" + (8000).to_bytes(2, "big") + bytes(7996) + b"\xff\xd9"
-    parts = Parts(b"f", most_bytes=16_000_000)
+    parts = Parts(b"f", max_bytes=16_000_000)
     assert not parts.feed(b"--f\r\n\r\n\xff\xd8")
     assert parts._walk is not None
     for count in range(1, 1500):

@@ -11,7 +11,7 @@ from lineside_inference.sources.urls import Urls
 SETTINGS = UrlSettings.model_validate(
     {"hosts": ["images.plant", "other.plant:8443", {"host": "10.0.0.7", "ports": [80], "private": True}, "::1"]}
 )
-URLS = Urls(SETTINGS, most_bytes=1000)
+URLS = Urls(SETTINGS, max_bytes=1000)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_is_not_on_the_list_is_refused(url: str) -> None:
 
 def test_an_empty_list_allows_nothing() -> None:
     with pytest.raises(UrlNotAllowed, match="none"):
-        Urls(UrlSettings.model_validate({}), most_bytes=1).check("http://images.plant/")
+        Urls(UrlSettings.model_validate({}), max_bytes=1).check("http://images.plant/")
 
 
 @pytest.mark.parametrize("address", ["93.184.215.14", "2606:4700::6810:84e5"])

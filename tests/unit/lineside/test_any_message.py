@@ -196,8 +196,8 @@ def handlers() -> dict[str, Callable[[bytes], object]]:
     metrics = Metrics(registry)
     results = Results(pending, {"s"}, metrics)
     pausing = Pausing([station], [Connection("x", "y")])
-    collector = Collector([station], most_bytes=10**6, metrics=CollectorMetrics(registry))  # type: ignore[list-item]
-    reporter = PolicyReporter(bus=bus, topic="t", inference=SimpleNamespace(), most_bytes=6144)  # type: ignore[arg-type]
+    collector = Collector([station], max_bytes=10**6, metrics=CollectorMetrics(registry))  # type: ignore[list-item]
+    reporter = PolicyReporter(bus=bus, topic="t", inference=SimpleNamespace(), max_bytes=6144)  # type: ignore[arg-type]
     reporter._told = dict(POLICY)
     exporter = Reporter(
         GreengrassSettings(),

@@ -29,7 +29,7 @@ def test_what_is_announced_counts() -> None:
         RetainAvailable=0, MaximumPacketSize=4096, ReceiveMaximum=5, SessionExpiryInterval=60, MaximumQoS=1
     )
     limits = Limits.of(said)
-    assert limits == Limits(retains=False, most_bytes=4096, in_flight=5, most_qos=1, session_expiry_s=60)
+    assert limits == Limits(retains=False, max_bytes=4096, in_flight=5, max_qos=1, session_expiry_s=60)
     limits.check()
     assert limits.in_words(60) == ", retains nothing"
     assert "60 s instead of 3600 (bus.session_expiry_s)" in limits.in_words(3600)
@@ -48,9 +48,9 @@ def test_a_broker_that_delivers_once_at_most_is_none_for_us() -> None:
 )
 def test_how_long_a_packet_is(payload: int, protocol: MQTTProtocolVersion, size: int) -> None:
     assert packet_bytes("ab", b"x" * payload, protocol) == size
-    Limits(most_bytes=size).check_message("ab", b"x" * payload, protocol)
+    Limits(max_bytes=size).check_message("ab", b"x" * payload, protocol)
     with pytest.raises(MessageRefused, match=f"{size} bytes; the broker takes {size - 1}"):
-        Limits(most_bytes=size - 1).check_message("ab", b"x" * payload, protocol)
+        Limits(max_bytes=size - 1).check_message("ab", b"x" * payload, protocol)
 
 
 def test_our_own_bound_leaves_room_to_refuse_by_name_what_is_too_large() -> None:

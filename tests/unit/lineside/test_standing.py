@@ -21,7 +21,7 @@ def link(name: str, detail: str = "", *, online: bool = True) -> Connection:
 
 def test_what_does_not_work_comes_first_with_its_reason() -> None:
     links = [link("bus"), link("opcua", "no route to host", online=False)]
-    status = parse_status(status_of("opcua_bridge", [it.snapshot() for it in links], is_ready=False, most_bytes=6144))
+    status = parse_status(status_of("opcua_bridge", [it.snapshot() for it in links], is_ready=False, max_bytes=6144))
     assert [(it.name, it.state, it.detail) for it in status.connections] == [
         ("opcua", "BACKOFF", "no route to host"),
         ("bus", "ONLINE", ""),
@@ -33,7 +33,7 @@ def test_what_does_not_work_comes_first_with_its_reason() -> None:
 def test_it_fits_the_bus_and_keeps_what_does_not_work(stations: int) -> None:
     links = [link(f"trigger {number}", "fine " * 300) for number in range(stations)]
     links.append(link("opcua", "away " * 500, online=False))
-    payload = status_of("opcua_bridge", [it.snapshot() for it in links], is_ready=False, most_bytes=6144)
+    payload = status_of("opcua_bridge", [it.snapshot() for it in links], is_ready=False, max_bytes=6144)
     status = parse_status(payload)
     assert len(payload) <= 6144
     assert status.connections[0].name == "opcua"
@@ -51,7 +51,7 @@ async def test_who_cannot_tell_goes_on_trying_with_what_is_new() -> None:
         if broker == "silent":
             await asyncio.Event().wait()
 
-    task = asyncio.ensure_future(tell("opcua_bridge", service, send, most_bytes=6144, period_s=0.001))
+    task = asyncio.ensure_future(tell("opcua_bridge", service, send, max_bytes=6144, period_s=0.001))
     await until(lambda: len(said) >= 2)
     broker, before = "silent", len(said)
     await until(lambda: len(said) >= before + 2)

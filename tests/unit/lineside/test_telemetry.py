@@ -71,7 +71,7 @@ def test_the_line_of_each_parts_verdict_is_always_shown(log: Log) -> None:
 
 
 def test_a_kind_of_line_is_shown_again_when_its_window_is_over() -> None:
-    repeats = Repeats(window_s=60, most_kinds=2)
+    repeats = Repeats(window_s=60, max_kinds=2)
     assert [repeats.shows("a", 2, at) for at in (0.0, 1.0, 2.0, 3.0)] == [True, True, False, False]
     assert repeats.holds_back
     assert repeats.ended(59.0) == []
@@ -82,7 +82,7 @@ def test_a_kind_of_line_is_shown_again_when_its_window_is_over() -> None:
 
 
 def test_too_many_kinds_are_forgotten_oldest_first_and_summed_up() -> None:
-    repeats = Repeats(window_s=60, most_kinds=2)
+    repeats = Repeats(window_s=60, max_kinds=2)
     for kind in ("a", "a", "b", "c"):
         repeats.shows(kind, 1, 0.0)
     assert repeats.ended(1.0) == [("a", 1)]

@@ -81,7 +81,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.collector = Collector(
             [self.station],
-            most_bytes=6144,
+            max_bytes=6144,
             metrics=CollectorMetrics(self.registry),
             now=lambda: self.now,
             ticks=lambda: (self.now - START).total_seconds(),  # noqa: PLW0108 - `now` goes on

@@ -45,7 +45,7 @@ async def running(line: Line) -> AsyncIterator[Line]:
     link = InferenceLink(client, Connection("inference", "", first_s=0.001, longest_s=0.002))
     faults = MessageFaults("topic_bridge", line.registry)
     carrier = OutcomeCarrier(
-        outcomes=line.outcomes, inference=link, faults=faults, most_bytes=20, registry=line.registry
+        outcomes=line.outcomes, inference=link, faults=faults, max_bytes=20, registry=line.registry
     )
     tasks = [
         asyncio.ensure_future(it) for it in (link.supervise(), carrier.run(), carry_status(line.states, link, faults))

@@ -20,8 +20,8 @@ START_S = 60.0
 ANSWER_S = 30.0
 """Beside what a write was told to wait."""
 STOP_S = 5.0
-MOST_BYTES = 1024 * 1024
-MOST_WRITES = 1000
+MAX_BYTES = 1024 * 1024
+MAX_WRITES = 1000
 LAST_LINES = 20
 
 
@@ -53,7 +53,7 @@ class Program:
         self.stack = stack
         self._wanted = wanted if wanted.port else replace(wanted, port=_free_port())
         self.url = f"opc.tcp://{wanted.host}:{self._wanted.port}"
-        self.writes: dict[str, deque[Written]] = {tag: deque(maxlen=MOST_WRITES) for tag in wanted.watched}
+        self.writes: dict[str, deque[Written]] = {tag: deque(maxlen=MAX_WRITES) for tag in wanted.watched}
         self._root = root
         self._log = log
         self._note = note
@@ -95,7 +95,7 @@ class Program:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
-                limit=MOST_BYTES,
+                limit=MAX_BYTES,
             )
         self._reading = asyncio.create_task(self._read(), name=f"plc on {self.stack}")
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-MOST_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def run(server: Server) -> None:
 
 
 async def _serve(server: Server, wanted: Wanted) -> None:
-    lines = asyncio.StreamReader(limit=MOST_BYTES)
+    lines = asyncio.StreamReader(limit=MAX_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
 
     def written(tag: str, value: Any, beside: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-MOST_BYTES = 4096
+MAX_BYTES = 4096
 BODY_S = 5.0
 
 M = TypeVar("M", bound=BaseModel)
@@ -63,9 +63,9 @@ async def read(request: Request, kind: type[M]) -> M:
         async with asyncio.timeout(BODY_S):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > MOST_BYTES:
+                if len(body) > MAX_BYTES:
                     close = {"Connection": "close"}
-                    raise Refused(413, "body-too-large", f"The body has more than {MOST_BYTES} bytes.", headers=close)
+                    raise Refused(413, "body-too-large", f"The body has more than {MAX_BYTES} bytes.", headers=close)
     except TimeoutError:
         close = {"Connection": "close"}
         raise Refused(408, "body-timeout", f"The body did not end within {BODY_S:g} s.", headers=close) from None

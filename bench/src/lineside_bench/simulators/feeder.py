@@ -14,7 +14,7 @@ from lineside_bench.engine import engine_of
 from lineside_bench.evidence import Files, settled
 from lineside_bench.feeding import SETTLE_S, Feeding, Stations
 from lineside_bench.labels import Truth
-from lineside_bench.observer import MOST_EXCHANGES, Observer
+from lineside_bench.observer import MAX_EXCHANGES, Observer
 from lineside_bench.options import Options
 from lineside_bench.plc import Plc
 from lineside_bench.records import Exchange, triggered_since
@@ -82,7 +82,7 @@ class Feeder:
     async def _do(self, run: Run) -> None:
         log.info("run begins", run=run.id, parts=run.asked.parts, rate=run.asked.rate, seed=run.seed)
         await self._observer.settled(SETTLE_S)
-        self._observer.begin(MOST_EXCHANGES)
+        self._observer.begin(MAX_EXCHANGES)
         start = utc_now()
 
         def exchanges() -> dict[str, Exchange]:

@@ -9,9 +9,9 @@ from lineside_bench.render import WORKERS, Rendered, render
 
 AHEAD = 16
 """How many parts after the one asked for are rendered too: twice the stations of a line."""
-MOST_WAITING = 32
+MAX_WAITING = 32
 """How many may wait for a picture at the same time."""
-MOST_KEPT = 96
+MAX_KEPT = 96
 """About 5 MB of pictures; more than those that are waited for."""
 
 
@@ -35,7 +35,7 @@ class Pictures:
 
     async def get(self, seed: int, index: int) -> Rendered:
         """Return a part's picture; raises TooMany."""
-        if self._waiting >= MOST_WAITING:
+        if self._waiting >= MAX_WAITING:
             raise TooMany
         picture = self._wanted(seed, index)
         self._waiting += 1
@@ -58,7 +58,7 @@ class Pictures:
         if key not in self._pictures:
             made = asyncio.get_running_loop().run_in_executor(self._pool, render, seed, index)
             self._pictures[key] = _Picture(made)
-            if len(self._pictures) > MOST_KEPT:
+            if len(self._pictures) > MAX_KEPT:
                 oldest = next(key for key, picture in self._pictures.items() if not picture.waited_for)
                 self._pictures.pop(oldest).made.cancel()
         self._pictures.move_to_end(key)

@@ -9,17 +9,17 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from lineside_bench.labels import TRAINING_SEED
-from lineside_bench.options import MOST_PARTS
+from lineside_bench.options import MAX_PARTS
 from lineside_bench.simulators.body import Asked
 from lineside_bench.tally import Tally
 
-MOST_REMEMBERED = 8
+MAX_REMEMBERED = 8
 
 
 class AskedRun(Asked):
     """A run of parts; `seed` None is the simulator's own."""
 
-    parts: Annotated[int, Field(ge=1, le=MOST_PARTS)]
+    parts: Annotated[int, Field(ge=1, le=MAX_PARTS)]
     rate: Annotated[float, Field(gt=0)] = 10.0
     seed: Annotated[int, Field(ge=0, lt=TRAINING_SEED)] | None = None
 
@@ -86,7 +86,7 @@ class Runs:
         """Take a run; raises Busy where one is under way."""
         if self.current is not None:
             raise Busy(self.current)
-        while len(self._runs) >= MOST_REMEMBERED:
+        while len(self._runs) >= MAX_REMEMBERED:
             self._runs.popitem(last=False)
         self._runs[run.id] = run
         self._asked.set()

@@ -9,14 +9,14 @@ import lineside.settings
 from lineside.addresses import BaseAddress
 from lineside.settings import HttpSettings, Port, Section
 from lineside_bench.labels import DEFAULT_SEED, TRAINING_SEED
-from lineside_bench.options import MOST_STATIONS, STATION_SECONDS, Options
+from lineside_bench.options import MAX_STATIONS, STATION_SECONDS, Options
 from lineside_bench.ports import DEFAULTS
 
 STATIONS = 8
 """As many as twenty parts a second need."""
 CONTROL_PORT = 8091
 
-Stations = Annotated[int, Field(ge=1, le=MOST_STATIONS)]
+Stations = Annotated[int, Field(ge=1, le=MAX_STATIONS)]
 
 
 class OpcuaSettings(Section):

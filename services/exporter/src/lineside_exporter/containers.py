@@ -23,7 +23,7 @@ from lineside_exporter.http_source import fetch_json
 
 STATES = ("created", "running", "paused", "restarting", "exited", "dead")
 HEALTH = ("starting", "healthy", "unhealthy")
-_MOST_CONTAINERS = 200
+_MAX_CONTAINERS = 200
 _ENGINE = "http://docker"
 _SERVICE, _ONEOFF = "com.docker.compose.service", "com.docker.compose.oneoff"
 
@@ -96,11 +96,11 @@ class ContainersSource:
         async with httpx.AsyncClient(transport=transport, trust_env=False, timeout=None) as client:  # noqa: S113 - bounded
             which = quote(json.dumps({"label": [self.label]}))
             url = f"{_ENGINE}/containers/json?all=1&filters={which}"
-            listed = _valid(_LIST, await fetch_json(client, url, most_bytes=self.body_bytes))
+            listed = _valid(_LIST, await fetch_json(client, url, max_bytes=self.body_bytes))
             found = []
-            for each in listed[:_MOST_CONTAINERS]:
+            for each in listed[:_MAX_CONTAINERS]:
                 try:
-                    said = await fetch_json(client, f"{_ENGINE}/containers/{each.id}/json", most_bytes=self.body_bytes)
+                    said = await fetch_json(client, f"{_ENGINE}/containers/{each.id}/json", max_bytes=self.body_bytes)
                 except NoMetrics as error:
                     if " 404 " in f"{error.what} ":
                         continue  # it went between the two questions

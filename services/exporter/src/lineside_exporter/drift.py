@@ -20,7 +20,7 @@ from lineside_exporter.http_source import fetch_json
 from lineside_exporter.source import Family
 
 _LONGEST_WHY = 200
-_MOST_MODELS = 500
+_MAX_MODELS = 500
 _VERSION = re.compile(r'[{,]version="([^"\\]+)"')
 
 
@@ -71,7 +71,7 @@ class ModelDriftSource:
 
     async def read(self) -> Sequence[Metric]:
         """Return the drift of each model; raises NoMetrics, httpx.HTTPError."""
-        document = await fetch_json(self.client, self.target, most_bytes=self.body_bytes, auth=self.auth)
+        document = await fetch_json(self.client, self.target, max_bytes=self.body_bytes, auth=self.auth)
         return families("model", models(document, self.desired))
 
 
@@ -102,7 +102,7 @@ def models(document: Any, desired: Mapping[str, str]) -> list[Compared]:
     A model that is desired by the settings and unknown to the service is compared too.
     """
     try:
-        known = _Models.model_validate(document).models[:_MOST_MODELS]
+        known = _Models.model_validate(document).models[:_MAX_MODELS]
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

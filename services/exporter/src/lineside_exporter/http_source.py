@@ -10,7 +10,7 @@ import httpx
 
 from lineside_exporter.errors import NoMetrics, SourceAway
 
-_MOST_TOKEN_BYTES = 4096
+_MAX_TOKEN_BYTES = 4096
 
 
 class TokenFile(httpx.Auth):
@@ -28,7 +28,7 @@ class TokenFile(httpx.Auth):
     def _token(self) -> str:
         try:
             with self._path.open("rb") as file:
-                token = file.read(_MOST_TOKEN_BYTES).partition(b"\n")[0].strip().decode("ascii")
+                token = file.read(_MAX_TOKEN_BYTES).partition(b"\n")[0].strip().decode("ascii")
         except (OSError, UnicodeDecodeError) as error:
             raise SourceAway(f"token file {self._path} cannot be read: {error}") from None
         if not token or not token.isprintable() or " " in token:
@@ -37,7 +37,7 @@ class TokenFile(httpx.Auth):
 
 
 async def fetch(
-    client: httpx.AsyncClient, url: str, *, most_bytes: int, method: str = "GET", auth: httpx.Auth | None = None
+    client: httpx.AsyncClient, url: str, *, max_bytes: int, method: str = "GET", auth: httpx.Auth | None = None
 ) -> bytes:
     """Return a body of at most so many bytes; raises NoMetrics where the answer is not plainly a success."""
     headers = {"Accept": "text/plain;version=0.0.4, application/json", "Accept-Encoding": "identity"}
@@ -50,8 +50,8 @@ async def fetch(
         body = bytearray()
         async for piece in answer.aiter_raw():
             body += piece
-            if len(body) > most_bytes:
-                raise NoMetrics(f"{url} sent more than {most_bytes} bytes; exporter.limits.body_bytes bounds them")
+            if len(body) > max_bytes:
+                raise NoMetrics(f"{url} sent more than {max_bytes} bytes; exporter.limits.body_bytes bounds them")
     return bytes(body)
 
 

@@ -16,7 +16,7 @@ from lineside_exporter.source import Family, Reading, Source
 class _Shelf:
     """One source's place."""
 
-    most_s: float
+    max_s: float
     families: Sequence[Family] = ()
     read_at: float | None = None
     """When the last reading began; None while the source is away."""
@@ -44,7 +44,7 @@ class ReadingCache(Collector):
 
     def add(self, source: Source) -> None:
         """Make a place for a source."""
-        self._shelves[source.name] = _Shelf(most_s=source.period_s + 2 * source.timeout_s)
+        self._shelves[source.name] = _Shelf(max_s=source.period_s + 2 * source.timeout_s)
         for reason in REASONS:
             self._dropped.labels(source.name, reason)
 
@@ -111,4 +111,4 @@ class ReadingCache(Collector):
         """Return the age of a reading, None where there is none that may be shown."""
         began = shelf.read_at
         age = self._now() - began if began is not None else None
-        return age if age is not None and age <= shelf.most_s else None
+        return age if age is not None and age <= shelf.max_s else None

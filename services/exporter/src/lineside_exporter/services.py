@@ -28,7 +28,7 @@ class ServiceSource:
 
     async def read(self) -> Reading:
         """Return what it says of itself; raises NoMetrics, httpx.HTTPError."""
-        body = await fetch(self.client, self.target, most_bytes=self.body_bytes, auth=self.auth)
+        body = await fetch(self.client, self.target, max_bytes=self.body_bytes, auth=self.auth)
         return await asyncio.to_thread(self._families, body)
 
     def _families(self, body: bytes) -> Reading:

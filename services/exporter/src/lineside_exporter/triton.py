@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from lineside_exporter.errors import NoMetrics
 from lineside_exporter.http_source import fetch_json
 
-_MOST_MODELS = 500
+_MAX_MODELS = 500
 _STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 _NS = 1e9
 _MS = 1e3
@@ -80,17 +80,17 @@ class TritonModelsSource:
         """Return readiness and statistics by model and version; raises NoMetrics, httpx.HTTPError."""
         # One after the other: of two side by side, the one that hangs would outlive the one that fails.
         index = await fetch_json(
-            self.client, f"{self.target}/v2/repository/index", most_bytes=self.body_bytes, method="POST"
+            self.client, f"{self.target}/v2/repository/index", max_bytes=self.body_bytes, method="POST"
         )
-        statistics = await fetch_json(self.client, f"{self.target}/v2/models/stats", most_bytes=self.body_bytes)
+        statistics = await fetch_json(self.client, f"{self.target}/v2/models/stats", max_bytes=self.body_bytes)
         return families(index, statistics)
 
 
 def families(index: Any, statistics: Any) -> list[Metric]:
     """Return the metrics of both answers; raises NoMetrics where they are not Triton's."""
     try:
-        models = _INDEX.validate_python(index)[:_MOST_MODELS]
-        known = _AllStatistics.model_validate(statistics).model_stats[:_MOST_MODELS]
+        models = _INDEX.validate_python(index)[:_MAX_MODELS]
+        known = _AllStatistics.model_validate(statistics).model_stats[:_MAX_MODELS]
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

@@ -18,7 +18,7 @@ from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed
 
 _CHUNK = 1024 * 1024
-_MOST_KNOWN = 1000
+_MAX_KNOWN = 1000
 _THREADS = 4
 _FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
@@ -78,7 +78,7 @@ class DiskDestination:
 
     def _make_folder(self, top: Path, below: Path) -> None:
         """Make the folders of `below` under `top`, each durable in the one above; what is known to be so is passed."""
-        if len(self._durable) > _MOST_KNOWN:
+        if len(self._durable) > _MAX_KNOWN:
             self._durable.clear()
         folder = top
         for part in below.parts:

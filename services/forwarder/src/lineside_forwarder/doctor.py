@@ -97,16 +97,16 @@ def waiting(status: Status, settings: SpoolSettings, now: datetime) -> Check:
     """Judge how much waits, against the bound, the disk and the clock."""
     records, size = status.records - status.kept_records, status.bytes - status.kept_bytes
     gone = ", ".join(f"{reason} {count}" for reason, count in status.dropped.items() if count)
-    what = f"{records} records, {findings.mebibytes(size)} of {findings.mebibytes(status.most_bytes)}"
+    what = f"{records} records, {findings.mebibytes(size)} of {findings.mebibytes(status.max_bytes)}"
     what += f"; dropped so far: {gone}" if gone else ""
     if status.oldest_ms is not None and (ahead := status.oldest_ms / 1000 - now.timestamp()) > _UNEASY_S:
         return warn(_WAITING, f"{what}; the oldest is {ahead / 60:.0f} minutes in the future", "set the box's clock")
     room = status.free_bytes - settings.reserve_bytes
-    if room < status.most_bytes - status.bytes:
+    if room < status.max_bytes - status.bytes:
         return warn(
             _WAITING,
             f"{what}; the disk has room for {findings.mebibytes(max(0, room))} more, spool.max_bytes allows "
-            f"{findings.mebibytes(status.most_bytes - status.bytes)}",
+            f"{findings.mebibytes(status.max_bytes - status.bytes)}",
             "lower spool.max_bytes, or free space: the disk's end comes before the bound",
         )
     return ok(_WAITING, what)

@@ -23,8 +23,8 @@ log = structlog.get_logger("lineside.forwarder")
 _SEAL_EVERY_S = 0.25
 _STATUS_EVERY_S = 2.0
 _SWEEP_EVERY_S = 60.0
-_MOST_RECORDS = 10_000
-_MOST_BYTES = 8 * 1024 * 1024
+_MAX_RECORDS = 10_000
+_MAX_BYTES = 8 * 1024 * 1024
 """Most bytes of a batch, so that one fits in memory."""
 
 
@@ -135,7 +135,7 @@ class Forwarder:
     async def _seal(self, spool: Spool) -> None:
         sealing = Sealing(batch_size=self._batch_size, period_s=self._push_period_s)
         while not self._stop.is_set():
-            runs = await in_thread(spool.unsealed, _MOST_RECORDS)
+            runs = await in_thread(spool.unsealed, _MAX_RECORDS)
             sealed = 0
             for cut in sealing.due(runs, self._clock.monotonic()):
                 count, is_whole = await in_thread(self._seal_run, spool, cut)
@@ -151,7 +151,7 @@ class Forwarder:
         run, left, count = cut.run, cut.records, 0
         while left > 0 and not self._stop.is_set():
             try:
-                batch = spool.seal(run, min(self._batch_size, left), _MOST_BYTES)
+                batch = spool.seal(run, min(self._batch_size, left), _MAX_BYTES)
             except SpoolFull as error:  # what is sealed already goes first, which makes room
                 if not self._is_tight:
                     log.warning("the disk is full: sealing waits for deliveries", error=str(error))

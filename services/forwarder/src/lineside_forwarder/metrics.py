@@ -69,7 +69,7 @@ def _spool(status: Status | None, now_ms: int) -> Iterator[Metric]:
     for name, text, value in (
         ("spool_records", "Records in the spool.", lambda one: one.records),
         ("spool_bytes", "Bytes of evidence in the spool.", lambda one: one.bytes),
-        ("spool_limit_bytes", "Bytes of evidence that may be in the spool.", lambda one: one.most_bytes),
+        ("spool_limit_bytes", "Bytes of evidence that may be in the spool.", lambda one: one.max_bytes),
         ("spool_free_bytes", "Free bytes of the spool's disk.", lambda one: one.free_bytes),
         ("spool_unsealed_records", "Records that belong to no batch yet.", lambda one: one.unsealed),
         ("spool_oldest_seconds", "Age of the oldest record that waits; 0: none does.", lambda one: _age(one, now_ms)),

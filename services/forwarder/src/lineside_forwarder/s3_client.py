@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("lineside_forwarder.s3")
 
-MOST_CONNECTIONS = 16
+MAX_CONNECTIONS = 16
 """Connections that are kept open; four objects of each of four batches go at once."""
 _LONGEST_CONNECT_S = 10.0
 _CONTAINER = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
@@ -80,7 +80,7 @@ def configuration(settings: S3Settings) -> Config:
         connect_timeout=min(settings.timeout_s, _LONGEST_CONNECT_S),
         read_timeout=settings.timeout_s,
         retries={"total_max_attempts": 1, "mode": "standard"},
-        max_pool_connections=MOST_CONNECTIONS,
+        max_pool_connections=MAX_CONNECTIONS,
         # The signature covers the body also where TLS carries it: a store refuses what was damaged on the way.
         s3={"addressing_style": addressing, "payload_signing_enabled": True},
         request_checksum_calculation="when_required",

@@ -56,17 +56,17 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     kept = PolicyFile(mine.state_dir)
     policies = PolicyStore(start_policy(mine.policy, store, kept), store, kept, service.registry)
     workers = Workers(limits.workers or machine.cores())
-    gate = Admission(limits, most_line_bytes=settings.bus.max_message_bytes, is_draining=lambda: service.is_draining)
+    gate = Admission(limits, max_line_bytes=settings.bus.max_message_bytes, is_draining=lambda: service.is_draining)
     others = [card for name in (*store, *store.out) for card in store.cards(name).values()]
     engine = Engine(mine.triton, store, service, others=others, allow_python=allow_python)
-    cameras = Cameras(mine.cameras, service, most_bytes=limits.body_bytes, most_pixels=limits.pixels)
-    urls = Urls(mine.urls, most_bytes=limits.body_bytes)
+    cameras = Cameras(mine.cameras, service, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
+    urls = Urls(mine.urls, max_bytes=limits.body_bytes)
     pipeline = Pipeline(
         mine,
         store=store,
         engine=engine,
         cameras=cameras,
-        files=Files(mine.file_roots, most_bytes=limits.body_bytes),
+        files=Files(mine.file_roots, max_bytes=limits.body_bytes),
         urls=urls,
         workers=workers,
         gate=gate,
@@ -79,7 +79,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     metrics = Metrics(service.registry, store)
     feed = LiveFeed(mine.page, service.registry)
     recorder = Recorder(mine.capture, settings.spool, service, store)
-    maker = RecordBuilder(settings.thing, settings.edge_manager, mine.capture.masks, most_pixels=limits.pixels)
+    maker = RecordBuilder(settings.thing, settings.edge_manager, mine.capture.masks, max_pixels=limits.pixels)
     desk = RequestHandler(limits, pipeline, metrics, feed, Evidence(recorder, maker), gate=gate, workers=workers)
     service.registry.register(CameraCollector(cameras))
     service.registry.register(LoadCollector(desk.load, engine.arena_counts, lambda: engine.link.transport))
@@ -111,7 +111,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     app = make_app(service, desk, engine, limits, life)
     for routes in (
         parts.router(
-            feed, workers.others, gate.pictures, most_pixels=limits.pixels, is_draining=lambda: service.is_draining
+            feed, workers.others, gate.pictures, max_pixels=limits.pixels, is_draining=lambda: service.is_draining
         ),
         outcomes.router(desk, Chain(mine.state_dir), limits),
         page.router(),

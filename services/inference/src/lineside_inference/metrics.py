@@ -12,7 +12,7 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03,
 _CONFIDENCES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _STAGES = tuple(Timing.model_fields)
 _OTHER = "other"
-_MOST_LABELS = 64
+_MAX_LABELS = 64
 """Labels of one model that are told apart; cards bound them, this bounds the cards."""
 
 
@@ -100,7 +100,7 @@ class Metrics:
             return
         metric = self._confidence.get((model, best))
         if metric is None:
-            if sum(1 for known, _ in self._confidence if known == model) >= _MOST_LABELS:
+            if sum(1 for known, _ in self._confidence if known == model) >= _MAX_LABELS:
                 best = _OTHER
             metric = self._confidence[model, best] = self._confidences.labels(model, best)
         metric.observe(confidence)

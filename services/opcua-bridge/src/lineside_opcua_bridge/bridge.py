@@ -67,7 +67,7 @@ class Bridge:
         self._pausing = Pausing(self._stations, [link for _station, link in stations])
         self._collected = [bus.subscribe(topic) for topic in own.collector.topics]
         self._collector = Collector(
-            self._stations, most_bytes=settings.bus.max_message_bytes, metrics=CollectorMetrics(service.registry)
+            self._stations, max_bytes=settings.bus.max_message_bytes, metrics=CollectorMetrics(service.registry)
         )
 
     def _station(self, trigger: TriggerSettings) -> tuple[Station, Connection]:
@@ -146,7 +146,7 @@ class Bridge:
             self._service.spawn("errors", self._faults.each(self._errors, self._results.take_error))
             self._service.spawn("outcomes", self._outcomes.run())
             most = self._settings.bus.max_message_bytes
-            self._service.spawn("status", tell("opcua_bridge", self._service, self._tell_status, most_bytes=most))
+            self._service.spawn("status", tell("opcua_bridge", self._service, self._tell_status, max_bytes=most))
             self._service.spawn("pausing", self._faults.each(self._reports, self._pausing.take))
             for topic, messages in zip(self._settings.opcua_bridge.collector.topics, self._collected, strict=True):
                 self._service.spawn(f"collector {topic}", self._faults.each(messages, self._collector.take))

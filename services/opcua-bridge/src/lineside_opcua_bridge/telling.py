@@ -17,7 +17,7 @@ from lineside.errors import BacklogFull, BusError
 
 log = structlog.get_logger("lineside.opcua_bridge")
 
-MOST_OUTCOMES = 1000
+MAX_OUTCOMES = 1000
 """Outcomes that wait for the broker; one more and the oldest is dropped, counted."""
 _PAUSE_S = 0.2
 _LAST_CHANCE_S = 1.0
@@ -26,7 +26,7 @@ _LAST_CHANCE_S = 1.0
 class Outcomes:
     """The outcomes on their way to the bus, in order, each at least once; a process that is killed loses its own."""
 
-    def __init__(self, bus: Bus, topic: str, registry: CollectorRegistry, *, most: int = MOST_OUTCOMES) -> None:
+    def __init__(self, bus: Bus, topic: str, registry: CollectorRegistry, *, most: int = MAX_OUTCOMES) -> None:
         self._bus = bus
         self._topic = topic
         self._most = most

@@ -59,7 +59,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 bus=bus,
                 topic=reported_policy_topic(settings.thing),
                 inference=link,
-                most_bytes=settings.bus.max_message_bytes,
+                max_bytes=settings.bus.max_message_bytes,
                 registry=service.registry,
             )
             service.spawn("policy report", reporter.run())
@@ -71,7 +71,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                     inference=link,
                     reporter=reporter,
                     faults=faults,
-                    most_bytes=settings.bus.max_message_bytes,
+                    max_bytes=settings.bus.max_message_bytes,
                     registry=service.registry,
                 )
                 service.spawn("policy", carrier.run())
@@ -79,7 +79,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 outcomes=outcomes,
                 inference=link,
                 faults=faults,
-                most_bytes=settings.bus.max_message_bytes,
+                max_bytes=settings.bus.max_message_bytes,
                 registry=service.registry,
             )
             service.spawn("outcomes", bringing.run())
@@ -88,8 +88,8 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             async def tell_inference(status: bytes) -> None:
                 await link.post("/v1/status", status, PERIOD_S)
 
-            most_bytes = settings.bus.max_message_bytes
-            service.spawn("own status", tell("topic_bridge", service, tell_inference, most_bytes=most_bytes))
+            max_bytes = settings.bus.max_message_bytes
+            service.spawn("own status", tell("topic_bridge", service, tell_inference, max_bytes=max_bytes))
             taking = service.spawn("requests", bridge.run())
             try:
                 yield

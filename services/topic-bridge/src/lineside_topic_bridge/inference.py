@@ -15,7 +15,7 @@ log = structlog.get_logger("lineside.topic_bridge")
 
 CONNECT_TIMEOUT_S = 2.0
 _LOOK_S = 0.02
-_MOST_TOKEN_BYTES = 4096
+_MAX_TOKEN_BYTES = 4096
 BUSY = frozenset({429, 502, 503, 504})
 """HTTP statuses that mean: the same call can succeed later."""
 
@@ -54,7 +54,7 @@ class Token(httpx.Auth):
         remedy = "topic_bridge.inference_token_file names it; its first line must be one of the service's tokens"
         try:
             with self._path.open("rb") as file:
-                line = file.read(_MOST_TOKEN_BYTES).partition(b"\n")[0].strip().decode("ascii")
+                line = file.read(_MAX_TOKEN_BYTES).partition(b"\n")[0].strip().decode("ascii")
         except OSError as error:
             raise LinesideError(f"token file {self._path} cannot be read: {error.strerror}", remedy=remedy) from None
         except UnicodeDecodeError:

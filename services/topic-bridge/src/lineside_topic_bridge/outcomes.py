@@ -31,13 +31,13 @@ class OutcomeCarrier:
         outcomes: Subscription,
         inference: InferenceLink,
         faults: MessageFaults,
-        most_bytes: int,
+        max_bytes: int,
         registry: CollectorRegistry,
     ) -> None:
         self._outcomes = outcomes
         self._faults = faults
         self._inference = inference
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._counts = Counter(
             "lineside_topic_bridge_outcomes_total",
             "Outcomes of parts by what became of them: taken, refused (by the inference service), given_up (no place).",
@@ -51,7 +51,7 @@ class OutcomeCarrier:
         """Bring for ever."""
         async for message in self._outcomes:
             try:
-                kind = "refused" if len(message.payload) > self._most_bytes else await self._bring(message)
+                kind = "refused" if len(message.payload) > self._max_bytes else await self._bring(message)
             except Exception as error:  # noqa: BLE001 - no message ends the service
                 self._faults.failed(message, error)
                 continue

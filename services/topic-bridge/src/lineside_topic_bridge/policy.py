@@ -23,7 +23,7 @@ log = structlog.get_logger("lineside.topic_bridge")
 _TIMEOUT_S = 10.0
 _WAIT_S = 0.2
 _LONGEST_WAIT_S = 5.0
-_MOST_ERRORS = 20
+_MAX_ERRORS = 20
 _LONGEST_ERROR = 200
 
 
@@ -51,7 +51,7 @@ def report(answer: httpx.Response, now: str) -> dict[str, Any]:
     errors = document.get("errors")
     if not isinstance(errors, list) or not errors:
         errors = [document.get("detail") or f"the inference service answered {answer.status_code}"]
-    shown = [str(error)[:_LONGEST_ERROR] for error in errors[:_MOST_ERRORS]]
+    shown = [str(error)[:_LONGEST_ERROR] for error in errors[:_MAX_ERRORS]]
     if len(errors) > len(shown):
         shown.append(f"and {len(errors) - len(shown)} more")
     return {"policy": None, "etag": None, "state": "refused", "errors": shown, "time": now}
@@ -79,14 +79,14 @@ class PolicyCarrier:
         desired: Subscription,
         inference: InferenceLink,
         reporter: PolicyReporter,
-        most_bytes: int,
+        max_bytes: int,
         faults: MessageFaults,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._desired = desired
         self._inference = inference
         self._reporter = reporter
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._settled: bytes | None = None
         self._faults = faults
         self._policies = policy_counter(registry)
@@ -121,12 +121,12 @@ class PolicyCarrier:
             return
         if not payload:  # how MQTT takes a retained message away: nobody desires anything, the last policy stays
             return
-        if len(payload) > self._most_bytes:
+        if len(payload) > self._max_bytes:
             outcome = {
                 "policy": None,
                 "etag": None,
                 "state": "refused",
-                "errors": [f"the message has {len(payload)} bytes, allowed are {self._most_bytes}"],
+                "errors": [f"the message has {len(payload)} bytes, allowed are {self._max_bytes}"],
                 "time": utc_now().isoformat(),
             }
         else:

@@ -31,7 +31,7 @@ log = structlog.get_logger("lineside.topic_bridge")
 _TIMEOUT_S = 5.0
 _PERIOD_S = 1.0
 _LONGEST_WAIT_S = 5.0
-_MOST_SENT = 16
+_MAX_SENT = 16
 
 
 def in_force(answer: httpx.Response) -> dict[str, Any] | None:
@@ -55,12 +55,12 @@ def news(found: dict[str, Any], told: dict[str, Any] | None, now: str) -> dict[s
     return {**found, "state": "applied", "errors": [], "time": now}
 
 
-def document(outcome: dict[str, Any], most_bytes: int) -> bytes:
+def document(outcome: dict[str, Any], max_bytes: int) -> bytes:
     """Return an outcome as the message; where the policy makes it too long, that is left out."""
     policy = outcome["policy"]
     whole = {"policy": policy, "enabled": policy.get("enabled", True) if policy is not None else None, **outcome}
     payload = json.dumps(whole).encode()
-    return payload if len(payload) <= most_bytes else json.dumps({**whole, "policy": None}).encode()
+    return payload if len(payload) <= max_bytes else json.dumps({**whole, "policy": None}).encode()
 
 
 def foreign_counter(registry: CollectorRegistry | None) -> Counter:
@@ -90,20 +90,20 @@ class PolicyReporter:
         bus: Bus,
         topic: str,
         inference: InferenceLink,
-        most_bytes: int,
+        max_bytes: int,
         period_s: float = _PERIOD_S,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._bus = bus
         self._topic = topic
         self._inference = inference
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._period_s = period_s
         self._told: dict[str, Any] | None = None
         self._in_force: dict[str, Any] | None = None
         self._number = 0
         self._turn = asyncio.Lock()
-        self._sent: deque[bytes] = deque(maxlen=_MOST_SENT)
+        self._sent: deque[bytes] = deque(maxlen=_MAX_SENT)
         """What we put on the topic and have not seen there yet, oldest first."""
         self._wrong = asyncio.Event()
         self._foreign = foreign_counter(registry)
@@ -113,7 +113,7 @@ class PolicyReporter:
         if message.payload in self._sent:
             while self._sent.popleft() != message.payload:
                 pass
-        elif self._told is not None and _meaning(message.payload) != _meaning(document(self._told, self._most_bytes)):
+        elif self._told is not None and _meaning(message.payload) != _meaning(document(self._told, self._max_bytes)):
             self._foreign.inc()
             log.error(
                 "somebody else reports a policy on our topic; ours is told again",
@@ -171,7 +171,7 @@ class PolicyReporter:
             await self._publish(outcome)
 
     async def _publish(self, outcome: dict[str, Any]) -> None:
-        payload, shortest = document(outcome, self._most_bytes), document(outcome, 0)
+        payload, shortest = document(outcome, self._max_bytes), document(outcome, 0)
         while True:
             self._sent.append(payload)
             try:

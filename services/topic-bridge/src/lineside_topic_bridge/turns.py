@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-_MOST_KNOWN = 256
+_MAX_KNOWN = 256
 _STRANGERS = 4
 """One turn of so many is for stations that were not answered before, once any was."""
 
@@ -49,7 +49,7 @@ class Turns:
         """Note that a request of this station was judged."""
         self._known[station] = None
         self._known.move_to_end(station)
-        if len(self._known) > _MOST_KNOWN:
+        if len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
 
     def _is_free(self, *, stranger: bool) -> bool:

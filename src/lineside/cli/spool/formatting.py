@@ -20,7 +20,7 @@ def status_text(where: Place, status: Status, wanted: Sequence[Need]) -> str:
     """Return the spool's state, a line a fact, a row a destination, and last what needs a person."""
     waiting, size = status.records - status.kept_records, status.bytes - status.kept_bytes
     facts = {
-        "spool": f"{where.folder}, {share(status):.0%} of {mebibytes(status.most_bytes)} in use",
+        "spool": f"{where.folder}, {share(status):.0%} of {mebibytes(status.max_bytes)} in use",
         "waiting": f"{waiting:,} records, {mebibytes(size)}{_oldest(status.oldest_ms)}",
         "not batched": f"{status.unsealed:,} records" if status.unsealed else "",
         "only kept": f"{status.kept_records:,} records, {mebibytes(status.kept_bytes)}, delivered to all"

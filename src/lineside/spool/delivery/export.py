@@ -20,8 +20,8 @@ from lineside.spool.spool import Spool
 from lineside.spool.store.entry import Record, StoredBlob
 from lineside.spool.store.locks import FILE_MODE, FOLDER_MODE
 
-MOST_RECORDS = 2000
-MOST_BYTES = 16 * 1024 * 1024
+MAX_RECORDS = 2000
+MAX_BYTES = 16 * 1024 * 1024
 """Bodies held in memory at a time."""
 _PIECE = 1024 * 1024
 
@@ -73,7 +73,7 @@ def _portions(records: Iterator[Record], after: int) -> Iterator[list[Record]]:
             continue
         portion.append(record)
         size += len(record.body)
-        if len(portion) >= MOST_RECORDS or size >= MOST_BYTES:
+        if len(portion) >= MAX_RECORDS or size >= MAX_BYTES:
             yield portion
             portion, size = [], 0
     if portion:

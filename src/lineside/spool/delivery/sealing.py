@@ -65,7 +65,7 @@ class Sealing:
         runs += [Run(stream, run.folder, tuple(run.numbers), run.size, closed=False) for stream, run in growing.items()]
         return sorted(runs, key=lambda run: run.numbers[0])
 
-    def seal(self, run: Run, most_records: int, most_bytes: int, *, is_tight: bool = False) -> Batch | None:
+    def seal(self, run: Run, max_records: int, max_bytes: int, *, is_tight: bool = False) -> Batch | None:
         """Make a batch of a run's first records; see Spool.seal. On a full disk few batches are made ahead."""
         with self._progress.writing() as link:
             if (
@@ -77,11 +77,11 @@ class Sealing:
             going: set[int] = set()
             for (numbers,) in link.execute("SELECT numbers FROM leaving").fetchall():
                 going.update(json.loads(numbers))
-            wanted = [number for number in run.numbers if number > mark and number not in going][:most_records]
+            wanted = [number for number in run.numbers if number > mark and number not in going][:max_records]
             taken: list[int] = []
             size, bodies, name = 0, 0, ""
             for number, key, record, body in self._there(wanted):
-                if taken and bodies + body > most_bytes:
+                if taken and bodies + body > max_bytes:
                     break
                 name = name or key
                 taken.append(number)

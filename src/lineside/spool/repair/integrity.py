@@ -7,7 +7,7 @@ from pathlib import Path
 from lineside.spool.repair.quarantine import is_damage
 from lineside.spool.store.schema import VERSION, add_functions
 
-_MOST_SAID = 3
+_MAX_SAID = 3
 
 
 def what_is_wrong(path: Path, schema: str, *, deep: bool) -> str | None:
@@ -45,7 +45,7 @@ def _read_texts(link: sqlite3.Connection) -> None:
 def faults(link: sqlite3.Connection) -> list[str]:
     """Return what is damaged in an open file, the first few things; reads everything. Raises sqlite3.Error."""
     link.execute("PRAGMA cell_size_check = ON")
-    said = [str(row[0]) for row in link.execute(f"PRAGMA integrity_check({_MOST_SAID})")]
+    said = [str(row[0]) for row in link.execute(f"PRAGMA integrity_check({_MAX_SAID})")]
     found = [] if said == ["ok"] else said
     for (table,) in link.execute(
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%proof(%'"

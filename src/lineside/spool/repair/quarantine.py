@@ -87,14 +87,14 @@ def keep_file(folder: Path, name: str) -> Path:
     return (folder / name).rename(_place(folder, name))
 
 
-def prune(folder: Path, most_bytes: int) -> None:
+def prune(folder: Path, max_bytes: int) -> None:
     """Remove the oldest of what is set aside beyond a bound; the newest always stays. Raises OSError."""
     if not (folder / FOLDER).is_dir():
         return
     found = [(path.stat(), path) for path in (folder / FOLDER).iterdir()]
     total = sum(stat.st_size for stat, _path in found)
     for stat, path in sorted(found, key=lambda one: one[0].st_mtime_ns)[:-1]:
-        if total <= most_bytes:
+        if total <= max_bytes:
             return
         path.unlink(missing_ok=True)
         total -= stat.st_size

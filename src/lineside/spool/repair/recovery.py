@@ -37,7 +37,7 @@ _BUILDING = ".building"
 _LOG = "records.log"
 _NEW = ".new"
 _MANY = 1000
-_MOST_PLAUSIBLE = 2**48
+_MAX_PLAUSIBLE = 2**48
 _QUARANTINE_SHARE = 4
 
 
@@ -112,7 +112,7 @@ def _mend_progress(folder: Path, *, torn_log_is_damage: bool) -> str | None:
     said = _column(path, "SELECT seq FROM sqlite_sequence")
     # There never are more batches than numbers given: whatever the file says no more, no batch's number comes again.
     last = max(
-        number for number in (*said, _last_number(folder)) if isinstance(number, int) and number < _MOST_PLAUSIBLE
+        number for number in (*said, _last_number(folder)) if isinstance(number, int) and number < _MAX_PLAUSIBLE
     )
     with _building(folder, PROGRESS, PROGRESS_SCHEMA) as link:
         link.executemany(
@@ -239,7 +239,7 @@ def _count(link: sqlite3.Connection, said: Iterable[object]) -> None:
     values: dict[str, int] = {}
     for text in said:
         name, _, value = str(text).rpartition("=")
-        if value.isdecimal() and int(value) < _MOST_PLAUSIBLE and name not in {".records", ".bytes"}:
+        if value.isdecimal() and int(value) < _MAX_PLAUSIBLE and name not in {".records", ".bytes"}:
             values[name] = int(value)
     rows = link.execute("SELECT producer, max(sequence) FROM records GROUP BY producer").fetchall()
     for name, value in rows:
@@ -342,7 +342,7 @@ def _last_number(folder: Path) -> int:
     """Return the last number given to a record, as far as `records.db` says."""
     numbers = _column(folder / RECORDS, "SELECT value FROM counters WHERE name = '.number'")
     numbers += _column(folder / RECORDS, "SELECT max(number) FROM records")
-    return max([number for number in numbers if isinstance(number, int) and number < _MOST_PLAUSIBLE], default=0)
+    return max([number for number in numbers if isinstance(number, int) and number < _MAX_PLAUSIBLE], default=0)
 
 
 def _report(folder: Path, done: Recovery) -> None:

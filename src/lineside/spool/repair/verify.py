@@ -19,7 +19,7 @@ from lineside.spool.store.blobs import FOLDER as BLOBS
 from lineside.spool.store.entry import StoredBlob, blobs_from_text, checksum
 from lineside.spool.store.schema import PROGRESS, PROGRESS_SCHEMA, RECORDS, RECORDS_SCHEMA, connect
 
-_MOST_SAID = 100
+_MAX_SAID = 100
 _ROWS = 200
 _CHUNK = 1024 * 1024
 _YOUNG_S = 600.0
@@ -94,7 +94,7 @@ class _Reader:
 
     def _say(self, about: str, which: object, what: str) -> None:
         self._found += 1
-        if len(self._problems) < _MOST_SAID:
+        if len(self._problems) < _MAX_SAID:
             self._problems.append(Problem(about, str(which), what))
 
     def _file(self, name: str, schema: str) -> None:

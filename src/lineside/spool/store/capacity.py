@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 _SLACK_SHARE = 100
-_MOST_SLACK = 16 * 1024 * 1024
+_MAX_SLACK = 16 * 1024 * 1024
 _KIB = 1024
 
 
@@ -44,7 +44,7 @@ class Capacity:
         least = self.lacks(size, to_write)
         if size > self.most or least <= 0:
             return 0, 0
-        return least, least + min(self.most // _SLACK_SHARE, _MOST_SLACK)
+        return least, least + min(self.most // _SLACK_SHARE, _MAX_SLACK)
 
     def said(self, size: int) -> str:
         """Return why a record of `size` does not fit, with the figures."""

@@ -80,7 +80,7 @@ class Status:
 
     `records` and `bytes` are all that is there; of these `kept_records` and `kept_bytes` are delivered everywhere
     and only kept. `oldest_ms` is when the oldest was put that waits, `unsealed` how many belong to no batch yet,
-    `most_bytes` the bound, `free_bytes` the disk's free space, `is_served` whether a forwarder runs. `dropped` and
+    `max_bytes` the bound, `free_bytes` the disk's free space, `is_served` whether a forwarder runs. `dropped` and
     `quarantined` are totals by reason.
     """
 
@@ -90,7 +90,7 @@ class Status:
     kept_bytes: int
     oldest_ms: int | None
     unsealed: int
-    most_bytes: int
+    max_bytes: int
     free_bytes: int
     is_served: bool
     dropped: dict[str, int]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TritonPythonModel"]
 
-MOST_THREADS = 4
+MAX_THREADS = 4
 """More threads than this cost more than they give on small models, and many processes share the cores."""
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Of this container, in version 2 of control groups."""
@@ -178,7 +178,7 @@ class TritonPythonModel:
 def _open(path: Path, name: str) -> onnxruntime.InferenceSession:
     """Return a session on at most MOST_THREADS of the cores this process may use."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = min(MOST_THREADS, _cores())
+    options.intra_op_num_threads = min(MAX_THREADS, _cores())
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     # Idle threads that spin would take the cores from the camera, the broker and the services beside them.

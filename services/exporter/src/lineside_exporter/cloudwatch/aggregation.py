@@ -19,7 +19,7 @@ from lineside_exporter.cloudwatch.histogram import Histogram
 UNITS: Final = {"Latency": "Milliseconds", "Confidence": "None", "Defect": "None", "Unknown": "None"}
 """The metrics and their units, in the order in which they are sent."""
 
-MOST_REMEMBERED = 4096
+MAX_REMEMBERED = 4096
 _NO_NAME = "none"
 
 
@@ -74,8 +74,8 @@ class _Counted:
 class Aggregator:
     """Counts results into periods. A request is counted once, however often its answer is told."""
 
-    def __init__(self, most_series: int) -> None:
-        self._most_series = most_series
+    def __init__(self, max_series: int) -> None:
+        self._max_series = max_series
         self._known: set[Series] = set()
         self._remembered: OrderedDict[str, None] = OrderedDict()
         self._counted: dict[Series, _Counted] = {}
@@ -92,7 +92,7 @@ class Aggregator:
         if series is None or self._seen(result.request_id):
             return True
         if series not in self._known:
-            if len(self._known) >= self._most_series:
+            if len(self._known) >= self._max_series:
                 return False
             self._known.add(series)
         counted = self._counted.setdefault(series, _Counted())
@@ -115,7 +115,7 @@ class Aggregator:
         if request_id in self._remembered:
             return True
         self._remembered[request_id] = None
-        if len(self._remembered) > MOST_REMEMBERED:
+        if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
         return False
 

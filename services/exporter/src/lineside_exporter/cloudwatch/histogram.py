@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MOST_BINS = 150
+MAX_BINS = 150
 FIRST_RATIO = 1.01
 _SMALLEST = 1e-9
 """What is closer to zero is zero: no latency and no confidence is that small."""
@@ -28,10 +28,10 @@ class _Bin:
 class Histogram:
     """Values with counts."""
 
-    def __init__(self, *, most_bins: int = MOST_BINS) -> None:
-        if most_bins < _FEWEST_BINS:
-            raise ValueError(f"most_bins: expected at least {_FEWEST_BINS} (got {most_bins})")
-        self._most = most_bins
+    def __init__(self, *, max_bins: int = MAX_BINS) -> None:
+        if max_bins < _FEWEST_BINS:
+            raise ValueError(f"max_bins: expected at least {_FEWEST_BINS} (got {max_bins})")
+        self._most = max_bins
         self._log = math.log(FIRST_RATIO)
         self._bins: dict[tuple[int, int], _Bin] = {}
         self.count = 0

@@ -22,9 +22,9 @@ from lineside_exporter.cloudwatch.settings import PutMetricDataSettings
 from lineside_exporter.errors import SourceAway
 from lineside_exporter.single_flight import SingleFlight
 
-MOST_METRICS = 1000
+MAX_METRICS = 1000
 """Different metrics in a call, by the reference of PutMetricData; each series has one datum of each."""
-MOST_BYTES = 900_000
+MAX_BYTES = 900_000
 """Of the 1 MB that a call may have; what a datum takes is reckoned from above, before compression."""
 _DATUM_BYTES, _VALUE_BYTES = 1100, 36
 
@@ -84,7 +84,7 @@ class PutMetricData:
     def share(self, block: Block) -> float:
         """Return how much of a call a block fills, by metrics or by bytes, whichever is more."""
         bins = [histogram.bins for _metric, histogram in named(block)]
-        return max(len(bins) / MOST_METRICS, (len(bins) * _DATUM_BYTES + sum(bins) * _VALUE_BYTES) / MOST_BYTES)
+        return max(len(bins) / MAX_METRICS, (len(bins) * _DATUM_BYTES + sum(bins) * _VALUE_BYTES) / MAX_BYTES)
 
     async def send(self, blocks: Sequence[Block], at: Callable[[Block], datetime]) -> None:
         """Make one call; raises CloudWatchError."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
-MOST_SERIES = 32
+MAX_SERIES = 32
 """Most sensors, rails or reasons of one GPU that are shown; what more there is, by name, is left out."""
 
 _COLDEST_C, _HOTTEST_C = -100.0, 200.0
@@ -100,7 +100,7 @@ def _gpus(gpus: Sequence[Gpu], *, indexed: bool) -> Iterator[Metric]:
     for name, text, what, values in _MANY:
         gauge = GaugeMetricFamily(f"lineside_device_{name}", text, labels=[*label, what])
         for number, gpu in numbered:
-            for word, figure in sorted(values(gpu).items())[:MOST_SERIES]:
+            for word, figure in sorted(values(gpu).items())[:MAX_SERIES]:
                 gauge.add_metric([*number, word], float(figure))
         yield gauge
     counter = CounterMetricFamily(
@@ -109,7 +109,7 @@ def _gpus(gpus: Sequence[Gpu], *, indexed: bool) -> Iterator[Metric]:
         labels=[*label, "reason"],
     )
     for number, gpu in numbered:
-        for word, count in sorted(gpu.throttle_events.items())[:MOST_SERIES]:
+        for word, count in sorted(gpu.throttle_events.items())[:MAX_SERIES]:
             counter.add_metric([*number, word], count)
     yield counter
 

@@ -14,7 +14,7 @@ from lineside_exporter.device.figures import Figures, Gpu, families, is_real_tem
 from lineside_exporter.errors import SourceAway
 from lineside_exporter.single_flight import SingleFlight
 
-MOST_GPUS = 16
+MAX_GPUS = 16
 
 # By bit of NVML's clock event reasons; idle clocks and clocks that were asked for are no throttling.
 _REASONS: Final = {
@@ -49,7 +49,7 @@ def read() -> Figures:
     try:
         pynvml.nvmlInit()
         try:
-            count = min(pynvml.nvmlDeviceGetCount(), MOST_GPUS)
+            count = min(pynvml.nvmlDeviceGetCount(), MAX_GPUS)
             return Figures(tuple(_gpu(index) for index in range(count)))
         finally:
             _shut_down()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lineside_exporter.device.figures import Figures, Gpu, is_connected_rail, is_real_temperature, sensor
 
-_MOST_BYTES = 4096
-_MOST_FILES = 128
+_MAX_BYTES = 4096
+_MAX_FILES = 128
 _PER_MILLE = 1000.0
 
 _GPU_FOLDERS = tuple(
@@ -125,7 +125,7 @@ def _model(root: Path) -> str:
 
 def _some(root: Path, pattern: str) -> list[Path]:
     try:
-        return sorted(root.glob(pattern))[:_MOST_FILES]
+        return sorted(root.glob(pattern))[:_MAX_FILES]
     except OSError:
         return []
 
@@ -139,6 +139,6 @@ def _number(path: Path) -> float | None:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            return stream.read(_MOST_BYTES).decode("utf-8", "replace").strip("\0 \n\t")
+            return stream.read(_MAX_BYTES).decode("utf-8", "replace").strip("\0 \n\t")
     except OSError:
         return ""

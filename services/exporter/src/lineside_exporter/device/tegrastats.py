@@ -12,7 +12,7 @@ from typing import Final
 
 from lineside_exporter.device.figures import Figures, Gpu, is_connected_rail, is_real_temperature, sensor
 
-MOST_CHARACTERS = 16_384
+MAX_CHARACTERS = 16_384
 """Longest line that is read; what follows is left out."""
 
 _MB: Final = 1024 * 1024
@@ -53,7 +53,7 @@ class Line:
 def parse(line: str) -> Line:
     """Return what a line says; never raises, whatever the text is."""
     found = Line()
-    rest = _DATE.sub("", line[:MOST_CHARACTERS].strip())
+    rest = _DATE.sub("", line[:MAX_CHARACTERS].strip())
     at = 0
     while at < len(rest):
         if rest[at].isspace():

@@ -23,7 +23,7 @@ Source = Callable[[], Awaitable[BinaryIO | None]]
 """Opens what is to be exported; None: it is damaged."""
 
 _PIECE = 64 * 1024
-_MOST_DONE = 100_000
+_MAX_DONE = 100_000
 _SURELY_LOST_S = 3600.0
 
 
@@ -105,7 +105,7 @@ class Exports:
         if last.status is not Status.SUCCESS:
             raise tasks.failure(last, export.key)
         self._done[export.key] = None
-        if len(self._done) > _MOST_DONE:
+        if len(self._done) > _MAX_DONE:
             del self._done[next(iter(self._done))]
         return True
 

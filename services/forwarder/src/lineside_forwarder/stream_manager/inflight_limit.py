@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 
 class InflightLimit:
-    """Room for `most` files of together `most_bytes`; a file that is larger than that goes alone."""
+    """Room for `most` files of together `max_bytes`; a file that is larger than that goes alone."""
 
-    def __init__(self, most: int, most_bytes: int) -> None:
+    def __init__(self, most: int, max_bytes: int) -> None:
         self._most = most
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self.files = 0
         self.bytes = 0
         self._turn = asyncio.Lock()
@@ -20,7 +20,7 @@ class InflightLimit:
     async def taken(self, size: int) -> AsyncIterator[None]:
         """Have room for a file, once all who came earlier have: a large one is not passed for ever."""
         async with self._turn:
-            while self.files and (self.files >= self._most or self.bytes + size > self._most_bytes):
+            while self.files and (self.files >= self._most or self.bytes + size > self._max_bytes):
                 self._freed.clear()
                 await self._freed.wait()
             self.files += 1

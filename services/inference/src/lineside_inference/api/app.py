@@ -81,8 +81,8 @@ def make_app(
                 payload = await read_json(
                     request,
                     taken,
-                    most_bytes=limits.json_bytes,
-                    most_values=limits.json_body_values,
+                    max_bytes=limits.json_bytes,
+                    max_values=limits.json_body_values,
                     within_s=limits.body_s,
                 )
             except ClientDisconnect:
@@ -111,7 +111,7 @@ def make_app(
             raise Problem(415, "content-type-unsupported", detail)
         with desk.gate.bodies.one(RAW) as taken:
             try:
-                data = await read_body(request, taken, most_bytes=limits.body_bytes, within_s=limits.body_s)
+                data = await read_body(request, taken, max_bytes=limits.body_bytes, within_s=limits.body_s)
             except ClientDisconnect:
                 return _gone()
             given = {"id": x_request_id, "deadline_ms": x_deadline_ms}

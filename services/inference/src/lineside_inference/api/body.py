@@ -11,7 +11,7 @@ RAW, JSON = 2, 3
 """Bytes of memory for each byte of a body until it is answered: its pieces and the whole, or what is read from it."""
 
 
-async def read_body(request: Request, taken: Body, *, most_bytes: int, within_s: float) -> bytes:
+async def read_body(request: Request, taken: Body, *, max_bytes: int, within_s: float) -> bytes:
     """Return the body, which counts in `taken`.
 
     Raises Problem 408, 413 or 415, Refused where there is no memory for it, and starlette's ClientDisconnect.
@@ -20,16 +20,16 @@ async def read_body(request: Request, taken: Body, *, most_bytes: int, within_s:
     if encoding != "identity":
         raise Problem(415, "encoding-unsupported", f"Content-Encoding {encoding!r:.60} is not supported; send it plain")
     declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > most_bytes:
-        raise _too_large(int(declared), most_bytes)
+    if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(int(declared), max_bytes)
     chunks: list[bytes] = []
     size = 0
     try:
         async with asyncio.timeout(within_s):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > most_bytes:
-                    raise _too_large(size, most_bytes)
+                if size > max_bytes:
+                    raise _too_large(size, max_bytes)
                 taken.grow(len(chunk))
                 chunks.append(chunk)
     except TimeoutError:
@@ -42,10 +42,10 @@ async def read_body(request: Request, taken: Body, *, most_bytes: int, within_s:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def read_json(request: Request, taken: Body, *, most_bytes: int, most_values: int, within_s: float) -> bytes:
+async def read_json(request: Request, taken: Body, *, max_bytes: int, max_values: int, within_s: float) -> bytes:
     """Return a body of JSON of at most so many values, none of which was made yet; raises as `read_body` does."""
-    payload = await read_body(request, taken, most_bytes=most_bytes, within_s=within_s)
-    check_values(payload, most_values)
+    payload = await read_body(request, taken, max_bytes=max_bytes, within_s=within_s)
+    check_values(payload, max_values)
     return payload
 
 
@@ -62,10 +62,10 @@ def media_type(request: Request) -> str | None:
     return value or None
 
 
-def _too_large(size: int, most_bytes: int) -> Problem:
+def _too_large(size: int, max_bytes: int) -> Problem:
     return Problem(
         413,
         "body-too-large",
-        f"The body has {size} bytes or more; at most {most_bytes} are allowed (inference.limits).",
+        f"The body has {size} bytes or more; at most {max_bytes} are allowed (inference.limits).",
         headers={"Connection": "close"},
     )

@@ -41,7 +41,7 @@ _SIZES = {
 }
 _TEXT = frozenset({"CSV", "JSON"})
 _NO_SUFFIX = re.compile(r"[^A-Za-z0-9.]")
-_MOST_ITEMS = 64
+_MAX_ITEMS = 64
 
 Word = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
@@ -139,13 +139,13 @@ class CaptureRequest(_Given):
     """Its version; the one in force here where absent."""
     inference_timestamp: AwareDatetime | None = None
     """When the inference ran, with its zone; when the request came where absent."""
-    inputs: Annotated[tuple[CapturedTensor, ...], Field(max_length=_MOST_ITEMS)] = ()
+    inputs: Annotated[tuple[CapturedTensor, ...], Field(max_length=_MAX_ITEMS)] = ()
     """What the model took."""
-    outputs: Annotated[tuple[CapturedTensor, ...], Field(max_length=_MOST_ITEMS)] = ()
+    outputs: Annotated[tuple[CapturedTensor, ...], Field(max_length=_MAX_ITEMS)] = ()
     """What the model gave."""
-    auxiliary_inputs: Annotated[tuple[CapturedFile, ...], Field(max_length=_MOST_ITEMS)] = ()
+    auxiliary_inputs: Annotated[tuple[CapturedFile, ...], Field(max_length=_MAX_ITEMS)] = ()
     """What else belongs to the input, for instance the image as it came."""
-    auxiliary_outputs: Annotated[tuple[CapturedFile, ...], Field(max_length=_MOST_ITEMS)] = ()
+    auxiliary_outputs: Annotated[tuple[CapturedFile, ...], Field(max_length=_MAX_ITEMS)] = ()
     """What else belongs to the output, for instance an overlay."""
     context: Context = Context()
     """What the line knows about the part."""

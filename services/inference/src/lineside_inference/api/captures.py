@@ -84,8 +84,8 @@ def router(
                 payload = await read_json(
                     request,
                     taken,
-                    most_bytes=limits.json_bytes,
-                    most_values=limits.json_body_values,
+                    max_bytes=limits.json_bytes,
+                    max_values=limits.json_body_values,
                     within_s=limits.body_s,
                 )
             except ClientDisconnect:

@@ -83,7 +83,7 @@ def shown(status: Status, settings: SpoolSettings, *, quarantined_files: int) ->
             "oldest": _instant(status.oldest_ms),
             "share": round(share(status), 4),
             "used_bytes": status.bytes,
-            "most_bytes": status.most_bytes,
+            "most_bytes": status.max_bytes,
             "free_bytes": status.free_bytes,
         },
         "destinations": [

@@ -15,7 +15,7 @@ from lineside_inference.settings import LimitSettings
 from lineside_inference.usecases.request_handler import RequestHandler
 
 _JSON = "application/json"
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 _UNREADABLE = {"message-invalid": 422}
 _GONE = 499
 _Message = TypeVar("_Message", contract.Outcome, contract.ServiceStatus)
@@ -39,10 +39,10 @@ def router(desk: RequestHandler, chain: Chain, limits: LimitSettings) -> APIRout
         kind = media_type(request)
         if kind is not None and kind != _JSON and not kind.endswith("+json"):
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
-        most_bytes = min(_MOST_BYTES, limits.json_bytes)
+        max_bytes = min(_MAX_BYTES, limits.json_bytes)
         try:
             with desk.gate.bodies.one(JSON) as taken:
-                return parse(await read_body(request, taken, most_bytes=most_bytes, within_s=limits.body_s))
+                return parse(await read_body(request, taken, max_bytes=max_bytes, within_s=limits.body_s))
         except ClientDisconnect:
             return None
         except contract.Unreadable as error:

@@ -38,17 +38,17 @@ _KEEP = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Op
 _NOT_SHOWN = frozenset({"tiff", "pgm"})
 _WHOLE = 65_536  # a width that no picture has
 _TREND_MINUTES = 60
-_MOST_THUMBNAILS = 2  # a page asks for one width; what else is asked for is made and not kept
+_MAX_THUMBNAILS = 2  # a page asks for one width; what else is asked for is made and not kept
 _NAME = Annotated[str, Path(description="Id of a request, of a Result, or of a part: its newest.", max_length=128)]
 
 
 def router(
-    feed: LiveFeed, workers: Executor, pictures: Capacity, *, most_pixels: int, is_draining: Callable[[], bool]
+    feed: LiveFeed, workers: Executor, pictures: Capacity, *, max_pixels: int, is_draining: Callable[[], bool]
 ) -> APIRouter:
     """Return the routes; thumbnails are made one at a time in a worker thread, within the memory of all pictures."""
     routes = APIRouter()
     _add_lists(routes, feed)
-    _add_images(routes, feed, workers, pictures, most_pixels)
+    _add_images(routes, feed, workers, pictures, max_pixels)
     _add_events(routes, feed, is_draining)
     return routes
 
@@ -100,7 +100,7 @@ async def _listed(head: bytes, parts: Iterable[Part]) -> AsyncIterator[bytes]:
     yield bytes(piece) + b"]}"
 
 
-def _add_images(routes: APIRouter, feed: LiveFeed, workers: Executor, pictures: Capacity, most_pixels: int) -> None:
+def _add_images(routes: APIRouter, feed: LiveFeed, workers: Executor, pictures: Capacity, max_pixels: int) -> None:
     one_at_a_time = asyncio.Semaphore(1)
 
     @routes.get("/v1/parts/{name}/image", response_class=Response, responses=_IMAGE)
@@ -130,12 +130,12 @@ def _add_images(routes: APIRouter, feed: LiveFeed, workers: Executor, pictures: 
         kept = picture.thumbnails.get(width)
         if kept is not None:
             return kept
-        needed = decoding_bytes(picture.data, most_pixels=most_pixels)
+        needed = decoding_bytes(picture.data, max_pixels=max_pixels)
         await pictures.wait(needed, line=False)
-        making = asyncio.get_running_loop().run_in_executor(workers, thumbnail, picture.data, width, most_pixels)
+        making = asyncio.get_running_loop().run_in_executor(workers, thumbnail, picture.data, width, max_pixels)
         making.add_done_callback(lambda _: pictures.give(needed, line=False))
         made = await asyncio.shield(making)
-        if len(picture.thumbnails) < _MOST_THUMBNAILS:
+        if len(picture.thumbnails) < _MAX_THUMBNAILS:
             picture.thumbnails[width] = made
         return made
 

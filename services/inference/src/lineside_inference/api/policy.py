@@ -14,9 +14,9 @@ from lineside_inference.errors import PolicyChanged, PolicyRefused, StateNotKept
 from lineside_inference.policies.policy_store import PolicyStore
 from lineside_inference.settings import LimitSettings
 
-MOST_BYTES = 256 * 1024
+MAX_BYTES = 256 * 1024
 """Largest policy: about ten thousand thresholds. One that comes over the bus is smaller still."""
-_MOST_ERRORS = 100
+_MAX_ERRORS = 100
 _JSON = "application/json"
 _ETAG = {"ETag": {"description": "Which policy it is.", "schema": {"type": "string"}}}
 _POLICY: dict[str, Any] = {"model": Policy, "description": "The policy in force.", "headers": _ETAG}
@@ -36,7 +36,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 def router(policies: PolicyStore, limits: LimitSettings, bodies: Bodies) -> APIRouter:
     """Return the routes."""
-    most_bytes = min(limits.json_bytes, MOST_BYTES)
+    max_bytes = min(limits.json_bytes, MAX_BYTES)
     routes = APIRouter()
 
     def answer() -> Response:
@@ -66,14 +66,14 @@ def router(policies: PolicyStore, limits: LimitSettings, bodies: Bodies) -> APIR
         with bodies.one(JSON) as taken:
             try:
                 payload = await read_json(
-                    request, taken, most_bytes=most_bytes, most_values=limits.json_body_values, within_s=limits.body_s
+                    request, taken, max_bytes=max_bytes, max_values=limits.json_body_values, within_s=limits.body_s
                 )
             except ClientDisconnect:
                 return Response(status_code=499)
             try:
                 await policies.put(payload, if_match)
             except PolicyRefused as error:
-                raise Problem(422, error.code, str(error), errors=error.problems[:_MOST_ERRORS]) from None
+                raise Problem(422, error.code, str(error), errors=error.problems[:_MAX_ERRORS]) from None
             except PolicyChanged as error:
                 raise Problem(412, error.code, str(error), headers={"ETag": policies.etag}) from None
             except StateNotKept as error:

@@ -14,7 +14,7 @@ log = structlog.get_logger("lineside.inference.access")
 
 LEAST_CHARACTERS = 16
 _LOOK_EVERY_S = 1.0
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*\Z")
 
 
@@ -74,14 +74,14 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
     remedy = "Write one token a line, for instance of `openssl rand -hex 32`, and let this service's user read it"
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
         lines = [line.strip() for line in content.decode("ascii").splitlines()]
     except OSError as error:
         raise TokenFileError(f"token file {path} cannot be read: {error.strerror}", remedy=remedy) from None
     except UnicodeDecodeError:
         raise TokenFileError(f"token file {path} has characters that no token has", remedy=remedy) from None
-    if len(content) > _MOST_BYTES:
-        raise TokenFileError(f"token file {path} is above {_MOST_BYTES} bytes", remedy=remedy)
+    if len(content) > _MAX_BYTES:
+        raise TokenFileError(f"token file {path} is above {_MAX_BYTES} bytes", remedy=remedy)
     tokens = [(number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
     for number, token in tokens:
         if len(token) < LEAST_CHARACTERS or not _TOKEN.match(token):

@@ -28,7 +28,7 @@ from lineside_inference.sources.frame import Frame
 
 _WORDS = {np.dtype(dtype): word for word, dtype in DTYPES.items()}
 _OUTCOME = "-outcome"
-MOST_ID = 128
+MAX_ID = 128
 _LARGE_BYTES = 64 * 1024 * 1024
 """Memory that decoding a picture takes, from which on pictures are decoded for their evidence one at a time."""
 _SUFFIX = {"jpeg": "jpg", "png": "png", "bmp": "bmp", "tiff": "tiff", "pgm": "pgm", "webp": "webp", None: "bin"}
@@ -48,7 +48,7 @@ class Seen:
 
 def outcome_key(request_id: str) -> str:
     """Return the id under which the record of a request's outcome is kept."""
-    return f"{request_id[: MOST_ID - len(_OUTCOME)]}{_OUTCOME}"
+    return f"{request_id[: MAX_ID - len(_OUTCOME)]}{_OUTCOME}"
 
 
 class RecordBuilder:
@@ -60,13 +60,13 @@ class RecordBuilder:
         edge_manager: EdgeManagerSettings,
         masks: Mapping[str, Sequence[Rectangle]],
         *,
-        most_pixels: int,
+        max_pixels: int,
     ) -> None:
         """Make it; `masks` are rectangles by camera or station."""
         self._device = device
         self._edge_manager = edge_manager
         self._masks = masks
-        self._most_pixels = most_pixels
+        self._max_pixels = max_pixels
         self._large = threading.Lock()
 
     def entry(
@@ -177,7 +177,7 @@ class RecordBuilder:
             data, suffix = masks.encode(self._pixels(frame, rectangles), "jpg"), "jpg"
         elif rectangles:
             with self._alone(frame):
-                data, suffix = masks.masked_file(frame.data, rectangles, most_pixels=self._most_pixels)
+                data, suffix = masks.masked_file(frame.data, rectangles, max_pixels=self._max_pixels)
         else:
             data, suffix = frame.data, _SUFFIX[sniff(frame.data)]
         return [Item("auxiliary-inputs", "image", suffix, data, suffix=suffix)]
@@ -192,13 +192,13 @@ class RecordBuilder:
 
     def _alone(self, frame: Frame) -> AbstractContextManager[object]:
         """Return what a large picture waits for before it is decoded: together they would fill the memory."""
-        needed = 0 if frame.pixels is not None else decoding_bytes(frame.data, most_pixels=self._most_pixels)
+        needed = 0 if frame.pixels is not None else decoding_bytes(frame.data, max_pixels=self._max_pixels)
         return self._large if needed > _LARGE_BYTES else nullcontext()
 
     def _pixels(self, frame: Frame, rectangles: Sequence[Rectangle]) -> NDArray[np.uint8]:
         """Return the masked pixels of a frame, height x width x 3 (BGR), to be drawn on."""
         if frame.pixels is None:
-            pixels = masks.decode(frame.data, most_pixels=self._most_pixels, colour=True)
+            pixels = masks.decode(frame.data, max_pixels=self._max_pixels, colour=True)
         else:
             pixels = frame.pixels.copy()
         masks.black_out(pixels, rectangles)

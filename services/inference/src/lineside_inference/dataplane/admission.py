@@ -22,9 +22,9 @@ _MEMORY_SHARE = 4
 """One part of so many of the container's memory is for bodies and pictures, where the settings do not say."""
 
 
-def is_lines_own(request: Request, size: int, most_bytes: int) -> bool:
-    """Whether a request of so many bytes could have come over the bus, which takes `most_bytes`; pixels do not."""
-    return size <= most_bytes and not isinstance(request.source, InlineSource)
+def is_lines_own(request: Request, size: int, max_bytes: int) -> bool:
+    """Whether a request of so many bytes could have come over the bus, which takes `max_bytes`; pixels do not."""
+    return size <= max_bytes and not isinstance(request.source, InlineSource)
 
 
 class Capacity:
@@ -98,8 +98,8 @@ class Capacity:
 class Bodies:
     """The memory of all bodies; one of at most `small` bytes takes from the line's share, which they cannot use up."""
 
-    def __init__(self, most_bytes: int, *, small: int) -> None:
-        self.room = Capacity(most_bytes, kept=most_bytes // _KEPT)
+    def __init__(self, max_bytes: int, *, small: int) -> None:
+        self.room = Capacity(max_bytes, kept=max_bytes // _KEPT)
         self._small = small
 
     @contextmanager
@@ -186,10 +186,10 @@ class AdmissionGate:
 class Admission:
     """The bounds of the service: bytes of bodies, bytes of pictures while they are decoded, and the places of /v1."""
 
-    def __init__(self, limits: LimitSettings, *, most_line_bytes: int, is_draining: Callable[[], bool]) -> None:
+    def __init__(self, limits: LimitSettings, *, max_line_bytes: int, is_draining: Callable[[], bool]) -> None:
         half = (limits.memory_bytes or machine.memory_bytes() // _MEMORY_SHARE) // 2
-        self.most_line_bytes = most_line_bytes
-        self.bodies = Bodies(half, small=most_line_bytes)
+        self.max_line_bytes = max_line_bytes
+        self.bodies = Bodies(half, small=max_line_bytes)
         self.pictures = Capacity(half, kept=half // _KEPT)
         self.places = AdmissionGate(
             limits.concurrency,

@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.engine.parameters import plain, put
 
-_MOST_IDLE = 64
+_MAX_IDLE = 64
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     404: grpc.StatusCode.NOT_FOUND,
@@ -52,7 +52,7 @@ class TritonHttp:
             raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "Triton's HTTP port did not answer in time") from None
         except (OSError, httptools.HttpParserError) as error:
             raise _error(grpc.StatusCode.UNAVAILABLE, f"Triton's HTTP port: {error}") from None
-        if wire.is_open and len(self._idle) < _MOST_IDLE:
+        if wire.is_open and len(self._idle) < _MAX_IDLE:
             self._idle.append(wire)
         else:
             wire.close()

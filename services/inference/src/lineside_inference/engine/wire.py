@@ -20,7 +20,7 @@ DTYPES = head.DTYPES
 """The numpy type of each datatype of the protocol that carries numbers."""
 
 _LINE = 64  # bytes; every tensor begins on a cache line of its own
-_MOST_OUTPUT_BYTES = 512 * 1024 * 1024
+_MAX_OUTPUT_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,10 @@ def _read_output(
     else:
         contents = response.raw_output_contents
         raw = contents[index] if index < len(contents) else b""
-    if min(shape, default=0) < 0 or len(raw) < size or size > _MOST_OUTPUT_BYTES:
+    if min(shape, default=0) < 0 or len(raw) < size or size > _MAX_OUTPUT_BYTES:
         raise EngineFailed(
             f"output {place.name!r} of model {card.name!r} has shape {list(shape)}, more than came or fits",
-            remedy=f"Its card makes room for {place.size or _MOST_OUTPUT_BYTES} bytes: make it agree with the model",
+            remedy=f"Its card makes room for {place.size or _MAX_OUTPUT_BYTES} bytes: make it agree with the model",
         )
     values: NDArray[np.generic] = np.frombuffer(raw, dtype, count=count).reshape(shape)
     return values if is_inside else values.copy()

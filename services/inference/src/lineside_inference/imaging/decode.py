@@ -31,24 +31,24 @@ _DECODING_BYTES = {8: 6, 16: 15}
 """
 
 
-def decoding_bytes(data: bytes, *, most_pixels: int) -> int:
+def decoding_bytes(data: bytes, *, max_pixels: int) -> int:
     """Return about how much memory decoding takes at most; 0 where `decode` will refuse it by its header."""
     try:
         header = read_header(data)
     except RequestError:
         return 0
     pixels = header.width * header.height
-    return pixels * _DECODING_BYTES[header.bits] if pixels <= most_pixels else 0
+    return pixels * _DECODING_BYTES[header.bits] if pixels <= max_pixels else 0
 
 
-def decode(data: bytes, preparation: Preparation, *, most_pixels: int, significant_bits: int | None = None) -> Pixels:
+def decode(data: bytes, preparation: Preparation, *, max_pixels: int, significant_bits: int | None = None) -> Pixels:
     """Return the picture, height x width x 3 (BGR) or height x width for a gray preparation, uint8.
 
     A JPEG at least twice as large as the preparation needs is decoded at 1/2, 1/4 or 1/8, which costs a fraction;
     the area interpolation takes the rest. `significant_bits` are those that the camera's settings say of 16. Raises
     ImageTruncated, ImageUndecodable, ImageBitDepth or ImageTooLarge.
     """
-    header = open_header(data, most_pixels)
+    header = open_header(data, max_pixels)
     depth.check_said(header, camera=significant_bits, card=preparation.significant_bits)
     check_whole(data, header)
     if header.format == "jpeg":
@@ -59,12 +59,12 @@ def decode(data: bytes, preparation: Preparation, *, most_pixels: int, significa
     return _of_channels(pixels, is_gray=preparation.is_gray)
 
 
-def view(data: bytes, *, most_pixels: int, least_width: int | None = None) -> Pixels:
+def view(data: bytes, *, max_pixels: int, least_width: int | None = None) -> Pixels:
     """Return a picture for people to look at, height x width x 3 (BGR): of a damaged JPEG what can be decoded.
 
     A JPEG is decoded at the smallest scale that is still `least_width` pixels wide. Raises what `decode` does.
     """
-    header = open_header(data, most_pixels)
+    header = open_header(data, max_pixels)
     if header.format == "jpeg":
         factor = next((step for step in (8, 4, 2) if least_width and header.width >= least_width * step), 1)
         return jpeg.pixels(data, header, is_gray=False, factor=factor, is_strict=False)
@@ -72,10 +72,10 @@ def view(data: bytes, *, most_pixels: int, least_width: int | None = None) -> Pi
     return _of_channels(depth.shown(stored(data, header, is_gray=False), header), is_gray=False)
 
 
-def open_header(data: bytes, most_pixels: int) -> Header:
+def open_header(data: bytes, max_pixels: int) -> Header:
     """Return the header of a picture that may be so large; raises ImageTooLarge."""
     header = read_header(data)
-    _bound(header.width, header.height, most_pixels)
+    _bound(header.width, header.height, max_pixels)
     return header
 
 
@@ -114,18 +114,18 @@ def by_opencv(data: bytes, header: Header, flags: int) -> NDArray[Any]:
     return pixels
 
 
-def accept(pixels: Pixels, preparation: Preparation, *, most_pixels: int) -> Pixels:
+def accept(pixels: Pixels, preparation: Preparation, *, max_pixels: int) -> Pixels:
     """Return a picture that came decoded (height x width x 3, BGR) as `decode` would; raises ImageTooLarge."""
     height, width = pixels.shape[:2]
-    _bound(width, height, most_pixels)
+    _bound(width, height, max_pixels)
     return _of_channels(pixels, is_gray=preparation.is_gray)
 
 
-def _bound(width: int, height: int, most_pixels: int) -> None:
-    if width * height > most_pixels:
+def _bound(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
         raise ImageTooLarge(
             f"the image is {width} x {height} pixels",
-            remedy=f"At most {most_pixels} pixels are allowed (inference.limits.pixels)",
+            remedy=f"At most {max_pixels} pixels are allowed (inference.limits.pixels)",
         )
 
 

@@ -36,16 +36,16 @@ def masks_for(
     return tuple(one for name in names for one in masks.get(name, ()))
 
 
-def decode(data: bytes, *, most_pixels: int, colour: bool = False) -> Pixels:
+def decode(data: bytes, *, max_pixels: int, colour: bool = False) -> Pixels:
     """Return a picture's pixels as they are in its file, or as 8-bit BGR where `colour` is wanted.
 
     Of a damaged JPEG what can be decoded: its evidence shows the damage. Raises ImageTruncated, ImageUndecodable or
     ImageTooLarge.
     """
-    header = open_header(data, most_pixels)
+    header = open_header(data, max_pixels)
     check_whole(data, header)
     if colour:
-        return view(data, most_pixels=most_pixels)
+        return view(data, max_pixels=max_pixels)
     own = without_opencv(data, header)
     return by_opencv(data, header, cv2.IMREAD_UNCHANGED) if own is None else own.copy()
 
@@ -63,12 +63,12 @@ def black_out(pixels: Pixels, rectangles: Iterable[Rectangle]) -> None:
             region[...] = 0
 
 
-def masked_file(data: bytes, rectangles: Sequence[Rectangle], *, most_pixels: int) -> tuple[bytes, str]:
+def masked_file(data: bytes, rectangles: Sequence[Rectangle], *, max_pixels: int) -> tuple[bytes, str]:
     """Return a picture's file with rectangles blacked out, and its suffix: JPEG and BMP so again, all others as PNG.
 
     Raises what `decode` raises, or ImageUndecodable where it cannot be written again.
     """
-    pixels = decode(data, most_pixels=most_pixels)
+    pixels = decode(data, max_pixels=max_pixels)
     black_out(pixels, rectangles)
     suffix = _SUFFIX.get(read_header(data).format, "png")
     return encode(pixels, suffix), suffix

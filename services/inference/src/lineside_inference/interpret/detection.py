@@ -21,7 +21,7 @@ from lineside_inference.models.card import Card
 from lineside_inference.models.detection import Detection
 from lineside_inference.policies.in_force import Thresholds
 
-MOST_CANDIDATES = 1000
+MAX_CANDIDATES = 1000
 """The most boxes that are filtered against each other; those that fail the part, then the surest, come first."""
 
 _BOX_DIGITS = 2
@@ -46,13 +46,13 @@ def detect(
     fails = is_defect[found.label] & (confidence >= limits[found.label])
     # Twice, so that a flood is thinned before it is worked on, and boxes beside the picture take nobody's place.
     chosen = np.flatnonzero(confidence >= floors[found.label])
-    chosen = chosen[_first(fails[chosen], confidence[chosen], MOST_CANDIDATES * 10)]
+    chosen = chosen[_first(fails[chosen], confidence[chosen], MAX_CANDIDATES * 10)]
     label, confidence, fails = found.label[chosen], confidence[chosen], fails[chosen]
     placed = _Placed(found, found.box[chosen], head, geometry)
     boxes = placed.boxes
     shown = np.round(boxes if geometry is None else geometry.clip(boxes), _BOX_DIGITS)
     kept = np.flatnonzero(has_area(shown))
-    kept = kept[_first(fails[kept], confidence[kept], MOST_CANDIDATES)]
+    kept = kept[_first(fails[kept], confidence[kept], MAX_CANDIDATES)]
     if head.iou is not None and kept.size > 1:
         kept = kept[suppress(placed.shares(kept), label[kept], head.iou)]
     kept, dropped = kept[: head.max_findings], max(0, kept.size - head.max_findings)

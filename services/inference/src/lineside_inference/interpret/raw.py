@@ -6,7 +6,7 @@ from lineside_inference.interpret.judgement import DIGITS, Judgement
 from lineside_inference.interpret.outputs import Outputs
 from lineside_inference.models.heads import Raw
 
-MOST_VALUES = 64
+MAX_VALUES = 64
 """An output of more values is shown by its lowest, highest and mean."""
 
 
@@ -16,7 +16,7 @@ def show(outputs: Outputs, head: Raw) -> Judgement:
     reason = f"raw output: {head.name} {list(outputs.raw(head.name).shape)} has no verdict"
     if values.size == 0:
         return Judgement("unknown", reason, (), {})
-    if values.size <= MOST_VALUES:
+    if values.size <= MAX_VALUES:
         shown = {f"{head.name}[{index}]": value for index, value in enumerate(values.reshape(-1).tolist())}
     else:
         middle = float((values.astype(np.float64) / values.size).sum())  # in this order, for it cannot overflow

@@ -11,7 +11,7 @@ from lineside.contract import Result, Verdict
 
 MINUTES = 24 * 60
 """How far back one can ask."""
-_MOST_TIMES = 512
+_MAX_TIMES = 512
 _MINUTE_S = 60
 Kind = Literal["passed", "failed", "unknown", "disabled"]
 KINDS: dict[Verdict, Kind] = {"pass": "passed", "fail": "failed", "unknown": "unknown"}
@@ -69,10 +69,10 @@ class Tally:
         if result.status != "ok" or total is None:
             return
         minute = self._minute(int(now.timestamp()) // _MINUTE_S)
-        if len(minute.times) < _MOST_TIMES:
+        if len(minute.times) < _MAX_TIMES:
             minute.times.append(total)
         else:
-            minute.times[minute.seen % _MOST_TIMES] = total
+            minute.times[minute.seen % _MAX_TIMES] = total
         minute.seen += 1
 
     def since(self, start: datetime | None) -> dict[str, int]:

@@ -15,7 +15,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from lineside_inference.errors import StoreError
 
 CONFIG_FILE = "config.pbtxt"
-_MOST_BYTES = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 _BACKEND = {".onnx": "onnxruntime", ".plan": "tensorrt", ".engine": "tensorrt", ".pt": "pytorch"}
 _PYTHON = "python"
 
@@ -25,13 +25,13 @@ def read_config(folder: Path) -> pb.ModelConfig:
     path = folder / CONFIG_FILE
     try:
         with path.open("rb") as stream:
-            text = stream.read(_MOST_BYTES + 1)
+            text = stream.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return pb.ModelConfig(name=folder.name)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None
-    if len(text) > _MOST_BYTES:
-        raise StoreError(f"{path} has more than {_MOST_BYTES} bytes", remedy="A configuration is a page of text")
+    if len(text) > _MAX_BYTES:
+        raise StoreError(f"{path} has more than {_MAX_BYTES} bytes", remedy="A configuration is a page of text")
     try:
         config: pb.ModelConfig = text_format.Parse(text, pb.ModelConfig(), allow_unknown_field=True)
     except text_format.ParseError as error:

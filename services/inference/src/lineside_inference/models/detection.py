@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from lineside_inference.models.head import (
-    MOST_FINDINGS,
+    MAX_FINDINGS,
     WIDEST,
     CardHead,
     Label,
@@ -58,7 +58,7 @@ class Detection(CardHead):
     iou_threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     """Of two boxes of one label that overlap by more (intersection over union), the surer stays. Where absent 0.45 in
     formats yolov5 and yolov8; the others are not filtered."""
-    max_findings: Annotated[int, Field(ge=1, le=MOST_FINDINGS)] = 100
+    max_findings: Annotated[int, Field(ge=1, le=MAX_FINDINGS)] = 100
     """The most findings of one part; those that fail it come first."""
     background: Label | None = None
     """The label of `no object`, which is never a finding."""

@@ -22,7 +22,7 @@ _PROBE_S = 5.0
 _TEGRA_RELEASE = Path("/etc/nv_tegra_release")
 _DEVICE_TREE = Path("/proc/device-tree/model")
 _DPKG_STATUS = Path("/var/lib/dpkg/status")
-_MOST_BYTES = 16 * 1024 * 1024
+_MAX_BYTES = 16 * 1024 * 1024
 
 # L4T release to JetPack, from NVIDIA's JetPack archive page.
 _JETPACK = {
@@ -127,6 +127,6 @@ def _ask_nvidia_smi() -> str:
 def _text(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            return stream.read(_MOST_BYTES).decode("utf-8", "replace")
+            return stream.read(_MAX_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""

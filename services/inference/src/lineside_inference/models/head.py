@@ -16,7 +16,7 @@ from lineside.contract import Datatype
 
 WIDEST = 8
 """Bytes of the widest datatype: the room of a value whose datatype the card leaves open."""
-MOST_FINDINGS = 1000
+MAX_FINDINGS = 1000
 """The most that `max_findings` may allow."""
 
 Label = Annotated[str, Field(min_length=1, max_length=128)]

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from lineside.contract import Verdict
 from lineside_inference.models.detection import Detection
 from lineside_inference.models.head import (
-    MOST_FINDINGS,
+    MAX_FINDINGS,
     WIDEST,
     CardHead,
     CardPart,
@@ -96,7 +96,7 @@ class Segmentation(CardHead):
     """Format masks: pixels at or above belong to the label; a defect with a lower threshold in force, down to that."""
     min_area: Annotated[int, Field(ge=1)] = 1
     """Smaller regions are left out, in pixels of the original image."""
-    max_findings: Annotated[int, Field(ge=1, le=MOST_FINDINGS)] = 100
+    max_findings: Annotated[int, Field(ge=1, le=MAX_FINDINGS)] = 100
     """The most findings of one part; those that fail it come first."""
 
     def sizes(self, labels: int) -> Sizes:
@@ -131,7 +131,7 @@ class Anomaly(CardHead):
     """The raw values that become 0 and 1; what is beyond is cut. Values are taken as they are where absent."""
     min_area: Annotated[int, Field(ge=1)] = 1
     """Smaller regions are left out, in pixels of the original image."""
-    max_findings: Annotated[int, Field(ge=1, le=MOST_FINDINGS)] = 100
+    max_findings: Annotated[int, Field(ge=1, le=MAX_FINDINGS)] = 100
     """The most findings of one part, highest first."""
 
     takes_one_label: ClassVar[bool] = True

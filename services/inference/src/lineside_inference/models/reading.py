@@ -13,7 +13,7 @@ from lineside_inference.errors import StoreError
 from lineside_inference.models.card import Card, CardFile
 
 CARD_FILE = "card.yaml"
-_MOST_CARD_BYTES = 1024 * 1024
+_MAX_CARD_BYTES = 1024 * 1024
 
 
 def read_card(path: Path, folder: Path) -> Card:
@@ -32,8 +32,8 @@ def check_files(card: Path, folder: Path, files: Iterable[CardFile]) -> None:
 def parse_card(path: Path, folder: Path) -> Card:
     """Read one card of the model in this folder, its files unchecked; raises StoreError."""
     try:
-        if path.stat().st_size > _MOST_CARD_BYTES:
-            raise StoreError(f"{path} has more than {_MOST_CARD_BYTES} bytes", remedy="A card is a page of text")
+        if path.stat().st_size > _MAX_CARD_BYTES:
+            raise StoreError(f"{path} has more than {_MAX_CARD_BYTES} bytes", remedy="A card is a page of text")
         document = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None

@@ -16,7 +16,7 @@ from lineside_inference.errors import StateNotKept
 log = structlog.get_logger("lineside.inference.policy")
 
 FILE = "policy.json"
-_MOST_BYTES = 1024 * 1024
+_MAX_BYTES = 1024 * 1024
 
 
 class Kept(BaseModel):
@@ -48,7 +48,7 @@ class PolicyFile:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with path.open("rb") as stream:
-                text = stream.read(_MOST_BYTES + 1)
+                text = stream.read(_MAX_BYTES + 1)
         except FileNotFoundError:
             self._try_out()
             return None

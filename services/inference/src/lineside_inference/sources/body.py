@@ -6,7 +6,7 @@ most lenient, takes a line feed that is the first byte of a picture's chunk for 
 
 import re
 
-MOST_BESIDE = 64 * 1024
+MAX_BESIDE = 64 * 1024
 """Bytes of sizes, extensions and trailers in a row, without any content between them."""
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?\Z", re.DOTALL)
 
@@ -48,8 +48,8 @@ class Body:
             end = data.find(b"\n", at)
             part = data[at:] if end < 0 else data[at:end]
             self._beside += len(part) + 1
-            if self._beside > MOST_BESIDE:
-                raise ValueError(f"it sends more than {MOST_BESIDE} bytes beside its body")
+            if self._beside > MAX_BESIDE:
+                raise ValueError(f"it sends more than {MAX_BESIDE} bytes beside its body")
             self._line += part
             if end < 0:
                 break

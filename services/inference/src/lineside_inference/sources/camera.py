@@ -24,11 +24,11 @@ class Cameras:
     """All cameras; `start` connects to them, and never waits for one."""
 
     def __init__(
-        self, cameras: Mapping[str, CameraSettings], service: Service, *, most_bytes: int, most_pixels: int
+        self, cameras: Mapping[str, CameraSettings], service: Service, *, max_bytes: int, max_pixels: int
     ) -> None:
         self._service = service
         self._cameras = {
-            name: _make(name, settings, service, most_bytes=most_bytes, most_pixels=most_pixels)
+            name: _make(name, settings, service, max_bytes=max_bytes, max_pixels=max_pixels)
             for name, settings in cameras.items()
         }
 
@@ -61,19 +61,19 @@ class Cameras:
                 camera.join(until)
 
 
-def _make(name: str, settings: CameraSettings, service: Service, *, most_bytes: int, most_pixels: int) -> Camera:
+def _make(name: str, settings: CameraSettings, service: Service, *, max_bytes: int, max_pixels: int) -> Camera:
     credentials = None
     if settings.username is not None and settings.password_file is not None:
         password = read_password(settings.password_file, f"inference.cameras.{name}.password_file")
         credentials = Credentials(settings.username, password, scheme=settings.auth)
     connection = service.connection(f"camera/{name}", _shown(settings), required=settings.required)
     if settings.kind == "mjpeg":
-        return MjpegCamera(name, settings, connection, credentials=credentials, most_bytes=most_bytes)
+        return MjpegCamera(name, settings, connection, credentials=credentials, max_bytes=max_bytes)
     if settings.kind == "stream":
-        return StreamCamera(name, settings, connection, credentials=credentials, most_pixels=most_pixels)
+        return StreamCamera(name, settings, connection, credentials=credentials, max_pixels=max_pixels)
     if settings.kind == "directory":
-        return DirectoryCamera(name, settings, connection, most_bytes=most_bytes)
-    return SnapshotCamera(name, settings, connection, credentials=credentials, most_bytes=most_bytes)
+        return DirectoryCamera(name, settings, connection, max_bytes=max_bytes)
+    return SnapshotCamera(name, settings, connection, credentials=credentials, max_bytes=max_bytes)
 
 
 def _shown(settings: CameraSettings) -> str:

@@ -27,7 +27,7 @@ log = structlog.get_logger("lineside.inference.camera")
 
 _GRAIN_NS = 20_000_000
 """A file's time comes from a clock that steps: it may be up to so much older than the instant of writing."""
-_MOST_AHEAD_NS = 60_000_000_000
+_MAX_AHEAD_NS = 60_000_000_000
 """A file whose time is further in the future would be the newest for so long."""
 _END_IS_MARKED = frozenset({"jpeg", "png"})
 _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", "~")
@@ -51,12 +51,12 @@ class DirectoryCamera(ThreadedCamera):
         settings: CameraSettings,
         connection: Connection,
         *,
-        most_bytes: int,
+        max_bytes: int,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         super().__init__(name, settings, connection)
         self._folder = settings.path or Path()
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._now_ns = now_ns
         self._since_ns = now_ns() - _GRAIN_NS if settings.since == "start" else 0
         self._taken: Entry | None = None
@@ -75,7 +75,7 @@ class DirectoryCamera(ThreadedCamera):
     def _follow_clock(self, now_ns: int) -> None:
         """Forget instants that a clock set back has put into the future: else no file would be newer than they."""
         self._since_ns = min(self._since_ns, now_ns)
-        if self._taken is not None and self._taken.mtime_ns > now_ns + _MOST_AHEAD_NS:
+        if self._taken is not None and self._taken.mtime_ns > now_ns + _MAX_AHEAD_NS:
             self._taken = None
 
     def _look(self) -> list[Entry]:
@@ -130,16 +130,16 @@ class DirectoryCamera(ThreadedCamera):
 
     def _open(self, entry: Entry, *, is_settled: bool) -> Frame | None:
         """Return a whole file's frame, or None where it changes; raises ImageTooLarge, -Truncated or -Undecodable."""
-        if entry.size > self._most_bytes:
-            raise ImageTooLarge(f"it has {entry.size} bytes; at most {self._most_bytes} are allowed")
-        if entry.mtime_ns > self._now_ns() + _MOST_AHEAD_NS:
+        if entry.size > self._max_bytes:
+            raise ImageTooLarge(f"it has {entry.size} bytes; at most {self._max_bytes} are allowed")
+        if entry.mtime_ns > self._now_ns() + _MAX_AHEAD_NS:
             raise ImageUndecodable("its time is in the future: see the clock of whoever writes it")
         try:
             descriptor = os.open(self._folder / entry.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None  # gone again, or not ours to read: the next look shows it
         with os.fdopen(descriptor, "rb") as stream:
-            data = stream.read(self._most_bytes + 1)
+            data = stream.read(self._max_bytes + 1)
             status = os.fstat(descriptor)
         if (status.st_mtime_ns, status.st_size) != (entry.mtime_ns, len(data)):
             return None  # written to since it was looked at

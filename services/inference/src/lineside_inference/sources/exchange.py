@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from lineside_inference.sources.body import Body
 from lineside_inference.sources.head import END, Head, read_head
 
-MOST_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 64 * 1024
 _BEGINS = b"HTTP/"
 
 
@@ -53,14 +53,14 @@ class Exchange(asyncio.Protocol):
         self._done: asyncio.Future[Answer] | None = None
 
     def ask(
-        self, request: bytes, *, most_bytes: int, sink: Callable[[Answer, bytes], None] | None
+        self, request: bytes, *, max_bytes: int, sink: Callable[[Answer, bytes], None] | None
     ) -> "asyncio.Future[Answer]":
         """Send a request; the future has its answer, or HttpError."""
         self._done = asyncio.get_running_loop().create_future()
         if self.transport is None or self.transport.is_closing():
             self._done.set_exception(HttpError("the peer closed the connection"))
             return self._done
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._sink = sink
         self._answer = Answer()
         self._begun = bytearray()  # what came of a head
@@ -126,8 +126,8 @@ class Exchange(asyncio.Protocol):
             if not _BEGINS.startswith(start):
                 raise ValueError(f"it begins with {bytes(self._begun[:40])!r}")
             end = END.search(self._begun, max(0, len(self._begun) - len(data) - 3))
-            if self._header_bytes + (end.start() if end else len(self._begun)) > MOST_HEADER_BYTES:
-                raise TooLarge(f"its header is larger than {MOST_HEADER_BYTES} bytes")
+            if self._header_bytes + (end.start() if end else len(self._begun)) > MAX_HEADER_BYTES:
+                raise TooLarge(f"its header is larger than {MAX_HEADER_BYTES} bytes")
             if end is None:
                 return b""
             head = read_head(bytes(self._begun[: end.start()]))
@@ -142,7 +142,7 @@ class Exchange(asyncio.Protocol):
         self._head = head
         self._body = Body(is_chunked=head.is_chunked, length=head.length)
         self._answer = Answer(head.status, head.reason, list(head.headers))
-        if head.length is not None and head.length > self._most_bytes and self._sink is None:
+        if head.length is not None and head.length > self._max_bytes and self._sink is None:
             raise self._too_large()
 
     def _read_body(self, body: Body, data: bytes) -> None:
@@ -151,14 +151,14 @@ class Exchange(asyncio.Protocol):
                 self._sink(self._answer, piece)
                 continue
             self._answer.body += piece
-            if len(self._answer.body) > self._most_bytes:
+            if len(self._answer.body) > self._max_bytes:
                 raise self._too_large()
         if body.is_done:
             self.can_keep = self._head is not None and self._head.can_keep
             self._finish()
 
     def _too_large(self) -> TooLarge:
-        return TooLarge(f"it sends more than {self._most_bytes} bytes")
+        return TooLarge(f"it sends more than {self._max_bytes} bytes")
 
     def _finish(self) -> None:
         self._answer.clock = time.monotonic()

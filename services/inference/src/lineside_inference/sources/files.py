@@ -12,9 +12,9 @@ from lineside_inference.errors import FileFailed, ImageTooLarge, NoSuchFile, Pat
 class Files:
     """The allowed roots."""
 
-    def __init__(self, roots: Iterable[Path], *, most_bytes: int) -> None:
+    def __init__(self, roots: Iterable[Path], *, max_bytes: int) -> None:
         self._roots = [Path(os.path.realpath(root)) for root in roots]
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
 
     def read(self, path: str) -> bytes:
         """Return the bytes of a file; blocking, so call it in a thread.
@@ -53,13 +53,13 @@ class Files:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise NoSuchFile(f"{path!r:.200} is not a file", remedy="Name an image file")
-        if found.st_size > self._most_bytes:
+        if found.st_size > self._max_bytes:
             raise ImageTooLarge(
                 f"file {path!r:.200} has {found.st_size} bytes",
-                remedy=f"At most {self._most_bytes} are allowed (inference.limits.body_bytes)",
+                remedy=f"At most {self._max_bytes} are allowed (inference.limits.body_bytes)",
             )
         with os.fdopen(os.dup(descriptor), "rb") as stream:
-            return stream.read(self._most_bytes)
+            return stream.read(self._max_bytes)
 
 
 def _below(root: Path, path: str) -> str | None:

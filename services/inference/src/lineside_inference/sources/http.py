@@ -16,7 +16,7 @@ from lineside_inference.sources.exchange import Answer, Exchange, HttpError, Unr
 from lineside_inference.sources.target import Target
 
 _KEEP_S = 4.0  # less than the 5 seconds after which many servers close
-_MOST_IDLE = 64
+_MAX_IDLE = 64
 _ACCEPT = ", ".join(MEDIA_TYPES.values())
 
 Addresses = Callable[[str, int], Awaitable[list[str]]]
@@ -36,7 +36,7 @@ class Client:
         self,
         target: Target,
         *,
-        most_bytes: int,
+        max_bytes: int,
         authorization: str | None = None,
         accept: str = _ACCEPT,
         sink: Callable[[Answer, bytes], float | None] | None = None,
@@ -59,11 +59,11 @@ class Client:
         connection = self._take(target)
         if connection is not None:
             try:
-                return await self._ask(connection, target, request, most_bytes, sink)
+                return await self._ask(connection, target, request, max_bytes, sink)
             except HttpError:
                 if connection.has_begun:
                     raise
-        return await self._ask(await self._connect(target), target, request, most_bytes, sink)
+        return await self._ask(await self._connect(target), target, request, max_bytes, sink)
 
     async def probe(self, target: Target) -> None:
         """Connect without asking for anything, or find a connection that was used just now; raises Unreached."""
@@ -85,7 +85,7 @@ class Client:
         connection: Exchange,
         target: Target,
         request: bytes,
-        most_bytes: int,
+        max_bytes: int,
         sink: Callable[[Answer, bytes], float | None] | None,
     ) -> Answer:
         def pour(answer: Answer, chunk: bytes) -> None:
@@ -94,7 +94,7 @@ class Client:
                 connection.pause(wait)
 
         try:
-            answer = await connection.ask(request, most_bytes=most_bytes, sink=pour if sink is not None else None)
+            answer = await connection.ask(request, max_bytes=max_bytes, sink=pour if sink is not None else None)
         except BaseException:
             connection.close()
             raise
@@ -118,7 +118,7 @@ class Client:
         kept = self._idle.setdefault((target.tls, target.host, target.port), [])
         connection.idle_since = time.monotonic()
         kept.append(connection)
-        if len(kept) > _MOST_IDLE:
+        if len(kept) > _MAX_IDLE:
             kept.pop(0).close()
 
     async def _connect(self, target: Target) -> Exchange:

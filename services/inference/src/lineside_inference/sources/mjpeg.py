@@ -19,17 +19,17 @@ from lineside_inference.sources.target import Target
 
 _OK = 200
 _UNAUTHORIZED = 401
-_MOST_PAGE_BYTES = 64 * 1024  # of an answer that is no stream
-_MOST_BYTES_A_SECOND = 64 * 1024 * 1024
+_MAX_PAGE_BYTES = 64 * 1024  # of an answer that is no stream
+_MAX_BYTES_A_SECOND = 64 * 1024 * 1024
 _SLICE_S = 0.05
-_MOST_STRANGE = 5
+_MAX_STRANGE = 5
 
 
 class Throttle:
     """Slows down a peer that sends more than the bound, so that one camera cannot take the whole event loop."""
 
-    def __init__(self, most_bytes_a_second: int = _MOST_BYTES_A_SECOND) -> None:
-        self._most = most_bytes_a_second * _SLICE_S
+    def __init__(self, max_bytes_a_second: int = _MAX_BYTES_A_SECOND) -> None:
+        self._most = max_bytes_a_second * _SLICE_S
         self._until = 0.0
         self._taken = 0
 
@@ -51,12 +51,12 @@ class MjpegCamera(LiveCamera):
         connection: Connection,
         *,
         credentials: Credentials | None,
-        most_bytes: int,
+        max_bytes: int,
     ) -> None:
         super().__init__(name, settings, connection)
         self._target = Target.of(settings.url or "")
         self._credentials = credentials
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._pace = FrameRate(settings.most_fps)
         self._client = Client(ca_file=str(settings.ca_file) if settings.ca_file else None)
         self._parts: Parts | None = None
@@ -109,7 +109,7 @@ class MjpegCamera(LiveCamera):
         self._parts = None
         return await self._client.get(
             self._target,
-            most_bytes=_MOST_PAGE_BYTES,
+            max_bytes=_MAX_PAGE_BYTES,
             authorization=self._credentials.header("GET", self._target.path) if self._credentials else None,
             accept="multipart/x-mixed-replace, */*;q=0.1",
             sink=self._take,
@@ -122,12 +122,12 @@ class MjpegCamera(LiveCamera):
         if answer.status != _OK:
             return wait
         if self._parts is None:
-            self._parts = Parts(boundary_of(answer.header("content-type")), most_bytes=self._most_bytes)
+            self._parts = Parts(boundary_of(answer.header("content-type")), max_bytes=self._max_bytes)
         for body in self._parts.feed(chunk):
             if sniff(body) is None:  # a text between the pictures says nothing; nothing but such parts is no camera
                 self._pass_over(f"it sends parts that are no {NAMES}: they begin with {body[:8].hex(' ')}")
                 self._strange += 1
-                if self._strange > _MOST_STRANGE:
+                if self._strange > _MAX_STRANGE:
                     raise CameraFailed(self._refused)
                 continue
             self._strange = 0

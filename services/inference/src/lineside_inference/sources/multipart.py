@@ -12,7 +12,7 @@ import re
 from lineside_inference.errors import CameraFailed, ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.formats.jpeg import Walk
 
-MOST_HEADER_BYTES = 16 * 1024
+MAX_HEADER_BYTES = 16 * 1024
 _JPEG_END = b"\xff\xd9"
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([0-9]{1,12})[ \t]*\r?$")
 _BLANK = re.compile(rb"\r?\n\r?\n")
@@ -44,12 +44,12 @@ def boundary_of(content_type: str) -> bytes | None:
 class Parts:
     """Cuts a stream into its parts' bodies; holds at most one part and its header."""
 
-    def __init__(self, boundary: bytes | None, *, most_bytes: int) -> None:
+    def __init__(self, boundary: bytes | None, *, max_bytes: int) -> None:
         self._announced = boundary
         self._announced_line = _line_of(boundary) if boundary else None
         self._delimiter: bytes | None = None  # the line as the stream has it
         self._line: re.Pattern[bytes] | None = None  # to find one without hyphens, which a frame may have in it too
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._buffer = bytearray()
         self._body_at: int | None = None  # where the present part's body begins; None outside of a body
         self._length: int | None = None
@@ -87,18 +87,18 @@ class Parts:
     def _begin(self) -> bool:
         """Find the next boundary and the end of its header; drop all before it."""
         if self._delimiter is None and not self._learn():
-            self._bound(self._most_bytes if self._announced else MOST_HEADER_BYTES, self.waits_for)
+            self._bound(self._max_bytes if self._announced else MAX_HEADER_BYTES, self.waits_for)
             return False
         at = self._find(max(0, self._searched - _OVERLAP))
         if at < 0 or self._delimiter is None:
             self._searched = len(self._buffer)
-            self._bound(self._most_bytes, self.waits_for)
+            self._bound(self._max_bytes, self.waits_for)
             return False
         del self._buffer[:at]
         self._searched = 0
-        blank = _BLANK.search(self._buffer, len(self._delimiter), MOST_HEADER_BYTES)
+        blank = _BLANK.search(self._buffer, len(self._delimiter), MAX_HEADER_BYTES)
         if blank is None:
-            self._bound(MOST_HEADER_BYTES, f"a part's header without an end in {MOST_HEADER_BYTES} bytes")
+            self._bound(MAX_HEADER_BYTES, f"a part's header without an end in {MAX_HEADER_BYTES} bytes")
             return False
         length = _LENGTH.search(self._buffer, 0, blank.end())
         self._length = int(length.group(1)) if length else None
@@ -110,7 +110,7 @@ class Parts:
         """Take the stream's boundary line: what was announced, in any case and with any hyphens, else the first one."""
         start = max(0, self._searched - _OVERLAP)
         found = self._announced_line.search(self._buffer, start) if self._announced_line is not None else None
-        found = found or _FIRST.search(self._buffer, 0, MOST_HEADER_BYTES)
+        found = found or _FIRST.search(self._buffer, 0, MAX_HEADER_BYTES)
         if found is None:
             self._searched = len(self._buffer)
             return False
@@ -141,9 +141,9 @@ class Parts:
             end = at if at >= 0 else self._whole_end()
         if end is None:
             self._searched = len(self._buffer)
-            if len(self._buffer) - self._body_at > self._most_bytes:
+            if len(self._buffer) - self._body_at > self._max_bytes:
                 raise CameraFailed(
-                    f"it sends a frame of more than {self._most_bytes} bytes",
+                    f"it sends a frame of more than {self._max_bytes} bytes",
                     remedy="Lower its resolution, or raise inference.limits.body_bytes",
                 )
             return None
@@ -154,7 +154,7 @@ class Parts:
 
     def _declared_end(self) -> int | None:
         """Return where the body ends by its Content-Length, if what stands there bears it out."""
-        if self._length is None or self._body_at is None or self._length > self._most_bytes:
+        if self._length is None or self._body_at is None or self._length > self._max_bytes:
             return None
         end = self._body_at + self._length
         if len(self._buffer) < end:

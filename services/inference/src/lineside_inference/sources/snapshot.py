@@ -31,12 +31,12 @@ class SnapshotCamera(Camera):
         connection: Connection,
         *,
         credentials: Credentials | None,
-        most_bytes: int,
+        max_bytes: int,
     ) -> None:
         super().__init__(name, settings, connection)
         self._target = Target.of(settings.url or "")
         self._credentials = credentials
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._client = Client(ca_file=str(settings.ca_file) if settings.ca_file else None)
         self._is_away = asyncio.Event()
         self._newest: Frame | None = None
@@ -119,7 +119,7 @@ class SnapshotCamera(Camera):
     async def _ask(self) -> Answer:
         authorization = self._credentials.header("GET", self._target.path) if self._credentials else None
         try:
-            return await self._client.get(self._target, most_bytes=self._most_bytes, authorization=authorization)
+            return await self._client.get(self._target, max_bytes=self._max_bytes, authorization=authorization)
         except Unreached as error:
             self.connection.detail = str(error)
             self._is_away.set()

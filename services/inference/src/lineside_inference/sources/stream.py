@@ -23,7 +23,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 _DEVICE = "/dev/"
 _FILE_FPS = 25.0  # of a file that does not say
-_MOST_MISSES = 3  # reads without a picture, one after another
+_MAX_MISSES = 3  # reads without a picture, one after another
 
 
 class StreamCamera(ThreadedCamera):
@@ -36,11 +36,11 @@ class StreamCamera(ThreadedCamera):
         connection: Connection,
         *,
         credentials: Credentials | None,
-        most_pixels: int,
+        max_pixels: int,
     ) -> None:
         super().__init__(name, settings, connection)
         self._credentials = credentials
-        self._most_pixels = most_pixels
+        self._max_pixels = max_pixels
 
     def read(self, stop: threading.Event) -> Iterator[Frame | None]:
         """Yield the stream's frames; a file begins again at its end, at its own speed."""
@@ -51,7 +51,7 @@ class StreamCamera(ThreadedCamera):
             while not stop.is_set():
                 if not capture.grab():
                     misses += 1
-                    if period is None or misses >= _MOST_MISSES or not capture.set(cv2.CAP_PROP_POS_FRAMES, 0):
+                    if period is None or misses >= _MAX_MISSES or not capture.set(cv2.CAP_PROP_POS_FRAMES, 0):
                         raise CameraFailed("it gives no more frames")
                     continue
                 clock = time.monotonic()
@@ -113,8 +113,8 @@ class StreamCamera(ThreadedCamera):
         return Frame(pixels=pixels, clock=clock)  # type: ignore[arg-type]  # the dtype was looked at above
 
     def _check_size(self, width: int, height: int) -> None:
-        if width * height > self._most_pixels:
+        if width * height > self._max_pixels:
             raise CameraFailed(
                 f"it sends {width} x {height} pixels",
-                remedy=f"At most {self._most_pixels} are allowed (inference.limits.pixels)",
+                remedy=f"At most {self._max_pixels} are allowed (inference.limits.pixels)",
             )

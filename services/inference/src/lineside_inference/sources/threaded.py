@@ -15,7 +15,7 @@ from lineside_inference.errors import CameraFailed
 from lineside_inference.sources.frame import Frame
 from lineside_inference.sources.live import LiveCamera
 
-MOST_LEFT_BEHIND = 3
+MAX_LEFT_BEHIND = 3
 
 
 class _Reader(threading.Thread):
@@ -76,7 +76,7 @@ class ThreadedCamera(LiveCamera):
             left_behind = [reader for reader in left_behind if reader.is_alive()]
             self.connection.connecting()
             try:
-                if len(left_behind) >= MOST_LEFT_BEHIND:
+                if len(left_behind) >= MAX_LEFT_BEHIND:
                     raise CameraFailed(f"{len(left_behind)} readers of it hang and cannot be stopped")  # noqa: TRY301 - shown below
                 await self._read_until_silent(left_behind)
             except Exception as error:  # noqa: BLE001 - whatever a driver raises: it is shown, and tried again

@@ -28,9 +28,9 @@ async def resolve(host: str, port: int) -> list[str]:
 class Urls:
     """The allowed hosts and one client for them."""
 
-    def __init__(self, settings: UrlSettings, *, most_bytes: int, resolve: Resolve = resolve) -> None:
+    def __init__(self, settings: UrlSettings, *, max_bytes: int, resolve: Resolve = resolve) -> None:
         self._settings = settings
-        self._most_bytes = min(most_bytes, settings.most_bytes)
+        self._max_bytes = min(max_bytes, settings.most_bytes)
         self._resolve = resolve
         # A connection is kept for its host and port only, so what is used again was checked when it was made.
         self._client = Client(ca_file=str(settings.ca_file) if settings.ca_file else None, addresses=self._addresses)
@@ -50,13 +50,13 @@ class Urls:
         allowed = min(self._settings.timeout_ms / 1000, deadline.left())
         try:
             async with asyncio.timeout(allowed):
-                answer = await self._client.get(target, most_bytes=self._most_bytes)
+                answer = await self._client.get(target, max_bytes=self._max_bytes)
         except TimeoutError:
             raise UrlTimeout(f"{target} gave no image within {allowed * 1000:.0f} ms") from None
         except Unreached as error:
             raise UrlFailed(f"{target} cannot be reached: {error}") from None
         except HttpError as error:
-            raise UrlFailed(f"{target}: {error}", remedy=f"At most {self._most_bytes} bytes are read") from None
+            raise UrlFailed(f"{target}: {error}", remedy=f"At most {self._max_bytes} bytes are read") from None
         if answer.status != _OK:
             to = ", a redirect, which is not followed" if answer.header("location") else ""
             raise UrlFailed(f"{target} answered {answer.status} {answer.reason}{to}", remedy="Name the image itself")

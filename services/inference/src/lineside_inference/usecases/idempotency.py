@@ -27,14 +27,14 @@ class _Running:
 
 
 class Repeats:
-    """The answers of late, oldest forgotten first when there are more than `most` or they exceed `most_bytes`.
+    """The answers of late, oldest forgotten first when there are more than `most` or they exceed `max_bytes`.
 
     What runs is bounded by who lets requests in, and is never forgotten.
     """
 
-    def __init__(self, *, most: int, most_bytes: int) -> None:
+    def __init__(self, *, most: int, max_bytes: int) -> None:
         self._most = most
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._bytes = 0
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._running: dict[str, _Running] = {}
@@ -72,7 +72,7 @@ class Repeats:
             return
         self._kept[request_id] = _Kept(mark, task.result())
         self._bytes += _weight(request_id, task.result())
-        while len(self._kept) > self._most or self._bytes > self._most_bytes:
+        while len(self._kept) > self._most or self._bytes > self._max_bytes:
             oldest, kept = self._kept.popitem(last=False)
             self._bytes -= _weight(oldest, kept.answer)
 

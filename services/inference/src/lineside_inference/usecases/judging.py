@@ -331,13 +331,13 @@ class Pipeline:
         def work() -> Geometry:
             _check_time(deadline)
             if frame.pixels is not None:
-                return prepare(accept(frame.pixels, preparation, most_pixels=most), preparation, out)
-            pixels = decode(frame.data, preparation, most_pixels=most, significant_bits=bits)
+                return prepare(accept(frame.pixels, preparation, max_pixels=most), preparation, out)
+            pixels = decode(frame.data, preparation, max_pixels=most, significant_bits=bits)
             header = read_header(frame.data)
             return prepare(pixels, preparation, out, original=(header.width, header.height))
 
         try:
-            needed = decoding_bytes(frame.data, most_pixels=most) if frame.pixels is None else frame.pixels.nbytes
+            needed = decoding_bytes(frame.data, max_pixels=most) if frame.pixels is None else frame.pixels.nbytes
             return await self._in_thread(work, slot, deadline, line=line, needed=needed)
         except RequestError as error:
             if not isinstance(source, CameraSource) or isinstance(error, Expired):

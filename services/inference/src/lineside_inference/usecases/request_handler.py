@@ -42,7 +42,7 @@ class RequestHandler:
         self._evidence = evidence
         self._limits = limits
         self._pipeline = pipeline
-        self._repeats = Repeats(most=limits.remembered, most_bytes=limits.remembered_bytes)
+        self._repeats = Repeats(most=limits.remembered, max_bytes=limits.remembered_bytes)
 
     def admit(self, *, line: bool) -> AbstractContextManager[None]:
         """Hold a place from when a request is understood to its answer; raises Refused where there is none."""
@@ -50,7 +50,7 @@ class RequestHandler:
 
     async def answer(self, request: Request, size: int, mark: bytes, arrival: Arrival) -> bytes:
         """Return the Result as JSON of a request that came in so many bytes; `mark` is its fingerprint."""
-        line = is_lines_own(request, size, self.gate.most_line_bytes)
+        line = is_lines_own(request, size, self.gate.max_line_bytes)
         context = request.context
         with (
             self.admit(line=line),

@@ -43,7 +43,7 @@ def empty(status: int = 200) -> Answer:
     return _answer(status, [], [])
 
 
-async def write(response: pb.ModelInferResponse, parcel: TensorBuffers, *, most_values: int) -> Answer:
+async def write(response: pb.ModelInferResponse, parcel: TensorBuffers, *, max_values: int) -> Answer:
     """Return the answer; the parcel may be given back after it.
 
     Raises OutputNotJson, OutputNotFinite, OutputTooLarge or EngineFailed.
@@ -65,7 +65,7 @@ async def write(response: pb.ModelInferResponse, parcel: TensorBuffers, *, most_
                 described["parameters"] = {"binary_data_size": len(data)}
                 parts.append(bytes(data))
             else:
-                described["data"] = await _values(output, data, most_values)
+                described["data"] = await _values(output, data, max_values)
         head["outputs"].append(described)
     return await _finish(asked, head, parts)
 

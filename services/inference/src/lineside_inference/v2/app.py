@@ -235,7 +235,7 @@ class V2:
             if outputs is None or outputs.is_sure:
                 self._describe.forget(name, version)
             raise
-        return await answer.write(response, parcel, most_values=self._limits.json_values)
+        return await answer.write(response, parcel, max_values=self._limits.json_values)
 
     async def _outputs(self, name: str, version: str, deadline: Deadline) -> Outputs | None:
         """Return what the model gives; None where that cannot be told now: the request itself will say why."""

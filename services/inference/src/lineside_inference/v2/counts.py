@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-_MOST_MODELS = 128
+_MAX_MODELS = 128
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
@@ -27,7 +27,7 @@ class Counts:
 
     def answered(self, model: str, status: int, seconds: float) -> None:
         """Count one inference request."""
-        if status < 400 and len(self._models) < _MOST_MODELS:  # noqa: PLR2004 - HTTP's first error
+        if status < 400 and len(self._models) < _MAX_MODELS:  # noqa: PLR2004 - HTTP's first error
             self._models.add(model)
         label = model if model in self._models else "other"
         self._requests.labels(label, str(status)).inc()

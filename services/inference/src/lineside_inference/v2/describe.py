@@ -20,7 +20,7 @@ EXTENSIONS = (
 )
 """Of Triton's extensions those that can be used through this service; not model control, tracing or logging."""
 _KEPT_S = 5.0
-_MOST_KEPT = 256
+_MAX_KEPT = 256
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Describe:
         config = await self.config(name, version)
         metadata = await self.model(name, version)
         shapes = {output["name"]: (output["datatype"], output["shape"]) for output in metadata["outputs"]}
-        if len(self._outputs) >= _MOST_KEPT:
+        if len(self._outputs) >= _MAX_KEPT:
             self._outputs.clear()
         kept = Outputs(shapes, rows=config["max_batch_size"] > 0, is_sure=known.is_sure if known else True)
         self._outputs[name, version] = kept

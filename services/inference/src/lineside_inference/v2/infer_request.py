@@ -17,10 +17,10 @@ from lineside_inference.settings import LimitSettings
 from lineside_inference.v2.datatypes import BYTES, ITEM_BYTES, check_size
 
 Scalar = bool | int | float | str
-_MOST_PARAMETERS = 32
-_MOST_RANK = 16
-_MOST_NAME = 256
-_MOST_TEXT = 4096
+_MAX_PARAMETERS = 32
+_MAX_RANK = 16
+_MAX_NAME = 256
+_MAX_TEXT = 4096
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
 _SHARED = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
@@ -83,8 +83,8 @@ def read(document: bytes | bytearray, limits: LimitSettings, *, binary: bool) ->
     if not isinstance(given, dict):
         raise wrong("the request is not a JSON object")
     known = given.get("id", "")
-    if not isinstance(known, str) or len(known) > _MOST_NAME:
-        raise wrong(f"id must be a string of at most {_MOST_NAME} characters")
+    if not isinstance(known, str) or len(known) > _MAX_NAME:
+        raise wrong(f"id must be a string of at most {_MAX_NAME} characters")
     own, parameters = _parameters(given, "the request")
     default = _flag(own, "binary_data_output", "the request")
     inputs = tuple(
@@ -125,11 +125,11 @@ def _input(part: Any, limits: LimitSettings, *, binary: bool) -> Input:
     shape = part.get("shape")
     if (
         not isinstance(shape, list)
-        or len(shape) > _MOST_RANK
+        or len(shape) > _MAX_RANK
         or not all(type(length) is int and 0 <= length < 2**31 for length in shape)
     ):
         raise Problem(
-            400, "tensor-shape", f"input {name!r}: shape must be at most {_MOST_RANK} whole numbers of 0 to 2^31 - 1"
+            400, "tensor-shape", f"input {name!r}: shape must be at most {_MAX_RANK} whole numbers of 0 to 2^31 - 1"
         )
     own, parameters = _parameters(part, f"input {name!r}", null_is_absent=True)
     size, data, region = own.get("binary_data_size"), part.get("data"), _region(own, name, limits)
@@ -159,8 +159,8 @@ def _output(part: Any, limits: LimitSettings, default: bool) -> Output:
 
 def _name(part: Any, kind: str) -> str:
     name = part.get("name") if isinstance(part, dict) else None
-    if not isinstance(name, str) or not 1 <= len(name) <= _MOST_NAME:
-        raise wrong(f"every {kind} must be an object with a name of 1 to {_MOST_NAME} characters")
+    if not isinstance(name, str) or not 1 <= len(name) <= _MAX_NAME:
+        raise wrong(f"every {kind} must be an object with a name of 1 to {_MAX_NAME} characters")
     return name
 
 
@@ -171,20 +171,20 @@ def _parameters(
     given = part.get("parameters")
     if given is None:
         return {}, {}
-    if not isinstance(given, dict) or len(given) > _MOST_PARAMETERS:
-        raise wrong(f"{where}: parameters must be an object of at most {_MOST_PARAMETERS}")
+    if not isinstance(given, dict) or len(given) > _MAX_PARAMETERS:
+        raise wrong(f"{where}: parameters must be an object of at most {_MAX_PARAMETERS}")
     own: dict[str, Any] = {}
     passed: dict[str, Scalar] = {}
     for name, value in given.items():
         if name in _OWN or name in _SHARED:
             own[name] = value
             continue
-        if len(name) > _MOST_NAME or name.startswith("triton_"):
+        if len(name) > _MAX_NAME or name.startswith("triton_"):
             raise wrong(f"{where}: parameter {name[:60]!r} cannot be given; names that begin triton_ are Triton's own")
         if value is None and null_is_absent:  # as Triton takes it for a tensor, and for a request does not
             continue
         is_whole = type(value) is int and value in (_UINT64 if name == SEQUENCE else _INT64)
-        if not (is_whole or isinstance(value, bool | float) or (isinstance(value, str) and len(value) <= _MOST_TEXT)):
+        if not (is_whole or isinstance(value, bool | float) or (isinstance(value, str) and len(value) <= _MAX_TEXT)):
             raise wrong(f"{where}: parameter {name!r} must be a boolean, a 64-bit number or a string")
         passed[name] = value
     return own, passed

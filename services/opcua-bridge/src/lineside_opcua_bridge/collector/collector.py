@@ -105,7 +105,7 @@ class Collector:
         self,
         stations: Iterable[Listener],
         *,
-        most_bytes: int,
+        max_bytes: int,
         metrics: CollectorMetrics,
         now: Callable[[], datetime] = utc_now,
         ticks: Callable[[], float] = time.monotonic,
@@ -116,7 +116,7 @@ class Collector:
                 if isinstance(tag := parse(text), Alias):
                     self._users.setdefault(tag.name, []).append((station, role))
         self._lines = {alias: Line() for alias in self._users}
-        self._most_bytes = most_bytes
+        self._max_bytes = max_bytes
         self._metrics = metrics
         self._now = now
         self._ticks = ticks
@@ -129,9 +129,9 @@ class Collector:
         if message.after_gap:
             self._catching_up_until[message.topic] = ticks + _CATCH_UP_S
             self._doubt(self._users)
-        if len(message.payload) > self._most_bytes:
+        if len(message.payload) > self._max_bytes:
             self._metrics.messages.labels("too_large").inc()
-            self._say("too large", topic=message.topic, bytes=len(message.payload), allowed=self._most_bytes)
+            self._say("too large", topic=message.topic, bytes=len(message.payload), allowed=self._max_bytes)
             self._doubt(self._users)
             return
         try:

@@ -73,7 +73,7 @@ class Station:
         self.settings = settings
         self.ownership = ownership or Ownership(settings, metrics, simulate=simulate)
         self.ownership.taken = self._look_again
-        self._most_bytes = topics.max_message_bytes
+        self._max_bytes = topics.max_message_bytes
         self._pending = pending
         self._metrics = metrics
         self._turns = turns
@@ -450,7 +450,7 @@ class Station:
         if isinstance(source, Unusable):
             self._admit(sample, risen, tags, unknown("window", source.reason, code=source.code))
             return
-        most = self._most_bytes
+        most = self._max_bytes
         request, payload = request_of(
             self.settings, source, sample, tags, limit=most, bridge=self.ownership.run, recovered=recovered
         )

@@ -28,11 +28,11 @@ _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SLICE = 64 * 1024
 """Bytes searched at once: a search holds the interpreter's lock, 1 ms at the worst for so many."""
-_MOST_MARKS = _SLICE // 4
+_MAX_MARKS = _SLICE // 4
 """Bytes FF in a slice of a scan; coded pixels have one in a hundred, and each costs the search its time."""
-_MOST_FILL = 64 * 1024
-_MOST_SEGMENTS = 4096
-_MOST_SCANS = 100
+_MAX_FILL = 64 * 1024
+_MAX_SEGMENTS = 4096
+_MAX_SCANS = 100
 _NOT_CODED = 255
 
 
@@ -80,13 +80,13 @@ class Walk:
         """Pass one marker, or one slice of a scan; return False where more data is needed."""
         if self._at >= len(data):
             return False
-        if self._in_scan and data.count(0xFF, self._at, self._at + _SLICE) > _MOST_MARKS:
+        if self._in_scan and data.count(0xFF, self._at, self._at + _SLICE) > _MAX_MARKS:
             raise ImageUndecodable(f"the JPEG is damaged: its picture is full of FF from byte {self._at} on")
         found = _MARKER.search(data, self._at, self._at + _SLICE) if self._in_scan else _SEGMENT.match(data, self._at)
         if found is None:
             return self._pass_scan(data) if self._in_scan else self._wait_for_marker(data)
-        if found.end() - found.start() > _MOST_FILL:
-            raise ImageUndecodable(f"the JPEG has more than {_MOST_FILL} fill bytes at byte {found.start()}")
+        if found.end() - found.start() > _MAX_FILL:
+            raise ImageUndecodable(f"the JPEG has more than {_MAX_FILL} fill bytes at byte {found.start()}")
         return self._pass_marker(data, found.group()[-1], found.end())
 
     def _pass_scan(self, data: Bytes) -> bool:
@@ -97,8 +97,8 @@ class Walk:
     def _wait_for_marker(self, data: Bytes) -> bool:
         if data[self._at] != 0xFF:
             raise ImageUndecodable(f"the JPEG has no marker at byte {self._at}", remedy=ALLOWED)
-        if len(data) - self._at > _MOST_FILL:
-            raise ImageUndecodable(f"the JPEG has more than {_MOST_FILL} fill bytes at byte {self._at}")
+        if len(data) - self._at > _MAX_FILL:
+            raise ImageUndecodable(f"the JPEG has more than {_MAX_FILL} fill bytes at byte {self._at}")
         return False
 
     def _pass_marker(self, data: Bytes, marker: int, at: int) -> bool:
@@ -130,8 +130,8 @@ class Walk:
         return True
 
     def _note(self, marker: int, at: int, length: int) -> None:
-        if len(self.segments) == _MOST_SEGMENTS:
-            raise ImageUndecodable(f"the JPEG has more than {_MOST_SEGMENTS} segments")
+        if len(self.segments) == _MAX_SEGMENTS:
+            raise ImageUndecodable(f"the JPEG has more than {_MAX_SEGMENTS} segments")
         self.segments.append((marker, at, length))
 
     def _begin_frame(self, marker: int, body: bytes) -> None:
@@ -145,8 +145,8 @@ class Walk:
         if self.frame is None:
             raise ImageUndecodable("the JPEG has a scan and no frame before it", remedy=ALLOWED)
         self._scans += 1
-        if self._scans > _MOST_SCANS:
-            raise ImageUndecodable(f"the JPEG has more than {_MOST_SCANS} scans")
+        if self._scans > _MAX_SCANS:
+            raise ImageUndecodable(f"the JPEG has more than {_MAX_SCANS} scans")
         count = body[0] if body else 0
         if len(body) < 4 + 2 * count:
             raise ImageUndecodable("the JPEG is damaged: the header of a scan is cut")

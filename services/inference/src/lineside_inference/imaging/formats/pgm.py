@@ -15,7 +15,7 @@ from lineside_inference.imaging.formats.header import ALLOWED, Header
 
 _GAP = rb"(?:\s|#[^\r\n]{0,500}[\r\n])+"
 _HEADER = re.compile(rb"P([56])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})\s")
-_MOST_HEADER_BYTES = 4096
+_MAX_HEADER_BYTES = 4096
 _ONE_BYTE = 255
 _TWO_BYTES = 65_535
 
@@ -27,9 +27,9 @@ def read_header(data: bytes | bytearray) -> Header:
 
 def _read(data: bytes | bytearray) -> tuple[Header, int, int]:
     """Return the header, the number of channels, and where the pixels begin."""
-    found = _HEADER.match(data, 0, _MOST_HEADER_BYTES)
+    found = _HEADER.match(data, 0, _MAX_HEADER_BYTES)
     if found is None:
-        if len(data) < _MOST_HEADER_BYTES:
+        if len(data) < _MAX_HEADER_BYTES:
             raise ImageTruncated(f"the PGM ends inside its header, after {len(data)} bytes")
         raise ImageUndecodable("the PGM has no width, height and maxval", remedy=ALLOWED)
     width, height, peak = (int(found.group(number)) for number in (2, 3, 4))

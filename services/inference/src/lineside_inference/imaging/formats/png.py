@@ -9,7 +9,7 @@ from lineside_inference.errors import ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.formats.header import ALLOWED, Header
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MOST_CHUNKS = 65_536
+_MAX_CHUNKS = 65_536
 
 
 def read_header(data: bytes | bytearray) -> Header:
@@ -36,7 +36,7 @@ def _significant(data: bytes | bytearray) -> int | None:
 def _chunks(data: bytes | bytearray) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, offset and length of the content of each chunk that is all there."""
     at = len(SIGNATURE)
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         if at + 12 > len(data):
             return
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -44,7 +44,7 @@ def _chunks(data: bytes | bytearray) -> Iterator[tuple[bytes, int, int]]:
             return
         yield kind, at + 8, length
         at += 12 + length
-    raise ImageUndecodable(f"the PNG has more than {_MOST_CHUNKS} chunks")
+    raise ImageUndecodable(f"the PNG has more than {_MAX_CHUNKS} chunks")
 
 
 def check(data: bytes | bytearray, header: Header) -> None:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from lineside_inference.errors import ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.formats.header import Header
 
-_MOST_TAGS = 256
-_MOST_VALUES = 16
-_MOST_STRIPS = 65_536
+_MAX_TAGS = 256
+_MAX_VALUES = 16
+_MAX_STRIPS = 65_536
 _TYPES = {1: ("B", 1), 3: ("H", 2), 4: ("I", 4)}
 _PLAIN, _DEFLATE = 1, frozenset({8, 32_946})
 _REMEDY = "Give it as one page of strips, gray or RGB, 8 or 16 bits, uncompressed or with deflate"
@@ -93,8 +93,8 @@ def _tags(data: bytes | bytearray, order: str) -> dict[int, tuple[int, ...]]:
     """Return the values of the tags that are needed here; raises ImageTruncated where one lies behind the end."""
     (at,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, at)
-    if count > _MOST_TAGS:
-        raise _refused(f"has {count} tags; at most {_MOST_TAGS} are read")
+    if count > _MAX_TAGS:
+        raise _refused(f"has {count} tags; at most {_MAX_TAGS} are read")
     found: dict[int, tuple[int, ...]] = {}
     for index in range(count):
         entry = at + 2 + 12 * index
@@ -104,7 +104,7 @@ def _tags(data: bytes | bytearray, order: str) -> dict[int, tuple[int, ...]]:
         letter, size = _TYPES[kind]
         if tag in found:
             raise _refused(f"has tag {tag} twice")
-        most = _MOST_STRIPS if tag in {OFFSETS, COUNTS} else _MOST_VALUES
+        most = _MAX_STRIPS if tag in {OFFSETS, COUNTS} else _MAX_VALUES
         if length > most:
             raise _refused(f"has {length} values of tag {tag}; at most {most} are read")
         where = entry + 8 if length * size <= 4 else struct.unpack_from(f"{order}I", data, entry + 8)[0]
