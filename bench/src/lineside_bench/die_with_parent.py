@@ -1,7 +1,7 @@
 """Become another program that the kernel kills when the bench ends, however the bench ends.
 
-Run as `python leash.py PARENT_PID PROGRAM [ARGUMENT ...]`. A program of its own, not a `preexec_fn`: between fork and
-exec of a process with threads hardly anything is safe to do.
+Run as `python die_with_parent.py PARENT_PID PROGRAM [ARGUMENT ...]`. It is a program of its own and no `preexec_fn`:
+between fork and exec of a process with threads hardly anything is safe to do.
 """
 
 import ctypes

@@ -14,7 +14,7 @@ from lineside_bench.errors import BenchError
 Ready = Callable[[], Awaitable[str | None]]
 """Says None when the process is ready, else what it is still waiting for."""
 
-LEASH = Path(__file__).with_name("leash.py")
+DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 POLL_S = 0.05
 SHORTEST_BACKOFF_S = 0.25
 LONGEST_BACKOFF_S = 5.0
@@ -49,7 +49,7 @@ class Process:
         self.env = dict(env)
         self.log = log
         self.restarts = 0
-        self.exits: list[int] = []
+        self.exit_codes: list[int] = []
         self._ready = ready
         self._ready_s = ready_s
         self._stop_s = stop_s
@@ -112,10 +112,10 @@ class Process:
         return "\n".join(text.splitlines()[-count:])
 
     async def _spawn(self) -> None:
-        leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()))
+        prefix = (sys.executable, "-I", "-S", str(DIE_WITH_PARENT), str(os.getpid()))
         with self.log.open("ab") as log:
             self._running = await asyncio.create_subprocess_exec(
-                *leash,
+                *prefix,
                 *self.argv,
                 env=self.env,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -144,7 +144,7 @@ class Process:
         while self._running is not None:
             pid = self._running.pid
             code = await self._running.wait()
-            self.exits.append(code)
+            self.exit_codes.append(code)
             if time.monotonic() - self._spawned >= SETTLED_S:
                 backoff = SHORTEST_BACKOFF_S
             self._note(f"ended {_how(code)}; starting again in {backoff:g} s")

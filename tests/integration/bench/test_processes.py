@@ -81,7 +81,7 @@ async def test_killed_it_comes_back_by_itself_and_is_counted(tmp_path: Path) -> 
         os.kill(first, signal.SIGKILL)
         await until(lambda: peer.pid not in (None, first))
         assert peer.restarts == 1
-        assert peer.exits == [-signal.SIGKILL]
+        assert peer.exit_codes == [-signal.SIGKILL]
         await peer.until_ready(HANG_S)
     finally:
         await peer.stop()
