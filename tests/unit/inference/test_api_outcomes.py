@@ -14,7 +14,7 @@ from lineside_inference.capture.record_builder import RecordBuilder, Seen
 from lineside_inference.imaging.masks import decode, encode
 from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.settings import PageSettings
-from tests.unit.inference.test_feed import jpeg, read_events
+from tests.unit.inference.test_live_feed import jpeg, read_events
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
