@@ -19,9 +19,9 @@ from lineside.contract import REQUEST_TOPIC, CameraSource, Context, Request, to_
 from lineside.settings import BusSettings
 from lineside_bench import config
 from lineside_bench.options import Options
-from lineside_bench.records import PartRecord
-from lineside_bench.render import Rendered, render
-from lineside_bench.simulated_line import SimulatedLine
+from lineside_bench.parts.renderer import JpegPart, render_jpeg
+from lineside_bench.reporting.records import PartRecord
+from lineside_bench.runner.simulated_line import SimulatedLine
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/integration/inference"))
 import hostile_rig as rig
@@ -85,14 +85,14 @@ async def flood(line: SimulatedLine, station: Callable[[int], str]) -> AsyncIter
             await sending
 
 
-async def feed(line: SimulatedLine, parts: list[Rendered]) -> list[PartRecord]:
+async def feed(line: SimulatedLine, parts: list[JpegPart]) -> list[PartRecord]:
     """Bring the parts to the stations at the rate, and return what the PLC saw."""
     free: asyncio.Queue = asyncio.Queue()
     for station in line.plc.stations:
         free.put_nowait(station)
     records = []
 
-    async def judge(station, part: Rendered) -> None:
+    async def judge(station, part: JpegPart) -> None:
         record = PartRecord(part.index, part.part_id, part.label, station.name, line.options.deadline_ms, utc_now())
         records.append(record)
         line.camera.show(station.name, part)
@@ -126,7 +126,7 @@ class Contained(SimulatedLine):
 
 
 async def measure(parts_each: int) -> dict[str, dict[str, float]]:
-    parts = await asyncio.to_thread(lambda: [render(SEED, index) for index in range(parts_each)])
+    parts = await asyncio.to_thread(lambda: [render_jpeg(SEED, index) for index in range(parts_each)])
     jpeg = parts[0].jpeg
     rows: dict[str, dict[str, float]] = {}
     async with Contained(Options(parts=None, rate=0, stations=4, seed=SEED, deadline_ms=400)) as line:

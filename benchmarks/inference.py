@@ -31,8 +31,8 @@ from image_load import Caller, closed_loop, open_loop, post
 from onnx import TensorProto, helper
 from report import arguments, table, write
 
-from lineside_bench.parts import make_part
-from lineside_bench.triton import clean_shared_memory, launch
+from lineside_bench.parts.part import make_part
+from lineside_bench.peers.triton import clean_shared_memory, launch
 
 ROOT = Path(__file__).parents[1]
 SEED = 11

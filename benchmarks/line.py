@@ -20,9 +20,9 @@ from report import arguments, percentiles, table, write
 
 from lineside.contract import utc_now
 from lineside_bench.options import Options
-from lineside_bench.records import PartRecord
-from lineside_bench.render import Rendered, render
-from lineside_bench.simulated_line import SimulatedLine
+from lineside_bench.parts.renderer import JpegPart, render_jpeg
+from lineside_bench.reporting.records import PartRecord
+from lineside_bench.runner.simulated_line import SimulatedLine
 
 RATE = 20.0
 SEED = 11
@@ -35,7 +35,7 @@ SIDES = ("lineside", "captured", "script")
 CAPTURE = {"lineside": {"rate": 0, "always": []}, "captured": {"rate": 1}}
 
 
-async def feed(line: SimulatedLine, parts: Sequence[Rendered]) -> list[PartRecord]:
+async def feed(line: SimulatedLine, parts: Sequence[JpegPart]) -> list[PartRecord]:
     """Bring the parts to the stations at the rate, open loop, and return what the PLC saw.
 
     Each comes up to one publishing interval late, by a seeded throw: in step with the subscription's interval the
@@ -49,7 +49,7 @@ async def feed(line: SimulatedLine, parts: Sequence[Rendered]) -> list[PartRecor
     start = loop.time()
     records = []
 
-    async def judge(station, part: Rendered) -> None:
+    async def judge(station, part: JpegPart) -> None:
         record = PartRecord(part.index, part.part_id, part.label, station.name, line.options.deadline_ms, utc_now())
         records.append(record)
         line.camera.show(station.name, part)
@@ -100,7 +100,7 @@ async def set_capture(line: SimulatedLine, capture: dict) -> None:
 
 
 async def measure(rounds: int, parts_a_round: int) -> tuple[dict[str, list[float]], dict[str, float], dict]:
-    parts = await asyncio.to_thread(lambda: [render(SEED, index) for index in range(WARM_UP + parts_a_round)])
+    parts = await asyncio.to_thread(lambda: [render_jpeg(SEED, index) for index in range(WARM_UP + parts_a_round)])
     latencies: dict[str, list[float]] = {side: [] for side in SIDES}
     right: dict[str, list[bool]] = {side: [] for side in SIDES}
     captured: set[str] = set()

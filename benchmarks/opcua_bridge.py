@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client.parser import text_string_to_metric_families
 
 from lineside.contract import REQUEST_TOPIC, Request, parse_request, utc_now
-from lineside_bench.broker import Kind, answers, prepare
+from lineside_bench.peers.broker import BrokerKind, answers, prepare
 
 _PREFIX = "lineside_opcua_bridge_"
 
@@ -31,7 +31,7 @@ _PREFIX = "lineside_opcua_bridge_"
 def broker(work: Path) -> Iterator[int]:
     """Run the line's broker; yield its port."""
     port = free_port()
-    plan = prepare(Kind.auto, port=port, folder=work / "broker")
+    plan = prepare(BrokerKind.auto, port=port, folder=work / "broker")
     with (work / "broker.log").open("wb") as written, beside():
         running = subprocess.Popen(plan.argv, stdout=written, stderr=written)
     try:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from lineside_bench.errors import BenchError
-from lineside_bench.triton import PREFIX, SHARED_MEMORY, assemble, launch
+from lineside_bench.peers.triton import PREFIX, SHARED_MEMORY, assemble, launch
 
 __all__ = ["BACKENDS", "VENV", "assemble"]
 

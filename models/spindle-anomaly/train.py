@@ -23,8 +23,8 @@ import onnxruntime
 import torch
 from torch import nn
 
-from lineside_bench.parts import EVALUATION_SEED, TRAINING_SEED
-from lineside_bench.spindle import KINDS, TAGS, WINDOW, make_window
+from lineside_bench.parts.labels import EVALUATION_SEED, TRAINING_SEED
+from lineside_bench.parts.spindle import KINDS, TAGS, WINDOW, make_window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -220,7 +220,7 @@ files:
 licence: Apache-2.0
 made:
   script: train.py
-  data: "{train_windows} sound windows simulated by lineside_bench.spindle; no fault was seen in training"
+  data: "{train_windows} sound windows simulated by lineside_bench.parts.spindle; no fault was seen in training"
   seeds: "training {TRAINING_SEED}, held-out {EVALUATION_SEED}"
 scores:
 {lines}""",

@@ -25,7 +25,8 @@ import onnxruntime
 import torch
 from torch import nn
 
-from lineside_bench.parts import EVALUATION_SEED, LABELS, TRAINING_SEED, encode_jpeg, make_part
+from lineside_bench.parts.labels import EVALUATION_SEED, LABELS, TRAINING_SEED
+from lineside_bench.parts.part import encode_jpeg, make_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

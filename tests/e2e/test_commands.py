@@ -29,8 +29,8 @@ from lineside.contract import (
     TensorsSource,
     to_json,
 )
-from lineside_bench.parts import encode_jpeg, make_part
-from lineside_bench.spindle import TAGS, WINDOW, make_window
+from lineside_bench.parts.part import encode_jpeg, make_part
+from lineside_bench.parts.spindle import TAGS, WINDOW, make_window
 from tests.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")

@@ -16,9 +16,9 @@ import pytest
 
 from lineside.contract import Result, parse_result, utc_now
 from lineside_bench import config
-from lineside_bench.evidence import reported
 from lineside_bench.options import Options
-from lineside_bench.simulated_line import SimulatedLine
+from lineside_bench.reporting.evidence import reported
+from lineside_bench.runner.simulated_line import SimulatedLine
 from tests.integration.fault_proxy import FaultProxy
 from tests.integration.forwarder.store import KEYS, Store
 from tests.waiting import HANG_S, until

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from lineside.contract import Finding
-from lineside_bench.parts import encode_jpeg, make_part
+from lineside_bench.parts.part import encode_jpeg, make_part
 from lineside_inference.interpret import Judgement, interpret
 from lineside_inference.interpret.judgement import by_defects
 from lineside_inference.models.card import Card

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lineside_bench.parts import encode_jpeg, make_part
+from lineside_bench.parts.part import encode_jpeg, make_part
 from tests.e2e.test_page import PHONE, Page, expect, line, open_page, own_environment, policy, pytestmark, shots
 
 __all__ = ["line", "open_page", "own_environment", "policy", "pytestmark", "shots"]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from lineside.spool import Spool, SpoolSettings
-from lineside_bench.parts import encode_jpeg, make_part
+from lineside_bench.parts.part import encode_jpeg, make_part
 from tests.waiting import block_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

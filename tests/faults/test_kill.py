@@ -16,19 +16,19 @@ import pytest
 import pytest_asyncio
 
 from lineside_bench import config
-from lineside_bench.broker import Kind
-from lineside_bench.evidence import reported
 from lineside_bench.options import Options
-from lineside_bench.records import PartRecord
-from lineside_bench.simulated_line import SimulatedLine
+from lineside_bench.peers.broker import BrokerKind
+from lineside_bench.reporting.evidence import reported
+from lineside_bench.reporting.records import PartRecord
+from lineside_bench.runner.simulated_line import SimulatedLine
 from tests.waiting import HANG_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROCESSES = ("triton", "broker", "inference", "topic-bridge", "opcua-bridge")
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-USUAL = Kind.mosquitto if MOSQUITTO else Kind.amqtt
-BROKERS = [USUAL] if USUAL is Kind.amqtt else [USUAL, Kind.amqtt]
+USUAL = BrokerKind.mosquitto if MOSQUITTO else BrokerKind.amqtt
+BROKERS = [USUAL] if USUAL is BrokerKind.amqtt else [USUAL, BrokerKind.amqtt]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -147,7 +147,7 @@ async def test_a_process_that_hangs_costs_no_part_its_verdict(line: SimulatedLin
 
 async def test_the_harness_sees_lost_evidence_and_a_part_without_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: with the forwarder and then the opcua-bridge stopped for good, the summary says so."""
-    monkeypatch.setattr("lineside_bench.evidence.LONGEST_S", 2.0)
+    monkeypatch.setattr("lineside_bench.reporting.evidence.LONGEST_S", 2.0)
     async with SimulatedLine(Options(parts=None, rate=15, broker=USUAL, patience_s=1.0)) as line:
         async with parts_coming(line):
             await line.processes["forwarder"].stop()

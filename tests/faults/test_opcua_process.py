@@ -257,7 +257,7 @@ class Rig:
         return process
 
     def broker(self) -> None:
-        self.start("broker", "-m", "lineside_bench.amqtt_broker", str(self.mqtt))
+        self.start("broker", "-m", "lineside_bench.peers.amqtt_broker", str(self.mqtt))
 
     def asked(self, part_id: str) -> list[Request]:
         return [request for request in self.requests if request.context.part_id == part_id]

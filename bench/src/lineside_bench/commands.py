@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from lineside_bench.broker import Kind
+from lineside_bench.peers.broker import BrokerKind
 from lineside_bench.plcs.environment import Stack
-from lineside_bench.ports import Mode
+from lineside_bench.processes.ports import PortMode
 
 _RUN = "The run"
-_PLACE = "Where"
+_WHERE = "Where"
 
 Seed = Annotated[int, typer.Option(help="Which parts come: the same seed, the same parts.", rich_help_panel=_RUN)]
 Stations = Annotated[
@@ -20,14 +20,14 @@ Deadline = Annotated[
     float, typer.Option(help="Milliseconds from trigger to verdict, else the verdict is unknown.", rich_help_panel=_RUN)
 ]
 Ports = Annotated[
-    Mode,
-    typer.Option(help="auto: the usual ports where free, others otherwise. default: insist.", rich_help_panel=_PLACE),
+    PortMode,
+    typer.Option(help="auto: the usual ports where free, others otherwise. default: insist.", rich_help_panel=_WHERE),
 ]
 Broker = Annotated[
-    Kind,
+    BrokerKind,
     typer.Option(
         help="auto: mosquitto where installed, else amqtt; that keeps nothing: killed, it loses what it took.",
-        rich_help_panel=_PLACE,
+        rich_help_panel=_WHERE,
     ),
 ]
 PlcStack = Annotated[
@@ -38,14 +38,14 @@ Gap = Annotated[
     float, typer.Option(help="Milliseconds from a part's id to its trigger; 0 is at once.", rich_help_panel=_RUN)
 ]
 State = Annotated[
-    Path | None, typer.Option(help="Write endpoints and processes there while ready.", rich_help_panel=_PLACE)
+    Path | None, typer.Option(help="Write endpoints and processes there while ready.", rich_help_panel=_WHERE)
 ]
 
 
 Attach = Annotated[
     str | None,
     typer.Option(
-        metavar="URL", help="Judge by a line that runs: the address of its simulated PLC.", rich_help_panel=_PLACE
+        metavar="URL", help="Judge by a line that runs: the address of its simulated PLC.", rich_help_panel=_WHERE
     ),
 ]
 
@@ -62,10 +62,10 @@ def bench(
     deadline_ms: Deadline = 400.0,
     plc: PlcStack = Stack.asyncua,
     gap_ms: Gap = 0.0,
-    json: Annotated[Path | None, typer.Option(help="Write the summary there as JSON.", rich_help_panel=_PLACE)] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the summary there as JSON.", rich_help_panel=_WHERE)] = None,
     state: State = None,
-    ports: Ports = Mode.auto,
-    broker: Broker = Kind.auto,
+    ports: Ports = PortMode.auto,
+    broker: Broker = BrokerKind.auto,
     attach: Attach = None,
 ) -> None:
     """Run the simulated line: PLC, camera, broker, Triton and every service; judge parts; report.
@@ -76,8 +76,8 @@ def bench(
     """
     if attach is not None:
         raise typer.Exit(_attached(context, attach, parts=parts, rate=rate, seed=seed, summary_file=json))
-    from lineside_bench import session  # noqa: PLC0415 - the help must not wait for OpenCV and asyncua
-    from lineside_bench.options import Options  # noqa: PLC0415 - same
+    from lineside_bench.options import Options  # noqa: PLC0415 - the help must not wait for OpenCV and asyncua
+    from lineside_bench.runner import run_line  # noqa: PLC0415 - same
 
     options = Options(
         parts=parts,
@@ -90,14 +90,14 @@ def bench(
         plc=plc,
         gap_ms=gap_ms,
     )
-    raise typer.Exit(session.bench(options, summary_file=json, state_file=state))
+    raise typer.Exit(run_line.bench(options, summary_file=json, state_file=state))
 
 
 def _attached(
     context: typer.Context, url: str, *, parts: int, rate: float, seed: int, summary_file: Path | None
 ) -> int:
-    from lineside_bench import attach  # noqa: PLC0415 - the help must not wait for the HTTP client
-    from lineside_bench.options import Options  # noqa: PLC0415 - same
+    from lineside_bench.options import Options  # noqa: PLC0415 - the help must not wait for the HTTP client
+    from lineside_bench.runner import attach  # noqa: PLC0415 - same
 
     sources = {name: context.get_parameter_source(name) for name in _OF_OUR_OWN}
     given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
@@ -115,14 +115,14 @@ def up(
     stations: Stations = None,
     deadline_ms: Deadline = 400.0,
     state: State = None,
-    ports: Ports = Mode.auto,
-    broker: Broker = Kind.auto,
+    ports: Ports = PortMode.auto,
+    broker: Broker = BrokerKind.auto,
 ) -> None:
     """Keep the simulated line running until Ctrl-C, parts coming slowly."""
-    from lineside_bench import session  # noqa: PLC0415 - the help must not wait for OpenCV and asyncua
-    from lineside_bench.options import Options  # noqa: PLC0415 - same
+    from lineside_bench.options import Options  # noqa: PLC0415 - the help must not wait for OpenCV and asyncua
+    from lineside_bench.runner import run_line  # noqa: PLC0415 - same
 
     options = Options(
         parts=None, rate=rate, seed=seed, stations=stations, deadline_ms=deadline_ms, ports=ports, broker=broker
     )
-    raise typer.Exit(session.up(options, state_file=state))
+    raise typer.Exit(run_line.up(options, state_file=state))

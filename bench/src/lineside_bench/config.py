@@ -9,9 +9,9 @@ import yaml
 
 from lineside.settings import SECTIONS
 from lineside_bench.options import station_names
-from lineside_bench.ports import HOST, Ports
-from lineside_bench.spindle import NODES, RATE, TAGS, UNITS, WINDOW
-from lineside_bench.station import NAMESPACE
+from lineside_bench.parts.spindle import NODES, RATE, TAGS, UNITS, WINDOW
+from lineside_bench.plcs.station import NAMESPACE
+from lineside_bench.processes.ports import HOST, Ports
 
 MODEL = "surface-defect"
 SPINDLE = "spindle"
@@ -28,8 +28,8 @@ SPOOL_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the peers are, as the services reach them, and the folders, as the services see them."""
+class BoxLayout:
+    """The addresses of the peers and the folders of one box, as its services see them."""
 
     http: Mapping[str, Mapping[str, Any]]
     """What each service's HTTP server listens on, by the service's section."""
@@ -53,9 +53,9 @@ class Place:
     """Where inference keeps the policy in force; None: nowhere."""
 
 
-def on_loopback(ports: Ports, *, repository: Path, work: Path) -> Place:
-    """Return the place of a line of processes; `repository` is the models', `work` the run's own folder."""
-    return Place(
+def on_loopback(ports: Ports, *, repository: Path, work: Path) -> BoxLayout:
+    """Return the layout of a line of processes here; `repository` holds the models, `work` is the run's folder."""
+    return BoxLayout(
         http={section: {"host": HOST, "port": ports[section]} for section in SECTIONS},
         broker=(HOST, ports["mqtt"]),
         triton=f"{HOST}:{ports['triton_grpc']}",
@@ -72,29 +72,29 @@ def on_loopback(ports: Ports, *, repository: Path, work: Path) -> Place:
     )
 
 
-def settings_document(place: Place, *, stations: int, deadline_ms: float, windows: bool = True) -> dict[str, Any]:
-    """Return the settings of a box at a place; with `windows` the spindle's are judged all the time."""
-    host, port = place.broker
-    state = {"state_dir": str(place.state)} if place.state else {}
+def settings_document(layout: BoxLayout, *, stations: int, deadline_ms: float, windows: bool = True) -> dict[str, Any]:
+    """Return the settings of a box of this layout; with `windows` the spindle's windows are judged all the time."""
+    host, port = layout.broker
+    state = {"state_dir": str(layout.state)} if layout.state else {}
     return {
         "thing": "lineside-bench",
         "bus": {"host": host, "port": port},
         "log": {"format": "json"},
-        "spool": {"folder": str(place.spool), "max_bytes": SPOOL_BYTES},
+        "spool": {"folder": str(layout.spool), "max_bytes": SPOOL_BYTES},
         "edge_manager": {"CaptureDataPushPeriodSeconds": 1},
         "inference": {
-            "http": dict(place.http["inference"]),
-            "triton": {"url": place.triton, "shared_memory": "auto"},
-            "model_repository": str(place.models),
+            "http": dict(layout.http["inference"]),
+            "triton": {"url": layout.triton, "shared_memory": "auto"},
+            "model_repository": str(layout.models),
             **state,
-            "cameras": {name: {"url": f"{place.camera}/{name}/snapshot.jpg"} for name in station_names(stations)},
-            "file_roots": [str(place.images)],
+            "cameras": {name: {"url": f"{layout.camera}/{name}/snapshot.jpg"} for name in station_names(stations)},
+            "file_roots": [str(layout.images)],
             "policy": {"capture": {"rate": CAPTURE_RATE, "always": ["fail", "unknown"]}},
         },
-        "topic_bridge": {"http": dict(place.http["topic_bridge"]), "inference_url": place.inference},
+        "topic_bridge": {"http": dict(layout.http["topic_bridge"]), "inference_url": layout.inference},
         "opcua_bridge": {
-            "http": dict(place.http["opcua_bridge"]),
-            "endpoint": place.plc,
+            "http": dict(layout.http["opcua_bridge"]),
+            "endpoint": layout.plc,
             "security": {"policy": "none"},
             "publishing_interval_ms": 20,
             "triggers": [
@@ -104,13 +104,13 @@ def settings_document(place: Place, *, stations: int, deadline_ms: float, window
             + [_spindle_trigger(deadline_ms)] * windows,
         },
         "forwarder": {
-            "http": dict(place.http["forwarder"]),
-            "destinations": [{"name": "disk", "kind": "disk", "path": str(place.evidence)}],
+            "http": dict(layout.http["forwarder"]),
+            "destinations": [{"name": "disk", "kind": "disk", "path": str(layout.evidence)}],
         },
         "exporter": {
-            "http": dict(place.http["exporter"]),
-            "services": dict(place.services),
-            "triton": {"url": place.triton_http, "metrics_url": place.triton_metrics},
+            "http": dict(layout.http["exporter"]),
+            "services": dict(layout.services),
+            "triton": {"url": layout.triton_http, "metrics_url": layout.triton_metrics},
         },
     }
 

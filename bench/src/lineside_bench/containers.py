@@ -9,9 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lineside_bench.config import Place, as_yaml, settings_document
+from lineside_bench.config import BoxLayout, as_yaml, settings_document
 from lineside_bench.options import Options
-from lineside_bench.ports import DEFAULTS
+from lineside_bench.processes.ports import DEFAULTS
 from lineside_bench.simulators.settings import CONTROL_PORT, STATIONS
 
 HEAD = """\
@@ -20,7 +20,7 @@ HEAD = """\
 """
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside a container; compose publishes the ports of loopback only
 LIB = Path("/var/lib/lineside")
-PLACE = Place(
+LAYOUT = BoxLayout(
     http=MappingProxyType(
         {
             "inference": {
@@ -63,13 +63,13 @@ def document() -> dict[str, Any]:
     """Return the settings of the containers on a bench, the simulators' among them."""
     deadline_ms = Options().deadline_ms
     return {
-        **settings_document(PLACE, stations=STATIONS, deadline_ms=deadline_ms),
+        **settings_document(LAYOUT, stations=STATIONS, deadline_ms=deadline_ms),
         "plc_sim": {
             "http": {"host": EVERYWHERE, "port": CONTROL_PORT},
             "opcua": {"host": EVERYWHERE, "port": DEFAULTS["opcua"]},
-            "camera_url": PLACE.camera,
-            "inference_url": PLACE.inference,
-            "evidence": str(PLACE.evidence),
+            "camera_url": LAYOUT.camera,
+            "inference_url": LAYOUT.inference,
+            "evidence": str(LAYOUT.evidence),
             "stations": STATIONS,
             "deadline_ms": deadline_ms,
         },

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lineside.contract import MAX_DEADLINE_MS
-from lineside_bench.broker import Kind
 from lineside_bench.errors import BenchError
-from lineside_bench.labels import DEFAULT_SEED, TRAINING_SEED
+from lineside_bench.parts.labels import DEFAULT_SEED, TRAINING_SEED
+from lineside_bench.peers.broker import BrokerKind
 from lineside_bench.plcs.environment import Stack
-from lineside_bench.ports import DEFAULTS, Mode
+from lineside_bench.processes.ports import DEFAULTS, PortMode
 
 MAX_PARTS = 20_000
 MAX_STATIONS = 32
@@ -36,8 +36,8 @@ class Options:
     seed: int = DEFAULT_SEED
     stations: int | None = None
     deadline_ms: float = 400.0
-    ports: Mode = Mode.auto
-    broker: Kind = Kind.auto
+    ports: PortMode = PortMode.auto
+    broker: BrokerKind = BrokerKind.auto
     plc: Stack = Stack.asyncua
     gap_ms: float = 0.0
     patience_s: float = 30.0

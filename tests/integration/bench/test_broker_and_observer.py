@@ -12,10 +12,10 @@ import trustme
 from lineside.bus import tls
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, CameraSource, ErrorReport, Request, Result, to_json
 from lineside.settings import BusTlsSettings
-from lineside_bench import broker
 from lineside_bench.errors import BenchError
-from lineside_bench.observer import Observer
-from lineside_bench.processes import Process, clean_environment
+from lineside_bench.peers import broker
+from lineside_bench.processes.process import Process, clean_environment
+from lineside_bench.runner.observer import Observer
 from tests.waiting import HANG_S, until
 
 PORT = 18320
@@ -23,10 +23,10 @@ KINDS = [
     pytest.param(
         kind,
         marks=pytest.mark.skipif(
-            kind is broker.Kind.mosquitto and broker.find_mosquitto() is None, reason="mosquitto is not installed"
+            kind is broker.BrokerKind.mosquitto and broker.find_mosquitto() is None, reason="mosquitto is not installed"
         ),
     )
-    for kind in (broker.Kind.mosquitto, broker.Kind.amqtt)
+    for kind in (broker.BrokerKind.mosquitto, broker.BrokerKind.amqtt)
 ]
 
 
@@ -103,8 +103,8 @@ async def test_a_broker_that_is_not_there_is_said(unused_tcp_port: int) -> None:
 def test_insisting_on_a_missing_mosquitto_names_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(broker, "find_mosquitto", lambda: None)
     with pytest.raises(BenchError, match="--broker amqtt"):
-        broker.prepare(broker.Kind.mosquitto, port=PORT, folder=tmp_path)
-    assert broker.prepare(broker.Kind.auto, port=PORT, folder=tmp_path).kind is broker.Kind.amqtt
+        broker.prepare(broker.BrokerKind.mosquitto, port=PORT, folder=tmp_path)
+    assert broker.prepare(broker.BrokerKind.auto, port=PORT, folder=tmp_path).kind is broker.BrokerKind.amqtt
 
 
 @pytest.mark.skipif(broker.find_mosquitto() is None, reason="mosquitto is not installed")
@@ -112,7 +112,7 @@ async def test_a_broker_with_tls_is_watched_where_its_certificate_is_trusted(
     tmp_path: Path,
 ) -> None:
     ours, other = trustme.CA(), trustme.CA()
-    chosen = broker.prepare(broker.Kind.mosquitto, port=PORT, folder=tmp_path / "broker")
+    chosen = broker.prepare(broker.BrokerKind.mosquitto, port=PORT, folder=tmp_path / "broker")
     certificate = ours.issue_cert("127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(tmp_path / "broker.pem")
     certificate.private_key_pem.write_to_path(tmp_path / "broker.key")

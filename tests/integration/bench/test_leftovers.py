@@ -15,7 +15,7 @@ from tests.waiting import HANG_S, block_until
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
-from lineside_bench.leftovers import Leftovers
+from lineside_bench.processes.leftovers import Leftovers
 
 folder = Path(sys.argv[1])
 with Leftovers() as leftovers:

@@ -11,12 +11,12 @@ from asyncua import Client, ua
 from asyncua.common.node import Node
 
 from lineside.contract import utc_now
-from lineside_bench.camera import Camera
-from lineside_bench.plc import Plc
-from lineside_bench.records import PartRecord
-from lineside_bench.render import Renderer, render
-from lineside_bench.spindle import NODES, SpindleSimulator
-from lineside_bench.station import NAMESPACE
+from lineside_bench.parts.renderer import Renderer, render_jpeg
+from lineside_bench.parts.spindle import NODES, SpindleSimulator
+from lineside_bench.peers.camera import CameraServer
+from lineside_bench.plcs.plc import Plc
+from lineside_bench.plcs.station import NAMESPACE
+from lineside_bench.reporting.records import PartRecord
 from tests.waiting import HANG_S
 
 PLC_PORT = 18310
@@ -183,9 +183,9 @@ async def test_a_stall_of_the_simulator_does_not_stop_the_spindle(plc: Plc) -> N
 
 
 async def test_the_camera_shows_the_part_now_at_the_station() -> None:
-    part = render(7, 3)
+    part = render_jpeg(7, 3)
     stations = ["station-1", "station-2"]
-    async with Camera(port=CAMERA_PORT, stations=stations) as camera, httpx.AsyncClient() as client:
+    async with CameraServer(port=CAMERA_PORT, stations=stations) as camera, httpx.AsyncClient() as client:
         camera.show("station-1", part)
         answer = await client.get(camera.snapshot_url("station-1"))
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
@@ -205,4 +205,4 @@ async def test_parts_are_rendered_ahead_in_order_and_bounded() -> None:
         await asyncio.wait_for(renderer.full(), HANG_S)
         parts = [await renderer.next() for _ in range(5)]
     assert [part.index for part in parts] == [0, 1, 2, 3, 4]
-    assert parts[2] == render(7, 2)
+    assert parts[2] == render_jpeg(7, 2)

@@ -12,10 +12,10 @@ from asyncua import Client, ua
 from lineside.contract import utc_now
 from lineside_bench.checkout import find_root
 from lineside_bench.errors import BenchError
-from lineside_bench.plc import StackPlc
 from lineside_bench.plcs.environment import Stack
-from lineside_bench.records import PartRecord
-from lineside_bench.station import NAMESPACE
+from lineside_bench.plcs.plc import StackPlc
+from lineside_bench.plcs.station import NAMESPACE
+from lineside_bench.reporting.records import PartRecord
 
 ONE = {"Recipe": ("String", ""), "Count": ("UInt16", 3), "Speed": ("Float", 1.5)}
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from lineside_bench.errors import BenchError
-from lineside_bench.ports import HOST, Mode, reserve
+from lineside_bench.processes.ports import HOST, PortMode, reserve
 
 WANTED = {"inference": 18300, "mqtt": 18301}
 
@@ -16,13 +16,13 @@ def in_use() -> Iterator[int]:
 
 
 def test_free_ports_are_the_wanted_ones() -> None:
-    with reserve(Mode.default, defaults=WANTED) as ports:
+    with reserve(PortMode.default, defaults=WANTED) as ports:
         assert dict(ports.chosen) == WANTED
         assert not ports.moved
 
 
 def test_auto_takes_another_where_one_is_in_use_and_says_so(in_use: int) -> None:
-    with reserve(Mode.auto, defaults=WANTED) as ports:
+    with reserve(PortMode.auto, defaults=WANTED) as ports:
         assert ports["inference"] == WANTED["inference"]
         assert ports["mqtt"] != in_use
         assert ports.moved == {"mqtt": in_use}
@@ -30,16 +30,16 @@ def test_auto_takes_another_where_one_is_in_use_and_says_so(in_use: int) -> None
 
 def test_default_names_the_clash_and_the_remedy(in_use: int) -> None:
     with pytest.raises(BenchError, match=rf"{in_use} \(mqtt\).*in use.*--ports auto"):
-        reserve(Mode.default, defaults=WANTED)
+        reserve(PortMode.default, defaults=WANTED)
     # and holds nothing afterwards
-    with reserve(Mode.default, defaults={"inference": WANTED["inference"]}):
+    with reserve(PortMode.default, defaults={"inference": WANTED["inference"]}):
         pass
 
 
 def test_two_benches_that_choose_at_once_do_not_choose_the_same() -> None:
-    with reserve(Mode.auto, defaults=WANTED) as first, reserve(Mode.auto, defaults=WANTED) as second:
+    with reserve(PortMode.auto, defaults=WANTED) as first, reserve(PortMode.auto, defaults=WANTED) as second:
         assert not set(first.chosen.values()) & set(second.chosen.values())
         with pytest.raises(BenchError, match="in use"):
-            reserve(Mode.default, defaults=WANTED)
-    with reserve(Mode.default, defaults=WANTED) as again:
+            reserve(PortMode.default, defaults=WANTED)
+    with reserve(PortMode.default, defaults=WANTED) as again:
         assert dict(again.chosen) == WANTED

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lineside_bench.errors import BenchError
-from lineside_bench.processes import Process
+from lineside_bench.processes.process import Process
 from tests.waiting import HANG_S, until
 
 WELL = "import signal, sys, time; print('up', flush=True); time.sleep(600)"
@@ -114,7 +114,7 @@ async def test_what_it_leaves_behind_ends_before_the_clean_up(tmp_path: Path) ->
 RUNNER = """
     import asyncio, os, sys
     from pathlib import Path
-    from lineside_bench.processes import Process
+    from lineside_bench.processes.process import Process
 
     async def main():
         async def ready():

@@ -17,12 +17,12 @@ from lineside_bench import config
 from lineside_bench.config import SPINDLE, SPINDLE_MODEL
 from lineside_bench.errors import BenchError
 from lineside_bench.options import Options
-from lineside_bench.ports import DEFAULTS
-from lineside_bench.records import VERDICTS, Exchange
-from lineside_bench.report import has_faults
-from lineside_bench.simulated_line import SimulatedLine
-from lineside_bench.spindle import TAGS, WINDOW, SpindleSimulator
-from lineside_bench.station import NAMESPACE
+from lineside_bench.parts.spindle import TAGS, WINDOW, SpindleSimulator
+from lineside_bench.plcs.station import NAMESPACE
+from lineside_bench.processes.ports import DEFAULTS
+from lineside_bench.reporting.records import VERDICTS, Exchange
+from lineside_bench.reporting.report import has_faults
+from lineside_bench.runner.simulated_line import SimulatedLine
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -18,12 +18,13 @@ import pytest
 import pytest_asyncio
 
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, CameraSource, Request, Result, to_json, utc_now
-from lineside_bench import broker, config, triton
+from lineside_bench import config
 from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
-from lineside_bench.ports import DEFAULTS, Mode, Ports, reserve
-from lineside_bench.processes import Process, clean_environment
-from lineside_bench.report import Facts, summarise
-from lineside_bench.simulated_line import SERVICES
+from lineside_bench.peers import broker, triton
+from lineside_bench.processes.ports import DEFAULTS, PortMode, Ports, reserve
+from lineside_bench.processes.process import Process, clean_environment
+from lineside_bench.reporting.report import Facts, summarise
+from lineside_bench.runner.simulated_line import SERVICES
 from tests.waiting import HANG_S
 
 pytestmark = [
@@ -93,7 +94,7 @@ def settings(ports: Ports, work: Path) -> dict[str, Any]:
 
 def broker_of(work: Path, port: int) -> tuple[str, ...]:
     """Return how to start a broker that lets in whoever knows the password."""
-    chosen = broker.prepare(broker.Kind.mosquitto, port=port, folder=work / "broker")
+    chosen = broker.prepare(broker.BrokerKind.mosquitto, port=port, folder=work / "broker")
     (work / "password").write_text(f"{PASSWORD}\n")
     accounts = work / "broker" / "accounts"
     subprocess.run(["mosquitto_passwd", "-b", "-c", accounts, "bench", PASSWORD], check=True, timeout=HANG_S)
@@ -107,7 +108,7 @@ def broker_of(work: Path, port: int) -> tuple[str, ...]:
 async def box(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Box]:
     work, root = tmp_path_factory.mktemp("box"), find_root()
     defaults = {name: FIRST_PORT + number for number, name in enumerate(NAMES)}
-    with reserve(Mode.auto, defaults=defaults) as ports:
+    with reserve(PortMode.auto, defaults=defaults) as ports:
         async with httpx.AsyncClient(timeout=HANG_S, trust_env=False) as client:
             box = Box(work, ports, {}, client)
             for name in (config.IMAGES, config.CAPTURE):
@@ -392,7 +393,7 @@ async def test_they_say_how_they_are(box: Box) -> None:
 
 async def test_a_broker_that_lets_it_not_in_is_shown_and_no_run_begins(box: Box, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("not it\n")
-    with reserve(Mode.auto, defaults={"control": FIRST_PORT + 30, "opcua": FIRST_PORT + 31}) as ports:
+    with reserve(PortMode.auto, defaults={"control": FIRST_PORT + 30, "opcua": FIRST_PORT + 31}) as ports:
         url = f"http://127.0.0.1:{ports['control']}"
         environment = clean_environment() | {
             "LINESIDE_BUS__PASSWORD_FILE": str(tmp_path / "password"),

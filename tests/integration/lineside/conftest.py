@@ -44,7 +44,7 @@ class Broker:
             )
             argv = [MOSQUITTO, "-c", str(config)]
         else:
-            argv = [sys.executable, "-m", "lineside_bench.amqtt_broker", str(self.port)]
+            argv = [sys.executable, "-m", "lineside_bench.peers.amqtt_broker", str(self.port)]
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def pause(self) -> None:

@@ -24,8 +24,8 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from lineside_bench.options import Options
-from lineside_bench.ports import DEFAULTS
-from lineside_bench.simulated_line import SimulatedLine
+from lineside_bench.processes.ports import DEFAULTS
+from lineside_bench.runner.simulated_line import SimulatedLine
 from lineside_exporter import containers
 from lineside_exporter.containers import Container
 from lineside_exporter.device import figures

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from lineside_bench.checkout import find_root
-from lineside_bench.plcs.control import Program
+from lineside_bench.plcs.control import PlcProcess
 from lineside_bench.plcs.environment import Stack
-from lineside_bench.plcs.program import Wanted
-from lineside_bench.ports import HOST
-from lineside_bench.station import NAMESPACE
+from lineside_bench.plcs.program import PlcConfig
+from lineside_bench.plcs.station import NAMESPACE
+from lineside_bench.processes.ports import HOST
 
 PARTS = 4
 HELD_S = 0.12
@@ -63,13 +63,13 @@ def trigger(write_back: dict[str, Any]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def plc_on(stack: Stack) -> AsyncIterator[tuple[Program, Any]]:
-    program = Program(stack, Wanted(0, HOST, NAMESPACE, TAGS, WRITABLE, {}), root=find_root())
+async def plc_on(stack: Stack) -> AsyncIterator[tuple[PlcProcess, Any]]:
+    program = PlcProcess(stack, PlcConfig(0, HOST, NAMESPACE, TAGS, WRITABLE, {}), root=find_root())
     async with program:
         yield program, SimpleNamespace(endpoint=program.url)
 
 
-async def content(program: Program, name: str) -> Any:
+async def content(program: PlcProcess, name: str) -> Any:
     return (await program.read(f"Line.{name}"))[f"Line.{name}"]
 
 

@@ -302,7 +302,7 @@ def test_the_help_does_not_wait_for_asyncua() -> None:
 
 BENCH_PLC = """
 import asyncio
-from lineside_bench.plc import Plc
+from lineside_bench.plcs.plc import Plc
 
 async def main():
     async with Plc(port={port}, stations=2, seed=7):

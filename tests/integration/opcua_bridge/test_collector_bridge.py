@@ -202,7 +202,7 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        argv = [sys.executable, "-m", "lineside_bench.amqtt_broker", str(self.port)]
+        argv = [sys.executable, "-m", "lineside_bench.peers.amqtt_broker", str(self.port)]
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self) -> None:

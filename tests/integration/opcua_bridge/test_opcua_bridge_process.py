@@ -116,7 +116,7 @@ class Rig:
         return self.processes.start("plc", str(Path(__file__).with_name("plc_process.py")), str(self.opcua))
 
     def broker(self) -> subprocess.Popen[bytes]:
-        return self.processes.start("broker", "-m", "lineside_bench.amqtt_broker", str(self.mqtt))
+        return self.processes.start("broker", "-m", "lineside_bench.peers.amqtt_broker", str(self.mqtt))
 
     def bridge(self) -> subprocess.Popen[bytes]:
         return self.processes.start("bridge", "-m", "lineside_opcua_bridge", str(self.config))

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lineside_bench.checkout import find_root
-from lineside_bench.plc import StackPlc
 from lineside_bench.plcs.environment import Stack
-from lineside_bench.station import NAMESPACE
+from lineside_bench.plcs.plc import StackPlc
+from lineside_bench.plcs.station import NAMESPACE
 
 NODE = f"nsu={NAMESPACE};s=Station1"
 TRIGGER = {

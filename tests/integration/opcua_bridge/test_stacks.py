@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from lineside_bench.checkout import find_root
-from lineside_bench.plc import StackPlc
 from lineside_bench.plcs.environment import Stack
-from lineside_bench.station import NAMESPACE
+from lineside_bench.plcs.plc import StackPlc
+from lineside_bench.plcs.station import NAMESPACE
 
 GAPS_MS = (0.0, 5.0, 30.0, 60.0)
 PARTS_EACH = int(os.environ.get("LINESIDE_TEST_PARTS", "20"))

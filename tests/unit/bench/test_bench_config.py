@@ -5,8 +5,8 @@ import yaml
 
 from lineside.settings import Settings, load
 from lineside_bench.config import SPINDLE_MODEL, on_loopback, settings_document, write_settings
-from lineside_bench.ports import DEFAULTS, Ports
-from lineside_bench.processes import clean_environment
+from lineside_bench.processes.ports import DEFAULTS, Ports
+from lineside_bench.processes.process import clean_environment
 
 
 def document(stations: int = 2, **more: bool) -> dict:

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from lineside.contract import Context, Result, Times
-from lineside_bench.evidence import Account, Files, account, reported, settled
-from lineside_bench.records import Exchange, SeenResult
-from lineside_bench.report import Facts, has_faults, render, summarise
+from lineside_bench.reporting.evidence import EvidenceAccount, EvidenceFiles, account, reported, settled
+from lineside_bench.reporting.records import Exchange, SeenResult
+from lineside_bench.reporting.report import Facts, has_faults, render, summarise
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -44,7 +44,7 @@ def write(folder: Path, name: str, *events: str, reference: str | None = None) -
 
 def test_all_that_was_kept_is_in_the_files() -> None:
     seen = exchanges(exchange("a"), exchange("b"), exchange("c", "pass", kept=False))
-    assert account(seen, {"a": 1, "b": 1}) == Account(captured=2, delivered=2)
+    assert account(seen, {"a": 1, "b": 1}) == EvidenceAccount(captured=2, delivered=2)
 
 
 def test_what_was_reported_as_kept_and_is_in_no_file_is_lost() -> None:
@@ -62,11 +62,11 @@ def test_what_the_policy_wants_and_nobody_kept_is_missed(status: str, verdict: s
 
 @pytest.mark.parametrize("status", ["rejected", "disabled"])
 def test_what_was_not_judged_is_no_evidence(status: str) -> None:
-    assert account(exchanges(exchange("a", "unknown", status=status, kept=False)), {}) == Account()
+    assert account(exchanges(exchange("a", "unknown", status=status, kept=False)), {}) == EvidenceAccount()
 
 
 def test_what_came_later_than_the_answer_is_not_missed() -> None:
-    assert account(exchanges(exchange("a", kept=False)), {"a": 1}) == Account(captured=1, delivered=1)
+    assert account(exchanges(exchange("a", kept=False)), {"a": 1}) == EvidenceAccount(captured=1, delivered=1)
 
 
 def test_evidence_that_is_there_twice_is_counted() -> None:
@@ -78,7 +78,7 @@ def test_only_results_with_an_evidence_id_are_reported_as_kept() -> None:
 
 
 def test_files_are_found_in_every_folder_and_read_once(tmp_path: Path) -> None:
-    files = Files(tmp_path)
+    files = EvidenceFiles(tmp_path)
     write(tmp_path / "line" / "2026", "one.jsonl", "a", "b")
     files.read()
     write(tmp_path / "line" / "2027", "two.jsonl", "b", "c")
@@ -93,12 +93,12 @@ def test_a_record_whose_object_is_not_there_does_not_count(tmp_path: Path) -> No
     image.write_bytes(b"jpeg")
     write(tmp_path, "one.jsonl", "whole", reference=image.as_uri())
     write(tmp_path, "two.jsonl", "half", reference=(tmp_path / "gone.jpg").as_uri())
-    files = Files(tmp_path)
+    files = EvidenceFiles(tmp_path)
     files.read()
     assert set(files.events) == {"whole"}
 
 
-def shown(evidence: Account, seen: dict[str, Exchange]) -> tuple[dict, str]:
+def shown(evidence: EvidenceAccount, seen: dict[str, Exchange]) -> tuple[dict, str]:
     summary = summarise([], seen, Facts(rate=1, seed=7, stations=1, ready_s=1.0, evidence=evidence))
     text = StringIO()
     Console(file=text, width=120).print(render(summary))
@@ -106,20 +106,22 @@ def shown(evidence: Account, seen: dict[str, Exchange]) -> tuple[dict, str]:
 
 
 def test_the_report_has_a_line_about_evidence() -> None:
-    summary, text = shown(Account(captured=12, delivered=12), {})
+    summary, text = shown(EvidenceAccount(captured=12, delivered=12), {})
     assert not has_faults(summary)
     assert summary["evidence"] == {"captured": 12, "delivered": 12, "repeated": 0, "lost": 0, "missed": 0}
     assert "captured 12, delivered 12, lost 0\n" in "\n".join(line.rstrip() for line in text.splitlines())
 
 
-@pytest.mark.parametrize("evidence", [Account(captured=1, lost=("a",)), Account(captured=1, delivered=1, repeated=1)])
-def test_lost_or_repeated_evidence_is_a_fault(evidence: Account) -> None:
+@pytest.mark.parametrize(
+    "evidence", [EvidenceAccount(captured=1, lost=("a",)), EvidenceAccount(captured=1, delivered=1, repeated=1)]
+)
+def test_lost_or_repeated_evidence_is_a_fault(evidence: EvidenceAccount) -> None:
     summary, _text = shown(evidence, exchanges(exchange("a")))
     assert has_faults(summary)
 
 
 def test_lost_evidence_is_named_among_the_problems() -> None:
-    summary, text = shown(Account(captured=1, lost=("a",)), exchanges(exchange("a")))
+    summary, text = shown(EvidenceAccount(captured=1, lost=("a",)), exchanges(exchange("a")))
     assert [problem["what"] for problem in summary["problems"]] == [
         "its evidence, a, was reported as kept and is in no file"
     ]
@@ -127,7 +129,7 @@ def test_lost_evidence_is_named_among_the_problems() -> None:
 
 
 def test_missed_evidence_is_said_and_a_fault() -> None:
-    summary, text = shown(Account(missed=("a",)), exchanges(exchange("a", kept=False)))
+    summary, text = shown(EvidenceAccount(missed=("a",)), exchanges(exchange("a", kept=False)))
     assert has_faults(summary)
     assert "missed 1" in text
 
@@ -135,14 +137,14 @@ def test_missed_evidence_is_said_and_a_fault() -> None:
 async def test_of_a_run_only_its_own_requests_are_counted(tmp_path: Path) -> None:
     write(tmp_path, "a.jsonl", "mine", "of-a-part-before")
     mine = exchanges(exchange("mine"))
-    assert (await settled(Files(tmp_path), lambda: mine, only_seen=True)).delivered == 1
-    assert (await settled(Files(tmp_path), lambda: mine)).delivered == 2
+    assert (await settled(EvidenceFiles(tmp_path), lambda: mine, only_seen=True)).delivered == 1
+    assert (await settled(EvidenceFiles(tmp_path), lambda: mine)).delivered == 2
 
 
 def test_files_from_before_are_left_alone(tmp_path: Path) -> None:
     write(tmp_path, "old.jsonl", "old")
     os.utime(tmp_path / "old.jsonl", (100, 100))
     write(tmp_path, "new.jsonl", "new")
-    files = Files(tmp_path, since=200)
+    files = EvidenceFiles(tmp_path, since=200)
     files.read()
     assert list(files.events) == ["new"]

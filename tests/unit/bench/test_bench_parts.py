@@ -6,15 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lineside_bench.parts import (
-    DEFAULT_SEED,
-    DEFECTS,
-    EVALUATION_SEED,
-    LABELS,
-    TRAINING_SEED,
-    encode_jpeg,
-    make_part,
-)
+from lineside_bench.parts.labels import DEFAULT_SEED, DEFECTS, EVALUATION_SEED, LABELS, TRAINING_SEED
+from lineside_bench.parts.part import encode_jpeg, make_part
 
 
 def test_the_labels_are_in_the_order_of_the_models_outputs() -> None:

@@ -9,13 +9,15 @@ import pytest
 from rich.console import Console
 
 from lineside.contract import utc_now
-from lineside_bench import exit_codes, progress, session, state
-from lineside_bench.checks import _orphaned
+from lineside_bench import exit_codes
 from lineside_bench.errors import BenchError
-from lineside_bench.interrupts import Interrupts
 from lineside_bench.options import Options
-from lineside_bench.records import PartRecord, WriteBack
-from lineside_bench.tally import Tally
+from lineside_bench.processes.interrupts import Interrupts
+from lineside_bench.reporting import json_file, progress
+from lineside_bench.reporting.records import PartRecord, WriteBack
+from lineside_bench.reporting.tally import Tally
+from lineside_bench.runner import run_line
+from lineside_bench.runner.checks import _orphaned
 from tests.waiting import HANG_S
 
 
@@ -93,8 +95,8 @@ async def test_work_that_ends_by_itself_passes_its_error_on() -> None:
 
 def test_a_file_is_written_whole_and_leaves_no_draft(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    state.write_json(path, {"ready": True})
-    state.write_json(path, {"ready": False})
+    json_file.write_json(path, {"ready": True})
+    json_file.write_json(path, {"ready": False})
     assert json.loads(path.read_text()) == {"ready": False}
     assert list(tmp_path.iterdir()) == [path]
 
@@ -102,11 +104,11 @@ def test_a_file_is_written_whole_and_leaves_no_draft(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "missing/out.json"])
 def test_a_file_that_cannot_be_written_is_named_before_anything_starts(tmp_path: Path, name: str) -> None:
     with pytest.raises(BenchError, match="--json"):
-        state.check_writable(tmp_path / name, "--json")
+        json_file.check_writable(tmp_path / name, "--json")
 
 
 def test_a_run_that_cannot_start_ends_with_2_and_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
-    assert session.bench(Options(stations=99)) == exit_codes.CANNOT_START
+    assert run_line.bench(Options(stations=99)) == exit_codes.CANNOT_START
     assert "--stations 99 is out of range. Give a number from 1 to 32." in capsys.readouterr().err
 
 

@@ -1,14 +1,14 @@
-"""Feeding parts, with stations that judge at once and a stage in memory."""
+"""Feeding parts, with stations that judge at once and a supply in memory."""
 
 import asyncio
 
 import pytest
 
 from lineside.contract import utc_now
-from lineside_bench import feeding
-from lineside_bench.feeding import Feeding, NotShown, Stations
-from lineside_bench.labels import Truth, truth
-from lineside_bench.records import PartRecord, WriteBack
+from lineside_bench.parts.labels import Truth, truth
+from lineside_bench.reporting.records import PartRecord, WriteBack
+from lineside_bench.runner import feeding
+from lineside_bench.runner.feeding import FreeStations, NotShown, PartFeeder
 from tests.waiting import HANG_S, until
 
 
@@ -27,7 +27,7 @@ class Station:
         return True
 
 
-class Stage:
+class Supply:
     def __init__(self) -> None:
         self.shown: dict[str, str | None] = {}
         self.index = 0
@@ -56,27 +56,27 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "SETTLE_S", 0.01)
 
 
-def feeder(stations: list[Station], stage: Stage, **more: int) -> Feeding[Truth]:
-    return Feeding(Stations(stations), stage, rate=1e6, seed=7, deadline_ms=10, patience_s=30, **more)  # type: ignore[arg-type]
+def feeder(stations: list[Station], supply: Supply, **more: int) -> PartFeeder[Truth]:
+    return PartFeeder(FreeStations(stations), supply, rate=1e6, seed=7, deadline_ms=10, patience_s=30, **more)  # type: ignore[arg-type]
 
 
 async def test_every_part_is_shown_judged_and_taken_away() -> None:
-    stage = Stage()
-    fed = feeder([Station("a"), Station("b")], stage)
+    supply = Supply()
+    fed = feeder([Station("a"), Station("b")], supply)
     await fed.run(5)
     assert [record.part_id for record in fed.records] == [truth(7, index).part_id for index in range(5)]
     assert [record.truth for record in fed.records] == [truth(7, index).label for index in range(5)]
     assert (fed.tally.fed, fed.tally.judged) == (5, 5)
-    assert stage.shown == {"a": None, "b": None}
+    assert supply.shown == {"a": None, "b": None}
 
 
 async def test_a_part_that_no_camera_shows_comes_all_the_same_and_is_marked() -> None:
-    stage = Stage()
-    stage.away = True
-    fed = feeder([Station("a")], stage)
+    supply = Supply()
+    supply.away = True
+    fed = feeder([Station("a")], supply)
     await fed.run(2)
     assert [(record.not_shown, record.verdict) for record in fed.records] == [("nobody there", "pass")] * 2
-    stage.away = False
+    supply.away = False
     await fed.run(1)
     assert fed.records[-1].not_shown == ""
 
@@ -84,7 +84,7 @@ async def test_a_part_that_no_camera_shows_comes_all_the_same_and_is_marked() ->
 async def test_a_station_takes_one_part_at_a_time() -> None:
     station = Station("a")
     station.may.clear()
-    fed = feeder([station], Stage())
+    fed = feeder([station], Supply())
     running = asyncio.create_task(fed.run(2))
     await until(lambda: fed.tally.fed == 1)
     for _ in range(20):
@@ -98,8 +98,8 @@ async def test_a_station_takes_one_part_at_a_time() -> None:
 async def test_what_is_cut_short_gives_its_station_back() -> None:
     station = Station("a")
     station.may.clear()
-    stations = Stations([station])  # type: ignore[list-item]
-    cut = Feeding(stations, Stage(), rate=1e6, seed=7, deadline_ms=1, patience_s=30)
+    stations = FreeStations([station])  # type: ignore[list-item]
+    cut = PartFeeder(stations, Supply(), rate=1e6, seed=7, deadline_ms=1, patience_s=30)
     running = asyncio.create_task(cut.run(None))
     await until(lambda: cut.tally.fed == 1)
     running.cancel()
@@ -111,7 +111,7 @@ async def test_what_is_cut_short_gives_its_station_back() -> None:
 
 
 async def test_only_the_newest_records_are_kept() -> None:
-    fed = feeder([Station("a")], Stage(), keep=3)
+    fed = feeder([Station("a")], Supply(), keep=3)
     await fed.run(10)
     assert [record.index for record in fed.records] == [7, 8, 9]
     assert fed.tally.fed == 10

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from lineside_bench.labels import LABELS, Truth, truth
-from lineside_bench.parts import make_part
+from lineside_bench.parts.labels import LABELS, Truth, truth
+from lineside_bench.parts.part import make_part
 from tests.waiting import HANG_S
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lineside.contract import CameraSource, Request
-from lineside_bench.records import Exchange, triggered_since
+from lineside_bench.reporting.records import Exchange, triggered_since
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 
 from lineside.contract import CameraSource, Request, Result
-from lineside_bench.records import Exchange, Outage, PartRecord, SeenResult, WriteBack
-from lineside_bench.report import Facts, has_faults, percentile, render, summarise
+from lineside_bench.reporting.records import Exchange, Outage, PartRecord, SeenResult, WriteBack
+from lineside_bench.reporting.report import Facts, has_faults, percentile, render, summarise
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FACTS = Facts(rate=10, seed=7, stations=4, ready_s=5.0, engine={"server": "triton", "version": "2.51.0"})

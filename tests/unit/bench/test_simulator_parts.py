@@ -9,11 +9,11 @@ import pytest
 
 from lineside.contract import CameraSource, Request
 from lineside.settings import fields
-from lineside_bench.observer import Observer
-from lineside_bench.render import Rendered
+from lineside_bench.parts.renderer import JpegPart
+from lineside_bench.runner.observer import Observer
 from lineside_bench.simulators import pictures as pictures_module
 from lineside_bench.simulators.pictures import AHEAD, MAX_KEPT, MAX_WAITING, Pictures, TooMany
-from lineside_bench.simulators.runs import MAX_REMEMBERED, AskedRun, Busy, Run, Runs
+from lineside_bench.simulators.runs import MAX_REMEMBERED, Busy, Run, RunRequest, Runs
 from lineside_bench.simulators.settings import CameraSimSettings, PlcSimSettings
 from tests.waiting import HANG_S
 
@@ -21,7 +21,7 @@ HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "use-the-simulators.md"
 
 
 def run(parts: int = 10) -> Run:
-    return Run(AskedRun(parts=parts), seed=7)
+    return Run(RunRequest(parts=parts), seed=7)
 
 
 def test_one_run_is_under_way_at_a_time() -> None:
@@ -54,16 +54,16 @@ class Renderings:
         self.may = threading.Event()
         self.may.set()
 
-    def __call__(self, seed: int, index: int) -> Rendered:
+    def __call__(self, seed: int, index: int) -> JpegPart:
         self.may.wait(HANG_S)
         self.made.append((seed, index))
-        return Rendered(index, f"P-{index}", "good", b"")
+        return JpegPart(index, f"P-{index}", "good", b"")
 
 
 @pytest.fixture
 def renderings(monkeypatch: pytest.MonkeyPatch) -> Renderings:
     made = Renderings()
-    monkeypatch.setattr(pictures_module, "render", made)
+    monkeypatch.setattr(pictures_module, "render_jpeg", made)
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lineside_bench.spindle import KINDS, TAGS, WINDOW, SpindleSimulator, make_window
+from lineside_bench.parts.spindle import KINDS, TAGS, WINDOW, SpindleSimulator, make_window
 
 LOWEST = np.array([3_000, 0, 0.05, 15], np.float32)
 HIGHEST = np.array([12_000, 150, 12, 110], np.float32)

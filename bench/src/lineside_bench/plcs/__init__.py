@@ -1,11 +1,11 @@
 """PLC programs on four OPC UA stacks, each a process of its own, told what to do by lines of JSON.
 
-What a PLC does at a station is said once, in :mod:`lineside_bench.station`; a program here only holds the nodes and
-writes them, so that the same station runs on asyncua, node-opcua, o6 (open62541) and python-opcua. From Python:
+What a PLC does at a station is written once, in :mod:`lineside_bench.plcs.station`; a program here only holds the nodes
+and writes them, so that the same station runs on asyncua, node-opcua, o6 (open62541) and python-opcua. From Python:
 
     plc = StackPlc(Stack.o6, root=find_root(), stations=2, gap_ms=5.0, beside={"Recipe": ("String", "")})
-    async with plc:                                                         # of lineside_bench.plc
-        record = PartRecord(...)                                            # of lineside_bench.records
+    async with plc:                                                         # of lineside_bench.plcs.plc
+        record = PartRecord(...)                                            # of lineside_bench.reporting.records
         await plc.stations[0].judge(record, patience_s=5.0, beside={"Recipe": "A"})      # by a bridge at plc.url
         record.write_backs                                                  # what the PLC held at each write of Done
         await plc.write(("Station1.PartId", "P-7"), 30.0, ("Station1.PartPresent", True))    # or step by step

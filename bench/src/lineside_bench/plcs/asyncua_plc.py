@@ -9,7 +9,7 @@ from asyncua.common.node import Node
 from asyncua.server.server import Server
 from asyncua.ua.attribute_ids import AttributeIds
 
-from lineside_bench.plcs.program import Wanted, run
+from lineside_bench.plcs.program import PlcConfig, run
 
 
 class AsyncuaPlc:
@@ -19,7 +19,7 @@ class AsyncuaPlc:
         self._server = Server()
         self._nodes: dict[str, tuple[Node, ua.VariantType]] = {}
 
-    async def open(self, wanted: Wanted, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+    async def open(self, wanted: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
         """Serve the nodes."""
         server = self._server
         await server.init()

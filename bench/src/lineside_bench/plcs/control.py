@@ -13,8 +13,8 @@ from typing import Any, Self
 
 from lineside_bench.errors import BenchError
 from lineside_bench.plcs.environment import Stack, command, variables
-from lineside_bench.plcs.program import Wanted
-from lineside_bench.ports import HOST
+from lineside_bench.plcs.program import PlcConfig
+from lineside_bench.processes.ports import HOST
 
 START_S = 60.0
 ANSWER_S = 30.0
@@ -26,7 +26,7 @@ LAST_LINES = 20
 
 
 @dataclass(frozen=True)
-class Written:
+class TagWrite:
     """One write of a watched tag, with what stood beside it at that instant."""
 
     tag: str
@@ -35,7 +35,7 @@ class Written:
     beside: Mapping[str, Any]
 
 
-class Program:
+class PlcProcess:
     """The wanted nodes on a stack, served while it is entered; port 0 is one that is free.
 
     `writes` are the writes of each watched tag, the newest ones. Entering raises BenchError where it does not start.
@@ -44,7 +44,7 @@ class Program:
     def __init__(
         self,
         stack: Stack,
-        wanted: Wanted,
+        wanted: PlcConfig,
         *,
         root: Path,
         log: Path | None = None,
@@ -53,11 +53,11 @@ class Program:
         self.stack = stack
         self._wanted = wanted if wanted.port else replace(wanted, port=_free_port())
         self.url = f"opc.tcp://{wanted.host}:{self._wanted.port}"
-        self.writes: dict[str, deque[Written]] = {tag: deque(maxlen=MAX_WRITES) for tag in wanted.watched}
+        self.writes: dict[str, deque[TagWrite]] = {tag: deque(maxlen=MAX_WRITES) for tag in wanted.watched}
         self._root = root
         self._log = log
         self._note = note
-        self._listeners: list[Callable[[Written], None]] = []
+        self._listeners: list[Callable[[TagWrite], None]] = []
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._asking = asyncio.Lock()
         self._heard: deque[str] = deque(maxlen=LAST_LINES)
@@ -69,7 +69,7 @@ class Program:
         """The process's id."""
         return self._process.pid
 
-    def listen(self, listener: Callable[[Written], None]) -> None:
+    def listen(self, listener: Callable[[TagWrite], None]) -> None:
         """Call the listener at each write of a watched tag."""
         self._listeners.append(listener)
 
@@ -157,7 +157,7 @@ class Program:
 
     def _take(self, message: Mapping[str, Any]) -> None:
         at = datetime.fromisoformat(message["at"])
-        written = Written(message["written"], message["value"], at, message["beside"])
+        written = TagWrite(message["written"], message["value"], at, message["beside"])
         self.writes[written.tag].append(written)
         for listener in self._listeners:
             listener(written)

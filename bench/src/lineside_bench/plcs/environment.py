@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from lineside_bench.errors import BenchError
-from lineside_bench.processes import clean_environment
+from lineside_bench.processes.process import clean_environment
 
 ENVIRONMENT = ".venv-plc"
 REQUIREMENTS = Path("requirements", "plc.txt")

@@ -10,7 +10,7 @@ from typing import Any
 
 import o6
 
-from lineside_bench.plcs.program import Wanted, run
+from lineside_bench.plcs.program import PlcConfig, run
 
 INDEX = 1
 """open62541's own namespace, whose URI is that of the application."""
@@ -27,7 +27,7 @@ class O6Plc:
         self._kinds: dict[str, Any] = {}
         self._held: dict[str, Any] = {}
 
-    async def open(self, wanted: Wanted, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+    async def open(self, wanted: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
         """Serve the nodes."""
         _listen_on(wanted.host)
         server = self._server = o6.Server(port=wanted.port, applicationUri=wanted.namespace)

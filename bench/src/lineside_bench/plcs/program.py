@@ -16,7 +16,7 @@ MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PlcConfig:
     """A program's options; see :mod:`lineside_bench.plcs`."""
 
     port: int
@@ -35,7 +35,7 @@ class Wanted:
 class Server(Protocol):
     """The nodes on one stack."""
 
-    async def open(self, wanted: Wanted, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+    async def open(self, wanted: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
         """Serve the nodes; call `written` with a watched tag, its value, and those beside it, at each write of it."""
         ...
 
@@ -55,10 +55,10 @@ class Server(Protocol):
 def run(server: Server) -> None:
     """Serve until stdin ends."""
     options = json.loads(sys.argv[1])
-    asyncio.run(_serve(server, Wanted(**options)))
+    asyncio.run(_serve(server, PlcConfig(**options)))
 
 
-async def _serve(server: Server, wanted: Wanted) -> None:
+async def _serve(server: Server, wanted: PlcConfig) -> None:
     lines = asyncio.StreamReader(limit=MAX_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
 

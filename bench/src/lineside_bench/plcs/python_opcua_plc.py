@@ -5,7 +5,7 @@ from typing import Any
 
 from opcua import Server, ua
 
-from lineside_bench.plcs.program import Wanted, run
+from lineside_bench.plcs.program import PlcConfig, run
 
 
 class PythonOpcuaPlc:
@@ -15,7 +15,7 @@ class PythonOpcuaPlc:
         self._server = Server()
         self._nodes: dict[str, tuple[Any, Any]] = {}
 
-    async def open(self, wanted: Wanted, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+    async def open(self, wanted: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
         """Serve the nodes."""
         server = self._server
         server.set_endpoint(f"opc.tcp://{wanted.host}:{wanted.port}/")

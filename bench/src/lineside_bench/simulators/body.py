@@ -14,7 +14,7 @@ BODY_S = 5.0
 M = TypeVar("M", bound=BaseModel)
 
 
-class Asked(BaseModel):
+class RequestBody(BaseModel):
     """Base of what may be asked: nothing unknown, nothing taken for a number that is none."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)

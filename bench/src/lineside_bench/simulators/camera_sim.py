@@ -20,17 +20,17 @@ from starlette.types import ASGIApp
 import lineside.service
 from lineside.service import Service
 from lineside.settings import HttpSettings
-from lineside_bench.camera import Cameras
-from lineside_bench.labels import TRAINING_SEED
 from lineside_bench.options import station_names
-from lineside_bench.simulators.body import Asked, Refused, read, refuse
+from lineside_bench.parts.labels import TRAINING_SEED
+from lineside_bench.peers.camera import Cameras
+from lineside_bench.simulators.body import Refused, RequestBody, read, refuse
 from lineside_bench.simulators.pictures import Pictures, TooMany
 from lineside_bench.simulators.settings import CameraSim
 
 LARGEST_INDEX = 2**31
 
 
-class AskedPart(Asked):
+class PartRequest(RequestBody):
     """Which part stands at a station."""
 
     seed: Annotated[int, Field(ge=0, lt=TRAINING_SEED)]
@@ -46,7 +46,7 @@ class _Parts:
 
     async def put(self, request: Request) -> Response:
         station = self._station(request)
-        asked = await read(request, AskedPart)
+        asked = await read(request, PartRequest)
         try:
             part = await self._pictures.get(asked.seed, asked.index)
         except TooMany:

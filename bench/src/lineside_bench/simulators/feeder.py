@@ -10,16 +10,16 @@ import structlog
 
 from lineside.contract import utc_now
 from lineside_bench import config
-from lineside_bench.engine import engine_of
-from lineside_bench.evidence import Files, settled
-from lineside_bench.feeding import SETTLE_S, Feeding, Stations
-from lineside_bench.labels import Truth
-from lineside_bench.observer import MAX_EXCHANGES, Observer
 from lineside_bench.options import Options
-from lineside_bench.plc import Plc
-from lineside_bench.records import Exchange, triggered_since
-from lineside_bench.report import Facts, summarise
-from lineside_bench.simulators.remote import RemoteCameras, RemoteStage
+from lineside_bench.parts.labels import Truth
+from lineside_bench.plcs.plc import Plc
+from lineside_bench.reporting.evidence import EvidenceFiles, settled
+from lineside_bench.reporting.records import Exchange, triggered_since
+from lineside_bench.reporting.report import Facts, summarise
+from lineside_bench.runner.engine import engine_of
+from lineside_bench.runner.feeding import SETTLE_S, FreeStations, PartFeeder
+from lineside_bench.runner.observer import MAX_EXCHANGES, Observer
+from lineside_bench.simulators.remote import RemoteCameras, RemotePartSupply
 from lineside_bench.simulators.runs import Run, Runs, State
 from lineside_bench.simulators.settings import PlcSimSettings
 
@@ -52,8 +52,8 @@ class Feeder:
         self._cameras = cameras
         self._observer = observer
         self._client = client
-        self._stations = Stations(plc.stations)
-        self._slow_stage = RemoteStage(cameras, seed=settings.seed)
+        self._stations = FreeStations(plc.stations)
+        self._slow_supply = RemotePartSupply(cameras, seed=settings.seed)
 
     async def live(self) -> None:
         """Feed until cancelled; what is under way then gets until its deadline."""
@@ -71,7 +71,7 @@ class Feeder:
         if not self._settings.rate:
             await asyncio.Event().wait()
         feeding = self._feeding(
-            self._slow_stage,
+            self._slow_supply,
             rate=self._settings.rate,
             seed=self._settings.seed,
             patience_s=self._settings.deadline_ms / 1000 + SLOW_PATIENCE_S,
@@ -89,10 +89,10 @@ class Feeder:
             """Return what this run's own triggers led to: parts before it may still have had something on its way."""
             return triggered_since(self._observer.exchanges(), start)
 
-        files = Files(self._settings.evidence, since=time.time() - OLDER_S) if self._settings.evidence else None
+        files = EvidenceFiles(self._settings.evidence, since=time.time() - OLDER_S) if self._settings.evidence else None
         strays = self._strays()
         feeding = self._feeding(
-            RemoteStage(self._cameras, seed=run.seed),
+            RemotePartSupply(self._cameras, seed=run.seed),
             rate=run.asked.rate,
             seed=run.seed,
             patience_s=Options.patience_s,
@@ -127,10 +127,12 @@ class Feeder:
         run.summary = summarise(list(feeding.records), exchanges(), facts)
         log.info("run is over", run=run.id, parts=run.summary["parts"], verdicts=run.summary["verdicts"])
 
-    def _feeding(self, stage: RemoteStage, *, rate: float, seed: int, patience_s: float, keep: int) -> Feeding[Truth]:
-        return Feeding(
+    def _feeding(
+        self, supply: RemotePartSupply, *, rate: float, seed: int, patience_s: float, keep: int
+    ) -> PartFeeder[Truth]:
+        return PartFeeder(
             self._stations,
-            stage,
+            supply,
             rate=rate,
             seed=seed,
             deadline_ms=self._settings.deadline_ms,

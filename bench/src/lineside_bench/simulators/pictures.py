@@ -5,7 +5,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from lineside_bench.render import WORKERS, Rendered, render
+from lineside_bench.parts.renderer import WORKERS, JpegPart, render_jpeg
 
 AHEAD = 16
 """How many parts after the one asked for are rendered too: twice the stations of a line."""
@@ -21,7 +21,7 @@ class TooMany(Exception):
 
 @dataclass
 class _Picture:
-    made: asyncio.Future[Rendered]
+    made: asyncio.Future[JpegPart]
     waited_for: int = 0
 
 
@@ -33,7 +33,7 @@ class Pictures:
         self._pictures: OrderedDict[tuple[int, int], _Picture] = OrderedDict()
         self._waiting = 0
 
-    async def get(self, seed: int, index: int) -> Rendered:
+    async def get(self, seed: int, index: int) -> JpegPart:
         """Return a part's picture; raises TooMany."""
         if self._waiting >= MAX_WAITING:
             raise TooMany
@@ -56,7 +56,7 @@ class Pictures:
         """Return a picture that is made or being made, and drop the one not wanted for longest."""
         key = (seed, index)
         if key not in self._pictures:
-            made = asyncio.get_running_loop().run_in_executor(self._pool, render, seed, index)
+            made = asyncio.get_running_loop().run_in_executor(self._pool, render_jpeg, seed, index)
             self._pictures[key] = _Picture(made)
             if len(self._pictures) > MAX_KEPT:
                 oldest = next(key for key, picture in self._pictures.items() if not picture.waited_for)

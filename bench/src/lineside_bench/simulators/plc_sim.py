@@ -25,13 +25,13 @@ from lineside.connections import Connection
 from lineside.errors import LinesideError
 from lineside.service import Service
 from lineside.settings import BusSettings, HttpSettings, variable
-from lineside_bench.observer import Observer
 from lineside_bench.options import STATION_SECONDS
-from lineside_bench.plc import Plc
+from lineside_bench.plcs.plc import Plc
+from lineside_bench.runner.observer import Observer
 from lineside_bench.simulators.body import Refused, read, refuse
 from lineside_bench.simulators.feeder import Feeder
 from lineside_bench.simulators.remote import RemoteCameras
-from lineside_bench.simulators.runs import AskedRun, Busy, Run, Runs, State
+from lineside_bench.simulators.runs import Busy, Run, RunRequest, Runs, State
 from lineside_bench.simulators.settings import PlcSim, PlcSimSettings
 
 CLIENT = "plc-sim"
@@ -54,7 +54,7 @@ class _Control:
         ]
 
     async def _begin(self, request: Request) -> Response:
-        asked = await read(request, AskedRun)
+        asked = await read(request, RunRequest)
         most = self._settings.stations / STATION_SECONDS
         if asked.rate > most:
             raise Refused(

@@ -3,8 +3,8 @@
 import httpx
 
 from lineside.connections import Connection
-from lineside_bench.feeding import NotShown
-from lineside_bench.labels import Truth, truth
+from lineside_bench.parts.labels import Truth, truth
+from lineside_bench.runner.feeding import NotShown
 
 
 class RemoteCameras:
@@ -37,7 +37,7 @@ class RemoteCameras:
         self._connection.online()
 
 
-class RemoteStage:
+class RemotePartSupply:
     """The parts of a run, one after the other, before the cameras of another process."""
 
     def __init__(self, cameras: RemoteCameras, *, seed: int) -> None:

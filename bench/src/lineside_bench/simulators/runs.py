@@ -8,15 +8,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from lineside_bench.labels import TRAINING_SEED
 from lineside_bench.options import MAX_PARTS
-from lineside_bench.simulators.body import Asked
-from lineside_bench.tally import Tally
+from lineside_bench.parts.labels import TRAINING_SEED
+from lineside_bench.reporting.tally import Tally
+from lineside_bench.simulators.body import RequestBody
 
 MAX_REMEMBERED = 8
 
 
-class AskedRun(Asked):
+class RunRequest(RequestBody):
     """A run of parts; `seed` None is the simulator's own."""
 
     parts: Annotated[int, Field(ge=1, le=MAX_PARTS)]
@@ -36,7 +36,7 @@ class State(StrEnum):
 class Run:
     """One run, and in the end its summary, or why there is none."""
 
-    def __init__(self, asked: AskedRun, *, seed: int) -> None:
+    def __init__(self, asked: RunRequest, *, seed: int) -> None:
         self.id = uuid.uuid4().hex[:12]
         self.asked = asked
         self.seed = seed

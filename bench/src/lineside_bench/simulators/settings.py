@@ -8,9 +8,9 @@ from pydantic import Field
 import lineside.settings
 from lineside.addresses import BaseAddress
 from lineside.settings import HttpSettings, Port, Section
-from lineside_bench.labels import DEFAULT_SEED, TRAINING_SEED
 from lineside_bench.options import MAX_STATIONS, STATION_SECONDS, Options
-from lineside_bench.ports import DEFAULTS
+from lineside_bench.parts.labels import DEFAULT_SEED, TRAINING_SEED
+from lineside_bench.processes.ports import DEFAULTS
 
 STATIONS = 8
 """As many as twenty parts a second need."""

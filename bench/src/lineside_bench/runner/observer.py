@@ -27,7 +27,7 @@ from lineside.contract import (
 )
 from lineside_bench.errors import BenchError
 from lineside_bench.options import MAX_PARTS
-from lineside_bench.records import Exchange, Outage, SeenResult
+from lineside_bench.reporting.records import Exchange, Outage, SeenResult
 
 MAX_EXCHANGES = 3 * MAX_PARTS
 """A part may be asked for again after a restart."""

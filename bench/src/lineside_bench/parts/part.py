@@ -1,6 +1,6 @@
-"""The simulated line's parts: a rendered picture of machined metal, and the truth about it.
+"""The simulated line's parts: a rendered image of machined metal, and the label that is true about it.
 
-See :mod:`lineside_bench.labels` for what is true about a part, and for who uses which seeds.
+See :mod:`lineside_bench.parts.labels` for a part's label and id, and for who uses which seeds.
 """
 
 from __future__ import annotations
@@ -11,39 +11,21 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from lineside_bench import defects
-from lineside_bench.labels import (
-    DEFAULT_SEED,
-    DEFECTS,
-    EVALUATION_SEED,
-    LABELS,
-    TRAINING_SEED,
-    drawn_label,
-    part_id,
-    streams,
-)
-from lineside_bench.surfaces import Surface, add_sensor_noise, make_surface
+from lineside_bench.parts import defects
+from lineside_bench.parts.labels import LABELS, drawn_label, part_id, streams
+from lineside_bench.parts.surfaces import Surface, add_sensor_noise, make_surface
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "DEFAULT_SEED",
-    "DEFECTS",
-    "EVALUATION_SEED",
-    "LABELS",
-    "TRAINING_SEED",
-    "Part",
-    "encode_jpeg",
-    "make_part",
-]
+__all__ = ["RenderedPart", "encode_jpeg", "make_part"]
 
 SMALLEST = 64
 """Least width and height of a picture, in pixels."""
 
 
 @dataclass(frozen=True)
-class Part:
+class RenderedPart:
     """One part and what is true about it.
 
     Attributes:
@@ -59,14 +41,14 @@ class Part:
     image: NDArray[np.uint8]
 
 
-def make_part(seed: int, index: int, *, label: str | None = None, size: tuple[int, int] = (640, 480)) -> Part:
+def make_part(seed: int, index: int, *, label: str | None = None, size: tuple[int, int] = (640, 480)) -> RenderedPart:
     """Render part ``index`` of the run ``seed``.
 
     The surface, its lighting and its noise do not depend on the label: asking for the same part as ``good`` gives the
     same picture without the defect.
 
     Args:
-        seed: 0 or more; :mod:`lineside_bench.labels` says who uses which.
+        seed: 0 or more; :mod:`lineside_bench.parts.labels` says who uses which.
         index: 0 or more.
         label: one of :data:`LABELS`, or None for the run's own (half are good, the rest spread over the defects).
         size: width and height in pixels, each 64 or more.
@@ -87,7 +69,7 @@ def make_part(seed: int, index: int, *, label: str | None = None, size: tuple[in
     stain = _add_defect(of_defect, surface, label)
     luma = np.asarray(cv2.GaussianBlur(surface.luma, (0, 0), max(surface.blur, 0.3)), np.float32)
     add_sensor_noise(of_surface, luma, surface.noise)
-    return Part(index=index, part_id=part_id(index), label=label, image=_colour(luma, surface, stain))
+    return RenderedPart(index=index, part_id=part_id(index), label=label, image=_colour(luma, surface, stain))
 
 
 def _add_defect(

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
 from lineside.contract import utc_now
-from lineside_bench.labels import Truth
 from lineside_bench.options import MAX_PARTS
-from lineside_bench.records import PartRecord
-from lineside_bench.station import Station
-from lineside_bench.tally import Tally
+from lineside_bench.parts.labels import Truth
+from lineside_bench.plcs.station import SimulatedStation
+from lineside_bench.reporting.records import PartRecord
+from lineside_bench.reporting.tally import Tally
 
 JITTER = 0.5
 """How irregularly parts come, as a share of the time between two: in step with a publishing interval of the OPC UA
@@ -29,7 +29,7 @@ class NotShown(Exception):
     """A part stands at its station and the station's camera does not show it: why."""
 
 
-class Stage(Protocol[P]):
+class PartSupply(Protocol[P]):
     """Where parts come from, and the cameras that see them."""
 
     async def next(self) -> P:
@@ -45,24 +45,24 @@ class Stage(Protocol[P]):
         ...
 
 
-class Stations:
+class FreeStations:
     """The stations of a line; a part takes the one that has been free for longest."""
 
-    def __init__(self, stations: Iterable[Station]) -> None:
-        self._free: asyncio.Queue[Station] = asyncio.Queue()
+    def __init__(self, stations: Iterable[SimulatedStation]) -> None:
+        self._free: asyncio.Queue[SimulatedStation] = asyncio.Queue()
         for station in stations:
             self.give_back(station)
 
-    async def take(self) -> Station:
+    async def take(self) -> SimulatedStation:
         """Return a station, once one is free."""
         return await self._free.get()
 
-    def give_back(self, station: Station) -> None:
+    def give_back(self, station: SimulatedStation) -> None:
         """Make a station free."""
         self._free.put_nowait(station)
 
 
-class Feeding(Generic[P]):
+class PartFeeder(Generic[P]):
     """Parts fed to the stations, `rate` a second for the whole line.
 
     `patience_s` is how long a station waits for a verdict. `records` are the parts' own, the newest `keep` of them,
@@ -71,8 +71,8 @@ class Feeding(Generic[P]):
 
     def __init__(
         self,
-        stations: Stations,
-        stage: Stage[P],
+        stations: FreeStations,
+        supply: PartSupply[P],
         *,
         rate: float,
         seed: int,
@@ -83,7 +83,7 @@ class Feeding(Generic[P]):
         self.records: deque[PartRecord] = deque(maxlen=keep)
         self.tally = Tally()
         self._stations = stations
-        self._stage = stage
+        self._supply = supply
         self._rate = rate
         self._deadline_ms = deadline_ms
         self._patience_s = patience_s
@@ -100,7 +100,7 @@ class Feeding(Generic[P]):
         start = loop.time()
         try:
             for number in itertools.count() if count is None else range(count):
-                part = await self._stage.next()
+                part = await self._supply.next()
                 due = start + (number + self._jitter.uniform(0, JITTER)) / self._rate
                 await asyncio.sleep(max(0.0, due - loop.time()))
                 station = await self._stations.take()
@@ -116,7 +116,7 @@ class Feeding(Generic[P]):
                 task.cancel()
             await asyncio.gather(*judging, return_exceptions=True)
 
-    async def _judge(self, station: Station, part: P) -> None:
+    async def _judge(self, station: SimulatedStation, part: P) -> None:
         record = PartRecord(
             index=part.index,
             part_id=part.part_id,
@@ -129,13 +129,13 @@ class Feeding(Generic[P]):
         self.tally.fed += 1
         try:
             try:
-                await self._stage.show(station.name, part)
+                await self._supply.show(station.name, part)
             except NotShown as error:  # the part is there all the same, and the PLC wants a verdict
                 record.not_shown = str(error)
             await station.judge(record, patience_s=self._patience_s)
             self.tally.take(record)
             with contextlib.suppress(NotShown):  # it will be said of the next part
-                await self._stage.clear(station.name)
+                await self._supply.clear(station.name)
             await asyncio.sleep(CLEAR_S)
         finally:
             self._stations.give_back(station)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from lineside_bench.records import PartRecord, WriteBack
+from lineside_bench.reporting.records import PartRecord, WriteBack
 
 NAMESPACE = "urn:lineside:bench"
 MAX_STRAYS = 100
@@ -38,7 +38,7 @@ class Writer(Protocol):
         ...
 
 
-class Station:
+class SimulatedStation:
     """One inspection station; judges one part at a time."""
 
     def __init__(self, number: int, nodes: Writer, *, gap_ms: float = 0.0, handshake: bool = False) -> None:

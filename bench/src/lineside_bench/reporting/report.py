@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lineside_bench.evidence import Account
-from lineside_bench.records import VERDICTS, Exchange, Outage, PartRecord, WriteBack, milliseconds
+from lineside_bench.reporting.evidence import EvidenceAccount
+from lineside_bench.reporting.records import VERDICTS, Exchange, Outage, PartRecord, WriteBack, milliseconds
 
 STAGES = ("trigger", "queue", "source", "decode", "infer", "interpret", "publish", "write_back")
 """Where the time goes, in the order of the way of one part."""
@@ -42,7 +42,7 @@ class Facts:
     """Verdicts written to a station that never had a part."""
     behind_s: float = 0.0
     """How late the latest part was triggered after its turn."""
-    evidence: Account | None = field(default_factory=Account)
+    evidence: EvidenceAccount | None = field(default_factory=EvidenceAccount)
     """None where nobody looked."""
     plc: str = "asyncua"
     """The OPC UA stack of the PLC."""
@@ -148,10 +148,10 @@ def percentile(values: Iterable[float], share: float) -> float | None:
     ordered = sorted(values)
     if not ordered:
         return None
-    place = share * (len(ordered) - 1)
-    low = int(place)
+    rank = share * (len(ordered) - 1)
+    low = int(rank)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    return ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
 
 
 def render(summary: Mapping[str, Any]) -> RenderableType:
@@ -257,7 +257,7 @@ def _windows(exchanges: Mapping[str, Exchange], station: str) -> dict[str, Any]:
     }
 
 
-def _counts(evidence: Account | None) -> dict[str, int] | None:
+def _counts(evidence: EvidenceAccount | None) -> dict[str, int] | None:
     if evidence is None:
         return None
     return {

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from lineside_bench import triton
 from lineside_bench.errors import BenchError
+from lineside_bench.peers import triton
 
 SERVICES = (
     "lineside_inference",

@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from lineside_bench.records import PartRecord
+from lineside_bench.reporting.records import PartRecord
 
 LATEST = 500
 

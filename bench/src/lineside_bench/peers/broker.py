@@ -11,13 +11,13 @@ from pathlib import Path
 from lineside_bench.errors import BenchError
 
 HOST = "127.0.0.1"
-PLACES = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+PROGRAM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 """Where packages put mosquitto: not on everybody's PATH."""
 
 PROBE_S = 2.0
 
 
-class Kind(StrEnum):
+class BrokerKind(StrEnum):
     """Which broker to use; auto is mosquitto where it is installed."""
 
     auto = "auto"
@@ -29,32 +29,32 @@ class Kind(StrEnum):
 class Broker:
     """How to start the broker, and the newest MQTT version that it speaks (`5` or `3.1.1`)."""
 
-    kind: Kind
+    kind: BrokerKind
     argv: tuple[str, ...]
     protocol: str
 
 
 def find_mosquitto() -> Path | None:
     """Return the mosquitto program, or None where it is not installed."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *PLACES))
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *PROGRAM_FOLDERS))
     found = shutil.which("mosquitto", path=path)
     return Path(found) if found else None
 
 
-def prepare(kind: Kind, *, port: int, folder: Path) -> Broker:
+def prepare(kind: BrokerKind, *, port: int, folder: Path) -> Broker:
     """Write what the broker needs into `folder` and return how to start it; raises BenchError."""
-    program = None if kind is Kind.amqtt else find_mosquitto()
-    if program is None and kind is Kind.mosquitto:
+    program = None if kind is BrokerKind.amqtt else find_mosquitto()
+    if program is None and kind is BrokerKind.mosquitto:
         raise BenchError(
             "mosquitto is not installed",
             remedy="Install it (Debian, Ubuntu: apt install mosquitto), or use --broker amqtt",
         )
     if program is None:
-        return Broker(Kind.amqtt, (sys.executable, "-m", "lineside_bench.amqtt_broker", str(port)), "3.1.1")
+        return Broker(BrokerKind.amqtt, (sys.executable, "-m", "lineside_bench.peers.amqtt_broker", str(port)), "3.1.1")
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "mosquitto.conf"
     config.write_text(mosquitto_config(port, folder), encoding="utf-8")
-    return Broker(Kind.mosquitto, (str(program), "-c", str(config)), "5")
+    return Broker(BrokerKind.mosquitto, (str(program), "-c", str(config)), "5")
 
 
 def mosquitto_config(port: int, folder: Path) -> str:

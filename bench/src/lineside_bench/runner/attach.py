@@ -13,11 +13,12 @@ from typing import Any
 import httpx
 from rich.console import Console
 
-from lineside_bench import exit_codes, progress, report, state
+from lineside_bench import exit_codes
 from lineside_bench.errors import BenchError
-from lineside_bench.interrupts import Interrupts
 from lineside_bench.options import Options
-from lineside_bench.tally import Tally
+from lineside_bench.processes.interrupts import Interrupts
+from lineside_bench.reporting import json_file, progress, report
+from lineside_bench.reporting.tally import Tally
 
 POLL_S = 0.25
 ANSWER_S = 5.0
@@ -35,7 +36,7 @@ def bench(url: str, options: Options, *, summary_file: Path | None = None) -> in
 async def _bench(console: Console, url: str, options: Options, summary_file: Path | None) -> int:
     options.check()
     if summary_file:
-        state.check_writable(summary_file, "--json")
+        json_file.check_writable(summary_file, "--json")
     interrupts = Interrupts(console.print)
     async with _client(url) as client:
         with interrupts.caught():
@@ -50,7 +51,7 @@ async def _bench(console: Console, url: str, options: Options, summary_file: Pat
         raise BenchError(f"the run has no report: {watch.error}", remedy="See the log of plc-sim")
     console.print(report.render(watch.summary))
     if summary_file:
-        state.write_json(summary_file, watch.summary)
+        json_file.write_json(summary_file, watch.summary)
     return exit_codes.status(signal=interrupts.number, faults=report.has_faults(watch.summary))
 
 

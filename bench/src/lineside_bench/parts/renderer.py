@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from lineside_bench.labels import Truth
-from lineside_bench.parts import encode_jpeg, make_part
+from lineside_bench.parts.labels import Truth
+from lineside_bench.parts.part import encode_jpeg, make_part
 
 WORKERS = 3
 MAX_AHEAD = 512
@@ -15,16 +15,16 @@ MAX_AHEAD = 512
 
 
 @dataclass(frozen=True)
-class Rendered(Truth):
+class JpegPart(Truth):
     """A part as the camera shows it, with its truth."""
 
     jpeg: bytes
 
 
-def render(seed: int, index: int) -> Rendered:
+def render_jpeg(seed: int, index: int) -> JpegPart:
     """Render one part of a run."""
     part = make_part(seed, index)
-    return Rendered(part.index, part.part_id, part.label, encode_jpeg(part.image))
+    return JpegPart(part.index, part.part_id, part.label, encode_jpeg(part.image))
 
 
 class Renderer:
@@ -33,7 +33,7 @@ class Renderer:
     def __init__(self, *, seed: int, count: int | None, ahead: int = MAX_AHEAD) -> None:
         self._seed = seed
         self._count = count
-        self._queue: asyncio.Queue[Rendered] = asyncio.Queue(max(1, min(ahead, MAX_AHEAD)))
+        self._queue: asyncio.Queue[JpegPart] = asyncio.Queue(max(1, min(ahead, MAX_AHEAD)))
         self._full = asyncio.Event()
         self._working: asyncio.Task[None] | None = None
 
@@ -41,7 +41,7 @@ class Renderer:
         """Return when as much is rendered as can be held."""
         await self._full.wait()
 
-    async def next(self) -> Rendered:
+    async def next(self) -> JpegPart:
         """Return the next part."""
         getting = asyncio.ensure_future(self._queue.get())
         assert self._working is not None, "enter the renderer first"  # noqa: S101 - a mistake in our own code
@@ -68,7 +68,7 @@ class Renderer:
         try:
             while self._count is None or index < self._count:
                 many = WORKERS if self._count is None else min(WORKERS, self._count - index)
-                batch = [asyncio.to_thread(render, self._seed, index + offset) for offset in range(many)]
+                batch = [asyncio.to_thread(render_jpeg, self._seed, index + offset) for offset in range(many)]
                 for part in await asyncio.gather(*batch):
                     if self._queue.full():
                         self._full.set()

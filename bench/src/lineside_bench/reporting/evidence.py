@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lineside.contract import Result
-from lineside_bench.records import Exchange
+from lineside_bench.reporting.records import Exchange
 
 ALWAYS = ("fail", "unknown")
 """Verdicts whose evidence the bench's policy always keeps."""
@@ -25,7 +25,7 @@ UNSURE_S = 3.0
 
 
 @dataclass(frozen=True)
-class Account:
+class EvidenceAccount:
     """What became of the evidence, by request id.
 
     `lost` was reported as kept and is in no file; `missed` should have been kept by the policy and was not.
@@ -38,7 +38,7 @@ class Account:
     missed: tuple[str, ...] = ()
 
 
-class Files:
+class EvidenceFiles:
     """What is in the files below a folder, of those changed at `since` or later; a file never changes once it is there.
 
     `since` is a time as the file system counts it, in seconds.
@@ -74,10 +74,10 @@ def owed(exchanges: Mapping[str, Exchange]) -> set[str]:
     return {name for name, result in _results(exchanges) if result.verdict in ALWAYS and result.status in JUDGED}
 
 
-def account(exchanges: Mapping[str, Exchange], events: Mapping[str, int]) -> Account:
+def account(exchanges: Mapping[str, Exchange], events: Mapping[str, int]) -> EvidenceAccount:
     """Compare what was said on the bus with what is in the files."""
     kept = reported(exchanges)
-    return Account(
+    return EvidenceAccount(
         captured=len(kept | set(events)),
         delivered=len(events),
         repeated=sum(count - 1 for count in events.values()),
@@ -87,8 +87,12 @@ def account(exchanges: Mapping[str, Exchange], events: Mapping[str, int]) -> Acc
 
 
 async def settled(
-    files: Files, exchanges: Callable[[], Mapping[str, Exchange]], *, of: Collection[str] = (), only_seen: bool = False
-) -> Account:
+    files: EvidenceFiles,
+    exchanges: Callable[[], Mapping[str, Exchange]],
+    *,
+    of: Collection[str] = (),
+    only_seen: bool = False,
+) -> EvidenceAccount:
     """Return the account, once all that was or should be kept is in the files, that of the requests `of` too.
 
     The wait is bounded. With `only_seen` records of requests that are not among the exchanges are left out: those of

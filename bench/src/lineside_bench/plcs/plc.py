@@ -14,14 +14,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from lineside.contract import utc_now
-from lineside_bench import station
+from lineside_bench.parts.spindle import NODES, RATE, SpindleSimulator
+from lineside_bench.plcs import station
 from lineside_bench.plcs.asyncua_plc import AsyncuaPlc
-from lineside_bench.plcs.control import Program
+from lineside_bench.plcs.control import PlcProcess
 from lineside_bench.plcs.environment import Stack
-from lineside_bench.plcs.program import Wanted
-from lineside_bench.ports import HOST
-from lineside_bench.spindle import NODES, RATE, SpindleSimulator
-from lineside_bench.station import NAMESPACE, Station
+from lineside_bench.plcs.program import PlcConfig
+from lineside_bench.plcs.station import NAMESPACE, SimulatedStation
+from lineside_bench.processes.ports import HOST
 
 LONGEST_STALL_S = 1.5
 """After a longer one the spindle stood still. A reader's queue for a tag holds two seconds of it."""
@@ -46,7 +46,7 @@ class _Plc(ABC):
         beside: Mapping[str, Tag] | None = None,
     ) -> None:
         numbers = range(1, stations + 1)
-        self.stations = [Station(number, self, gap_ms=gap_ms, handshake=handshake) for number in numbers]
+        self.stations = [SimulatedStation(number, self, gap_ms=gap_ms, handshake=handshake) for number in numbers]
         self._by_tag = {f"{each.prefix}.Done": each for each in self.stations}
         self._spindle = None if seed is None else SpindleSimulator(seed)
         self._turning: asyncio.Task[None] | None = None
@@ -138,7 +138,7 @@ class Plc(_Plc):
         def written(tag: str, value: Any, beside: Mapping[str, Any]) -> None:
             self._written(tag, value, utc_now(), beside)
 
-        await self._nodes.open(Wanted(port, host, NAMESPACE, self._tags, self._writable, self._watched), written)
+        await self._nodes.open(PlcConfig(port, host, NAMESPACE, self._tags, self._writable, self._watched), written)
 
     async def _close(self) -> None:
         await self._nodes.close()
@@ -166,9 +166,9 @@ class StackPlc(_Plc):
         **made: Any,
     ) -> None:
         super().__init__(**made)
-        self.program = Program(
+        self.program = PlcProcess(
             stack,
-            Wanted(port, HOST, NAMESPACE, self._tags, self._writable, self._watched),
+            PlcConfig(port, HOST, NAMESPACE, self._tags, self._writable, self._watched),
             root=root,
             log=log,
             note=note,

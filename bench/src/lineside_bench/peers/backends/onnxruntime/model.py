@@ -101,14 +101,14 @@ class TritonPythonModel:
         """Answer ``requests`` in their order; a bad one gets an error of its own and spoils no other."""
         answers: list[Any] = [None] * len(requests)
         groups: dict[tuple[tuple[int, ...], ...], list[tuple[int, list[NDArray[Any]]]]] = {}
-        for place, request in enumerate(requests):
+        for index, request in enumerate(requests):
             try:
                 arrays = self._arrays(request)
             except ValueError as error:
-                answers[place] = _refusal(str(error))
+                answers[index] = _refusal(str(error))
                 continue
             key = tuple(array.shape[1:] if self._batched else array.shape for array in arrays)
-            groups.setdefault(key, []).append((place, arrays))
+            groups.setdefault(key, []).append((index, arrays))
         for members in groups.values():
             batches = [members] if self._batched else [[member] for member in members]
             for batch in batches:
@@ -142,7 +142,7 @@ class TritonPythonModel:
         return arrays
 
     def _answer(self, batch: list[tuple[int, list[NDArray[Any]]]], requests: Sequence[Any], answers: list[Any]) -> None:
-        """Run one batch and put each request's response at its place in ``answers``."""
+        """Run one batch and put each request's response at its index in ``answers``."""
         try:
             results = self._run([arrays for _, arrays in batch])
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no base class
@@ -153,15 +153,15 @@ class TritonPythonModel:
                 answers[batch[0][0]] = _refusal(f"{self._name}: {error}")
             return
         first = 0
-        for place, arrays in batch:
+        for index, arrays in batch:
             last = first + arrays[0].shape[0] if self._batched else None
-            wanted = requests[place].requested_output_names()
+            wanted = requests[index].requested_output_names()
             tensors = [
                 _tensor(name, np.ascontiguousarray(result[first:last] if self._batched else result, datatype))
                 for (name, datatype), result in zip(self._outputs, results, strict=True)
                 if name in wanted
             ]
-            answers[place] = pb.InferenceResponse(output_tensors=tensors)
+            answers[index] = pb.InferenceResponse(output_tensors=tensors)
             first = last or 0
 
     def _run(self, rows: list[list[NDArray[Any]]]) -> list[NDArray[Any]]:

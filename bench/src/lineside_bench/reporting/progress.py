@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from lineside_bench.records import VERDICTS
-from lineside_bench.report import percentile
-from lineside_bench.tally import Tally
+from lineside_bench.reporting.records import VERDICTS
+from lineside_bench.reporting.report import percentile
+from lineside_bench.reporting.tally import Tally
 
 LIVE_PERIOD_S = 0.25
 LINE_PERIOD_S = 2.0

@@ -10,10 +10,11 @@ from typing import Any
 from rich.console import Console
 
 from lineside import telemetry
-from lineside_bench import exit_codes, progress, report, state
-from lineside_bench.interrupts import Interrupts
+from lineside_bench import exit_codes
 from lineside_bench.options import Options
-from lineside_bench.simulated_line import SimulatedLine
+from lineside_bench.processes.interrupts import Interrupts
+from lineside_bench.reporting import json_file, progress, report
+from lineside_bench.runner.simulated_line import SimulatedLine
 
 STATE_PERIOD_S = 0.5
 
@@ -30,7 +31,7 @@ def up(options: Options, *, state_file: Path | None = None) -> int:
 
 async def _bench(console: Console, options: Options, summary_file: Path | None, state_file: Path | None) -> int:
     if summary_file:
-        state.check_writable(summary_file, "--json")
+        json_file.check_writable(summary_file, "--json")
     interrupts = Interrupts(console.print)
     faults = False
     with interrupts.caught():
@@ -64,7 +65,7 @@ async def _report(console: Console, line: SimulatedLine, summary_file: Path | No
         line.keep()
         console.print(f"The logs are kept in {line.work}", soft_wrap=True)
     if summary_file:
-        state.write_json(summary_file, summary)
+        json_file.write_json(summary_file, summary)
     return faults
 
 
@@ -74,7 +75,7 @@ async def _started(
 ) -> AsyncIterator[SimulatedLine | None]:
     """Start the line and say where it is; None where a signal came first."""
     if state_file:
-        state.check_writable(state_file, "--state")
+        json_file.check_writable(state_file, "--state")
     line = SimulatedLine(options, note=console.print)
     console.print(f"Starting the line: {options.station_count} stations, seed {options.seed}")
     with contextlib.ExitStack() as last:
@@ -113,11 +114,11 @@ async def _state_kept(line: SimulatedLine, path: Path) -> AsyncIterator[None]:
             await asyncio.sleep(STATE_PERIOD_S)
             if line.state != written:
                 written = line.state
-                state.write_json(path, written)
+                json_file.write_json(path, written)
 
     document = line.state
     line.goes_with_us(path)
-    state.write_json(path, document)
+    json_file.write_json(path, document)
     keeping = asyncio.create_task(keep(document), name="state file")
     try:
         yield

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from lineside_bench.errors import BenchError
-from lineside_bench.render import Rendered
+from lineside_bench.parts.renderer import JpegPart
 
 
 class _Server(uvicorn.Server):
@@ -34,10 +34,10 @@ class Cameras:
 
     def __init__(self, stations: list[str]) -> None:
         self.stations = stations
-        self._shown: dict[str, Rendered | None] = dict.fromkeys(stations)
+        self._shown: dict[str, JpegPart | None] = dict.fromkeys(stations)
         self.route = Route("/{station}/snapshot.jpg", self._snapshot, methods=["GET"])
 
-    def show(self, station: str, part: Rendered | None) -> None:
+    def show(self, station: str, part: JpegPart | None) -> None:
         """Put a part before a station's camera, or take it away."""
         self._shown[station] = part
 
@@ -60,7 +60,7 @@ class Cameras:
         return Response(part.jpeg, media_type="image/jpeg", headers=headers)
 
 
-class Camera(Cameras):
+class CameraServer(Cameras):
     """Serves snapshots while it is entered, in this process."""
 
     def __init__(self, *, port: int, stations: list[str], host: str = "127.0.0.1") -> None:

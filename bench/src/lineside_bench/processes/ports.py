@@ -38,7 +38,7 @@ STEP = 10
 TRIES = 200
 
 
-class Mode(StrEnum):
+class PortMode(StrEnum):
     """What to do about a port that is in use."""
 
     auto = "auto"
@@ -71,7 +71,7 @@ class Ports:
         self.close()
 
 
-def reserve(mode: Mode, *, defaults: Mapping[str, int] = DEFAULTS, host: str = HOST) -> Ports:
+def reserve(mode: PortMode, *, defaults: Mapping[str, int] = DEFAULTS, host: str = HOST) -> Ports:
     """Choose and reserve a port for every name.
 
     `auto` takes the default where it is free and the next free one in steps of ten otherwise; `default` insists.
@@ -103,9 +103,9 @@ def reserve(mode: Mode, *, defaults: Mapping[str, int] = DEFAULTS, host: str = H
     return Ports(MappingProxyType(chosen), MappingProxyType(moved), tuple(held))
 
 
-def _candidates(default: int, mode: Mode, taken: set[int]) -> Iterator[int]:
+def _candidates(default: int, mode: PortMode, taken: set[int]) -> Iterator[int]:
     yield default
-    if mode is Mode.auto:
+    if mode is PortMode.auto:
         for port in range(default + STEP, min(default + STEP * TRIES, 65_536), STEP):
             if port not in taken:
                 yield port

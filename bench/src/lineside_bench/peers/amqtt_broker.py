@@ -1,4 +1,4 @@
-"""The embedded MQTT broker as a process: `python -m lineside_bench.amqtt_broker PORT`.
+"""The embedded MQTT broker as a process: `python -m lineside_bench.peers.amqtt_broker PORT`.
 
 amqtt speaks MQTT 3.1.1 and keeps everything in memory: sessions outlive their clients, but not the broker. Anyone may
 connect; it listens on the loopback address only.
@@ -38,7 +38,7 @@ async def serve(port: int) -> None:
     broker = Broker(
         {
             "listeners": {"default": {"type": "tcp", "bind": f"{HOST}:{port}", "max_connections": 100}},
-            "plugins": {"lineside_bench.amqtt_broker.OpenDoor": {}},
+            "plugins": {"lineside_bench.peers.amqtt_broker.OpenDoor": {}},
         }
     )
     await broker.start()

@@ -1,4 +1,4 @@
-"""The four ways a part goes wrong, drawn into a :class:`~lineside_bench.surfaces.Surface`.
+"""The four ways a part goes wrong, drawn into a :class:`~lineside_bench.parts.surfaces.Surface`.
 
 Each function changes the luminance plane in place and returns a colour change, or nothing. Sizes, places and contrast
 vary; the least contrast is set above the texture, so that every defect can be seen in the picture.
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-    from lineside_bench.surfaces import Surface
+    from lineside_bench.parts.surfaces import Surface
 
 __all__ = ["add_dent", "add_pit", "add_scratch", "add_stain"]
 

@@ -16,23 +16,25 @@ from typing import Any, Self
 
 import httpx
 
-from lineside_bench import broker, checks, config, triton
-from lineside_bench.camera import Camera
+from lineside_bench import config
 from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
-from lineside_bench.engine import engine_of
-from lineside_bench.evidence import Account, Files, settled
-from lineside_bench.feeding import SETTLE_S, Feeding, Stations
-from lineside_bench.leftovers import Leftovers
-from lineside_bench.observer import Observer
 from lineside_bench.options import Options, station_names
-from lineside_bench.plc import Plc, StackPlc
+from lineside_bench.parts.renderer import MAX_AHEAD, JpegPart, Renderer
+from lineside_bench.peers import broker, triton
+from lineside_bench.peers.camera import CameraServer
 from lineside_bench.plcs.environment import Stack
-from lineside_bench.ports import HOST, Ports, reserve
-from lineside_bench.processes import Process, clean_environment
-from lineside_bench.records import PartRecord
-from lineside_bench.render import MAX_AHEAD, Rendered, Renderer
-from lineside_bench.report import Facts, summarise
-from lineside_bench.tally import Tally
+from lineside_bench.plcs.plc import Plc, StackPlc
+from lineside_bench.processes.leftovers import Leftovers
+from lineside_bench.processes.ports import HOST, Ports, reserve
+from lineside_bench.processes.process import Process, clean_environment
+from lineside_bench.reporting.evidence import EvidenceAccount, EvidenceFiles, settled
+from lineside_bench.reporting.records import PartRecord
+from lineside_bench.reporting.report import Facts, summarise
+from lineside_bench.reporting.tally import Tally
+from lineside_bench.runner import checks
+from lineside_bench.runner.engine import engine_of
+from lineside_bench.runner.feeding import SETTLE_S, FreeStations, PartFeeder
+from lineside_bench.runner.observer import Observer
 
 SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
 START_S = 90.0
@@ -58,16 +60,16 @@ class SimulatedLine:
         self.root = root or find_root()
         self.work = Path()
         self.processes: dict[str, Process] = {}
-        self.files = Files(self.work)
+        self.files = EvidenceFiles(self.work)
         self.ready_s = 0.0
         self.ports: Ports
         self.plc: Plc | StackPlc
-        self.camera: Camera
+        self.camera: CameraServer
         self.observer: Observer
         self._note = note
         self._renderer: Renderer
         self._http: httpx.AsyncClient
-        self._feeding: Feeding[Rendered] | None = None
+        self._feeding: PartFeeder[JpegPart] | None = None
         self._keep = False
         self._leftovers = Leftovers()
         self._life = contextlib.AsyncExitStack()
@@ -124,7 +126,7 @@ class SimulatedLine:
             life.enter_context(self._leftovers)
             self.work = Path(tempfile.mkdtemp(prefix="lineside-bench-"))
             self._leftovers.add(self.work)
-            self.files = Files(self.work / config.CAPTURE)
+            self.files = EvidenceFiles(self.work / config.CAPTURE)
             life.push(self._leave_work)
             started = time.monotonic()
             await self._start(life)
@@ -152,7 +154,7 @@ class SimulatedLine:
         await self.observer.settled(SETTLE_S)
 
     async def summary(self, *, interrupted: bool = False) -> dict[str, Any]:
-        """Return what came of the parts so far; the shape is `lineside_bench.report`'s."""
+        """Return what came of the parts so far; the shape is `lineside_bench.reporting.report`'s."""
         facts = Facts(
             rate=self.options.rate,
             seed=self.options.seed,
@@ -173,7 +175,7 @@ class SimulatedLine:
         )
         return summarise(list(self.records), self.observer.exchanges(), facts)
 
-    async def evidence(self, *of: str) -> Account:
+    async def evidence(self, *of: str) -> EvidenceAccount:
         """Return what became of the evidence.
 
         Waits, within bounds, until all that was or should be kept is in the files, and that of the requests `of` too.
@@ -189,7 +191,7 @@ class SimulatedLine:
         options, stations = self.options, station_names(self.options.station_count)
         self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
         settings = self._write_settings()
-        self.camera = await life.enter_async_context(Camera(port=self.ports["camera"], stations=stations))
+        self.camera = await life.enter_async_context(CameraServer(port=self.ports["camera"], stations=stations))
         ahead = MAX_AHEAD if options.parts is not None else len(stations)
         count = 0 if options.rate <= 0 else options.parts
         self._renderer = await life.enter_async_context(Renderer(seed=options.seed, count=count, ahead=ahead))
@@ -205,9 +207,9 @@ class SimulatedLine:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         self.observer = await life.enter_async_context(Observer(port=self.ports["mqtt"], protocol=chosen.protocol))
-        self._feeding = Feeding(
-            Stations(self.plc.stations),
-            _Stage(self._renderer, self.camera),
+        self._feeding = PartFeeder(
+            FreeStations(self.plc.stations),
+            _LocalPartSupply(self._renderer, self.camera),
             rate=options.rate,
             seed=options.seed,
             deadline_ms=options.deadline_ms,
@@ -254,18 +256,18 @@ class SimulatedLine:
             metrics_port=self.ports["triton_metrics"],
         )
         self._leftovers.add(triton.SHARED_MEMORY / f"{launch.shm_prefix}*")
-        self._add("broker", chosen.argv, environment, _Broker(self.ports["mqtt"]))
+        self._add("broker", chosen.argv, environment, _BrokerReady(self.ports["mqtt"]))
         self._add(
             "triton",
             launch.argv,
             launch.env,
-            _Http(self._http, f"{self.endpoints['triton_http']}/v2/health/ready"),
+            _HttpReady(self._http, f"{self.endpoints['triton_http']}/v2/health/ready"),
             stop_s=TRITON_STOP_S,
             after_exit=lambda: triton.clean_shared_memory(launch.shm_prefix),
         )
         for service in SERVICES:
             argv = (sys.executable, "-m", f"lineside_{service}", str(settings))
-            ready = _Http(self._http, f"{self.endpoints[service]}/readyz")
+            ready = _HttpReady(self._http, f"{self.endpoints[service]}/readyz")
             self._add(service.replace("_", "-"), argv, environment, ready)
 
     def _add(self, name: str, argv: tuple[str, ...], env: dict[str, str], ready: Any, **more: Any) -> None:
@@ -283,24 +285,24 @@ class SimulatedLine:
         return False
 
 
-class _Stage:
+class _LocalPartSupply:
     """The parts of the run as they are rendered, before cameras of this process."""
 
-    def __init__(self, renderer: Renderer, camera: Camera) -> None:
+    def __init__(self, renderer: Renderer, camera: CameraServer) -> None:
         self._renderer = renderer
         self._camera = camera
 
-    async def next(self) -> Rendered:
+    async def next(self) -> JpegPart:
         return await self._renderer.next()
 
-    async def show(self, station: str, part: Rendered) -> None:
+    async def show(self, station: str, part: JpegPart) -> None:
         self._camera.show(station, part)
 
     async def clear(self, station: str) -> None:
         self._camera.show(station, None)
 
 
-class _Broker:
+class _BrokerReady:
     def __init__(self, port: int) -> None:
         self._port = port
 
@@ -308,7 +310,7 @@ class _Broker:
         return await broker.answers(self._port)
 
 
-class _Http:
+class _HttpReady:
     """Ready when the URL answers 200; else says what it answers, with the peers that it still waits for."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:

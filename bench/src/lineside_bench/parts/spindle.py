@@ -1,7 +1,7 @@
 """The simulated spindle: speed, load, vibration and temperature, sound or going wrong.
 
-A window is a function of ``(seed, index)``; seeds are kept apart as in :mod:`lineside_bench.parts`. The live simulator
-walks through the same physics one sample at a time.
+A window is a function of ``(seed, index)``; seeds are kept apart as in :mod:`lineside_bench.parts.labels`. The live
+simulator computes the same physics one sample at a time.
 """
 
 from __future__ import annotations

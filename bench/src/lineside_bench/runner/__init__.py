@@ -1,0 +1,1 @@
+"""The simulated line itself: started, fed with parts, observed, and run by the commands."""
