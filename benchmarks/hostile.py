@@ -23,7 +23,7 @@ from lineside_bench.parts.renderer import JpegPart, render_jpeg
 from lineside_bench.reporting.records import PartRecord
 from lineside_bench.runner.simulated_line import SimulatedLine
 
-sys.path.append(str(Path(__file__).parents[1] / "tests/integration/inference"))
+sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
 import hostile_rig as rig
 
 MIB = 1024 * 1024

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.docker.hardening import complaints
-from tests.docker.project import Project, project, run
-from tests.waiting import block_until
+from tests.support.compose_project import Project, project, run
+from tests.support.waiting import block_until
 
 pytestmark = pytest.mark.timeout(1800)
 

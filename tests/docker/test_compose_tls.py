@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.docker.project import Project, project
+from tests.support.compose_project import Project, project
 
 pytestmark = pytest.mark.timeout(1800)
 

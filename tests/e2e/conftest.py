@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 LINESIDE = Path(sys.executable).with_name("lineside")
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))

@@ -31,7 +31,7 @@ from lineside.contract import (
 )
 from lineside_bench.parts.part import encode_jpeg, make_part
 from lineside_bench.parts.spindle import TAGS, WINDOW, make_window
-from tests.waiting import HANG_S, block_until
+from tests.support.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.waiting import HANG_S, block_until
+from tests.support.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
 STATIONS = 4

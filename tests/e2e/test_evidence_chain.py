@@ -19,9 +19,9 @@ from lineside_bench import config
 from lineside_bench.options import Options
 from lineside_bench.reporting.evidence import reported
 from lineside_bench.runner.simulated_line import SimulatedLine
-from tests.integration.fault_proxy import FaultProxy
-from tests.integration.forwarder.store import KEYS, Store
-from tests.waiting import HANG_S, until
+from tests.support.fault_proxy import FaultProxy
+from tests.support.simulated_s3 import KEYS, Store
+from tests.support.waiting import HANG_S, until
 
 BUCKET = "amzn-s3-demo-bucket"
 SAID = ("id", "request_id", "status", "verdict", "reason", "code", "model", "findings", "scores", "context")

@@ -19,7 +19,7 @@ import yaml
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Tensor, TensorsSource, to_json
 from lineside_bench.parts.part import encode_jpeg, make_part
 from lineside_bench.parts.spindle import TAGS, WINDOW, make_window
-from tests.waiting import HANG_S, block_until
+from tests.support.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
 URI = "urn:lineside:floor"

@@ -26,7 +26,7 @@ from lineside_inference.interpret.judgement import by_defects
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import read_store
 from lineside_inference.policies.in_force import Thresholds
-from tests.waiting import HANG_S, block_until
+from tests.support.waiting import HANG_S, block_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = sync_api.Page, sync_api.expect

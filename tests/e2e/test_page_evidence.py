@@ -15,7 +15,7 @@ import pytest
 
 from lineside.spool import Spool, SpoolSettings
 from lineside_bench.parts.part import encode_jpeg, make_part
-from tests.waiting import block_until
+from tests.support.waiting import block_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = sync_api.Page, sync_api.expect

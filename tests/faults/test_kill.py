@@ -21,7 +21,7 @@ from lineside_bench.peers.broker import BrokerKind
 from lineside_bench.reporting.evidence import reported
 from lineside_bench.reporting.records import PartRecord
 from lineside_bench.runner.simulated_line import SimulatedLine
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

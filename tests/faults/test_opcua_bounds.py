@@ -20,7 +20,7 @@ from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import Answer
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.ticker import FairLock
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 HOUR = 3600
 """Parts of an hour at one a second."""

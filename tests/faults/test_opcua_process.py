@@ -25,8 +25,8 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, utc_now, uuid7
 from lineside.settings import BusSettings
-from tests import waiting
-from tests.waiting import HANG_S
+from tests.support import waiting
+from tests.support.waiting import HANG_S
 
 URI = "urn:lineside:test"
 WRITE_REQUEST = 673

@@ -25,11 +25,11 @@ from lineside_forwarder.rate_limiter import RateLimiter
 from lineside_forwarder.retry_schedule import FIRST_S, LONGEST_S
 from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.settings import S3Settings
-from tests.integration.fault_proxy import FaultProxy
-from tests.integration.forwarder.front import Answer, Front
-from tests.integration.forwarder.scene import Simulated, entry, opened
-from tests.integration.forwarder.store import KEYS, Store
-from tests.waiting import until
+from tests.support.fault_proxy import FaultProxy
+from tests.support.forwarding import Simulated, entry, opened
+from tests.support.simulated_s3 import KEYS, Store
+from tests.support.store_front import Answer, Front
+from tests.support.waiting import until
 
 HOUR_S = 3600.0
 MODELS = ("spindle", "gasket")

@@ -22,10 +22,10 @@ from lineside.spool.store.clock import Clock as SpoolClock
 from lineside_forwarder.errors import DestinationAway
 from lineside_inference.api.capture_request import CaptureUnreadable, parse
 from tests.integration.conftest import free_ports
-from tests.integration.forwarder import scene as forwarding_scene
-from tests.integration.forwarder.scene import Scripted, Simulated, forwarding
-from tests.integration.spool.scene import HOUR_MS, Box, drain, entry, fill, seal_all, take
-from tests.waiting import HANG_S, until
+from tests.support import forwarding as forwarding_scene
+from tests.support.forwarding import Scripted, Simulated, forwarding
+from tests.support.spooling import HOUR_MS, Box, drain, entry, fill, seal_all, take
+from tests.support.waiting import HANG_S, until
 
 PRODUCER = str(Path(__file__).with_name("spool_clock.py"))
 LIBRARY = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)

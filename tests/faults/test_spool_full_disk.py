@@ -19,10 +19,10 @@ import pytest
 
 from lineside.spool import SpoolFull, SpoolSettings
 from lineside.spool.spool import Spool
-from tests.integration.forwarder.scene import HOUR, Scripted, forwarding, opened
-from tests.integration.forwarder.scene import entry as capture
-from tests.integration.spool.scene import drain, entry, seal_all
-from tests.waiting import HANG_S, until
+from tests.support.forwarding import HOUR, Scripted, forwarding, opened
+from tests.support.forwarding import entry as capture
+from tests.support.spooling import drain, entry, seal_all
+from tests.support.waiting import HANG_S, until
 
 PROGRAM = str(Path(__file__).with_name("spool_full_disk.py"))
 MIB = 1024 * 1024

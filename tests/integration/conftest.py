@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lineside_bench.peers.triton import clean_shared_memory, launch
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 ROOT = Path(__file__).parents[2]
 

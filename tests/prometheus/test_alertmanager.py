@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 FOLDER = Path(__file__).parents[2] / "docker" / "alertmanager"
 IMAGE = os.environ.get("ALERTMANAGER_IMAGE", "prom/alertmanager:latest")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "docker" / "prometheus" / "rules" / "lineside.yaml"

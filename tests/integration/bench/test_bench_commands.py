@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 def lineside(*arguments: str) -> list[str]:

@@ -16,7 +16,7 @@ from lineside_bench.errors import BenchError
 from lineside_bench.peers import broker
 from lineside_bench.processes.process import Process, clean_environment
 from lineside_bench.runner.observer import Observer
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 PORT = 18320
 KINDS = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import HANG_S, block_until
+from tests.support.waiting import HANG_S, block_until
 
 PROGRAM = """
 import os, sys, time

@@ -17,7 +17,7 @@ from lineside_bench.peers.camera import CameraServer
 from lineside_bench.plcs.plc import Plc
 from lineside_bench.plcs.station import NAMESPACE
 from lineside_bench.reporting.records import PartRecord
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 PLC_PORT = 18310
 CAMERA_PORT = 18311

@@ -9,7 +9,7 @@ import pytest
 
 from lineside_bench.errors import BenchError
 from lineside_bench.processes.process import Process
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 WELL = "import signal, sys, time; print('up', flush=True); time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"

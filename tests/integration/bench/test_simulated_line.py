@@ -23,7 +23,7 @@ from lineside_bench.processes.ports import DEFAULTS
 from lineside_bench.reporting.records import VERDICTS, Exchange
 from lineside_bench.reporting.report import has_faults
 from lineside_bench.runner.simulated_line import SimulatedLine
-from tests.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

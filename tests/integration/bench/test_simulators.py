@@ -25,7 +25,7 @@ from lineside_bench.processes.ports import DEFAULTS, PortMode, Ports, reserve
 from lineside_bench.processes.process import Process, clean_environment
 from lineside_bench.reporting.report import Facts, summarise
 from lineside_bench.runner.simulated_line import SERVICES
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

@@ -11,11 +11,11 @@ import pytest
 from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside_exporter.cloudwatch.settings import GreengrassSettings
-from tests.integration.exporter.cloudwatch_rig import TOPIC, running, thing_of
 from tests.integration.lineside.conftest import MOSQUITTO, Broker
 from tests.integration.lineside.conftest import running as running_broker
-from tests.unit.exporter.results import message
-from tests.waiting import until
+from tests.support.cloudwatch_rig import TOPIC, running, thing_of
+from tests.support.result_messages import message
+from tests.support.waiting import until
 
 SETTINGS = GreengrassSettings(namespace="Test/Greengrass")
 

@@ -14,12 +14,12 @@ import yaml
 from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from tests.integration.conftest import free_ports
-from tests.integration.exporter.cloudwatch_rig import TOPIC, ask, statistics
-from tests.integration.forwarder.store import KEYS, Store
 from tests.integration.lineside.conftest import MOSQUITTO, Broker
 from tests.integration.lineside.conftest import running as running_broker
-from tests.unit.exporter.results import message
-from tests.waiting import HANG_S
+from tests.support.cloudwatch_rig import TOPIC, ask, statistics
+from tests.support.result_messages import message
+from tests.support.simulated_s3 import KEYS, Store
+from tests.support.waiting import HANG_S
 
 
 @pytest.fixture

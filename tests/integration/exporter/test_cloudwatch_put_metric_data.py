@@ -11,14 +11,14 @@ import pytest
 
 from lineside.settings import BusSettings
 from lineside_exporter.cloudwatch.settings import PutMetricDataSettings
-from tests.integration.exporter.cloudwatch_rig import TOPIC, Rig, ask, refusal, running, statistics
-from tests.integration.forwarder.credential_server import TOKEN, CredentialServer
-from tests.integration.forwarder.front import Answer, Asked, Front
-from tests.integration.forwarder.store import Store
 from tests.integration.lineside.conftest import MOSQUITTO
 from tests.integration.lineside.conftest import running as running_broker
-from tests.unit.exporter.results import message
-from tests.waiting import HANG_S, until
+from tests.support.cloudwatch_rig import TOPIC, Rig, ask, refusal, running, statistics
+from tests.support.credential_server import TOKEN, CredentialServer
+from tests.support.result_messages import message
+from tests.support.simulated_s3 import Store
+from tests.support.store_front import Answer, Asked, Front
+from tests.support.waiting import HANG_S, until
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 

@@ -13,7 +13,7 @@ import psutil
 from lineside.connections import Connection, State
 from lineside_exporter.device import nvml
 from lineside_exporter.device.tegrastats_process import TegrastatsProcess
-from tests.waiting import until
+from tests.support.waiting import until
 
 LINE = "RAM 613/3964MB GR3D_FREQ 7% CPU@40.5C POM_5V_IN 900/943"
 

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from tests.integration.conftest import TritonServer, free_ports
-from tests.integration.exporter.rig import Changing, Process, answers, exporting, peer, until
-from tests.waiting import HANG_S
+from tests.support.exporter_rig import Changing, Process, answers, exporting, peer, until
+from tests.support.waiting import HANG_S
 
 MODELS = {"name": "surface-defect", "version": "1", "wanted": "1", "detail": "", "refused": None}
 

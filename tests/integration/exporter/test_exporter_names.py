@@ -10,8 +10,8 @@ import pytest
 from lineside_exporter.dns_transport import NamedTransport, addresses
 from lineside_exporter.http_source import fetch
 from tests.integration.conftest import free_ports
-from tests.integration.exporter.rig import GOOD, answers, peer
-from tests.waiting import HANG_S
+from tests.support.exporter_rig import GOOD, answers, peer
+from tests.support.waiting import HANG_S
 
 
 class Names:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.exporter.rig import (
+from tests.support.exporter_rig import (
     GOOD,
     Behaviour,
     Changing,

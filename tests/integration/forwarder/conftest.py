@@ -4,8 +4,8 @@ from itertools import count
 
 import pytest
 
-from tests.integration.aws import aws_environment, front, moto_server
-from tests.integration.forwarder.store import Store
+from tests.support.aws import aws_environment, front, moto_server
+from tests.support.simulated_s3 import Store
 
 __all__ = ["aws_environment", "front", "moto_server"]
 

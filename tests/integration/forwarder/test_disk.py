@@ -23,7 +23,7 @@ from lineside_forwarder.destination import BatchUpload
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed
 from lineside_forwarder.rate_limiter import RateLimiter
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 FOLDER = "sme-capture/line/spindle/2026/11/22/02"
 FREE = RateLimiter(None, Clock())

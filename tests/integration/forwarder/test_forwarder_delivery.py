@@ -15,8 +15,8 @@ from lineside_forwarder.destination import BatchUpload
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed, Throttled
 from lineside_forwarder.retry_schedule import FIRST_S, LONGEST_S
-from tests.integration.forwarder.scene import HOUR, Scripted, Simulated, entry, forwarding, opened
-from tests.waiting import until
+from tests.support.forwarding import HOUR, Scripted, Simulated, entry, forwarding, opened
+from tests.support.waiting import until
 
 
 @pytest.fixture

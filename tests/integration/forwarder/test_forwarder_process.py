@@ -19,8 +19,8 @@ import yaml
 from lineside.spool import Entry, Spool
 from lineside.spool.settings import MIB
 from tests.integration.conftest import free_ports
-from tests.integration.forwarder.scene import entry, opened
-from tests.waiting import HANG_S
+from tests.support.forwarding import entry, opened
+from tests.support.waiting import HANG_S
 
 
 class Process:

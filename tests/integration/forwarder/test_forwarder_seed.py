@@ -11,9 +11,9 @@ import lineside_forwarder.__main__ as process
 from lineside import telemetry
 from lineside.service import Service
 from lineside_forwarder.settings import S3Settings, Settings
-from tests.integration.forwarder.scene import entry, opened
-from tests.integration.forwarder.store import Store
-from tests.waiting import until
+from tests.support.forwarding import entry, opened
+from tests.support.simulated_s3 import Store
+from tests.support.waiting import until
 
 SEED = """
 {"DeviceFleetName": "MyEdgeDeviceFleet", "BucketName": "amzn-s3-demo-bucket", "CaptureDataDestination": "Disk",

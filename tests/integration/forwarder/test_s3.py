@@ -18,12 +18,12 @@ from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed
 from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.s3_upload import Uploads
 from lineside_forwarder.settings import S3Settings
-from tests.integration.fault_proxy import FaultProxy
-from tests.integration.forwarder.front import Answer, Asked, Front
-from tests.integration.forwarder.s3_parcels import Blobs, Counting
-from tests.integration.forwarder.scene import entry as a_capture
-from tests.integration.forwarder.store import Store
-from tests.waiting import HANG_S
+from tests.support.fault_proxy import FaultProxy
+from tests.support.forwarding import entry as a_capture
+from tests.support.s3_uploads import Blobs, Counting
+from tests.support.simulated_s3 import Store
+from tests.support.store_front import Answer, Asked, Front
+from tests.support.waiting import HANG_S
 
 MIB = 1024 * 1024
 IMAGE = bytes(range(256)) * 800  # 200 KB

@@ -16,11 +16,11 @@ from lineside import telemetry
 from lineside_forwarder.errors import DestinationAway, NotAllowed
 from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.settings import S3Settings
-from tests.integration.forwarder.credential_server import TOKEN, CredentialServer
-from tests.integration.forwarder.front import Answer, Asked, Front
-from tests.integration.forwarder.s3_parcels import Blobs, Counting
-from tests.integration.forwarder.scene import entry as a_capture
-from tests.integration.forwarder.store import Store
+from tests.support.credential_server import TOKEN, CredentialServer
+from tests.support.forwarding import entry as a_capture
+from tests.support.s3_uploads import Blobs, Counting
+from tests.support.simulated_s3 import Store
+from tests.support.store_front import Answer, Asked, Front
 
 
 @pytest.fixture

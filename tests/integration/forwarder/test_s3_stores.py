@@ -17,9 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from lineside_forwarder.errors import NotAllowed
 from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.settings import S3Settings
-from tests.integration.forwarder.s3_parcels import Blobs, Counting
-from tests.integration.forwarder.scene import entry as a_capture
-from tests.waiting import HANG_S, block_until
+from tests.support.forwarding import entry as a_capture
+from tests.support.s3_uploads import Blobs, Counting
+from tests.support.waiting import HANG_S, block_until
 
 ROOT = Path(__file__).parents[3]
 LOCK = ROOT / "requirements" / "stores.txt"

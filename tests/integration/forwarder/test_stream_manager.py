@@ -25,7 +25,8 @@ from lineside_forwarder.stream_manager import StreamManagerDestination, exports
 from lineside_forwarder.stream_manager.destination import PORT_VARIABLE, TOKEN_VARIABLE
 from lineside_forwarder.stream_manager.session import Session
 from lineside_forwarder.stream_manager.tasks import Status, Word
-from tests.integration.forwarder.stream_manager_server import (
+from tests.support.paths import SUPPORT
+from tests.support.stream_manager_server import (
     CANCELED,
     FAILURE,
     IN_PROGRESS,
@@ -33,7 +34,7 @@ from tests.integration.forwarder.stream_manager_server import (
     Stream,
     StreamManagerServer,
 )
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 BUCKET = "amzn-s3-demo-bucket"
 FOLDER = "sme-capture/line/spindle/2026/11/22/02"
@@ -360,7 +361,7 @@ async def test_control_a_destination_that_trusts_an_append_loses(
 
 
 def _process(folder: Path, port: int) -> tuple[subprocess.Popen[str], int]:
-    program = Path(__file__).with_name("stream_manager_server.py")
+    program = SUPPORT / "stream_manager_server.py"
     process = subprocess.Popen(
         [sys.executable, str(program), str(folder), str(port)], stdout=subprocess.PIPE, text=True
     )

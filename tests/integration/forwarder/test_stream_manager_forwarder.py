@@ -11,9 +11,9 @@ import pytest
 from lineside_forwarder.settings import StreamManagerSettings
 from lineside_forwarder.stream_manager import StreamManagerDestination
 from lineside_forwarder.stream_manager.destination import PORT_VARIABLE, TOKEN_VARIABLE
-from tests.integration.forwarder.scene import Simulated, entry, forwarding, opened
-from tests.integration.forwarder.stream_manager_server import CANCELED, FAILURE, WARNING, StreamManagerServer
-from tests.waiting import until
+from tests.support.forwarding import Simulated, entry, forwarding, opened
+from tests.support.stream_manager_server import CANCELED, FAILURE, WARNING, StreamManagerServer
+from tests.support.waiting import until
 
 BUCKET = "amzn-s3-demo-bucket"
 MODELS = ("spindle", "weld", "paint")

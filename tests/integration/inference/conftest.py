@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
 UNHURRIED = {"model_repository": str(ROOT / "models"), "default_deadline_ms": 60_000}

@@ -17,7 +17,7 @@ import yaml
 
 from lineside.connections import Connection
 from lineside_topic_bridge.inference import InferenceAway, InferenceLink, Token
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "0123456789abcdef-integration"  # noqa: S105 - made up here

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.waiting import HANG_S, block_until
+from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
 DEFECT = {"thresholds": {"default": 0.0}}  # every defect's score is at or above it: the part fails

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.unit.inference import picture_files as files
-from tests.waiting import HANG_S
+from tests.support import picture_files as files
+from tests.support.waiting import HANG_S
 
 Start = Callable[..., Any]
 

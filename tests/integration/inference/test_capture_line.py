@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lineside.spool import Spool, SpoolSettings
-from tests.waiting import block_until
+from tests.support.waiting import block_until
 
 Start = Callable[..., Any]
 EVERYTHING = {"always": ["pass", "fail", "unknown"], "keep": ["image", "input", "outputs", "overlay"]}

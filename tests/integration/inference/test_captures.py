@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lineside.spool import Lease, Spool, SpoolSettings
-from tests.waiting import HANG_S, block_until
+from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
 MODEL = "surface-defect"

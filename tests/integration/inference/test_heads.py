@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.integration.conftest import TritonServer
-from tests.integration.inference.constant_models import HEIGHT, SIDE, WIDTH, Outputs, write
+from tests.support.constant_models import HEIGHT, SIDE, WIDTH, Outputs, write
 
 
 def yolo() -> np.ndarray:

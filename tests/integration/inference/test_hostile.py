@@ -14,9 +14,9 @@ import httpx
 import pytest
 import yaml
 
-from tests.integration.inference import hostile_rig as rig
 from tests.integration.inference.conftest import ROOT, Camera, Inference
-from tests.waiting import HANG_S
+from tests.support import hostile_rig as rig
+from tests.support.waiting import HANG_S
 
 MIB = 1024 * 1024
 PARTS = 6

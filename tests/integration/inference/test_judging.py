@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 WINDOW = [1500.0, 40.0, 1.2, 45.0] * 64
 Start = Callable[..., Any]

@@ -14,8 +14,8 @@ import pytest
 
 from tests.integration.conftest import TritonServer
 from tests.integration.inference.conftest import Inference
-from tests.integration.inference.constant_models import HEIGHT, WIDTH, write
-from tests.waiting import block_until
+from tests.support.constant_models import HEIGHT, WIDTH, write
+from tests.support.waiting import block_until
 
 HEAD = {"name": "y", "head": "score"}
 PICTURE = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1].tobytes()

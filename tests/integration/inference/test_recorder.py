@@ -15,7 +15,7 @@ from lineside_inference.capture import recorder as module
 from lineside_inference.capture.recorder import Recorder
 from lineside_inference.capture.settings import CaptureSettings
 from lineside_inference.errors import CaptureQueueFull, NotKept
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 class Rig:

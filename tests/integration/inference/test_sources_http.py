@@ -30,7 +30,7 @@ from lineside_inference.settings import CameraSettings, UrlSettings
 from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.live import Camera
 from lineside_inference.sources.urls import Urls
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 MAX_BYTES = 200_000
 FRAME = cv2.imencode(".jpg", np.random.default_rng(3).integers(0, 255, (48, 64, 3), np.uint8))[1].tobytes()

@@ -24,7 +24,7 @@ from lineside_inference.errors import CameraFailed
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.live import Camera
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 
 def write_video(path: Path, *, frames: int = 10, fps: float = 50, size: tuple[int, int] = (64, 48)) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.waiting import HANG_S, slowness
+from tests.support.waiting import HANG_S, slowness
 
 Start = Callable[..., Any]
 FAST = {"health_ms": 100, "timeout_ms": 500}

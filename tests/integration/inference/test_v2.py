@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from tests.integration.conftest import TritonServer
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 ROOT = Path(__file__).parents[3]
 Start = Callable[..., Any]

@@ -19,7 +19,7 @@ import yaml
 
 from tests.integration.conftest import ROOT, TritonServer
 from tests.integration.inference.conftest import Inference
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 RATE = 50
 MAX_AT_ONCE = 16

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lineside.settings import BusSettings
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 def free_port() -> int:

@@ -20,7 +20,7 @@ from lineside.connections import Connection, State
 from lineside.errors import MessageRefused
 from lineside.settings import BusSettings, BusTlsSettings
 from tests.integration.lineside.conftest import MOSQUITTO, Broker, free_port
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 DYNSEC = Path("/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so")
 BOTH = ("5", "3.1.1")

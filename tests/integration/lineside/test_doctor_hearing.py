@@ -22,7 +22,7 @@ from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.results import Results
 from lineside_opcua_bridge.station.part_queue import Pending
 from tests.integration.lineside.conftest import MOSQUITTO, free_port
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 ACCOUNTS = ("opcua-bridge", "topic-bridge", "operator")
 

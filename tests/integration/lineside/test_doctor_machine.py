@@ -25,7 +25,7 @@ import lineside_forwarder.settings
 from lineside.checks import Check, Mark
 from lineside.cli.machine import certificates, clock, disk, docker, host, ports
 from lineside.settings import BusSettings, BusTlsSettings, Settings
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 ROOT = Path("/")
 MODELS = Path(__file__).parents[3] / "models"

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from lineside.bus.mqtt import MqttBus, MqttMessage, MqttSubscription
 from lineside.connections import Connection, State
 from lineside.errors import BacklogFull
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 
 def connection(broker) -> Connection:

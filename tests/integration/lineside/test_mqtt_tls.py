@@ -18,7 +18,7 @@ from lineside.bus.mqtt import MqttBus
 from lineside.bus.tls import context
 from lineside.connections import Connection, State
 from lineside.settings import BusSettings, BusTlsSettings
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)

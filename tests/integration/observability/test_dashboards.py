@@ -30,7 +30,7 @@ from lineside_exporter import containers
 from lineside_exporter.containers import Container
 from lineside_exporter.device import figures
 from lineside_exporter.device.figures import Figures, Gpu
-from tests.waiting import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -19,7 +19,7 @@ from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, pars
 from lineside.service import Service
 from lineside_opcua_bridge.bridge import Bridge
 from lineside_opcua_bridge.settings import Settings
-from tests.waiting import until
+from tests.support.waiting import until
 
 URI = "urn:lineside:test"
 TAGS = {

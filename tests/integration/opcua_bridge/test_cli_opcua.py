@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.waiting import HANG_S
+from tests.support.paths import ROOT, SUPPORT
+from tests.support.waiting import HANG_S
 
-FOLDER = Path(__file__).parent
 LINESIDE = Path(sys.executable).with_name("lineside")
 TREE = "nsu=urn:lineside:tree"
 
@@ -82,7 +82,7 @@ def listening(server: Server) -> Server:
 @pytest.fixture(scope="module")
 def tree() -> Iterator[Server]:
     port = free_port()
-    process = subprocess.Popen([sys.executable, str(FOLDER / "tree_process.py"), str(port)], text=True)
+    process = subprocess.Popen([sys.executable, str(SUPPORT / "tree_process.py"), str(port)], text=True)
     try:
         yield listening(Server(process, port))
     finally:
@@ -324,7 +324,7 @@ def bench_plc() -> Iterator[Server]:
 
 
 def test_the_guide_shows_what_the_commands_print(bench_plc: Server) -> None:
-    guide = (FOLDER.parents[2] / "docs/how-to/find-nodes.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/how-to/find-nodes.md").read_text(encoding="utf-8")
     compared = 0
     for block in guide.split("```console\n")[1:]:
         for session in block.split("```")[0].split("$ lineside opcua ")[1:]:

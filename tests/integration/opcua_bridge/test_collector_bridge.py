@@ -17,7 +17,7 @@ from lineside.contract import REQUEST_TOPIC, TensorsSource, parse_request
 from lineside.service import Service
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.bridge import Bridge
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 TOPIC = "collected/press"
 PRESENT, PART_ID, SPEED = "/press/station1/present", "/press/station1/part", "asset-7/prop-speed"

@@ -25,10 +25,11 @@ from lineside_opcua_bridge.doctor import checks, hearing
 from lineside_opcua_bridge.doctor.nodes import skew
 from lineside_opcua_bridge.security.own_certificate import Own, Wanted
 from lineside_opcua_bridge.security.store import Store
-from tests.waiting import HANG_S
+from tests.support.paths import SUPPORT
+from tests.support.waiting import HANG_S
 
 URI = "urn:lineside:test"
-SERVER = str(Path(__file__).with_name("secure_server.py"))
+SERVER = str(SUPPORT / "secure_server.py")
 NOW = datetime.now(UTC)
 
 STEADY = pytest.mark.asyncio(loop_scope="module")

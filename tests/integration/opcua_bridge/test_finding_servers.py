@@ -19,9 +19,9 @@ from lineside_opcua_bridge.finding.find import find, find_all
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import NodeAmbiguous, NodeMissing
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
-from tests.waiting import HANG_S
+from tests.support.paths import SUPPORT
+from tests.support.waiting import HANG_S
 
-FOLDER = Path(__file__).parent
 TREE = "nsu=urn:lineside:tree"
 NODE = "nsu=urn:lineside:node"
 
@@ -56,7 +56,7 @@ async def session_at(port: int, *, within: float = 60.0) -> AsyncIterator[Sessio
 @contextlib.contextmanager
 def tree_server(*more: str) -> Iterator[int]:
     port = free_port()
-    process = subprocess.Popen([sys.executable, str(FOLDER / "tree_process.py"), str(port), *more])
+    process = subprocess.Popen([sys.executable, str(SUPPORT / "tree_process.py"), str(port), *more])
     try:
         yield port
     finally:

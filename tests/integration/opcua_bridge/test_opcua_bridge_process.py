@@ -21,8 +21,9 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, uuid7
 from lineside.settings import BusSettings
-from tests import waiting
-from tests.waiting import HANG_S
+from tests.support import waiting
+from tests.support.paths import SUPPORT
+from tests.support.waiting import HANG_S
 
 URI = "urn:lineside:test"
 NODE = f"nsu={URI};s=Station1"
@@ -113,7 +114,7 @@ class Rig:
         }
 
     def plc(self) -> subprocess.Popen[bytes]:
-        return self.processes.start("plc", str(Path(__file__).with_name("plc_process.py")), str(self.opcua))
+        return self.processes.start("plc", str(SUPPORT / "plc_process.py"), str(self.opcua))
 
     def broker(self) -> subprocess.Popen[bytes]:
         return self.processes.start("broker", "-m", "lineside_bench.peers.amqtt_broker", str(self.mqtt))

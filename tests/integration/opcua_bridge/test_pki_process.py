@@ -22,9 +22,10 @@ from cryptography.x509.oid import NameOID
 
 from lineside_opcua_bridge.security.certificates import application_uris
 from lineside_opcua_bridge.security.store import Store
-from tests.waiting import HANG_S, block_until
+from tests.support.paths import SUPPORT
+from tests.support.waiting import HANG_S, block_until
 
-PROGRAM = Path(__file__).parent / "secure_server.py"
+PROGRAM = SUPPORT / "secure_server.py"
 
 # Root may write everywhere, until it gives up CAP_DAC_OVERRIDE for what it executes next (capabilities(7)).
 NO_OVERRIDE = "import ctypes; ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)"

@@ -37,9 +37,10 @@ from lineside_opcua_bridge.security.errors import (
 )
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
-from tests.waiting import HANG_S
+from tests.support.paths import SUPPORT
+from tests.support.waiting import HANG_S
 
-PROGRAM = Path(__file__).parent / "secure_server.py"
+PROGRAM = SUPPORT / "secure_server.py"
 PLC_URI = "urn:test:plc"
 POLICIES = {
     "Basic256Sha256": "Basic256Sha256",

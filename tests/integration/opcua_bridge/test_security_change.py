@@ -25,9 +25,10 @@ from lineside_opcua_bridge.security import client_for
 from lineside_opcua_bridge.security.certificates import thumbprint
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
-from tests.waiting import HANG_S
+from tests.support.paths import SUPPORT
+from tests.support.waiting import HANG_S
 
-PROGRAM = Path(__file__).parent / "secure_server.py"
+PROGRAM = SUPPORT / "secure_server.py"
 TAG = "nsu=urn:lineside:test;s=Station1.PartPresent"
 KEYS = {name: rsa.generate_private_key(public_exponent=65537, key_size=2048) for name in ("plc", "plant")}
 

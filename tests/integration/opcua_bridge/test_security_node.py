@@ -22,7 +22,7 @@ from lineside_opcua_bridge.security import client_for, own_of, refusal
 from lineside_opcua_bridge.security.errors import AccessRefused, CertificateRejected
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 POLICIES = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
 MODES = ["Sign", "SignAndEncrypt"]

@@ -30,7 +30,8 @@ from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.station.binding import Binding
-from tests.waiting import HANG_S
+from tests.support.paths import SUPPORT
+from tests.support.waiting import HANG_S
 
 URI = "urn:lineside:test"
 BROKEN = "the line of values is broken here"
@@ -77,7 +78,7 @@ class Programs:
         self._all: list[Program] = []
 
     async def plc(self, port: int, **options: Any) -> Program:
-        path = Path(__file__).with_name("plc_process.py")
+        path = SUPPORT / "plc_process.py"
         return await self._keep(Program.start(sys.executable, str(path), str(port), json.dumps(options)))
 
     async def node_opcua(self, folder: Path, **options: Any) -> Program:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lineside_opcua_bridge.settings import Settings
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 STATION = "/Objects/Line/Station1"
 TAGS = "nsu=urn:lineside:node;s=Station1"

@@ -9,7 +9,7 @@ import pytest
 
 from lineside.spool import Spool, SpoolSettings
 from lineside.spool.store.clock import Clock
-from tests.integration.spool.scene import Box
+from tests.support.spooling import Box
 
 
 @pytest.fixture

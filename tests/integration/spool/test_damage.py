@@ -24,7 +24,7 @@ from lineside.spool.repair import quarantine
 from lineside.spool.repair.verify import verify
 from lineside.spool.store.schema import PAGE, PROGRESS, RECORDS
 from lineside.spool.store.wal import FRAME, HEADER
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 LONG = os.environ.get("LINESIDE_FAULTS") == "long"
 DESTINATIONS = ("disk", "s3")

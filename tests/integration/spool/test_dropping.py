@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 
 from lineside.spool import Blob, Spool, SpoolFull
-from tests.integration.spool.scene import HOUR_MS, Box, drain, entry, fill, seal_all, take
+from tests.support.spooling import HOUR_MS, Box, drain, entry, fill, seal_all, take
 
 BODY = b"x" * 100_000
 MIB = 1024 * 1024

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from lineside.spool import Receipt, Spool
-from tests.integration.spool.scene import drain, entry, fill, seal_all
+from tests.support.spooling import drain, entry, fill, seal_all
 
 
 def test_keys_that_another_delivers_bit_by_bit_are_known(open_spool: Callable[..., Spool]):

@@ -8,7 +8,7 @@ import pytest
 from lineside.spool import Blob, Spool
 from lineside.spool.store.blobs import Blobs
 from lineside.spool.store.reading import Reading
-from tests.integration.spool.scene import entry
+from tests.support.spooling import entry
 
 
 def test_a_blob_that_is_put_while_another_process_looks_after_the_folder_stays(

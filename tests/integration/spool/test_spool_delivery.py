@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from lineside.spool import Blob, LeaseLost, Spool
-from tests.integration.spool.scene import HOUR_MS, Box, drain, entry, fill, seal_all, take
-from tests.waiting import HANG_S
+from tests.support.spooling import HOUR_MS, Box, drain, entry, fill, seal_all, take
+from tests.support.waiting import HANG_S
 
 HOLDER = """
 import sys, time

@@ -12,8 +12,8 @@ import pytest
 from lineside.spool import Blob, Receipt, Spool, SpoolFull, SpoolSettings, SpoolUnusable
 from lineside.spool.store.database import Database
 from lineside.spool.store.schema import RECORDS
-from tests.integration.spool.scene import drain, entry, fill, seal_all
-from tests.waiting import HANG_S
+from tests.support.spooling import drain, entry, fill, seal_all
+from tests.support.waiting import HANG_S
 
 PUTTER = """
 import sys

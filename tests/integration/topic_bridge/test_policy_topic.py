@@ -21,7 +21,7 @@ from lineside.contract import policy_topic, reported_policy_topic
 from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.policy import PolicyCarrier
 from lineside_topic_bridge.reporting import PolicyReporter
-from tests.waiting import until
+from tests.support.waiting import until
 
 TOPIC = policy_topic("bench")
 REPORTED = reported_policy_topic("bench")

@@ -27,7 +27,7 @@ from lineside.settings import BusSettings
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
 from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.settings import TopicBridgeSettings
-from tests.waiting import until
+from tests.support.waiting import until
 
 TOPICS = BusSettings()
 

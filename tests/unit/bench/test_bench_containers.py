@@ -10,7 +10,7 @@ from lineside.settings import SECTIONS, Settings, load
 from lineside_bench import containers
 from lineside_bench.options import Options
 from lineside_bench.simulators.settings import CameraSim, PlcSim
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 FILE = Path(__file__).parents[3] / "docker" / "config" / "bench.yaml"
 

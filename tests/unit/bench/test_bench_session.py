@@ -18,7 +18,7 @@ from lineside_bench.reporting.records import PartRecord, WriteBack
 from lineside_bench.reporting.tally import Tally
 from lineside_bench.runner import run_line
 from lineside_bench.runner.checks import _orphaned
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 def judged(verdict: str | None) -> PartRecord:

@@ -9,7 +9,7 @@ from lineside_bench.parts.labels import Truth, truth
 from lineside_bench.reporting.records import PartRecord, WriteBack
 from lineside_bench.runner import feeding
 from lineside_bench.runner.feeding import FreeStations, NotShown, PartFeeder
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 
 class Station:

@@ -5,7 +5,7 @@ import pytest
 
 from lineside_bench.parts.labels import LABELS, Truth, truth
 from lineside_bench.parts.part import make_part
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 def test_the_truth_is_that_of_the_picture() -> None:

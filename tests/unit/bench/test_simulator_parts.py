@@ -15,7 +15,7 @@ from lineside_bench.simulators import pictures as pictures_module
 from lineside_bench.simulators.pictures import AHEAD, MAX_KEPT, MAX_WAITING, Pictures, TooMany
 from lineside_bench.simulators.runs import MAX_REMEMBERED, Busy, Run, RunRequest, Runs
 from lineside_bench.simulators.settings import CameraSimSettings, PlcSimSettings
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "use-the-simulators.md"
 

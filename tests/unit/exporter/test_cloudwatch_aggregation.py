@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lineside.contract import TRY_STATION
 from lineside_exporter.cloudwatch.aggregation import MAX_REMEMBERED, Aggregator, Block, Series, figures_of, named
 from lineside_exporter.cloudwatch.histogram import MAX_BINS, Histogram, percentile
-from tests.unit.exporter.results import result
+from tests.support.result_messages import result
 
 MEASURED = st.floats(-1e6, 1e6, allow_nan=False)
 

@@ -16,7 +16,7 @@ from lineside_exporter.cloudwatch.put_metric_data import (
     explain,
 )
 from lineside_exporter.cloudwatch.settings import CloudWatchSettings, GreengrassSettings, PutMetricDataSettings
-from tests.unit.exporter.results import result
+from tests.support.result_messages import result
 
 AT = datetime(2026, 5, 17, 10, 0, tzinfo=UTC)
 

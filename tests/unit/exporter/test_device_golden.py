@@ -12,8 +12,8 @@ from prometheus_client.registry import Collector
 from lineside_exporter.device import tegrastats
 from lineside_exporter.device.jetson import JetsonSource
 from lineside_exporter.device.nvml import NvmlSource
-from tests.unit.exporter.jetson_tree import grow
-from tests.unit.exporter.nvml_table import Driver, FakeGpu, load
+from tests.support.jetson_tree import grow
+from tests.support.nvml_table import Driver, FakeGpu, load
 from tests.unit.exporter.test_device_tegrastats import RECORDED, recorded
 
 BOARDS = sorted(path.stem for path in RECORDED.glob("*.txt"))

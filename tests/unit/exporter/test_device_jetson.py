@@ -8,8 +8,8 @@ from lineside_exporter.device.jetson import LASTS_S, Events, JetsonSource
 from lineside_exporter.device.nvml import NvmlSource
 from lineside_exporter.device.tegrastats import Line
 from lineside_exporter.errors import SourceAway
-from tests.unit.exporter.jetson_tree import grow
-from tests.unit.exporter.nvml_table import Driver, load
+from tests.support.jetson_tree import grow
+from tests.support.nvml_table import Driver, load
 from tests.unit.exporter.test_device_tegrastats import recorded
 
 

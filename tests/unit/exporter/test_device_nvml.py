@@ -7,8 +7,8 @@ from prometheus_client.core import Metric
 from lineside_exporter.device import nvml
 from lineside_exporter.device.nvml import NvmlSource
 from lineside_exporter.errors import SourceAway
-from tests.unit.exporter.nvml_table import DRIVER_NOT_LOADED, Driver, FakeGpu, load
-from tests.waiting import HANG_S
+from tests.support.nvml_table import DRIVER_NOT_LOADED, Driver, FakeGpu, load
+from tests.support.waiting import HANG_S
 
 
 @pytest.fixture

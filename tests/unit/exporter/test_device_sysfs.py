@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lineside_exporter.device import sysfs
-from tests.unit.exporter.jetson_tree import TREES, grow
+from tests.support.jetson_tree import TREES, grow
 
 BOARDS = sorted(path.stem for path in TREES.glob("*.txt"))
 

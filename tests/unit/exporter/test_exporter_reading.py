@@ -16,7 +16,7 @@ from lineside_exporter.exposition import Bounds
 from lineside_exporter.reading import Reader
 from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.single_flight import SingleFlight
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 BOUNDS = Bounds(series=10, label_characters=100)
 

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from lineside_forwarder.clock import Clock, in_thread
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 async def test_a_wait_ends_with_the_event_and_with_the_time() -> None:

@@ -7,7 +7,7 @@ from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.s3_client import Clients, configuration
 from lineside_forwarder.s3_upload import cut, encryption
 from lineside_forwarder.settings import S3Settings
-from tests.integration.forwarder.store import KEYS
+from tests.support.simulated_s3 import KEYS
 
 
 @pytest.fixture(autouse=True)

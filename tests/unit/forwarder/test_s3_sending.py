@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lineside_forwarder.s3_sending import PIECE, Abandoned, Body, Meter, in_thread
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 class Pace:

@@ -16,7 +16,7 @@ from lineside_forwarder.stream_manager.folder import Folder
 from lineside_forwarder.stream_manager.inflight_limit import InflightLimit
 from lineside_forwarder.stream_manager.tasks import Status, Word
 from lineside_forwarder.stream_manager.wire import Code, Operation
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 def reader_of(data: bytes) -> asyncio.StreamReader:

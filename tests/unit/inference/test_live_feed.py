@@ -35,7 +35,7 @@ from lineside_inference.live.live_feed import LiveFeed, brief
 from lineside_inference.live.minute_counts import MINUTES, Tally, percentile
 from lineside_inference.metrics import Metrics
 from lineside_inference.settings import PageSettings
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

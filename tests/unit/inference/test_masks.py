@@ -12,7 +12,7 @@ from lineside_inference.errors import ImageTooLarge, ImageTruncated, ImageUndeco
 from lineside_inference.imaging.masks import black_out_input, decode, encode, masked_file, masks_of
 from lineside_inference.imaging.prepare import Preparation, prepare
 from lineside_inference.models.card import CardInput, ImagePreparation
-from tests.unit.inference import picture_files as files
+from tests.support import picture_files as files
 
 MOST = 1_000_000
 LEFT_HALF = (0.0, 0.0, 0.5, 1.0)

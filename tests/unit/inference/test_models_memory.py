@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from lineside_inference.models.memory import TritonMemory, resident_of
 from lineside_inference.settings import TritonSettings
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 MIB = 1024 * 1024
 

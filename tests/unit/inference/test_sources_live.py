@@ -19,7 +19,7 @@ from lineside_inference.sources.live import LiveCamera, look_at
 from lineside_inference.sources.mjpeg import Throttle
 from lineside_inference.sources.rate import FrameRate
 from lineside_inference.sources.threaded import MAX_LEFT_BEHIND, ThreadedCamera
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 class Still(LiveCamera):

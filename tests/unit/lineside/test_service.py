@@ -12,7 +12,7 @@ import structlog
 
 from lineside import telemetry
 from lineside.service import Service
-from tests.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, until
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from lineside.contract import parse_status
 from lineside.errors import BusError
 from lineside.service import Service
 from lineside.standing import status_of, tell
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 def link(name: str, detail: str = "", *, online: bool = True) -> Connection:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from lineside.threads import Daemons, in_thread
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 async def test_what_a_call_returns_or_raises_reaches_who_asked() -> None:

@@ -35,7 +35,7 @@ from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.station.ticker import FairLock
-from tests.waiting import until
+from tests.support.waiting import until
 
 NODE = ua.NodeId("x", 1)
 START = datetime(2026, 1, 1, tzinfo=UTC)

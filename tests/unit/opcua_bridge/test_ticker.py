@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lineside_opcua_bridge.heartbeat import following
 from lineside_opcua_bridge.station.ticker import FairLock, Ticker
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 @given(st.floats(0.01, 100), st.lists(st.floats(0, 10), max_size=50))

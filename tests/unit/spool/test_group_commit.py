@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lineside.spool.store.group_commit import Call, Group
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 class Work:

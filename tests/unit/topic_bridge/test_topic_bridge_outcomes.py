@@ -12,7 +12,7 @@ from lineside.bus.memory import MemoryBroker, MemoryBus
 from lineside.connections import Connection
 from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.outcomes import OutcomeCarrier, carry_status
-from tests.waiting import until
+from tests.support.waiting import until
 
 
 class Line:

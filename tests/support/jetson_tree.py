@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-TREES = Path(__file__).parents[2] / "fixtures" / "hardware" / "sysfs"
+TREES = Path(__file__).parents[1] / "fixtures" / "hardware" / "sysfs"
 
 
 def grow(board: str, root: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 # What stands in the environment of whoever talks to it. They open nothing: the simulated store looks at none.
 KEYS = {

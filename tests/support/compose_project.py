@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.waiting import HANG_S, block_until
+from tests.support.waiting import HANG_S, block_until
 
 ROOT = Path(__file__).parents[2]
 LINESIDE = Path(sys.executable).with_name("lineside")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.forwarder.front import Front
-from tests.integration.forwarder.store import KEYS, Store
+from tests.support.simulated_s3 import KEYS, Store
+from tests.support.store_front import Front
 
 
 @pytest.fixture(scope="session")

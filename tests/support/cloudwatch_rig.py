@@ -15,8 +15,8 @@ from lineside.connections import Connection
 from lineside.settings import BusSettings
 from lineside_exporter.cloudwatch.reporter import Reporter
 from lineside_exporter.cloudwatch.settings import GreengrassSettings, PutMetricDataSettings
-from tests.integration.forwarder.front import Answer
-from tests.waiting import until
+from tests.support.store_front import Answer
+from tests.support.waiting import until
 
 TOPIC = "local/inference/result"
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.waiting import HANG_S
+from tests.support.waiting import HANG_S
 
 
 @dataclass

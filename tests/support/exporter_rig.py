@@ -17,9 +17,9 @@ import httpx
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import waiting
 from tests.integration.conftest import free_ports
-from tests.waiting import HANG_S
+from tests.support import waiting
+from tests.support.waiting import HANG_S
 
 GOOD = "# HELP peer_value What the peer has.\n# TYPE peer_value gauge\npeer_value 42\n"
 
