@@ -10,6 +10,7 @@ import structlog
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from lineside.backoff import Backoff
 from lineside.contract import utc_now
 from lineside.secrecy import hidden
 
@@ -43,8 +44,7 @@ class Connection:
     """One connection's state: what it tries, since when, and when it tries next.
 
     The supervisor reports with `connecting`, `online`, `backoff` and `paused`; `backoff` returns how many seconds
-    to wait: it doubles from `first_s` to `longest_s`, less a random part of up to a half, so that many clients of
-    one restarted server do not come back at the same instant.
+    to wait, by `lineside.backoff`: from `first_s` to `longest_s`, less a random share of at most a half.
     """
 
     def __init__(
@@ -64,8 +64,7 @@ class Connection:
         self.detail = ""
         self.attempts = 0
         self._detail_online = ""
-        self._first_s = first_s
-        self._longest_s = longest_s
+        self._backoff = Backoff(first_s, longest_s, jitter=0.5)
         self._now = now
         self._since = now()
         self._next_try: datetime | None = None
@@ -112,8 +111,7 @@ class Connection:
 
     def backoff(self, error: BaseException | str, *, least_s: float = 0.0) -> float:
         """Say that it failed; return the seconds to wait before the next attempt, `least_s` at least."""
-        delay = min(self._longest_s, self._first_s * 2.0 ** min(self.attempts, 16))
-        delay = max(least_s, delay * (1 - self._random.random() / 2))
+        delay = max(least_s, self._backoff.wait_s(self.attempts, self._random.random()))
         self.attempts += 1
         self._become(State.BACKOFF, hidden(describe(error)))
         self._next_try = self._now() + timedelta(seconds=delay)

@@ -1,12 +1,14 @@
-"""Calls that may block for ever, each in a thread of its own that nobody has to wait for.
+"""Blocking calls in threads, with the two kinds of waiting for them.
 
-The threads are daemons: a pool's are waited for at the process's end, for as long as a dead link or driver hangs.
+`run_abandonable` leaves the call behind where its caller is cancelled, for a call that may hang for ever. Its threads
+are daemons: the process's end does not wait for them, as it does for a pool's.
+`run_to_end` waits for the call's end also where its caller is cancelled, so that nothing is closed that the call uses.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -31,9 +33,26 @@ def start(call: Callable[[], T], name: str) -> Future[T]:
     return outcome
 
 
-async def in_thread(call: Callable[[], T], name: str = "blocking call") -> T:
-    """Return what a blocking call returns; one that hangs keeps neither us, once we are cancelled, nor our end."""
+async def run_abandonable(call: Callable[[], T], name: str = "blocking call") -> T:
+    """Return what a call returns, run in a daemon thread of this name; when cancelled, return at once without it."""
     return await asyncio.wrap_future(start(call, name))
+
+
+async def run_to_end(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what a call returns, run in the event loop's default executor; when cancelled, wait for its end first."""
+    return await run_to_end_in(None, call, *args, **kwargs)
+
+
+async def run_to_end_in(pool: Executor | None, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do as `run_to_end` in a pool, for calls that may take long and shall take no thread from others."""
+    running = asyncio.get_running_loop().run_in_executor(pool, partial(call, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait((running,))
+        if not running.cancelled():
+            running.exception()  # retrieved here, as nobody else will
+        raise
 
 
 class Daemons(ThreadPoolExecutor):

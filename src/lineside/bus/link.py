@@ -18,6 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from lineside.bus import tls
 from lineside.bus.limits import MAX_FILTERS, Limits, own_packet_bytes
 from lineside.errors import BusError
+from lineside.secret_files import SecretFileError, read_password
 from lineside.settings import BusSettings
 
 log = structlog.get_logger("lineside.bus")
@@ -309,10 +310,6 @@ def _password(settings: BusSettings) -> str | None:
     if settings.password_file is None:
         return None
     try:
-        return settings.password_file.read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, IndexError) as error:
-        raise BusError(
-            f"bus.password_file {settings.password_file} cannot be read: {error}",
-            remedy="it holds the password on its first line",
-            transient=False,
-        ) from None
+        return read_password(settings.password_file)
+    except SecretFileError as error:
+        raise BusError(f"bus.password_file {error.what}", remedy=error.remedy, transient=False) from None

@@ -15,7 +15,7 @@ from lineside.connections import Connection
 from lineside.contract import uuid7
 from lineside.errors import BusError
 from lineside.settings import FILE_VARIABLE, PREFIX, BusSettings, HttpSettings, Settings, load
-from lineside.threads import in_thread
+from lineside.threads import run_abandonable
 
 BROKER_S = 5.0
 _ATTEMPTS = 3
@@ -107,7 +107,7 @@ async def service(name: str, settings: Settings) -> Check:
     """Say whether a service runs where the settings have it, and is ready."""
     http_settings: HttpSettings = getattr(settings, settings.section).http
     try:
-        where, document = await in_thread(partial(readyz, settings.section, http_settings))
+        where, document = await run_abandonable(partial(readyz, settings.section, http_settings))
     except (OSError, http.client.HTTPException, ValueError) as error:
         where = f"{http_settings.host}:{http_settings.port}"
         return warn(name, f"does not answer on {where}: {error}", "start it, unless it runs on another machine")

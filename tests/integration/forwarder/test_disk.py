@@ -325,6 +325,6 @@ def test_the_harness_sees_a_file_that_is_seen_before_it_is_whole(
     tmp_path: Path, syncs: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control: without the sync before the rename the order above is another."""
-    monkeypatch.setattr(disk.os, "fsync", lambda _file: None)
+    monkeypatch.setattr(os, "fsync", lambda _file: None)
     disk.write_file(tmp_path / "lines", b"{}\n")
     assert ("sync", str(tmp_path / ".lines.part")) not in syncs

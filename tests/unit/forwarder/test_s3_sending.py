@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lineside_forwarder.s3_sending import PIECE, Abandoned, Body, Meter, in_thread
+from lineside_forwarder.s3_sending import PIECE, Abandoned, Body, Meter, run_metered
 from tests.support.waiting import HANG_S
 
 
@@ -36,7 +36,7 @@ async def test_reading_is_free_until_it_is_sent() -> None:
         body.begin_sending()
         assert read_all(body, 16 * 1024) == data[100:200_100]
 
-    await in_thread(work, pace, "test")
+    await run_metered(work, pace, "test")
     assert pace.spent == [PIECE, PIECE, PIECE, 200_000 - 3 * PIECE]
 
 
@@ -54,7 +54,7 @@ async def test_what_is_sent_again_is_signed_free_and_paid_again() -> None:
         body.begin_sending()
         body.read()
 
-    await in_thread(work, pace, "test")
+    await run_metered(work, pace, "test")
     assert pace.spent == [1000, 1000]
 
 
@@ -63,7 +63,7 @@ async def test_a_file_that_ends_too_early_is_an_error() -> None:
         Body(io.BytesIO(b"short"), 0, 10, meter).read()
 
     with pytest.raises(OSError, match="ends 5 bytes before it should"):
-        await in_thread(work, Pace(), "test")
+        await run_metered(work, Pace(), "test")
 
 
 def test_places_in_the_window() -> None:
@@ -87,7 +87,7 @@ async def test_a_cancellation_does_not_wait_for_the_thread_and_ends_it() -> None
             raise
 
     pace = Pace()
-    task = asyncio.create_task(in_thread(work, pace, "test"))
+    task = asyncio.create_task(run_metered(work, pace, "test"))
     assert await asyncio.to_thread(reached.wait, 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

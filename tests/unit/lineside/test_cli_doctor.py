@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from lineside.checks import Check, Contributor, Mark, bounded, fail, ok, skip, warn
 from lineside.cli import common_checks, doctor
 from lineside.settings import Settings
-from lineside.threads import in_thread
+from lineside.threads import run_abandonable
 
 FOUND = [
     ok("settings", "right for inference; thing 'press-7'"),
@@ -162,9 +162,9 @@ def test_wrong_settings_are_exit_status_2_and_nothing_is_asked(asked, tmp_path: 
 
 
 async def test_a_blocking_call_gives_its_result_and_its_error() -> None:
-    assert await in_thread(lambda: 7) == 7
+    assert await run_abandonable(lambda: 7) == 7
     with pytest.raises(OSError, match="gone"):
-        await in_thread(lambda: (_ for _ in ()).throw(OSError("gone")))
+        await run_abandonable(lambda: (_ for _ in ()).throw(OSError("gone")))
 
 
 async def test_a_call_that_hangs_is_left_behind_in_a_thread_that_keeps_nobody() -> None:
@@ -176,7 +176,7 @@ async def test_a_call_that_hangs_is_left_behind_in_a_thread_that_keeps_nobody() 
         return ok("disk", "")
 
     try:
-        check = await bounded("disk", lambda: in_thread(hangs), within_s=0.01)
+        check = await bounded("disk", lambda: run_abandonable(hangs), within_s=0.01)
         assert check.mark is Mark.FAIL
         assert left[0].daemon
     finally:

@@ -4,18 +4,18 @@ from collections.abc import Callable
 
 import pytest
 
-from lineside.threads import Daemons, in_thread
+from lineside.threads import Daemons, run_abandonable, run_to_end
 from tests.support.waiting import HANG_S
 
 
 async def test_what_a_call_returns_or_raises_reaches_who_asked() -> None:
-    assert await in_thread(lambda: 42) == 42
+    assert await run_abandonable(lambda: 42) == 42
 
     def fail() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await in_thread(fail)
+        await run_abandonable(fail)
 
 
 def ends_while_a_call_hangs(begin: Callable[[Callable[[], object]], asyncio.Future[object]]) -> bool:
@@ -47,7 +47,7 @@ def ends_while_a_call_hangs(begin: Callable[[Callable[[], object]], asyncio.Futu
 
 
 def by_itself(call: Callable[[], object]) -> asyncio.Future[object]:
-    return asyncio.ensure_future(in_thread(call))
+    return asyncio.ensure_future(run_abandonable(call))
 
 
 def by_the_loops_executor(call: Callable[[], object]) -> asyncio.Future[object]:
@@ -75,3 +75,27 @@ async def test_calls_that_hang_hold_up_no_other() -> None:
     finally:
         go_on.set()
     await asyncio.gather(*hung)
+
+
+async def test_a_cancelled_call_is_waited_for() -> None:
+    begun, go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def call() -> None:
+        begun.set()
+        assert go.wait(HANG_S)
+        ended.set()
+
+    waiting = asyncio.create_task(run_to_end(call))
+    await asyncio.to_thread(begun.wait, 10)
+    waiting.cancel()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended.is_set()
+
+
+async def test_what_a_call_raises_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await run_to_end(lambda: 1 // 0)

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lineside.checks import HTTP_S, Check, ask, bounded, fail, ok, skip, warn
 from lineside.settings import load
-from lineside.threads import in_thread
+from lineside.threads import run_abandonable
 from lineside_exporter.settings import ExporterHttpSettings, Settings
 
 SOURCES = "metrics sources"
@@ -28,7 +28,7 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
         yield skip(SOURCES, f"needs: {_SERVICE}")
         return
     settings = load(Settings, file=file).exporter.http
-    yield await bounded(SOURCES, partial(in_thread, partial(_look, settings)), within_s=2 * HTTP_S)
+    yield await bounded(SOURCES, partial(run_abandonable, partial(_look, settings)), within_s=2 * HTTP_S)
 
 
 def _look(settings: ExporterHttpSettings) -> Check:

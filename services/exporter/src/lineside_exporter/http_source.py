@@ -8,9 +8,8 @@ from typing import Any
 
 import httpx
 
+from lineside.secret_files import SecretFileError, read_token
 from lineside_exporter.errors import NoMetrics, SourceAway
-
-_MAX_TOKEN_BYTES = 4096
 
 
 class TokenFile(httpx.Auth):
@@ -27,13 +26,9 @@ class TokenFile(httpx.Auth):
 
     def _token(self) -> str:
         try:
-            with self._path.open("rb") as file:
-                token = file.read(_MAX_TOKEN_BYTES).partition(b"\n")[0].strip().decode("ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceAway(f"token file {self._path} cannot be read: {error}") from None
-        if not token or not token.isprintable() or " " in token:
-            raise SourceAway(f"token file {self._path} has no token on its first line")
-        return token
+            return read_token(self._path)
+        except SecretFileError as error:
+            raise SourceAway(f"token file {error.what}") from None
 
 
 async def fetch(

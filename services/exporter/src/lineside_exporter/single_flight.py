@@ -28,4 +28,4 @@ class SingleFlight:
             finally:
                 self._turn.release()
 
-        return await threads.in_thread(run, self._name)
+        return await threads.run_abandonable(run, self._name)

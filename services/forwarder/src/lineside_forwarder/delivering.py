@@ -13,12 +13,13 @@ import structlog
 
 from lineside.connections import Connection, State
 from lineside.spool import Lease, LeaseLost, Spool, SpoolDamaged, SpoolError, StoredBlob
-from lineside_forwarder.clock import Clock, in_thread
+from lineside.threads import run_to_end
+from lineside_forwarder.clock import Clock
 from lineside_forwarder.destination import BatchUpload, Destination, Pace
 from lineside_forwarder.errors import BatchRefused, Fault, ForwarderError, NotAllowed, Throttled
 from lineside_forwarder.metrics import Metrics
 from lineside_forwarder.quiet_hours import QuietHours
-from lineside_forwarder.retry_schedule import Patience
+from lineside_forwarder.retry_schedule import RetrySchedule
 
 log = structlog.get_logger("lineside.forwarder")
 
@@ -51,7 +52,7 @@ class SpoolBlobs:
     async def open(self, blob: StoredBlob) -> BinaryIO | None:
         """Open a blob; None: it was damaged, and is in quarantine now."""
         try:
-            return await in_thread(self._spool.open_blob, blob)
+            return await run_to_end(self._spool.open_blob, blob)
         except SpoolDamaged:
             return None
 
@@ -76,7 +77,7 @@ class Supervisor:
         self._metrics = metrics
         self._clock = clock
         self._blobs = SpoolBlobs(spool)
-        self._patience = Patience(link, clock.monotonic)
+        self._schedule = RetrySchedule(link, clock.monotonic)
         self._news = asyncio.Event()
         self._stopping = False
         self._under_way: set[asyncio.Task[None]] = set()
@@ -120,9 +121,9 @@ class Supervisor:
         if self._trouble is not None:
             if self._under_way:
                 return _IDLE_S  # what is under way fails too, or not: then it counts once
-            self._patience.back_off(self._trouble)
+            self._schedule.back_off(self._trouble)
             self._trouble = None
-        if (wait_s := self._patience.wait_s()) > 0:
+        if (wait_s := self._schedule.wait_s()) > 0:
             return wait_s
         if self._terms.quiet and (until := self._terms.quiet.until(self._clock.now())):
             self._link.paused(f"quiet hours, goes on at {until:%H:%M}")
@@ -132,9 +133,9 @@ class Supervisor:
     async def _begin(self) -> float:
         """Start deliveries while there is room and something to deliver; return how long to wait for the next look."""
         while len(self._under_way) < (_WIDTH if self._link.is_online else 1):
-            lease = await in_thread(self._lease, self._patience.passed_over())
+            lease = await run_to_end(self._lease, self._schedule.passed_over())
             if lease is None:
-                held = self._patience.held()
+                held = self._schedule.held()
                 if not self._under_way:
                     self._rest(is_empty=not held)
                 return min([_IDLE_S, *held.values()])
@@ -179,7 +180,7 @@ class Supervisor:
     async def _attempt(self, lease: Lease) -> None:
         batch = lease.batch
         try:
-            records = await in_thread(self._spool.read, batch)
+            records = await run_to_end(self._spool.read, batch)
             if records:
                 parcel = BatchUpload(batch, tuple(records), device=self._terms.device, root=self._terms.root)
                 await self._destination.deliver(parcel, self._blobs, self._terms.pace)
@@ -190,17 +191,17 @@ class Supervisor:
             raise
         except asyncio.CancelledError:
             with contextlib.suppress(SpoolError):  # a lease ends with its process too
-                await in_thread(self._spool.release, lease, "the forwarder stopped")
+                await run_to_end(self._spool.release, lease, "the forwarder stopped")
             raise
         except Exception as error:
             log.exception("a delivery failed by a fault in the forwarder", destination=self._destination.name)
             await self._failed(lease, Fault(f"fault in the forwarder: {error!r}", remedy="Its log says where"))
         else:
-            await in_thread(self._spool.confirm, lease)
+            await run_to_end(self._spool.confirm, lease)
             log.debug("delivered", destination=lease.destination, batch=batch.name, records=len(records))
 
     def _arrived(self, stream: str) -> None:
-        self._patience.succeeded(stream)
+        self._schedule.succeeded(stream)
         self._refused.clear()
         left = {each: cause for each, cause in self._alarms.items() if each != stream and cause != _CONFIGURATION}
         if left != self._alarms:  # what one batch gets through is configured right for all
@@ -211,13 +212,13 @@ class Supervisor:
     async def _failed(self, lease: Lease, error: ForwarderError) -> None:
         """Give a batch back, and let the destination or only its stream wait."""
         name, batch = self._destination.name, lease.batch
-        self._patience.failed(batch.stream)
+        self._schedule.failed(batch.stream)
         if isinstance(error, BatchRefused) and self._refused.keys() - {batch.number}:
             error = await self._not_about_one_batch(error)
             self._refused[batch.number] = False
         self._metrics.failed(name, _cause(error))
         if isinstance(error, BatchRefused):
-            is_dead = self._refused[batch.number] = await in_thread(self._spool.refuse, lease, str(error))
+            is_dead = self._refused[batch.number] = await run_to_end(self._spool.refuse, lease, str(error))
             log.warning("batch refused", destination=name, batch=batch.name, error=str(error), dead=is_dead)
             self._link.online()  # it answered
             return
@@ -226,7 +227,7 @@ class Supervisor:
             self._metrics.alarms(name, self._alarms.values())
             log.error("a batch cannot go", destination=name, batch=batch.name, error=error.what, remedy=error.remedy)
         self._trouble = _worse(self._trouble, error)
-        await in_thread(self._spool.release, lease, str(error))
+        await run_to_end(self._spool.release, lease, str(error))
 
     async def _not_about_one_batch(self, error: BatchRefused) -> NotAllowed:
         """Return what it means that several batches were refused and none arrived: it is not about any of them.
@@ -234,7 +235,7 @@ class Supervisor:
         What became a dead letter by that is put back in line. Once one arrives, refusals count again.
         """
         for number in [number for number, is_dead in self._refused.items() if is_dead]:
-            await in_thread(self._spool.retry, self._destination.name, number)
+            await run_to_end(self._spool.retry, self._destination.name, number)
             self._refused[number] = False
         return NotAllowed(
             f"every batch is refused: {error.what}",
@@ -248,7 +249,7 @@ class Supervisor:
         state, detail = self._link.state.value, self._link.detail
         if (state, detail) == self._told or (state == State.CONNECTING and self._told[0] == State.BACKOFF):
             return
-        await in_thread(self._spool.report, self._destination.name, state, detail)
+        await run_to_end(self._spool.report, self._destination.name, state, detail)
         self._told = (state, detail)
 
 

@@ -5,15 +5,15 @@ So a name that can be seen is a whole file, and no line is ever cut.
 """
 
 import errno
-import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+from lineside.durable_files import replace_file, sync
 from lineside.spool import StoredBlob
-from lineside_forwarder.clock import in_thread
+from lineside.threads import run_to_end_in
 from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed
 
@@ -85,17 +85,17 @@ class DiskDestination:
             above, folder = folder, folder / part
             if folder not in self._durable:
                 folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-                sync_folder(above)
+                sync(above)
                 self._durable.add(folder)
 
     def _finish(self, parcel: BatchUpload, lines: bytes) -> None:
         for folder in sorted({Path(path).parent for path, _blob in parcel.objects()}):
-            sync_folder(self._path / folder)
+            sync(self._path / folder)
         write_file(self._path / parcel.path, lines)
-        sync_folder(self._path / parcel.folder)
+        sync(self._path / parcel.folder)
 
     async def _run(self, call: Callable[..., None], *arguments: object) -> None:
-        await in_thread(self._guarded, call, *arguments, pool=self._pool)
+        await run_to_end_in(self._pool, self._guarded, call, *arguments)
 
     def _guarded(self, call: Callable[..., None], *arguments: object) -> None:
         try:
@@ -127,22 +127,9 @@ def write_file(path: Path, content: bytes | BinaryIO) -> None:
     """Put a whole file there, durable but for its name in the folder; leave one with this content. Raises OSError."""
     if _holds(path, content):
         return
-    part = path.with_name(f".{path.name[:200]}.part")
-    file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _FILE_MODE)
-    try:
-        with os.fdopen(file, "wb") as target:
-            if isinstance(content, bytes):
-                target.write(content)
-            else:
-                content.seek(0)
-                shutil.copyfileobj(content, target, _CHUNK)
-            target.flush()
-            os.fchmod(target.fileno(), _FILE_MODE)
-            os.fsync(target.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    if not isinstance(content, bytes):
+        content.seek(0)
+    replace_file(path, content, mode=_FILE_MODE, ignores_umask=True)
 
 
 def _holds(path: Path, content: bytes | BinaryIO) -> bool:
@@ -160,12 +147,3 @@ def _holds(path: Path, content: bytes | BinaryIO) -> bool:
                     return True
     except FileNotFoundError:
         return False
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable. Raises OSError."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -18,7 +18,7 @@ from lineside.errors import LinesideError
 from lineside.settings import load
 from lineside.spool import DestinationStatus, Spool, SpoolSettings, Status, findings
 from lineside.spool.store.schema import RECORDS
-from lineside.threads import in_thread
+from lineside.threads import run_abandonable
 from lineside_forwarder.destinations import Plan, plan
 from lineside_forwarder.settings import S3Settings, Settings
 
@@ -83,7 +83,7 @@ def _folder(folder: Path) -> Check:
 
 async def _read(settings: SpoolSettings, found: list[Status]) -> Check:
     """Open the spool and say what waits."""
-    status = await in_thread(partial(_status, settings))
+    status = await run_abandonable(partial(_status, settings))
     found.append(status)
     return waiting(status, settings, utc_now())
 
@@ -149,7 +149,7 @@ def destination(name: str, found: DestinationStatus | None) -> Check:
 async def _clock(settings: S3Settings) -> Check:
     """Compare our clock with the store's."""
     url = settings.endpoint_url or f"https://s3.{settings.region or 'us-east-1'}.amazonaws.com"
-    date = await in_thread(partial(_date, url))
+    date = await run_abandonable(partial(_date, url))
     return clock(date, utc_now(), url)
 
 

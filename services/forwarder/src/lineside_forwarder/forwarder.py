@@ -12,7 +12,8 @@ import structlog
 
 from lineside.connections import Connection, describe
 from lineside.spool import Spool, SpoolError, SpoolFull, SpoolSettings
-from lineside_forwarder.clock import Clock, in_thread
+from lineside.threads import run_to_end
+from lineside_forwarder.clock import Clock
 from lineside_forwarder.delivering import DeliveryPolicy, Supervisor
 from lineside_forwarder.destination import Destination
 from lineside_forwarder.metrics import Metrics, SpoolCollector
@@ -93,21 +94,21 @@ class Forwarder:
 
     async def _with_spool(self) -> None:
         self._link.connecting()
-        spool = await in_thread(self._open)
+        spool = await run_to_end(self._open)
         try:
             await self._know(spool)
             self._link.online()
             await self._live(spool)
         finally:
             self._supervisors = []
-            await in_thread(spool.close)
+            await run_to_end(spool.close)
 
     def _open(self) -> Spool:
         return Spool.open(self._settings)
 
     async def _know(self, spool: Spool) -> None:
         """Make the destinations known, and say which were and are no more."""
-        for name in await in_thread(spool.register, [route.destination.name for route in self._routes]):
+        for name in await run_to_end(spool.register, [route.destination.name for route in self._routes]):
             log.warning(
                 "a destination is no longer configured and its evidence is held",
                 destination=name,
@@ -135,10 +136,10 @@ class Forwarder:
     async def _seal(self, spool: Spool) -> None:
         sealing = Sealing(batch_size=self._batch_size, period_s=self._push_period_s)
         while not self._stop.is_set():
-            runs = await in_thread(spool.unsealed, _MAX_RECORDS)
+            runs = await run_to_end(spool.unsealed, _MAX_RECORDS)
             sealed = 0
             for cut in sealing.due(runs, self._clock.monotonic()):
-                count, is_whole = await in_thread(self._seal_run, spool, cut)
+                count, is_whole = await run_to_end(self._seal_run, spool, cut)
                 sealed += count
                 self._notify()
                 if not is_whole:  # a later run of its stream would go before what is left of it, which would stay
@@ -173,7 +174,7 @@ class Forwarder:
 
     async def _show(self, spool: Spool) -> None:
         while not self._stop.is_set():
-            status = await in_thread(spool.status)
+            status = await run_to_end(spool.status)
             self._figures.put(status)
             for name in self._strangers - {each.name for each in status.destinations}:
                 self._strangers.discard(name)
@@ -182,7 +183,7 @@ class Forwarder:
 
     async def _sweep(self, spool: Spool) -> None:
         while not self._stop.is_set():
-            await in_thread(spool.sweep)
+            await run_to_end(spool.sweep)
             await self._clock.wait(self._stop, _SWEEP_EVERY_S)
 
 

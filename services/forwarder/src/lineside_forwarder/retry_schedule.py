@@ -3,17 +3,20 @@
 import random
 from collections.abc import Callable
 
+from lineside.backoff import Backoff
 from lineside.connections import Connection
 from lineside_forwarder.errors import ForwarderError, NotAllowed, Throttled
 
 FIRST_S = 0.5
 LONGEST_S = 300.0
-_SLOW_FIRST_S = 60.0
-_SLOW_LONGEST_S = 900.0
-_LONGEST_PATIENCE_S = 3600.0
+_STREAM = Backoff(FIRST_S, LONGEST_S)
+_NOT_ALLOWED = Backoff(60.0, 900.0, jitter=0.25)
+"""For what somebody has to change first."""
+_MAX_RETRY_AFTER_S = 3600.0
+"""A destination that asks for a longer wait is tried again all the same."""
 
 
-class Patience:
+class RetrySchedule:
     """Keeps the waits: one for the destination, which grows while all fails, and one for each stream that failed.
 
     A stream waits on its own so that a batch which always fails is tried ever more seldom while the others go on.
@@ -33,7 +36,7 @@ class Patience:
         """Count a failure of a stream's batch, and hold the stream for a while."""
         failures = self._failures.get(stream, 0)
         self._failures[stream] = failures + 1
-        self._until[stream] = self._monotonic() + min(LONGEST_S, FIRST_S * 2.0 ** min(failures, 16))
+        self._until[stream] = self._monotonic() + _STREAM.wait_s(failures)
         self._suspects = [each for each in self._suspects if each != stream] + [stream]
 
     def succeeded(self, stream: str) -> None:
@@ -47,10 +50,11 @@ class Patience:
         """Hold the destination after an error; return for how many seconds."""
         least_s = 0.0
         if isinstance(error, NotAllowed):
-            least_s = slow_wait(self._not_allowed, self._random.random())
+            chance = self._random.random() if self._not_allowed else 0.0  # the first wait is a whole one
+            least_s = _NOT_ALLOWED.wait_s(self._not_allowed, chance)
             self._not_allowed += 1
         elif isinstance(error, Throttled):
-            least_s = min(error.retry_after_s, _LONGEST_PATIENCE_S)
+            least_s = min(error.retry_after_s, _MAX_RETRY_AFTER_S)
         wait_s = self._link.backoff(str(error), least_s=least_s)
         self._not_before = self._monotonic() + wait_s
         return wait_s
@@ -73,12 +77,3 @@ class Patience:
         if not self._suspects:
             return [held]
         return [held.union(self._suspects), held | {self._suspects[-1]}, held]
-
-
-def slow_wait(before: int, chance: float) -> float:
-    """Return the wait after being not allowed for the nth time, 60 s to 15 min, less up to a quarter from the second.
-
-    `chance` is a random number in [0, 1), so that the boxes of a plant do not come back at the same instant.
-    """
-    wait_s = min(_SLOW_LONGEST_S, _SLOW_FIRST_S * 2.0 ** min(before, 16))
-    return wait_s * (1 - chance / 4) if before else wait_s

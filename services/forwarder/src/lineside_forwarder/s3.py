@@ -16,7 +16,7 @@ from lineside.spool import StoredBlob
 from lineside_forwarder.destination import LINES_TYPE, BatchUpload, BlobSource, Pace
 from lineside_forwarder.s3_client import Clients, endpoint, log, warn_of_leftovers
 from lineside_forwarder.s3_errors import explain, is_stale
-from lineside_forwarder.s3_sending import Abandoned, Meter, in_thread
+from lineside_forwarder.s3_sending import Abandoned, Meter, run_metered
 from lineside_forwarder.s3_upload import Content, Uploads
 from lineside_forwarder.settings import S3Settings
 
@@ -59,7 +59,7 @@ class S3Destination:
             raise failures[0]
         lines = parcel.jsonl(addresses)
         content = Content(io.BytesIO(lines), len(lines), hashlib.sha256(lines).digest(), LINES_TYPE)
-        await in_thread(partial(self._send, parcel.path, content), pace, f"s3 {self.name}")
+        await run_metered(partial(self._send, parcel.path, content), pace, f"s3 {self.name}")
         self._is_well = True
 
     async def close(self) -> None:
@@ -80,7 +80,7 @@ class S3Destination:
             if file is None:
                 continue
             content = Content(file, blob.size, blob.digest, blob.content_type)
-            await in_thread(partial(self._send, path, content), pace, f"s3 {self.name}")
+            await run_metered(partial(self._send, path, content), pace, f"s3 {self.name}")
             addresses[path] = f"s3://{self._bucket}/{path}"
 
     def _send(self, key: str, content: Content, meter: Meter) -> None:

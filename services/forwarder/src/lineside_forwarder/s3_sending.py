@@ -105,14 +105,14 @@ class Body:
         self._paid -= wanted
 
 
-async def in_thread(work: Callable[[Meter], None], pace: Pace, name: str) -> None:
+async def run_metered(work: Callable[[Meter], None], pace: Pace, name: str) -> None:
     """Run blocking work in a thread of its own; a cancellation does not wait for it, nor does the process's end.
 
     A pool's threads would be waited for at the exit, for as long as a dead link needs to time out.
     """
     meter = Meter(pace, asyncio.get_running_loop())
     try:
-        await threads.in_thread(partial(work, meter), name)
+        await threads.run_abandonable(partial(work, meter), name)
     except asyncio.CancelledError:
         meter.stop()
         raise

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic_core import from_json
 
+from lineside.backoff import Backoff
 from lineside.bus import Bus, Message, Subscription
 from lineside.bus.faults import MessageFaults
 from lineside.contract import (
@@ -44,10 +45,10 @@ log = structlog.get_logger("lineside.topic_bridge")
 _TRIES_OF_A_FAULT = 3
 _FEWEST_BYTES = 1024
 """What every broker should take; the least that bus.max_message_bytes may be."""
-_BUSY_WAIT_S = 0.05
+_BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
+"""While the inference service is busy."""
 _SHARE_TO_WAIT = 0.9
 """How much of a request's time the inference service is waited for before its absence is said."""
-_BUSY_WAIT_LONGEST_S = 1.0
 
 
 class Metrics:
@@ -214,8 +215,7 @@ class TopicBridge:
         """
         is_said = False
         timeout_s = (request.deadline_ms or 0.0) / 1000 + self._settings.answer_timeout_s
-        faults = 0
-        wait_s = _BUSY_WAIT_S
+        busy = faults = 0
         while True:
             is_said = is_said or await self._said_away(message, request)
             try:
@@ -228,13 +228,13 @@ class TopicBridge:
                 return response
             if response.status_code in BUSY:
                 self._metrics.retries.labels("busy").inc()
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 2, _BUSY_WAIT_LONGEST_S)
+                await asyncio.sleep(_BACKOFF.wait_s(busy))
+                busy += 1
                 continue
             faults += 1
             if response.is_server_error and faults < _TRIES_OF_A_FAULT:
                 self._metrics.retries.labels("fault").inc()
-                await asyncio.sleep(wait_s)
+                await asyncio.sleep(_BACKOFF.wait_s(busy))
                 continue
             raise _refusal(response, request.id)
 

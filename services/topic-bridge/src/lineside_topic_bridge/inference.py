@@ -10,12 +10,12 @@ import structlog
 
 from lineside.connections import Connection, describe
 from lineside.errors import LinesideError
+from lineside.secret_files import SecretFileError, read_token
 
 log = structlog.get_logger("lineside.topic_bridge")
 
 CONNECT_TIMEOUT_S = 2.0
 _LOOK_S = 0.02
-_MAX_TOKEN_BYTES = 4096
 BUSY = frozenset({429, 502, 503, 504})
 """HTTP statuses that mean: the same call can succeed later."""
 
@@ -53,15 +53,9 @@ class Token(httpx.Auth):
     def _read(self) -> str:
         remedy = "topic_bridge.inference_token_file names it; its first line must be one of the service's tokens"
         try:
-            with self._path.open("rb") as file:
-                line = file.read(_MAX_TOKEN_BYTES).partition(b"\n")[0].strip().decode("ascii")
-        except OSError as error:
-            raise LinesideError(f"token file {self._path} cannot be read: {error.strerror}", remedy=remedy) from None
-        except UnicodeDecodeError:
-            raise LinesideError(f"token file {self._path} has characters that no token has", remedy=remedy) from None
-        if not line or not line.isprintable() or " " in line:
-            raise LinesideError(f"token file {self._path} has no token on its first line", remedy=remedy)
-        return line
+            return read_token(self._path)
+        except SecretFileError as error:
+            raise LinesideError(f"token file {error.what}", remedy=remedy) from None
 
 
 class InferenceLink:

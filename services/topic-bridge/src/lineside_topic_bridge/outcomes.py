@@ -11,6 +11,7 @@ import httpx
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
+from lineside.backoff import Backoff
 from lineside.bus import Message, Subscription
 from lineside.bus.faults import MessageFaults
 from lineside_topic_bridge.inference import BUSY, InferenceAway, InferenceLink
@@ -19,7 +20,7 @@ log = structlog.get_logger("lineside.topic_bridge")
 
 _TIMEOUT_S = 5.0
 _TRIES = 8
-_FIRST_WAIT_S = 0.05
+_BACKOFF = Backoff(first_s=0.05, longest_s=6.4)
 
 
 class OutcomeCarrier:
@@ -59,16 +60,14 @@ class OutcomeCarrier:
             message.ack()
 
     async def _bring(self, message: Message) -> str:
-        wait_s = _FIRST_WAIT_S
-        for _ in range(_TRIES):
+        for busy in range(_TRIES):
             answer = await patiently(lambda: self._inference.post("/v1/outcomes", message.payload, _TIMEOUT_S))
             if answer.is_success:
                 return "taken"
             if answer.status_code not in BUSY:
                 log.warning("an outcome was refused", status=answer.status_code, answer=answer.text[:300])
                 return "refused"
-            await asyncio.sleep(wait_s)
-            wait_s *= 2
+            await asyncio.sleep(_BACKOFF.wait_s(busy))
         log.warning("an outcome was given up: the inference service has no place for it", status=answer.status_code)
         return "given_up"
 

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 from pydantic_core import from_json
 
+from lineside.backoff import Backoff
 from lineside.bus import Message, Subscription
 from lineside.bus.faults import MessageFaults
 from lineside.contract import utc_now
@@ -21,8 +22,7 @@ from lineside_topic_bridge.reporting import PolicyReporter
 log = structlog.get_logger("lineside.topic_bridge")
 
 _TIMEOUT_S = 10.0
-_WAIT_S = 0.2
-_LONGEST_WAIT_S = 5.0
+_BACKOFF = Backoff(first_s=0.2, longest_s=5.0)
 _MAX_ERRORS = 20
 _LONGEST_ERROR = 200
 
@@ -139,7 +139,7 @@ class PolicyCarrier:
 
     async def _put(self, payload: bytes) -> httpx.Response:
         """Return the answer that settles it, however long the inference service is away."""
-        wait_s = _WAIT_S
+        failures = 0
         while True:
             try:
                 answer = await self._inference.put_policy(payload, _TIMEOUT_S)
@@ -148,5 +148,5 @@ class PolicyCarrier:
                 log.warning("the policy waits", status=answer.status_code)
             except InferenceAway as error:
                 log.warning("the policy waits for the inference service", reason=error.what)
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            await asyncio.sleep(_BACKOFF.wait_s(failures))
+            failures += 1

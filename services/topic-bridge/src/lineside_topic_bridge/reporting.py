@@ -20,6 +20,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 from pydantic_core import from_json
 
+from lineside.backoff import Backoff
 from lineside.bus import Bus, Message
 from lineside.contract import utc_now
 from lineside.errors import BusError, MessageRefused
@@ -135,7 +136,8 @@ class PolicyReporter:
 
     async def run(self) -> None:
         """Look for changes, for ever."""
-        problem, wait_s = "", self._period_s
+        problem, failures = "", 0
+        backoff = Backoff(self._period_s, _LONGEST_WAIT_S)
         while True:
             number = self._number
             try:
@@ -148,8 +150,8 @@ class PolicyReporter:
                 log.warning("the policy in force is not known", reason=trouble)
             if found:
                 await self._compare(found, number)
-            problem, wait_s = trouble, min(wait_s * 2, _LONGEST_WAIT_S) if trouble else self._period_s
-            await asyncio.sleep(wait_s)
+            problem, failures = trouble, failures + 1 if trouble else 0
+            await asyncio.sleep(backoff.wait_s(failures))
 
     async def _compare(self, found: dict[str, Any], number: int) -> None:
         async with self._turn:

@@ -12,7 +12,7 @@ from lineside.checks import Check, bounded
 from lineside.cli.config import installed
 from lineside.cli.machine import certificates, clock, disk, docker, host, ports, secret_files
 from lineside.settings import load
-from lineside.threads import in_thread
+from lineside.threads import run_abandonable
 
 READ_S = 4.0
 """The longest look at files of the system: a share whose server is gone hangs for ever."""
@@ -32,7 +32,7 @@ async def checks(file: Path | None, before: Mapping[str, Check], *, root: Path =
         secret_files.SECRETS: partial(secret_files.look, settings),
     }
     engine = asyncio.create_task(docker.checks(root), name="doctor docker")
-    asked = (bounded(name, partial(in_thread, look), within_s=READ_S) for name, look in looks.items())
+    asked = (bounded(name, partial(run_abandonable, look), within_s=READ_S) for name, look in looks.items())
     try:
         for check in await asyncio.gather(*asked):
             yield check

@@ -6,7 +6,6 @@ that the folder can be carried away, and that names end in `-export`: both may b
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lineside import capture
+from lineside.durable_files import replace_file, sync
 from lineside.errors import LinesideError
 from lineside.spool.errors import SpoolDamaged
 from lineside.spool.spool import Spool
@@ -139,20 +139,5 @@ def _folder(path: Path) -> None:
 def _write(path: Path, content: bytes | BinaryIO) -> None:
     """Write a file so that after a power cut it is whole or absent."""
     _folder(path.parent)
-    draft = path.with_name(f".{path.name}.part")
-    # By its mode at birth: a stick of vfat takes no other one.
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-    with os.fdopen(handle, "wb") as file:
-        if isinstance(content, bytes):
-            file.write(content)
-        else:
-            while piece := content.read(_PIECE):
-                file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace_file(path, content, mode=FILE_MODE)
+    sync(path.parent)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from lineside.spool.store.blobs import sync_folder
+from lineside.durable_files import sync
 from lineside.spool.store.entry import StoredBlob
 from lineside.spool.store.locks import FILE_MODE, FOLDER_MODE
 
@@ -77,8 +77,8 @@ def keep_database(folder: Path, name: str) -> Path | None:
         path = folder / (name + suffix)
         if path.exists():
             path.rename(target.with_name(target.name + suffix))
-    sync_folder(target.parent)
-    sync_folder(folder)
+    sync(target.parent)
+    sync(folder)
     return target if target.exists() else None
 
 

@@ -19,12 +19,13 @@ from pathlib import Path
 
 import structlog
 
+from lineside.durable_files import sync
 from lineside.spool.repair import quarantine
 from lineside.spool.repair.integrity import what_is_wrong
 from lineside.spool.repair.salvage import salvage, salvage_log
 from lineside.spool.settings import SpoolSettings
 from lineside.spool.store import wal
-from lineside.spool.store.blobs import sync_folder, write_file
+from lineside.spool.store.blobs import write_file
 from lineside.spool.store.entry import Record, blobs_to_text, checksum
 from lineside.spool.store.locks import FILE_MODE
 from lineside.spool.store.schema import PROGRESS, PROGRESS_SCHEMA, RECORDS, RECORDS_SCHEMA, add_functions, connect
@@ -166,7 +167,7 @@ def _keep_log(folder: Path) -> None:
     path, kept = folder / f"{RECORDS}-wal", folder / _LOG
     if not kept.exists() and wal.read(path).is_damaged:
         write_file(kept, path.read_bytes())
-        sync_folder(folder)
+        sync(folder)
 
 
 class _Known:
@@ -301,13 +302,9 @@ def _building(folder: Path, name: str, schema: str) -> Iterator[sqlite3.Connecti
         yield link
         link.execute("COMMIT")
         link.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path)
     path.rename(folder / (name + _NEW))
-    sync_folder(folder)
+    sync(folder)
 
 
 def _finish(folder: Path, name: str) -> None:
@@ -317,7 +314,7 @@ def _finish(folder: Path, name: str) -> None:
     if new.exists():
         quarantine.keep_database(folder, name)
         new.rename(folder / name)
-        sync_folder(folder)
+        sync(folder)
 
 
 def _remove(path: Path) -> None:

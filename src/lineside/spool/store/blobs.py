@@ -1,12 +1,12 @@
 """Large parts of records, each a file below the spool's folder; on the disk before the record that names it."""
 
 import hashlib
-import os
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from lineside.durable_files import replace_file, sync
 from lineside.spool.store.entry import Blob, StoredBlob
 from lineside.spool.store.locks import FILE_MODE, FOLDER_MODE
 
@@ -31,14 +31,14 @@ class Blobs:
         try:
             if not place.is_dir():
                 place.mkdir(mode=FOLDER_MODE, exist_ok=True)
-                sync_folder(place.parent)
+                sync(place.parent)
             for name, blob in zip(names, blobs, strict=True):
                 path = place / f"{shelf}{name[2:]}.blob"
                 file = path.relative_to(self._root).as_posix()
                 digest = hashlib.sha256(blob.data).digest()
                 stored.append(StoredBlob(blob.name, blob.content_type, file, len(blob.data), digest))
                 write_file(path, blob.data)
-            sync_folder(place)
+            sync(place)
         except BaseException:
             self.delete(blob.file for blob in stored)
             raise
@@ -76,23 +76,5 @@ class Blobs:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all; its folder is to be synced after. Raises OSError."""
-    new = path.with_suffix(".new")
-    out = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(out, view) :]
-        os.fsync(out)
-    finally:
-        os.close(out)
-    new.rename(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the names in a folder are on the disk. Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Write a file of the spool so that it is whole or absent; its folder is to be synced after. Raises OSError."""
+    replace_file(path, data, mode=FILE_MODE, draft=path.with_suffix(".new"))

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import BinaryIO
 
-from lineside_forwarder.clock import in_thread
+from lineside.threads import run_to_end
 from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
 from lineside_forwarder.settings import StreamManagerSettings
 from lineside_forwarder.stream_manager import tasks
@@ -82,12 +82,12 @@ class StreamManagerDestination:
         await self._exports.close()
         if self._session is not None:
             await self._session.close()
-        await in_thread(self._folder.close)
+        await run_to_end(self._folder.close)
 
     async def _opened(self) -> Session:
         """Return the session, opening one where there is none that works; the folder is there then too."""
         async with self._opening:
-            await in_thread(self._folder.begin)
+            await run_to_end(self._folder.begin)
             if self._session is None or self._session.is_lost:
                 if self._session is not None:
                     await self._session.close()

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from lineside_forwarder.clock import in_thread
+from lineside.threads import run_to_end
 from lineside_forwarder.destination import Pace
 from lineside_forwarder.errors import DestinationAway
 from lineside_forwarder.stream_manager import tasks
@@ -92,16 +92,16 @@ class Exports:
             file = self._folder.file(export.key.rpartition("/")[2])
             try:
                 try:
-                    await in_thread(file.make)
-                    while piece := await in_thread(opened.read, _PIECE):
+                    await run_to_end(file.make)
+                    while piece := await run_to_end(opened.read, _PIECE):
                         await pace.spend(len(piece))
-                        await in_thread(file.write, piece)
+                        await run_to_end(file.write, piece)
                 finally:
                     opened.close()
-                await in_thread(file.finish)
+                await run_to_end(file.finish)
                 last = await self._told(export, file)
             finally:
-                await in_thread(file.remove)
+                await run_to_end(file.remove)
         if last.status is not Status.SUCCESS:
             raise tasks.failure(last, export.key)
         self._done[export.key] = None

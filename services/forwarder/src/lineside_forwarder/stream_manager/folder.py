@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
+from lineside.durable_files import sync
 from lineside_forwarder.errors import DestinationAway, NotAllowed
 
 _LOCK = ".lock"
@@ -93,11 +94,7 @@ class LocalFile:
         with _told(self.path.parent):
             os.fsync(self._file.fileno())
             self._file.close()
-            handle = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync(self.path.parent)
 
     def remove(self) -> None:
         """Close it where it is open, and remove it."""

@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from lineside.backoff import Backoff
 from lineside_forwarder.errors import NotAllowed
 from lineside_forwarder.stream_manager import tasks
 from lineside_forwarder.stream_manager.client import Client, Lost, Refused, StreamManagerError
 from lineside_forwarder.stream_manager.tasks import Status, Word
 from lineside_forwarder.stream_manager.wire import Code
 
-_FIRST_PAUSE_S = 0.02
-_LONGEST_PAUSE_S = 2.0
+_POLLING = Backoff(first_s=0.02, longest_s=2.0)
+"""Waits between reads that find nothing."""
 _AT_ONCE = 100
 
 
@@ -95,7 +96,7 @@ class Session:
                     last.exception()  # Seen, also where nobody waits any more.
 
     async def _read_on(self) -> None:
-        pause = _FIRST_PAUSE_S
+        empty = 0
         while True:
             if not self._waiting:
                 self._has_more.clear()
@@ -107,16 +108,16 @@ class Session:
                 self._next = messages[-1].sequence + 1
                 for message in messages:
                     self._hear(tasks.word(message.payload))
-                pause = _FIRST_PAUSE_S
+                empty = 0
                 continue
             # Asked for again and again: a read that waits at the server may hold up the appends behind it.
             self._has_more.clear()
             try:
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(_POLLING.wait_s(empty)):
                     await self._has_more.wait()
-                pause = _FIRST_PAUSE_S
+                empty = 0
             except TimeoutError:
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                empty += 1
 
     def _hear(self, word: Word | None) -> None:
         if word is None or word.url not in self._waiting:

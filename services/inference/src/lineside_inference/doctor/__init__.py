@@ -11,7 +11,7 @@ from pathlib import Path
 from lineside.checks import Check, bounded, fail, needs, ok, skip
 from lineside.errors import LinesideError
 from lineside.settings import load
-from lineside.threads import in_thread
+from lineside.threads import run_abandonable
 from lineside_inference.doctor import cameras, jetpack, shared_memory, triton
 from lineside_inference.doctor.running import Running
 from lineside_inference.models.hardware import probe
@@ -32,11 +32,11 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
     running = await Running.ask(own.http) if runs else None
     seen = asyncio.create_task(cameras.checks(own, running), name="doctor cameras")
     stores: list[ModelStore] = []
-    cards = await bounded(CARDS, partial(in_thread, partial(_cards, own, stores)), within_s=READ_S)
+    cards = await bounded(CARDS, partial(run_abandonable, partial(_cards, own, stores)), within_s=READ_S)
     yield cards
     async for check in _engine(own, stores, cards, running):
         yield check
-    yield await bounded(jetpack.JETPACK, partial(in_thread, jetpack.look), within_s=triton.ANSWER_S)
+    yield await bounded(jetpack.JETPACK, partial(run_abandonable, jetpack.look), within_s=triton.ANSWER_S)
     for check in await seen:
         yield check
 

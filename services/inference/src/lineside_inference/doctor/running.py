@@ -9,7 +9,7 @@ from typing import Any, Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from lineside.checks import ask
-from lineside.threads import in_thread
+from lineside.threads import run_abandonable
 from lineside_inference.settings import InferenceHttpSettings
 
 _OK = 200
@@ -28,7 +28,7 @@ class Running:
     async def ask(cls, settings: InferenceHttpSettings) -> Self:
         """Ask the service; what it does not tell us, for instance without a token, is left out."""
         try:
-            return await in_thread(partial(cls._ask, settings))
+            return await run_abandonable(partial(cls._ask, settings))
         except (OSError, ValueError, http.client.HTTPException):
             return cls()
 

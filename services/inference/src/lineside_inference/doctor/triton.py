@@ -12,7 +12,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as stubs
 
 from lineside.checks import Check, fail, ok, warn
-from lineside.threads import in_thread
+from lineside.threads import run_abandonable
 from lineside_inference.engine.link import describe
 from lineside_inference.engine.wire import batch_axes
 from lineside_inference.errors import EngineFailed, StoreError
@@ -80,7 +80,7 @@ class Server:
 
     async def check_http(self) -> Check:
         """Ask its HTTP endpoint, where inferences go to it."""
-        return await in_thread(partial(_check_http, self.settings.http_url or ""))
+        return await run_abandonable(partial(_check_http, self.settings.http_url or ""))
 
     async def check_model(self, store: ModelStore, name: str, version: str) -> Check:
         """Ask whether the wanted version is ready, and compare it with its card."""

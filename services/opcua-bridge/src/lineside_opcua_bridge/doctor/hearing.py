@@ -14,7 +14,7 @@ from lineside.checks import Check, ask, fail, ok, skip
 from lineside.connections import Connection
 from lineside.contract import TRY_STATION, CameraSource, Context, Request, Times, parse_result, to_json, utc_now
 from lineside.settings import BusSettings, HttpSettings
-from lineside.threads import in_thread
+from lineside.threads import run_abandonable
 
 NAME = "results heard"
 _ANSWER_S = 5.0
@@ -70,6 +70,6 @@ async def _there_and_back(settings: BusSettings, request: Request) -> None:
 
 async def _results(own: HttpSettings) -> float:
     """Return how many results the bridge has seen; raises OSError, HTTPException, ValueError."""
-    _where, _status, body = await in_thread(partial(ask, "opcua_bridge", own, "/metrics"))
+    _where, _status, body = await run_abandonable(partial(ask, "opcua_bridge", own, "/metrics"))
     rows = (row for row in body.decode().splitlines() if row.startswith("lineside_opcua_bridge_results_total{"))
     return sum(float(row.rpartition(" ")[2]) for row in rows)
