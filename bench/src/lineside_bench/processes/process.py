@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from lineside.backoff import Backoff
 from lineside_bench.errors import BenchError
 
 Ready = Callable[[], Awaitable[str | None]]
@@ -16,8 +17,7 @@ Ready = Callable[[], Awaitable[str | None]]
 
 DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 POLL_S = 0.05
-SHORTEST_BACKOFF_S = 0.25
-LONGEST_BACKOFF_S = 5.0
+_BACKOFF = Backoff(first_s=0.25, longest_s=5.0)
 SETTLED_S = 10.0
 """A process that lived this long starts again with the shortest wait."""
 GROUP_GONE_S = 3.0
@@ -140,17 +140,18 @@ class Process:
         raise self._failure(f"{self.name} was not ready within {within_s:g} s: {waits_for}")
 
     async def _keep(self) -> None:
-        backoff = SHORTEST_BACKOFF_S
+        failures = 0
         while self._running is not None:
             pid = self._running.pid
             code = await self._running.wait()
             self.exit_codes.append(code)
             if time.monotonic() - self._spawned >= SETTLED_S:
-                backoff = SHORTEST_BACKOFF_S
-            self._note(f"ended {_how(code)}; starting again in {backoff:g} s")
+                failures = 0
+            wait_s = _BACKOFF.wait_s(failures)
+            self._note(f"ended {_how(code)}; starting again in {wait_s:g} s")
             await self._bury(pid)
-            await asyncio.sleep(backoff)
-            backoff = min(backoff * 2, LONGEST_BACKOFF_S)
+            await asyncio.sleep(wait_s)
+            failures += 1
             self.restarts += 1
             await self._spawn()
 

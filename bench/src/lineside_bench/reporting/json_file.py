@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lineside.durable_files import replace_file
 from lineside_bench.errors import BenchError
 
 
@@ -16,10 +17,8 @@ def check_writable(path: Path, option: str) -> None:
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write a JSON file in one step; raises BenchError where it cannot be written."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    content = f"{json.dumps(document, indent=2)}\n".encode()
     try:
-        draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        draft.replace(path)
+        replace_file(path, content, mode=0o644, draft=path.with_name(f".{path.name}.{os.getpid()}"))
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise BenchError(f"{path} cannot be written: {error.strerror}", remedy="Name another file") from None

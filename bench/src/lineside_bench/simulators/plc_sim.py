@@ -23,6 +23,7 @@ import lineside.service
 from lineside.bus import tls
 from lineside.connections import Connection
 from lineside.errors import LinesideError
+from lineside.secret_files import SecretFileError, read_password
 from lineside.service import Service
 from lineside.settings import BusSettings, HttpSettings, variable
 from lineside_bench.options import STATION_SECONDS
@@ -168,12 +169,9 @@ def _credentials(bus: BusSettings) -> tuple[str, str | None] | None:
     if bus.password_file is None:
         return bus.username, None
     try:
-        return bus.username, bus.password_file.read_text(encoding="utf-8").splitlines()[0]
-    except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise LinesideError(
-            f"bus.password_file {bus.password_file} cannot be read: {error}",
-            remedy="it holds the password on its first line",
-        ) from None
+        return bus.username, read_password(bus.password_file)
+    except SecretFileError as error:
+        raise LinesideError(f"bus.password_file {error.what}", remedy=error.remedy) from None
 
 
 def main() -> None:

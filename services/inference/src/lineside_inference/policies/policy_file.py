@@ -11,6 +11,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lineside.contract import Name, Policy, explain, utc_now
+from lineside.durable_files import replace_file, sync
 from lineside_inference.errors import StateNotKept
 
 log = structlog.get_logger("lineside.inference.policy")
@@ -65,15 +66,9 @@ class PolicyFile:
         """Replace the file: whole and on the disk when this returns, untouched where it raises StateNotKept."""
         if self._folder is None:
             return
-        path, fresh = self._folder / FILE, self._folder / f".{FILE}.new"
         try:
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(kept.model_dump_json(by_alias=True, indent=1).encode())
-                stream.flush()
-                os.fsync(stream.fileno())
-            fresh.replace(path)
-            _sync(self._folder)
+            replace_file(self._folder / FILE, kept.model_dump_json(by_alias=True, indent=1).encode())
+            sync(self._folder)
         except OSError as error:
             raise self._unusable(error) from None
 
@@ -99,11 +94,3 @@ class PolicyFile:
             f"inference.state_dir {self._folder} cannot be used: {error.strerror}",
             remedy="Make it a folder that this service may write, with room on its disk",
         )
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

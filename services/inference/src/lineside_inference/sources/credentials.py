@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.request import parse_http_list, parse_keqv_list
 
+from lineside import secret_files
 from lineside.errors import SettingsError
 
 Scheme = Literal["auto", "basic", "digest"]
@@ -20,13 +21,9 @@ _HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 def read_password(path: Path, setting: str) -> str:
     """Return the first line of a password file; raises SettingsError where it cannot be read or is empty."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise SettingsError([f"{setting}: {path}: cannot be read: {why}"]) from None
-    if not lines or not lines[0]:
-        raise SettingsError([f"{setting}: {path}: its first line is empty; write the password there"])
-    return lines[0]
+        return secret_files.read_password(path)
+    except secret_files.SecretFileError as error:
+        raise SettingsError([f"{setting}: {error.what}; {error.remedy}"]) from None
 
 
 class Credentials:

@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 from cryptography import x509
 
+from lineside.durable_files import replace_file, sync
 from lineside_opcua_bridge.security.certificates import common_name, der, parse, parse_crl, thumbprint
 from lineside_opcua_bridge.security.errors import PkiUnusable
 from lineside_opcua_bridge.security.validation import Known
@@ -123,23 +124,16 @@ class Store:
 
     def write(self, path: Path, data: bytes, *, mode: int = 0o644) -> None:
         """Write a file so that it is there whole or not at all, after a power failure too."""
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        draft = path.with_name(f".{path.name}.{os.getpid()}.part")
         with self._disk("written", path):
-            try:
-                with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-            self._sync(path.parent)
+            replace_file(path, data, mode=mode, draft=draft)
+            sync(path.parent)
 
     def move(self, path: Path, target: Path) -> None:
         """Rename a file, for good."""
         with self._disk("renamed", path):
             path.replace(target)
-            self._sync(path.parent)
+            sync(path.parent)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -188,14 +182,6 @@ class Store:
             return sorted(
                 path for path in folder.iterdir() if path.suffix.lower() in kinds and not path.name.startswith(".")
             )
-
-    @staticmethod
-    def _sync(folder: Path) -> None:
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
     @contextlib.contextmanager
     def _disk(self, doing: str, path: Path) -> Iterator[None]:

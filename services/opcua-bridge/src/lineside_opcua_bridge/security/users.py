@@ -7,6 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
+from lineside.secret_files import SecretFileError, read_password
 from lineside_opcua_bridge.security.certificates import parse
 from lineside_opcua_bridge.security.errors import SecretUnusable
 from lineside_opcua_bridge.settings.access import CertificateUser, PasswordUser
@@ -22,15 +23,12 @@ _LARGEST_FILE = 1 << 16
 def password_of(user: PasswordUser) -> str:
     """Return the password: the first line of its file; raises SecretUnusable."""
     path = user.password_file
-    data = _read(path, "opcua_bridge.user.password_file")
+    try:
+        password = read_password(path)
+    except SecretFileError as error:
+        raise SecretUnusable(error.what, remedy=f"{error.remedy}; opcua_bridge.user.password_file names it") from None
     if path.stat().st_mode & 0o004:
         log.warning("the password's file can be read by every user of this machine", file=str(path))
-    try:
-        password = data.decode("utf-8").split("\n", 1)[0].rstrip("\r")
-    except UnicodeDecodeError:
-        raise SecretUnusable(f"{path} is not text", remedy="write the password on its first line, in UTF-8") from None
-    if not password:
-        raise SecretUnusable(f"the first line of {path} is empty", remedy="write the password on it")
     if len(password.encode()) > _LONGEST_PASSWORD:
         raise SecretUnusable(f"the password in {path} is longer than {_LONGEST_PASSWORD} bytes", remedy="shorten it")
     return password

@@ -17,6 +17,7 @@ from datetime import datetime
 import structlog
 
 from lineside import telemetry
+from lineside.backoff import Backoff
 from lineside.contract import utc_now
 from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.metrics import Metrics
@@ -42,8 +43,8 @@ from lineside_opcua_bridge.station.write_back import lower_done, write_back
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
 
-_FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.25
+_BACKOFF = Backoff(first_s=0.02, longest_s=_LONGEST_PAUSE_S)
 _PATIENT = 8
 """After how many attempts the pause is the longest."""
 
@@ -395,8 +396,7 @@ class Answering:
         if self._retry is None:
             first = self._waiting.first
             tried = (first.attempts if first else 0) or _PATIENT
-            pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(tried, _PATIENT))
-            self._retry = asyncio.get_running_loop().call_later(pause, self._again, binding)
+            self._retry = asyncio.get_running_loop().call_later(_BACKOFF.wait_s(tried), self._again, binding)
 
     def _again(self, binding: Binding) -> None:
         self._retry = None
