@@ -23,9 +23,9 @@ from lineside.contract import Finding
 from lineside_bench.parts.part import encode_jpeg, make_part
 from lineside_inference.interpret import Judgement, interpret
 from lineside_inference.interpret.judgement import by_defects
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import read_store
-from lineside_inference.policies.in_force import Thresholds
 from tests.support.waiting import HANG_S, block_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

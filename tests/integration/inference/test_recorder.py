@@ -13,8 +13,8 @@ from lineside.service import Service
 from lineside.spool import Entry, Spool, SpoolSettings
 from lineside_inference.capture import recorder as module
 from lineside_inference.capture.recorder import Recorder
-from lineside_inference.capture.settings import CaptureSettings
 from lineside_inference.errors import CaptureQueueFull, NotKept
+from lineside_inference.settings.capture import CaptureSettings
 from tests.support.waiting import HANG_S
 
 

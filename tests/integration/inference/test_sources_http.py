@@ -17,7 +17,7 @@ import trustme
 
 from lineside.connections import State
 from lineside.service import Service
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.errors import (
     CameraFailed,
     CameraStale,

@@ -19,7 +19,7 @@ import pytest
 
 from lineside.connections import State
 from lineside.service import Service
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraFailed
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.camera import Cameras

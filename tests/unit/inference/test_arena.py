@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import PREFIX, Arena, clean_leftovers
 
 

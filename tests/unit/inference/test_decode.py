@@ -9,8 +9,8 @@ import pytest
 
 from lineside_inference.errors import ImageTooLarge, ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.decode import decode
-from lineside_inference.imaging.prepare import Preparation
 from lineside_inference.models.card import Card
+from lineside_inference.models.preparation import Preparation
 
 MOST = 1_000_000
 

@@ -14,8 +14,8 @@ from lineside_inference.errors import ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.decode import decode, view
 from lineside_inference.imaging.formats.jpeg import Walk
 from lineside_inference.imaging.image_headers import check_whole, read_header
-from lineside_inference.imaging.prepare import Preparation
 from lineside_inference.models.card import Card
+from lineside_inference.models.preparation import Preparation
 from tests.support import picture_files as files
 
 MOST = 1_000_000

@@ -9,8 +9,8 @@ import pytest
 from lineside_inference.errors import ImageBitDepth, ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.decode import decode, view
 from lineside_inference.imaging.image_headers import read_header
-from lineside_inference.imaging.prepare import Preparation
 from lineside_inference.models.card import Card
+from lineside_inference.models.preparation import Preparation
 from tests.support import picture_files as files
 
 MOST = 1_000_000

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside_inference.imaging.geometry import Geometry
-from lineside_inference.imaging.prepare import Preparation, prepare
+from lineside_inference.imaging.prepare import prepare
 from lineside_inference.models.card import CardInput, ImagePreparation
+from lineside_inference.models.preparation import Preparation
 
 SIZES = st.integers(1, 4000)
 
@@ -24,7 +25,7 @@ def preparation(width: int, height: int, fit: str, **fields: object) -> Preparat
 def test_a_box_goes_into_the_input_and_comes_back(
     *, width: int, height: int, into: tuple[int, int], letterbox: bool
 ) -> None:
-    geometry = preparation(*into, "letterbox" if letterbox else "stretch").geometry(width, height)
+    geometry = Geometry.of(preparation(*into, "letterbox" if letterbox else "stretch"), width, height)
     boxes = np.array([[0, 0, width, height], [width / 3, height / 4, width / 2, height]], np.float64)
     inside = geometry.to_input(boxes)
     assert np.allclose(geometry.to_picture(inside), boxes, atol=1e-6)
@@ -44,7 +45,7 @@ def test_a_box_goes_into_the_input_and_comes_back(
 def test_the_window_of_a_map_covers_the_picture_to_half_a_cell(
     width: int, height: int, into: tuple[int, int], cells: tuple[int, int]
 ) -> None:
-    geometry = preparation(*into, "letterbox").geometry(width, height)
+    geometry = Geometry.of(preparation(*into, "letterbox"), width, height)
     for window, start, length, whole, count in zip(
         geometry.window(*cells),
         (geometry.top, geometry.left),
@@ -63,7 +64,7 @@ def test_the_window_of_a_map_covers_the_picture_to_half_a_cell(
 
 def test_a_reduced_decode_still_leads_to_the_original_pixels() -> None:
     card = preparation(32, 32, "letterbox")
-    geometry = card.geometry(161, 121, (1281, 961))  # decoded at 1/8, rounded up
+    geometry = Geometry.of(card, 161, 121, (1281, 961))  # decoded at 1/8, rounded up
     assert (geometry.width, geometry.height) == (1281, 961)
     assert geometry.to_picture(geometry.to_input(np.array([[1281.0, 961, 0, 0]])))[0, :2] == pytest.approx([1281, 961])
     corner = [[geometry.left + geometry.fitted_width, geometry.top + geometry.fitted_height] * 2]

@@ -7,7 +7,7 @@ import pytest
 from lineside.contract import CameraSource, Request
 from lineside.errors import SettingsError
 from lineside.settings import load
-from lineside_inference.dataplane.deadline import Arrival, Deadline
+from lineside_inference.deadline import Arrival, Deadline
 from lineside_inference.settings import Settings
 
 

@@ -9,8 +9,8 @@ from lineside.contract import Policy
 from lineside_inference.errors import Disabled, EngineFailed, OutputNotFinite
 from lineside_inference.interpret import Judgement
 from lineside_inference.interpret import interpret as interpret_outputs
+from lineside_inference.interpret.thresholds import Thresholds, check_enabled, thresholds
 from lineside_inference.models.card import Card
-from lineside_inference.policies.in_force import Thresholds, check_enabled, thresholds
 
 NONE = {"name": "logits", "head": "classification", "activation": "none"}
 SCORE = {"name": "score", "head": "score"}

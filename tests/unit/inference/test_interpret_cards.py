@@ -11,8 +11,8 @@ from tritonclient.grpc import service_pb2 as pb
 from lineside_inference.engine.wire import Layout, batch_axes
 from lineside_inference.errors import EngineFailed, OutputNotFinite
 from lineside_inference.interpret import interpret, is_large
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
-from lineside_inference.policies.in_force import Thresholds
 
 BANDS = [
     {"name": "too small", "below": 9.9, "verdict": "fail"},

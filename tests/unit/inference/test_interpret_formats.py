@@ -12,8 +12,8 @@ from lineside_inference.errors import EngineFailed, OutputNotFinite
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret import interpret
 from lineside_inference.interpret.judgement import Judgement
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
-from lineside_inference.policies.in_force import Thresholds
 
 LABELS = ["scratch", "pit", "screw"]
 DEFECTS = ["scratch", "pit"]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lineside_inference.errors import EngineFailed, OutputNotFinite
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret import interpret
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
-from lineside_inference.policies.in_force import Thresholds
 
 LABELS = ["nothing", "scratch", "pit"]
 WHOLE = Geometry.whole(64, 48)

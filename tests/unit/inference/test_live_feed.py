@@ -29,9 +29,10 @@ from lineside.contract import (
 from lineside_inference.api import page, parts, problems
 from lineside_inference.api.parts import EventStream
 from lineside_inference.dataplane.admission import Capacity
+from lineside_inference.dataplane.request_summary import summarize
 from lineside_inference.errors import ImageTooLarge, ImageUndecodable
 from lineside_inference.imaging.thumbnail import thumbnail
-from lineside_inference.live.live_feed import LiveFeed, brief
+from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.live.minute_counts import MINUTES, Tally, percentile
 from lineside_inference.metrics import Metrics
 from lineside_inference.settings import PageSettings
@@ -117,17 +118,17 @@ def test_parts_are_listed_newest_first_by_verdict_and_page_by_page() -> None:
 
 def test_a_request_is_kept_without_its_pixels_and_numbers() -> None:
     pixels = Request.new(model="m", source=InlineSource(content_type="image/jpeg", data=bytes(5000)))
-    assert brief(pixels)["source"] == {"kind": "inline", "content_type": "image/jpeg", "bytes": 5000}
+    assert summarize(pixels)["source"] == {"kind": "inline", "content_type": "image/jpeg", "bytes": 5000}
     tensor = Tensor(name="t", datatype="FP32", shape=(2,), values=[1.0, 2.0])
     numbers = Request.new(model="m", source=TensorsSource(tensors=(tensor,)))
-    assert brief(numbers)["source"]["tensors"] == [{"name": "t", "datatype": "FP32", "shape": (2,)}]
+    assert summarize(numbers)["source"]["tensors"] == [{"name": "t", "datatype": "FP32", "shape": (2,)}]
 
 
 def test_a_request_is_kept_without_what_may_be_a_secret_in_its_address() -> None:
     signed = Request.new(model="m", source=UrlSource(url="http://user:word@store/a.jpg?X-Signature=0123"))
-    assert brief(signed)["source"] == {"kind": "url", "url": "http://...@store/a.jpg?..."}
+    assert summarize(signed)["source"] == {"kind": "url", "url": "http://...@store/a.jpg?..."}
     plain = Request.new(model="m", source=UrlSource(url="http://store/a.jpg"))
-    assert brief(plain)["source"] == {"kind": "url", "url": "http://store/a.jpg"}
+    assert summarize(plain)["source"] == {"kind": "url", "url": "http://store/a.jpg"}
 
 
 def test_what_is_tried_on_the_page_is_no_part_of_the_line() -> None:

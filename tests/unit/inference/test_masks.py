@@ -7,11 +7,12 @@ import pytest
 
 from lineside.contract import CameraSource, Context, Finding, InlineSource, Request, Result
 from lineside_inference.capture.overlay import draw
-from lineside_inference.capture.settings import CaptureSettings
 from lineside_inference.errors import ImageTooLarge, ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.masks import black_out_input, decode, encode, masked_file, masks_of
-from lineside_inference.imaging.prepare import Preparation, prepare
+from lineside_inference.imaging.prepare import prepare
 from lineside_inference.models.card import CardInput, ImagePreparation
+from lineside_inference.models.preparation import Preparation
+from lineside_inference.settings.capture import CaptureSettings
 from tests.support import picture_files as files
 
 MOST = 1_000_000

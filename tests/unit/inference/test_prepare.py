@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside_inference.imaging.prepare import LETTERBOX_VALUE, Preparation, prepare
+from lineside_inference.imaging.prepare import LETTERBOX_VALUE, prepare
 from lineside_inference.models.card import Card, CardInput, ImagePreparation
+from lineside_inference.models.preparation import Preparation
 
 
 def image_input(datatype: str = "FP32", **fields: Any) -> CardInput:

@@ -11,7 +11,7 @@ import pytest
 
 from lineside.connections import Connection, State
 from lineside.contract import Request, Times
-from lineside_inference.dataplane.deadline import Arrival, Deadline
+from lineside_inference.deadline import Arrival, Deadline
 from lineside_inference.errors import CameraFailed, CameraStale
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.frame import Frame, trigger_clock

@@ -11,7 +11,8 @@ from lineside import machine
 from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
-from lineside_inference.api import captures, evidence, models, outcomes, page, parts, policy
+from lineside_inference.api import captures, evidence, infer, models, outcomes, page, parts, policy
+from lineside_inference.api import engine as engine_route
 from lineside_inference.api.access import Access, Doors
 from lineside_inference.api.app import make_app
 from lineside_inference.api.tokens import TokenFile
@@ -28,7 +29,6 @@ from lineside_inference.models.hardware import probe
 from lineside_inference.models.memory import TritonMemory
 from lineside_inference.models.newcomers import Newcomers
 from lineside_inference.models.store import read_store
-from lineside_inference.models.version_switcher import VersionSwitcher
 from lineside_inference.policies.policy_file import PolicyFile
 from lineside_inference.policies.policy_store import PolicyStore
 from lineside_inference.policies.policy_store import start as start_policy
@@ -39,6 +39,8 @@ from lineside_inference.sources.files import Files
 from lineside_inference.sources.urls import Urls
 from lineside_inference.usecases.judging import Pipeline
 from lineside_inference.usecases.request_handler import RequestHandler
+from lineside_inference.usecases.version_switcher import VersionSwitcher
+from lineside_inference.v2.app import V2, V2Middleware
 
 
 def main() -> None:
@@ -108,8 +110,9 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             await recorder.close()
             workers.close()
 
-    app = make_app(service, desk, engine, limits, life)
-    for routes in (
+    routers = (
+        infer.router(desk, gate, workers, limits),
+        engine_route.router(engine),
         parts.router(
             feed, workers.others, gate.pictures, max_pixels=limits.pixels, is_draining=lambda: service.is_draining
         ),
@@ -119,8 +122,8 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         policy.router(policies, limits, gate.bodies),
         captures.router(recorder, store, limits, settings.edge_manager, settings.thing, gate, workers),
         evidence.router(evidence.EvidenceView(settings.spool, recorder)),
-    ):
-        app.include_router(routes)
+    )
+    app = V2Middleware(make_app(service, metrics, life, routers), V2(service, desk, engine, limits))
     return Access(app, Doors.of(mine.http), tokens, metrics.refused), mine.http
 
 

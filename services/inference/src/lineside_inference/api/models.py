@@ -18,10 +18,10 @@ from lineside_inference.errors import (
     StateNotKept,
     VersionUnknown,
 )
+from lineside_inference.interpret.thresholds import thresholds
 from lineside_inference.models.store import ModelStore
-from lineside_inference.models.version_switcher import VersionSwitcher
-from lineside_inference.policies.in_force import thresholds
 from lineside_inference.policies.policy_store import PolicyStore
+from lineside_inference.usecases.version_switcher import VersionSwitcher
 
 _NAME = Annotated[str, Path(description="The model's name.", max_length=128)]
 _VERSION = Annotated[str, Path(description="A version that has a card.", max_length=18)]

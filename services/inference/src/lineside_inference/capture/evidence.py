@@ -9,7 +9,7 @@ from lineside_inference.capture.decide import Counter, Decision, decide, decide_
 from lineside_inference.capture.evidence_inputs import EvidenceInputs
 from lineside_inference.capture.record_builder import RecordBuilder, Seen, outcome_key
 from lineside_inference.capture.recorder import Recorder
-from lineside_inference.dataplane.deadline import Arrival
+from lineside_inference.deadline import Arrival
 
 _OVERHEAD = 8192
 """Bytes of a record beside its picture and tensors, about."""

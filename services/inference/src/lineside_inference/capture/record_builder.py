@@ -17,13 +17,13 @@ from lineside.spool import Entry
 from lineside_inference.capture.decide import Decision
 from lineside_inference.capture.evidence_inputs import EvidenceInputs
 from lineside_inference.capture.overlay import draw
-from lineside_inference.capture.settings import Rectangle
+from lineside_inference.dataplane.request_summary import summarize
 from lineside_inference.errors import RequestError, TensorValues
 from lineside_inference.imaging import masks
 from lineside_inference.imaging.decode import decoding_bytes
 from lineside_inference.imaging.image_headers import sniff
-from lineside_inference.live.live_feed import brief
 from lineside_inference.models.head import DTYPES
+from lineside_inference.settings.capture import Rectangle
 from lineside_inference.sources.frame import Frame
 
 _WORDS = {np.dtype(dtype): word for word, dtype in DTYPES.items()}
@@ -234,7 +234,7 @@ def _tensor(group: Any, name: str, values: NDArray[Any]) -> Item:
 
 def _source(request: Request) -> dict[str, Any]:
     """Return where the picture or the numbers came from; of an address not what stands behind its `?`."""
-    source: dict[str, Any] = brief(request)["source"]
+    source: dict[str, Any] = summarize(request)["source"]
     if isinstance(request.source, UrlSource):
         source = {**source, "url": source["url"].partition("?")[0]}
     return source

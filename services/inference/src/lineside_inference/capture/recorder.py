@@ -16,8 +16,8 @@ from lineside.errors import LinesideError
 from lineside.service import Service
 from lineside.spool import Entry, Receipt, Spool, SpoolFull, SpoolSettings, SpoolUnusable
 from lineside_inference.capture.metrics import CaptureMetrics
-from lineside_inference.capture.settings import CaptureSettings
 from lineside_inference.errors import CaptureQueueFull, NotKept
+from lineside_inference.settings.capture import CaptureSettings
 
 log = structlog.get_logger("lineside.inference.capture")
 

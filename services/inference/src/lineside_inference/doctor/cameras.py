@@ -10,7 +10,7 @@ from lineside.connections import State
 from lineside.errors import LinesideError
 from lineside.service import Service
 from lineside.spool.findings import mebibytes
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.doctor.running import Running
 from lineside_inference.imaging.formats import jpeg
 from lineside_inference.imaging.image_headers import check_whole, read_header

@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 
 log = structlog.get_logger("lineside.inference.arena")
 

@@ -12,7 +12,7 @@ import grpc
 import structlog
 from tritonclient.grpc import service_pb2 as pb
 
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Slot
 from lineside_inference.engine.failures import kind_of, meaning, text_of
 from lineside_inference.engine.link import TritonLink, describe

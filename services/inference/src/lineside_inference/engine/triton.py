@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from lineside.connections import Connection
 from lineside.service import Service
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Arena, Slot, clean_leftovers
 from lineside_inference.engine.failures import kind_of, meaning
 from lineside_inference.engine.link import TritonLink, describe

@@ -14,7 +14,7 @@ from lineside_inference.errors import ImageTooLarge, ImageTruncated, RequestErro
 from lineside_inference.imaging.formats import bmp, depth, jpeg, pgm, tiff
 from lineside_inference.imaging.formats.header import Header
 from lineside_inference.imaging.image_headers import check_whole, read_header
-from lineside_inference.imaging.prepare import Preparation
+from lineside_inference.models.preparation import Preparation
 
 Pixels = NDArray[np.uint8]
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lineside_inference.models.preparation import Preparation
+
 Boxes = NDArray[np.float64]
 """N x 4: x0, y0, x1, y1."""
 
@@ -26,6 +28,24 @@ class Geometry:
     fitted_height: int
     width: int
     height: int
+
+    @classmethod
+    def of(
+        cls, preparation: Preparation, width: int, height: int, original: tuple[int, int] | None = None
+    ) -> "Geometry":
+        """Return where a picture of this size lies in the input; `original` is its size before a reduced decode."""
+        fitted_width, fitted_height = preparation.fitted(width, height)
+        original_width, original_height = original or (width, height)
+        return cls(
+            input_width=preparation.width,
+            input_height=preparation.height,
+            left=(preparation.width - fitted_width) // 2,
+            top=(preparation.height - fitted_height) // 2,
+            fitted_width=fitted_width,
+            fitted_height=fitted_height,
+            width=original_width,
+            height=original_height,
+        )
 
     @classmethod
     def whole(cls, width: int, height: int) -> "Geometry":

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import CameraSource, Request
-from lineside_inference.capture.settings import Rectangle
 from lineside_inference.errors import ImageUndecodable
 from lineside_inference.imaging.decode import by_opencv, open_header, view, without_opencv
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.imaging.image_headers import check_whole, read_header
-from lineside_inference.imaging.prepare import Preparation
+from lineside_inference.models.preparation import Preparation
+from lineside_inference.settings.capture import Rectangle
 
 Pixels = NDArray[Any]
 _SUFFIX = {"jpeg": "jpg", "bmp": "bmp"}

@@ -18,9 +18,9 @@ from lineside_inference.interpret.outputs import Outputs
 from lineside_inference.interpret.raw import show
 from lineside_inference.interpret.score import score
 from lineside_inference.interpret.segmentation import segment
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.heads import Anomaly, Classification, Detection, Head, Raw, Score
-from lineside_inference.policies.in_force import Thresholds
 
 __all__ = ["LARGE", "Judgement", "interpret", "is_large"]
 

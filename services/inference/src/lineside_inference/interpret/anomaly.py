@@ -11,9 +11,9 @@ from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret.judgement import DIGITS, Judgement, compare
 from lineside_inference.interpret.outputs import Floats, Outputs
 from lineside_inference.interpret.regions import Frame, regions
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.heads import Anomaly
-from lineside_inference.policies.in_force import Thresholds
 
 HEAT_SIDE = 64
 """The longer side of a heat map, at most."""

@@ -3,9 +3,9 @@
 from lineside.contract import Finding
 from lineside_inference.interpret.judgement import DIGITS, Judgement, compare
 from lineside_inference.interpret.outputs import Outputs, sigmoid, softmax
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.heads import Classification
-from lineside_inference.policies.in_force import Thresholds
 
 
 def classify(outputs: Outputs, head: Classification, card: Card, thresholds: Thresholds) -> Judgement:

@@ -16,10 +16,10 @@ from lineside_inference.interpret.candidates import Candidates, read
 from lineside_inference.interpret.judgement import DIGITS, Judgement, by_defects
 from lineside_inference.interpret.outputs import Outputs
 from lineside_inference.interpret.prototypes import covered
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.interpret.turned import likeness, quads
 from lineside_inference.models.card import Card
 from lineside_inference.models.detection import Detection
-from lineside_inference.policies.in_force import Thresholds
 
 MAX_CANDIDATES = 1000
 """The most boxes that are filtered against each other; those that fail the part, then the surest, come first."""

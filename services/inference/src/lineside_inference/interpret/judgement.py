@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import Finding, Verdict
-from lineside_inference.policies.in_force import Thresholds
+from lineside_inference.interpret.thresholds import Thresholds
 
 DIGITS = 6
 """Confidences are rounded to so many digits before they are compared, so that 0.6 in FP32 reaches 0.6."""

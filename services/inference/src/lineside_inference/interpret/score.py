@@ -3,9 +3,9 @@
 from lineside.contract import Finding
 from lineside_inference.interpret.judgement import DIGITS, Judgement, compare
 from lineside_inference.interpret.outputs import Outputs
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.heads import Band, Score
-from lineside_inference.policies.in_force import Thresholds
 
 
 def score(outputs: Outputs, head: Score, card: Card, thresholds: Thresholds) -> Judgement:

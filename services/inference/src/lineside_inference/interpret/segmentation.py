@@ -10,9 +10,9 @@ from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret.judgement import DIGITS, Judgement, by_defects
 from lineside_inference.interpret.outputs import Floats, Outputs, sigmoid
 from lineside_inference.interpret.regions import Frame, regions
+from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.heads import Segmentation
-from lineside_inference.policies.in_force import Thresholds
 
 _SLACK = 10.0**-DIGITS / 2
 

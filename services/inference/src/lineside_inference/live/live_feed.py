@@ -23,18 +23,15 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from lineside.contract import (
     ANSWERED_ELSEWHERE,
     TRY_STATION,
-    InlineSource,
     Outcome,
     Request,
     Result,
-    TensorsSource,
-    UrlSource,
     Verdict,
     to_json,
     utc_now,
     uuid7,
 )
-from lineside.secrecy import hidden
+from lineside_inference.dataplane.request_summary import summarize
 from lineside_inference.live.minute_counts import KINDS, Counted, Kind, Tally
 from lineside_inference.settings import PageSettings
 
@@ -140,7 +137,7 @@ class LiveFeed:
         if part is None or part.result is not None:  # an id used again for something else is answered on its own
             part = self._new(request.id, now, request.context.station, request.context.part_id, request.model)
         part.result_id, part.result = result.id, body
-        part.head["request"] = brief(request)
+        part.head["request"] = summarize(request)
         part.head["picture"] = bool(image) and self._keep_picture(part.number, result.id, image or b"")
         if part.outcome is None:
             part.verdict = result.verdict
@@ -315,28 +312,3 @@ def kind_of_outcome(outcome: Outcome) -> Kind:
     """
     is_no_part = outcome.origin == "disabled" or outcome.cause in ANSWERED_ELSEWHERE
     return "disabled" if is_no_part else KINDS[outcome.verdict or "unknown"]
-
-
-def brief(request: Request) -> dict[str, Any]:
-    """Return a request for people to read: all of it but the pixels and numbers themselves, and its context.
-
-    The result repeats the context.
-    """
-    source = request.source
-    if isinstance(source, InlineSource):
-        shown: dict[str, Any] = {"kind": "inline", "content_type": source.content_type, "bytes": len(source.data)}
-    elif isinstance(source, TensorsSource):
-        tensors = [{"name": one.name, "datatype": one.datatype, "shape": one.shape} for one in source.tensors]
-        shown = {"kind": "tensors", "tensors": tensors}
-    else:
-        shown = source.model_dump(mode="json")
-        if isinstance(source, UrlSource):
-            shown["url"] = hidden(source.url)
-    return {
-        "id": request.id,
-        "model": request.model,
-        "model_version": request.model_version,
-        "source": shown,
-        "deadline_ms": request.deadline_ms,
-        "time": request.time.model_dump(mode="json", exclude_none=True),
-    }

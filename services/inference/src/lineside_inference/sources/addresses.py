@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from lineside_inference.errors import UrlNotAllowed
+from lineside_inference.http1.target import Target
 from lineside_inference.settings import UrlHost
-from lineside_inference.sources.target import Target
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from lineside.secrecy import hidden
 from lineside.service import Service
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraUnknown
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.credentials import Credentials, read_password

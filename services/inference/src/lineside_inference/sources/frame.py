@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import Request
-from lineside_inference.dataplane.deadline import Arrival
+from lineside_inference.deadline import Arrival
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 
+from lineside_inference.http1.target import Target
 from lineside_inference.imaging.image_headers import MEDIA_TYPES
 from lineside_inference.sources.exchange import Answer, Exchange, HttpError, Unreached
-from lineside_inference.sources.target import Target
 
 _KEEP_S = 4.0  # less than the 5 seconds after which many servers close
 _MAX_IDLE = 64

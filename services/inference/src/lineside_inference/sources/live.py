@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 
 from lineside.connections import Connection
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraFailed, CameraStale
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.frame import Frame

@@ -5,6 +5,7 @@ import time
 
 from lineside.connections import Connection
 from lineside_inference.errors import CameraFailed, ImageTruncated, ImageUndecodable
+from lineside_inference.http1.target import Target
 from lineside_inference.imaging.formats.header import NAMES
 from lineside_inference.imaging.image_headers import check_whole, read_header, sniff
 from lineside_inference.settings import CameraSettings
@@ -15,7 +16,6 @@ from lineside_inference.sources.http import Client
 from lineside_inference.sources.live import LiveCamera
 from lineside_inference.sources.multipart import Parts, boundary_of
 from lineside_inference.sources.rate import FrameRate
-from lineside_inference.sources.target import Target
 
 _OK = 200
 _UNAUTHORIZED = 401

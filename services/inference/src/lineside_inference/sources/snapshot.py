@@ -3,8 +3,9 @@
 import asyncio
 
 from lineside.connections import Connection
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraFailed, CameraTimeout
+from lineside_inference.http1.target import Target
 from lineside_inference.imaging.formats.header import NAMES
 from lineside_inference.imaging.image_headers import sniff
 from lineside_inference.settings import CameraSettings
@@ -13,7 +14,6 @@ from lineside_inference.sources.exchange import Answer, HttpError, TooLarge, Unr
 from lineside_inference.sources.frame import Frame
 from lineside_inference.sources.http import Client
 from lineside_inference.sources.live import Camera, look_at
-from lineside_inference.sources.target import Target
 
 _OK = 200
 _UNAUTHORIZED = 401

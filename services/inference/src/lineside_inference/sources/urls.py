@@ -4,8 +4,9 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
-from lineside_inference.dataplane.deadline import Deadline
+from lineside_inference.deadline import Deadline
 from lineside_inference.errors import UrlFailed, UrlNotAllowed, UrlTimeout
+from lineside_inference.http1.target import Target
 from lineside_inference.imaging.formats.header import NAMES
 from lineside_inference.imaging.image_headers import sniff
 from lineside_inference.settings import UrlSettings
@@ -13,7 +14,6 @@ from lineside_inference.sources.addresses import check_addresses, find_host
 from lineside_inference.sources.exchange import HttpError, Unreached
 from lineside_inference.sources.frame import Frame
 from lineside_inference.sources.http import Client
-from lineside_inference.sources.target import Target
 
 _OK = 200
 Resolve = Callable[[str, int], Awaitable[list[str]]]

@@ -29,9 +29,9 @@ from lineside.contract import (
 )
 from lineside_inference.capture.evidence_inputs import EvidenceInputs
 from lineside_inference.dataplane.admission import Admission
-from lineside_inference.dataplane.deadline import Arrival, Deadline
 from lineside_inference.dataplane.wait_estimator import WaitEstimator
 from lineside_inference.dataplane.workers import Workers
+from lineside_inference.deadline import Arrival, Deadline
 from lineside_inference.engine.arena import Slot
 from lineside_inference.engine.triton import Engine
 from lineside_inference.errors import (
@@ -48,9 +48,9 @@ from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.imaging.image_headers import MEDIA_TYPES, read_header
 from lineside_inference.imaging.prepare import prepare
 from lineside_inference.interpret import Judgement, interpret, is_large
+from lineside_inference.interpret.thresholds import check_enabled, thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model, ModelStore
-from lineside_inference.policies.in_force import check_enabled, thresholds
 from lineside_inference.settings import InferenceSettings
 from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.files import Files

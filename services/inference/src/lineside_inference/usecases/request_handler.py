@@ -9,8 +9,8 @@ from lineside.contract import Outcome, Request, Result, to_json
 from lineside_inference.capture.evidence import Evidence
 from lineside_inference.capture.record_builder import Seen
 from lineside_inference.dataplane.admission import Admission, is_lines_own
-from lineside_inference.dataplane.deadline import Arrival
 from lineside_inference.dataplane.workers import Workers
+from lineside_inference.deadline import Arrival
 from lineside_inference.errors import IdReused
 from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.metrics import Metrics

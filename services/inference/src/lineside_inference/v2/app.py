@@ -18,9 +18,9 @@ from lineside.contract import MAX_DEADLINE_MS
 from lineside.service import Service
 from lineside_inference.api.problems import Problem
 from lineside_inference.dataplane.admission import Body
-from lineside_inference.dataplane.deadline import Deadline
 from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffers
 from lineside_inference.dataplane.workers import SMALL
+from lineside_inference.deadline import Deadline
 from lineside_inference.engine.raw import RawEngine
 from lineside_inference.engine.triton import Engine
 from lineside_inference.errors import EngineRefused, Expired, RequestError

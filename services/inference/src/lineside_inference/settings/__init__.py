@@ -13,8 +13,8 @@ from lineside.edge_manager import EdgeManagerSettings
 from lineside.settings import HttpSettings, Port, Section
 from lineside.settings import Settings as SharedSettings
 from lineside.spool.settings import SpoolSettings
-from lineside_inference.capture.settings import CaptureSettings
-from lineside_inference.sources.target import Target
+from lineside_inference.http1.target import Target
+from lineside_inference.settings.capture import CaptureSettings
 
 MIB = 1024 * 1024
 

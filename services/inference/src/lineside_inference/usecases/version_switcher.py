@@ -30,8 +30,8 @@ from lineside_inference.errors import (
 )
 from lineside_inference.models.memory import TritonMemory
 from lineside_inference.models.store import Model, ModelStore, out_of_reach
-from lineside_inference.models.warm_up import warm_up
 from lineside_inference.settings import ModelsSettings
+from lineside_inference.usecases.warm_up import warm_up
 
 log = structlog.get_logger("lineside.inference.models")
 

@@ -1,4 +1,4 @@
-"""A new version's rehearsal: made-up parts through the real preparation, the real Triton and the real interpretation.
+"""A new version's warm-up: made-up parts through the real preparation, the real Triton and the real interpretation.
 
 What it proves: the pictures reach the model, the outputs are finite and shaped as the card says. Not that its verdicts
 are right: the parts are noise.
@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from lineside.contract import InlineSource, Request, Source, Tensor, TensorsSource
-from lineside_inference.engine.wire import DTYPES
 from lineside_inference.models.card import Card
+from lineside_inference.models.head import DTYPES
 from lineside_inference.models.store import Model
 
 _LARGEST_SIDE = 4096
@@ -22,7 +22,7 @@ _SEED = 20
 async def warm_up(
     model: Model, dry_run: Callable[[Request, Model], Awaitable[object]], *, times: int, within_s: float
 ) -> None:
-    """Rehearse so many different parts, one after another; raises the RequestError of the first that fails.
+    """Judge so many different made-up parts, one after another; raises the RequestError of the first that fails.
 
     Each has the time that is left of `within_s` as its deadline.
     """
