@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter bench
 ARGS ?=
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-hostile clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-hostile benchmark-footprint clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -57,6 +57,9 @@ benchmark-containers: $(VENV)/.ready ## measure the containers: size, memory, ti
 
 benchmark-hostile: setup ## attack the line and measure what the PLC saw, and the inference service's memory
 	$(BIN)/python benchmarks/hostile.py $(ARGS)
+
+benchmark-footprint: $(VENV)/.ready ## measure each service's import time and its memory at rest
+	$(BIN)/python benchmarks/footprint.py $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-annotate

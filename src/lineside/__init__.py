@@ -1,6 +1,39 @@
 """Lineside: a signal on a production line becomes a model's verdict, at the machine, in time.
 
-This distribution holds what two services must agree on, and the `lineside` command.
+This distribution holds what two services must agree on, and the `lineside` command. `__all__` names the modules that
+the services and the bench may import; the others serve these, or the command.
+
+agreed between services   contract, bus, spool, capture, edge_manager, standing
+a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
+                          machine
+settings and diagnosis    settings, addresses, documents, naming, wording, secrecy, secret_files, checks
 """
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "addresses",
+    "backoff",
+    "bus",
+    "capture",
+    "checks",
+    "command",
+    "connections",
+    "contract",
+    "documents",
+    "durable_files",
+    "edge_manager",
+    "errors",
+    "machine",
+    "naming",
+    "secrecy",
+    "secret_files",
+    "service",
+    "settings",
+    "spool",
+    "standing",
+    "telemetry",
+    "threads",
+    "wording",
+]

@@ -1,1 +1,9 @@
-"""Metrics leave the box: one scrape target for Prometheus, aggregated batches for CloudWatch."""
+"""Metrics leave the box: one scrape target for Prometheus, aggregated batches for CloudWatch.
+
+Public are `command` (the program), `settings` (`Settings`, its section of the settings file) and `doctor` (`checks`,
+what `lineside doctor` asks); all else may change with any version.
+"""
+
+from lineside import __version__
+
+__all__ = ["__version__", "command", "doctor", "settings"]

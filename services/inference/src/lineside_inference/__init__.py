@@ -1,6 +1,13 @@
 """Lineside inference: a request in, a verdict out, with NVIDIA Triton behind it; it knows no bus.
 
-A request's way, one module a step: `api` reads it, `repeats` answers what was asked before, `pipeline` runs it:
-`sources` fetch, `images` and `prepare` write into a slot of the `engine`'s arena, Triton runs the model, `interpret`
-makes the verdict by the model's card and the operator's `policy`.
+A request's way, one package a step: `api` reads it, `usecases` answers what was asked before and runs the rest,
+`sources` fetch, `imaging` decodes and prepares into a slot of the `engine`'s arena, Triton runs the model, `interpret`
+makes the verdict by the model's card and the operator's policy (`policies`), `capture` keeps the evidence.
+
+Public are `command` (the program), `settings` (`Settings`, its section of the settings file) and `doctor` (`checks`,
+what `lineside doctor` asks); all else may change with any version.
 """
+
+from lineside import __version__
+
+__all__ = ["__version__", "command", "doctor", "settings"]

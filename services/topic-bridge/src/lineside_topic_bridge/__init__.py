@@ -1,1 +1,9 @@
-"""The topic-bridge: a request from the bus becomes a call of the inference service, its result goes back."""
+"""The topic-bridge: a request from the bus becomes a call of the inference service, its result goes back.
+
+Public are `command` (the program), `settings` (`Settings`, its section of the settings file) and `doctor` (`checks`,
+what `lineside doctor` asks); all else may change with any version.
+"""
+
+from lineside import __version__
+
+__all__ = ["__version__", "command", "doctor", "settings"]
