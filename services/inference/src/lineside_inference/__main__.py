@@ -11,7 +11,7 @@ from lineside import machine
 from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
-from lineside_inference.api import captures, evidence, infer, models, outcomes, page, parts, policy
+from lineside_inference.api import captures, evidence, infer, models, outcomes, page, parts, policy, preview
 from lineside_inference.api import engine as engine_route
 from lineside_inference.api.access import Access, Doors
 from lineside_inference.api.app import make_app
@@ -120,6 +120,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         page.router(),
         models.router(store, engine, changes, policies),
         policy.router(policies, limits, gate.bodies),
+        preview.router(policies, store, feed, limits, gate.bodies, workers.others),
         captures.router(recorder, store, limits, settings.edge_manager, settings.thing, gate, workers),
         evidence.router(evidence.EvidenceView(settings.spool, recorder)),
     )

@@ -5,7 +5,7 @@ The fuzz test holds every answer against them.
 
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from lineside.contract import LinkState, Outcome, Policy, Result, Verdict
 
@@ -273,6 +273,45 @@ class EvidenceDocument(Document):
     """What needs a person now, most urgent first."""
 
 
+class VerdictsDocument(Document):
+    """How many parts got each verdict."""
+
+    passed: int = Field(alias="pass")
+    """Named `pass` in JSON."""
+    fail: int
+    """Those that a defect failed."""
+    unknown: int
+    """Those of which nothing was certain."""
+
+
+class ChangedDocument(Document):
+    """One part that would have got another verdict."""
+
+    id: str
+    """Its request's id."""
+    before: Verdict
+    """By the policy in force."""
+    after: Verdict
+    """By the one that was sent."""
+    reason: str
+    """Why, by the one that was sent."""
+
+
+class PreviewDocument(Document):
+    """What the last parts are judged by the policy in force, and would be by the one that was sent."""
+
+    parts: int
+    """How many were compared: those that were judged by the versions in force, of the newest that were asked for."""
+    exact: bool
+    """False where a model finds regions in a map, others with each threshold: the counts are then close."""
+    before: VerdictsDocument
+    """By the policy in force."""
+    after: VerdictsDocument
+    """By the one that was sent."""
+    changed: list[ChangedDocument]
+    """Those that differ, newest first."""
+
+
 ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("get", "/v1/engine"): EngineDocument,
     ("get", "/v1/models"): ModelsDocument,
@@ -285,6 +324,7 @@ ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("get", "/v1/chain"): ChainDocument,
     ("get", "/v1/policy"): Policy,
     ("put", "/v1/policy"): Policy,
+    ("post", "/v1/policy/preview"): PreviewDocument,
     ("get", "/v1/capture/{capture_id}"): CaptureDocument,
     ("get", "/v1/evidence"): EvidenceDocument,
 }

@@ -16,7 +16,8 @@ from lineside_inference.settings import LimitSettings
 
 MAX_BYTES = 256 * 1024
 """Largest policy: about ten thousand thresholds. One that comes over the bus is smaller still."""
-_MAX_ERRORS = 100
+MAX_ERRORS = 100
+"""The most faults of a policy that an answer lists."""
 _JSON = "application/json"
 _ETAG = {"ETag": {"description": "Which policy it is.", "schema": {"type": "string"}}}
 _POLICY: dict[str, Any] = {"model": Policy, "description": "The policy in force.", "headers": _ETAG}
@@ -73,7 +74,7 @@ def router(policies: PolicyStore, limits: LimitSettings, bodies: Bodies) -> APIR
             try:
                 await policies.put(payload, if_match)
             except PolicyRefused as error:
-                raise Problem(422, error.code, str(error), errors=error.problems[:_MAX_ERRORS]) from None
+                raise Problem(422, error.code, str(error), errors=error.problems[:MAX_ERRORS]) from None
             except PolicyChanged as error:
                 raise Problem(412, error.code, str(error), headers={"ETag": policies.etag}) from None
             except StateNotKept as error:

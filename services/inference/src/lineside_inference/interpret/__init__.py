@@ -44,7 +44,7 @@ def interpret(
     judged = [_judge(given, head, card, thresholds, geometry) for head in card.heads]
     if len(judged) == 1:
         return judged[0]
-    return _join(judged, [one for one, head in zip(judged, card.heads, strict=True) if not isinstance(head, Raw)])
+    return join(judged, [one for one, head in zip(judged, card.heads, strict=True) if not isinstance(head, Raw)])
 
 
 def is_large(outputs: Mapping[str, NDArray[np.generic]]) -> bool:
@@ -66,7 +66,8 @@ def _judge(outputs: Outputs, head: Head, card: Card, thresholds: Thresholds, geo
     return segment(outputs, head, card, thresholds, geometry)
 
 
-def _join(judged: Sequence[Judgement], counting: Sequence[Judgement]) -> Judgement:
+def join(judged: Sequence[Judgement], counting: Sequence[Judgement]) -> Judgement:
+    """Return one judgement of several heads': the worst verdict of those `counting`, the scores of all."""
     counting = counting or judged
     verdict = min((one.verdict for one in counting), key=_WORST_FIRST.index)
     scores: dict[str, float] = {}

@@ -31,7 +31,7 @@ def weigh(outputs: Outputs, head: Anomaly, card: Card, thresholds: Thresholds, g
     label = card.labels_of(head)[0]
     threshold = thresholds.of(label)
     if head.kind == "score":
-        return _alone(label, _score(outputs, head, head.name), threshold)
+        return by_score(label, _score(outputs, head, head.name), threshold)
     values = _scaled(outputs.shaped(head.name, 2, "[height, width]"), head)
     frame = Frame.of(geometry, values.shape[1], values.shape[0])
     inside = np.ascontiguousarray(values[frame.window])
@@ -61,7 +61,8 @@ def weigh(outputs: Outputs, head: Anomaly, card: Card, thresholds: Thresholds, g
     )
 
 
-def _alone(label: str, score: float, threshold: float) -> Judgement:
+def by_score(label: str, score: float, threshold: float) -> Judgement:
+    """Judge the rounded score of the whole part."""
     findings = (Finding(label=label, confidence=score),) if score >= threshold else ()
     return Judgement("fail" if findings else "pass", compare(label, score, threshold), findings, {label: score})
 

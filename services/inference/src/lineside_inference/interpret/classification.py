@@ -22,6 +22,11 @@ def classify(outputs: Outputs, head: Classification, card: Card, thresholds: Thr
         values = softmax(values)
     pairs = sorted(zip(labels, values.tolist(), strict=True), key=lambda pair: -pair[1])
     scores = {label: round(value, DIGITS) for label, value in pairs}
+    return by_scores(scores, head, card, thresholds)
+
+
+def by_scores(scores: dict[str, float], head: Classification, card: Card, thresholds: Thresholds) -> Judgement:
+    """Judge the rounded scores of all labels, the largest first."""
     findings = tuple(
         Finding(label=label, confidence=confidence)
         for label, confidence in scores.items()

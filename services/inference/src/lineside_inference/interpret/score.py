@@ -15,7 +15,11 @@ def score(outputs: Outputs, head: Score, card: Card, thresholds: Thresholds) -> 
     that of the band in which it lies, and the thresholds say nothing.
     """
     label = card.labels_of(head)[0]
-    value = round(float(outputs.flat(head.name, 1, "label")[0]), DIGITS)
+    return by_value(label, round(float(outputs.flat(head.name, 1, "label")[0]), DIGITS), head, thresholds)
+
+
+def by_value(label: str, value: float, head: Score, thresholds: Thresholds) -> Judgement:
+    """Judge the rounded value."""
     if head.bands is not None:
         return _by_band(label, value, head.bands)
     reason = compare(label, value, thresholds.of(label))

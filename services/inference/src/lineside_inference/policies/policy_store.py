@@ -58,14 +58,19 @@ class PolicyStore:
         try:
             async with self._turn:
                 self._check_match(if_match)
-                policy = await asyncio.to_thread(read, payload) if len(payload) > SMALL else read(payload)
-                if problems := await asyncio.to_thread(self._store.problems, policy):
-                    raise PolicyRefused(problems)
+                policy = await self.check(payload)
                 await self._replace(policy)
         except LinesideError as error:
             self._changes.labels("refused").inc()
             log.warning("policy refused", code=error.code, reason=error.what[:600])
             raise
+        return policy
+
+    async def check(self, payload: bytes) -> Policy:
+        """Return a policy given as JSON that could be put into force; raises PolicyRefused with everything wrong."""
+        policy = await asyncio.to_thread(read, payload) if len(payload) > SMALL else read(payload)
+        if problems := await asyncio.to_thread(self._store.problems, policy):
+            raise PolicyRefused(problems)
         return policy
 
     async def pin(self, model: str, version: str) -> None:
