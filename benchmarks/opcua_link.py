@@ -18,10 +18,10 @@ from opcua_settings import bridge_settings
 
 from lineside.service import Service
 from lineside_opcua_bridge.link.metrics import LinkMetrics
-from lineside_opcua_bridge.link.plc import Plc
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
-from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.supervisor import PlcSupervisor
 
 
 class Counter:
@@ -32,16 +32,16 @@ class Counter:
         self.name = settings.name
         self._gaps = gaps
 
-    def bound(self, binding: Binding, *, whole: bool) -> None: ...
+    def attach(self, binding: Binding, *, continuous: bool) -> None: ...
 
-    def unbound(self) -> None: ...
+    def detach(self) -> None: ...
 
-    def settles(self, _within_s: float) -> None: ...
+    def set_notification_delay(self, _seconds: float) -> None: ...
 
-    def doubt(self, _role: str | None = None) -> None:
+    def mark_gap(self, _role: str | None = None) -> None:
         self._gaps.gaps += 1
 
-    def value(self, _binding: Binding, role: str, sample: Sample) -> None:
+    def receive(self, _binding: Binding, role: str, sample: Sample) -> None:
         self._gaps.see((self.name, role), sample.value)
 
 
@@ -56,7 +56,7 @@ async def main(config: dict[str, Any]) -> None:
         (Counter(trigger, gaps), service.connection(trigger.name, trigger.name))
         for trigger in settings.opcua_bridge.triggers
     ]
-    plc = Plc(
+    plc = PlcSupervisor(
         settings.opcua_bridge,
         settings.thing,
         service.connection("opcua", config["endpoint"]),

@@ -99,7 +99,7 @@ class Rig:
         empty = asyncio.Event()
         figures = Figures(empty if until_empty else asyncio.Event())
         terms = DeliveryPolicy(device="rig", root="sme-capture", pace=RateLimiter(None, Clock()))
-        destination = BREAKS.get(self.broken, Watched)("disk", self.folder / "out", self.begin)
+        destination = BREAKS.get(self.broken, ItemRequest)("disk", self.folder / "out", self.begin)
         route = Route(destination, Connection("disk", ""), terms)
         forwarder = Forwarder(
             self.settings,
@@ -130,7 +130,7 @@ class Figures(SpoolCollector):
         super().put(status)
 
 
-class Watched(DiskDestination):
+class ItemRequest(DiskDestination):
     """Says when a delivery begins."""
 
     def __init__(self, name: str, path: Path, begun: Callable[[], None]) -> None:
@@ -142,7 +142,7 @@ class Watched(DiskDestination):
         await super().deliver(parcel, blobs, pace)
 
 
-class Early(Watched):
+class Early(ItemRequest):
     """Says that a batch has arrived, and writes it when its process was killed as likely as not."""
 
     async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
@@ -156,7 +156,7 @@ class Early(Watched):
         await DiskDestination.deliver(self, parcel, blobs, pace)
 
 
-class NewNames(Watched):
+class NewNames(ItemRequest):
     """Gives a batch another name at each delivery, and takes as long to say that it has arrived as a kill may take."""
 
     async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:

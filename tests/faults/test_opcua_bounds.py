@@ -19,7 +19,7 @@ from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import Answer
 from lineside_opcua_bridge.station.station import Station
-from lineside_opcua_bridge.station.ticker import FairLock
+from lineside_opcua_bridge.ticker import FairLock
 from tests.support.waiting import HANG_S
 
 HOUR = 3600
@@ -72,8 +72,8 @@ def accepted(registry: CollectorRegistry) -> float:
 
 async def feed(station: Station, first: int, count: int) -> None:
     for number in range(first, first + count):
-        station.value(None, "sample.part_id", sample(f"P-{number}"))
-        station.value(None, "trigger", sample(number))
+        station.receive(None, "sample.part_id", sample(f"P-{number}"))
+        station.receive(None, "trigger", sample(number))
         if number % 50 == 0:
             await asyncio.sleep(0)
             await asyncio.sleep(0.001)

@@ -471,7 +471,7 @@ async def test_a_refused_log_in_waits_a_minute_and_takes_the_password_as_it_is_t
         seen = link.snapshot()
         assert datetime.fromisoformat(seen.next_try) - datetime.now(UTC) > timedelta(seconds=30)
         assert seen.attempts == 1
-    monkeypatch.setattr("lineside_opcua_bridge.link.plc._LOCK_OUT_S", 0.5)
+    monkeypatch.setattr("lineside_opcua_bridge.supervisor._LOCK_OUT_S", 0.5)
     async with line_of(configured) as line:
         await wait_until(lambda: line.service.connections["opcua"].attempts == 1, within=60)
         secret.write_text("right\n")

@@ -24,12 +24,12 @@ from prometheus_client import CollectorRegistry
 from lineside.connections import Connection
 from lineside_opcua_bridge.link import rates, subscriptions
 from lineside_opcua_bridge.link.metrics import LinkMetrics
-from lineside_opcua_bridge.link.plc import Plc
 from lineside_opcua_bridge.link.session import CallFailed, Session
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
-from lineside_opcua_bridge.station.binding import Binding
+from lineside_opcua_bridge.supervisor import PlcSupervisor
 from tests.support.paths import SUPPORT
 from tests.support.waiting import HANG_S
 
@@ -110,25 +110,25 @@ class Recorder:
         self.settled_s = 0.0
         self._binding: Binding | None = None
 
-    def bound(self, binding: Binding, *, whole: bool) -> None:
+    def attach(self, binding: Binding, *, continuous: bool) -> None:
         self._binding = binding
-        self.bindings.append(whole)
-        if not whole:
+        self.bindings.append(continuous)
+        if not continuous:
             self._break(None)
 
-    def unbound(self) -> None:
+    def detach(self) -> None:
         self._binding = None
 
-    def settles(self, within_s: float) -> None:
-        self.settled_s = within_s
+    def set_notification_delay(self, seconds: float) -> None:
+        self.settled_s = seconds
 
-    def value(self, binding: Binding, role: str, sample: Sample) -> None:
+    def receive(self, binding: Binding, role: str, sample: Sample) -> None:
         assert binding is self._binding, "a value of a session that is gone"
         if sample.overflow:
             self._break(role)
         self.lines[role].append(sample)
 
-    def doubt(self, role: str | None) -> None:
+    def mark_gap(self, role: str | None) -> None:
         self._break(role)
 
     def _break(self, role: str | None) -> None:
@@ -177,7 +177,7 @@ class Link:
         self.link = Connection("opcua", endpoint)
         self.stations = [Recorder(trigger) for trigger in self.settings.triggers]
         self.links = [Connection(station.name, "", first_s=0.1) for station in self.stations]
-        self.plc = Plc(
+        self.plc = PlcSupervisor(
             self.settings,
             "test",
             self.link,

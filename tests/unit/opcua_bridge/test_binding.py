@@ -8,10 +8,10 @@ from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
-from lineside_opcua_bridge.finding.event_fields import base_field
+from lineside_opcua_bridge.binding.bind import NodeUnfit, bind
+from lineside_opcua_bridge.link.subscriber import base_field
 from lineside_opcua_bridge.nodes import NodeMissing
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
-from lineside_opcua_bridge.station.binding import NodeUnfit, bind
 
 READ_ONLY, READ_WRITE, WRITE_ONLY = 1, 3, 2
 URI = "urn:test"
@@ -102,7 +102,7 @@ async def test_what_fits_is_watched_read_and_written() -> None:
         sample={"speed": tag("speed")},
         only_if=[{"node": tag("mode"), "equals": 2}],
     )
-    assert [watched.role for watched in binding.watches] == ["trigger", "sample.speed", "only_if.0"]
+    assert [watched.role for watched in binding.items] == ["trigger", "sample.speed", "only_if.0"]
     assert set(binding.write_back) == {*NODES, "done"}
     assert binding.kinds["findings"] is ua.VariantType.Int16
     assert binding.refused == {}
@@ -113,7 +113,7 @@ async def test_what_fits_is_watched_read_and_written() -> None:
 async def test_done_is_watched_where_the_next_verdict_waits_for_it(overrun: str, watched: bool) -> None:
     echo = {"part_id": tag("judged_id")}
     binding = await bound({"id": TEXT, "judged_id": TEXT}, echo, sample={"part_id": tag("id")}, overrun=overrun)
-    assert ("done" in [watch.role for watch in binding.watches]) is watched
+    assert ("done" in [watch.role for watch in binding.items]) is watched
 
 
 async def test_how_often_the_server_looks_follows_from_what_the_tag_is_for() -> None:
@@ -122,7 +122,7 @@ async def test_how_often_the_server_looks_follows_from_what_the_tag_is_for() -> 
         only_if=[{"node": tag("mode"), "above": 1}],
         source={"kind": "window", "input": "x", "tags": {"a": tag("a")}, "rate_hz": 50, "samples": 4},
     )
-    assert {watch.role: watch.sampling_ms for watch in binding.watches} == {
+    assert {watch.role: watch.sampling_ms for watch in binding.items} == {
         "trigger": 0.0,
         "only_if.0": 20.0,
         "window.a": 20.0,
@@ -259,7 +259,7 @@ async def test_an_events_fields_and_what_else_is_asked_of_it() -> None:
         "fields": {"part_id": "Message"},
         "min_severity": 200,
     }
-    (watched,) = (await bound(nodes, when=when)).watches
+    (watched,) = (await bound(nodes, when=when)).items
     assert watched.event.fields == {"part_id": base_field("Message")}
     assert (watched.event.min_severity, watched.event.source_name) == (200, None)
 

@@ -34,12 +34,12 @@ class Station:
         self.told: list[tuple[str, object]] = []
         self.samples: list[Sample] = []
 
-    def value(self, binding: None, role: str, sample: Sample) -> None:
+    def receive(self, binding: None, role: str, sample: Sample) -> None:
         assert binding is None
         self.told.append((role, sample.value))
         self.samples.append(sample)
 
-    def doubt(self, role: str | None) -> None:
+    def mark_gap(self, role: str | None) -> None:
         self.told.append(("doubt", role))
 
 

@@ -55,15 +55,15 @@ def test_the_first_value_after_a_connect_asks_for_a_look() -> None:
 
 def test_after_doubt_a_true_asks_for_a_look_and_the_next_edge_counts() -> None:
     edges = Edges()
-    edges.detector.doubt()
+    edges.detector.mark_gap()
     assert [edges.see(value, ms) for value, ms in [(True, 1), (False, 100), (True, 200)]] == [LOOK, NONE, FIRED]
 
 
 def test_without_a_done_flag_what_has_risen_while_values_were_missing_is_recovered() -> None:
     edges = Edges(looks=False)
-    edges.detector.doubt()
+    edges.detector.mark_gap()
     assert edges.see(value=True, ms=100) is RECOVERED
-    edges.detector.doubt()
+    edges.detector.mark_gap()
     assert edges.see(value=True, ms=200) is NONE, "it was high before: the same part, as far as anyone knows"
     assert edges.see(value=False, ms=300, overflow=True) is NONE
     assert edges.see(value=True, ms=400, overflow=True) is RECOVERED
@@ -167,7 +167,7 @@ def test_every_rise_is_said_once_or_lies_where_values_are_missing(
             lost = True
             continue
         if lost:
-            edges.doubt()
+            edges.mark_gap()
         said = edges.see(sample(value, now)).decision
         if lost and looks:
             assert said is LOOK

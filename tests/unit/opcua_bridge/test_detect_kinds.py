@@ -48,7 +48,7 @@ def told(of: Detector, values: list[Any]) -> list[Detection]:
     seen = []
     for place, value in enumerate(values):
         if value is DOUBT:
-            of.doubt()
+            of.mark_gap()
         elif value is BAD_VALUE:
             seen.append(of.see(sample(None, 100 * place, quality="bad")))
         else:
@@ -141,7 +141,7 @@ def test_counted_is_asked_about_or_said_to_be_missed(
             lost = True
             continue
         if lost and fate == "delivered":
-            of.doubt()
+            of.mark_gap()
         seen = of.see(
             sample(shown, 100 + 100 * place, quality="bad" if fate == "bad" else "good", overflow=fate == "dropped")
         )
@@ -213,7 +213,7 @@ def test_an_event(fields: Any, expected: Decision) -> None:
 
 def test_each_event_counts_whatever_was_missed_before_it() -> None:
     of = detector("event", debounce_ms=50)
-    of.doubt()
+    of.mark_gap()
     assert said(of, [{}, DOUBT, {}]) == [FIRED, FIRED]
     assert of.see(sample({}, 210)).decision is DEBOUNCED
 

@@ -8,13 +8,12 @@ from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 from prometheus_client import CollectorRegistry
 
-from lineside_opcua_bridge.finding.event_fields import base_field
-from lineside_opcua_bridge.link.dispatcher import NAMESPACES, Delivery, Target
+from lineside_opcua_bridge.link.dispatcher import NAMESPACES, Dispatcher, MonitoredItem
 from lineside_opcua_bridge.link.metrics import LinkMetrics
 from lineside_opcua_bridge.link.publish_loop import PublishLoop
 from lineside_opcua_bridge.link.publishing import Message, Publication
 from lineside_opcua_bridge.link.session import CallFailed
-from lineside_opcua_bridge.station.binding import EventSelection, Watched
+from lineside_opcua_bridge.link.subscriber import EventSelection, ItemRequest, base_field
 
 NODE = ua.NodeId("x", 1)
 BASE_EVENT = ua.NodeId(2041)
@@ -26,17 +25,17 @@ class Told:
     def __init__(self) -> None:
         self.heard: list[Any] = []
 
-    def value(self, _binding: Any, role: str, sample: Any) -> None:
+    def receive(self, _binding: Any, role: str, sample: Any) -> None:
         self.heard.append((role, sample.value, sample.quality))
 
-    def doubt(self, role: str | None) -> None:
+    def mark_gap(self, role: str | None) -> None:
         self.heard.append(("doubt", role))
 
 
-def delivery_to(station: Told, *roles: str, event: EventSelection | None = None) -> Delivery:
-    delivery = Delivery(LinkMetrics(CollectorRegistry()), station.heard.append)
+def delivery_to(station: Told, *roles: str, event: EventSelection | None = None) -> Dispatcher:
+    delivery = Dispatcher(LinkMetrics(CollectorRegistry()), station.heard.append)
     for handle, role in enumerate(roles, 1):
-        delivery.targets[handle] = Target(station, None, Watched(role, NODE, event=event))  # type: ignore[arg-type]
+        delivery.items[handle] = MonitoredItem(station, None, ItemRequest(role, NODE, event=event))  # type: ignore[arg-type]
     return delivery
 
 

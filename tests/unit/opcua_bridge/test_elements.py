@@ -48,7 +48,7 @@ def test_only_changes_of_the_element_itself_are_handed_on() -> None:
 def test_after_a_gap_and_with_an_overflow_every_value_is_handed_on() -> None:
     line = Elements({"done": 0}, acted_on={"trigger", "done"})
     assert line.take("done", sample([True]))
-    line.doubt()
+    line.mark_gap()
     assert line.take("done", sample([True]))
     assert line.take("done", sample([True], overflow=True))
     assert line.take("done", sample([True])) is None

@@ -9,10 +9,9 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from lineside_opcua_bridge.finding.browsing import Browser, BrowseTooLarge
+from lineside_opcua_bridge.finding.browsing import Browser, BrowseTooLarge, nearest
 from lineside_opcua_bridge.finding.event_fields import find_fields
 from lineside_opcua_bridge.finding.find import find, find_all
-from lineside_opcua_bridge.finding.nearest import nearest
 from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.nodes import OPC_UA, NodeAmbiguous, NodeMissing
 

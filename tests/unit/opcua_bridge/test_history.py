@@ -46,7 +46,7 @@ def test_nothing_is_in_force_before_the_first_value() -> None:
 
 def test_where_values_may_be_missing_nothing_is_known_between() -> None:
     of = history(sample("a", 0))
-    of.doubt()
+    of.mark_gap()
     assert of.latest is None
     assert [value_at(of, 0), value_at(of, 50)] == ["a", None]
     of.add(sample("b", 100))
@@ -85,11 +85,11 @@ def test_what_is_said_is_true(steps: list[tuple[int, bool]], asked: int) -> None
             lost = True
             continue
         if lost:
-            of.doubt()
+            of.mark_gap()
         of.add(sample(place, now))
         lost = False
     if lost:
-        of.doubt()
+        of.mark_gap()
     given_value = value_at(of, asked)
     true_value = next((value for ms, value in reversed(truth) if ms <= asked), None)
     assert given_value in {None, true_value}

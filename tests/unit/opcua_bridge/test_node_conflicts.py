@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from asyncua import ua
 
-from lineside_opcua_bridge.link.node_conflicts import Bound, refuse_clash
+from lineside_opcua_bridge.binding.bind import NodeUnfit
+from lineside_opcua_bridge.binding.node_conflicts import Bound, check_conflicts
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.station.binding import Binding, NodeUnfit
 
 NODES = [ua.NodeId(ua.String(f"n{number}"), ua.Int16(1)) for number in range(10)]
 
@@ -35,16 +36,16 @@ def of_elements(known: Bound, **elements: int) -> Bound:
 def test_elements_of_one_array_are_nodes_of_their_own() -> None:
     first = of_elements(bound("a", 0, verdict=1, done=2), trigger=0, verdict=0, done=0)
     second = of_elements(bound("b", 0, verdict=1, done=2), trigger=1, verdict=1, done=1)
-    refuse_clash({"a": first, "b": second}, heartbeat=NODES[5])
+    check_conflicts({"a": first, "b": second}, heartbeat=NODES[5])
     with pytest.raises(NodeUnfit, match=r"index=1;nsu=u;s=n2 would be written for two purposes: done of trigger 'b'"):
-        refuse_clash({"b": second, "c": of_elements(bound("c", 3, verdict=2), verdict=1)}, heartbeat=None)
+        check_conflicts({"b": second, "c": of_elements(bound("c", 3, verdict=2), verdict=1)}, heartbeat=None)
     with pytest.raises(NodeUnfit, match="would be written as done of trigger 'a'"):
-        refuse_clash({"a": first, "b": bound("b", 2)}, heartbeat=None)
+        check_conflicts({"a": first, "b": bound("b", 2)}, heartbeat=None)
 
 
 def test_nodes_of_their_own_are_fine() -> None:
-    refuse_clash({"a": bound("a", 0, verdict=1, done=2), "b": bound("b", 3, verdict=4)}, heartbeat=NODES[5])
-    refuse_clash({}, heartbeat=None)
+    check_conflicts({"a": bound("a", 0, verdict=1, done=2), "b": bound("b", 3, verdict=4)}, heartbeat=NODES[5])
+    check_conflicts({}, heartbeat=None)
 
 
 @pytest.mark.parametrize(
@@ -64,5 +65,5 @@ def test_nodes_of_their_own_are_fine() -> None:
 def test_a_node_for_two_purposes_is_refused(other: Bound, heartbeat: int | None, says: str) -> None:
     node = None if heartbeat is None else NODES[heartbeat]
     with pytest.raises(NodeUnfit) as caught:
-        refuse_clash({"a": bound("a", 0, verdict=1, done=2), "b": other}, heartbeat=node)
+        check_conflicts({"a": bound("a", 0, verdict=1, done=2), "b": other}, heartbeat=node)
     assert says in caught.value.what

@@ -7,13 +7,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from lineside_opcua_bridge.link.rates import Granted
-from lineside_opcua_bridge.link.revised_parameters import tell
+from lineside_opcua_bridge.link.revised_parameters import log_revised
 
 
-def target(role: str, name: str = "t") -> Any:
+def item(role: str, name: str = "t") -> Any:
     return SimpleNamespace(
-        station=SimpleNamespace(name=name, settings=SimpleNamespace(deadline_ms=400.0, margin_ms=40.0)),
-        watched=SimpleNamespace(role=role, event=None, sampling_ms=0.0),
+        subscriber=SimpleNamespace(name=name, settings=SimpleNamespace(deadline_ms=400.0, margin_ms=40.0)),
+        request=SimpleNamespace(role=role, event=None, sampling_ms=0.0),
         granted=Granted(0.0, 10_000),
     )
 
@@ -33,7 +33,7 @@ def test_notifications_later_than_the_deadline_leaves_time_for_are_said_once_a_t
     roles: list[str], publishing_ms: float, said: int
 ) -> None:
     with capture_logs() as logs:
-        tell([target(role) for role in roles], publishing_ms)
+        log_revised([item(role) for role in roles], publishing_ms)
     found = [line for line in logs if line["event"].startswith("the server tells of changes later")]
     assert len(found) == said
     for line in found:

@@ -64,7 +64,7 @@ def test_an_equal_value_under_an_equal_stamp_says_nothing() -> None:
 def test_a_broken_line_says_nothing_of_the_stamps() -> None:
     stamps = Stamps()
     line(stamps, (LOW, 5))
-    stamps.doubt()
+    stamps.mark_gap()
     line(stamps, (HIGH, 5))
     assert stamps.run
     line(stamps, (LOW, 4), (HIGH, 3))
@@ -122,8 +122,8 @@ def test_each_gap_begins_another_line() -> None:
     stamps = Stamps()
     line(stamps, (HIGH, 1))
     before = stamps.line
-    stamps.doubt()
-    stamps.doubt()
+    stamps.mark_gap()
+    stamps.mark_gap()
     assert stamps.line == before + 1
     assert not stamps.is_on_its_way(sample(HIGH, 9, came=1))
     stamps.take(sample(HIGH, 10, came=2))

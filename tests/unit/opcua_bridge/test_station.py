@@ -26,15 +26,15 @@ from lineside.contract import (
     to_json,
 )
 from lineside.settings import BusSettings
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.outcome import outcome_of
 from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 from lineside_opcua_bridge.station.station import Station
-from lineside_opcua_bridge.station.ticker import FairLock
+from lineside_opcua_bridge.ticker import FairLock
 from tests.support.waiting import until
 
 NODE = ua.NodeId("x", 1)
@@ -81,7 +81,7 @@ class Bench:
         self._ticks += 0.001
         at = START + timedelta(milliseconds=self._ticks * 1000 if at_ms is None else at_ms)
         now = asyncio.get_running_loop().time()
-        self.station.value(None, role, Sample(content, "good", at, None, datetime.now(UTC), now))
+        self.station.receive(None, role, Sample(content, "good", at, None, datetime.now(UTC), now))
 
     def requests(self) -> list[Request]:
         return [parse_request(payload) for topic, payload in self.broker.published if topic == REQUEST_TOPIC]
@@ -109,7 +109,7 @@ async def test_values_above_the_backlog_are_dropped_counted_and_doubted() -> Non
     bench = Bench(backlog=16)
     session: Any = object()
     binding = Binding(session, (), {"trigger": NODE}, {"verdict": NODE, "done": NODE})
-    bench.station.bound(binding, whole=False)
+    bench.station.attach(binding, continuous=False)
     before = len(bench.station._mailbox)
     for number in range(20):
         bench.see(number)
@@ -121,16 +121,16 @@ async def test_an_element_counts_where_it_changed_and_after_a_gap_whatever_it_is
     bench = Bench(backlog=16, when={"kind": "change", "node": "index=1;nsu=u;s=A"})
     session: Any = object()
     binding = Binding(session, (), {"trigger": NODE}, {}, elements={"trigger": 1})
-    bench.station.bound(binding, whole=False)
+    bench.station.attach(binding, continuous=False)
     mailbox = bench.station._mailbox
 
     def put(*content: int) -> int:
         before = len(mailbox.waiting("trigger"))
-        bench.station.value(binding, "trigger", Sample(list(content), "good", START, None, START, 0.0))
+        bench.station.receive(binding, "trigger", Sample(list(content), "good", START, None, START, 0.0))
         return len(mailbox.waiting("trigger")) - before
 
     assert [put(0, 0), put(1, 0), put(1, 1), put(0, 1)] == [1, 0, 1, 0]
-    bench.station.doubt("trigger")
+    bench.station.mark_gap("trigger")
     assert [put(1, 1), put(0, 1)] == [1, 0]
     while put(0, 0) + put(0, 1):
         pass  # until the mailbox is full: what it dropped last is told again
@@ -143,11 +143,11 @@ async def test_a_value_of_a_session_that_is_gone_is_not_taken() -> None:
     bench = Bench()
     session: Any = object()
     gone, present = (Binding(session, (), {"trigger": NODE}, {}) for _ in range(2))
-    bench.station.bound(present, whole=True)
+    bench.station.attach(present, continuous=True)
     before = len(bench.station._mailbox)
-    bench.station.value(gone, "trigger", Sample(1, "good", START, None, START, 0.0))
+    bench.station.receive(gone, "trigger", Sample(1, "good", START, None, START, 0.0))
     assert len(bench.station._mailbox) == before
-    bench.station.value(present, "trigger", Sample(1, "good", START, None, START, 0.0))
+    bench.station.receive(present, "trigger", Sample(1, "good", START, None, START, 0.0))
     assert len(bench.station._mailbox) == before + 1
 
 
@@ -156,13 +156,13 @@ async def test_what_came_before_a_short_cut_still_counts_after_it(whole: bool, a
     bench = Bench()
     session: Any = object()
     before, after = (Binding(session, (), {"trigger": NODE}, {}) for _ in range(2))
-    bench.station.bound(before, whole=False)
+    bench.station.attach(before, continuous=False)
     for number in (1, 2):
-        bench.station.value(before, "trigger", Sample(number, "good", START, None, START, time.monotonic()))
-    bench.station.unbound()
-    bench.station.bound(after, whole=whole)
+        bench.station.receive(before, "trigger", Sample(number, "good", START, None, START, time.monotonic()))
+    bench.station.detach()
+    bench.station.attach(after, continuous=whole)
     async with running(bench):
-        bench.station.value(after, "trigger", Sample(None, "bad", START, None, START, 0.0))
+        bench.station.receive(after, "trigger", Sample(None, "bad", START, None, START, 0.0))
         await until(lambda: bench.counted("triggers_total", kind="bad_quality"))
         assert bench.counted("triggers_total", kind="accepted") == asked
 
@@ -184,7 +184,7 @@ async def test_a_part_missed_is_counted_and_one_recovered_is_marked() -> None:
         bench.see(1)
         bench.see(2)
         assert (await bench.request()).context.model_extra.keys() == {"bridge"}
-        bench.station.doubt("trigger")
+        bench.station.mark_gap("trigger")
         bench.see(5)
         assert (await bench.request(2)).context.model_extra["recovered"] is True
         assert bench.counted("missed_parts_total") == 2
@@ -381,13 +381,13 @@ async def test_tags_that_rest_make_windows_as_far_as_the_server_was_heard_and_no
     nodes = {f"window.{name}": NODE for name in tags}
     async with running(Bench(source=source, when={"kind": "window"}, overrun="queue", overrun_limit=1000)) as bench:
         binding = Binding(session, (), nodes, {})
-        bench.station.bound(binding, whole=False)
+        bench.station.attach(binding, continuous=False)
         ticks = time.monotonic()
         for ms in (0, 10):
             for role in nodes:
                 at = START + timedelta(milliseconds=ms)
                 value = Sample(1.0, "good", at, None, START, ticks + ms / 1000)
-                bench.station.value(binding, role, value)
+                bench.station.receive(binding, role, value)
         await asyncio.sleep(0.1)  # control: our own clock alone makes no window
         assert not bench.requests()
         session.heard = ticks + 0.35
@@ -396,7 +396,7 @@ async def test_tags_that_rest_make_windows_as_far_as_the_server_was_heard_and_no
         ends = [each.time.source for each in bench.requests()]
         assert ends == [START + timedelta(milliseconds=ms) for ms in (100, 200, 300)]
         assert isinstance(request.source, TensorsSource)
-        bench.station.unbound()
+        bench.station.detach()
         session.heard = ticks + 10
         await asyncio.sleep(0.1)
         assert len(bench.requests()) == 3

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside_opcua_bridge.heartbeat import following
-from lineside_opcua_bridge.station.ticker import FairLock, Ticker
+from lineside_opcua_bridge.ticker import FairLock, Ticker
 from tests.support.waiting import HANG_S
 
 

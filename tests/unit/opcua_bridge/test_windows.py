@@ -16,7 +16,7 @@ from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import Settings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.windows import MAX_DUE, Unusable, Window
-from lineside_opcua_bridge.windows.rounding import shortened
+from lineside_opcua_bridge.windows.window import shortened
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -101,7 +101,7 @@ def test_without_an_end_it_ends_with_the_newest_value_and_goes_on_while_all_tags
 )
 def test_why_there_is_none(changes: dict[str, Any], end: int, code: str, says: str) -> None:
     window = filled(Window(settings(**changes), stride=None))
-    window.doubt("load")
+    window.mark_gap("load")
     window.add("speed", sample(None, 1450, quality="bad"))
     window.add("speed", sample(1, 1460))
     found = window.take(at(end))
@@ -113,7 +113,7 @@ def test_why_there_is_none(changes: dict[str, Any], end: int, code: str, says: s
 def test_doubt_of_all_is_doubt_of_each() -> None:
     window = filled(Window(settings(), stride=None))
     assert isinstance(window.take(at(2000)), Tensor)
-    window.doubt(None)
+    window.mark_gap(None)
     assert isinstance(window.take(at(2000)), Unusable)
     assert isinstance(window.take(at(1000)), Tensor), "up to the last value all is known"
 
@@ -164,7 +164,7 @@ def test_while_all_tags_rest_windows_become_due_by_our_clock() -> None:
 def test_of_too_many_windows_the_newest_are_named_and_the_others_counted() -> None:
     window = filled(Window(settings(), stride=1), until_ms=400)
     window.due()
-    window.doubt(None)
+    window.mark_gap(None)
     filled(window, first=100_000, until_ms=100_000)
     due = window.due()
     assert len(due) == MAX_DUE

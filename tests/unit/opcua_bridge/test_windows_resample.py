@@ -32,10 +32,10 @@ def line_of(came: list[Came], *, doubted: bool = False, keep: int = 1000) -> Tag
     line = TagSeries(keep=keep, late_us=1000 * MS)
     for one in came:
         if one.broken:
-            line.doubt()
+            line.mark_gap()
         add(line, sample(one.value, one.ms))
     if doubted:
-        line.doubt()
+        line.mark_gap()
     return line
 
 

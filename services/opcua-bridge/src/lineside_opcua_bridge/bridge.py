@@ -19,7 +19,6 @@ from lineside.standing import tell
 from lineside_opcua_bridge.collector.collector import Collector, CollectorMetrics
 from lineside_opcua_bridge.heartbeat import Heartbeat
 from lineside_opcua_bridge.link.metrics import LinkMetrics
-from lineside_opcua_bridge.link.plc import Plc
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.pausing import Pausing
 from lineside_opcua_bridge.results import Results
@@ -29,8 +28,9 @@ from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.station import Station
-from lineside_opcua_bridge.station.ticker import FairLock
+from lineside_opcua_bridge.supervisor import PlcSupervisor
 from lineside_opcua_bridge.telling import Outcomes
+from lineside_opcua_bridge.ticker import FairLock
 
 log = structlog.get_logger("lineside.opcua_bridge")
 
@@ -109,7 +109,7 @@ class Bridge:
             if station.settings.station == result.context.station:
                 station.ownership.other_asked(result)
 
-    def _plc_of(self, stations: list[tuple[Station, Connection]]) -> Plc | None:
+    def _plc_of(self, stations: list[tuple[Station, Connection]]) -> PlcSupervisor | None:
         """Return the way to the PLC; None where no trigger needs one, for a collector or the clock has it all."""
         own = self._settings.opcua_bridge
         needing = [(station, link) for station, link in stations if station.settings.needs_plc()]
@@ -123,7 +123,7 @@ class Bridge:
             node = self._heartbeat.settings.node
             beating = self._heartbeat, self._service.connection("heartbeat", node, first_s=1.0)
         register(self._service.registry, own)
-        return Plc(
+        return PlcSupervisor(
             own,
             self._settings.thing,
             self._service.connection("opcua", own.endpoint),

@@ -11,13 +11,13 @@ import structlog
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
+from lineside_opcua_bridge.binding.bind import NodeUnfit, read_facts
+from lineside_opcua_bridge.binding.node_validation import INTEGERS, heartbeat_need, problem
 from lineside_opcua_bridge.finding.find import find
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.settings.write_back import HeartbeatSettings
-from lineside_opcua_bridge.station.binding import NodeUnfit, read_facts
-from lineside_opcua_bridge.station.node_validation import INTEGERS, heartbeat_need, problem
-from lineside_opcua_bridge.station.ticker import Ticker
+from lineside_opcua_bridge.ticker import Ticker
 
 log = structlog.get_logger("lineside.opcua_bridge.heartbeat")
 
@@ -25,7 +25,7 @@ PLACE = "heartbeat.node"
 
 
 class Heartbeat:
-    """The beats of one bridge; `bound` and `unbound` are called by whoever keeps the session."""
+    """The beats of one bridge; `attach` and `detach` are called by whoever keeps the session."""
 
     def __init__(self, settings: HeartbeatSettings, metrics: Metrics, *, simulate: bool = False) -> None:
         self.settings = settings
@@ -42,20 +42,20 @@ class Heartbeat:
         """What /readyz says of it."""
         return "simulate: nothing is written to the PLC" if self._simulate else f"every {self.settings.every_ms:g} ms"
 
-    async def bound(self, session: Session) -> None:
+    async def attach(self, session: Session) -> None:
         """Check the node on a new session and beat from now on; raises NodeMissing, NodeUnfit or CallFailed."""
         node = (await find(session, {"heartbeat": self.settings.node}))["heartbeat"]
         facts = (await read_facts(session, {PLACE: (self.settings.node, node)}))[PLACE]
         if why := problem(heartbeat_need(), self.settings.node, facts):
             raise NodeUnfit(f"{PLACE}: {why}", remedy="correct the settings, or the node in the PLC")
-        self.unbound()
+        self.detach()
         self.node = node
         if facts.kind and not self._simulate and not self._stopped:
             self._beating = asyncio.get_running_loop().create_task(
                 self._beat(session, node, facts.kind), name="heartbeat"
             )
 
-    def unbound(self) -> None:
+    def detach(self) -> None:
         """Beat no more: the session is gone."""
         self.node = None
         if self._beating:
@@ -65,7 +65,7 @@ class Heartbeat:
     def stop(self) -> None:
         """Beat no more, on this session or any other: the bridge is stopping."""
         self._stopped = True
-        self.unbound()
+        self.detach()
 
     async def _beat(self, session: Session, node: ua.NodeId, kind: ua.VariantType) -> None:
         value = await self._start(session, node, kind)

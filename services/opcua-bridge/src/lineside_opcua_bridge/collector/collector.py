@@ -47,10 +47,10 @@ class Listener(Protocol):
     def settings(self) -> TriggerSettings:
         """Which tags it listens to."""
 
-    def value(self, binding: None, role: str, sample: Sample, /) -> None:
+    def receive(self, binding: None, role: str, sample: Sample, /) -> None:
         """Take a value of the tag with this role."""
 
-    def doubt(self, role: str | None) -> None:
+    def mark_gap(self, role: str | None) -> None:
         """Take it that values of the tag with this role are missing at this place."""
 
 
@@ -128,11 +128,11 @@ class Collector:
         received, ticks = self._now(), self._ticks()
         if message.after_gap:
             self._catching_up_until[message.topic] = ticks + _CATCH_UP_S
-            self._doubt(self._users)
+            self._mark_gap(self._users)
         if len(message.payload) > self._max_bytes:
             self._metrics.messages.labels("too_large").inc()
             self._say("too large", topic=message.topic, bytes=len(message.payload), allowed=self._max_bytes)
-            self._doubt(self._users)
+            self._mark_gap(self._users)
             return
         try:
             found = read(message.payload)
@@ -145,7 +145,7 @@ class Collector:
             if isinstance(fault, Fault):
                 self._metrics.values.labels("bad").inc()
                 self._say("bad", alias=fault.alias, reason=fault.what)
-                self._doubt([fault.alias] if fault.alias else [])
+                self._mark_gap([fault.alias] if fault.alias else [])
         values = sorted((value for value in found if isinstance(value, Value)), key=lambda value: value.instant)
         catching_up = ticks < self._catching_up_until[message.topic]
         taken = [
@@ -166,7 +166,7 @@ class Collector:
             self._metrics.values.labels(place).inc()
             if place == "late":
                 self._say("late", alias=value.alias, source=value.source.isoformat())
-                self._doubt([value.alias])
+                self._mark_gap([value.alias])
             return None
         if catching_up and received - value.source > _STALE:
             self._metrics.values.labels("stale").inc()
@@ -191,14 +191,14 @@ class Collector:
                     if (role in {"trigger", "request"}) != asks:
                         continue
                     if taken == "anew" or (sample.stale and role.startswith("window.")):
-                        station.doubt(role)
+                        station.mark_gap(role)
                     if not (sample.stale and role.startswith("window.")):
-                        station.value(None, role, sample)
+                        station.receive(None, role, sample)
 
-    def _doubt(self, aliases: Iterable[str]) -> None:
+    def _mark_gap(self, aliases: Iterable[str]) -> None:
         for alias in aliases:
             for station, role in self._users.get(alias, ()):
-                station.doubt(role)
+                station.mark_gap(role)
 
     def _say(self, what: str, **about: object) -> None:
         """Log what is wrong, of each kind once in a while; all of it is counted."""

@@ -20,7 +20,7 @@ class Detector(ABC):
     def see(self, sample: Sample) -> Detection:
         """Return what the next value means."""
 
-    def doubt(self) -> None:
+    def mark_gap(self) -> None:
         """Say that values may be missing before the next one."""
         self._whole = False
 

@@ -8,15 +8,15 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
 from lineside.checks import Check, bounded, fail, ok, skip, warn
+from lineside_opcua_bridge.binding.bind import bind, read_facts
+from lineside_opcua_bridge.binding.node_conflicts import Bound, check_conflicts
+from lineside_opcua_bridge.binding.node_validation import heartbeat_need, problem
 from lineside_opcua_bridge.finding.find import find
-from lineside_opcua_bridge.link.node_conflicts import Bound, refuse_clash
 from lineside_opcua_bridge.link.session import Limits, Session
 from lineside_opcua_bridge.nodes import OPC_UA
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger
 from lineside_opcua_bridge.settings.write_back import HeartbeatSettings
-from lineside_opcua_bridge.station.binding import bind, read_facts
-from lineside_opcua_bridge.station.node_validation import heartbeat_need, problem
 from lineside_opcua_bridge.values import instant
 
 CLOCK = "PLC clock"
@@ -90,7 +90,7 @@ async def _trigger(
     """Find and check every node of a trigger, as the bridge does; `bound` has those before it, and takes this one."""
     name = name_of(trigger)
     binding = await bind(trigger, session, own)
-    refuse_clash({**bound, trigger.name: (trigger, binding)}, heartbeat=None)
+    check_conflicts({**bound, trigger.name: (trigger, binding)}, heartbeat=None)
     bound[trigger.name] = (trigger, binding)
     said = f"{_nodes(binding.nodes)} to read, {_nodes(binding.write_back)} to write"
     if binding.refused:
@@ -123,7 +123,7 @@ def _nodes(nodes: Mapping[str, ua.NodeId]) -> str:
 async def _heartbeat(heartbeat: HeartbeatSettings, session: Session, bound: Mapping[str, Bound]) -> Check:
     found = await find(session, {"heartbeat": heartbeat.node})
     facts = await read_facts(session, {"heartbeat.node": (heartbeat.node, found["heartbeat"])})
-    refuse_clash(bound, heartbeat=found["heartbeat"])
+    check_conflicts(bound, heartbeat=found["heartbeat"])
     if wrong := problem(heartbeat_need(), heartbeat.node, facts["heartbeat.node"]):
         return fail("heartbeat", wrong, "correct opcua_bridge.heartbeat.node, or the node in the PLC")
     return ok("heartbeat", f"{heartbeat.node} is {facts['heartbeat.node'].shown} and may be written")

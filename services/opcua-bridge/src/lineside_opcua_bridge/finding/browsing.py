@@ -5,6 +5,7 @@ for the next (OPC 10000-4, 5.9.3); points that are not followed to their end are
 """
 
 import contextlib
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,11 @@ MAX_DEPTH = 32
 _BATCH = 50
 _PIECE = 500
 _NO_POINTS = StatusCodes.BadNoContinuationPoints
+_MAX_NEAREST = 3
+_LIKE_ENOUGH = 0.6
+"""difflib's cutoff: how alike two names must be, 0 to 1."""
+_COMPARED = 2000
+"""Names that are compared at most: comparing is slow, and the bridge has parts to judge meanwhile."""
 _TOO_MUCH = frozenset({"BadTooManyOperations", "BadResponseTooLarge", "BadEncodingLimitsExceeded"})
 
 
@@ -212,3 +218,16 @@ class Browser:
 
     def _text(self, node: ua.NodeId) -> str:
         return describe(node, self._session.namespaces)
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to three known names that are like `name`, the nearest first, whatever their case."""
+    by_folded: dict[str, str] = {}
+    for each in known:
+        by_folded.setdefault(each.casefold(), each)
+    wanted = name.casefold()
+    # Only names of about the same length can be alike: those are compared first.
+    candidates = sorted(by_folded, key=lambda each: abs(len(each) - len(wanted)))[:_COMPARED]
+    return [
+        by_folded[each] for each in difflib.get_close_matches(wanted, candidates, n=_MAX_NEAREST, cutoff=_LIKE_ENOUGH)
+    ]

@@ -5,34 +5,18 @@ types are looked at: the event's own, those that it derives from, and those deri
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from asyncua import ua
-from asyncua.ua.object_ids import ObjectIds
 
-from lineside_opcua_bridge.finding.browsing import MAX_DEPTH, Browser, Child
-from lineside_opcua_bridge.finding.nearest import nearest
+from lineside_opcua_bridge.finding.browsing import MAX_DEPTH, Browser, Child, nearest
 from lineside_opcua_bridge.link.session import Session
+from lineside_opcua_bridge.link.subscriber import BASE_EVENT, EventField, base_field
 from lineside_opcua_bridge.nodes import NodeMissing
 
-BASE_EVENT = ua.NodeId(ua.Int32(ObjectIds.BaseEventType))
 _OF_EVERY_EVENT = frozenset(
     {"EventId", "EventType", "LocalTime", "Message", "ReceiveTime", "Severity", "SourceName", "SourceNode", "Time"}
 )
 _SHOWN = 12
-
-
-@dataclass(frozen=True)
-class EventField:
-    """A field of an event: the type that declares it, and the browse path from there."""
-
-    declared_by: ua.NodeId
-    path: tuple[ua.QualifiedName, ...]
-
-
-def base_field(name: str) -> EventField:
-    """Return a field that every event has."""
-    return EventField(BASE_EVENT, (ua.QualifiedName(name, ua.UInt16(0)),))
 
 
 async def find_fields(session: Session, event_type: ua.NodeId, paths: Mapping[str, str]) -> dict[str, EventField]:

@@ -13,8 +13,7 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
-from lineside_opcua_bridge.finding.browsing import MAX_DEPTH, Browser, BrowseTooLarge
-from lineside_opcua_bridge.finding.nearest import nearest
+from lineside_opcua_bridge.finding.browsing import MAX_DEPTH, Browser, BrowseTooLarge, nearest
 from lineside_opcua_bridge.finding.walk import Walk
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import Address, NodeAmbiguous, NodeMissing, describe, resolve

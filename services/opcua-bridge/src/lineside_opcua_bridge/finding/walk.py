@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
-from lineside_opcua_bridge.finding.browsing import MAX_DEPTH, Browser, BrowseTooLarge, Child
-from lineside_opcua_bridge.finding.nearest import nearest
+from lineside_opcua_bridge.finding.browsing import MAX_DEPTH, Browser, BrowseTooLarge, Child, nearest
 from lineside_opcua_bridge.nodes import NodeMissing
 from lineside_opcua_bridge.tags import escape, is_pattern, pattern, plain
 

@@ -1,4 +1,4 @@
-"""From messages to stations: every value to whom it belongs, and the word that some are missing, each in its place."""
+"""Delivers the values in notification messages to subscribers, and reports to them where values are missing."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -12,95 +12,98 @@ from lineside_opcua_bridge.link.events import sample_of_event
 from lineside_opcua_bridge.link.metrics import LinkMetrics
 from lineside_opcua_bridge.link.publishing import Message
 from lineside_opcua_bridge.link.rates import Granted
+from lineside_opcua_bridge.link.subscriber import Binding, ItemRequest, Subscriber
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.station.binding import Binding, Watched
-from lineside_opcua_bridge.station.station import Station
 
-log = structlog.get_logger("lineside.opcua_bridge.delivery")
+log = structlog.get_logger("lineside.opcua_bridge.dispatcher")
 
 NAMESPACES = 0
 """The client handle of the namespace array; tags have handles from 1 on."""
 
-_LATE = frozenset({"trigger", "request", "done"})
-"""Roles that are handed on after the others of the same message, so that a trigger finds what changed with it."""
+_DELIVERED_LAST = frozenset({"trigger", "request", "done"})
+"""Roles that are delivered after the others of the same message, so that a trigger finds what changed with it."""
 _OVERFLOW = 0x480
 """InfoType DataValue with the overflow bit (OPC 10000-4, 7.39.1)."""
 
 
 @dataclass(slots=True)
-class Target:
-    """Who hears of a monitored item, and what the server made of the wish for it."""
+class MonitoredItem:
+    """A monitored item: who subscribed it, with which request, and what the server granted."""
 
-    station: Station
+    subscriber: Subscriber
     binding: Binding
-    watched: Watched
-    item: int = 0
+    request: ItemRequest
+    id: int = 0
+    """MonitoredItemId of the server."""
     granted: Granted | None = None
-    is_warned: bool = False
-    """Whether the log has it that values were dropped; the metric counts each time."""
+    is_overflow_logged: bool = False
+    """Whether it was logged that the server dropped values; the metric counts each time."""
 
 
-class Delivery:
-    """Hands messages on. `renamed` is called with the server's namespace array, each time that it is notified."""
+class Dispatcher:
+    """Delivers messages to the subscribers of `items`, by client handle.
 
-    def __init__(self, metrics: LinkMetrics, renamed: Callable[[object], None]) -> None:
-        self.targets: dict[int, Target] = {}
+    `on_namespaces` is called with the server's namespace array, each time that it is notified.
+    """
+
+    def __init__(self, metrics: LinkMetrics, on_namespaces: Callable[[object], None]) -> None:
+        self.items: dict[int, MonitoredItem] = {}
         self._metrics = metrics
-        self._renamed = renamed
+        self._on_namespaces = on_namespaces
 
     def deliver(self, message: Message) -> None:
-        """Hand on what one message holds."""
+        """Deliver the values and events of one message."""
         received, ticks = utc_now(), time.monotonic()
-        late: list[tuple[Target, Sample]] = []
-        get = self.targets.get
+        last: list[tuple[MonitoredItem, Sample]] = []
+        get = self.items.get
         for handle, value, code, source, server in message.changes:
-            target = get(handle)
-            if target is None:
+            item = get(handle)
+            if item is None:
                 if handle == NAMESPACES:
-                    self._renamed(value)
+                    self._on_namespaces(value)
                 continue
             if code:
                 overflow = code & _OVERFLOW == _OVERFLOW
                 sample = Sample(value, _quality(code), source, server, received, ticks, overflow)
             else:
                 sample = Sample(value, "good", source, server, received, ticks)
-            if target.watched.role in _LATE:
-                late.append((target, sample))
+            if item.request.role in _DELIVERED_LAST:
+                last.append((item, sample))
             else:
-                self._hand_on(target, sample)
-        for target, sample in late:
-            self._hand_on(target, sample)
+                self._deliver(item, sample)
+        for item, sample in last:
+            self._deliver(item, sample)
         for handle, fields in message.events:
-            target = get(handle)
-            if target is not None and target.watched.event is not None:
-                event = sample_of_event(target.watched.event, fields, received=received, ticks=ticks)
+            item = get(handle)
+            if item is not None and item.request.event is not None:
+                event = sample_of_event(item.request.event, fields, received=received, ticks=ticks)
                 if event is None:
-                    self._overflowed(target)
+                    self._overflowed(item)
                 else:
-                    target.station.value(target.binding, target.watched.role, event)
+                    item.subscriber.receive(item.binding, item.request.role, event)
         self._metrics.values.inc(len(message.changes) + len(message.events))
 
-    def doubt(self, targets: Iterable[Target]) -> None:
-        """Tell the stations that values of these items are missing."""
-        for target in targets:
-            target.station.doubt(target.watched.role)
+    def mark_gap(self, items: Iterable[MonitoredItem]) -> None:
+        """Tell the subscribers that values of these items are missing."""
+        for item in items:
+            item.subscriber.mark_gap(item.request.role)
 
-    def _hand_on(self, target: Target, sample: Sample) -> None:
+    def _deliver(self, item: MonitoredItem, sample: Sample) -> None:
         if sample.overflow:
-            self._overflowed(target)
-        target.station.value(target.binding, target.watched.role, sample)
+            self._overflowed(item)
+        item.subscriber.receive(item.binding, item.request.role, sample)
 
-    def _overflowed(self, target: Target) -> None:
-        self._metrics.overflows.labels(target.station.name).inc()
-        if not target.is_warned:
-            target.is_warned = True
+    def _overflowed(self, item: MonitoredItem) -> None:
+        self._metrics.overflows.labels(item.subscriber.name).inc()
+        if not item.is_overflow_logged:
+            item.is_overflow_logged = True
             log.warning(
                 "the server dropped values: its queue was too short",
-                trigger=target.station.name,
-                role=target.watched.role,
+                trigger=item.subscriber.name,
+                role=item.request.role,
                 remedy="let the PLC keep more values for each monitored item, or change the tag less often",
             )
-        target.station.doubt(target.watched.role)
+        item.subscriber.mark_gap(item.request.role)
 
 
 def _quality(code: int) -> Literal["good", "uncertain", "bad"]:

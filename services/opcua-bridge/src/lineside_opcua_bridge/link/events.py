@@ -1,6 +1,6 @@
-"""OPC UA events as a trigger: the filter that the server gets, and the sample that an event becomes.
+"""OPC UA events as a trigger: the event filter for the server, and the sample made of an event.
 
-The fields that every event has come first; those that the settings name follow (OPC 10000-4, 7.22.3).
+The fields that every event has come first; those named in the settings follow (OPC 10000-4, 7.22.3).
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,8 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 
-from lineside_opcua_bridge.finding.event_fields import BASE_EVENT, EventField, base_field
+from lineside_opcua_bridge.link.subscriber import BASE_EVENT, EventField, EventSelection, base_field
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.station.binding import EventSelection
 from lineside_opcua_bridge.values import instant
 
 _COMMON = ("EventId", "EventType", "SourceName", "Time", "ReceiveTime", "Message", "Severity")
@@ -45,7 +44,7 @@ def filter_of(selection: EventSelection) -> ua.EventFilter:
 def sample_of_event(
     selection: EventSelection, fields: Sequence[object], *, received: datetime, ticks: float
 ) -> Sample | None:
-    """Return the event as a sample whose value is its fields by name; None says that events before it were dropped."""
+    """Return the event as a sample whose value is its fields by name; None for an event queue overflow."""
     common = dict(zip(_COMMON, fields, strict=False))
     if common.get("EventType") == _OVERFLOW:
         return None

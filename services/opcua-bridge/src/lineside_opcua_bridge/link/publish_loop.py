@@ -10,7 +10,7 @@ from lineside_opcua_bridge.link.metrics import LinkMetrics
 from lineside_opcua_bridge.link.publishing import Malformed, Publication, decode
 from lineside_opcua_bridge.link.session import CallFailed, Session
 
-log = structlog.get_logger("lineside.opcua_bridge.pump")
+log = structlog.get_logger("lineside.opcua_bridge.publish_loop")
 
 _SPARE = 2
 """Requests beyond one for each subscription."""

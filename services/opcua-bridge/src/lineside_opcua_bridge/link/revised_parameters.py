@@ -1,30 +1,30 @@
-"""What a server grants less of than was asked for, told once to the person who can change it."""
+"""Logs, once for each group of items, where the server granted less than was asked for."""
 
 from collections.abc import Sequence
 
 import structlog
 
-from lineside_opcua_bridge.link.dispatcher import Target
+from lineside_opcua_bridge.link.dispatcher import MonitoredItem
 from lineside_opcua_bridge.link.rates import is_short, is_slow
 
-log = structlog.get_logger("lineside.opcua_bridge.shortcomings")
+log = structlog.get_logger("lineside.opcua_bridge.revised_parameters")
 
 
-def tell(targets: Sequence[Target], publishing_ms: float) -> None:
-    """Log what falls short of the wishes for tags that are published every `publishing_ms`."""
-    granted = [(target, target.granted) for target in targets if target.granted]
-    for target, got in granted:
-        if target.watched.role == "trigger" and target.watched.event is None and got.sampling_ms > 0:
+def log_revised(items: Sequence[MonitoredItem], publishing_ms: float) -> None:
+    """Log which revised parameters may lose or delay values, for items that are published every `publishing_ms`."""
+    granted = [(item, item.granted) for item in items if item.granted]
+    for item, got in granted:
+        if item.request.role == "trigger" and item.request.event is None and got.sampling_ms > 0:
             log.info(
                 "the server samples the trigger: a shorter pulse is not seen",
-                trigger=target.station.name,
+                trigger=item.subscriber.name,
                 sampling_ms=got.sampling_ms,
             )
     late: dict[str, float] = {}
-    for target in targets:
-        within = target.station.settings.deadline_ms - target.station.settings.margin_ms
-        if target.watched.role in {"trigger", "request"} and publishing_ms >= within:
-            late[target.station.name] = within
+    for item in items:
+        within = item.subscriber.settings.deadline_ms - item.subscriber.settings.margin_ms
+        if item.request.role in {"trigger", "request"} and publishing_ms >= within:
+            late[item.subscriber.name] = within
     for trigger, within in late.items():
         log.warning(
             "the server tells of changes later than the deadline leaves time for: a part may be unknown unseen",
@@ -33,9 +33,9 @@ def tell(targets: Sequence[Target], publishing_ms: float) -> None:
             answer_within_ms=within,
             remedy="let the PLC's server publish more often, or raise deadline_ms",
         )
-    short = [(target, got) for target, got in granted if is_short(got, publishing_ms)]
-    columns = [(target, got) for target, got in granted if target.watched.role.startswith("window.")]
-    slow = [(target, got) for target, got in columns if is_slow(target.watched.sampling_ms, got)]
+    short = [(item, got) for item, got in granted if is_short(got, publishing_ms)]
+    columns = [(item, got) for item, got in granted if item.request.role.startswith("window.")]
+    slow = [(item, got) for item, got in columns if is_slow(item.request.sampling_ms, got)]
     for found, what, remedy in (
         (short, "the server keeps too few values of some tags", "let the PLC keep more for each monitored item"),
         (slow, "the server samples columns of a window too slowly", "lower rate_hz, or let the PLC sample faster"),
@@ -44,10 +44,10 @@ def tell(targets: Sequence[Target], publishing_ms: float) -> None:
             first, got = found[0]
             log.warning(
                 what,
-                trigger=first.station.name,
+                trigger=first.subscriber.name,
                 tags=len(found),
-                first=first.watched.role,
-                asked_ms=first.watched.sampling_ms,
+                first=first.request.role,
+                asked_ms=first.request.sampling_ms,
                 sampling_ms=got.sampling_ms,
                 queue=got.queue,
                 publishing_ms=publishing_ms,

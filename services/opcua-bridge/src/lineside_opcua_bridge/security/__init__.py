@@ -144,8 +144,8 @@ def _judged(settings: AccessSettings, endpoint: ua.EndpointDescription, host: st
     leaf = sent[0]
     name = thumbprint(leaf)
     if not opinion.objections:
-        for doubt in opinion.doubts:
-            log.warning("the PLC's certificate is in doubt", subject=subject(leaf), thumbprint=name, doubt=doubt)
+        for mark_gap in opinion.doubts:
+            log.warning("the PLC's certificate is in doubt", subject=subject(leaf), thumbprint=name, mark_gap=mark_gap)
         return leaf
     kept = ""
     try:

@@ -40,6 +40,6 @@ class Elements:
                 return None
         return taken
 
-    def doubt(self) -> None:
+    def mark_gap(self) -> None:
         """Say that values may be missing before the next ones, which are told whatever they are."""
         self._last.clear()

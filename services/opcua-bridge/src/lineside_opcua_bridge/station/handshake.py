@@ -20,10 +20,10 @@ from lineside import telemetry
 from lineside.backoff import Backoff
 from lineside.contract import utc_now
 from lineside_opcua_bridge.link.session import CallFailed
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.handshake_signal import HandshakeSignal, Shown, look_at
 from lineside_opcua_bridge.station.mailbox import Mailbox, Recheck
 from lineside_opcua_bridge.station.ownership import Ownership, Place

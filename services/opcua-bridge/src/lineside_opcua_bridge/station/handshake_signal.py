@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EdgeTrigger
-from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.parts import StationView
 from lineside_opcua_bridge.station.stamps import Stamps
 from lineside_opcua_bridge.values import boolean, tags_of

@@ -19,7 +19,7 @@ class History:
         self._samples.append((sample, self._whole and not sample.overflow))
         self._whole = True
 
-    def doubt(self) -> None:
+    def mark_gap(self) -> None:
         """Say that values may be missing before the next one: what is in force now is not known until it comes."""
         self._whole = False
 

@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.parts import Answer
 
 
@@ -84,7 +84,7 @@ class Mailbox:
         """Take what is bounded by the parts that wait."""
         self._queue.put_nowait(event)
 
-    def doubt(self) -> None:
+    def mark_gap(self) -> None:
         """Say that values are missing here; saying it again before another value comes changes nothing."""
         if not self._doubted:
             self._doubted = True

@@ -19,9 +19,9 @@ from asyncua.ua.attribute_ids import AttributeIds
 from lineside.connections import Connection
 from lineside.contract import Result, uuid7
 from lineside_opcua_bridge.link.session import CallFailed
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.lease import BEAT_S, SETTLE_S, VALID_S, Lease, Move
 
 log = structlog.get_logger("lineside.opcua_bridge.ownership")

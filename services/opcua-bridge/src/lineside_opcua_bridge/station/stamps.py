@@ -67,7 +67,7 @@ class Stamps:
         """Whether the line has a value since its last gap."""
         return self._whole
 
-    def doubt(self) -> None:
+    def mark_gap(self) -> None:
         """Say that values may be missing before the next one."""
         if self._whole:
             self._whole = False
@@ -76,7 +76,7 @@ class Stamps:
     def take(self, sample: Sample) -> Sample:
         """Take the next value of the line; return it with the instant by which it is known as its source timestamp."""
         if sample.overflow:
-            self.doubt()
+            self.mark_gap()
         last, whole = self._last, self._whole
         if whole and last is not None and sample.source is not None and last.source is not None:
             if sample.value != last.value:

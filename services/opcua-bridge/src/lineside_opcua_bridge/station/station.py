@@ -19,12 +19,12 @@ from lineside.connections import Connection
 from lineside.contract import Outcome, Source, utc_now, uuid7
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.detect import Decision, Detection, detector_of
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger, PeriodTrigger
-from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.elements import Elements
 from lineside_opcua_bridge.station.handshake import Answering
 from lineside_opcua_bridge.station.mailbox import AnswerReceived, Event, Gap, Mailbox, Recheck, Tick, Unread, Value
@@ -37,9 +37,9 @@ from lineside_opcua_bridge.station.request_publisher import Sending
 from lineside_opcua_bridge.station.rises import rise_of
 from lineside_opcua_bridge.station.stamps import Stamps
 from lineside_opcua_bridge.station.tag_cache import Rise, TagCache
-from lineside_opcua_bridge.station.ticker import FairLock, Ticker
 from lineside_opcua_bridge.station.unread import UnreadTrigger
 from lineside_opcua_bridge.tags import Alias, parse
+from lineside_opcua_bridge.ticker import FairLock, Ticker
 from lineside_opcua_bridge.values import Tags
 from lineside_opcua_bridge.windows import Unusable
 
@@ -130,44 +130,44 @@ class Station:
 
     # What the others tell it; none of these waits.
 
-    def bound(self, binding: Binding, *, whole: bool) -> None:
+    def attach(self, binding: Binding, *, continuous: bool) -> None:
         """Take the nodes of a session.
 
-        With `whole` the same subscriptions go on and nothing was lost meanwhile; without, the line of values before is
-        broken, and the present value of every tag follows as its first sample.
+        With `continuous` the same subscriptions go on and nothing was lost meanwhile. Without it values may be missing,
+        and the present value of every tag follows as its first sample.
         """
         self._answering.bind(binding)
         self.ownership.bind(binding)
-        self._listened.seen(binding.session, whole=whole)
-        by_values = any(watched.role == "trigger" and watched.event is None for watched in binding.watches)
-        if not whole:
+        self._listened.seen(binding.session, continuous=continuous)
+        by_values = any(item.role == "trigger" and item.event is None for item in binding.items)
+        if not continuous:
             self._line += 1
             self._fresh = True
-            self._elements.doubt()
-            self._doubt()
-        if whole or not by_values:
+            self._elements.mark_gap()
+            self._mark_gap()
+        if continuous or not by_values:
             self._mailbox.tell(Recheck(binding, recover=False))
             self._recover_later(binding)
 
-    def unbound(self) -> None:
+    def detach(self) -> None:
         """Take it that the PLC is out of sight; the parts that wait are kept."""
         self._answering.bind(None)
         self.ownership.bind(None)
         self._listened.seen(None)
 
-    def settles(self, within_s: float) -> None:
+    def set_notification_delay(self, seconds: float) -> None:
         """Take it that a change in the PLC comes by its subscription within so many seconds."""
-        self._listened.settles_s = self._answering.settles_s = within_s
+        self._listened.settles_s = self._answering.settles_s = seconds
 
-    def doubt(self, role: str | None = None) -> None:
+    def mark_gap(self, role: str | None = None) -> None:
         """Take it that values of the tag with this role, or of all, are missing at this place of their line."""
         if role is None or role in self._listened:
-            self._listened.doubt(role)
+            self._listened.mark_gap(role)
         if role in {None, "trigger", "request", "done"}:
-            self._elements.doubt()
-            self._mailbox.doubt()
+            self._elements.mark_gap()
+            self._mailbox.mark_gap()
 
-    def value(self, binding: Binding | None, role: str, sample: Sample) -> None:
+    def receive(self, binding: Binding | None, role: str, sample: Sample) -> None:
         """Take a value of the tag that has this role; `binding` is None for a tag that comes by a collector."""
         if binding is not None and binding is not self._answering.binding:
             return  # of a session that is gone: the next one looks for itself
@@ -217,7 +217,7 @@ class Station:
         binding = self._answering.binding
         match event:
             case Gap():
-                self._doubt()
+                self._mark_gap()
                 if binding:
                     await self._answering.look(binding)
             case Value(line, role, sample) if line is None or line == self._line:
@@ -236,8 +236,8 @@ class Station:
     def _overflowed(self) -> None:
         self._metrics.overflow.labels(self.name, "backlog").inc()
         log.warning("a trigger's value was dropped: too many wait", trigger=self.name)
-        self._elements.doubt()
-        self._mailbox.doubt()
+        self._elements.mark_gap()
+        self._mailbox.mark_gap()
 
     # From a value to a trigger.
 
@@ -279,11 +279,11 @@ class Station:
                 await self._answering.look(binding)
             self._recover_later(binding)
 
-    def _doubt(self) -> None:
+    def _mark_gap(self) -> None:
         for stamps in self._stamps.values():
-            stamps.doubt()
+            stamps.mark_gap()
         if self._detector:
-            self._detector.doubt()
+            self._detector.mark_gap()
 
     def _noticed(self, role: str, wrong: str | None) -> None:
         """Say that source timestamps cannot be used, or can again."""
@@ -307,7 +307,7 @@ class Station:
             return
         self._answering.look_later(binding)
         if self._answering.writes:
-            self._unread.doubt(sample, level)
+            self._unread.hold(sample, level)
 
     def _answer_unread(self, sample: Sample) -> None:
         if not self._unread.is_pending or self._draining or not self.ownership.asks():

@@ -14,12 +14,12 @@ from datetime import datetime
 from lineside.contract import Source, TensorsSource
 from lineside_opcua_bridge.detect import unmet
 from lineside_opcua_bridge.link.session import CallFailed, Session
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger, WindowTrigger
-from lineside_opcua_bridge.station.binding import Binding
 from lineside_opcua_bridge.station.handshake_signal import PART_ID
 from lineside_opcua_bridge.station.history import History
 from lineside_opcua_bridge.station.in_force import Choice, Found, Moment, choose, settled
@@ -102,21 +102,21 @@ class TagCache:
         history.add(sample)
         return True
 
-    def seen(self, session: Session | None, *, whole: bool = True) -> None:
-        """Take it that the PLC is in sight by this session, or not; not `whole`: its tags meanwhile are not known."""
+    def seen(self, session: Session | None, *, continuous: bool = True) -> None:
+        """Take the present session, None while the PLC is away; without `continuous` values were missed meanwhile."""
         self._session = session
-        if not whole:
+        if not continuous:
             for role in [*self._histories, *self._columns]:
                 if role not in self._aliases:
-                    self.doubt(role)
+                    self.mark_gap(role)
 
-    def doubt(self, role: str | None) -> None:
+    def mark_gap(self, role: str | None) -> None:
         """Take it that values of this role, or of all, are missing at this place of their lines."""
         for each in [role] if role else [*self._histories, *self._columns]:
             if each in self._histories:
-                self._histories[each].doubt()
+                self._histories[each].mark_gap()
             elif self._window and each in self._columns:
-                self._window.doubt(self._columns[each])
+                self._window.mark_gap(self._columns[each])
 
     def latest(self, role: str) -> Sample | None:
         """Return the value in force now; None where it is not known."""

@@ -25,7 +25,7 @@ class UnreadTrigger:
         """Whether a value may be a part and nothing usable has come since."""
         return self._timer is not None
 
-    def doubt(self, sample: Sample, level: HandshakeSignal) -> None:
+    def hold(self, sample: Sample, level: HandshakeSignal) -> None:
         """Take a value that cannot be used; one after an active trigger is no new part."""
         may_be_one = sample.value is level.active or self._settings.overrun == "newest"
         if self._timer is None and may_be_one and not self._was_active:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 import structlog
 from asyncua import ua
 
+from lineside_opcua_bridge.binding.node_validation import INTEGERS
 from lineside_opcua_bridge.link.session import CallFailed
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.settings.write_back import WriteBackSettings
-from lineside_opcua_bridge.station.binding import Binding
-from lineside_opcua_bridge.station.node_validation import INTEGERS
 from lineside_opcua_bridge.station.parts import Answer, Part
 
 log = structlog.get_logger("lineside.opcua_bridge.write_back")

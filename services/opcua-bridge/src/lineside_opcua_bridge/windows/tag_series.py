@@ -53,7 +53,7 @@ class TagSeries:
         """The instant of the newest value."""
         return self.times[-1] if self.times else None
 
-    def doubt(self) -> None:
+    def mark_gap(self) -> None:
         """Say that values may be missing before the next one."""
         self.whole = False
 

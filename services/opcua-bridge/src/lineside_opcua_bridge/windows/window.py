@@ -9,11 +9,18 @@ from lineside.contract import Tensor
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.windows.resample import Rules, Unusable, resample
-from lineside_opcua_bridge.windows.rounding import DIGITS, shortened
 from lineside_opcua_bridge.windows.tag_series import TagSeries, microseconds, placed
 
 MAX_DUE = 16
 """Windows that `due` names at once; of more only the newest, and the others count as skipped."""
+
+_DIGITS = {"FP32": 7, "FP64": 15}
+"""Significant digits that are sent, for every digit is a byte on the bus; FP32 is met within 5e-7 of the value."""
+_MAX_EXACT_POWER = 22
+"""The greatest power of ten that a double holds exactly."""
+_POWERS = np.array([float(f"1e{power}") for power in range(_MAX_EXACT_POWER + 1)])
+_MAX_WHOLE = 1e15
+"""Below it a whole number is written without a fraction, which saves two bytes."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = -(2**63)
@@ -72,10 +79,10 @@ class Window:
         if self._first_end is None and self._stride_us is not None:
             self._begin(line)
 
-    def doubt(self, column: str | None) -> None:
+    def mark_gap(self, column: str | None) -> None:
         """Say that values of a column, or of all, may be missing before the next one."""
         for line in self._lines.values() if column is None else (self._lines[column],):
-            line.doubt()
+            line.mark_gap()
 
     def covers(self, end: datetime, *, ticks: float | None = None) -> bool:
         """Whether all values up to `end` have come, as far as anyone can tell: a tag that rests says nothing.
@@ -118,7 +125,7 @@ class Window:
             shape=table.shape,
             columns=tuple(self._tags),
             units=self._units,
-            values=shortened(table, DIGITS[self._settings.datatype]),
+            values=shortened(table, _DIGITS[self._settings.datatype]),
         )
 
     def due(self, ticks: float | None = None) -> list[datetime]:
@@ -200,3 +207,20 @@ class Window:
         if line.in_force is None:
             return Unusable("its value is not known since the PLC's clock was set back", "window-gap")
         return np.full(samples, line.in_force)
+
+
+def shortened(values: NDArray[np.float64], digits: int) -> list[int | float]:
+    """Return finite numbers, flat, each rounded to its first `digits` digits, 1 to 15."""
+    flat = values.ravel()
+    with np.errstate(divide="ignore"):
+        leading = np.floor(np.log10(np.abs(flat)))
+    shift = np.where(np.isfinite(leading), digits - 1 - leading, 0).astype(np.int64)
+    # A whole number divided by an exact power of ten is the double nearest to the decimal number, and prints as it.
+    up, down = _POWERS[np.clip(shift, 0, _MAX_EXACT_POWER)], _POWERS[np.clip(-shift, 0, _MAX_EXACT_POWER)]
+    rounded = np.where(shift >= 0, np.round(flat * up) / up, np.round(flat / down) * down)
+    for place in np.flatnonzero(np.abs(shift) > _MAX_EXACT_POWER):
+        rounded[place] = float(f"{flat[place]:.{digits}g}")
+    short: list[int | float] = rounded.tolist()
+    for whole in np.flatnonzero((rounded == np.floor(rounded)) & (np.abs(rounded) < _MAX_WHOLE)).tolist():
+        short[whole] = int(short[whole])
+    return short

@@ -7,22 +7,23 @@ from collections.abc import Mapping
 
 from asyncua import ua
 
+from lineside_opcua_bridge.binding.bind import NodeUnfit
+from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.nodes import describe
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.settings.triggers import EdgeTrigger
-from lineside_opcua_bridge.station.binding import Binding, NodeUnfit
 
 Bound = tuple[TriggerSettings, Binding]
 """A trigger's settings, and its nodes on the server."""
 
-Place = tuple[ua.NodeId, int]
+Element = tuple[ua.NodeId, int]
 """A node and which element of it; a node as a whole is its first, for an array of one may be named either way."""
 
 _ASKING = ("trigger", "request")
 _REMEDY = "give each purpose a node of its own: two spellings in the settings name the same one"
 
 
-def refuse_clash(bound: Mapping[str, Bound], *, heartbeat: ua.NodeId | None) -> None:
+def check_conflicts(bound: Mapping[str, Bound], *, heartbeat: ua.NodeId | None) -> None:
     """Check triggers, by name, against one another and the heartbeat's node where there is one; raises NodeUnfit."""
     everyone = bound.values()
     written = [
@@ -58,11 +59,11 @@ def refuse_clash(bound: Mapping[str, Bound], *, heartbeat: ua.NodeId | None) -> 
             )
 
 
-def _place(node: ua.NodeId, binding: Binding, role: str) -> Place:
+def _place(node: ua.NodeId, binding: Binding, role: str) -> Element:
     return node, binding.elements.get(role, 0)
 
 
-def _named(place: Place, bound: Mapping[str, Bound]) -> str:
+def _named(place: Element, bound: Mapping[str, Bound]) -> str:
     """Return a node as the settings would name it, its element by the number where that is not the first."""
     node, index = place
     named = describe(node, next((binding.session.namespaces for _trigger, binding in bound.values()), []))

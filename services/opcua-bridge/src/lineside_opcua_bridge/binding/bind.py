@@ -5,24 +5,14 @@ that does not fit) raises one error that names all of it; a confidence, a count 
 be written is left out and named.
 """
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 
-from lineside.contract import utc_now
 from lineside.errors import LinesideError
-from lineside_opcua_bridge.finding.event_fields import EventField, find_fields
-from lineside_opcua_bridge.finding.find import find
-from lineside_opcua_bridge.link.session import Session
-from lineside_opcua_bridge.nodes import NodeMissing
-from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
-from lineside_opcua_bridge.settings.sources import WindowSourceSettings
-from lineside_opcua_bridge.settings.triggers import EventTrigger
-from lineside_opcua_bridge.station.node_validation import (
+from lineside_opcua_bridge.binding.node_validation import (
     ATTRIBUTES,
     INTEGERS,
     WITHOUT_RANGES,
@@ -35,8 +25,15 @@ from lineside_opcua_bridge.station.node_validation import (
     range_problem,
     unlike,
 )
+from lineside_opcua_bridge.finding.event_fields import find_fields
+from lineside_opcua_bridge.finding.find import find
+from lineside_opcua_bridge.link.session import Session
+from lineside_opcua_bridge.link.subscriber import Binding, EventSelection, ItemRequest
+from lineside_opcua_bridge.nodes import NodeMissing
+from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
+from lineside_opcua_bridge.settings.sources import WindowSourceSettings
+from lineside_opcua_bridge.settings.triggers import EventTrigger
 from lineside_opcua_bridge.tags import Alias, index_of, parse
-from lineside_opcua_bridge.values import sample_of
 
 _SPARED = frozenset({"confidence", "findings", "request_id"})
 _NOTIFIES = 1 << ua.EventNotifier.SubscribeToEvents
@@ -64,68 +61,6 @@ class NodeUnfit(LinesideError):
     transient = True
 
 
-@dataclass(frozen=True)
-class EventSelection:
-    """Which events of an object are wanted, and which of their fields."""
-
-    event_type: ua.NodeId
-    """This type of event, and those derived from it."""
-    fields: Mapping[str, EventField]
-    """Further fields by name."""
-    min_severity: int
-    source_name: str | None
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A node whose changes a station wants to hear of, and as what: the role is the one in TriggerSettings.tags.
-
-    `done` is a role too, where the next verdict must wait until the PLC has lowered it.
-    """
-
-    role: str
-    node: ua.NodeId
-    sampling_ms: float = 0.0
-    """How often the server shall look; 0 is its fastest."""
-    event: EventSelection | None = None
-    """Set where events of the node are wanted instead of values."""
-
-
-@dataclass(frozen=True)
-class Binding:
-    """The nodes of one trigger in one session; `refused` says of each write-back that is left out, why."""
-
-    session: Session
-    watches: tuple[Watched, ...]
-    nodes: dict[str, ua.NodeId]
-    """The nodes that are read, by role."""
-    write_back: dict[str, ua.NodeId]
-    """The nodes that are written, by role."""
-    kinds: Mapping[str, ua.VariantType] = field(default_factory=dict)
-    """The types of the nodes that are written, by role."""
-    elements: Mapping[str, int] = field(default_factory=dict)
-    """Which element of its array a role is, where it is one: such a node is read whole and written by IndexRange."""
-    refused: dict[str, str] = field(default_factory=dict)
-    simulated: bool = False
-    """Whether nothing is written."""
-
-    @property
-    def detail(self) -> str:
-        """What /readyz says of the trigger."""
-        said = ["simulate: nothing is written to the PLC"] if self.simulated and self.write_back else []
-        return "; ".join(said + [f"{node} is not written: {why}" for node, why in self.refused.items()])
-
-    async def read(self, roles: Sequence[str]) -> dict[str, Sample]:
-        """Return the present values of these roles, read in their order in one call; raises CallFailed."""
-        nodes = [self.write_back[role] if role in self.write_back else self.nodes[role] for role in roles]
-        values = await self.session.read([(node, AttributeIds.Value) for node in nodes])
-        received, ticks = utc_now(), time.monotonic()
-        return {
-            role: sample_of(value, received=received, ticks=ticks, index=self.elements.get(role))
-            for role, value in zip(roles, values, strict=True)
-        }
-
-
 async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSettings) -> Binding:
     """Return a trigger's nodes; raises NodeMissing, NodeUnfit or CallFailed."""
     written = settings.write_back.nodes() if settings.write_back else {}
@@ -151,16 +86,16 @@ async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSett
         await _check_events(session, when, found)
         fields = await find_fields(session, found["event_type"], when.fields)
         selection = EventSelection(found["event_type"], fields, when.min_severity, when.source_name)
-    watches = [
-        Watched(role, found[role], _sampling_ms(role, settings, own), selection if role in notifier else None)
+    items = [
+        ItemRequest(role, found[role], _sampling_ms(role, settings, own), selection if role in notifier else None)
         for role in read
     ]
     if settings.write_back and settings.overrun != "newest":
-        watches.append(Watched("done", found["done"], own.sampling_interval_ms))
+        items.append(ItemRequest("done", found["done"], own.sampling_interval_ms))
     kinds = {role: facts[place_of(role)].kind for role in written if role not in refused}
     return Binding(
         session=session,
-        watches=tuple(watches),
+        items=tuple(items),
         nodes={role: found[role] for role in read},
         write_back={role: found[role] for role in written if role not in refused},
         kinds={role: kind for role, kind in kinds.items() if kind is not None},
