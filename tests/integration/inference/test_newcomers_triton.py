@@ -72,7 +72,7 @@ def is_served(triton: TritonServer, name: str) -> bool:
 
 
 def judge(service: Inference, model: str) -> Any:
-    return service.infer(model=model, source=SOURCE, deadline_ms=10_000)
+    return service.infer(model=model, source=SOURCE)
 
 
 def test_one_model_that_is_wrong_leaves_the_others_serving(
