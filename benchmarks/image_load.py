@@ -1,6 +1,6 @@
 """The load on an HTTP image route: as little client as will do, so that the service is what is measured.
 
-One raw connection a caller (asyncio streams), the request's bytes made once a picture, the answer read by its
+One raw connection a caller (asyncio streams), the request's bytes made once an image, the answer read by its
 Content-Length. Every answer is checked: what is not a verdict ends the run.
 """
 

@@ -1,7 +1,7 @@
 """The same image job as an MLServer runtime: a JPEG in, decoded, prepared, judged by the same ONNX model in-process.
 
 It runs in MLServer's own environment (.venv-mlserver), by MLServer's own defaults: one inference worker, the v2 route,
-the picture as base64, which is how its clients send pictures.
+the image as base64, which is how its clients send images.
 """
 
 import base64
@@ -21,7 +21,7 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 
 
 class SurfaceDefect(MLModel):
-    """Judges one picture a request."""
+    """Judges one image a request."""
 
     async def load(self) -> bool:
         options = onnxruntime.SessionOptions()

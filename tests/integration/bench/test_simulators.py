@@ -23,7 +23,7 @@ from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
 from lineside_bench.peers import broker, triton
 from lineside_bench.processes.ports import DEFAULTS, PortMode, Ports, reserve
 from lineside_bench.processes.process import Process, clean_environment
-from lineside_bench.reporting.report import Facts, summarise
+from lineside_bench.reporting.report import RunFacts, summarise
 from lineside_bench.runner.simulated_line import SERVICES
 from tests.support.waiting import HANG_S
 
@@ -204,7 +204,7 @@ async def test_a_run_is_judged_and_reported_as_that_of_the_bench(box: Box, tmp_p
     status, out, err = await attach(box, "--parts", "60", "--rate", "20", "--seed", "3", "--json", str(file))
     assert status == 0, out + err
     summary = json.loads(file.read_text())
-    of_the_bench = summarise([], {}, Facts(rate=1, seed=1, stations=1, ready_s=None))
+    of_the_bench = summarise([], {}, RunFacts(rate=1, seed=1, stations=1, ready_s=None))
     assert set(summary) == set(of_the_bench)
     assert (summary["parts"], sum(summary["verdicts"].values()), summary["seed"]) == (60, 60, 3)
     assert (summary["missing"], summary["duplicates"], summary["wrong_write_backs"], summary["not_shown"]) == (0,) * 4

@@ -10,7 +10,7 @@ from rich.console import Console
 from lineside.contract import Context, Result, Times
 from lineside_bench.reporting.evidence import EvidenceAccount, EvidenceFiles, account, reported, settled
 from lineside_bench.reporting.records import Exchange, SeenResult
-from lineside_bench.reporting.report import Facts, has_faults, render, summarise
+from lineside_bench.reporting.report import RunFacts, has_faults, render, summarise
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -99,7 +99,7 @@ def test_a_record_whose_object_is_not_there_does_not_count(tmp_path: Path) -> No
 
 
 def shown(evidence: EvidenceAccount, seen: dict[str, Exchange]) -> tuple[dict, str]:
-    summary = summarise([], seen, Facts(rate=1, seed=7, stations=1, ready_s=1.0, evidence=evidence))
+    summary = summarise([], seen, RunFacts(rate=1, seed=7, stations=1, ready_s=1.0, evidence=evidence))
     text = StringIO()
     Console(file=text, width=120).print(render(summary))
     return summary, text.getvalue()

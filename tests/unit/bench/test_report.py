@@ -7,10 +7,10 @@ from rich.console import Console
 
 from lineside.contract import CameraSource, Request, Result
 from lineside_bench.reporting.records import Exchange, Outage, PartRecord, SeenResult, WriteBack
-from lineside_bench.reporting.report import Facts, has_faults, percentile, render, summarise
+from lineside_bench.reporting.report import RunFacts, has_faults, percentile, render, summarise
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-FACTS = Facts(rate=10, seed=7, stations=4, ready_s=5.0, engine={"server": "triton", "version": "2.51.0"})
+FACTS = RunFacts(rate=10, seed=7, stations=4, ready_s=5.0, engine={"server": "triton", "version": "2.51.0"})
 
 
 def after(milliseconds: float) -> datetime:
@@ -49,7 +49,7 @@ class Run:
         self.exchanges[request.id] = Exchange(request, [SeenResult(after(60), result)])
         return record
 
-    def summary(self, facts: Facts = FACTS) -> dict:
+    def summary(self, facts: RunFacts = FACTS) -> dict:
         return summarise(self.records, self.exchanges, facts)
 
 
@@ -145,7 +145,7 @@ def test_a_word_that_is_no_verdict_is_wrong(run: Run, verdict: str) -> None:
 
 
 def test_a_verdict_before_any_part_is_a_fault(run: Run) -> None:
-    assert has_faults(run.summary(Facts(rate=10, seed=7, stations=4, ready_s=5, strays=1)))
+    assert has_faults(run.summary(RunFacts(rate=10, seed=7, stations=4, ready_s=5, strays=1)))
 
 
 def test_unknown_is_the_fail_safe_and_counts_against_accuracy_only(run: Run) -> None:
@@ -159,7 +159,7 @@ def test_unknown_is_the_fail_safe_and_counts_against_accuracy_only(run: Run) -> 
 def test_what_went_unseen_while_the_broker_was_away_is_unverified_and_not_wrong(run: Run) -> None:
     record = run.part()
     run.exchanges.clear()
-    summary = run.summary(Facts(rate=10, seed=7, stations=4, ready_s=5, outages=[Outage(after(50), after(70))]))
+    summary = run.summary(RunFacts(rate=10, seed=7, stations=4, ready_s=5, outages=[Outage(after(50), after(70))]))
     assert (summary["wrong_write_backs"], summary["unverified"]) == (0, 4)
     assert record.verdict == "pass"
 
@@ -167,7 +167,7 @@ def test_what_went_unseen_while_the_broker_was_away_is_unverified_and_not_wrong(
 def test_an_outage_long_before_or_after_excuses_nothing(run: Run) -> None:
     run.exchanges.clear()
     outages = [Outage(after(-9000), after(-5000)), Outage(after(5000))]
-    summary = run.summary(Facts(rate=10, seed=7, stations=4, ready_s=5, outages=outages))
+    summary = run.summary(RunFacts(rate=10, seed=7, stations=4, ready_s=5, outages=outages))
     assert (summary["wrong_write_backs"], summary["unverified"]) == (3, 0)
 
 
@@ -182,14 +182,14 @@ def test_a_verdict_after_the_deadline_is_late_named_and_a_fault(run: Run, latenc
 
 def test_an_error_report_is_shown_in_words(run: Run) -> None:
     run.part()
-    facts = Facts(rate=10, seed=7, stations=4, ready_s=5, errors={"not-json": 1}, error_reports=["not-json: why"])
+    facts = RunFacts(rate=10, seed=7, stations=4, ready_s=5, errors={"not-json": 1}, error_reports=["not-json: why"])
     console = Console(width=120, record=True, file=StringIO())
     console.print(render(run.summary(facts)))
     assert "error report not-json: why" in console.export_text()
 
 
 def test_windows_of_samples_are_counted_for_themselves(run: Run) -> None:
-    facts = Facts(rate=10, seed=7, stations=4, ready_s=5, windows_of="spindle")
+    facts = RunFacts(rate=10, seed=7, stations=4, ready_s=5, windows_of="spindle")
     before = run.summary(facts)
     assert before["windows"] == {
         "asked": 0,
@@ -253,7 +253,7 @@ def test_a_part_that_its_camera_did_not_show_is_a_fault(run: Run) -> None:
 
 
 def test_what_nobody_looked_at_is_said_and_no_fault(run: Run) -> None:
-    summary = run.summary(Facts(rate=10, seed=7, stations=4, ready_s=None, evidence=None))
+    summary = run.summary(RunFacts(rate=10, seed=7, stations=4, ready_s=None, evidence=None))
     assert (summary["evidence"], summary["ready_s"], summary["engine"]) == (None, None, {})
     assert not has_faults(summary)
     text = shown(summary)

@@ -1,4 +1,4 @@
-"""What the simulators are made of, without sockets: runs, pictures ahead, the observer's window."""
+"""What the simulators are made of, without sockets: runs, JPEGs in advance, the observer's window."""
 
 import asyncio
 import threading
@@ -11,9 +11,9 @@ from lineside.contract import CameraSource, Request
 from lineside.settings import fields
 from lineside_bench.parts.renderer import JpegPart
 from lineside_bench.runner.observer import Observer
-from lineside_bench.simulators import pictures as pictures_module
-from lineside_bench.simulators.pictures import AHEAD, MAX_KEPT, MAX_WAITING, Pictures, TooMany
-from lineside_bench.simulators.runs import MAX_REMEMBERED, Busy, Run, RunRequest, Runs
+from lineside_bench.simulators import jpeg_cache
+from lineside_bench.simulators.jpeg_cache import AHEAD, MAX_KEPT, MAX_WAITING, JpegCache, TooManyWaiting
+from lineside_bench.simulators.runs import MAX_REMEMBERED, Run, RunRequest, Runs, RunUnderWay
 from lineside_bench.simulators.settings import CameraSimSettings, PlcSimSettings
 from tests.support.waiting import HANG_S
 
@@ -28,7 +28,7 @@ def test_one_run_is_under_way_at_a_time() -> None:
     runs, first = Runs(), run()
     runs.begin(first)
     assert runs.current is first
-    with pytest.raises(Busy, match=f"run {first.id} is under way, 0 of 10 parts fed"):
+    with pytest.raises(RunUnderWay, match=f"run {first.id} is under way, 0 of 10 parts fed"):
         runs.begin(run())
     runs.end(first)
     assert runs.current is None
@@ -63,45 +63,45 @@ class Renderings:
 @pytest.fixture
 def renderings(monkeypatch: pytest.MonkeyPatch) -> Renderings:
     made = Renderings()
-    monkeypatch.setattr(pictures_module, "render_jpeg", made)
+    monkeypatch.setattr(jpeg_cache, "render_jpeg", made)
     return made
 
 
 async def test_the_next_parts_are_rendered_before_they_are_asked_for(renderings: Renderings) -> None:
-    pictures = Pictures()
-    assert (await pictures.get(7, 0)).index == 0
+    cache = JpegCache()
+    assert (await cache.get(7, 0)).index == 0
     assert renderings.made[0] == (7, 0)
     async with asyncio.timeout(HANG_S):
         while len(renderings.made) <= AHEAD:
             await asyncio.sleep(0)
     assert set(renderings.made) == {(7, index) for index in range(AHEAD + 1)}
     for index in range(1, AHEAD + 1):
-        await pictures.get(7, index)
+        await cache.get(7, index)
     assert len(set(renderings.made)) == len(renderings.made), "a part was rendered twice"
-    pictures.close()
+    cache.close()
 
 
-async def test_the_pictures_kept_are_bounded_and_a_part_may_come_again(renderings: Renderings) -> None:
-    pictures = Pictures()
+async def test_the_jpegs_kept_are_bounded_and_a_part_may_come_again(renderings: Renderings) -> None:
+    cache = JpegCache()
     for index in range(0, 10 * MAX_KEPT, AHEAD + 1):
-        await pictures.get(7, index)
-        assert len(pictures._pictures) <= MAX_KEPT
-    await pictures.get(7, 0)
+        await cache.get(7, index)
+        assert len(cache._entries) <= MAX_KEPT
+    await cache.get(7, 0)
     assert renderings.made.count((7, 0)) == 2
-    pictures.close()
+    cache.close()
 
 
-async def test_those_who_wait_are_bounded_and_all_get_their_picture(renderings: Renderings) -> None:
+async def test_those_who_wait_are_bounded_and_all_get_their_jpeg(renderings: Renderings) -> None:
     renderings.may.clear()
-    pictures = Pictures()
-    waiting = [asyncio.create_task(pictures.get(seed, 0)) for seed in range(MAX_WAITING)]
+    cache = JpegCache()
+    waiting = [asyncio.create_task(cache.get(seed, 0)) for seed in range(MAX_WAITING)]
     await asyncio.sleep(0)
-    with pytest.raises(TooMany):
-        await pictures.get(99, 0)
+    with pytest.raises(TooManyWaiting):
+        await cache.get(99, 0)
     renderings.may.set()
     assert [part.index for part in await asyncio.gather(*waiting)] == [0] * MAX_WAITING
-    assert (await pictures.get(99, 0)).index == 0
-    pictures.close()
+    assert (await cache.get(99, 0)).index == 0
+    cache.close()
 
 
 def seen(observer: Observer, **fields: Any) -> str:

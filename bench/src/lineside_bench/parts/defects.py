@@ -1,7 +1,7 @@
 """The four ways a part goes wrong, drawn into a :class:`~lineside_bench.parts.surfaces.Surface`.
 
 Each function changes the luminance plane in place and returns a colour change, or nothing. Sizes, places and contrast
-vary; the least contrast is set above the texture, so that every defect can be seen in the picture.
+vary; the least contrast is set above the texture, so that every defect can be seen in the image.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _scratch_path(rng: Generator, surface: Surface) -> NDArray[np.float64]:
     height, width = surface.luma.shape
     best = np.zeros((0, 2))
     for _ in range(12):
-        middle = _place(rng, surface, 18)
+        middle = _point_inside(rng, surface, 18)
         length = float(rng.uniform(90, 330)) * surface.scale
         angle = float(rng.uniform(0, 2 * np.pi))
         bend = float(rng.normal(0, 0.5))
@@ -82,7 +82,7 @@ def _scratch_path(rng: Generator, surface: Surface) -> NDArray[np.float64]:
 def add_pit(rng: Generator, surface: Surface) -> None:
     """Open one to six small dark craters close together, each with a lit far wall."""
     scale = surface.scale
-    middle = _place(rng, surface, 30)
+    middle = _point_inside(rng, surface, 30)
     craters = np.zeros(surface.luma.shape, np.uint8)
     walls = np.zeros(surface.luma.shape, np.uint8)
     height, width = surface.luma.shape
@@ -118,7 +118,7 @@ def add_stain(rng: Generator, surface: Surface) -> tuple[NDArray[np.float32], tu
     scale = surface.scale
     height, width = surface.luma.shape
     radius = float(rng.uniform(26, 78)) * scale
-    middle = _place(rng, surface, 40)
+    middle = _point_inside(rng, surface, 40)
     y, x = np.mgrid[0:height:4, 0:width:4].astype(np.float32)
     turn, stretch = float(rng.uniform(0, np.pi)), float(rng.uniform(0.6, 1.0))
     dx, dy = x - np.float32(middle[0]), y - np.float32(middle[1])
@@ -142,7 +142,7 @@ def add_dent(rng: Generator, surface: Surface) -> None:
     """Press one smooth hollow: its wall towards the lamp in shade, the far wall lit, no hard edge and no colour."""
     scale = surface.scale
     spread = float(rng.uniform(13, 30)) * scale
-    middle = _place(rng, surface, 26 + 0.6 * spread / scale)
+    middle = _point_inside(rng, surface, 26 + 0.6 * spread / scale)
     stretch, turn = float(rng.uniform(0.75, 1.0)), float(rng.uniform(0, np.pi))
     height, width = surface.luma.shape
     reach = int(4 * spread)
@@ -165,7 +165,7 @@ def _fixed(xy: NDArray[np.float64]) -> tuple[int, int]:
     return int(xy[0] * 16), int(xy[1] * 16)
 
 
-def _place(rng: Generator, surface: Surface, margin: float) -> NDArray[np.float64]:
+def _point_inside(rng: Generator, surface: Surface, margin: float) -> NDArray[np.float64]:
     """Return a point (x, y) at least ``margin`` reference pixels inside the part, or the innermost one there is."""
     height, width = surface.luma.shape
     for _ in range(60):

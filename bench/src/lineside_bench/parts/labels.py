@@ -1,4 +1,4 @@
-"""What is true about each part of a run, known without a picture of it: its id and its label.
+"""What is true about each part of a run, known without rendering it: its id and its label.
 
 A part is a function of ``(seed, index)`` and nothing else. Seeds are kept apart so that the bench judges parts that no
 model was trained on:
@@ -31,7 +31,7 @@ GOOD_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Truth:
-    """One part of a run: its place in it, from 0, its id, and its label, one of :data:`LABELS`."""
+    """One part of a run: its number there, from 0, its id, and its label, one of :data:`LABELS`."""
 
     index: int
     part_id: str

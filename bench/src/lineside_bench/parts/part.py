@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["RenderedPart", "encode_jpeg", "make_part"]
 
 SMALLEST = 64
-"""Least width and height of a picture, in pixels."""
+"""Least width and height of an image, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class RenderedPart:
     """One part and what is true about it.
 
     Attributes:
-        index: its place in the run, from 0.
+        index: its number in the run, from 0.
         part_id: ``P-`` and the index, at least six digits.
         label: one of :data:`LABELS`.
         image: HxWx3 uint8, RGB.
@@ -45,7 +45,7 @@ def make_part(seed: int, index: int, *, label: str | None = None, size: tuple[in
     """Render part ``index`` of the run ``seed``.
 
     The surface, its lighting and its noise do not depend on the label: asking for the same part as ``good`` gives the
-    same picture without the defect.
+    same image without the defect.
 
     Args:
         seed: 0 or more; :mod:`lineside_bench.parts.labels` says who uses which.
@@ -89,7 +89,7 @@ def _add_defect(
 def _colour(
     luma: NDArray[np.float32], surface: Surface, stain: tuple[NDArray[np.float32], tuple[float, float, float]] | None
 ) -> NDArray[np.uint8]:
-    """Return the picture, HxWx3 uint8 RGB, saturating at 0 and 255."""
+    """Return the image, HxWx3 uint8 RGB, saturating at 0 and 255."""
     planes = []
     for channel, gain in enumerate(surface.tint):
         plane = luma

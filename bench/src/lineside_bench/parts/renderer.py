@@ -1,4 +1,4 @@
-"""Parts rendered ahead of the line, so that rendering never delays what is measured."""
+"""Parts rendered in advance, so that rendering delays no part and falsifies no latency."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from lineside_bench.parts.part import encode_jpeg, make_part
 
 WORKERS = 3
 MAX_AHEAD = 512
-"""About 25 MB of pictures."""
+"""About 25 MB of JPEGs."""
 
 
 @dataclass(frozen=True)

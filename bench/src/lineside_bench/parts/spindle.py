@@ -56,7 +56,7 @@ class Window:
     """One stretch of samples and what is true about it.
 
     Attributes:
-        index: its place in the run, from 0.
+        index: its number in the run, from 0.
         anomalous: whether anything is wrong.
         kind: one of :data:`KINDS`.
         values: (64, 4) float32, oldest first, columns as :data:`TAGS`.
@@ -69,7 +69,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class _State:
+class _SpindleState:
     """The machine between two samples; ``severity`` 0 to 1 is how far the anomaly ``kind`` has gone."""
 
     target_speed: float
@@ -162,12 +162,12 @@ class SpindleSimulator:
         )
 
 
-def _start(rng: Generator, kind: str, severity: float) -> _State:
+def _start(rng: Generator, kind: str, severity: float) -> _SpindleState:
     """Return a machine that has run its job long enough to be warm."""
     speed = float(rng.uniform(4_000, 11_000))
     cut = float(rng.uniform(18, 62))
     warm = _balance(speed, MEAN_DUTY * cut, 0.0)
-    return _State(
+    return _SpindleState(
         target_speed=speed,
         cut=cut,
         speed=speed,
@@ -186,7 +186,7 @@ def _balance(speed: float, load: float, lost_cooling: float) -> float:
     return AMBIENT + heat * (1.0 + 2.6 * lost_cooling)
 
 
-def _step(rng: Generator, state: _State) -> tuple[_State, tuple[float, float, float, float]]:
+def _step(rng: Generator, state: _SpindleState) -> tuple[_SpindleState, tuple[float, float, float, float]]:
     """Move 0.1 s on; return the new state and the sample."""
     wear, imbalance, overload, dry = (state.severity if state.kind == kind else 0.0 for kind in KINDS[1:])
     phase = state.phase + 2 * np.pi * 0.31 / RATE

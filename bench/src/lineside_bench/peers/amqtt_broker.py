@@ -16,7 +16,7 @@ from amqtt.session import Session
 HOST = "127.0.0.1"
 
 
-class OpenDoor(BaseAuthPlugin):  # type: ignore[misc]  # amqtt is published without type information
+class AllowAnyone(BaseAuthPlugin):  # type: ignore[misc]  # amqtt is published without type information
     """Lets anyone in, by name or not.
 
     amqtt's own plugin for that marks the session as anonymous, and such a session, with the messages kept for it, is
@@ -38,7 +38,7 @@ async def serve(port: int) -> None:
     broker = Broker(
         {
             "listeners": {"default": {"type": "tcp", "bind": f"{HOST}:{port}", "max_connections": 100}},
-            "plugins": {"lineside_bench.peers.amqtt_broker.OpenDoor": {}},
+            "plugins": {"lineside_bench.peers.amqtt_broker.AllowAnyone": {}},
         }
     )
     await broker.start()

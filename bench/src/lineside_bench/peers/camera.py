@@ -1,4 +1,4 @@
-"""The simulated cameras: one HTTP server that shows the part now at each station.
+"""The simulated cameras: one HTTP server that serves an image of the part now at each station.
 
 `GET /station-1/snapshot.jpg` answers the JPEG, with the part's id in `X-Part-Id`; 404 in words where there is none.
 """
@@ -73,11 +73,11 @@ class CameraServer(Cameras):
         self._serving: asyncio.Task[None] | None = None
 
     def snapshot_url(self, station: str) -> str:
-        """Return where a station's picture is."""
+        """Return the URL of a station's snapshot."""
         return f"{self.url}/{station}/snapshot.jpg"
 
     async def __aenter__(self) -> Self:
-        # With the protocol named: asyncio turns Nagle's algorithm off for such sockets only, and a picture sent in two
+        # With the protocol named: asyncio turns Nagle's algorithm off for such sockets only, and a JPEG sent in two
         # writes would wait 40 ms for the delayed acknowledgement.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Launch", "assemble", "clean_shared_memory", "launch", "preflight"]
 
 MACHINES: Final = ("x86_64", "aarch64")
-SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - Triton's own place for shared memory
+SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - where Triton creates its shared memory
 LOADER_FAILED: Final = 127
 PREFIX: Final = "lineside_bench_"
 BACKEND: Final = Path(__file__).parent / "backends" / "onnxruntime" / "model.py"

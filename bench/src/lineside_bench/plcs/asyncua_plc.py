@@ -19,28 +19,28 @@ class AsyncuaPlc:
         self._server = Server()
         self._nodes: dict[str, tuple[Node, ua.VariantType]] = {}
 
-    async def open(self, wanted: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+    async def open(self, config: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
         """Serve the nodes."""
         server = self._server
         await server.init()
-        server.set_endpoint(f"opc.tcp://{wanted.host}:{wanted.port}/")
+        server.set_endpoint(f"opc.tcp://{config.host}:{config.port}/")
         server.set_server_name("Lineside bench PLC")
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         server.set_identity_tokens([ua.AnonymousIdentityToken])
         server.allow_remote_admin(False)  # noqa: FBT003 - asyncua takes it by position only
-        index = await server.register_namespace(wanted.namespace)
+        index = await server.register_namespace(config.namespace)
         folders = {
             name: await server.nodes.objects.add_object(_node_id(name, index), f"{index}:{name}")
-            for name in wanted.folders
+            for name in config.folders
         }
-        for tag, (kind, value) in wanted.tags.items():
+        for tag, (kind, value) in config.tags.items():
             folder, _, name = tag.partition(".")
             variant = ua.VariantType[kind]
             node = await folders[folder].add_variable(_node_id(tag, index), f"{index}:{name}", value, variant)
             self._nodes[tag] = node, variant
-        for tag in wanted.writable:
+        for tag in config.writable:
             await self._nodes[tag][0].set_writable()
-        for tag, beside in wanted.watched.items():
+        for tag, beside in config.watched.items():
             self._watch(tag, list(beside), written)
         await server.start()
 

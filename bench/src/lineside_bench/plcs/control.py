@@ -36,7 +36,7 @@ class TagWrite:
 
 
 class PlcProcess:
-    """The wanted nodes on a stack, served while it is entered; port 0 is one that is free.
+    """A PLC program on a stack, running while it is entered; port 0 is one that is free.
 
     `writes` are the writes of each watched tag, the newest ones. Entering raises BenchError where it does not start.
     """
@@ -44,16 +44,16 @@ class PlcProcess:
     def __init__(
         self,
         stack: Stack,
-        wanted: PlcConfig,
+        config: PlcConfig,
         *,
         root: Path,
         log: Path | None = None,
         note: Callable[[str], object] = lambda _text: None,
     ) -> None:
         self.stack = stack
-        self._wanted = wanted if wanted.port else replace(wanted, port=_free_port())
-        self.url = f"opc.tcp://{wanted.host}:{self._wanted.port}"
-        self.writes: dict[str, deque[TagWrite]] = {tag: deque(maxlen=MAX_WRITES) for tag in wanted.watched}
+        self._config = config if config.port else replace(config, port=_free_port())
+        self.url = f"opc.tcp://{config.host}:{self._config.port}"
+        self.writes: dict[str, deque[TagWrite]] = {tag: deque(maxlen=MAX_WRITES) for tag in config.watched}
         self._root = root
         self._log = log
         self._note = note
@@ -88,7 +88,7 @@ class PlcProcess:
         with self._log.open("ab") if self._log else contextlib.nullcontext(asyncio.subprocess.DEVNULL) as log:
             self._process = await asyncio.create_subprocess_exec(
                 *argv,
-                json.dumps(asdict(self._wanted)),
+                json.dumps(asdict(self._config)),
                 env=variables(self._root),
                 cwd=self._root,
                 stdin=asyncio.subprocess.PIPE,

@@ -1,7 +1,7 @@
 """The PLC program on o6, the Python wheel of open62541; see :mod:`lineside_bench.plcs`.
 
 open62541 stamps a value when it is read, not when it was written. o6 would listen on every address: its listener is
-made by the loop, which is told to take the wanted host instead.
+made by the loop, which is told to take the config host instead.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ class O6Plc:
         self._kinds: dict[str, Any] = {}
         self._held: dict[str, Any] = {}
 
-    async def open(self, wanted: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+    async def open(self, config: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
         """Serve the nodes."""
-        _listen_on(wanted.host)
-        server = self._server = o6.Server(port=wanted.port, applicationUri=wanted.namespace)
+        _listen_on(config.host)
+        server = self._server = o6.Server(port=config.port, applicationUri=config.namespace)
         folders = {
             name: await server.addObject(name, server.objectsNode, nodeId=_node_id(name), ns=INDEX)
-            for name in wanted.folders
+            for name in config.folders
         }
-        for tag, (kind, value) in wanted.tags.items():
+        for tag, (kind, value) in config.tags.items():
             folder, _, name = tag.partition(".")
             self._kinds[tag] = getattr(o6, kind, str)
             node = await server.addVariable(
@@ -44,11 +44,11 @@ class O6Plc:
                 self._typed(tag, value),
                 nodeId=_node_id(tag),
                 ns=INDEX,
-                writable=tag in wanted.writable,
+                writable=tag in config.writable,
             )
-            if tag in wanted.writable and not isinstance(value, list):
+            if tag in config.writable and not isinstance(value, list):
                 self._held[tag] = value
-                self._hold(node, tag, wanted.watched.get(tag), written)
+                self._hold(node, tag, config.watched.get(tag), written)
         server.start()
         await server.waitReady()
 

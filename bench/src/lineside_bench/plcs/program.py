@@ -1,4 +1,4 @@
-"""What the Python programs share: their options, the commands on stdin, the answers on stdout. Standard library only.
+"""What the Python programs share: their options, the commands on stdin, the replies on stdout. Standard library only.
 
 It runs in the environment of the stack, where nothing of ours is installed but this folder on the path.
 """
@@ -32,10 +32,10 @@ class PlcConfig:
         return list(dict.fromkeys(tag.partition(".")[0] for tag in self.tags))
 
 
-class Server(Protocol):
+class PlcServer(Protocol):
     """The nodes on one stack."""
 
-    async def open(self, wanted: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+    async def open(self, config: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
         """Serve the nodes; call `written` with a watched tag, its value, and those beside it, at each write of it."""
         ...
 
@@ -52,20 +52,20 @@ class Server(Protocol):
         ...
 
 
-def run(server: Server) -> None:
+def run(server: PlcServer) -> None:
     """Serve until stdin ends."""
     options = json.loads(sys.argv[1])
     asyncio.run(_serve(server, PlcConfig(**options)))
 
 
-async def _serve(server: Server, wanted: PlcConfig) -> None:
+async def _serve(server: PlcServer, config: PlcConfig) -> None:
     lines = asyncio.StreamReader(limit=MAX_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
 
     def written(tag: str, value: Any, beside: Mapping[str, Any]) -> None:
         _say({"written": tag, "value": value, "at": _now(), "beside": beside})
 
-    await server.open(wanted, written)
+    await server.open(config, written)
     try:
         _say({"ready": True})
         while line := await lines.readline():
@@ -77,7 +77,7 @@ async def _serve(server: Server, wanted: PlcConfig) -> None:
         await server.close()
 
 
-async def _do(server: Server, command: Mapping[str, Any]) -> Any:
+async def _do(server: PlcServer, command: Mapping[str, Any]) -> Any:
     if "write" in command:
         for step in command["write"]:
             if isinstance(step, int | float):

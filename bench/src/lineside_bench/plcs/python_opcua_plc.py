@@ -15,24 +15,24 @@ class PythonOpcuaPlc:
         self._server = Server()
         self._nodes: dict[str, tuple[Any, Any]] = {}
 
-    async def open(self, wanted: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
+    async def open(self, config: PlcConfig, written: Callable[[str, Any, Mapping[str, Any]], None]) -> None:
         """Serve the nodes."""
         server = self._server
-        server.set_endpoint(f"opc.tcp://{wanted.host}:{wanted.port}/")
+        server.set_endpoint(f"opc.tcp://{config.host}:{config.port}/")
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         server.set_security_IDs(["Anonymous"])
         server.allow_remote_admin(False)  # noqa: FBT003 - python-opcua takes it by position only
-        index = server.register_namespace(wanted.namespace)
+        index = server.register_namespace(config.namespace)
         objects = server.get_objects_node()
-        folders = {name: objects.add_object(ua.NodeId(name, index), f"{index}:{name}") for name in wanted.folders}
-        for tag, (kind, value) in wanted.tags.items():
+        folders = {name: objects.add_object(ua.NodeId(name, index), f"{index}:{name}") for name in config.folders}
+        for tag, (kind, value) in config.tags.items():
             folder, _, name = tag.partition(".")
             variant = ua.VariantType[kind]
             node = folders[folder].add_variable(ua.NodeId(tag, index), f"{index}:{name}", value, variant)
             self._nodes[tag] = node, variant
-        for tag in wanted.writable:
+        for tag in config.writable:
             self._nodes[tag][0].set_writable()
-        self._watch(wanted.watched, written)
+        self._watch(config.watched, written)
         server.start()
 
     async def write(self, tag: str, value: Any) -> None:

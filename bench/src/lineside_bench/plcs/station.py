@@ -30,7 +30,7 @@ BESIDE = ("Verdict", "Confidence", "RequestId", "JudgedId")
 """What is read at the instant of Done."""
 
 
-class Writer(Protocol):
+class TagWriter(Protocol):
     """The nodes, as their PLC writes them."""
 
     async def write(self, *steps: tuple[str, Any] | float) -> datetime:
@@ -41,7 +41,7 @@ class Writer(Protocol):
 class SimulatedStation:
     """One inspection station; judges one part at a time."""
 
-    def __init__(self, number: int, nodes: Writer, *, gap_ms: float = 0.0, handshake: bool = False) -> None:
+    def __init__(self, number: int, nodes: TagWriter, *, gap_ms: float = 0.0, handshake: bool = False) -> None:
         self.name = f"station-{number}"
         self.prefix = f"Station{number}"
         self.strays: deque[WriteBack] = deque(maxlen=MAX_STRAYS)

@@ -1,4 +1,4 @@
-"""What must not outlive the bench, even where it is killed: a process beside it removes that then."""
+"""Files and shared memory that must not outlive the bench: a second process removes them even where it is killed."""
 
 import contextlib
 import os
@@ -13,13 +13,13 @@ END_S = 5.0
 
 
 class Leftovers:
-    """Files and folders that go with the bench, in the hands of a process beside it while this is entered."""
+    """Paths that are removed when the bench ends, by a second process that runs while this is entered."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        # In a session of its own: what ends the bench's group, Ctrl-C too, must not end who cleans up after it.
+        # In a session of its own: a signal to the bench's process group (Ctrl-C) must not end the clean-up process.
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-I", "-S", str(SWEEP), str(os.getpid())],
             stdin=subprocess.PIPE,
@@ -39,15 +39,15 @@ class Leftovers:
                 self._process.wait(END_S)
 
     def add(self, path: Path | str) -> None:
-        """Let a path go with the bench; one that ends in `*` stands for all that begins so."""
+        """Remove a path when the bench ends; one that ends in `*` stands for every path with that prefix."""
         self._say(f"+ {path}\n")
 
     def keep(self, path: Path | str) -> None:
-        """Let a path stay when the bench ends."""
+        """Do not remove a path when the bench ends."""
         self._say(f"- {path}\n")
 
     def _say(self, line: str) -> None:
         if self._process and self._process.stdin:
-            with contextlib.suppress(OSError):  # somebody has killed it: then nobody cleans up, as before
+            with contextlib.suppress(OSError):  # somebody has killed it: then nothing is cleaned up
                 self._process.stdin.write(os.fsencode(line))
                 self._process.stdin.flush()

@@ -1,4 +1,4 @@
-"""The line's ports: the design's where they are free, others otherwise, and never a silent clash.
+"""The line's ports: the default ones where they are free, others otherwise; no port is used twice unnoticed.
 
 Two benches that start at the same instant would both find a port free. Each port is therefore also reserved, for as
 long as the bench lives, by an abstract Unix socket of its name, which the kernel gives to one process only and takes
@@ -32,7 +32,7 @@ DEFAULTS: Mapping[str, int] = MappingProxyType(
         "camera": 8090,
     }
 )
-"""The design's port of every peer."""
+"""The default port of every peer."""
 
 STEP = 10
 TRIES = 200
@@ -51,7 +51,7 @@ class Ports:
 
     chosen: Mapping[str, int]
     moved: Mapping[str, int]
-    """The design's port of each that stands elsewhere."""
+    """The default port of each peer that has another one."""
     _held: tuple[socket.socket, ...]
 
     def __getitem__(self, name: str) -> int:
@@ -74,8 +74,8 @@ class Ports:
 def reserve(mode: PortMode, *, defaults: Mapping[str, int] = DEFAULTS, host: str = HOST) -> Ports:
     """Choose and reserve a port for every name.
 
-    `auto` takes the default where it is free and the next free one in steps of ten otherwise; `default` insists.
-    Raises BenchError, naming every port in use, where `default` cannot have its way or nothing near is free.
+    `auto` takes the default where it is free and the next free one in steps of ten otherwise; `default` takes no other.
+    Raises BenchError, naming every port in use, where no allowed port is free.
     """
     chosen: dict[str, int] = {}
     clashes: list[str] = []

@@ -1,4 +1,4 @@
-"""A peer of the line as a process of its own: started, waited for, restarted when it dies, stopped, never orphaned."""
+"""A peer of the line as a supervised process: started, waited for, restarted when it ends, stopped, never orphaned."""
 
 import asyncio
 import contextlib

@@ -1,8 +1,8 @@
 """Remove what a bench that was killed left behind: its folder, its state file, Triton's shared memory.
 
-Run as `python sweep.py PARENT_PID`, in a session of its own. Each line on standard input is `+ PATH` (this goes with
-the bench) or `- PATH` (this is kept, or gone already); a PATH that ends in `*` stands for all that begins so. When the
-bench has died, or has closed the pipe, what is left on the list is removed.
+Run as `python sweep.py PARENT_PID`, in a session of its own. Each line on standard input is `+ PATH` (remove
+it at the end) or `- PATH` (keep it, or it is removed already); a PATH that ends in `*` stands for every path with that
+prefix. When the bench has died, or has closed the pipe, what is left on the list is removed.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 WAIT_S = 10.0
-"""For the bench's processes to be gone, which the kernel kills with it: until then they may write once more."""
+"""Longest wait for the bench's processes, which the kernel kills with it: until they end they may still write."""
 _POLL_S = 0.05
 
 

@@ -1,4 +1,4 @@
-"""Files that others read while we write: they see the whole old content or the whole new one."""
+"""JSON files replaced in one step: a reader sees the whole old content or the whole new one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the run says of itself while it runs: a live table on a terminal, a line now and then otherwise."""
+"""Progress of a run: a live table on a terminal, a line every few seconds otherwise."""
 
 import asyncio
 import contextlib

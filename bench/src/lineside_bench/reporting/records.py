@@ -1,4 +1,4 @@
-"""What is known of each part: the PLC's own view, and what went over the bus. Times are UTC, of one machine's clock."""
+"""The records of each part: what the PLC saw, and the messages on the bus. Times are UTC, of one machine's clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from lineside.contract import Request, Result
 
 VERDICTS = ("pass", "fail", "unknown")
 GRACE = timedelta(seconds=1)
-"""A broker that is killed takes with it what it had not delivered yet."""
+"""Added to both ends of an outage: a broker that is killed loses messages that it had not delivered yet."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +72,21 @@ class Exchange:
 
 @dataclass
 class Outage:
-    """A time without the broker, as the observer saw it; what was said meanwhile may have gone unseen."""
+    """A time in which the observer had no connection to the broker; messages of that time may be missing."""
 
     start: datetime
     end: datetime | None = None
     """None while it lasts."""
 
     def touches(self, start: datetime, end: datetime) -> bool:
-        """Whether any of it lies between two instants, a second's grace on both sides."""
+        """Whether it overlaps the time between two instants, with GRACE on both sides."""
         return self.start - GRACE <= end and (self.end is None or start <= self.end + GRACE)
 
 
 def triggered_since(exchanges: Mapping[str, Exchange], start: datetime) -> dict[str, Exchange]:
     """Return the exchanges whose trigger the PLC raised at `start` or later, both by the PLC's own clock.
 
-    What an earlier trigger left on its way is none of them, however late it is seen, nor what others ask.
+    Exchanges of earlier triggers are left out however late they are seen, and so are requests of others.
     """
     return {
         name: exchange

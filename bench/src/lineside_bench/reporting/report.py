@@ -1,4 +1,4 @@
-"""From the records of a run to its summary, which is a public contract, and to the table at its end. Pure."""
+"""Pure functions from the records of a run to its summary, a public contract, and to the table printed at the end."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ from lineside_bench.reporting.evidence import EvidenceAccount
 from lineside_bench.reporting.records import VERDICTS, Exchange, Outage, PartRecord, WriteBack, milliseconds
 
 STAGES = ("trigger", "queue", "source", "decode", "infer", "interpret", "publish", "write_back")
-"""Where the time goes, in the order of the way of one part."""
+"""The stages of one part, in order."""
 
 GOAL_ACCURACY = 0.97
 MAX_PROBLEMS = 100
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a summary says that is not in the records."""
+class RunFacts:
+    """What a summary contains beside what the records say."""
 
     rate: float
     seed: int
@@ -35,15 +35,15 @@ class Facts:
     error_reports: Sequence[str] = ()
     """The first of them, in words."""
     outages: Sequence[Outage] = ()
-    """When the observer had lost the broker: what was said meanwhile may have gone unseen."""
+    """When the observer had no connection to the broker: messages of that time may be missing."""
     windows_of: str = ""
     """The station whose requests are windows of samples and no parts."""
     strays: int = 0
     """Verdicts written to a station that never had a part."""
     behind_s: float = 0.0
-    """How late the latest part was triggered after its turn."""
+    """Longest delay of a trigger after the time at which it was due, in seconds."""
     evidence: EvidenceAccount | None = field(default_factory=EvidenceAccount)
-    """None where nobody looked."""
+    """None where it was not examined."""
     plc: str = "asyncua"
     """The OPC UA stack of the PLC."""
     gap_ms: float = 0.0
@@ -70,18 +70,17 @@ class _Findings:
             self.problems.append({"part_id": part or "", "station": station or "", "what": what})
 
 
-def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], facts: Facts) -> dict[str, Any]:
+def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], facts: RunFacts) -> dict[str, Any]:
     """Return the summary as JSON-ready values; times in milliseconds unless the name says otherwise.
 
     `wrong_write_backs` counts verdicts that are not the one published for the request, or of another part (by the id
-    that came back beside it, or by its request), or of a request nobody published. `unknown` is the fail-safe that the
-    bridge may write of its own accord. `unverified` counts verdicts whose request or result went unseen while the
-    broker was away, `not_shown` parts that their camera
-    was not told of. `windows` is what came of the windows of samples that were asked about, as seen on the bus: they
-    are no parts and in none of the other figures but `evidence`: how many captures the services kept, how many the
-    forwarder delivered as files, how many it delivered twice, how many are `lost` although they were reported as kept,
-    and how many the policy wanted and nobody kept; None where nobody looked. `ready_s` is None where the line ran
-    already.
+    that came back beside it, or by its request), or of a request that was not published. `unknown` is the fail-safe
+    verdict, which the bridge may write by itself. `unverified` counts verdicts whose request or result may have been
+    published while the observer had no broker; `not_shown` counts parts that their camera did not show. `windows`
+    counts the results of windows of samples, as seen on the bus; they are no parts and in no other figure but
+    `evidence`. `evidence` says how many captures the services kept, how many the forwarder delivered as files, how many
+    it delivered twice, how many are `lost` although they were reported as kept, and how many the policy wanted and were
+    not kept; None where it was not examined. `ready_s` is None where the line ran already.
     """
     findings = _Findings()
     for record in records:

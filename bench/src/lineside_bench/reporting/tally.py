@@ -1,4 +1,4 @@
-"""The run so far, as the progress display shows it."""
+"""Counts of the run so far, for the progress display."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Tally:
     judged: int = 0
     missing: int = 0
     behind_s: float = 0.0
-    """How late the latest trigger was after its turn, at most."""
+    """Longest delay of a trigger after the time at which it was due, in seconds."""
     verdicts: Counter[str] = field(default_factory=Counter)
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATEST))
 

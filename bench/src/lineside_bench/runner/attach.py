@@ -1,6 +1,6 @@
 """A run of parts through a simulated PLC that runs already: `lineside bench --attach`.
 
-It is asked for by HTTP and watched there; the progress and the report are those of a line of one's own.
+The run is requested and polled by HTTP; progress and report are those of `lineside bench` with a line of its own.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from lineside_bench.reporting.tally import Tally
 POLL_S = 0.25
 ANSWER_S = 5.0
 SILENT_S = 15.0
-"""Longest silence of the simulator before the run is given up."""
+"""Seconds without an answer of the simulator after which the run is given up."""
 SERVICE = "plc_sim"
 _NOT_FOUND = 404
 
@@ -42,17 +42,17 @@ async def _bench(console: Console, url: str, options: Options, summary_file: Pat
         with interrupts.caught():
             run = await _begin(client, url, options)
             console.print(f"Run {run['id']} at {url}: {run['parts']} parts, {run['rate']:g}/s, seed {run['seed']}")
-            watch = _Watch(client, f"{url}/v1/runs/{run['id']}")
-            async with progress.shown(console, watch.tally, run["parts"]):
-                if not await interrupts.until(watch.over()):
-                    await watch.interrupt()
-                    await watch.over()
-    if watch.summary is None:
-        raise BenchError(f"the run has no report: {watch.error}", remedy="See the log of plc-sim")
-    console.print(report.render(watch.summary))
+            poller = _RunPoller(client, f"{url}/v1/runs/{run['id']}")
+            async with progress.shown(console, poller.tally, run["parts"]):
+                if not await interrupts.until(poller.over()):
+                    await poller.interrupt()
+                    await poller.over()
+    if poller.summary is None:
+        raise BenchError(f"the run has no report: {poller.error}", remedy="See the log of plc-sim")
+    console.print(report.render(poller.summary))
     if summary_file:
-        json_file.write_json(summary_file, watch.summary)
-    return exit_codes.status(signal=interrupts.number, faults=report.has_faults(watch.summary))
+        json_file.write_json(summary_file, poller.summary)
+    return exit_codes.status(signal=interrupts.number, faults=report.has_faults(poller.summary))
 
 
 def _client(url: str) -> httpx.AsyncClient:
@@ -88,8 +88,8 @@ async def _begin(client: httpx.AsyncClient, url: str, options: Options) -> dict[
     return _document(answer)
 
 
-class _Watch:
-    """A run as its simulator tells of it."""
+class _RunPoller:
+    """A run of the simulator, polled until it is over."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self.tally = Tally()

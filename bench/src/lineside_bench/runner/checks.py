@@ -1,4 +1,4 @@
-"""Everything that would make the line fail to start, looked for before anything starts."""
+"""What would make the line fail to start, checked before anything starts."""
 
 import importlib.util
 import os

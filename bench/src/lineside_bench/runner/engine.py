@@ -1,4 +1,4 @@
-"""What the inference service says of the engine that it runs the models on."""
+"""The inference service's description of its engine, from `GET /v1/engine`."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import httpx
 
 
 async def engine_of(client: httpx.AsyncClient, inference: str) -> dict[str, Any]:
-    """Return what it says at its address; nothing where it does not answer."""
+    """Return the description; empty where the service at the URL `inference` does not answer with one."""
     try:
         answer = await client.get(f"{inference}/v1/engine")
         answer.raise_for_status()

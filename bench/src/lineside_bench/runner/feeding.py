@@ -1,4 +1,4 @@
-"""Parts fed to the stations of a line at a rate, and what came of each."""
+"""Parts fed to the stations of a line at a rate, and the record of each."""
 
 import asyncio
 import contextlib
@@ -16,21 +16,21 @@ from lineside_bench.reporting.records import PartRecord
 from lineside_bench.reporting.tally import Tally
 
 JITTER = 0.5
-"""How irregularly parts come, as a share of the time between two: in step with a publishing interval of the OPC UA
-subscription every part of a run would wait equally long for it, and every run differently."""
+"""Random delay of a part, as a share of the time between two. Without it the parts of a run would be in step with the
+publishing interval of the OPC UA subscription: all would wait equally long for it, and each run differently long."""
 CLEAR_S = 0.1
-"""How long a station stays empty between two parts: no line puts one part on another."""
+"""Seconds that a station stays empty between two parts."""
 SETTLE_S = 2.0
 
 P = TypeVar("P", bound=Truth)
 
 
 class NotShown(Exception):
-    """A part stands at its station and the station's camera does not show it: why."""
+    """A part stands at its station and the station's camera does not show it; the message says why."""
 
 
 class PartSupply(Protocol[P]):
-    """Where parts come from, and the cameras that see them."""
+    """Supplies the parts of a run and shows each to the camera of its station."""
 
     async def next(self) -> P:
         """Return the next part."""
@@ -58,15 +58,15 @@ class FreeStations:
         return await self._free.get()
 
     def give_back(self, station: SimulatedStation) -> None:
-        """Make a station free."""
+        """Return a station to the free ones."""
         self._free.put_nowait(station)
 
 
 class PartFeeder(Generic[P]):
     """Parts fed to the stations, `rate` a second for the whole line.
 
-    `patience_s` is how long a station waits for a verdict. `records` are the parts' own, the newest `keep` of them,
-    `tally` counts them all.
+    `patience_s` is how long a station waits for a verdict. `records` holds those of the newest `keep` parts; `tally`
+    counts all parts.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A client of its own on the bus that sees every request, result and error report, and when."""
+"""A separate MQTT client that records every request, result and error report with the time at which it came."""
 
 import asyncio
 import ssl
@@ -70,7 +70,7 @@ class Observer:
         self._request_topic, self._result_topic = topics
         self._on_change = on_change
         self._wait = wait
-        self._most = MAX_EXCHANGES
+        self._max_exchanges = MAX_EXCHANGES
         self._exchanges: OrderedDict[str, Exchange] = OrderedDict()
         self._lock = threading.Lock()
         self._subscribed = threading.Event()
@@ -114,7 +114,7 @@ class Observer:
         """Forget what was seen, and keep `most` exchanges from now on."""
         with self._lock:
             self._exchanges.clear()
-            self._most = most
+            self._max_exchanges = most
             self.errors.clear()
             self.error_reports.clear()
             del self.outages[:-1]
@@ -196,7 +196,7 @@ class Observer:
                 self.error_reports.append(f"{code}: {said}")
 
     def _exchange(self, request_id: str) -> Exchange:
-        while len(self._exchanges) >= self._most and request_id not in self._exchanges:
+        while len(self._exchanges) >= self._max_exchanges and request_id not in self._exchanges:
             self._exchanges.popitem(last=False)
         return self._exchanges.setdefault(request_id, Exchange())
 

@@ -1,4 +1,4 @@
-"""One run of a command: start the line, say so, run, end cleanly at Ctrl-C, report, and the exit status."""
+"""`lineside bench` and `lineside up`: start the line, feed parts, stop at a signal, report, return the exit status."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ async def _up(console: Console, options: Options, state_file: Path | None) -> in
 
 
 async def _report(console: Console, line: SimulatedLine, summary_file: Path | None, *, interrupted: bool) -> bool:
-    """Say what came of the parts; return whether there were faults, and keep the logs then."""
+    """Print the report; return whether there were faults, and keep the logs then."""
     summary = await line.summary(interrupted=interrupted)
     console.print(report.render(summary))
     faults = report.has_faults(summary)
@@ -73,7 +73,7 @@ async def _report(console: Console, line: SimulatedLine, summary_file: Path | No
 async def _started(
     console: Console, options: Options, state_file: Path | None, interrupts: Interrupts
 ) -> AsyncIterator[SimulatedLine | None]:
-    """Start the line and say where it is; None where a signal came first."""
+    """Start the line and print its endpoints; yield None where a signal came first."""
     if state_file:
         json_file.check_writable(state_file, "--state")
     line = SimulatedLine(options, note=console.print)
@@ -107,7 +107,7 @@ def _log_into(life: contextlib.ExitStack, path: Path) -> None:
 
 @contextlib.asynccontextmanager
 async def _state_kept(line: SimulatedLine, path: Path) -> AsyncIterator[None]:
-    """Keep the state file true: there when ready, anew when a process was restarted, gone at the end."""
+    """Write the state file when ready and after each restart of a process; remove it at the end."""
 
     async def keep(written: dict[str, Any]) -> None:
         while True:
@@ -117,7 +117,7 @@ async def _state_kept(line: SimulatedLine, path: Path) -> AsyncIterator[None]:
                 json_file.write_json(path, written)
 
     document = line.state
-    line.goes_with_us(path)
+    line.remove_at_end(path)
     json_file.write_json(path, document)
     keeping = asyncio.create_task(keep(document), name="state file")
     try:

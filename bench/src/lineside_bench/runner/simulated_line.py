@@ -1,4 +1,4 @@
-"""The simulated line: every peer started, supervised and stopped, parts fed to its stations, and what came of them."""
+"""The simulated line: its peers started, supervised and stopped, parts fed to its stations, and the run summarised."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ from lineside_bench.processes.ports import HOST, Ports, reserve
 from lineside_bench.processes.process import Process, clean_environment
 from lineside_bench.reporting.evidence import EvidenceAccount, EvidenceFiles, settled
 from lineside_bench.reporting.records import PartRecord
-from lineside_bench.reporting.report import Facts, summarise
+from lineside_bench.reporting.report import RunFacts, summarise
 from lineside_bench.reporting.tally import Tally
 from lineside_bench.runner import checks
 from lineside_bench.runner.engine import engine_of
@@ -40,7 +40,7 @@ SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter"
 START_S = 90.0
 HTTP_S = 2.0
 TRITON_STOP_S = 3.0
-"""It needs up to eight seconds to go by itself, and has nothing to lose."""
+"""Seconds until it is killed: it takes up to eight to stop by itself, and keeps nothing that could be lost."""
 
 
 class SimulatedLine:
@@ -111,8 +111,8 @@ class SimulatedLine:
         self._keep = True
         self._leftovers.keep(self.work)
 
-    def goes_with_us(self, path: Path) -> None:
-        """Let a file be removed when the line ends, however it ends."""
+    def remove_at_end(self, path: Path) -> None:
+        """Remove a file when the line ends, however it ends."""
         self._leftovers.add(path.absolute())
 
     async def __aenter__(self) -> Self:
@@ -130,8 +130,8 @@ class SimulatedLine:
             life.push(self._leave_work)
             started = time.monotonic()
             await self._start(life)
-            # The PLC's address space is half a million objects: looking through them for garbage would stop the PLC and
-            # the cameras for a quarter of a second in the middle of a run, and the line would get the blame.
+            # The PLC's address space is half a million objects. A garbage collection that traverses them would stop the
+            # PLC and the cameras for a quarter of a second in the middle of a run and falsify its latencies.
             gc.collect()
             gc.freeze()
             life.callback(gc.unfreeze)
@@ -155,7 +155,7 @@ class SimulatedLine:
 
     async def summary(self, *, interrupted: bool = False) -> dict[str, Any]:
         """Return what came of the parts so far; the shape is `lineside_bench.reporting.report`'s."""
-        facts = Facts(
+        facts = RunFacts(
             rate=self.options.rate,
             seed=self.options.seed,
             stations=self.options.station_count,
@@ -187,7 +187,7 @@ class SimulatedLine:
         return await engine_of(self._http, self.endpoints["inference"])
 
     async def _start(self, life: contextlib.AsyncExitStack) -> None:
-        """Start everything at once: no service needs a peer to be there first."""
+        """Start all processes at the same time: no service needs a peer to be there first."""
         options, stations = self.options, station_names(self.options.station_count)
         self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
         settings = self._write_settings()
@@ -239,7 +239,7 @@ class SimulatedLine:
             config.on_loopback(self.ports, repository=self.root / "models", work=self.work),
             stations=self.options.station_count,
             deadline_ms=self.options.deadline_ms,
-            windows=self.options.rate > 0,  # a line without parts stands still: nobody's counts go up by themselves
+            windows=self.options.rate > 0,  # a line without parts asks for nothing by itself
         )
         path = self.work / "settings.yaml"
         config.write_settings(path, document)
@@ -286,7 +286,7 @@ class SimulatedLine:
 
 
 class _LocalPartSupply:
-    """The parts of the run as they are rendered, before cameras of this process."""
+    """The parts of a run as the renderer makes them, shown to cameras in this process."""
 
     def __init__(self, renderer: Renderer, camera: CameraServer) -> None:
         self._renderer = renderer
@@ -311,7 +311,7 @@ class _BrokerReady:
 
 
 class _HttpReady:
-    """Ready when the URL answers 200; else says what it answers, with the peers that it still waits for."""
+    """Ready when the URL answers 200; else what it answers, with the required connections that are not online."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""What is asked of a simulator by HTTP: JSON within bounds, and words about what is wrong with it."""
+"""JSON bodies of HTTP requests to a simulator: bounded in size and time, refused with what is wrong with them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class RequestBody(BaseModel):
-    """Base of what may be asked: nothing unknown, nothing taken for a number that is none."""
+    """Base of the bodies: unknown names and values of other types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -1,8 +1,8 @@
 """The simulated cameras as a service: it is told which part stands where, renders it, and shows it.
 
-PUT    /station-1/part {"seed": 7, "index": 12}    answers 204 once the picture is shown
+PUT    /station-1/part {"seed": 7, "index": 12}    answers 204 once the camera shows it
 DELETE /station-1/part                             answers 204: there is no part there
-GET    /station-1/snapshot.jpg                     the picture; 404 where there is no part
+GET    /station-1/snapshot.jpg                     the JPEG; 404 where there is no part
 """
 
 import sys
@@ -24,7 +24,7 @@ from lineside_bench.options import station_names
 from lineside_bench.parts.labels import TRAINING_SEED
 from lineside_bench.peers.camera import Cameras
 from lineside_bench.simulators.body import Refused, RequestBody, read, refuse
-from lineside_bench.simulators.pictures import Pictures, TooMany
+from lineside_bench.simulators.jpeg_cache import JpegCache, TooManyWaiting
 from lineside_bench.simulators.settings import CameraSim
 
 LARGEST_INDEX = 2**31
@@ -40,16 +40,16 @@ class PartRequest(RequestBody):
 class _Parts:
     """The parts before the cameras, as they are told."""
 
-    def __init__(self, cameras: Cameras, pictures: Pictures) -> None:
+    def __init__(self, cameras: Cameras, jpegs: JpegCache) -> None:
         self._cameras = cameras
-        self._pictures = pictures
+        self._jpegs = jpegs
 
     async def put(self, request: Request) -> Response:
         station = self._station(request)
         asked = await read(request, PartRequest)
         try:
-            part = await self._pictures.get(asked.seed, asked.index)
-        except TooMany:
+            part = await self._jpegs.get(asked.seed, asked.index)
+        except TooManyWaiting:
             detail = "Too many parts wait for their pictures already; ask again."
             raise Refused(503, "pictures-busy", detail, headers={"Retry-After": "1"}) from None
         self._cameras.show(station, part)
@@ -69,15 +69,15 @@ class _Parts:
 def build(settings: CameraSim, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Return the application and where it is served."""
     own = settings.camera_sim
-    cameras, pictures = Cameras(station_names(own.stations)), Pictures()
-    parts = _Parts(cameras, pictures)
+    cameras, jpegs = Cameras(station_names(own.stations)), JpegCache()
+    parts = _Parts(cameras, jpegs)
 
     @asynccontextmanager
     async def body() -> AsyncIterator[None]:
         try:
             yield
         finally:
-            pictures.close()
+            jpegs.close()
 
     routes = [
         *service.routes(),

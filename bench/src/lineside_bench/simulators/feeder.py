@@ -1,4 +1,4 @@
-"""What a simulated PLC does all day: parts come slowly, until a run of parts is asked for and done."""
+"""What the simulated PLC does: it feeds parts slowly, except while it does a run of parts that was asked for."""
 
 import asyncio
 import time
@@ -15,26 +15,26 @@ from lineside_bench.parts.labels import Truth
 from lineside_bench.plcs.plc import Plc
 from lineside_bench.reporting.evidence import EvidenceFiles, settled
 from lineside_bench.reporting.records import Exchange, triggered_since
-from lineside_bench.reporting.report import Facts, summarise
+from lineside_bench.reporting.report import RunFacts, summarise
 from lineside_bench.runner.engine import engine_of
 from lineside_bench.runner.feeding import SETTLE_S, FreeStations, PartFeeder
 from lineside_bench.runner.observer import MAX_EXCHANGES, Observer
 from lineside_bench.simulators.remote import RemoteCameras, RemotePartSupply
-from lineside_bench.simulators.runs import Run, Runs, State
+from lineside_bench.simulators.runs import Run, Runs, RunState
 from lineside_bench.simulators.settings import PlcSimSettings
 
 log = structlog.get_logger("lineside.plc_sim")
 
 FEW = 100
-"""What is kept between runs, of parts and of exchanges: nobody asks for it."""
+"""How many parts and exchanges are kept between runs: no report is made of them."""
 SLOW_PATIENCE_S = 5.0
-"""Between runs a part without verdict makes room so soon after its deadline: the line may not be there yet."""
+"""Between runs a part without a verdict leaves its station so long after its deadline: services may not be up yet."""
 OLDER_S = 10.0
 """Evidence of a run is in no file that was finished this long before it."""
 
 
 class Feeder:
-    """Feeds the stations of a PLC, and does the runs."""
+    """Feeds the stations of the PLC between runs, and does the runs."""
 
     def __init__(
         self,
@@ -80,28 +80,28 @@ class Feeder:
         await feeding.run(None)
 
     async def _do(self, run: Run) -> None:
-        log.info("run begins", run=run.id, parts=run.asked.parts, rate=run.asked.rate, seed=run.seed)
+        log.info("run begins", run=run.id, parts=run.request.parts, rate=run.request.rate, seed=run.seed)
         await self._observer.settled(SETTLE_S)
         self._observer.begin(MAX_EXCHANGES)
         start = utc_now()
 
         def exchanges() -> dict[str, Exchange]:
-            """Return what this run's own triggers led to: parts before it may still have had something on its way."""
+            """Return the exchanges of this run's own triggers; messages of earlier parts may still arrive."""
             return triggered_since(self._observer.exchanges(), start)
 
         files = EvidenceFiles(self._settings.evidence, since=time.time() - OLDER_S) if self._settings.evidence else None
         strays = self._strays()
         feeding = self._feeding(
             RemotePartSupply(self._cameras, seed=run.seed),
-            rate=run.asked.rate,
+            rate=run.request.rate,
             seed=run.seed,
             patience_s=Options.patience_s,
-            keep=run.asked.parts,
+            keep=run.request.parts,
         )
         run.tally = feeding.tally
-        run.state = State.feeding
-        await _until(feeding.run(run.asked.parts), run.interrupted.wait())
-        run.state = State.reporting
+        run.state = RunState.feeding
+        await _until(feeding.run(run.request.parts), run.interrupted.wait())
+        run.state = RunState.reporting
         await self._observer.settled(SETTLE_S)
         try:
             evidence = await settled(files, exchanges, only_seen=True) if files else None
@@ -109,8 +109,8 @@ class Feeder:
             log.exception("evidence cannot be read", run=run.id)
             run.error = f"the evidence in {self._settings.evidence} cannot be read: {error!r:.300}"
             return
-        facts = Facts(
-            rate=run.asked.rate,
+        facts = RunFacts(
+            rate=run.request.rate,
             seed=run.seed,
             stations=len(self._plc.stations),
             ready_s=None,

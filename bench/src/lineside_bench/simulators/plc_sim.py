@@ -32,7 +32,7 @@ from lineside_bench.runner.observer import Observer
 from lineside_bench.simulators.body import Refused, read, refuse
 from lineside_bench.simulators.feeder import Feeder
 from lineside_bench.simulators.remote import RemoteCameras
-from lineside_bench.simulators.runs import Busy, Run, RunRequest, Runs, State
+from lineside_bench.simulators.runs import Run, RunRequest, Runs, RunState, RunUnderWay
 from lineside_bench.simulators.settings import PlcSim, PlcSimSettings
 
 CLIENT = "plc-sim"
@@ -70,7 +70,7 @@ class _Control:
         run = Run(asked, seed=self._settings.seed if asked.seed is None else asked.seed)
         try:
             self._runs.begin(run)
-        except Busy as busy:
+        except RunUnderWay as busy:
             there = f"/v1/runs/{busy.run.id}"
             detail = f"{busy}: wait for its end, or end it with DELETE {there}"
             raise Refused(
@@ -83,7 +83,7 @@ class _Control:
 
     async def _interrupt(self, request: Request) -> Response:
         run = self._run(request)
-        over = run.state is State.over
+        over = run.state is RunState.over
         if not over:
             run.interrupted.set()
         return JSONResponse(run.document(), 200 if over else 202)

@@ -24,7 +24,7 @@ class RunRequest(RequestBody):
     seed: Annotated[int, Field(ge=0, lt=TRAINING_SEED)] | None = None
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """Where a run stands; reporting is the wait for its evidence."""
 
     waiting = "waiting"
@@ -36,11 +36,11 @@ class State(StrEnum):
 class Run:
     """One run, and in the end its summary, or why there is none."""
 
-    def __init__(self, asked: RunRequest, *, seed: int) -> None:
+    def __init__(self, request: RunRequest, *, seed: int) -> None:
         self.id = uuid.uuid4().hex[:12]
-        self.asked = asked
+        self.request = request
         self.seed = seed
-        self.state = State.waiting
+        self.state = RunState.waiting
         self.tally = Tally()
         self.interrupted = asyncio.Event()
         self.summary: dict[str, Any] | None = None
@@ -51,8 +51,8 @@ class Run:
         return {
             "id": self.id,
             "state": self.state.value,
-            "parts": self.asked.parts,
-            "rate": self.asked.rate,
+            "parts": self.request.parts,
+            "rate": self.request.rate,
             "seed": self.seed,
             "interrupted": self.interrupted.is_set(),
             "progress": {
@@ -67,11 +67,11 @@ class Run:
         }
 
 
-class Busy(Exception):
+class RunUnderWay(Exception):
     """A run is under way."""
 
     def __init__(self, run: Run) -> None:
-        super().__init__(f"run {run.id} is under way, {run.tally.fed} of {run.asked.parts} parts fed")
+        super().__init__(f"run {run.id} is under way, {run.tally.fed} of {run.request.parts} parts fed")
         self.run = run
 
 
@@ -85,7 +85,7 @@ class Runs:
     def begin(self, run: Run) -> None:
         """Take a run; raises Busy where one is under way."""
         if self.current is not None:
-            raise Busy(self.current)
+            raise RunUnderWay(self.current)
         while len(self._runs) >= MAX_REMEMBERED:
             self._runs.popitem(last=False)
         self._runs[run.id] = run
@@ -95,7 +95,7 @@ class Runs:
     def current(self) -> Run | None:
         """The run under way."""
         newest = next(reversed(self._runs.values()), None)
-        return newest if newest and newest.state is not State.over else None
+        return newest if newest and newest.state is not RunState.over else None
 
     def get(self, name: str) -> Run | None:
         """Return a run by its id."""
@@ -107,5 +107,5 @@ class Runs:
 
     def end(self, run: Run) -> None:
         """Say that a run is over."""
-        run.state = State.over
+        run.state = RunState.over
         self._asked.clear()
