@@ -31,6 +31,37 @@ class EngineDocument(Document):
     """Every model's state."""
 
 
+class HeadDocument(Document):
+    """How one output is read; beside this the card's `kind`, `nothing_found` and `bands` where it has them."""
+
+    head: str
+    """classification, score, detection, segmentation, anomaly or raw."""
+    labels: list[str]
+    """Its labels, in the order of its output."""
+    ends_at_one: bool
+    """Whether no score of it is above 1."""
+
+
+class RefusedDocument(Document):
+    """A version that was wanted and could not be put into force."""
+
+    version: str
+    """The version."""
+    reason: str
+    """Why, in words."""
+
+
+class FileDocument(Document):
+    """The model's file that was chosen for this hardware."""
+
+    path: str
+    """Below the model's folder."""
+    variant: str
+    """The hardware that it is for, by the card."""
+    why: str
+    """Why it was chosen, in words."""
+
+
 class ModelDocument(Document):
     """One model as it is in force."""
 
@@ -40,12 +71,22 @@ class ModelDocument(Document):
     """The version in force; null while the model is unloaded."""
     versions: list[str]
     """Every version that has a card."""
+    wanted: str | None
+    """The version that the policy or the card asks for."""
     state: str
     """The connection's state; or unloaded; or out, where its card or a file of it is wrong."""
     detail: str
     """Why it is so, in words."""
+    changing: bool
+    """Whether another version is being put into force."""
+    refused: RefusedDocument | None
+    """The version that failed last; null where none did."""
     task: str
     """The card's."""
+    input: Literal["image", "tensor"] | None
+    """What it takes; null where its card cannot be read."""
+    heads: list[HeadDocument]
+    """How its outputs are read."""
     labels: list[str]
     """What the model can say."""
     defects: list[str]
@@ -54,6 +95,8 @@ class ModelDocument(Document):
     """What is in force by label, and `default`."""
     digest: str | None
     """SHA-256 of the model's file."""
+    file: FileDocument | None
+    """The file that serves; null where the model is out."""
     licence: str
     """The card's."""
     description: str
@@ -122,6 +165,10 @@ class NowDocument(Document):
     """When the service started."""
     now: AwareDatetime
     """The service's clock."""
+    number: int
+    """The number of the newest part."""
+    pictures_since: int
+    """The number of the oldest part whose image is kept."""
 
 
 class PartsDocument(NowDocument):

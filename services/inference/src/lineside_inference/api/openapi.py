@@ -39,6 +39,8 @@ class ProblemDocument(BaseModel):
     """What was wrong here, for people."""
     request_id: str | None = None
     """The request's own id, where it could be read."""
+    errors: list[str] | None = None
+    """Every fault of a policy, each in a sentence."""
 
 
 def refusals(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
