@@ -6,11 +6,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 HELD = {
     "PYTHON_IMAGE": "python:3.13-slim-trixie",
     "MOSQUITTO_IMAGE": "eclipse-mosquitto:2",

@@ -1,12 +1,13 @@
 """Every locked wheel of every image exists for arm64; uv asks its index, so this needs the network and no engine."""
 
 import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-PROGRAM = Path(__file__).parents[2] / "docker" / "check_wheels.py"
+from tests.support.paths import ROOT
+
+PROGRAM = ROOT / "docker" / "check_wheels.py"
 
 
 @pytest.fixture(scope="module")

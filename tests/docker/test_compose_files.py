@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 SIMULATORS = {"plc-sim", "camera-sim"}
 LINE = {"setup", "broker", "triton", "inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter"}
 ONCE = {"setup", "tools"}

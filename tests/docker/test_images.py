@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.paths import ROOT
+
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
 
 SERVICES = ("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter")
 SIMULATORS = ("plc-sim", "camera-sim")
 OURS = (*SERVICES, *SIMULATORS)
 NAMES = (*OURS, "triton-cpu", "s3-sim")
-ROOT = Path(__file__).parents[2]
 BENCH = ROOT / "docker" / "config" / "bench.yaml"
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:noexec")
 MB = 1_000_000

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lineside_bench.processes.process import clean_environment as without_settings
 from tests.support.waiting import HANG_S
 
 LINESIDE = Path(sys.executable).with_name("lineside")
@@ -49,7 +50,7 @@ def line_up(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Abstrac
     @contextmanager
     def up(rate: int) -> Iterator[dict[str, Any]]:
         folder = tmp_path_factory.mktemp("line")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")}
+        environment = without_settings()
         state = folder / "state.json"
         with (folder / "up.log").open("wb") as log:
             process = subprocess.Popen(

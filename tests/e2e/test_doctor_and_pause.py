@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
@@ -22,11 +22,6 @@ OF_THE_MACHINE = {"machine", "memory", "clock", "disk", "docker", "docker compos
 """Checks whose outcome is that of the machine which the tests run on, and not of the line."""
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import yaml
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Tensor, TensorsSource, to_json
 from lineside_bench.parts.part import encode_jpeg, make_part
 from lineside_bench.parts.spindle import TAGS, WINDOW, make_window
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
@@ -37,11 +37,6 @@ EVERY_MS = 10
 MANY = tuple(f"T{number:02}" for number in range(20))
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Floor:

@@ -8,7 +8,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,13 +25,14 @@ from lineside_inference.interpret.judgement import by_defects
 from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import read_store
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, block_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = sync_api.Page, sync_api.expect
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-ROOT = Path(__file__).parents[2]
 PANEL = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
@@ -412,8 +412,7 @@ def test_findings_are_drawn_in_pixels_of_the_original(open_page, line) -> None:
 
 def test_a_token_is_asked_for_where_one_is_needed(browser, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("a-long-and-secret-token-0123456789\n")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     settings = {
         "inference": {
             "http": {"port": port, "token_file": str(tmp_path / "tokens")},

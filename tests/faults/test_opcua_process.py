@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -26,17 +25,12 @@ from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, utc_now, uuid7
 from lineside.settings import BusSettings
 from tests.support import waiting
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 URI = "urn:lineside:test"
 WRITE_REQUEST = 673
 """The id of OPC UA's WriteRequest in binary encoding (OPC 10000-6, NodeIds)."""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 until = partial(waiting.until, despite=(OSError, httpx.HTTPError))

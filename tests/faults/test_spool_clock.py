@@ -4,7 +4,6 @@ Once with real processes, whose wall clock libfaketime sets while they run, and 
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,11 +18,12 @@ import yaml
 
 from lineside.spool import Spool, SpoolSettings
 from lineside.spool.store.clock import Clock as SpoolClock
+from lineside_bench.processes.process import clean_environment
 from lineside_forwarder.errors import DestinationAway
 from lineside_inference.api.capture_request import CaptureUnreadable, parse
-from tests.integration.conftest import free_ports
 from tests.support import forwarding as forwarding_scene
 from tests.support.forwarding import Scripted, Simulated, forwarding
+from tests.support.ports import free_port
 from tests.support.spooling import HOUR_MS, Box, drain, entry, fill, seal_all, take
 from tests.support.waiting import HANG_S, until
 
@@ -49,7 +49,7 @@ class Line:
         self.set("+0")
         self.out = folder / "out"
         self.out.mkdir()
-        (port,) = free_ports(1)
+        port = free_port()
         settings = {
             "thing": "box",
             "spool": {"folder": str(folder / "spool")},
@@ -69,7 +69,7 @@ class Line:
         new.rename(self.folder / "clock")
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")} | {
+        environment = clean_environment() | {
             "LD_PRELOAD": str(LIBRARY),
             "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
             "FAKETIME_NO_CACHE": "1",

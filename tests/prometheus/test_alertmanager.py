@@ -5,15 +5,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
-FOLDER = Path(__file__).parents[2] / "docker" / "alertmanager"
+FOLDER = ROOT / "docker" / "alertmanager"
 IMAGE = os.environ.get("ALERTMANAGER_IMAGE", "prom/alertmanager:latest")
 CONFIG = "/etc/alertmanager/alertmanager.yml"
 

@@ -4,14 +4,14 @@ import importlib.util
 import json
 import re
 from itertools import combinations
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 GRAFANA = ROOT / "docker" / "grafana"
 RULES = ROOT / "docker" / "prometheus" / "rules" / "lineside.yaml"
 NAMES = ("line", "model", "device", "evidence")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
-ROOT = Path(__file__).parents[2]
 RULES = ROOT / "docker" / "prometheus" / "rules" / "lineside.yaml"
 GUIDE = ROOT / "docs" / "how-to" / "act-on-alerts.md"
 FILES = sorted(Path(__file__).parent.glob("*.yaml"))

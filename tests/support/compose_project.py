@@ -5,7 +5,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,9 +16,11 @@ from typing import Any
 
 import pytest
 
+from lineside_bench.processes.process import clean_environment
+from tests.support.paths import ROOT
+from tests.support.ports import free_ports
 from tests.support.waiting import HANG_S, block_until
 
-ROOT = Path(__file__).parents[2]
 LINESIDE = Path(sys.executable).with_name("lineside")
 PORTS = ("PAGE", "CONTROL", "METRICS", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 NOT_RUN = ("grafana",)
@@ -39,16 +40,6 @@ def run(
     if check and done.returncode:
         pytest.fail(f"{' '.join(arguments)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"[-6000:])
     return done.stdout + done.stderr
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on, below those that outgoing connections are given meanwhile."""
-    found: set[int] = set()
-    while len(found) < count:
-        port = 21_000 + secrets.randbelow(11_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.add(port)
-    return list(found)
 
 
 class Project:
@@ -143,7 +134,7 @@ class Project:
     def attach(self, parts: int, *, rate: int, summary: Path) -> tuple[int, str, dict[str, Any]]:
         """Judge parts by `lineside bench --attach`; return its exit status, what it printed, and the summary."""
         address = f"http://127.0.0.1:{self.ports['CONTROL']}"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")}
+        environment = clean_environment()
         done = subprocess.run(
             [
                 LINESIDE,

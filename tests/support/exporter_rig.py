@@ -1,7 +1,6 @@
 """Processes of services, and peers on real sockets that behave as a test says."""
 
 import asyncio
-import os
 import signal
 import socket
 import struct
@@ -17,8 +16,9 @@ import httpx
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.conftest import free_ports
+from lineside_bench.processes.process import clean_environment
 from tests.support import waiting
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 GOOD = "# HELP peer_value What the peer has.\n# TYPE peer_value gauge\npeer_value 42\n"
@@ -39,7 +39,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")}
+        environment = clean_environment()
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", f"lineside_{self.section}", str(self._settings)]
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -105,7 +105,7 @@ class Scraper:
 @asynccontextmanager
 async def exporting(folder: Path, **section: Any) -> AsyncIterator[Scraper]:
     """Run an exporter with this section; fast, and with nothing to read that is not named."""
-    (port,) = free_ports(1)
+    port = free_port()
     own = {"http": {"port": port}, "services": {}, "triton": None, "period_s": 0.1, "timeout_s": 1.0} | section
     process = Process("exporter", folder, {"exporter": own})
     process.start()

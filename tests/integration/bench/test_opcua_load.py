@@ -4,14 +4,15 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.support.paths import ROOT
+
 NODES = 50
-PEERS = Path(__file__).parents[3] / "benchmarks" / "opcua_peers.py"
+PEERS = ROOT / "benchmarks" / "opcua_peers.py"
 
 
 @pytest.fixture(scope="module")

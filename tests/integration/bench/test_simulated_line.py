@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -23,11 +22,12 @@ from lineside_bench.processes.ports import DEFAULTS
 from lineside_bench.reporting.records import VERDICTS, Exchange
 from lineside_bench.reporting.report import has_faults
 from lineside_bench.runner.simulated_line import SimulatedLine
+from tests.support.paths import ROOT
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = ROOT / "models"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

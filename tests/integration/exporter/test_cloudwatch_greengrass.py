@@ -11,9 +11,8 @@ import pytest
 from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside_exporter.cloudwatch.settings import GreengrassSettings
-from tests.integration.lineside.conftest import MOSQUITTO, Broker
-from tests.integration.lineside.conftest import running as running_broker
 from tests.support.cloudwatch_rig import TOPIC, running, thing_of
+from tests.support.mqtt_broker import MOSQUITTO, Broker, running_broker
 from tests.support.result_messages import message
 from tests.support.waiting import until
 

@@ -13,10 +13,9 @@ import yaml
 
 from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
-from tests.integration.conftest import free_ports
-from tests.integration.lineside.conftest import MOSQUITTO, Broker
-from tests.integration.lineside.conftest import running as running_broker
 from tests.support.cloudwatch_rig import TOPIC, ask, statistics
+from tests.support.mqtt_broker import MOSQUITTO, Broker, running_broker
+from tests.support.ports import free_port
 from tests.support.result_messages import message
 from tests.support.simulated_s3 import KEYS, Store
 from tests.support.waiting import HANG_S
@@ -29,7 +28,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def exporter(tmp_path: Path, broker: Broker, moto_server: Store) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    (port,) = free_ports(1)
+    port = free_port()
     file = tmp_path / "settings.yaml"
     document = {
         "thing": "Test-Process",

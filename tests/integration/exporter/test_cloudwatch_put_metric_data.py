@@ -11,10 +11,9 @@ import pytest
 
 from lineside.settings import BusSettings
 from lineside_exporter.cloudwatch.settings import PutMetricDataSettings
-from tests.integration.lineside.conftest import MOSQUITTO
-from tests.integration.lineside.conftest import running as running_broker
 from tests.support.cloudwatch_rig import TOPIC, Rig, ask, refusal, running, statistics
 from tests.support.credential_server import TOKEN, CredentialServer
+from tests.support.mqtt_broker import MOSQUITTO, running_broker
 from tests.support.result_messages import message
 from tests.support.simulated_s3 import Store
 from tests.support.store_front import Answer, Asked, Front

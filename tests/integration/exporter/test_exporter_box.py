@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.conftest import TritonServer, free_ports
 from tests.support.exporter_rig import Changing, Process, answers, exporting, peer, until
+from tests.support.ports import free_ports
+from tests.support.triton_server import TritonServer
 from tests.support.waiting import HANG_S
 
 MODELS = {"name": "surface-defect", "version": "1", "wanted": "1", "detail": "", "refused": None}

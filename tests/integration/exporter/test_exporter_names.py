@@ -9,8 +9,8 @@ import pytest
 
 from lineside_exporter.dns_transport import NamedTransport, addresses
 from lineside_exporter.http_source import fetch
-from tests.integration.conftest import free_ports
 from tests.support.exporter_rig import GOOD, answers, peer
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 
@@ -72,7 +72,7 @@ async def test_a_name_that_is_nobodys_is_a_failed_connection(client: httpx.Async
 
 
 async def test_an_address_at_which_nobody_listens_is_a_failed_connection(client: httpx.AsyncClient) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     with pytest.raises(httpx.ConnectError):
         await body(client, f"http://two:{port}")
 

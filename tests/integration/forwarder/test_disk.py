@@ -23,6 +23,7 @@ from lineside_forwarder.destination import BatchUpload
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed
 from lineside_forwarder.rate_limiter import RateLimiter
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
 FOLDER = "sme-capture/line/spindle/2026/11/22/02"
@@ -294,9 +295,7 @@ def program(folder: Path, text: str, options: str) -> str:
     mount = folder / "small"
     mount.mkdir()
     script = folder / "program.py"
-    script.write_text(
-        (HEAD + text).format(here=str(Path(__file__).parent), root=str(Path(__file__).parents[3]), mount=str(mount))
-    )
+    script.write_text((HEAD + text).format(here=str(Path(__file__).parent), root=str(ROOT), mount=str(mount)))
     return f"mount -t tmpfs -o {options} none {mount} && exec $PYTHON {script}"
 
 

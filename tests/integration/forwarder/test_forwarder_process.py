@@ -18,8 +18,9 @@ import yaml
 
 from lineside.spool import Entry, Spool
 from lineside.spool.settings import MIB
-from tests.integration.conftest import free_ports
+from lineside_bench.processes.process import clean_environment
 from tests.support.forwarding import entry, opened
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, Patience
 
 
@@ -27,7 +28,7 @@ class Process:
     """`lineside-forwarder` with settings of its own."""
 
     def __init__(self, folder: Path, **sections: Any) -> None:
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         self._settings = folder / "settings.yaml"
         forwarder = {"http": {"port": self.port}, **sections.pop("forwarder", {})}
         self._settings.write_text(yaml.safe_dump({"thing": "box", "forwarder": forwarder, **sections}))
@@ -35,7 +36,7 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")}
+        environment = clean_environment()
         with self._log.open("ab") as log:
             command = [sys.executable, "-m", "lineside_forwarder", str(self._settings)]
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -18,10 +18,11 @@ from lineside_forwarder.errors import NotAllowed
 from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.settings import S3Settings
 from tests.support.forwarding import entry as a_capture
+from tests.support.paths import ROOT
+from tests.support.ports import free_port, free_ports
 from tests.support.s3_uploads import Blobs, Counting
 from tests.support.waiting import HANG_S, block_until
 
-ROOT = Path(__file__).parents[3]
 LOCK = ROOT / "requirements" / "stores.txt"
 IMAGE = bytes(range(256)) * 800  # 200 KB
 LARGE = IMAGE * 64  # 12.5 MiB: more than one part
@@ -51,14 +52,6 @@ def programs(pytestconfig: pytest.Config) -> Path:
     return folder / "bin"
 
 
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(each.getsockname()[1]) for each in held]
-    for each in held:
-        each.close()
-    return ports
-
-
 def rclone(programs: Path, folder: Path, port: int) -> list[str]:
     own = ["--vfs-cache-mode", "full", "--cache-dir", str(folder / "cache"), "--config", str(folder / "rclone.conf")]
     listen = ["--auth-key", f"{KEY},{WORD}", "--addr", f"127.0.0.1:{port}"]
@@ -83,7 +76,7 @@ def seaweedfs(programs: Path, folder: Path, port: int) -> list[str]:
 def store(request: pytest.FixtureRequest, programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[There]:
     start: Callable[[Path, Path, int], list[str]] = request.param
     folder = tmp_path_factory.mktemp(start.__name__)
-    (port,) = free_ports(1)
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     client: Any = boto3.session.Session().client(
         "s3",

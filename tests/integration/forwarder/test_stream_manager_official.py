@@ -14,10 +14,10 @@ import pytest
 from lineside_forwarder.stream_manager.client import Client
 from lineside_forwarder.stream_manager.destination import TOKEN_VARIABLE
 from lineside_forwarder.stream_manager.tasks import definitions, task
+from tests.support.paths import ROOT
 from tests.support.stream_manager_server import StreamManagerServer
 from tests.support.waiting import HANG_S
 
-ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("stream_manager_official.py")
 
 

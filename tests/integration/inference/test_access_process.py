@@ -1,7 +1,6 @@
 """The doors of the real process: what starts, who is let in, what is said without a token."""
 
 import asyncio
-import os
 import subprocess
 import sys
 import threading
@@ -16,10 +15,11 @@ import pytest
 import yaml
 
 from lineside.connections import Connection
+from lineside_bench.processes.process import clean_environment
 from lineside_topic_bridge.inference import InferenceAway, InferenceLink, Token
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
-ROOT = Path(__file__).parents[3]
 TOKEN = "0123456789abcdef-integration"  # noqa: S105 - made up here
 Start = Callable[..., Any]
 
@@ -28,7 +28,7 @@ def start_wrongly(folder: Path, **http: Any) -> str:
     """Start the process with these settings and return what it says as it ends with status 2."""
     config = folder / "wrong.yaml"
     config.write_text(yaml.safe_dump({"inference": {"model_repository": str(ROOT / "models"), "http": http}}))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("LINESIDE_")}
+    environment = clean_environment()
     ended = subprocess.run(
         [sys.executable, "-m", "lineside_inference", str(config)],
         env=environment,

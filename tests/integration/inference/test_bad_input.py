@@ -33,7 +33,9 @@ def window(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def shared_service(start_shared: Start, triton_server: Any, shared_camera: Any, tmp_path_factory: Any) -> Any:
+def shared_service(
+    start_shared: Start, triton_server: Any, shared_camera: Any, closed_port: int, tmp_path_factory: Any
+) -> Any:
     modes = (
         "good",
         "truncated",
@@ -48,13 +50,11 @@ def shared_service(start_shared: Start, triton_server: Any, shared_camera: Any, 
         "deep",
         "shallow",
     )
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        gone = f"http://127.0.0.1:{listener.getsockname()[1]}/"
     return start_shared(
         triton={"url": triton_server.grpc},
         cameras={mode: {"url": f"{shared_camera.url}/{mode}"} for mode in modes}
         | {
-            "gone": {"url": gone},
+            "gone": {"url": f"http://127.0.0.1:{closed_port}/"},
             "closed-stream": {"kind": "mjpeg", "url": f"{shared_camera.url}/closed_stream"},
             "deep-12": {"url": f"{shared_camera.url}/deep", "significant_bits": 12},
         },

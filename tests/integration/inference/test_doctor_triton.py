@@ -17,8 +17,9 @@ from lineside_inference.doctor import checks, shared_memory, triton
 from lineside_inference.engine.arena import FOLDER
 from lineside_inference.models.store import read_store
 from lineside_inference.settings import InferenceHttpSettings, Settings, TritonSettings
-from tests.integration.conftest import ROOT, TritonServer, free_ports
-from tests.integration.inference.conftest import Camera, Inference
+from tests.support.inference_service import Camera, Inference
+from tests.support.paths import ROOT
+from tests.support.triton_server import TritonServer
 
 MODEL = "surface-defect"
 READY = {"inference": ok("inference", "ready on here")}
@@ -81,8 +82,8 @@ async def test_the_http_endpoint_is_asked_where_inferences_go_there(ask: Ask, tr
     assert wrong["Triton HTTP"].mark is Mark.FAIL
 
 
-async def test_a_triton_that_is_away_fails_and_what_needs_it_is_skipped(ask: Ask) -> None:
-    found = await ask(triton={"url": f"127.0.0.1:{free_ports(1)[0]}"})
+async def test_a_triton_that_is_away_fails_and_what_needs_it_is_skipped(ask: Ask, closed_port: int) -> None:
+    found = await ask(triton={"url": f"127.0.0.1:{closed_port}"})
     assert found["Triton"].mark is Mark.FAIL
     assert found["Triton"].remedy
     needing = ("model surface-defect", "model spindle-anomaly", "shared memory")
@@ -171,7 +172,7 @@ async def test_a_camera_without_a_whole_picture_fails(ask: Ask, camera: Camera, 
     assert found["camera good"].what.startswith("640 x 480 JPEG, ")
 
 
-async def test_cameras_of_files_and_away(ask: Ask, tmp_path: Path, part_jpeg: bytes) -> None:
+async def test_cameras_of_files_and_away(ask: Ask, tmp_path: Path, part_jpeg: bytes, closed_port: int) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     (folder / "old.jpg").write_bytes(part_jpeg)
@@ -179,7 +180,7 @@ async def test_cameras_of_files_and_away(ask: Ask, tmp_path: Path, part_jpeg: by
     found = await ask(
         cameras={
             "folder": {"kind": "directory", "path": str(folder)},
-            "away": {"url": f"http://127.0.0.1:{free_ports(1)[0]}/a.jpg"},
+            "away": {"url": f"http://127.0.0.1:{closed_port}/a.jpg"},
             "secret": {"url": "http://127.0.0.1:1/", "username": "u", "password_file": str(tmp_path / "none")},
         }
     )

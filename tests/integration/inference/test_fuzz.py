@@ -1,7 +1,6 @@
 """Whatever the OpenAPI document allows, and much that it does not: never a 5xx, always an answer that it describes."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +8,9 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import CHECKS, load_all_checks, not_a_server_error
 
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
-ROOT = Path(__file__).parents[3]
 load_all_checks()
 CHECKED = [
     not_a_server_error,

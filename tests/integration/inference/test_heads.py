@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.integration.conftest import TritonServer
 from tests.support.constant_models import HEIGHT, SIDE, WIDTH, Outputs, write
+from tests.support.triton_server import TritonServer
 
 
 def yolo() -> np.ndarray:

@@ -14,8 +14,9 @@ import httpx
 import pytest
 import yaml
 
-from tests.integration.inference.conftest import ROOT, Camera, Inference
 from tests.support import hostile_rig as rig
+from tests.support.inference_service import Camera, Inference
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
 MIB = 1024 * 1024

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
 WINDOW = [1500.0, 40.0, 1.2, 45.0] * 64
@@ -157,7 +158,7 @@ def test_wrong_configuration_stops_the_start(tmp_path: Path, text: str, said: st
         capture_output=True,
         text=True,
         timeout=HANG_S,
-        cwd=Path(__file__).parents[3],
+        cwd=ROOT,
     )
     assert ended.returncode == 2
     assert said in ended.stderr

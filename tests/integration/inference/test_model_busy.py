@@ -12,9 +12,9 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.integration.conftest import TritonServer
-from tests.integration.inference.conftest import Inference
 from tests.support.constant_models import HEIGHT, WIDTH, write
+from tests.support.inference_service import Inference
+from tests.support.triton_server import TritonServer
 
 HEAD = {"name": "y", "head": "score"}
 PICTURE = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1].tobytes()

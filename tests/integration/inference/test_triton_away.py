@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +13,10 @@ Start = Callable[..., Any]
 FAST = {"health_ms": 100, "timeout_ms": 500}
 
 
-def test_the_service_starts_without_triton_and_says_so(start_inference: Start, part_jpeg: bytes) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"127.0.0.1:{listener.getsockname()[1]}"
+def test_the_service_starts_without_triton_and_says_so(
+    start_inference: Start, part_jpeg: bytes, closed_port: int
+) -> None:
+    url = f"127.0.0.1:{closed_port}"
     service = start_inference(ready="/livez", triton={"url": url, "health_ms": 60_000, "timeout_ms": 60_000})
     result = service.predict(part_jpeg, x_deadline_ms="300")  # its client would not wait for so long
     assert (result["status"], result["code"]) == ("failed", "engine-unavailable")

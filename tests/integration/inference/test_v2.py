@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from tests.integration.conftest import TritonServer
+from tests.support.paths import ROOT
+from tests.support.triton_server import TritonServer
 from tests.support.waiting import HANG_S
 
-ROOT = Path(__file__).parents[3]
 Start = Callable[..., Any]
 TYPES = {
     "FP16": np.float16,

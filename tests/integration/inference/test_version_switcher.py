@@ -17,8 +17,9 @@ import httpx
 import pytest
 import yaml
 
-from tests.integration.conftest import ROOT, TritonServer
-from tests.integration.inference.conftest import Inference
+from tests.support.inference_service import Inference
+from tests.support.paths import ROOT
+from tests.support.triton_server import TritonServer
 from tests.support.waiting import HANG_S
 
 RATE = 50

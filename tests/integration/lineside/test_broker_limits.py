@@ -19,7 +19,8 @@ from lineside.cli import common_checks
 from lineside.connections import Connection, State
 from lineside.errors import MessageRefused
 from lineside.settings import BusSettings, BusTlsSettings
-from tests.integration.lineside.conftest import MOSQUITTO, Broker, free_port
+from tests.support.mqtt_broker import MOSQUITTO, Broker
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 DYNSEC = Path("/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so")

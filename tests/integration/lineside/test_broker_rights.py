@@ -2,20 +2,20 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Self
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tests.support.mqtt_broker import MOSQUITTO
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
-FILES = Path(__file__).parents[3] / "docker" / "mosquitto"
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+FILES = ROOT / "docker" / "mosquitto"
 REQUEST, RESULT = "local/inference/request", "local/inference/result"
 ERROR = f"{RESULT}/error"
 POLICY = "lineside/box-7/policy"
@@ -49,8 +49,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     if not MOSQUITTO or not shutil.which("mosquitto_passwd"):
         pytest.skip("mosquitto is not installed")
     folder = tmp_path_factory.mktemp("broker")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        number: int = probe.getsockname()[1]
+    number = free_port()
     passwords = folder / "passwd"
     passwords.write_text("".join(f"{account}:of {account}\n" for account in (*READS, "root")))
     subprocess.run(["mosquitto_passwd", "-U", passwords], check=True)

@@ -21,7 +21,8 @@ from lineside_opcua_bridge.doctor import hearing
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.results import Results
 from lineside_opcua_bridge.station.part_queue import Pending
-from tests.integration.lineside.conftest import MOSQUITTO, free_port
+from tests.support.mqtt_broker import MOSQUITTO
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 ACCOUNTS = ("opcua-bridge", "topic-bridge", "operator")

@@ -25,10 +25,12 @@ import lineside_forwarder.settings
 from lineside.checks import Check, Mark
 from lineside.cli.machine import certificates, clock, disk, docker, host, ports
 from lineside.settings import BusSettings, BusTlsSettings, Settings
+from tests.support.paths import ROOT
+from tests.support.ports import free_port, refusing_port
 from tests.support.waiting import HANG_S
 
-ROOT = Path("/")
-MODELS = Path(__file__).parents[3] / "models"
+HERE = Path("/")
+MODELS = ROOT / "models"
 LINESIDE = Path(sys.executable).with_name("lineside")
 UNSHARE = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
 
@@ -72,7 +74,7 @@ def engine(command: str) -> str:
 
 
 async def docker_checks() -> dict[str, Check]:
-    return {check.name: check for check in await docker.checks(ROOT)}
+    return {check.name: check for check in await docker.checks(HERE)}
 
 
 async def test_the_real_engine_is_asked(engine: str) -> None:
@@ -137,8 +139,8 @@ async def test_a_machine_without_docker_needs_none(tmp_path: Path, monkeypatch: 
 
 
 def test_this_machine_is_read() -> None:
-    assert host.machine(ROOT).name == host.MACHINE
-    memory = host.read_memory(ROOT)
+    assert host.machine(HERE).name == host.MACHINE
+    memory = host.read_memory(HERE)
     assert 0 < memory.available <= memory.total
     assert clock.look().mark in {Mark.OK, Mark.WARN, Mark.SKIP}
 
@@ -156,12 +158,12 @@ def test_a_port_that_another_program_has_is_named_with_the_program(monkeypatch: 
     ) as other:
         assert other.stdout is not None
         port = int(other.stdout.readline())
-        taken = ports.look([forwarder(port)], ROOT)
+        taken = ports.look([forwarder(port)], HERE)
         other.communicate()
     assert taken.mark is Mark.FAIL
     assert f"127.0.0.1:{port} of forwarder is taken by " in taken.what
     assert f"(pid {other.pid})" in taken.what
-    assert ports.look([forwarder(port)], ROOT).what == f"{port} forwarder free"
+    assert ports.look([forwarder(port)], HERE).what == f"{port} forwarder free"
 
 
 class Other(http.server.BaseHTTPRequestHandler):
@@ -183,7 +185,7 @@ def test_a_port_with_the_wrong_service_and_one_given_twice() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         port = server.server_address[1]
         exporter = lineside_exporter.settings.Settings.model_validate({"exporter": {"http": {"port": port}}})
-        found = ports.look([forwarder(port), exporter], ROOT)
+        found = ports.look([forwarder(port), exporter], HERE)
         server.shutdown()
     assert found.mark is Mark.FAIL
     assert f"127.0.0.1:{port} of forwarder is taken by exporter" in found.what
@@ -243,9 +245,7 @@ def test_the_spools_disk(tmp_path: Path, options: str, more: str, mark: str, say
 def test_shared_memory_that_is_too_small_is_told(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     steps = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$0" "$@"'
-    with socket.socket() as nobody:  # on the usual ports another line may run
-        nobody.bind(("127.0.0.1", 0))
-        port = nobody.getsockname()[1]
+    with refusing_port() as port:  # on the usual ports another line may run
         own = {"model_repository": str(MODELS), "http": {"port": port}, "triton": {"url": f"127.0.0.1:{port}"}}
         settings.write_text(yaml.safe_dump({"inference": own}))
         _status, found = doctor(settings, *UNSHARE, steps)
@@ -416,8 +416,7 @@ def test_with_every_peer_silent_the_report_is_complete(tmp_path: Path, silent: i
 
 
 def test_with_every_peer_gone_the_report_is_complete(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     status, found = doctor(everything(tmp_path, port))
     assert status == 1
     assert set(found) == COMPLETE

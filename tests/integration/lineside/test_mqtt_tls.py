@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import datetime as dt
-import shutil
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -18,16 +16,12 @@ from lineside.bus.mqtt import MqttBus
 from lineside.bus.tls import context
 from lineside.connections import Connection, State
 from lineside.settings import BusSettings, BusTlsSettings
+from tests.support.mqtt_broker import MOSQUITTO
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
-MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -165,7 +159,7 @@ async def test_a_file_that_is_not_there_is_named_and_comes_later(serve, tls, say
 
 def test_what_the_page_makes_is_accepted_by_the_strictest(tmp_path: Path) -> None:
     """The commands of docs/how-to/secure-the-broker.md; Python 3.13 checks more of a certificate than those before."""
-    page = (Path(__file__).parents[3] / "docs" / "how-to" / "secure-the-broker.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "secure-the-broker.md").read_text(encoding="utf-8")
     commands = page[page.index("mkdir -p secrets/tls") :].partition("```")[0]
     kept = "\n".join(row for row in commands.splitlines() if "sudo" not in row)
     subprocess.run(["sh", "-euc", kept], cwd=tmp_path, check=True, capture_output=True)

@@ -9,10 +9,8 @@ import json
 import math
 import os
 import shutil
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,11 +28,12 @@ from lineside_exporter import containers
 from lineside_exporter.containers import Container
 from lineside_exporter.device import figures
 from lineside_exporter.device.figures import Figures, Gpu
+from tests.support.paths import ROOT
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ROOT = Path(__file__).parents[3]
 DOCKER = ROOT / "docker"
 HTTP = httpx.Timeout(10.0)
 
@@ -89,11 +88,6 @@ class Prometheus:
     async def rules(self) -> list[dict[str, Any]]:
         groups = (await self._client.get("/api/v1/rules")).json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def expressions() -> list[tuple[str, str, str]]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, pars
 from lineside.service import Service
 from lineside_opcua_bridge.bridge import Bridge
 from lineside_opcua_bridge.settings import Settings
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 URI = "urn:lineside:test"
@@ -44,12 +44,6 @@ TAGS = {
 WRITABLE = (
     *("Verdict", "Confidence", "RequestId", "JudgedId", "Done", "Result", "Code", "Findings", "Beat", "Alive", "Owner"),
 )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class SimulatedPlc:

@@ -17,15 +17,11 @@ import pytest
 import yaml
 
 from tests.support.paths import ROOT, SUPPORT
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 LINESIDE = Path(sys.executable).with_name("lineside")
 TREE = "nsu=urn:lineside:tree"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @dataclass

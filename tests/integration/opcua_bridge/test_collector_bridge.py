@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from lineside.contract import REQUEST_TOPIC, TensorsSource, parse_request
 from lineside.service import Service
 from lineside.settings import BusSettings
 from lineside_opcua_bridge.bridge import Bridge
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 TOPIC = "collected/press"
@@ -196,8 +196,7 @@ class Broker:
     """A broker process, which can be killed and started again on the same port."""
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = int(listener.getsockname()[1])
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -20,15 +19,11 @@ from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import NodeAmbiguous, NodeMissing
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 from tests.support.paths import SUPPORT
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 TREE = "nsu=urn:lineside:tree"
 NODE = "nsu=urn:lineside:node"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @asynccontextmanager

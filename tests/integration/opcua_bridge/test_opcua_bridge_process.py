@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,16 +22,11 @@ from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, pars
 from lineside.settings import BusSettings
 from tests.support import waiting
 from tests.support.paths import SUPPORT
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 URI = "urn:lineside:test"
 NODE = f"nsu={URI};s=Station1"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Processes:

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from lineside_opcua_bridge.security.certificates import application_uris
 from lineside_opcua_bridge.security.store import Store
 from tests.support.paths import SUPPORT
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, block_until
 
 PROGRAM = SUPPORT / "secure_server.py"
@@ -31,11 +31,6 @@ PROGRAM = SUPPORT / "secure_server.py"
 NO_OVERRIDE = "import ctypes; ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)"
 # No file may become larger than this many bytes: where a disk is full, writes fail in their midst, too.
 FULL_DISK = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 class Plc:

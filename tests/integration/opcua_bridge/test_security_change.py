@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +25,7 @@ from lineside_opcua_bridge.security.certificates import thumbprint
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 from tests.support.paths import SUPPORT
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 PROGRAM = SUPPORT / "secure_server.py"
@@ -73,9 +73,7 @@ class ChangingPlc:
     """A server process, started again with another certificate on the same port."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = int(listener.getsockname()[1])
+        self.port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
 

@@ -22,6 +22,7 @@ from lineside_opcua_bridge.security import client_for, own_of, refusal
 from lineside_opcua_bridge.security.errors import AccessRefused, CertificateRejected
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
+from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
 POLICIES = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]
@@ -32,9 +33,7 @@ class NodeServer:
     """node-opcua's server with the certificates of a folder."""
 
     def __init__(self, program: Path, pki: Path) -> None:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.port = int(listener.getsockname()[1])
+        self.port = free_port()
         self.pki = pki
         self._program = program
         self._process: subprocess.Popen[str] | None = None

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +20,7 @@ from lineside.contract import policy_topic, reported_policy_topic
 from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.policy import PolicyCarrier
 from lineside_topic_bridge.reporting import PolicyReporter
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 TOPIC = policy_topic("bench")
@@ -35,8 +35,7 @@ class Inference:
         self.gets = 0
         self.policy = b'{"enabled":true}'
         self.status = 200
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
+        self.port = free_port()
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
 

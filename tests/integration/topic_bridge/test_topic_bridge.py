@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from lineside.settings import BusSettings
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
 from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.settings import TopicBridgeSettings
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 TOPICS = BusSettings()
@@ -41,9 +41,7 @@ class Inference:
         self.most = 0
         self.gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.answer: Callable[[dict], Response] = lambda request: Response(to_json(result_of(request)))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
 

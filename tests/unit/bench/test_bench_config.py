@@ -7,6 +7,7 @@ from lineside.settings import Settings, load
 from lineside_bench.config import SPINDLE_MODEL, on_loopback, settings_document, write_settings
 from lineside_bench.processes.ports import DEFAULTS, Ports
 from lineside_bench.processes.process import clean_environment
+from tests.support.paths import ROOT
 
 
 def document(stations: int = 2, **more: bool) -> dict:
@@ -25,7 +26,7 @@ def test_every_station_has_its_camera_trigger_and_nodes() -> None:
 
 
 def test_the_spindles_windows_are_as_the_models_card_wants_them() -> None:
-    card = yaml.safe_load((Path(__file__).parents[3] / "models" / SPINDLE_MODEL / "card.yaml").read_text())
+    card = yaml.safe_load((ROOT / "models" / SPINDLE_MODEL / "card.yaml").read_text())
     wanted = card["input"]
     trigger = document()["opcua_bridge"]["triggers"][-1]
     source = trigger["source"]

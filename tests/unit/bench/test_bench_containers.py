@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -10,9 +9,10 @@ from lineside.settings import SECTIONS, Settings, load
 from lineside_bench import containers
 from lineside_bench.options import Options
 from lineside_bench.simulators.settings import CameraSim, PlcSim
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
-FILE = Path(__file__).parents[3] / "docker" / "config" / "bench.yaml"
+FILE = ROOT / "docker" / "config" / "bench.yaml"
 
 
 def test_the_file_is_what_the_code_makes(request: pytest.FixtureRequest) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +14,10 @@ from lineside_bench.simulators import jpeg_cache
 from lineside_bench.simulators.jpeg_cache import AHEAD, MAX_KEPT, MAX_WAITING, JpegCache, TooManyWaiting
 from lineside_bench.simulators.runs import MAX_REMEMBERED, Run, RunRequest, Runs, RunUnderWay
 from lineside_bench.simulators.settings import CameraSimSettings, PlcSimSettings
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
-HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "use-the-simulators.md"
+HOW_TO = ROOT / "docs" / "how-to" / "use-the-simulators.md"
 
 
 def run(parts: int = 10) -> Run:

@@ -13,8 +13,9 @@ from lineside_inference.doctor.running import Running
 from lineside_inference.models.store import read_store
 from lineside_inference.settings import InferenceSettings, TritonSettings
 from lineside_inference.sources.frame import Frame
+from tests.support.paths import ROOT
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = ROOT / "models"
 RELEASE = "# R{} (release), REVISION: {}, GCID: 1, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025"
 ORIN = "NVIDIA Jetson Orin Nano Developer Kit\0"
 PACKAGES = (

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,7 @@ from lineside.service import Service
 from lineside_inference.__main__ import build
 from lineside_inference.metrics import Metrics
 from lineside_inference.settings import Settings
-
-ROOT = Path(__file__).parents[3]
+from tests.support.paths import ROOT
 
 
 @pytest.fixture

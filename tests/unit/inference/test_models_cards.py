@@ -10,6 +10,7 @@ from lineside.contract import Policy
 from lineside_inference.errors import ModelOut, ModelUnknown, StoreError, VersionUnknown
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import ModelStore, read_store
+from tests.support.paths import ROOT
 
 MODEL = b"not really a model"
 
@@ -46,7 +47,7 @@ def test_reads_the_cards_and_their_digests(repository: Path) -> None:
 
 
 def test_the_models_of_the_bench_have_valid_cards() -> None:
-    for path in sorted((Path(__file__).parents[3] / "models").glob("*/card.yaml")):
+    for path in sorted((ROOT / "models").glob("*/card.yaml")):
         card = Card.model_validate(yaml.safe_load(path.read_text()))
         assert card.name == path.parent.name
 

@@ -1,7 +1,6 @@
 """The OpenAPI document is checked in: `pytest --update` rewrites it, its diff is the review."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +8,8 @@ import pytest
 from lineside.service import Service
 from lineside_inference.__main__ import build
 from lineside_inference.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "reference" / "openapi.json"
 
 

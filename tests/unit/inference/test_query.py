@@ -11,8 +11,8 @@ from httpx import ASGITransport, AsyncClient
 from lineside.service import Service
 from lineside_inference.__main__ import build
 from lineside_inference.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 DOCUMENT = json.loads((ROOT / "docs" / "reference" / "openapi.json").read_text())
 
 

@@ -18,8 +18,9 @@ from lineside.cli import config
 from lineside.settings import SECTIONS, SHARED_SECTIONS
 from lineside.wording import PATTERNS
 from lineside_inference.models.card import Card
+from tests.support.paths import ROOT
 
-GUIDES = Path(__file__).parents[3] / "docs/how-to"
+GUIDES = ROOT / "docs/how-to"
 
 
 @pytest.fixture(autouse=True)

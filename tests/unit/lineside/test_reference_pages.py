@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import lineside_inference.api
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 PAGES = ROOT / "docs" / "reference"
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import pytest
 
 from lineside.settings import SECTIONS, HttpSettings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 UNITS = ROOT / "systemd"
 GUIDE = (ROOT / "docs/how-to/run-without-docker.md").read_text(encoding="utf-8")
 SERVICES = [section.replace("_", "-") for section in SECTIONS]

@@ -8,8 +8,8 @@ from types import ModuleType
 import pytest
 
 import lineside
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 VERSIONS = dict(
     line.split("=", 1)
     for line in (ROOT / "docker" / "versions.env").read_text(encoding="utf-8").splitlines()
