@@ -6,6 +6,7 @@ import pytest
 from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.engine.arena import Arena
+from lineside_inference.engine.message import Reply
 from lineside_inference.engine.wire import Layout, ask, batch_axes, input_view, read_outputs
 from lineside_inference.errors import EngineFailed
 from lineside_inference.models.card import Card
@@ -70,10 +71,9 @@ def test_the_output_is_read_from_either_place(make_card: Callable[..., Card], tm
     values = np.array([[1, 2, 3]], np.float32)
     described = [pb.ModelInferResponse.InferOutputTensor(name="logits", datatype="FP32", shape=[1, 3])]
     slot.memory[layout.outputs[0].at : layout.outputs[0].at + 12] = np.frombuffer(values.tobytes(), np.uint8)
-    shared = read_outputs(pb.ModelInferResponse(outputs=described), card, layout, slot)
-    inside = read_outputs(
-        pb.ModelInferResponse(outputs=described, raw_output_contents=[values.tobytes()]), card, layout, None
-    )
+    head = pb.ModelInferResponse(outputs=described)
+    shared = read_outputs(Reply(head, ()), card, layout, slot)
+    inside = read_outputs(Reply(head, [values.tobytes()]), card, layout, None)
     slot.memory[:] = 0
     assert shared["logits"].tolist() == inside["logits"].tolist() == [[1, 2, 3]]
 
@@ -81,10 +81,10 @@ def test_the_output_is_read_from_either_place(make_card: Callable[..., Card], tm
 def test_an_answer_without_the_output_is_named(make_card: Callable[..., Card]) -> None:
     card = make_card()
     with pytest.raises(EngineFailed, match="no output 'logits'"):
-        read_outputs(pb.ModelInferResponse(), card, Layout.of(card), None)
+        read_outputs(Reply(pb.ModelInferResponse(), ()), card, Layout.of(card), None)
     described = [pb.ModelInferResponse.InferOutputTensor(name="logits", datatype="FP32", shape=[1, 3])]
     with pytest.raises(EngineFailed, match="more than came"):
-        read_outputs(pb.ModelInferResponse(outputs=described), card, Layout.of(card), None)
+        read_outputs(Reply(pb.ModelInferResponse(outputs=described), ()), card, Layout.of(card), None)
 
 
 def test_the_input_is_a_view_of_the_slot(make_card: Callable[..., Card], tmp_path: Path) -> None:

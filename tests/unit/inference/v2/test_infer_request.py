@@ -7,8 +7,9 @@ import pytest
 
 from lineside.errors import LinesideError
 from lineside_inference.api.problems import Problem
+from lineside_inference.dataplane.infer_request import Region
 from lineside_inference.settings import LimitSettings
-from lineside_inference.v2.infer_request import Region, read
+from lineside_inference.v2.request_json import read
 
 LIMITS = LimitSettings.model_validate({"tensors": 3, "outputs": 2, "strings": 10})
 OPEN = LimitSettings.model_validate({"client_shared_memory_prefixes": ["cam-"]})

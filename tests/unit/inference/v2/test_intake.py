@@ -28,10 +28,10 @@ WORKERS = Workers(1)
 
 
 async def take(
-    receive: Any, headers: dict[str, str], limits: LimitSettings, spare: SlotBudget | None, bodies: Bodies = BODIES
+    receive: Any, headers: dict[str, str], limits: LimitSettings, budget: SlotBudget | None, bodies: Bodies = BODIES
 ) -> TensorBuffers:
     with bodies.one(3) as taken:
-        return await intake.take(receive, headers, limits, spare, taken, WORKERS)
+        return await intake.take(receive, headers, limits, budget, taken, WORKERS)
 
 
 class Wire:
@@ -62,10 +62,10 @@ def binary(tensors: dict[str, bytes]) -> tuple[bytes, dict[str, str]]:
 
 
 def receive(
-    body: bytes, headers: dict[str, str], places: Sequence[int] = (), spare: SlotBudget | None = None
+    body: bytes, headers: dict[str, str], places: Sequence[int] = (), budget: SlotBudget | None = None
 ) -> TensorBuffers:
     async def run() -> TensorBuffers:
-        return await take(Wire(cut(body, places)), headers, LIMITS, spare)
+        return await take(Wire(cut(body, places)), headers, LIMITS, budget)
 
     return asyncio.run(run())
 
@@ -77,8 +77,8 @@ def outcome(body: bytes, headers: dict[str, str]) -> tuple[TensorBuffers | None,
         return None, error.code
 
 
-def content(parcel: TensorBuffers) -> list[bytes]:
-    return [bytes(parcel.memory[at : at + size]) for at, size in parcel.spans]
+def content(buffers: TensorBuffers) -> list[bytes]:
+    return [bytes(buffers.memory[at : at + size]) for at, size in buffers.spans]
 
 
 @given(
@@ -115,11 +115,13 @@ def test_a_damaged_request_is_refused_or_right(flip: int, to: int, drop: int, ex
     damaged = bytearray(body)
     damaged[flip % len(body)] = to
     damaged = damaged[: len(damaged) - drop] + extra
-    parcel, code = outcome(bytes(damaged), headers)
-    if parcel is None:
+    buffers, code = outcome(bytes(damaged), headers)
+    if buffers is None:
         assert code in {"v2-request-invalid", "tensor-shape", "tensor-datatype", "tensor-values", "tensors-too-large"}
     else:
-        assert sum(size for _at, size in parcel.spans) == len(damaged) - int(headers["inference-header-content-length"])
+        assert sum(size for _at, size in buffers.spans) == len(damaged) - int(
+            headers["inference-header-content-length"]
+        )
 
 
 @pytest.mark.parametrize(
@@ -176,18 +178,18 @@ def test_compressed_data_that_is_cut_off_is_refused() -> None:
 def test_the_slot_comes_back_whatever_happens() -> None:
     async def run() -> None:
         arena = Arena(slot_bytes=4096, slots=2, shared=False)
-        spare = SlotBudget(arena, 1)
+        budget = SlotBudget(arena, 1)
         body, headers = binary({"a": b"123"})
-        parcel = await take(Wire([body]), headers, LIMITS, spare)
-        assert parcel.slot is not None
-        second = await take(Wire([body]), headers, LIMITS, spare)
+        buffers = await take(Wire([body]), headers, LIMITS, budget)
+        assert buffers.slot is not None
+        second = await take(Wire([body]), headers, LIMITS, budget)
         assert second.slot is None, "the other slot is the line's"
-        assert content(second) == content(parcel) == [b"123"]
-        parcel.release()
+        assert content(second) == content(buffers) == [b"123"]
+        buffers.release()
         second.release()
         for wire in (Wire([body + b"4"]), Wire([body[:-1]]), Wire([body[:-1]], ends=False)):
             with pytest.raises((Problem, ClientGone)):
-                await take(wire, headers, LIMITS, spare)
+                await take(wire, headers, LIMITS, budget)
             assert arena.counts() == {"free": 2, "used": 0, "quarantined": 0}
         arena.close()
 
@@ -197,16 +199,16 @@ def test_the_slot_comes_back_whatever_happens() -> None:
 def test_what_triton_left_in_quarantine_counts_against_v2() -> None:
     async def run() -> None:
         arena = Arena(slot_bytes=4096, slots=3, shared=False)
-        spare = SlotBudget(arena, 1)
-        slot = spare.take(10)
+        budget = SlotBudget(arena, 1)
+        slot = budget.take(10)
         assert slot is not None
         late: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         slot.keep_for(late)
-        spare.give_back(slot)
-        assert spare.take(10) is None
+        budget.give_back(slot)
+        assert budget.take(10) is None
         late.set_result(None)
         await asyncio.sleep(0)
-        assert spare.take(10) is not None
+        assert budget.take(10) is not None
         arena.close()
 
     asyncio.run(run())

@@ -6,7 +6,7 @@ from tritonclient.grpc import service_pb2 as pb
 from lineside.errors import LinesideError
 from lineside_inference.api.problems import Problem
 from lineside_inference.engine.parameters import plain, put
-from lineside_inference.v2.answer import Answer, compressed, wanted_encoding
+from lineside_inference.v2.answer import HttpAnswer, compressed, wanted_encoding
 from lineside_inference.v2.raw import Raw
 
 
@@ -77,7 +77,7 @@ def test_the_answer_is_compressed_as_asked(accept: str, encoding: str | None) ->
 
 
 def test_a_compressed_answer_says_so_once() -> None:
-    found = compressed(Answer(200, [(b"content-length", b"6"), (b"x", b"y")], [b"abc", b"abc"]), "gzip")
+    found = compressed(HttpAnswer(200, [(b"content-length", b"6"), (b"x", b"y")], [b"abc", b"abc"]), "gzip")
     assert dict(found.headers) == {
         b"x": b"y",
         b"content-encoding": b"gzip",

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from tritonclient.grpc import service_pb2 as pb
 
+from lineside_inference.dataplane.infer_request import InferRequest
 from lineside_inference.engine.arena import Arena, Slot, aligned
+from lineside_inference.engine.message import InferMessage
 from lineside_inference.engine.parameters import in_region, put
-from lineside_inference.v2.infer_request import InferRequest
 
 _LINE = 64
 _WORTH = 16 * 1024
@@ -49,17 +50,17 @@ class TensorBuffers:
     Private memory grows with what is written: what a request only says that it will send takes none.
     """
 
-    def __init__(self, asked: InferRequest, sizes: Sequence[int], spare: SlotBudget | None) -> None:
-        self.asked = asked
+    def __init__(self, request: InferRequest, sizes: Sequence[int], budget: SlotBudget | None) -> None:
+        self.request = request
         self.spans: list[tuple[int, int]] = []
         end = 0
         for size in sizes:
             self.spans.append((end, size))
             end = aligned(end + size, _LINE)
-        self.placed: dict[str, tuple[int, int]] = {}
-        self._spare = spare
+        self.rooms: dict[str, tuple[int, int]] = {}
+        self._budget = budget
         self._end = end
-        self.slot = spare.take(end) if spare is not None and end else None
+        self.slot = budget.take(end) if budget is not None and end else None
         self._private = bytearray()
         self._view: memoryview | None = self.slot.memory.data if self.slot is not None else None
 
@@ -79,54 +80,55 @@ class TensorBuffers:
         self._private.extend(bytes(at - len(self._private)))
         self._private += data
 
-    def place(self, outputs: Mapping[str, int | None]) -> None:
-        """Give large outputs of a known size, in bytes, a place in the slot; `outputs` are all that the model has."""
+    def make_room(self, outputs: Mapping[str, int | None]) -> None:
+        """Give large outputs of a known size, in bytes, room in the slot; `outputs` are all that the model has."""
         if self.slot is None:
             return
-        wanted = {output.name for output in self.asked.outputs} or set(outputs)
+        wanted = {output.name for output in self.request.outputs} or set(outputs)
         at = self._end
         for name, size in outputs.items():
             if name in wanted and size is not None and size >= _WORTH and at + size <= len(self.memory):
-                self.placed[name] = (at, size)
+                self.rooms[name] = (at, size)
                 at = aligned(at + size, _LINE)
-        for output in self.asked.outputs:
-            if output.region is not None or output.parameters:  # a classification, or a place of the client's
-                self.placed.pop(output.name, None)
+        for output in self.request.outputs:
+            if output.region is not None or output.parameters:  # a classification, or memory of the client's
+                self.rooms.pop(output.name, None)
 
-    def request(self, model: str, version: str, names: Sequence[str], region: str | None) -> pb.ModelInferRequest:
+    def message(self, model: str, version: str, names: Sequence[str], region: str | None) -> InferMessage:
         """Return the message for Triton: names and offsets with a region of ours, else the bytes.
 
         `names` are the model's outputs; where none was asked for, naming one means that all must be named.
         """
-        asked = self.asked
-        message = pb.ModelInferRequest(model_name=model, model_version=version, id=asked.id)
-        put(message.parameters, asked.parameters)
-        for given, (at, size) in zip(asked.inputs, self.spans, strict=True):
-            tensor = message.inputs.add(name=given.name, datatype=given.datatype, shape=given.shape)
+        request, slot = self.request, self.slot if region is not None else None
+        head = pb.ModelInferRequest(model_name=model, model_version=version, id=request.id)
+        put(head.parameters, request.parameters)
+        tensors: list[memoryview] = []
+        for given, (at, size) in zip(request.inputs, self.spans, strict=True):
+            tensor = head.inputs.add(name=given.name, datatype=given.datatype, shape=given.shape)
             put(tensor.parameters, given.parameters)
             if given.region is not None:
                 in_region(tensor.parameters, given.region.name, given.region.offset, given.region.size)
-            elif region is not None and self.slot is not None:
-                in_region(tensor.parameters, region, self.slot.offset + at, size)
+            elif slot is not None and region is not None:
+                in_region(tensor.parameters, region, slot.offset + at, size)
             else:
-                message.raw_input_contents.append(bytes(self.memory[at : at + size]))
-        placed = self.placed if region is not None else {}
-        for output in asked.outputs:
-            wanted = message.outputs.add(name=output.name)
+                tensors.append(self.memory[at : at + size])
+        rooms = self.rooms if slot is not None else {}
+        for output in request.outputs:
+            wanted = head.outputs.add(name=output.name)
             put(wanted.parameters, output.parameters)
             if output.region is not None:
                 in_region(wanted.parameters, output.region.name, output.region.offset, output.region.size)
-        if placed and not asked.outputs:
+        if rooms and not request.outputs:
             for name in names:
-                message.outputs.add(name=name)
-        for wanted in message.outputs:
-            if wanted.name in placed and self.slot is not None and region is not None:
-                at, size = placed[wanted.name]
-                in_region(wanted.parameters, region, self.slot.offset + at, size)
-        return message
+                head.outputs.add(name=name)
+        for wanted in head.outputs:
+            if wanted.name in rooms and slot is not None and region is not None:
+                at, size = rooms[wanted.name]
+                in_region(wanted.parameters, region, slot.offset + at, size)
+        return InferMessage(head, tensors)
 
     def release(self) -> None:
         """Give the slot back."""
-        if self.slot is not None and self._spare is not None:
+        if self.slot is not None and self._budget is not None:
             slot, self.slot = self.slot, None
-            self._spare.give_back(slot)
+            self._budget.give_back(slot)

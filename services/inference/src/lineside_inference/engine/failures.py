@@ -23,7 +23,7 @@ _WRONG = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED, grpc.
 def kind_of(error: AioRpcError) -> Kind:
     """Return what a failed call is about."""
     code, said = error.code(), (error.details() or "").lower()
-    if "shared memory region" in said:
+    if "unable to find shared memory region" in said:
         return "region"
     if "maximum queue size" in said:
         return "busy"
@@ -36,11 +36,13 @@ def kind_of(error: AioRpcError) -> Kind:
     return "wrong" if code in _WRONG else "failed"
 
 
-def meaning(error: AioRpcError, what: str) -> RequestError:
-    """Return the error of a call about `what` that is not made again."""
+def meaning(error: AioRpcError, what: str, wrong: type[RequestError] = EngineFailed) -> RequestError:
+    """Return the error of a call about `what` that is not made again; `wrong` is the one of a request that misfits."""
     kind = kind_of(error)
     if kind == "late":
         return EngineTimeout(f"Triton did not answer for {what} in time")
+    if kind == "wrong" and wrong is not EngineFailed:
+        return wrong(text_of(error))
     if kind in {"wrong", "failed"}:
         return EngineFailed(f"Triton failed on {what}: {describe(error)}")
     return EngineUnavailable(f"Triton does not take it now: {what}: {text_of(error)}")

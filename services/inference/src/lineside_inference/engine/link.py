@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2_grpc as stubs
 from lineside.connections import Connection
 from lineside_inference.engine.arena import FOLDER, PREFIX, Arena
 from lineside_inference.engine.http import TritonHttp
+from lineside_inference.engine.message import InferMessage, Reply
 from lineside_inference.engine.wire import Transport
 from lineside_inference.errors import EngineUnavailable
 from lineside_inference.settings import TritonSettings
@@ -57,14 +58,22 @@ class TritonLink:
         self._check_now = asyncio.Event()
         self._channel: Any = None
         self.stub: Any = None
-        self.infer: Any = None
         self._http = TritonHttp(settings.http_url) if settings.http_url is not None else None
 
     def open(self) -> None:
         """Make the channel; it belongs to the loop that runs now."""
         self._channel = grpc.aio.insecure_channel(self.settings.url, options=_OPTIONS)
         self.stub = stubs.GRPCInferenceServiceStub(self._channel)
-        self.infer = self._http.infer if self._http is not None else self.stub.ModelInfer
+
+    def infer(self, message: InferMessage, timeout_s: float | None) -> "asyncio.Future[Reply]":
+        """Send one inference; raises AioRpcError by the future. `timeout_s` is told to gRPC; the caller bounds both."""
+        if self._http is not None:
+            return self._http.infer(message)
+        return asyncio.ensure_future(self._infer_by_grpc(message, timeout_s))
+
+    async def _infer_by_grpc(self, message: InferMessage, timeout_s: float | None) -> Reply:
+        response = await self.stub.ModelInfer(message.as_grpc(), timeout=timeout_s)
+        return Reply(response, response.raw_output_contents)
 
     async def supervise(self) -> None:
         """Connect, watch, connect again, for ever."""

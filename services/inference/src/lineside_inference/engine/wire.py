@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.engine.arena import Slot, aligned
+from lineside_inference.engine.message import Reply
 from lineside_inference.engine.parameters import in_region
 from lineside_inference.errors import EngineFailed
 from lineside_inference.models import head
@@ -24,7 +25,7 @@ _MAX_OUTPUT_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Place:
+class OutputRoom:
     """Where one output lies in a slot, in bytes from its beginning; `size` is None where it comes in the answer."""
 
     name: str
@@ -37,7 +38,7 @@ class Layout:
     """Where a model's tensors lie in a slot, in bytes from its beginning; `size` is what one request needs."""
 
     input_bytes: int
-    outputs: tuple[Place, ...]
+    outputs: tuple[OutputRoom, ...]
     size: int
 
     @classmethod
@@ -47,7 +48,7 @@ class Layout:
         places, end = [], input_bytes
         for tensor in card.tensors:
             at = aligned(end, _LINE)
-            places.append(Place(tensor.name, at, tensor.room))
+            places.append(OutputRoom(tensor.name, at, tensor.room))
             end = at + (tensor.room or 0)
         return cls(input_bytes, tuple(places), end)
 
@@ -73,24 +74,22 @@ def ask(card: Card, layout: Layout, slot: Slot, *, region: str | None, axes: int
     return pb.ModelInferRequest(model_name=card.name, model_version=card.version, inputs=[tensor], outputs=wanted)
 
 
-def read_outputs(
-    response: pb.ModelInferResponse, card: Card, layout: Layout, slot: Slot | None
-) -> dict[str, NDArray[np.generic]]:
+def read_outputs(reply: Reply, card: Card, layout: Layout, slot: Slot | None) -> dict[str, NDArray[np.generic]]:
     """Return the outputs by name, each with the shape that Triton tells.
 
     One that was asked for in a slot is copied from there; one that came in the answer (all, with slot None) is a
     read-only view of it. Raises EngineFailed where one is not there, is no numbers, or has another size than it says.
     """
-    found = {output.name: index for index, output in enumerate(response.outputs)}
-    return {place.name: _read_output(response, found.get(place.name), card, place, slot) for place in layout.outputs}
+    found = {output.name: index for index, output in enumerate(reply.head.outputs)}
+    return {place.name: _read_output(reply, found.get(place.name), card, place, slot) for place in layout.outputs}
 
 
 def _read_output(
-    response: pb.ModelInferResponse, index: int | None, card: Card, place: Place, slot: Slot | None
+    reply: Reply, index: int | None, card: Card, place: OutputRoom, slot: Slot | None
 ) -> NDArray[np.generic]:
     if index is None:
         raise EngineFailed(f"Triton's answer for model {card.name!r} has no output {place.name!r}")
-    output = response.outputs[index]
+    output = reply.head.outputs[index]
     dtype = DTYPES.get(output.datatype)
     if dtype is None:
         raise EngineFailed(f"output {place.name!r} of model {card.name!r} is {output.datatype}, not numbers")
@@ -101,8 +100,7 @@ def _read_output(
     if slot is not None and place.size is not None:
         raw: Any = slot.memory[place.at : place.at + place.size]
     else:
-        contents = response.raw_output_contents
-        raw = contents[index] if index < len(contents) else b""
+        raw = reply.raw[index] if index < len(reply.raw) else b""
     if min(shape, default=0) < 0 or len(raw) < size or size > _MAX_OUTPUT_BYTES:
         raise EngineFailed(
             f"output {place.name!r} of model {card.name!r} has shape {list(shape)}, more than came or fits",

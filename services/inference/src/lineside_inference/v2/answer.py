@@ -5,16 +5,16 @@ import gzip
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tritonclient.grpc import service_pb2 as pb
 
-from lineside_inference.dataplane.tensor_buffers import TensorBuffers
+from lineside_inference.dataplane.datatypes import unpack
+from lineside_inference.dataplane.infer_request import InferRequest
 from lineside_inference.engine.parameters import plain
-from lineside_inference.errors import EngineFailed, OutputTooLarge
-from lineside_inference.v2.datatypes import size_of, unpack
-from lineside_inference.v2.infer_request import InferRequest
+from lineside_inference.errors import OutputTooLarge
+from lineside_inference.usecases.direct import DirectResult
 
 _MANY = 4096
 _PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
@@ -24,54 +24,52 @@ _PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """An HTTP answer: the parts are sent one behind the other."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
-    parts: Sequence[bytes]
+    parts: Sequence[bytes | memoryview]
 
 
-def as_json(document: Any, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> Answer:
+def as_json(document: Any, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()) -> HttpAnswer:
     """Return a JSON answer."""
     body = json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     return _answer(status, [(b"content-type", b"application/json"), *headers], [body])
 
 
-def empty(status: int = 200) -> Answer:
+def empty(status: int = 200) -> HttpAnswer:
     """Return an answer without a body."""
     return _answer(status, [], [])
 
 
-async def write(response: pb.ModelInferResponse, parcel: TensorBuffers, *, max_values: int) -> Answer:
-    """Return the answer; the parcel may be given back after it.
+async def write(request: InferRequest, result: DirectResult, *, max_values: int) -> HttpAnswer:
+    """Return the answer to a request; its parts may lie where the result's bytes do.
 
-    Raises OutputNotJson, OutputNotFinite, OutputTooLarge or EngineFailed.
+    Raises OutputNotJson, OutputNotFinite or OutputTooLarge.
     """
-    asked = parcel.asked
-    head: dict[str, Any] = {"id": response.id} if response.id else {}
-    head |= {"model_name": response.model_name, "model_version": response.model_version}
-    if response.parameters:
-        head["parameters"] = plain(response.parameters)
+    answered = result.head
+    head: dict[str, Any] = {"id": answered.id} if answered.id else {}
+    head |= {"model_name": answered.model_name, "model_version": answered.model_version}
+    if answered.parameters:
+        head["parameters"] = plain(answered.parameters)
     head["outputs"] = []
-    parts: list[bytes] = []
-    for place, output in enumerate(response.outputs):
+    parts: list[bytes | memoryview] = []
+    for output, data in zip(answered.outputs, result.data, strict=True):
         described: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
-        if any(wanted.name == output.name and wanted.region is not None for wanted in asked.outputs):
+        if data is None:
             described["parameters"] = plain(output.parameters)
+        elif request.wants_binary(output.name):
+            described["parameters"] = {"binary_data_size": len(data)}
+            parts.append(data)
         else:
-            data = _data(response, place, parcel)
-            if asked.wants_binary(output.name):
-                described["parameters"] = {"binary_data_size": len(data)}
-                parts.append(bytes(data))
-            else:
-                described["data"] = await _values(output, data, max_values)
+            described["data"] = await _values(output, data, max_values)
         head["outputs"].append(described)
-    return await _finish(asked, head, parts)
+    return await _finish(request, head, parts)
 
 
-async def _finish(asked: InferRequest, head: dict[str, Any], parts: list[bytes]) -> Answer:
-    if not asked.binary and not any(output.binary for output in asked.outputs):
+async def _finish(request: InferRequest, head: dict[str, Any], parts: list[bytes | memoryview]) -> HttpAnswer:
+    if not request.binary and not any(output.binary for output in request.outputs):
         is_large = sum(len(output.get("data", ())) for output in head["outputs"]) > _MANY
         return await asyncio.to_thread(as_json, head) if is_large else as_json(head)
     body = as_json(head).parts[0]
@@ -94,20 +92,9 @@ async def _values(output: pb.ModelInferResponse.InferOutputTensor, data: bytes |
     return unpack(output.name, output.datatype, data)
 
 
-def _data(response: pb.ModelInferResponse, place: int, parcel: TensorBuffers) -> bytes | memoryview:
-    """Return an output's bytes, from the slot where Triton says that it put them there, else from the message."""
-    output = response.outputs[place]
-    size = size_of(output.datatype, output.shape)
-    if "shared_memory_region" in output.parameters and output.name in parcel.placed and size is not None:
-        at, room = parcel.placed[output.name]
-        if size > room:
-            raise EngineFailed(f"output {output.name!r} has {size} bytes and room for {room}")
-        return parcel.memory[at : at + size]
-    raw = response.raw_output_contents
-    if place >= len(raw) or (size is not None and len(raw[place]) != size):
-        raise EngineFailed(f"Triton's answer has not the bytes of output {output.name!r}")
-    data: bytes = raw[place]
-    return data
+def detached(found: HttpAnswer) -> HttpAnswer:
+    """Return an answer that does not lie in a slot."""
+    return replace(found, parts=[bytes(part) for part in found.parts])
 
 
 def wanted_encoding(accept: str) -> str | None:
@@ -124,12 +111,12 @@ def wanted_encoding(accept: str) -> str | None:
     return wanted if most > 0 and most >= weights.get("identity", 0.0) else None
 
 
-def compressed(found: Answer, encoding: str) -> Answer:
+def compressed(found: HttpAnswer, encoding: str) -> HttpAnswer:
     """Return an answer with its body compressed; lengths in its other headers are those of before."""
     body = _PACKERS[encoding](b"".join(found.parts))
     headers = [(name, value) for name, value in found.headers if name != b"content-length"]
     return _answer(found.status, [*headers, (b"content-encoding", encoding.encode())], [body])
 
 
-def _answer(status: int, headers: list[tuple[bytes, bytes]], parts: Sequence[bytes]) -> Answer:
-    return Answer(status, [*headers, (b"content-length", b"%d" % sum(map(len, parts)))], parts)
+def _answer(status: int, headers: list[tuple[bytes, bytes]], parts: Sequence[bytes | memoryview]) -> HttpAnswer:
+    return HttpAnswer(status, [*headers, (b"content-length", b"%d" % sum(map(len, parts)))], parts)

@@ -8,30 +8,27 @@ import asyncio
 import importlib.metadata
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lineside.contract import MAX_DEADLINE_MS
 from lineside.service import Service
 from lineside_inference.api.problems import Problem
 from lineside_inference.dataplane.admission import Body
-from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffers
+from lineside_inference.dataplane.tensor_buffers import TensorBuffers
 from lineside_inference.dataplane.workers import SMALL
 from lineside_inference.deadline import Deadline
-from lineside_inference.engine.raw import RawEngine
 from lineside_inference.engine.triton import Engine
-from lineside_inference.errors import EngineRefused, Expired, RequestError
 from lineside_inference.settings import LimitSettings
+from lineside_inference.usecases.direct import DirectInference
 from lineside_inference.usecases.request_handler import RequestHandler
 from lineside_inference.v2 import answer, intake, raw
-from lineside_inference.v2.answer import Answer, as_json, empty
-from lineside_inference.v2.counts import Counts
-from lineside_inference.v2.describe import EXTENSIONS, Describe, Outputs
+from lineside_inference.v2.answer import HttpAnswer, as_json, empty
+from lineside_inference.v2.describe import EXTENSIONS, Describe
 from lineside_inference.v2.error_mapping import as_problem
-from lineside_inference.v2.infer_request import InferRequest
 from lineside_inference.v2.intake import ClientGone
 
 log = structlog.get_logger("lineside.inference.v2")
@@ -41,6 +38,8 @@ _GONE = 499
 MEMORY = 3
 """Bytes of memory for each byte of a v2 body: where it is gathered, in the message for Triton, and as that is sent."""
 _SMALL = 64 * 1024
+_MAX_MODELS = 128
+_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _SEEN = frozenset({"accept-encoding", "content-length", "content-encoding", "x-deadline-ms", intake.HEADER_LENGTH})
 
 
@@ -67,11 +66,11 @@ class V2:
         self._workers = desk.workers
         self._places = desk.gate.v2
         self._limits = limits
-        self._models = engine
-        self._engine = RawEngine(engine.link)
-        self._describe = Describe(self._engine)
+        self._link = engine.link
+        slots = min(limits.v2_concurrency, len(engine.arena.slots) - limits.concurrency)
+        self._direct = DirectInference(engine, desk.gate.v2, slots)
+        self._describe = Describe(engine.caller)
         self._counts = Counts(service.registry)
-        self._spare = SlotBudget(engine.arena, min(limits.v2_concurrency, len(engine.arena.slots) - limits.concurrency))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -88,7 +87,7 @@ class V2:
             found = self._refuse(error)
         await _send(found, send)
 
-    async def _route(self, method: str, path: list[str], receive: Receive) -> Answer:
+    async def _route(self, method: str, path: list[str], receive: Receive) -> HttpAnswer:
         match path:
             case ["models", "stats"]:
                 return await self._about(method, "", "", "stats")
@@ -108,7 +107,7 @@ class V2:
                 raise Problem(403, "shared-memory-refused", detail)
         return self._about_us(method, path)
 
-    def _about_us(self, method: str, path: list[str]) -> Answer:
+    def _about_us(self, method: str, path: list[str]) -> HttpAnswer:
         _allow(method)
         match path:
             case []:
@@ -116,11 +115,11 @@ class V2:
             case ["health", "live"]:
                 return as_json({"live": not self._service.failed}, 500 if self._service.failed else 200)
             case ["health", "ready"]:
-                is_ready = self._engine.link.online.is_set() and not self._service.is_draining
+                is_ready = self._link.online.is_set() and not self._service.is_draining
                 return as_json({"ready": is_ready}, 200 if is_ready else 503)
         raise Problem(404, "path-unknown", f"There is no /v2/{'/'.join(path)}"[:300])
 
-    async def _about(self, method: str, name: str, version: str, what: str = "") -> Answer:
+    async def _about(self, method: str, name: str, version: str, what: str = "") -> HttpAnswer:
         _allow(method)
         _check_version(version)
         with self._places.admit():
@@ -135,7 +134,7 @@ class V2:
                     return await self._ready(name, version)
         raise Problem(404, "path-unknown", f"There is no {what[:60]!r} of a model; use config, stats, ready or infer")
 
-    async def _ready(self, name: str, version: str) -> Answer:
+    async def _ready(self, name: str, version: str) -> HttpAnswer:
         if await self._describe.ready(name, version):
             return as_json({"name": name, "ready": True})
         what = f"model {name!r:.150}" + (f", version {version}," if version else "")
@@ -144,9 +143,9 @@ class V2:
     async def _infer(self, scope: Scope, path: list[str], receive: Receive, send: Send, arrived: float) -> None:
         name = path[1]
         try:
-            with self._gate.bodies.one(MEMORY) as taken:
+            with self._gate.bodies.one(MEMORY) as body:
                 try:
-                    found = await self._answer(scope, path, receive, arrived, taken)
+                    found = await self._answer(scope, path, receive, arrived, body)
                 except ClientGone:
                     log.warning("the client went away before its body was complete")
                     found = empty(_GONE)
@@ -158,26 +157,22 @@ class V2:
         except TimeoutError:
             log.warning("a v2 client did not take its answer in time", model=name)
 
-    async def _answer(self, scope: Scope, path: list[str], receive: Receive, arrived: float, taken: Body) -> Answer:
+    async def _answer(self, scope: Scope, path: list[str], receive: Receive, arrived: float, body: Body) -> HttpAnswer:
         name, version = _model_of(path)
         _allow(scope["method"], "POST")
         headers = {
             key: value.decode("latin-1") for raw, value in scope["headers"] if (key := raw.decode("latin-1")) in _SEEN
         }
         deadline = self._deadline(headers, arrived)
-        spare = self._spare if self._engine.is_shared else None
         if headers.get(intake.HEADER_LENGTH) == "0":
-            parcel = await self._take_raw(name, version, receive, headers, taken)
+            buffers = await self._take_raw(name, version, receive, headers, body)
         else:
-            parcel = await intake.take(receive, headers, self._limits, spare, taken, self._workers)
+            buffers = await intake.take(receive, headers, self._limits, self._direct.budget, body, self._workers)
         try:
-            with self._places.admit():
-                async with self._place(deadline):
-                    # During a change of models Triton serves two versions: where none is named, the one in force.
-                    with self._models.using(name, version) as used:
-                        found = await self._run(name, used, parcel, _shorten(deadline, parcel.asked, arrived))
+            result = await self._direct.run(name, version, buffers, arrived, deadline)
+            found = answer.detached(await answer.write(buffers.request, result, max_values=self._limits.json_values))
         finally:
-            parcel.release()
+            buffers.release()
         encoding = answer.wanted_encoding(headers.get("accept-encoding", ""))
         if encoding is None:
             return found
@@ -189,61 +184,12 @@ class V2:
         )
 
     async def _take_raw(
-        self, name: str, version: str, receive: Receive, headers: Mapping[str, str], taken: Body
+        self, name: str, version: str, receive: Receive, headers: Mapping[str, str], body: Body
     ) -> TensorBuffers:
         """Return a request whose whole body is the model's one input, which is looked for first."""
-        with self._models.using(name, version) as used:
+        with self._direct.using(name, version) as used:
             config, metadata = await self._describe.config(name, used), await self._describe.model(name, used)
-        return await intake.take_raw(receive, headers, self._limits, taken, self._workers, raw.Raw.of(metadata, config))
-
-    @asynccontextmanager
-    async def _place(self, deadline: Deadline) -> AsyncIterator[None]:
-        """Hold one of the places for work; raises Expired where none comes free in time."""
-        room = self._places.room
-        try:
-            async with asyncio.timeout(deadline.left()):
-                await room.wait(1, line=False)
-        except TimeoutError:
-            raise Expired("the deadline passed before a place came free", remedy="Ask less often") from None
-        try:
-            yield
-        finally:
-            room.give(1, line=False)
-
-    async def _run(self, name: str, version: str, parcel: TensorBuffers, deadline: Deadline) -> Answer:
-        if deadline.has_passed:
-            raise Expired("the deadline passed before the model ran", remedy="Give a later deadline")
-        outputs = await self._outputs(name, version, deadline) if parcel.slot is not None else None
-        names = list(outputs.shapes) if outputs is not None else []
-        try:
-            if outputs is not None:
-                parcel.place(outputs.sizes(next((given.shape[0] for given in parcel.asked.inputs if given.shape), 1)))
-            try:
-                response = await self._engine.infer(
-                    lambda region: parcel.request(name, version, names, region), parcel.slot, deadline
-                )
-            except EngineRefused as error:
-                if outputs is None or not parcel.placed or "shared memory" not in str(error):
-                    raise
-                log.info("outputs of a model are larger than it says; they go in bytes", model=name, reason=str(error))
-                outputs.is_sure = False
-                parcel.placed.clear()
-                response = await self._engine.infer(
-                    lambda region: parcel.request(name, version, names, region), parcel.slot, deadline
-                )
-        except Exception:
-            if outputs is None or outputs.is_sure:
-                self._describe.forget(name, version)
-            raise
-        return await answer.write(response, parcel, max_values=self._limits.json_values)
-
-    async def _outputs(self, name: str, version: str, deadline: Deadline) -> Outputs | None:
-        """Return what the model gives; None where that cannot be told now: the request itself will say why."""
-        try:
-            async with asyncio.timeout(deadline.left()):
-                return await self._describe.outputs(name, version)
-        except (RequestError, TimeoutError):
-            return None
+        return await intake.take_raw(receive, headers, self._limits, body, self._workers, raw.Raw.of(metadata, config))
 
     def _deadline(self, headers: Mapping[str, str], arrived: float) -> Deadline:
         given = headers.get("x-deadline-ms")
@@ -258,7 +204,7 @@ class V2:
             raise Problem(400, "v2-request-invalid", detail)
         return Deadline(arrived + asked / 1000)
 
-    def _refuse(self, error: Exception) -> Answer:
+    def _refuse(self, error: Exception) -> HttpAnswer:
         problem = as_problem(error)
         if problem.status == 500:  # noqa: PLR2004 - nobody foresaw it
             log.error("a v2 request failed in a way that nobody foresaw", exc_info=error)
@@ -291,15 +237,7 @@ def _allow(method: str, *methods: str) -> None:
         raise Problem(405, "method-not-allowed", f"{method} is not allowed here; use {words}", headers={"Allow": words})
 
 
-def _shorten(deadline: Deadline, asked: InferRequest, arrived: float) -> Deadline:
-    """Return the deadline, or Triton's parameter `timeout` in microseconds where that is sooner."""
-    timeout = asked.parameters.get("timeout")
-    if type(timeout) is not int or timeout <= 0:
-        return deadline
-    return Deadline(min(deadline.at, arrived + timeout / 1_000_000))
-
-
-async def _send(found: Answer, send: Send) -> None:
+async def _send(found: HttpAnswer, send: Send) -> None:
     parts = found.parts
     if len(parts) > 1 and sum(map(len, parts)) <= _SMALL:
         parts = [b"".join(parts)]  # one write for all
@@ -309,3 +247,32 @@ async def _send(found: Answer, send: Send) -> None:
         await send({"type": "http.response.body", "body": part, "more_body": index < last})
     if not parts:
         await send({"type": "http.response.body", "body": b""})
+
+
+class Counts:
+    """The counters; a model becomes a label once it has answered, and beyond the bound is `other`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._models: set[str] = set()
+        self._requests = Counter(
+            "lineside_inference_v2_requests_total",
+            "Inference requests of the Open Inference Protocol, by model and HTTP status.",
+            ["model", "status"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "lineside_inference_v2_seconds",
+            "Time from the first byte of a v2 inference request to its answer, of the good ones.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+
+    def answered(self, model: str, status: int, seconds: float) -> None:
+        """Count one inference request."""
+        if status < 400 and len(self._models) < _MAX_MODELS:  # noqa: PLR2004 - HTTP's first error
+            self._models.add(model)
+        label = model if model in self._models else "other"
+        self._requests.labels(label, str(status)).inc()
+        if status < 400:  # noqa: PLR2004 - same
+            self._seconds.labels(label).observe(seconds)

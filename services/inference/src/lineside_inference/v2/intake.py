@@ -12,12 +12,13 @@ from starlette.types import Receive
 from lineside_inference.api.body import check_values
 from lineside_inference.api.problems import Problem
 from lineside_inference.dataplane.admission import Body
+from lineside_inference.dataplane.datatypes import BYTES, check_strings, pack
+from lineside_inference.dataplane.infer_request import InferRequest, Input
 from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffers
 from lineside_inference.dataplane.workers import Workers
 from lineside_inference.settings import LimitSettings
-from lineside_inference.v2.datatypes import BYTES, check_strings, pack
-from lineside_inference.v2.infer_request import InferRequest, Input, read, wrong
 from lineside_inference.v2.raw import Raw
+from lineside_inference.v2.request_json import read, wrong
 
 HEADER_LENGTH = "inference-header-content-length"
 _PIECE = 256 * 1024
@@ -35,56 +36,56 @@ async def take(
     receive: Receive,
     headers: Mapping[str, str],
     limits: LimitSettings,
-    spare: SlotBudget | None,
-    taken: Body,
+    budget: SlotBudget | None,
+    body: Body,
     workers: Workers,
 ) -> TensorBuffers:
     """Return the request with its tensors where Triton will read them; give it back with `release`.
 
-    What is not in a slot counts in `taken`. Raises Problem 400, 403, 408, 413 or 415, Refused where there is no memory,
+    What is not in a slot counts in `body`. Raises Problem 400, 403, 408, 413 or 415, Refused where there is no memory,
     the errors of `datatypes`, and ClientGone.
     """
     chunks = _plain(_wire(receive, headers, limits), headers, limits, workers)
-    parcel: TensorBuffers | None = None
+    buffers: TensorBuffers | None = None
     try:
         async with asyncio.timeout(limits.body_s):
-            head, rest = await _head(chunks, headers, limits, taken)
+            head, rest = await _head(chunks, headers, limits, body)
             check_values(head, limits.json_body_values)
-            asked = await workers.read(len(head), partial(read, head, limits, binary=rest is not None))
-            ready = [await _packed(given, len(head), workers) for given in asked.inputs]
+            request = await workers.read(len(head), partial(read, head, limits, binary=rest is not None))
+            ready = [await _packed(given, len(head), workers) for given in request.inputs]
             sizes = [
                 len(data) if data is not None else given.size or 0
-                for given, data in zip(asked.inputs, ready, strict=True)
+                for given, data in zip(request.inputs, ready, strict=True)
             ]
-            parcel = TensorBuffers(asked, sizes, spare)
-            expected = sum(given.size or 0 for given in asked.inputs)
-            await _fill(parcel, ready, _Binary(rest, chunks, expected), taken)
-            await _check(parcel)
+            buffers = TensorBuffers(request, sizes, budget)
+            expected = sum(given.size or 0 for given in request.inputs)
+            await _fill(buffers, ready, _Binary(rest, chunks, expected), body)
+            await _check(buffers)
     except TimeoutError:
-        _drop(parcel)
+        _drop(buffers)
         raise _late(limits) from None
     except BaseException:
-        _drop(parcel)
+        _drop(buffers)
         raise
-    return parcel
+    return buffers
 
 
 async def take_raw(
-    receive: Receive, headers: Mapping[str, str], limits: LimitSettings, taken: Body, workers: Workers, raw: Raw
+    receive: Receive, headers: Mapping[str, str], limits: LimitSettings, body: Body, workers: Workers, raw: Raw
 ) -> TensorBuffers:
     """Return the request whose whole body is the one input of a model; raises as `take` does, and TensorShape."""
-    body = bytearray()
+    whole = bytearray()
     try:
         async with asyncio.timeout(limits.body_s):
             async for chunk in _plain(_wire(receive, headers, limits), headers, limits, workers):
-                taken.grow(len(chunk))
-                body += chunk
+                body.grow(len(chunk))
+                whole += chunk
     except TimeoutError:
         raise _late(limits) from None
-    given = raw.input(body)
-    parcel = TensorBuffers(InferRequest("", {}, (given,), (), binary=True), [given.size or 0], None)
-    parcel.write(0, raw.bytes(body))
-    return parcel
+    given = raw.input(whole)
+    buffers = TensorBuffers(InferRequest("", {}, (given,), (), binary=True), [given.size or 0], None)
+    buffers.write(0, raw.bytes(whole))
+    return buffers
 
 
 def _late(limits: LimitSettings) -> Problem:
@@ -92,9 +93,9 @@ def _late(limits: LimitSettings) -> Problem:
     return Problem(408, "body-timeout", detail, headers=_CLOSE)
 
 
-def _drop(parcel: TensorBuffers | None) -> None:
-    if parcel is not None:
-        parcel.release()
+def _drop(buffers: TensorBuffers | None) -> None:
+    if buffers is not None:
+        buffers.release()
 
 
 async def ready_only(receive: Receive) -> bool:
@@ -181,7 +182,7 @@ async def _unpacked(chunks: AsyncIterator[bytes], encoding: str, most: int, work
 
 
 async def _head(
-    chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings, taken: Body
+    chunks: AsyncIterator[bytes], headers: Mapping[str, str], limits: LimitSettings, body: Body
 ) -> tuple[bytes | bytearray, memoryview | None]:
     """Return the JSON and the first bytes behind it; None for these where all of the body is JSON."""
     declared = headers.get(HEADER_LENGTH)
@@ -191,7 +192,7 @@ async def _head(
             whole += chunk
             if len(whole) > limits.json_bytes:
                 raise _too_large(len(whole), limits.json_bytes, "json_bytes")
-            taken.grow(len(chunk))
+            body.grow(len(chunk))
         return whole, None
     if not (declared.isascii() and declared.isdigit() and int(declared[:19]) > 0):
         raise wrong(f"Inference-Header-Content-Length is {declared!r:.60}; it must be a whole number above 0")
@@ -201,7 +202,7 @@ async def _head(
     head: bytes | bytearray = b""
     async for chunk in chunks:
         before = len(head)
-        taken.grow(min(len(chunk), length - before))
+        body.grow(min(len(chunk), length - before))
         if not before and len(chunk) >= length:  # as nearly always: nothing of the tensors is copied here
             return chunk[:length], memoryview(chunk)[length:]
         head = bytearray(head) if not before else head
@@ -252,15 +253,15 @@ class _Binary:
         return f"the inputs' binary_data_size sum to {self._expected}"
 
 
-async def _fill(parcel: TensorBuffers, ready: Sequence[bytes | None], binary: _Binary, taken: Body) -> None:
+async def _fill(buffers: TensorBuffers, ready: Sequence[bytes | None], binary: _Binary, body: Body) -> None:
     """Write the tensors to their places: those of the JSON, and the binary ones, which come one behind the other."""
 
     def write(at: int, data: bytes | memoryview) -> None:
-        if parcel.slot is None:
-            taken.grow(len(data))
-        parcel.write(at, data)
+        if buffers.slot is None:
+            body.grow(len(data))
+        buffers.write(at, data)
 
-    for given, (at, size), data in zip(parcel.asked.inputs, parcel.spans, ready, strict=True):
+    for given, (at, size), data in zip(buffers.request.inputs, buffers.spans, ready, strict=True):
         if data is not None:
             write(at, data)
         elif given.size is not None:
@@ -271,10 +272,10 @@ async def _fill(parcel: TensorBuffers, ready: Sequence[bytes | None], binary: _B
     await binary.end()
 
 
-async def _check(parcel: TensorBuffers) -> None:
-    for given, (at, size) in zip(parcel.asked.inputs, parcel.spans, strict=True):
+async def _check(buffers: TensorBuffers) -> None:
+    for given, (at, size) in zip(buffers.request.inputs, buffers.spans, strict=True):
         if given.datatype == BYTES and given.size is not None:
-            job = (given.name, parcel.memory[at : at + size], math.prod(given.shape))
+            job = (given.name, buffers.memory[at : at + size], math.prod(given.shape))
             await asyncio.to_thread(check_strings, *job) if job[2] > _MANY_STRINGS else check_strings(*job)
 
 

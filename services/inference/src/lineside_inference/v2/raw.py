@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from lineside_inference.api.problems import Problem
+from lineside_inference.dataplane.datatypes import BYTES, ITEM_BYTES
+from lineside_inference.dataplane.infer_request import Input
 from lineside_inference.errors import TensorShape
-from lineside_inference.v2.datatypes import BYTES, ITEM_BYTES
-from lineside_inference.v2.infer_request import Input
 
 _LENGTH = 4
 

@@ -1,4 +1,4 @@
-"""The JSON of an inference request, read into what was asked; everything that is wrong in it is refused by name.
+"""The JSON of an inference request, read into an InferRequest; everything that is wrong in it is refused by name.
 
 The form is that of the Open Inference Protocol with Triton's extensions: binary data, classification, parameters,
 shared memory (by an allow-list only).
@@ -6,17 +6,16 @@ shared memory (by an allow-list only).
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import from_json
 
 from lineside_inference.api.problems import Problem
+from lineside_inference.dataplane.datatypes import BYTES, ITEM_BYTES, check_size
+from lineside_inference.dataplane.infer_request import InferRequest, Input, Output, Region, Scalar
 from lineside_inference.engine.parameters import SEQUENCE
 from lineside_inference.settings import LimitSettings
-from lineside_inference.v2.datatypes import BYTES, ITEM_BYTES, check_size
 
-Scalar = bool | int | float | str
 _MAX_PARAMETERS = 32
 _MAX_RANK = 16
 _MAX_NAME = 256
@@ -25,53 +24,6 @@ _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
 _SHARED = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
 _OWN = {"binary_data", "binary_data_size", "binary_data_output"}
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A place in a client's own shared memory that the allow-list lets through."""
-
-    name: str
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input: `size` bytes follow in binary, or `data` has the values, or `region` says where they are."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-    parameters: Mapping[str, Scalar]
-    size: int | None = None
-    data: list[Any] | None = None
-    region: Region | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """One output that was asked for."""
-
-    name: str
-    binary: bool
-    parameters: Mapping[str, Scalar]
-    region: Region | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InferRequest:
-    """One inference request without its binary part; `outputs` empty means all."""
-
-    id: str
-    parameters: Mapping[str, Scalar]
-    inputs: tuple[Input, ...]
-    outputs: tuple[Output, ...]
-    binary: bool
-
-    def wants_binary(self, output: str) -> bool:
-        """Whether an output goes out in binary."""
-        return next((asked.binary for asked in self.outputs if asked.name == output), self.binary)
 
 
 def read(document: bytes | bytearray, limits: LimitSettings, *, binary: bool) -> InferRequest:
