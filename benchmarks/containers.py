@@ -11,7 +11,6 @@ import contextlib
 import datetime as dt
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from report import arguments, table, write
+from report import arguments, free_ports, table, write
 
 ROOT = Path(__file__).parents[1]
 OURS = ("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter")
@@ -39,10 +38,7 @@ class Project:
 
     def __init__(self) -> None:
         self.name = f"lineside-measured-{os.getpid()}"
-        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-        ports = [str(listener.getsockname()[1]) for listener in listeners]
-        for listener in listeners:
-            listener.close()
+        ports = [str(port) for port in free_ports(3)]
         self.control = f"http://127.0.0.1:{ports[1]}"
         names = ("LINESIDE_PAGE_PORT", "LINESIDE_CONTROL_PORT", "LINESIDE_METRICS_PORT")
         self._environment = {

@@ -10,7 +10,6 @@ prometheus_client, add the label, write one text. Of what hangs it waits as long
 import contextlib
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,20 +22,12 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from report import arguments, percentiles, table, write
+from report import arguments, free_ports, percentiles, table, write
 
 NAMES = ("inference", "topic-bridge", "opcua-bridge", "forwarder", "triton")
 TIMEOUT_S = 2.0
 START_S = 30.0
 PEERS = Path(__file__).with_name("exporter_peers.py")
-
-
-def free_ports(number: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ Run with the Python of another checkout's environment it measures that checkout.
 import contextlib
 import os
 import resource
-import socket
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import urllib.request
 from pathlib import Path
 
 import yaml
-from report import arguments, table, write
+from report import arguments, free_ports, table, write
 
 ROOT = Path(__file__).parents[1]
 SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
@@ -103,13 +102,6 @@ def document(folder: Path, ports: list[int]) -> dict:
         },
         "exporter": {"http": http["exporter"], "services": {"inference": f"http://127.0.0.1:{nobody}"}},
     }
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that are free now."""
-    with contextlib.ExitStack() as held:
-        chosen = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in chosen]
 
 
 def wait_alive(url: str, process: subprocess.Popen, log: Path) -> None:

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -29,14 +28,14 @@ import v2_load
 import yaml
 from image_load import Caller, closed_loop, open_loop, post
 from onnx import TensorProto, helper
-from report import arguments, table, write
+from report import arguments, free_ports, table, write
 
 from lineside_bench.parts.part import make_part
 from lineside_bench.peers.triton import clean_shared_memory, launch
 
 ROOT = Path(__file__).parents[1]
 SEED = 11
-PICTURES = 24
+IMAGES = 24
 WIDTH, HEIGHT = 1280, 960
 JUDGE = "/v1/models/surface-defect/predict"
 WIDE = "wide"
@@ -46,21 +45,13 @@ FIRST_REQUESTS = 1000
 READY_S = 60.0
 
 
-def pictures() -> list[bytes]:
+def jpegs() -> list[bytes]:
     """Return JPEGs of 1280 x 960, as a camera of a line gives them."""
     made = []
-    for index in range(PICTURES):
+    for index in range(IMAGES):
         image = cv2.resize(make_part(SEED, index).image, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
         made.append(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
     return made
-
-
-def free_ports(count: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 @contextmanager
@@ -208,7 +199,7 @@ class Run:
         self.requests = 5000 if quick else 100_000
         self.open_s = 10.0 if quick else 60.0
         self.work = work
-        self.jpegs = pictures()
+        self.jpegs = jpegs()
         self.figures: dict[str, object] = {}
         self.ratios: dict[str, float] = {}
 

@@ -16,10 +16,11 @@ from typing import Any, Self
 
 import paho.mqtt.client as mqtt
 import yaml
-from opcua_peers import PATIENCE_S, Server, beside, free_port, give_core
+from opcua_peers import PATIENCE_S, Server, beside, give_core
 from opcua_settings import bridge_settings
 from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client.parser import text_string_to_metric_families
+from report import free_ports
 
 from lineside.contract import REQUEST_TOPIC, Request, parse_request, utc_now
 from lineside_bench.peers.broker import BrokerKind, answers, prepare
@@ -30,7 +31,7 @@ _PREFIX = "lineside_opcua_bridge_"
 @contextmanager
 def broker(work: Path) -> Iterator[int]:
     """Run the line's broker; yield its port."""
-    port = free_port()
+    (port,) = free_ports(1)
     plan = prepare(BrokerKind.auto, port=port, folder=work / "broker")
     with (work / "broker.log").open("wb") as written, beside():
         running = subprocess.Popen(plan.argv, stdout=written, stderr=written)
@@ -52,7 +53,7 @@ class Bridge:
     def __init__(
         self, server: Server, nodes: int, rate_hz: float, *, mqtt_port: int, work: Path, edges: int = 0
     ) -> None:
-        http = free_port()
+        (http,) = free_ports(1)
         section = bridge_settings(server.endpoint, server.uri, nodes=nodes, rate_hz=rate_hz, edges=edges)
         document = {
             "bus": {"port": mqtt_port, "client_id_prefix": f"bench-{http}"},

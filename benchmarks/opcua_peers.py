@@ -6,7 +6,6 @@ everything else of ours stays off that core.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -56,11 +55,6 @@ def give_core(pid: int) -> None:
         if core is not None:
             with suppress(ProcessLookupError):  # a thread that has just ended
                 os.sched_setaffinity(int(thread.name), {core})
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def cpu_s(pid: int) -> float:

@@ -1,9 +1,11 @@
-"""What every benchmark does alike: its arguments, its table, its JSON."""
+"""What the benchmarks share: their arguments, free ports, the table, the JSON."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +16,13 @@ def arguments(what: str) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write figures and ratios there")
     parser.add_argument("--quick", action="store_true", help="a short run, for a first look")
     return parser.parse_args()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different TCP ports of the loopback address that are free now."""
+    with contextlib.ExitStack() as held:
+        listeners = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listener.getsockname()[1] for listener in listeners]
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
