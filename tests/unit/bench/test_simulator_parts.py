@@ -12,7 +12,7 @@ from lineside_bench.parts.renderer import JpegPart
 from lineside_bench.runner.observer import Observer
 from lineside_bench.simulators import jpeg_cache
 from lineside_bench.simulators.jpeg_cache import AHEAD, MAX_KEPT, MAX_WAITING, JpegCache, TooManyWaiting
-from lineside_bench.simulators.runs import MAX_REMEMBERED, Run, RunRequest, Runs, RunUnderWay
+from lineside_bench.simulators.runs import MAX_REMEMBERED, PartRun, PartRuns, RunRequest, RunUnderWay
 from lineside_bench.simulators.settings import CameraSimSettings, PlcSimSettings
 from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
@@ -20,12 +20,12 @@ from tests.support.waiting import HANG_S
 HOW_TO = ROOT / "docs" / "how-to" / "use-the-simulators.md"
 
 
-def run(parts: int = 10) -> Run:
-    return Run(RunRequest(parts=parts), seed=7)
+def run(parts: int = 10) -> PartRun:
+    return PartRun(RunRequest(parts=parts), seed=7)
 
 
 def test_one_run_is_under_way_at_a_time() -> None:
-    runs, first = Runs(), run()
+    runs, first = PartRuns(), run()
     runs.begin(first)
     assert runs.current is first
     with pytest.raises(RunUnderWay, match=f"run {first.id} is under way, 0 of 10 parts fed"):
@@ -37,7 +37,7 @@ def test_one_run_is_under_way_at_a_time() -> None:
 
 
 def test_old_runs_are_forgotten() -> None:
-    runs = Runs()
+    runs = PartRuns()
     made = [run() for _ in range(MAX_REMEMBERED + 1)]
     for each in made:
         runs.begin(each)

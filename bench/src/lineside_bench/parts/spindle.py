@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
-__all__ = ["KINDS", "NODES", "RATE", "TAGS", "UNITS", "WINDOW", "SpindleSimulator", "Window", "make_window"]
+__all__ = ["KINDS", "NODES", "RATE", "TAGS", "UNITS", "WINDOW", "SpindleSimulator", "SpindleWindow", "make_window"]
 
 TAGS: Final[tuple[str, ...]] = ("speed_rpm", "load_percent", "vibration_mm_s", "temperature_c")
 """The tags, in the order of a window's columns: 1/min, % of rated torque, mm/s RMS, degrees Celsius."""
@@ -52,7 +52,7 @@ MEAN_DUTY = 0.775  # of a job's cut, over its cycle
 
 
 @dataclass(frozen=True)
-class Window:
+class SpindleWindow:
     """One stretch of samples and what is true about it.
 
     Attributes:
@@ -83,7 +83,7 @@ class _SpindleState:
     clock: int
 
 
-def make_window(seed: int, index: int, *, anomalous: bool | None = None) -> Window:
+def make_window(seed: int, index: int, *, anomalous: bool | None = None) -> SpindleWindow:
     """Draw window ``index`` of the run ``seed``.
 
     Args:
@@ -114,7 +114,7 @@ def make_window(seed: int, index: int, *, anomalous: bool | None = None) -> Wind
         state, sample = _step(rng, state)
         if row >= 0:
             values[row] = sample
-    return Window(index=index, anomalous=faulty, kind=kind, values=values)
+    return SpindleWindow(index=index, anomalous=faulty, kind=kind, values=values)
 
 
 class SpindleSimulator:

@@ -29,7 +29,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-class Cameras:
+class SimulatedCameras:
     """A camera a station, and the part now before each; `show` puts it there or takes it away."""
 
     def __init__(self, stations: list[str]) -> None:
@@ -60,7 +60,7 @@ class Cameras:
         return Response(part.jpeg, media_type="image/jpeg", headers=headers)
 
 
-class CameraServer(Cameras):
+class CameraServer(SimulatedCameras):
     """Serves snapshots while it is entered, in this process."""
 
     def __init__(self, *, port: int, stations: list[str], host: str = "127.0.0.1") -> None:

@@ -22,7 +22,7 @@ from lineside.service import Service
 from lineside.settings import HttpSettings
 from lineside_bench.options import station_names
 from lineside_bench.parts.labels import TRAINING_SEED
-from lineside_bench.peers.camera import Cameras
+from lineside_bench.peers.camera import SimulatedCameras
 from lineside_bench.simulators.body import Refused, RequestBody, read, refuse
 from lineside_bench.simulators.jpeg_cache import JpegCache, TooManyWaiting
 from lineside_bench.simulators.settings import CameraSim
@@ -40,7 +40,7 @@ class PartRequest(RequestBody):
 class _Parts:
     """The parts before the cameras, as they are told."""
 
-    def __init__(self, cameras: Cameras, jpegs: JpegCache) -> None:
+    def __init__(self, cameras: SimulatedCameras, jpegs: JpegCache) -> None:
         self._cameras = cameras
         self._jpegs = jpegs
 
@@ -69,7 +69,7 @@ class _Parts:
 def build(settings: CameraSim, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Return the application and where it is served."""
     own = settings.camera_sim
-    cameras, jpegs = Cameras(station_names(own.stations)), JpegCache()
+    cameras, jpegs = SimulatedCameras(station_names(own.stations)), JpegCache()
     parts = _Parts(cameras, jpegs)
 
     @asynccontextmanager

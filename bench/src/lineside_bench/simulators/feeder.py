@@ -20,7 +20,7 @@ from lineside_bench.runner.engine import engine_of
 from lineside_bench.runner.feeding import SETTLE_S, FreeStations, PartFeeder
 from lineside_bench.runner.observer import MAX_EXCHANGES, Observer
 from lineside_bench.simulators.remote import RemoteCameras, RemotePartSupply
-from lineside_bench.simulators.runs import Run, Runs, RunState
+from lineside_bench.simulators.runs import PartRun, PartRuns, RunState
 from lineside_bench.simulators.settings import PlcSimSettings
 
 log = structlog.get_logger("lineside.plc_sim")
@@ -39,7 +39,7 @@ class Feeder:
     def __init__(
         self,
         settings: PlcSimSettings,
-        runs: Runs,
+        runs: PartRuns,
         *,
         plc: Plc,
         cameras: RemoteCameras,
@@ -79,7 +79,7 @@ class Feeder:
         )
         await feeding.run(None)
 
-    async def _do(self, run: Run) -> None:
+    async def _do(self, run: PartRun) -> None:
         log.info("run begins", run=run.id, parts=run.request.parts, rate=run.request.rate, seed=run.seed)
         await self._observer.settled(SETTLE_S)
         self._observer.begin(MAX_EXCHANGES)

@@ -32,7 +32,7 @@ from lineside_bench.runner.observer import Observer
 from lineside_bench.simulators.body import Refused, read, refuse
 from lineside_bench.simulators.feeder import Feeder
 from lineside_bench.simulators.remote import RemoteCameras
-from lineside_bench.simulators.runs import Run, RunRequest, Runs, RunState, RunUnderWay
+from lineside_bench.simulators.runs import PartRun, PartRuns, RunRequest, RunState, RunUnderWay
 from lineside_bench.simulators.settings import PlcSim, PlcSimSettings
 
 CLIENT = "plc-sim"
@@ -42,7 +42,7 @@ CAMERA_S = 2.0
 class _Control:
     """The runs, by HTTP."""
 
-    def __init__(self, settings: PlcSimSettings, service: Service, runs: Runs) -> None:
+    def __init__(self, settings: PlcSimSettings, service: Service, runs: PartRuns) -> None:
         self._settings = settings
         self._service = service
         self._runs = runs
@@ -67,7 +67,7 @@ class _Control:
             links = (link for link in self._service.connections.values() if link.required and not link.is_online)
             why = "; ".join(f"{link.name} at {link.target} {link.state} {link.detail}".rstrip() for link in links)
             raise Refused(503, "not-ready", f"This simulator is not ready: {why or 'it starts or stops'}.")
-        run = Run(asked, seed=self._settings.seed if asked.seed is None else asked.seed)
+        run = PartRun(asked, seed=self._settings.seed if asked.seed is None else asked.seed)
         try:
             self._runs.begin(run)
         except RunUnderWay as busy:
@@ -88,7 +88,7 @@ class _Control:
             run.interrupted.set()
         return JSONResponse(run.document(), 200 if over else 202)
 
-    def _run(self, request: Request) -> Run:
+    def _run(self, request: Request) -> PartRun:
         name: str = request.path_params["run"]
         run = self._runs.get(name)
         if run is None:
@@ -112,7 +112,7 @@ def build(settings: PlcSim, service: Service) -> tuple[ASGIApp, HttpSettings]:
     credentials, context = _credentials(bus), tls.context(bus.tls, bus.port) if bus.tls else None
     broker = service.connection("broker", settings.bus.url, first_s=1.0, longest_s=1.0)
     camera = service.connection("camera", own.camera_url, required=False, first_s=1.0, longest_s=1.0)
-    runs = Runs()
+    runs = PartRuns()
 
     @asynccontextmanager
     async def body() -> AsyncIterator[None]:

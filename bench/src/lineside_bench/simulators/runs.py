@@ -33,7 +33,7 @@ class RunState(StrEnum):
     over = "over"
 
 
-class Run:
+class PartRun:
     """One run, and in the end its summary, or why there is none."""
 
     def __init__(self, request: RunRequest, *, seed: int) -> None:
@@ -70,19 +70,19 @@ class Run:
 class RunUnderWay(Exception):
     """A run is under way."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: PartRun) -> None:
         super().__init__(f"run {run.id} is under way, {run.tally.fed} of {run.request.parts} parts fed")
         self.run = run
 
 
-class Runs:
+class PartRuns:
     """The runs by id, oldest out; at most one is not over."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._runs: OrderedDict[str, PartRun] = OrderedDict()
         self._asked = asyncio.Event()
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: PartRun) -> None:
         """Take a run; raises Busy where one is under way."""
         if self.current is not None:
             raise RunUnderWay(self.current)
@@ -92,12 +92,12 @@ class Runs:
         self._asked.set()
 
     @property
-    def current(self) -> Run | None:
+    def current(self) -> PartRun | None:
         """The run under way."""
         newest = next(reversed(self._runs.values()), None)
         return newest if newest and newest.state is not RunState.over else None
 
-    def get(self, name: str) -> Run | None:
+    def get(self, name: str) -> PartRun | None:
         """Return a run by its id."""
         return self._runs.get(name)
 
@@ -105,7 +105,7 @@ class Runs:
         """Return when there is a run to do."""
         await self._asked.wait()
 
-    def end(self, run: Run) -> None:
+    def end(self, run: PartRun) -> None:
         """Say that a run is over."""
         run.state = RunState.over
         self._asked.clear()
