@@ -1,4 +1,4 @@
-"""How the commands end: the exit status, and the one place where a BenchError is said to a person.
+"""The exit statuses of the commands, and the one place where a BenchError is printed.
 
 0    as it should be; for `up`, ended by Ctrl-C or SIGTERM
 1    a part without verdict, judged twice, with a wrong write-back, or not shown by its camera; evidence that is lost

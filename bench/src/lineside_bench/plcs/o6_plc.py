@@ -1,7 +1,7 @@
 """The PLC program on o6, the Python wheel of open62541; see :mod:`lineside_bench.plcs`.
 
-open62541 stamps a value when it is read, not when it was written. o6 would listen on every address: its listener is
-made by the loop, which is told to take the config host instead.
+open62541 stamps a value when it is read, not when it was written. o6 would listen on every address; its listener is
+created by the event loop, whose `create_server` is replaced so that it uses the configured host.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ INDEX = 1
 
 
 class O6Plc:
-    """The nodes on o6. What clients may write is held here, so that each write is seen, an equal one too.
+    """The nodes on o6. Values that clients may write are kept here, so that each write is seen, also of an equal value.
 
-    Arrays are open62541's own to hold, for it alone takes an element by its IndexRange.
+    Arrays are kept by open62541, which alone can write an element by its IndexRange.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The simulated PLC: an OPC UA server with inspection stations and a spindle, on any of four stacks.
 
 Loopback without encryption or passwords: good for a bench, not for a plant. Clients may write the verdict nodes of each
-station and nothing else. That Done is written is hooked in the server's address space: nothing is polled.
+station and nothing else. A callback in the server's address space sees each write of Done; nothing is polled.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from lineside_bench.plcs.station import NAMESPACE, SimulatedStation
 from lineside_bench.processes.ports import HOST
 
 LONGEST_STALL_S = 1.5
-"""After a longer one the spindle stood still. A reader's queue for a tag holds two seconds of it."""
+"""Longest stall that is made up for; the spindle stands still in the rest. A reader's queue holds two seconds."""
 Tag = tuple[str, Any]
 """An OPC UA type and a first value."""
 
@@ -49,7 +49,7 @@ class _Plc(ABC):
         self.stations = [SimulatedStation(number, self, gap_ms=gap_ms, handshake=handshake) for number in numbers]
         self._by_tag = {f"{each.prefix}.Done": each for each in self.stations}
         self._spindle = None if seed is None else SpindleSimulator(seed)
-        self._turning: asyncio.Task[None] | None = None
+        self._spindle_task: asyncio.Task[None] | None = None
         every = {**station.TAGS, **(beside or {})}
         prefixes = [each.prefix for each in self.stations]
         self._tags = {f"{prefix}.{tag}": made for prefix in prefixes for tag, made in every.items()}
@@ -71,16 +71,16 @@ class _Plc(ABC):
     async def __aenter__(self) -> Self:
         await self._open()
         if self._spindle:
-            self._turning = asyncio.create_task(self._turn(self._spindle), name="spindle")
+            self._spindle_task = asyncio.create_task(self._run_spindle(self._spindle), name="spindle")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._turning:
-            self._turning.cancel()
+        if self._spindle_task:
+            self._spindle_task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._turning
+                await self._spindle_task
         await self._close()
 
     def _written(self, tag: str, value: Any, at: datetime, beside: Mapping[str, Any]) -> None:
@@ -88,11 +88,11 @@ class _Plc(ABC):
             short = {name.removeprefix(f"{each.prefix}."): held for name, held in beside.items()}
             each.written(value, at, short)
 
-    async def _turn(self, spindle: SpindleSimulator) -> None:
+    async def _run_spindle(self, spindle: SpindleSimulator) -> None:
         """Write the spindle's tags ten times a second.
 
-        The machine does not stop turning where this process stalls: what was missed is written at once, with the
-        times at which it was due, and without a pause in which a reader could take part of it for all of it.
+        Where this process stalls, the samples that were missed are written at once, with the times at which they were
+        due, and without a pause in which a reader could take some of them for all.
         """
         loop = asyncio.get_running_loop()
         due = loop.time()
@@ -100,12 +100,12 @@ class _Plc(ABC):
             due = max(due + 1 / RATE, loop.time() - LONGEST_STALL_S)
             if (ahead := due - loop.time()) > 0:
                 await asyncio.sleep(ahead)
-            await self._turned(
+            await self._write_spindle(
                 dict(zip(NODES, spindle.step(), strict=True)), utc_now() - timedelta(seconds=loop.time() - due)
             )
 
     @abstractmethod
-    async def _turned(self, values: Mapping[str, float], at: datetime) -> None:
+    async def _write_spindle(self, values: Mapping[str, float], at: datetime) -> None:
         """Write the spindle's values of an instant."""
 
 
@@ -119,7 +119,7 @@ class Plc(_Plc):
         super().__init__(**made)
         self.url = f"opc.tcp://{host}:{port}"
         self._nodes = AsyncuaPlc()
-        self._place = host, port
+        self._address = host, port
 
     async def write(self, *steps: tuple[str, Any] | float) -> datetime:
         """Write tags in this order; a number between them is a wait in milliseconds. Return the time of the last."""
@@ -133,7 +133,7 @@ class Plc(_Plc):
         return at
 
     async def _open(self) -> None:
-        host, port = self._place
+        host, port = self._address
 
         def written(tag: str, value: Any, beside: Mapping[str, Any]) -> None:
             self._written(tag, value, utc_now(), beside)
@@ -143,7 +143,7 @@ class Plc(_Plc):
     async def _close(self) -> None:
         await self._nodes.close()
 
-    async def _turned(self, values: Mapping[str, float], at: datetime) -> None:
+    async def _write_spindle(self, values: Mapping[str, float], at: datetime) -> None:
         for node, value in values.items():
             await self._nodes.write(node, value, at=at)
 
@@ -186,5 +186,5 @@ class StackPlc(_Plc):
     async def _close(self) -> None:
         await self.program.__aexit__(None, None, None)
 
-    async def _turned(self, values: Mapping[str, float], at: datetime) -> None:  # noqa: ARG002 - the stack stamps it
+    async def _write_spindle(self, values: Mapping[str, float], at: datetime) -> None:  # noqa: ARG002 - the stack stamps it
         await self.program.write(*values.items())

@@ -98,7 +98,7 @@ class Process:
                 self._note(f"did not stop within {self._stop_s:g} s of SIGTERM: killed")
                 _kill_group(running.pid)
                 await running.wait()
-        await self._bury(running.pid)
+        await self._clean_up(running.pid)
         self._running = None
 
     def last_lines(self, count: int = LAST_LINES) -> str:
@@ -131,7 +131,7 @@ class Process:
         while time.monotonic() < end:
             code = self._running.returncode if self._running else None
             if code is not None and not restarting:
-                raise self._failure(f"{self.name} ended {_how(code)} before it was ready")
+                raise self._failure(f"{self.name} ended {_ending(code)} before it was ready")
             if self.pid is not None:
                 waits_for = await self._ready()
                 if waits_for is None:
@@ -148,15 +148,15 @@ class Process:
             if time.monotonic() - self._spawned >= SETTLED_S:
                 failures = 0
             wait_s = _BACKOFF.wait_s(failures)
-            self._note(f"ended {_how(code)}; starting again in {wait_s:g} s")
-            await self._bury(pid)
+            self._note(f"ended {_ending(code)}; starting again in {wait_s:g} s")
+            await self._clean_up(pid)
             await asyncio.sleep(wait_s)
             failures += 1
             self.restarts += 1
             await self._spawn()
 
-    async def _bury(self, pid: int) -> None:
-        """End what the process left behind, and clean up after it."""
+    async def _clean_up(self, pid: int) -> None:
+        """Kill what is left of the process's group, then call `after_exit`."""
         end = time.monotonic() + GROUP_GONE_S
         while _kill_group(pid) and time.monotonic() < end:  # noqa: ASYNC110 - the kernel sends no event
             await asyncio.sleep(POLL_S)
@@ -187,7 +187,7 @@ def _kill_group(group: int) -> bool:
     return True
 
 
-def _how(code: int) -> str:
+def _ending(code: int) -> str:
     if code < 0:
         return f"by {signal.Signals(-code).name}"
     return f"with exit status {code}"

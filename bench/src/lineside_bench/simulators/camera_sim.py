@@ -46,9 +46,9 @@ class _Parts:
 
     async def put(self, request: Request) -> Response:
         station = self._station(request)
-        asked = await read(request, PartRequest)
+        body = await read(request, PartRequest)
         try:
-            part = await self._jpegs.get(asked.seed, asked.index)
+            part = await self._jpegs.get(body.seed, body.index)
         except TooManyWaiting:
             detail = "Too many parts wait for their pictures already; ask again."
             raise Refused(503, "pictures-busy", detail, headers={"Retry-After": "1"}) from None

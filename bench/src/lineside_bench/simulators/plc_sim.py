@@ -55,19 +55,19 @@ class _Control:
         ]
 
     async def _begin(self, request: Request) -> Response:
-        asked = await read(request, RunRequest)
+        wanted = await read(request, RunRequest)
         most = self._settings.stations / STATION_SECONDS
-        if asked.rate > most:
+        if wanted.rate > most:
             raise Refused(
                 422,
                 "body-invalid",
-                f"rate: {self._settings.stations} stations take {most:g} a second (got {asked.rate:g})",
+                f"rate: {self._settings.stations} stations take {most:g} a second (got {wanted.rate:g})",
             )
         if not self._service.is_ready:
             links = (link for link in self._service.connections.values() if link.required and not link.is_online)
             why = "; ".join(f"{link.name} at {link.target} {link.state} {link.detail}".rstrip() for link in links)
             raise Refused(503, "not-ready", f"This simulator is not ready: {why or 'it starts or stops'}.")
-        run = PartRun(asked, seed=self._settings.seed if asked.seed is None else asked.seed)
+        run = PartRun(wanted, seed=self._settings.seed if wanted.seed is None else wanted.seed)
         try:
             self._runs.begin(run)
         except RunUnderWay as busy:

@@ -1,4 +1,4 @@
-"""The way from the PLC to the cameras: which part stands where, told to camera-sim by HTTP."""
+"""Tells camera-sim by HTTP which part stands at which station."""
 
 import httpx
 

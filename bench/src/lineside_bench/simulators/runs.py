@@ -1,4 +1,4 @@
-"""The runs of parts that were asked of a simulated PLC: one at a time, the latest remembered."""
+"""The runs of parts that a simulated PLC does on request: one at a time, the latest ones remembered."""
 
 import asyncio
 import uuid
