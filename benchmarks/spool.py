@@ -25,7 +25,7 @@ from pathlib import Path
 from report import arguments, percentiles, table, write
 
 from lineside.spool import Blob, Entry, Spool, SpoolSettings
-from lineside.spool.store.group_commit import Call, Group
+from lineside.spool.store.group_commit import Call, GroupCommit
 
 ROOT = Path(__file__).parents[1]
 WORKER = Path(__file__).with_name("spool_worker.py")
@@ -122,7 +122,7 @@ def waited(folder: Path, writers: int, *, image: bool) -> Iterator[tuple[list[In
             call.is_answered = True
         link.execute("COMMIT")
 
-    together = Group(commit)
+    together = GroupCommit(commit)
 
     def insert() -> None:
         if image:

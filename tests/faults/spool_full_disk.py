@@ -172,7 +172,7 @@ class Cycles:
     def check(self) -> None:
         """Nothing is half there: every blob has its record, every record its blobs."""
         with Spool.open(self.rig.settings, recover=False) as spool:
-            found = verify(spool)
+            found = verify(spool.folder)
         blobs = sum(1 for _path in (self.rig.settings.folder / "blobs").rglob("*.blob"))
         if not found.is_well or blobs != found.blobs:
             raise Stuck(f"it is not whole: {found.problems}, {blobs} blobs, {found.blobs} of records")

@@ -31,7 +31,7 @@ def needs(status: Status, settings: SpoolSettings, *, quarantined_files: int) ->
     `quarantined_files` is how many files lie in the spool's `quarantine` folder: who has looked at them removes them.
     Counts of the past (what was dropped or quarantined once) need nobody.
     """
-    return [*_served(status), *_room(status, settings), *_dead(status), *_quarantine(quarantined_files)]
+    return [*_served(status), *_space(status, settings), *_dead(status), *_quarantine(quarantined_files)]
 
 
 def share(status: Status) -> float:
@@ -44,7 +44,7 @@ def _served(status: Status) -> Iterator[Need]:
         yield Need("forwarder", "no forwarder runs: nothing leaves this box", "start lineside-forwarder; see its log")
 
 
-def _room(status: Status, settings: SpoolSettings) -> Iterator[Need]:
+def _space(status: Status, settings: SpoolSettings) -> Iterator[Need]:
     if status.free_bytes < settings.reserve_bytes:
         yield Need(
             "disk",

@@ -12,23 +12,22 @@ from typing import Any, BinaryIO, Self, TypeVar
 
 import structlog
 
-from lineside.spool.delivery.deleting import Deleting
 from lineside.spool.delivery.dropping import Dropping
 from lineside.spool.delivery.leases import Delivery
 from lineside.spool.delivery.sealing import Sealing
 from lineside.spool.errors import SpoolError, SpoolFull, SpoolUnusable
-from lineside.spool.repair import quarantine
 from lineside.spool.repair.recovery import recover as recover_folder
 from lineside.spool.settings import SpoolSettings
 from lineside.spool.status import status
-from lineside.spool.store import blobs
+from lineside.spool.store import blobs, quarantine
 from lineside.spool.store.access import Access
 from lineside.spool.store.blobs import Blobs
 from lineside.spool.store.capacity import Capacity
 from lineside.spool.store.clock import Clock
 from lineside.spool.store.database import Database, full, is_full, unusable
+from lineside.spool.store.deleting import Deleting
 from lineside.spool.store.entry import Batch, Entry, Receipt, Record, StoredBlob
-from lineside.spool.store.locks import FOLDER_MODE, LOCKS, Session, is_alive, is_served, remove_dead
+from lineside.spool.store.locks import FOLDER_MODE, LOCKS, OwnerLock, is_alive, is_served, remove_dead
 from lineside.spool.store.reading import Reading
 from lineside.spool.store.reserve import Reserve
 from lineside.spool.store.schema import PAGE, PROGRESS, PROGRESS_SCHEMA, RECORDS, RECORDS_SCHEMA
@@ -54,14 +53,14 @@ class Spool:
         self.folder = folder
         self.settings = settings
         self._clock = clock
-        self._access = Access(folder, folder / LOCKS, let_go=self._let_go, mend=self._mend)
+        self._access = Access(folder, folder / LOCKS, let_go=self._let_go, repair=self._repair)
         # Both logs together take less than what is set aside for a full disk.
         files: dict[str, Any] = {"log_pages": min(1000, max(16, settings.reserve_bytes // 16 // PAGE))}
         if looks_after:
-            files |= {"using": self._access.using, "on_damage": lambda why: quarantine.ask_for_mending(folder, why)}
+            files |= {"using": self._access.using, "on_damage": lambda why: quarantine.request_repair(folder, why)}
         # The files in `blobs` while nobody else had the folder, until they are looked after: others put soon after.
         self._found: list[str] | None = []
-        self._session: Session | None = None
+        self._owner: OwnerLock | None = None
         self._guard = threading.Lock()
         with ExitStack() as opened:
             opened.callback(self._access.close)
@@ -81,14 +80,14 @@ class Spool:
             self._progress,
             self._blobs,
             producer=producer,
-            room=self._room,
+            capacity=self._capacity,
             make_room=self._dropping.make_room,
             wall_ms=clock.wall,
         )
         self._delivery = Delivery(
             self._progress,
             self._deleting,
-            session=self._own_session,
+            owner=self._owner_name,
             is_alive=lambda owner: is_alive(folder / LOCKS, owner),
             refusals=settings.refusals,
             keeps=settings.keep_delivered_h > 0,
@@ -101,8 +100,9 @@ class Spool:
     ) -> "Spool":
         """Open the spool of `settings.folder`, making it where it is new.
 
-        `producer` names who puts; its records are counted without a gap. The first who opens a folder looks after what
-        a kill or a bad disk left; with `recover=False`, for commands, nothing is made nor mended. Raises SpoolUnusable.
+        `producer` names the service that puts; its records are numbered without a gap. The first process that opens a
+        folder repairs what a kill or a bad disk left; with `recover=False`, for commands, nothing is made nor repaired.
+        Raises SpoolUnusable.
         """
         folder = settings.folder
         if folder is None:
@@ -233,9 +233,9 @@ class Spool:
 
     def close(self) -> None:
         """Close the files; what this process had leased is free."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        if self._owner is not None:
+            self._owner.close()
+            self._owner = None
         self._closing.close()
 
     def _start(self) -> None:
@@ -259,13 +259,13 @@ class Spool:
             return self._access.open()
 
     def _let_go(self) -> None:
-        """Close the files, for them to be mended."""
+        """Close the files, before they are repaired."""
         self._records.let_go()
         self._progress.let_go()
         self._writer.start_over()
 
-    def _mend(self) -> None:
-        """Mend what is damaged, alone in the folder; what was remembered of the files may be wrong after."""
+    def _repair(self) -> None:
+        """Repair what is damaged, alone in the folder; what was remembered of the files may be wrong after."""
         try:
             recover_folder(self.folder, self.settings)
             if self._found is not None:
@@ -275,7 +275,7 @@ class Spool:
         except sqlite3.Error as error:
             if is_full(error):
                 raise full(self.folder) from error
-            raise SpoolUnusable(f"{self.folder} cannot be mended: {error}", remedy="Look after the disk") from error
+            raise SpoolUnusable(f"{self.folder} cannot be repaired: {error}", remedy="Look after the disk") from error
         self._deleting.start_over()
         self._sealing.start_over()
 
@@ -290,7 +290,7 @@ class Spool:
         self._deleting.is_tight = not self._reserve.make(self._free())
         return Swept(deleted, dropped)
 
-    def _room(self, link: Connection, used: int, wanted: int) -> Capacity:
+    def _capacity(self, link: Connection, used: int, wanted: int) -> Capacity:
         """Return what there is; `link` is to the records, `wanted` how many bytes are asked for."""
         free = self._free()
         reusable = 0
@@ -323,11 +323,11 @@ class Spool:
             with suppress(SpoolError):
                 file.reuse_log()
 
-    def _own_session(self) -> str:
+    def _owner_name(self) -> str:
         with self._guard:
-            if self._session is None:
-                self._session = Session(self.folder / LOCKS)
-            return self._session.name
+            if self._owner is None:
+                self._owner = OwnerLock(self.folder / LOCKS)
+            return self._owner.name
 
     def __enter__(self) -> Self:
         return self

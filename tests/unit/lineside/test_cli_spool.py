@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lineside.cli.spool.place import place
+from lineside.cli.spool.location import locate
 from lineside.cli.tables import table
 from lineside.errors import LinesideError, SettingsError
 from lineside.spool import SpoolSettings
@@ -114,7 +114,7 @@ def settings_file(where: Path, **spool: object) -> Path:
 def test_the_spool_is_the_settings_one(tmp_path: Path) -> None:
     (tmp_path / "spool").mkdir()
     (tmp_path / "spool" / "records.db").touch()
-    found = place(settings_file(tmp_path, folder=str(tmp_path / "spool"), max_bytes=2 * GIB), None)
+    found = locate(settings_file(tmp_path, folder=str(tmp_path / "spool"), max_bytes=2 * GIB), None)
     assert (found.folder, found.thing, found.prefix) == (tmp_path / "spool", "box-1", "sme-capture")
     assert found.spool.max_bytes == 2 * GIB
     assert found.quarantined_files == 0
@@ -124,7 +124,7 @@ def test_a_folder_that_is_named_comes_before_the_settings(tmp_path: Path) -> Non
     (tmp_path / "records.db").touch()
     (tmp_path / "quarantine").mkdir()
     (tmp_path / "quarantine" / "blob").touch()
-    found = place(settings_file(tmp_path, folder="/elsewhere", max_bytes=2 * GIB), tmp_path)
+    found = locate(settings_file(tmp_path, folder="/elsewhere", max_bytes=2 * GIB), tmp_path)
     assert (found.folder, found.spool.folder, found.spool.max_bytes) == (tmp_path, tmp_path, 2 * GIB)
     assert found.quarantined_files == 1
 
@@ -134,11 +134,11 @@ def test_a_folder_that_is_named_comes_before_the_settings(tmp_path: Path) -> Non
 )
 def test_a_place_without_a_spool_says_what_to_do(tmp_path: Path, folder: str | None, said: str) -> None:
     with pytest.raises(LinesideError) as error:
-        place(settings_file(tmp_path), None if folder is None else tmp_path / folder)
+        locate(settings_file(tmp_path), None if folder is None else tmp_path / folder)
     assert said in error.value.what
     assert error.value.remedy
 
 
 def test_wrong_settings_are_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="did you mean 'folder'"):
-        place(settings_file(tmp_path, foldr="/spool"), None)
+        locate(settings_file(tmp_path, foldr="/spool"), None)

@@ -6,47 +6,47 @@ from lineside.spool.store.capacity import Capacity
 MIB = 1024 * 1024
 
 
-def room(
-    used: int = 0, most: int = 100 * MIB, free: int = 1000 * MIB, reserve: int = 64 * MIB, reusable: int = 0
+def capacity(
+    used: int = 0, max_bytes: int = 100 * MIB, free: int = 1000 * MIB, reserve: int = 64 * MIB, reusable: int = 0
 ) -> Capacity:
-    return Capacity(used, most, free, reserve, reusable)
+    return Capacity(used, max_bytes, free, reserve, reusable)
 
 
 def test_there_is_room_up_to_the_bound_and_not_one_byte_more():
-    assert room(used=90 * MIB).lacks(10 * MIB, 10 * MIB) <= 0
-    assert room(used=90 * MIB).lacks(10 * MIB + 1, 1) == 1
+    assert capacity(used=90 * MIB).lacks(10 * MIB, 10 * MIB) <= 0
+    assert capacity(used=90 * MIB).lacks(10 * MIB + 1, 1) == 1
 
 
 def test_the_disks_reserve_is_not_ours():
-    assert room(free=65 * MIB).lacks(MIB, MIB) <= 0
-    assert room(free=65 * MIB).lacks(MIB + 7, MIB + 7) == 7
-    assert room(free=0).lacks(MIB, MIB) == MIB, "what others wrote of the reserve is not owed by us"
+    assert capacity(free=65 * MIB).lacks(MIB, MIB) <= 0
+    assert capacity(free=65 * MIB).lacks(MIB + 7, MIB + 7) == 7
+    assert capacity(free=0).lacks(MIB, MIB) == MIB, "what others wrote of the reserve is not owed by us"
 
 
 def test_blobs_that_are_written_already_need_no_disk():
-    assert room(free=65 * MIB).lacks(2 * MIB, 1000) <= 0
+    assert capacity(free=65 * MIB).lacks(2 * MIB, 1000) <= 0
 
 
 def test_free_pages_of_the_file_count_as_disk():
-    assert room(free=10 * MIB, reusable=2 * MIB).lacks(2 * MIB, 2 * MIB) <= 0
+    assert capacity(free=10 * MIB, reusable=2 * MIB).lacks(2 * MIB, 2 * MIB) <= 0
 
 
 def test_what_can_never_fit_drops_nothing():
-    assert room(used=MIB).to_free(101 * MIB, 101 * MIB) == (0, 0)
+    assert capacity(used=MIB).to_free(101 * MIB, 101 * MIB) == (0, 0)
 
 
 def test_dropping_frees_some_more_than_is_needed():
-    assert room(used=100 * MIB).to_free(MIB, MIB) == (MIB, 2 * MIB)
-    assert room(most=10_000 * MIB, used=10_000 * MIB).to_free(MIB, MIB) == (MIB, 17 * MIB)
+    assert capacity(used=100 * MIB).to_free(MIB, MIB) == (MIB, 2 * MIB)
+    assert capacity(max_bytes=10_000 * MIB, used=10_000 * MIB).to_free(MIB, MIB) == (MIB, 17 * MIB)
 
 
 def test_where_it_fits_nothing_is_dropped():
-    assert room().to_free(MIB, MIB) == (0, 0)
+    assert capacity().to_free(MIB, MIB) == (0, 0)
 
 
 def test_the_figures_of_both_bounds_are_said():
-    assert room(used=100 * MIB).said(20 * MIB) == "100 MiB of 100 MiB evidence wait, 20 MiB more do not fit"
-    said = room(free=MIB).said(2000)
+    assert capacity(used=100 * MIB).describe(20 * MIB) == "100 MiB of 100 MiB evidence wait, 20 MiB more do not fit"
+    said = capacity(free=MIB).describe(2000)
     assert said == "the disk has 1024 KiB left, of which 64 MiB are kept free; 2000 B more do not fit"
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lineside.spool.store.group_commit import Call, Group
+from lineside.spool.store.group_commit import Call, GroupCommit
 from tests.support.waiting import HANG_S
 
 
@@ -29,7 +29,7 @@ class Work:
             call.is_answered = True
 
 
-def many(group: Group[Call], threads: int, times: int) -> list[Call]:
+def many(group: GroupCommit[Call], threads: int, times: int) -> list[Call]:
     """Join from so many threads; returns the calls that came back."""
     back: list[Call] = []
 
@@ -49,7 +49,7 @@ def many(group: Group[Call], threads: int, times: int) -> list[Call]:
 
 def test_everyone_is_answered_once() -> None:
     work = Work()
-    back = many(Group(work), threads=16, times=200)
+    back = many(GroupCommit(work), threads=16, times=200)
     assert len(back) == 3200
     assert all(call.is_answered for call in back)
     assert sum(work.groups) == 3200
@@ -58,7 +58,7 @@ def test_everyone_is_answered_once() -> None:
 def test_who_comes_while_a_group_is_worked_for_is_worked_for_together() -> None:
     work = Work()
     work.gate.clear()
-    group = Group(work)
+    group = GroupCommit(work)
     calls = [Call() for _ in range(5)]
     threads = [threading.Thread(target=group.join, args=(call,)) for call in calls]
     threads[0].start()
@@ -79,7 +79,7 @@ def test_an_error_is_everybodys_and_the_leaders_own() -> None:
     work = Work()
     work.gate.clear()
     work.error = OSError("disk")
-    group = Group(work)
+    group = GroupCommit(work)
     calls = [Call() for _ in range(5)]
     raised: list[BaseException] = []
 
@@ -120,7 +120,7 @@ class Interrupted:
 def test_who_is_interrupted_while_waiting_holds_up_nobody(*, is_made_leader: bool) -> None:
     work = Work()
     work.gate.clear()
-    group = Group(work)
+    group = GroupCommit(work)
     first, broken, last = Call(), Call(), Call()
     leader = threading.Thread(target=group.join, args=(first,))
     leader.start()

@@ -10,11 +10,11 @@ from typing import NoReturn
 import typer
 
 from lineside.cli.spool import formatting
-from lineside.cli.spool.place import Place, place
+from lineside.cli.spool.location import SpoolLocation, locate
 from lineside.errors import LinesideError, SettingsError
 from lineside.settings import nearest
 from lineside.spool import Spool
-from lineside.spool.delivery.export import export as write_out
+from lineside.spool.export import export as write_out
 from lineside.spool.findings import needs
 from lineside.spool.repair.verify import verify as read_all
 
@@ -77,7 +77,7 @@ def export(config: Path | None, folder: Path | None, to: Path, *, as_json: bool)
 def verify(config: Path | None, folder: Path | None, *, as_json: bool) -> None:
     """Read everything; exit status 1 where something is damaged or missing."""
     with _opened(config, folder) as (_where, spool):
-        report = read_all(spool)
+        report = read_all(spool.folder)
     _say((formatting.verify_json if as_json else formatting.verify_text)(report))
     if not report.is_well:
         raise typer.Exit(FAILED)
@@ -97,10 +97,10 @@ def forget(config: Path | None, folder: Path | None, destination: str, *, yes: b
 
 
 @contextmanager
-def _opened(config: Path | None, folder: Path | None) -> Iterator[tuple[Place, Spool]]:
+def _opened(config: Path | None, folder: Path | None) -> Iterator[tuple[SpoolLocation, Spool]]:
     """Open the spool as it is; exit status 2 where the settings or the folder are wrong, 1 where a command fails."""
     try:
-        where = place(config, folder)
+        where = locate(config, folder)
         spool = Spool.open(where.spool, recover=False)
     except SettingsError as error:
         _fail("\n".join(error.problems))

@@ -7,16 +7,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lineside.cli.spool.place import Place
+from lineside.cli.spool.location import SpoolLocation
 from lineside.cli.tables import table
 from lineside.spool import Batch, Record
-from lineside.spool.delivery.export import Exported
+from lineside.spool.export import Exported
 from lineside.spool.findings import Need, mebibytes, share
 from lineside.spool.repair.verify import Report
 from lineside.spool.store.values import DeadLetter, DestinationStatus, Status
 
 
-def status_text(where: Place, status: Status, wanted: Sequence[Need]) -> str:
+def status_text(where: SpoolLocation, status: Status, wanted: Sequence[Need]) -> str:
     """Return the spool's state, a line a fact, a row a destination, and last what needs a person."""
     waiting, size = status.records - status.kept_records, status.bytes - status.kept_bytes
     facts = {
@@ -42,7 +42,7 @@ def status_text(where: Place, status: Status, wanted: Sequence[Need]) -> str:
     return lines
 
 
-def status_json(where: Place, status: Status, wanted: Sequence[Need]) -> str:
+def status_json(where: SpoolLocation, status: Status, wanted: Sequence[Need]) -> str:
     """Return the spool's state as JSON."""
     return _json(
         {"ok": not wanted, "folder": str(where.folder), **asdict(status), "needs": [asdict(need) for need in wanted]}

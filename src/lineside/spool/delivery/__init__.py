@@ -1,1 +1,1 @@
-"""What leaves the spool: sealing batches, leasing them to destinations, deleting, dropping, exporting."""
+"""How evidence leaves: batches are sealed and leased to destinations; what may be dropped makes room."""

@@ -9,8 +9,8 @@ from typing import Literal
 
 import structlog
 
-from lineside.spool.delivery.deleting import Deleting, Leaver, count
 from lineside.spool.store.database import Database
+from lineside.spool.store.deleting import Deleting, Leaver, count
 
 _log = structlog.get_logger(__name__)
 WhenFull = Literal["refuse", "drop-delivered", "drop-sampled"]

@@ -5,10 +5,10 @@ from sqlite3 import Connection
 
 import structlog
 
-from lineside.spool.delivery.deleting import Deleting
 from lineside.spool.delivery.sealing import BATCH, batch_of
 from lineside.spool.errors import LeaseLost
 from lineside.spool.store.database import Database
+from lineside.spool.store.deleting import Deleting
 from lineside.spool.store.values import DeadLetter, Lease
 
 _log = structlog.get_logger(__name__)
@@ -26,14 +26,14 @@ FROM streams WHERE stream IS NOT NULL AND number IS NOT NULL
 
 
 class Delivery:
-    """Batches on their way to destinations, for one session."""
+    """Batches on their way to destinations, for one owner of leases, a process."""
 
     def __init__(
         self,
         progress: Database,
         deleting: Deleting,
         *,
-        session: Callable[[], str],
+        owner: Callable[[], str],
         is_alive: Callable[[str], bool],
         refusals: int,
         keeps: bool,
@@ -42,7 +42,7 @@ class Delivery:
         """Make it; `keeps` says whether what all destinations have stays for a while."""
         self._progress = progress
         self._deleting = deleting
-        self._session = session
+        self._owner = owner
         self._is_alive = is_alive
         self._refusals = refusals
         self._keeps = keeps
@@ -50,7 +50,7 @@ class Delivery:
 
     def register(self, destinations: Sequence[str]) -> list[str]:
         """Make destinations known; see Spool.register."""
-        self._session()  # from now on others see that somebody delivers
+        self._owner()  # from now on others see that somebody delivers
         with self._progress.writing() as link:
             known = {row[0] for row in link.execute("SELECT name FROM destinations").fetchall()}
             for name in destinations:
@@ -186,16 +186,16 @@ class Delivery:
             "INSERT INTO leases (destination, batch, owner, attempts) VALUES (?, ?, ?, 1) "
             "ON CONFLICT (destination, batch) DO UPDATE SET owner = excluded.owner, attempts = attempts + 1 "
             "RETURNING attempts, refusals",
-            (destination, number, self._session()),
+            (destination, number, self._owner()),
         ).fetchall()[0]
         row = link.execute(f"SELECT {BATCH} FROM batches WHERE number = ?", (number,)).fetchone()  # noqa: S608 - a constant
         return Lease(destination, batch_of(row), attempts, refusals)
 
     def _own(self, link: Connection, lease: Lease) -> int:
-        """Return how often the batch was refused; raises LeaseLost where it is not leased to this session."""
+        """Return how often the batch was refused; raises LeaseLost where it is not leased to this owner."""
         found = link.execute(
             "SELECT refusals FROM leases WHERE destination = ? AND batch = ? AND owner = ?",
-            (lease.destination, lease.batch.number, self._session()),
+            (lease.destination, lease.batch.number, self._owner()),
         ).fetchone()
         if found is None:
             raise LeaseLost(

@@ -34,7 +34,7 @@ class Sealing:
         self._low = 0
 
     def start_over(self) -> None:
-        """Forget from where on there is something to seal: the files were mended."""
+        """Forget from where on there is something to seal: the files were repaired."""
         self._low = 0
 
     def unsealed(self, most: int) -> list[Run]:

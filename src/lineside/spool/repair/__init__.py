@@ -1,1 +1,1 @@
-"""What is done about damage: integrity checks, recovery, salvage, quarantine, and proof of what is there."""
+"""Damage: the integrity check, recovery and salvage of what is whole, and verifying everything."""

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from lineside.spool.repair.quarantine import is_damage
+from lineside.spool.store.quarantine import is_damage
 from lineside.spool.store.schema import VERSION, add_functions
 
 _MAX_SAID = 3

@@ -1,4 +1,4 @@
-"""What the first user of a spool's folder does before anything else: find damage, and mend it without losing more.
+"""What the first user of a spool's folder does before anything else: find damage, and repair it without losing more.
 
 `records.db` damaged: every record that its checksum proves is read out of the file and its log, page by page, and
 becomes a new file. `progress.db` damaged: a new one, so that what is still there is delivered again, with the same
@@ -20,11 +20,10 @@ from pathlib import Path
 import structlog
 
 from lineside.durable_files import sync
-from lineside.spool.repair import quarantine
 from lineside.spool.repair.integrity import what_is_wrong
 from lineside.spool.repair.salvage import salvage, salvage_log
 from lineside.spool.settings import SpoolSettings
-from lineside.spool.store import wal
+from lineside.spool.store import quarantine, wal
 from lineside.spool.store.blobs import write_file
 from lineside.spool.store.entry import Record, blobs_to_text, checksum
 from lineside.spool.store.locks import FILE_MODE
@@ -65,7 +64,7 @@ def recover(folder: Path, settings: SpoolSettings) -> Recovery:
     """
     boot = _boot()
     is_new_boot = boot is None or _read(folder / _CHECKED) != boot
-    deep = is_new_boot or quarantine.is_asked(folder)
+    deep = is_new_boot or quarantine.is_repair_requested(folder)
     try:
         done = _recover(folder, deep=deep, torn_log_is_damage=not is_new_boot)
     except sqlite3.Error as error:
@@ -87,13 +86,13 @@ def _recover(folder: Path, *, deep: bool, torn_log_is_damage: bool) -> Recovery:
     for name in (PROGRESS, RECORDS):
         _finish(folder, name)
     _keep_log(folder)
-    progress = _mend_progress(folder, torn_log_is_damage=torn_log_is_damage)
-    records, saved, lost = _mend_records(folder, deep=deep)
+    progress = _repair_progress(folder, torn_log_is_damage=torn_log_is_damage)
+    records, saved, lost = _repair_records(folder, deep=deep)
     _numbers_go_on(folder)
     return Recovery(records, progress, saved, tuple(lost))
 
 
-def _mend_progress(folder: Path, *, torn_log_is_damage: bool) -> str | None:
+def _repair_progress(folder: Path, *, torn_log_is_damage: bool) -> str | None:
     """Begin `progress.db` anew where it is damaged; returns what was wrong.
 
     A power cut tears a log too, and what it loses then was not promised to anybody.
@@ -129,7 +128,7 @@ def _mend_progress(folder: Path, *, torn_log_is_damage: bool) -> str | None:
     return wrong
 
 
-def _mend_records(folder: Path, *, deep: bool) -> tuple[str | None, int, list[int]]:
+def _repair_records(folder: Path, *, deep: bool) -> tuple[str | None, int, list[int]]:
     """Mend `records.db`; returns what was wrong, how many records were put back or saved, and which are lost."""
     path, log_path = folder / RECORDS, folder / _LOG
     left = list(salvage_log(path, log_path))
@@ -352,7 +351,7 @@ def _report(folder: Path, done: Recovery) -> None:
             quarantine.take_out(link, dict.fromkeys(done.lost, 0))
         link.execute("COMMIT")
     log.error(
-        "The spool was damaged and is mended",
+        "The spool was damaged and is repaired",
         folder=str(folder),
         records=done.records,
         progress=done.progress,

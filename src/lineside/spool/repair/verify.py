@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from lineside.spool.repair.integrity import faults
-from lineside.spool.spool import Spool
 from lineside.spool.store import wal
 from lineside.spool.store.blobs import FOLDER as BLOBS
 from lineside.spool.store.entry import StoredBlob, blobs_from_text, checksum
@@ -59,9 +58,9 @@ class Report:
         return self.found == 0
 
 
-def verify(spool: Spool) -> Report:
+def verify(folder: Path) -> Report:
     """Read every record, blob and batch; memory stays flat. Raises SpoolUnusable, OSError where the folder fails."""
-    return _Reader(spool.folder).report()
+    return _Reader(folder).report()
 
 
 class _Reader:

@@ -1,1 +1,1 @@
-"""Records and blobs on the disk: the SQLite file, its schema, writing, reading, locks and capacity."""
+"""Records and blobs on the disk: the SQLite files, writing, reading, deleting, locks, capacity, quarantine."""

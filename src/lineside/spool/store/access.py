@@ -1,7 +1,7 @@
-"""The use of a spool's files by the threads of a process, which is given up and taken again when they must be mended.
+"""The use of a spool's files by the threads of a process, released and taken again when the files need repair.
 
-Mending needs the folder for itself. Whoever meets damage asks for it by a file; every process that sees this closes
-its files before its next step and lets go of the folder; the first that then has it alone mends it.
+Repair needs the folder's lock alone. Whoever meets damage requests it by a file; every process that sees this file
+closes the databases before its next step and releases the folder; the first that then holds it alone repairs it.
 """
 
 import os
@@ -12,43 +12,43 @@ from pathlib import Path
 from types import TracebackType
 
 from lineside.spool.errors import SpoolUnusable
-from lineside.spool.repair import quarantine
-from lineside.spool.store.locks import Users
+from lineside.spool.store import quarantine
+from lineside.spool.store.locks import FolderLock
 
 _WAIT_S = 2.0
 _STEP_S = 0.02
 
 
 class _Inside(threading.local):
-    """How deep a thread is in uses of the files."""
+    """How many nested `with` of one thread use the files."""
 
     depth = 0
 
 
 class Access:
-    """Who of this process is using the files, and the right to."""
+    """Counts the threads that use the files, and holds the folder's lock for the process."""
 
-    def __init__(self, folder: Path, locks: Path, *, let_go: Callable[[], None], mend: Callable[[], None]) -> None:
-        """Make it without the right; `let_go` closes the files, `mend` is called where nobody else has the folder."""
+    def __init__(self, folder: Path, locks: Path, *, let_go: Callable[[], None], repair: Callable[[], None]) -> None:
+        """Make it without the lock; `let_go` closes the files, `repair` is called where nobody else has the folder."""
         self._folder = folder
         self._mark = str(folder / quarantine.MARK)
         self._locks = locks
         self._let_go = let_go
-        self._mend = mend
-        self._turns = threading.Condition()
+        self._repair = repair
+        self._condition = threading.Condition()
         self._active = 0
         self._inside = _Inside()
-        self._users: Users | None = None
+        self._lock: FolderLock | None = None
 
     def open(self) -> bool:
-        """Take the right to use the files; returns whether nobody else had it. Raises OSError, SpoolUnusable."""
-        with self._turns:
+        """Take the folder's lock; returns whether no other process had it. Raises OSError, SpoolUnusable."""
+        with self._condition:
             return self._take(wait_s=_WAIT_S)
 
     def using(self) -> "Access":
-        """Use the files for a `with`, after mending where that is asked for; nested uses are one.
+        """Use the files for a `with`, after a repair where one is requested; nested uses are one.
 
-        Raises SpoolUnusable while others have the files open that must be mended.
+        Raises SpoolUnusable while another process has files open that need repair.
         """
         return self
 
@@ -67,47 +67,47 @@ class Access:
             self._leave()
 
     def close(self) -> None:
-        """Give up the right."""
-        with self._turns:
-            if self._users is not None:
-                self._users.close()
-                self._users = None
+        """Release the lock."""
+        with self._condition:
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
 
     def _enter(self) -> None:
-        with self._turns:
-            if os.access(self._mark, os.F_OK) or self._users is None:  # at every use: the cheapest way to ask
+        with self._condition:
+            if os.access(self._mark, os.F_OK) or self._lock is None:  # at every use: the cheapest way to ask
                 while self._active:
-                    self._turns.wait()
-                if quarantine.is_asked(self._folder):
+                    self._condition.wait()
+                if quarantine.is_repair_requested(self._folder):
                     self._let_go()
                     self.close()
-                if self._users is None:
+                if self._lock is None:
                     self._take(wait_s=_WAIT_S)
             self._active += 1
 
     def _leave(self) -> None:
-        with self._turns:
+        with self._condition:
             self._active -= 1
             if not self._active:
-                self._turns.notify_all()
+                self._condition.notify_all()
 
     def _take(self, wait_s: float) -> bool:
         until = time.monotonic() + wait_s
         while True:
-            users = Users(self._locks)
+            lock = FolderLock(self._locks)
             try:
-                if users.first:
-                    self._mend()
-                if users.first or not quarantine.is_asked(self._folder):
-                    users.share()
-                    self._users = users
-                    return users.first
+                if lock.is_first:
+                    self._repair()
+                if lock.is_first or not quarantine.is_repair_requested(self._folder):
+                    lock.share()
+                    self._lock = lock
+                    return lock.is_first
             finally:
-                if self._users is None:
-                    users.close()
+                if self._lock is None:
+                    lock.close()
             if time.monotonic() > until:
                 raise SpoolUnusable(
                     f"{self._folder} is damaged, and another service still has it open",
-                    remedy="It is mended as soon as that service uses it next; restart that service if it hangs",
+                    remedy="It is repaired as soon as that service uses it next; restart that service if it hangs",
                 )
             time.sleep(_STEP_S)

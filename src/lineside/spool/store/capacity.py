@@ -9,14 +9,14 @@ _KIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What is there, in bytes.
+    """The space there is, in bytes.
 
-    `used` of `most` is evidence; `free` is the disk's free space, of which `reserve` is not ours; `reusable` is space
-    of the records' file that holds nothing.
+    `used` of `max_bytes` is evidence; `free` is the disk's free space, of which `reserve` is not ours; `reusable` are
+    empty pages of the records' file.
     """
 
     used: int
-    most: int
+    max_bytes: int
     free: int
     reserve: int
     reusable: int = 0
@@ -27,13 +27,13 @@ class Capacity:
         0 or less: there is room.
         """
         disk = to_write - max(0, self.free - self.reserve) - self.reusable
-        return max(self.used + size - self.most, disk)
+        return max(self.used + size - self.max_bytes, disk)
 
     def after(self, size: int, to_write: int) -> "Capacity":
         """Return what there is when such a record was kept."""
         reused = min(self.reusable, to_write)
         return Capacity(
-            self.used + size, self.most, self.free - (to_write - reused), self.reserve, self.reusable - reused
+            self.used + size, self.max_bytes, self.free - (to_write - reused), self.reserve, self.reusable - reused
         )
 
     def to_free(self, size: int, to_write: int) -> tuple[int, int]:
@@ -42,14 +42,14 @@ class Capacity:
         Nothing where dropping cannot help.
         """
         least = self.lacks(size, to_write)
-        if size > self.most or least <= 0:
+        if size > self.max_bytes or least <= 0:
             return 0, 0
-        return least, least + min(self.most // _SLACK_SHARE, _MAX_SLACK)
+        return least, least + min(self.max_bytes // _SLACK_SHARE, _MAX_SLACK)
 
-    def said(self, size: int) -> str:
+    def describe(self, size: int) -> str:
         """Return why a record of `size` does not fit, with the figures."""
-        if self.used + size > self.most:
-            return f"{amount(self.used)} of {amount(self.most)} evidence wait, {amount(size)} more do not fit"
+        if self.used + size > self.max_bytes:
+            return f"{amount(self.used)} of {amount(self.max_bytes)} evidence wait, {amount(size)} more do not fit"
         return (
             f"the disk has {amount(self.free)} left, of which {amount(self.reserve)} are kept free; "
             f"{amount(size)} more do not fit"

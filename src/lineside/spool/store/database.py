@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from lineside.spool.errors import SpoolError, SpoolFull, SpoolUnusable
-from lineside.spool.repair.quarantine import is_damage
-from lineside.spool.store.locks import FILE_MODE, Turn
+from lineside.spool.store.locks import FILE_MODE, WriteLock
+from lineside.spool.store.quarantine import is_damage
 from lineside.spool.store.schema import connect
 
 _PRIMARY = 0xFF
@@ -41,7 +41,7 @@ class Database:
         self._using = using
         self._on_damage = on_damage
         self._schema = schema
-        self._turn = Turn(turn)
+        self._turn = WriteLock(turn)
         self._writes = threading.Lock()
         self._reads = threading.Lock()
         self._writer: sqlite3.Connection | None = None
@@ -151,7 +151,7 @@ class Database:
         self._on_damage(f"{self.path.name}: {reason}")
         return SpoolUnusable(
             f"{self.path} is damaged: {reason}",
-            remedy="It is mended as soon as all services of this box that have it open use it next",
+            remedy="It is repaired as soon as all services of this box that have it open use it next",
         )
 
     def _connect(self) -> sqlite3.Connection:

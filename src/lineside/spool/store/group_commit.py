@@ -1,16 +1,16 @@
-"""Group commit: who finds no leader does the work for all who wait, and one of those who come meanwhile leads next."""
+"""Group commit: one thread, the leader, does the work of all that wait; the first that comes meanwhile leads next."""
 
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-_MOST = 256
+_MAX_CALLS = 256
 _GATHER_S = 0.0003
-_WOKEN_AT_ONCE = 2
+_MAX_WOKEN = 2
 
 
 class Call:
-    """One call while it waits; who does the work sets `is_answered`, or `error` is set where that failed."""
+    """One call while it waits; the leader sets `is_answered`, or `error` where the work failed."""
 
     __slots__ = ("error", "is_answered", "is_awake", "is_leader", "to_wake", "woken")
 
@@ -27,7 +27,7 @@ class Call:
 C = TypeVar("C", bound=Call)
 
 
-class Group(Generic[C]):
+class GroupCommit(Generic[C]):
     """The calls that wait, from any thread."""
 
     def __init__(self, work: Callable[[list[C]], None]) -> None:
@@ -37,7 +37,7 @@ class Group(Generic[C]):
         self._pending: list[C] = []
         self._is_led = False
         self._expected = 1
-        self._bell: threading.Lock | None = None
+        self._all_arrived: threading.Lock | None = None
 
     def join(self, call: C) -> None:
         """Return when the call is answered, by this thread or another that leads, or has that one's error.
@@ -71,35 +71,35 @@ class Group(Generic[C]):
             self._wake(calls, call)
 
     def _leads(self, call: C) -> bool:
-        """Put a call in line; returns whether nobody leads, so that this thread has to."""
+        """Queue a call; returns whether this thread leads, since no other does."""
         with self._guard:
             self._pending.append(call)
             if not self._is_led:
                 self._is_led = call.is_leader = True
                 return True
-            if self._bell is not None and len(self._pending) >= self._expected:
-                self._bell.release()
-                self._bell = None
+            if self._all_arrived is not None and len(self._pending) >= self._expected:
+                self._all_arrived.release()
+                self._all_arrived = None
             return False
 
     def _gather(self) -> list[C]:
-        """Return who waits, after a moment for those of the last group, who come again where the load is high."""
-        bell = None
+        """Return the calls that wait, after a short wait for as many as in the last group."""
+        all_arrived = None
         with self._guard:
             if len(self._pending) < self._expected:
-                bell = self._bell = threading.Lock()
-                bell.acquire()
-        if bell is not None:
-            bell.acquire(timeout=_GATHER_S)
+                all_arrived = self._all_arrived = threading.Lock()
+                all_arrived.acquire()
+        if all_arrived is not None:
+            all_arrived.acquire(timeout=_GATHER_S)
         with self._guard:
-            self._bell = None
-            calls, self._pending = self._pending[:_MOST], self._pending[_MOST:]
+            self._all_arrived = None
+            calls, self._pending = self._pending[:_MAX_CALLS], self._pending[_MAX_CALLS:]
         return calls
 
     def _hand_over(self, answered: int) -> None:
-        """Make the first who waits the leader."""
+        """Make the first thread that waits the leader."""
         with self._guard:
-            self._expected = min(answered + len(self._pending), _MOST)
+            self._expected = min(answered + len(self._pending), _MAX_CALLS)
             if self._pending:
                 self._pending[0].is_leader = True
                 self._pending[0].woken.release()
@@ -107,7 +107,7 @@ class Group(Generic[C]):
                 self._is_led = False
 
     def _abandon(self, call: C) -> None:
-        """Leave the line, since this thread was interrupted."""
+        """Take a call out of the queue, since its thread was interrupted."""
         with self._guard:
             call.is_awake = True
             if call in self._pending:
@@ -116,15 +116,15 @@ class Group(Generic[C]):
             self._hand_over(1)
 
     def _wake(self, calls: list[C], leader: C) -> None:
-        """Wake who is answered: few, of whom each wakes another.
+        """Wake the threads whose calls are answered: two of them, and each of these wakes another.
 
-        All at once would wait for each other again, as one thread of Python runs at a time.
+        Woken all at once they would wait for one another, as one thread of Python runs at a time.
         """
         with self._guard:
             asleep = [call for call in calls if call is not leader and not call.is_awake]
-            for call, other in zip(asleep, asleep[_WOKEN_AT_ONCE:], strict=False):
+            for call, other in zip(asleep, asleep[_MAX_WOKEN:], strict=False):
                 call.to_wake = other
-        for call in asleep[:_WOKEN_AT_ONCE]:
+        for call in asleep[:_MAX_WOKEN]:
             call.woken.release()
 
     def _wake_next(self, call: C) -> None:

@@ -1,14 +1,14 @@
-"""Which keys surely left nothing in the table `outcomes`: so that a put of a new key need not ask there."""
+"""Which keys are surely not in the table `outcomes`, so that a put of a new key does not read that table."""
 
 from collections.abc import Iterable
 
 _BITS = 23
 _MASK = (1 << _BITS) - 1
-_MOST = 1 << 18
+_MAX_KEYS = 1 << 18
 
 
-class Gone:
-    """A Bloom filter, of 1 MiB, over the keys whose records are gone; it may only err by asking too often.
+class KeyFilter:
+    """A Bloom filter of 1 MiB over the keys of deleted records; it may say yes of a key that is not there, never no.
 
     `left` is how many records had left the spool as it was last brought up to date, and `last` the number of the last
     row of `outcomes` that it has.
@@ -18,7 +18,7 @@ class Gone:
         self.start_over()
 
     def start_over(self) -> None:
-        """Forget all: the files were mended, or it is too full to be of use."""
+        """Forget all: the files were repaired, or too many keys are in it."""
         self.left: int | None = None
         self.last = 0
         self._added = 0
@@ -26,8 +26,8 @@ class Gone:
 
     @property
     def is_full(self) -> bool:
-        """Return whether so many keys are in it that it errs often: one key in a thousand."""
-        return self._added >= _MOST
+        """Return whether so many keys are in it that it says yes wrongly of one key in a thousand."""
+        return self._added >= _MAX_KEYS
 
     def add(self, left: int, rows: Iterable[tuple[int, str]]) -> None:
         """Take in more rows of `outcomes`, number and key, in order."""

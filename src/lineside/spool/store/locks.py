@@ -15,7 +15,7 @@ FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 LOCKS = "locks"
 USERS = "users.lock"
-_SESSIONS = "????????-*.lock"
+_OWNERS = "????????-*.lock"
 
 
 def open_lock(path: Path) -> int:
@@ -23,10 +23,10 @@ def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
 
 
-class Turn:
-    """The right to write one file of the spool: one process at a time, waiting in the kernel.
+class WriteLock:
+    """The exclusive right to write one file of the spool, between processes; `with` waits for it in the kernel.
 
-    Threads of one process must take turns by themselves.
+    Threads of one process need a lock of their own beside it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,28 +46,28 @@ class Turn:
         os.close(self._lock)
 
 
-class Users:
-    """Who has the folder open: `first` says whether nobody else had, and holds off others until `share`."""
+class FolderLock:
+    """The right to use the folder: exclusive where no other process had it (`is_first`), until `share`; else shared."""
 
     def __init__(self, locks: Path) -> None:
         self._lock = open_lock(locks / USERS)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.first = True
+            self.is_first = True
         except BlockingIOError:
-            self.first = False
+            self.is_first = False
 
     def share(self) -> None:
-        """Become one of several users; waits for a first one that still looks after the folder."""
+        """Hold it together with other processes; waits for one that still holds it alone."""
         fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def close(self) -> None:
-        """Use the folder no more."""
+        """Release it."""
         os.close(self._lock)
 
 
-class Session:
-    """The life of one user of the spool, as others can see it: a lock that is held until the process ends."""
+class OwnerLock:
+    """Shows other processes that the owner of leases lives: a lock, by the owner's random name, held until it ends."""
 
     def __init__(self, locks: Path) -> None:
         self.name = str(uuid.uuid4())
@@ -81,14 +81,14 @@ class Session:
         self._path = path
 
     def close(self) -> None:
-        """End the session: what it leased is free."""
+        """Release it: the batches that its owner leased are free."""
         self._path.unlink(missing_ok=True)
         os.close(self._lock)
 
 
-def is_alive(locks: Path, session: str) -> bool:
-    """Return whether the process of this session lives; what a dead one left is removed."""
-    path = locks / f"{session}.lock"
+def is_alive(locks: Path, owner: str) -> bool:
+    """Return whether an owner's process lives; the lock file of a dead one is removed."""
+    path = locks / f"{owner}.lock"
     try:
         lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -105,11 +105,11 @@ def is_alive(locks: Path, session: str) -> bool:
 
 
 def is_served(locks: Path) -> bool:
-    """Return whether somebody delivers: the process of some session lives; raises OSError."""
-    return any(is_alive(locks, path.stem) for path in locks.glob(_SESSIONS))
+    """Return whether any owner's process lives, so that somebody delivers; raises OSError."""
+    return any(is_alive(locks, path.stem) for path in locks.glob(_OWNERS))
 
 
 def remove_dead(locks: Path) -> None:
-    """Remove what dead sessions left."""
-    for path in locks.glob(_SESSIONS):
+    """Remove the lock files of dead owners."""
+    for path in locks.glob(_OWNERS):
         is_alive(locks, path.stem)

@@ -8,11 +8,11 @@ from typing import Any, BinaryIO
 
 import structlog
 
-from lineside.spool.delivery.deleting import Deleting, Leaver
 from lineside.spool.errors import SpoolDamaged, SpoolUnusable
-from lineside.spool.repair import quarantine
+from lineside.spool.store import quarantine
 from lineside.spool.store.blobs import Blobs
 from lineside.spool.store.database import Database, unusable
+from lineside.spool.store.deleting import Deleting, Leaver
 from lineside.spool.store.entry import Record, StoredBlob, blobs_from_text, checksum
 from lineside.spool.store.values import Outcome
 
@@ -140,13 +140,13 @@ class Reading:
         _log.error("Records are lost", records=len(lost), first=min(lost, default=0), remedy="check the disk")
 
     def _trust_the_file(self) -> None:
-        """Check a file that gave something wrong; raises SpoolUnusable, and has it mended, where more is damaged."""
+        """Check a file that gave something wrong; raises SpoolUnusable, and has it repaired, where more is damaged."""
         with self._records.reading() as link:
             (said,) = link.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
-            quarantine.ask_for_mending(self._folder, said)
+            quarantine.request_repair(self._folder, said)
             raise SpoolUnusable(
-                f"{self._records.path} is damaged: {said}", remedy="It is mended as soon as nobody has it open"
+                f"{self._records.path} is damaged: {said}", remedy="It is repaired as soon as nobody has it open"
             )
 
     def _set_aside(self, rows: Sequence[tuple[Any, ...]]) -> None:

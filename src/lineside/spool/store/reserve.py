@@ -7,8 +7,8 @@ from pathlib import Path
 from lineside.spool.store.locks import FILE_MODE
 
 NAME = "reserve"
-_MOST = 16 * 1024 * 1024
-_LEAST = 1024 * 1024
+_MAX_BYTES = 16 * 1024 * 1024
+_MIN_BYTES = 1024 * 1024
 """Both logs, the files that SQLite's readers share, and what `progress.db` grows by before the first record is gone."""
 _SHARE = 4
 
@@ -19,7 +19,7 @@ class Reserve:
     def __init__(self, folder: Path, reserve_bytes: int) -> None:
         self._path = folder / NAME
         self._least_free = reserve_bytes
-        self._size = max(_LEAST, min(reserve_bytes // _SHARE, _MOST))
+        self._size = max(_MIN_BYTES, min(reserve_bytes // _SHARE, _MAX_BYTES))
 
     def make(self, free: int) -> bool:
         """Set the space aside where the disk has `free` bytes, enough for it; returns whether it is there."""

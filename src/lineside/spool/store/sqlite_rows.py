@@ -12,8 +12,8 @@ from lineside.spool.store.entry import Record, blobs_from_text, checksum
 from lineside.spool.store.schema import PAGE
 
 COLUMNS = 12
-_LOCAL_MOST = PAGE - 35
-_LOCAL_LEAST = (PAGE - 12) * 32 // 255 - 23
+_MAX_LOCAL = PAGE - 35
+_MIN_LOCAL = (PAGE - 12) * 32 // 255 - 23
 _VARINT_BYTES = 9
 _INTEGERS = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0}
 _BLOB, _TEXT = 12, 13
@@ -38,10 +38,10 @@ def rows(page: bytes, overflows: Sequence[NextPages]) -> Iterator[Record]:
 
 def local_size(payload: int) -> int:
     """Return how many bytes of a payload stand in the page itself; the others overflow."""
-    if payload <= _LOCAL_MOST:
+    if payload <= _MAX_LOCAL:
         return payload
-    size = _LOCAL_LEAST + (payload - _LOCAL_LEAST) % (PAGE - 4)
-    return size if size <= _LOCAL_MOST else _LOCAL_LEAST
+    size = _MIN_LOCAL + (payload - _MIN_LOCAL) % (PAGE - 4)
+    return size if size <= _MAX_LOCAL else _MIN_LOCAL
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:

@@ -14,13 +14,13 @@ from lineside.spool.store.blobs import Blobs
 from lineside.spool.store.capacity import Capacity
 from lineside.spool.store.database import Database, unusable
 from lineside.spool.store.entry import Entry, Receipt, StoredBlob, blobs_to_text, checksum
-from lineside.spool.store.group_commit import Call, Group
-from lineside.spool.store.key_filter import Gone
+from lineside.spool.store.group_commit import Call, GroupCommit
+from lineside.spool.store.key_filter import KeyFilter
 
 _log = structlog.get_logger(__name__)
 _INSERT = "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _COUNT = "UPDATE counters SET value = ? WHERE name = ?"
-_GONE = "SELECT number, key FROM outcomes WHERE number > ? ORDER BY number LIMIT 1000"
+_OUTCOMES_AFTER = "SELECT number, key FROM outcomes WHERE number > ? ORDER BY number LIMIT 1000"
 _COUNTERS = "SELECT name, value FROM counters"
 _REMEDY = "Let the forwarder deliver, raise spool.max_bytes, or change spool.when_full; nothing was kept"
 
@@ -52,13 +52,14 @@ class Writer:
         blobs: Blobs,
         *,
         producer: str,
-        room: Callable[[Connection, int, int], Capacity],
+        capacity: Callable[[Connection, int, int], Capacity],
         make_room: Callable[[int, int], bool],
         wall_ms: Callable[[], int],
     ) -> None:
         """Make a writer.
 
-        `room` says what there is, by a connection to the records, the bytes of evidence there, and those asked for.
+        `capacity` returns what there is, given a connection to the records, the bytes of evidence there, and those
+        asked for.
         `make_room` drops what may be dropped, at least the first and better the second number of bytes, and returns
         whether it did.
         """
@@ -66,11 +67,11 @@ class Writer:
         self._progress = progress
         self._blobs = blobs
         self._producer = producer
-        self._room = room
+        self._capacity = capacity
         self._make_room = make_room
         self._wall_ms = wall_ms
-        self._gone = Gone()
-        self._group = Group(self._commit)
+        self._deleted_keys = KeyFilter()
+        self._group = GroupCommit(self._commit)
         self._guard = threading.Lock()
         self._doubtful: list[tuple[Row, tuple[StoredBlob, ...]]] = []
 
@@ -93,15 +94,15 @@ class Writer:
             return call.receipt
         if call.lacking is not None:
             self._delete_blobs(blobs)
-            raise SpoolFull(f"The spool is full: {call.lacking.said(size)}", remedy=_REMEDY)
+            raise SpoolFull(f"The spool is full: {call.lacking.describe(size)}", remedy=_REMEDY)
         error = call.error
         if isinstance(error, SpoolError):  # one instance would collect the tracebacks of all who wait
             raise type(error)(error.what, remedy=error.remedy, transient=error.transient) from error
         raise RuntimeError("The thread that committed for others was interrupted") from error
 
     def start_over(self) -> None:
-        """Forget what is known of the files: they are about to be mended."""
-        self._gone.start_over()
+        """Forget what is known of the files: they are about to be repaired."""
+        self._deleted_keys.start_over()
 
     def settle(self) -> None:
         """Take back what a failed commit may have left; raises SpoolError where that fails too."""
@@ -125,29 +126,29 @@ class Writer:
 
     def _write_blobs(self, entry: Entry, size: int) -> tuple[StoredBlob, ...]:
         """Write an entry's blobs, where there is room for all of it."""
-        room = self._room_now(size)
-        if room.lacks(size, size) > 0 and self._make_room(*room.to_free(size, size)):
-            room = self._room_now(size)
-        if room.lacks(size, size) > 0:
-            raise SpoolFull(f"The spool is full: {room.said(size)}", remedy=_REMEDY)
+        capacity = self._capacity_now(size)
+        if capacity.lacks(size, size) > 0 and self._make_room(*capacity.to_free(size, size)):
+            capacity = self._capacity_now(size)
+        if capacity.lacks(size, size) > 0:
+            raise SpoolFull(f"The spool is full: {capacity.describe(size)}", remedy=_REMEDY)
         try:
             return self._blobs.write(entry.blobs)
         except OSError as error:
             raise unusable(Path(error.filename or "blobs"), error) from error
 
-    def _room_now(self, size: int) -> Capacity:
+    def _capacity_now(self, size: int) -> Capacity:
         with self._records.reading() as link:
             (used,) = link.execute("SELECT value FROM counters WHERE name = '.bytes'").fetchone()
-            return replace(self._room(link, used, size), reusable=0)  # a blob cannot use pages of the records' file
+            return replace(self._capacity(link, used, size), reusable=0)  # a blob cannot use pages of the records' file
 
     def _number_of(self, key: str) -> int | None:
-        """Return the number of a key that is known, 0 where its record is gone."""
+        """Return the number of a key that is known, 0 where its record is deleted."""
         with self._records.reading() as link:
             return self._known(link, [key]).get(key)
 
     def _known(self, link: Connection, keys: list[str]) -> dict[str, int]:
-        """Return the numbers of keys that are known; 0 where the record is gone."""
-        known = dict.fromkeys(self._find_gone(keys), 0)
+        """Return the numbers of keys that are known; 0 where the record is deleted."""
+        known = dict.fromkeys(self._find_deleted(keys), 0)
         known.update(
             link.execute(
                 "SELECT key, number FROM records WHERE key IN (SELECT value FROM json_each(?))", (json.dumps(keys),)
@@ -155,21 +156,21 @@ class Writer:
         )
         return known
 
-    def _gone_of(self, group: list[_Put], left: int) -> list[str]:
-        """Return the keys of a group whose records are known to be gone; `left` is how many records ever left."""
-        gone = self._gone
-        if gone.left != left:  # what is gone was written down in `outcomes` before it left
-            if gone.is_full:
-                gone.start_over()
+    def _deleted_of(self, group: list[_Put], left: int) -> list[str]:
+        """Return the keys of a group of deleted records; `left` is how many records ever left."""
+        keys = self._deleted_keys
+        if keys.left != left:  # every deletion is written down in `outcomes` first
+            if keys.is_full:
+                keys.start_over()
             with self._progress.reading() as link:
-                while rows := link.execute(_GONE, (gone.last,)).fetchall():
-                    gone.add(left, rows)
-            gone.left = left
-        doubtful = [call.entry.key for call in group if gone.may_have(call.entry.key)]
-        return self._find_gone(doubtful) if doubtful else doubtful
+                while rows := link.execute(_OUTCOMES_AFTER, (keys.last,)).fetchall():
+                    keys.add(left, rows)
+            keys.left = left
+        doubtful = [call.entry.key for call in group if keys.may_have(call.entry.key)]
+        return self._find_deleted(doubtful) if doubtful else doubtful
 
-    def _find_gone(self, keys: list[str]) -> list[str]:
-        """Return the keys whose records are known to be gone."""
+    def _find_deleted(self, keys: list[str]) -> list[str]:
+        """Return the keys of deleted records."""
         with self._progress.reading() as link:
             if len(keys) == 1:
                 found = link.execute("SELECT key FROM outcomes WHERE key = ?", keys)
@@ -201,9 +202,9 @@ class Writer:
         """Keep a whole group, which is the rule; None where a key is known, or there is no room for all."""
         size = sum(call.size for call in group)
         counters: dict[str, int] = dict(link.execute(_COUNTERS).fetchall())
-        if self._room(link, counters[".bytes"], size).lacks(size, size) > 0:
+        if self._capacity(link, counters[".bytes"], size).lacks(size, size) > 0:
             return None
-        if self._gone_of(group, counters[".number"] - counters[".records"]):
+        if self._deleted_of(group, counters[".number"] - counters[".records"]):
             return None
         number, sequence = counters[".number"], counters.get(self._producer, 0)
         now = self._wall_ms()
@@ -223,17 +224,17 @@ class Writer:
         """Keep what of a group is new and fits."""
         known = self._known(link, [call.entry.key for call in group])
         counters: dict[str, int] = dict(link.execute(_COUNTERS).fetchall())
-        room = self._room(link, counters[".bytes"], sum(call.size for call in group))
+        capacity = self._capacity(link, counters[".bytes"], sum(call.size for call in group))
         number, sequence, now = counters[".number"], counters.get(self._producer, 0), self._wall_ms()
         answers: list[Receipt | Capacity] = []
         for call in group:
             key, to_write = call.entry.key, len(call.entry.body)
             if key in known:
                 answers.append(Receipt(known[key], is_new=False))
-            elif room.lacks(call.size, to_write) > 0:
-                answers.append(room)
+            elif capacity.lacks(call.size, to_write) > 0:
+                answers.append(capacity)
             else:
-                room = room.after(call.size, to_write)
+                capacity = capacity.after(call.size, to_write)
                 number, sequence = number + 1, sequence + 1
                 known[key] = number
                 kept.append((_row(call, number, self._producer, sequence, now), call))

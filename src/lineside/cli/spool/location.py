@@ -1,4 +1,4 @@
-"""Which spool a command is about: the settings' one, or the folder that was named."""
+"""Which spool a command works on: the one of the settings, or the one in the folder that was named."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ class _Settings(lineside.settings.Settings):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A spool that is there: its settings, the box's name, the first folders of every path."""
+class SpoolLocation:
+    """An existing spool: its settings and folder, the box's name, and the folders that every path begins with."""
 
     spool: SpoolSettings
     folder: Path
@@ -30,19 +30,19 @@ class Place:
 
     @property
     def quarantine(self) -> Path:
-        """Where damaged files are put."""
+        """The folder of damaged files."""
         return self.folder / "quarantine"
 
     @property
     def quarantined_files(self) -> int:
-        """How many damaged files nobody has taken away yet."""
+        """How many damaged files are in that folder."""
         try:
             return sum(1 for _ in self.quarantine.iterdir())
         except OSError:
             return 0
 
 
-def place(config: Path | None, folder: Path | None) -> Place:
+def locate(config: Path | None, folder: Path | None) -> SpoolLocation:
     """Return the spool of the settings, or the one in `folder` under the settings' bounds.
 
     Raises SettingsError for wrong settings, LinesideError where there is no spool in the folder.
@@ -64,4 +64,4 @@ def place(config: Path | None, folder: Path | None) -> Place:
         raise LinesideError(
             f"{own.folder} is no spool: {known}", remedy="name the folder that the services have as spool.folder"
         )
-    return Place(own, own.folder, settings.thing, settings.edge_manager.FolderPrefix)
+    return SpoolLocation(own, own.folder, settings.thing, settings.edge_manager.FolderPrefix)

@@ -1,7 +1,7 @@
 """What was found damaged is set aside in the folder `quarantine`, bounded, for who wants to look at it.
 
-A file `damaged` in the spool's folder asks for mending: every process that sees it closes its files, and the first
-that then has the folder to itself mends it.
+A file `damaged` in the spool's folder requests repair: every process that sees it closes its files, and the first
+that then has the folder to itself repairs it.
 """
 
 import base64
@@ -36,15 +36,15 @@ def is_damage(error: sqlite3.Error) -> bool:
     return code & _PRIMARY in _DAMAGE or code in _UNREADABLE
 
 
-def ask_for_mending(folder: Path, reason: str) -> None:
-    """Ask for the mending of a spool, once. Raises OSError."""
-    if not is_asked(folder):
-        log.error("The spool is damaged; it is mended now", folder=str(folder), reason=reason)
+def request_repair(folder: Path, reason: str) -> None:
+    """Request the repair of a spool, once. Raises OSError."""
+    if not is_repair_requested(folder):
+        log.error("The spool is damaged; it is repaired now", folder=str(folder), reason=reason)
         (folder / MARK).write_text(reason + "\n", encoding="utf-8")
 
 
-def is_asked(folder: Path) -> bool:
-    """Return whether somebody asked for the mending of a spool."""
+def is_repair_requested(folder: Path) -> bool:
+    """Return whether somebody requested the repair of a spool."""
     return (folder / MARK).exists()
 
 

@@ -117,7 +117,7 @@ class Deleting:
         return deleted
 
     def start_over(self) -> None:
-        """Forget what was carried out: the files were mended."""
+        """Forget what was carried out: the files were repaired."""
         with self._guard:
             self._carried_out.clear()
 
