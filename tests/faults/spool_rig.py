@@ -29,7 +29,7 @@ from lineside.contract import utc_now, uuid7
 from lineside.spool import Spool, SpoolSettings, Status
 from lineside_forwarder.clock import Clock
 from lineside_forwarder.delivering import DeliveryPolicy
-from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
+from lineside_forwarder.destination import BatchUpload, BlobSource
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.forwarder import Forwarder, Route
 from lineside_forwarder.metrics import Metrics, SpoolCollector
@@ -98,9 +98,9 @@ class Rig:
     async def _forward(self, *, until_empty: bool) -> None:
         empty = asyncio.Event()
         figures = Figures(empty if until_empty else asyncio.Event())
-        terms = DeliveryPolicy(device="rig", root="sme-capture", pace=RateLimiter(None, Clock()))
-        destination = BREAKS.get(self.broken, ItemRequest)("disk", self.folder / "out", self.begin)
-        route = Route(destination, Connection("disk", ""), terms)
+        policy = DeliveryPolicy(device="rig", root="sme-capture", limiter=RateLimiter(None, Clock()))
+        destination = BREAKS.get(self.broken, Watched)("disk", self.folder / "out", self.begin)
+        route = Route(destination, Connection("disk", ""), policy)
         forwarder = Forwarder(
             self.settings,
             [route],
@@ -130,38 +130,38 @@ class Figures(SpoolCollector):
         super().put(status)
 
 
-class ItemRequest(DiskDestination):
+class Watched(DiskDestination):
     """Says when a delivery begins."""
 
     def __init__(self, name: str, path: Path, begun: Callable[[], None]) -> None:
         super().__init__(name, path)
         self.begun = begun
 
-    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
         self.begun()
-        await super().deliver(parcel, blobs, pace)
+        await super().deliver(upload, blobs, limiter)
 
 
-class Early(ItemRequest):
+class Early(Watched):
     """Says that a batch has arrived, and writes it when its process was killed as likely as not."""
 
-    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
-        task = asyncio.create_task(self._late(parcel, blobs, pace))
+    async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
+        task = asyncio.create_task(self._late(upload, blobs, limiter))
         self.late = {task, *getattr(self, "late", ())}
 
-    async def _late(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
+    async def _late(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
         await asyncio.sleep(LONGEST_S)  # what was said is believed by then
         self.begun()
         await asyncio.sleep(LONGEST_S)
-        await DiskDestination.deliver(self, parcel, blobs, pace)
+        await DiskDestination.deliver(self, upload, blobs, limiter)
 
 
-class NewNames(ItemRequest):
+class NewNames(Watched):
     """Gives a batch another name at each delivery, and takes as long to say that it has arrived as a kill may take."""
 
-    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
-        renamed = replace(parcel, batch=replace(parcel.batch, name=uuid7()))
-        await DiskDestination.deliver(self, renamed, blobs, pace)
+    async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
+        renamed = replace(upload, batch=replace(upload.batch, name=uuid7()))
+        await DiskDestination.deliver(self, renamed, blobs, limiter)
         self.begun()  # not before: a slow machine would be killed while it writes
         await asyncio.sleep(LONGEST_S)
 

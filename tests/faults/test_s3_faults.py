@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from lineside.connections import Connection
 from lineside.spool import Spool
 from lineside_forwarder.delivering import DeliveryPolicy, Supervisor
-from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
+from lineside_forwarder.destination import BatchUpload, BlobSource
 from lineside_forwarder.errors import ForwarderError
 from lineside_forwarder.metrics import Metrics
 from lineside_forwarder.rate_limiter import RateLimiter
@@ -83,16 +83,16 @@ class ItemRequest(S3Destination):
         self.failed = 0
         self._time = clock
 
-    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
         self.begun.append(self._time.time)
         try:
-            await self._deliver(parcel, blobs, pace)
+            await self._deliver(upload, blobs, limiter)
         except ForwarderError:
             self.failed += 1
             raise
 
-    async def _deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
-        await super().deliver(parcel, blobs, pace)
+    async def _deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
+        await super().deliver(upload, blobs, limiter)
 
     def tries(self, start_h: float, end_h: float) -> list[float]:
         return [time for time in self.begun if start_h * HOUR_S <= time < end_h * HOUR_S]
@@ -101,10 +101,10 @@ class ItemRequest(S3Destination):
 class Hasty(ItemRequest):
     """The negative control: says that it arrived when it has only begun."""
 
-    async def _deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
+    async def _deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
         async def later() -> None:
             with suppress(ForwarderError):
-                await S3Destination.deliver(self, parcel, blobs, pace)
+                await S3Destination.deliver(self, upload, blobs, limiter)
 
         self._hurried = [*getattr(self, "_hurried", []), asyncio.create_task(later())]
 
@@ -197,7 +197,7 @@ async def plant(
                     spool,
                     there,
                     link,
-                    terms=DeliveryPolicy(device="box", root="sme-capture", pace=RateLimiter(None, clock)),
+                    policy=DeliveryPolicy(device="box", root="sme-capture", limiter=RateLimiter(None, clock)),
                     metrics=Metrics(CollectorRegistry()),
                     clock=clock,
                 )

@@ -241,7 +241,7 @@ async def test_waits_go_on_in_real_time(tmp_path: Path, jump: str) -> None:
         clock = Jumping()
         tries = iter(range(100))
 
-        def answer(_parcel: Any) -> None:
+        def answer(_upload: Any) -> None:
             clock.jump = timedelta(milliseconds=ms) * (next(tries) % 2)
             if next(tries) < 6:
                 raise DestinationAway("away")

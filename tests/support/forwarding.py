@@ -16,7 +16,7 @@ from lineside.connections import Connection
 from lineside.spool import Entry, Spool, SpoolSettings
 from lineside_forwarder.clock import Clock
 from lineside_forwarder.delivering import DeliveryPolicy
-from lineside_forwarder.destination import BatchUpload, BlobSource, Destination, Pace
+from lineside_forwarder.destination import BatchUpload, BlobSource, Destination
 from lineside_forwarder.forwarder import Forwarder, Route
 from lineside_forwarder.metrics import Metrics, SpoolCollector
 from lineside_forwarder.quiet_hours import QuietHours
@@ -78,7 +78,7 @@ class Scripted:
 
     name: str = "scripted"
     target: str = "test"
-    answer: Callable[[BatchUpload], None] = lambda _parcel: None
+    answer: Callable[[BatchUpload], None] = lambda _upload: None
     begun: list[BatchUpload] = field(default_factory=list)
     arrived: list[BatchUpload] = field(default_factory=list)
     running: int = 0
@@ -93,9 +93,9 @@ class Scripted:
     async def close(self) -> None:
         pass
 
-    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
-        del blobs, pace
-        self.begun.append(parcel)
+    async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
+        del blobs, limiter
+        self.begun.append(upload)
         self.begun_at.append(self.clock.monotonic())
         self.running += 1
         self.most = max(self.most, self.running)
@@ -103,15 +103,15 @@ class Scripted:
             await asyncio.sleep(0)
             if self.gate is not None:
                 await self.gate.wait()
-            self.answer(parcel)
-            self.arrived.append(parcel)
+            self.answer(upload)
+            self.arrived.append(upload)
         finally:
             self.running -= 1
 
     def captures(self, stream: str | None = None) -> list[str]:
         """Return the captures that arrived, in order."""
         return [
-            record.key for parcel in self.arrived for record in parcel.records if stream in {None, parcel.batch.stream}
+            record.key for upload in self.arrived for record in upload.records if stream in {None, upload.batch.stream}
         ]
 
 
@@ -157,7 +157,7 @@ async def forwarding(
             DeliveryPolicy(
                 device="box",
                 root="sme-capture",
-                pace=RateLimiter(None, clock),
+                limiter=RateLimiter(None, clock),
                 quiet=QuietHours(quiet, "UTC") if quiet else None,
                 period_s=(period_s or {}).get(each.name),
             ),

@@ -1,4 +1,4 @@
-"""Parcels of captures, their blobs as files, and a pace that only counts."""
+"""Uploads of captures, their blobs as files, and a rate limiter that only counts."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ class Blobs:
         self.opened.append(file)
         return file
 
-    def parcel(self, entries: Sequence[Entry], *, root: str = "sme-capture", device: str = "box") -> BatchUpload:
+    def upload(self, entries: Sequence[Entry], *, root: str = "sme-capture", device: str = "box") -> BatchUpload:
         """Return entries as a batch on its way."""
         records = tuple(self._record(number, entry) for number, entry in enumerate(entries, 1))
         first = records[0]
@@ -58,7 +58,7 @@ class Blobs:
 
 @dataclass
 class Counting:
-    """A pace that lets all pass, and keeps what was spent."""
+    """A rate limiter that never waits, and keeps what was spent."""
 
     spent: list[int] = field(default_factory=list)
 

@@ -41,7 +41,7 @@ class Blobs:
         return None if data is None else io.BytesIO(data)
 
 
-def parcel_of(blobs: Blobs, *, images: list[bytes], first: int = 1) -> BatchUpload:
+def upload_of(blobs: Blobs, *, images: list[bytes], first: int = 1) -> BatchUpload:
     records = []
     for number, image in enumerate(images, first):
         event = Event(
@@ -106,7 +106,7 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 async def test_lines_and_objects_lie_as_edge_manager_laid_them(tmp_path: Path, blobs: Blobs) -> None:
     images = [b"first" * 1000, b"second" * 1000]
-    await DiskDestination("disk", tmp_path).deliver(parcel_of(blobs, images=images), blobs, FREE)
+    await DiskDestination("disk", tmp_path).deliver(upload_of(blobs, images=images), blobs, FREE)
     found = files(tmp_path)
     assert sorted(found) == [
         f"{FOLDER}/box.capture-1.jsonl",
@@ -129,31 +129,31 @@ async def test_a_repetition_changes_nothing(tmp_path: Path, blobs: Blobs) -> Non
     def state() -> dict[str, tuple[int, int]]:
         return {str(p): (p.stat().st_ino, p.stat().st_mtime_ns) for p in tmp_path.rglob("*") if p.is_file()}
 
-    parcel = parcel_of(blobs, images=[b"x" * 5000])
-    await DiskDestination("disk", tmp_path).deliver(parcel, blobs, FREE)
+    upload = upload_of(blobs, images=[b"x" * 5000])
+    await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
     before = state()
-    await DiskDestination("disk", tmp_path).deliver(parcel, blobs, FREE)
+    await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
     assert state() == before
 
 
 async def test_what_was_cut_is_made_whole(tmp_path: Path, blobs: Blobs) -> None:
-    parcel = parcel_of(blobs, images=[b"x" * 5000, b"y" * 5000])
-    await DiskDestination("disk", tmp_path).deliver(parcel, blobs, FREE)
+    upload = upload_of(blobs, images=[b"x" * 5000, b"y" * 5000])
+    await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
     whole = files(tmp_path)
     for name in whole:
         (tmp_path / name).write_bytes(whole[name][:-1])
-    part = tmp_path / FOLDER / f".{parcel.file_name}.part"
+    part = tmp_path / FOLDER / f".{upload.file_name}.part"
     part.write_bytes(b"{")  # what a kill leaves
-    await DiskDestination("disk", tmp_path).deliver(parcel, blobs, FREE)
+    await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
     assert files(tmp_path) == whole
 
 
 async def test_every_name_is_durable_before_the_lines_are_seen(
     tmp_path: Path, blobs: Blobs, syncs: list[tuple[str, str]]
 ) -> None:
-    parcel = parcel_of(blobs, images=[b"x" * 5000])
-    await DiskDestination("disk", tmp_path).deliver(parcel, blobs, FREE)
-    lines, image = str(tmp_path / parcel.path), str(tmp_path / next(parcel.objects())[0])
+    upload = upload_of(blobs, images=[b"x" * 5000])
+    await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
+    lines, image = str(tmp_path / upload.path), str(tmp_path / next(upload.objects())[0])
     hour, raw = str(tmp_path / FOLDER), str(Path(image).parent)
     order = [
         ("sync", f"{Path(image).parent}/.{Path(image).name}.part"),
@@ -169,10 +169,10 @@ async def test_every_name_is_durable_before_the_lines_are_seen(
 
 
 async def test_a_damaged_object_is_said_in_its_line(tmp_path: Path, blobs: Blobs) -> None:
-    parcel = parcel_of(blobs, images=[b"x" * 5000, b"y" * 5000])
-    del blobs.data[parcel.records[0].blobs[0].digest]
-    await DiskDestination("disk", tmp_path).deliver(parcel, blobs, FREE)
-    lines = (tmp_path / parcel.path).read_bytes().splitlines()
+    upload = upload_of(blobs, images=[b"x" * 5000, b"y" * 5000])
+    del blobs.data[upload.records[0].blobs[0].digest]
+    await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
+    lines = (tmp_path / upload.path).read_bytes().splitlines()
     shown = json.loads(lines[0])["deviceFleetInputs"][0]
     assert "data-error" in shown
     assert "data-ref" not in shown
@@ -182,49 +182,49 @@ async def test_a_damaged_object_is_said_in_its_line(tmp_path: Path, blobs: Blobs
 async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path, blobs: Blobs) -> None:
     destination = DiskDestination("disk", tmp_path / "mount")
     with pytest.raises(NotAllowed, match="is not there") as raised:
-        await destination.deliver(parcel_of(blobs, images=[b"x"]), blobs, FREE)
+        await destination.deliver(upload_of(blobs, images=[b"x"]), blobs, FREE)
     assert raised.value.reason == "no-folder"
     assert not (tmp_path / "mount").exists()
     (tmp_path / "mount").mkdir()
-    await destination.deliver(parcel_of(blobs, images=[b"x"]), blobs, FREE)
+    await destination.deliver(upload_of(blobs, images=[b"x"]), blobs, FREE)
 
 
 async def test_the_folder_of_its_own_is_made(tmp_path: Path, blobs: Blobs) -> None:
-    parcel = parcel_of(blobs, images=[b"x"])
-    await DiskDestination("disk", tmp_path / "capture", make_path=True).deliver(parcel, blobs, FREE)
-    assert (tmp_path / "capture" / parcel.path).is_file()
+    upload = upload_of(blobs, images=[b"x"])
+    await DiskDestination("disk", tmp_path / "capture", make_path=True).deliver(upload, blobs, FREE)
+    assert (tmp_path / "capture" / upload.path).is_file()
 
 
 async def test_a_folder_that_was_taken_away_is_made_again(tmp_path: Path, blobs: Blobs) -> None:
     destination = DiskDestination("disk", tmp_path)
-    parcel = parcel_of(blobs, images=[b"x" * 5000])
-    await destination.deliver(parcel, blobs, FREE)
+    upload = upload_of(blobs, images=[b"x" * 5000])
+    await destination.deliver(upload, blobs, FREE)
     whole = files(tmp_path)
     (tmp_path / "sme-capture").rename(tmp_path / "away")
     with pytest.raises(DestinationAway):
-        await destination.deliver(parcel, blobs, FREE)
-    await destination.deliver(parcel, blobs, FREE)
+        await destination.deliver(upload, blobs, FREE)
+    await destination.deliver(upload, blobs, FREE)
     assert {name: data for name, data in files(tmp_path).items() if not name.startswith("away")} == whole
 
 
 async def test_a_name_that_is_too_long_is_this_batchs_fault(tmp_path: Path, blobs: Blobs) -> None:
-    parcel = parcel_of(blobs, images=[b"x" * 5000])
-    blob = replace(parcel.records[0].blobs[0], name="raw-data/" + "x" * 300)
-    parcel = replace(parcel, records=(replace(parcel.records[0], blobs=(blob,)),))
+    upload = upload_of(blobs, images=[b"x" * 5000])
+    blob = replace(upload.records[0].blobs[0], name="raw-data/" + "x" * 300)
+    upload = replace(upload, records=(replace(upload.records[0], blobs=(blob,)),))
     with pytest.raises(BatchRefused, match="too long"):
-        await DiskDestination("disk", tmp_path).deliver(parcel, blobs, FREE)
+        await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
 
 
 async def test_a_file_in_the_way_is_for_somebody_to_move(tmp_path: Path, blobs: Blobs) -> None:
     (tmp_path / "sme-capture").write_text("in the way")
     with pytest.raises(NotAllowed, match="File exists"):
-        await DiskDestination("disk", tmp_path).deliver(parcel_of(blobs, images=[b"x"]), blobs, FREE)
+        await DiskDestination("disk", tmp_path).deliver(upload_of(blobs, images=[b"x"]), blobs, FREE)
 
 
 async def test_an_error_of_the_disk_leaves_no_name_and_is_tried_again(
     tmp_path: Path, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parcel = parcel_of(blobs, images=[b"x" * 5000])
+    upload = upload_of(blobs, images=[b"x" * 5000])
     destination = DiskDestination("disk", tmp_path)
     fsync = os.fsync
 
@@ -233,10 +233,10 @@ async def test_an_error_of_the_disk_leaves_no_name_and_is_tried_again(
 
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(DestinationAway, match="Input/output error"):
-        await destination.deliver(parcel, blobs, FREE)
+        await destination.deliver(upload, blobs, FREE)
     assert not files(tmp_path)
     monkeypatch.setattr(os, "fsync", fsync)
-    await destination.deliver(parcel, blobs, FREE)
+    await destination.deliver(upload, blobs, FREE)
     assert len(files(tmp_path)) == 2
 
 
@@ -244,7 +244,7 @@ HEAD = """
 import asyncio, sys
 from pathlib import Path
 sys.path[:0] = [{here!r}, {root!r}]
-from test_disk import Blobs, FREE, files, parcel_of
+from test_disk import Blobs, FREE, files, upload_of
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import DestinationAway, NotAllowed
 """
@@ -252,7 +252,7 @@ READ_ONLY = """
 async def main() -> None:
     blobs = Blobs()
     try:
-        await DiskDestination("disk", Path({mount!r})).deliver(parcel_of(blobs, images=[b"x"]), blobs, FREE)
+        await DiskDestination("disk", Path({mount!r})).deliver(upload_of(blobs, images=[b"x"]), blobs, FREE)
     except NotAllowed as error:
         print(error.reason, error)
 
@@ -264,15 +264,15 @@ async def main() -> None:
     blobs, destination = Blobs(), DiskDestination("disk", top)
     room = top / "somebody-else"
     room.write_bytes(bytes(900_000))
-    parcel = parcel_of(blobs, images=[b"x" * 60_000, b"y" * 200_000])
+    upload = upload_of(blobs, images=[b"x" * 60_000, b"y" * 200_000])
     try:
-        await destination.deliver(parcel, blobs, FREE)
+        await destination.deliver(upload, blobs, FREE)
     except DestinationAway as error:
         print(error)
-    assert not (top / parcel.path).exists(), "lines without their objects"
+    assert not (top / upload.path).exists(), "lines without their objects"
     assert not list(top.rglob("*.part")), "parts are left on a full disk"
     room.unlink()
-    await destination.deliver(parcel, blobs, FREE)
+    await destination.deliver(upload, blobs, FREE)
     print(sorted(len(data) for name, data in files(top).items() if name.endswith(".jpg")))
 
 asyncio.run(main())

@@ -44,7 +44,7 @@ def fails_at(*tries: int, error: ForwarderError):
     """Return an answer that raises at the given calls, counted from 0."""
     calls = iter(range(10**9))
 
-    def answer(_parcel: BatchUpload) -> None:
+    def answer(_upload: BatchUpload) -> None:
         if next(calls) in tries:
             raise error
 
@@ -61,7 +61,7 @@ async def test_batches_arrive_in_order_and_leave_the_spool(folder: Path, spool: 
         spool.put(entry("late"))
         await until(lambda: "late" in destination.captures())
     assert destination.captures() == [*keys(25), "late"]
-    assert [len(parcel.records) for parcel in destination.arrived] == [10, 10, 5, 1]
+    assert [len(upload.records) for upload in destination.arrived] == [10, 10, 5, 1]
     assert destination.arrived[0].path == "sme-capture/line/spindle/2026/11/22/02/box.spindle-0.jsonl"
     assert spool.find("spindle-3") == "delivered"
 
@@ -79,7 +79,7 @@ async def test_streams_go_side_by_side_each_in_order(folder: Path, spool: Spool)
     gate = asyncio.Event()
     destination = Scripted()
 
-    def answer(_parcel: BatchUpload) -> None:
+    def answer(_upload: BatchUpload) -> None:
         if destination.gate is None:
             destination.gate = gate
 
@@ -103,7 +103,7 @@ async def test_each_destination_has_its_own_progress(folder: Path, spool: Spool)
         await until(lambda: running.links["bad"].state is State.BACKOFF)
         assert spool.status().records == 25
     assert not bad.captures()
-    bad.answer = lambda _parcel: None
+    bad.answer = lambda _upload: None
     async with forwarding(folder, good, bad):
         await until(lambda: len(bad.captures()) == 25)
         await until(lambda: spool.status().records == 0)
@@ -118,13 +118,13 @@ async def test_a_batch_that_failed_comes_again_the_same(folder: Path, spool: Spo
         assert running.metric("failures_total", destination="scripted", cause="destination-away") == 2
     assert destination.captures() == keys(15)
     first = destination.begun[0]
-    assert [parcel.jsonl({}) for parcel in destination.begun[:3]] == [first.jsonl({})] * 3
-    assert {parcel.path for parcel in destination.begun[:3]} == {first.path}
+    assert [upload.jsonl({}) for upload in destination.begun[:3]] == [first.jsonl({})] * 3
+    assert {upload.path for upload in destination.begun[:3]} == {first.path}
 
 
 async def test_one_probe_while_it_is_away_and_seldom(folder: Path, spool: Spool) -> None:
     clock = Simulated()
-    destination = Scripted(answer=lambda _parcel: raise_(DestinationAway("no route to host")))
+    destination = Scripted(answer=lambda _upload: raise_(DestinationAway("no route to host")))
     fill(spool, 3, *(f"model-{number}" for number in range(8)))
     async with forwarding(folder, destination, clock=clock, push_period_s=0.01):
         await until(lambda: len(destination.begun) > 1)
@@ -132,7 +132,7 @@ async def test_one_probe_while_it_is_away_and_seldom(folder: Path, spool: Spool)
         await until(lambda: clock.time > 600)
         assert destination.most == 1
         assert len(destination.begun) < 30
-        destination.answer = lambda _parcel: None
+        destination.answer = lambda _upload: None
         await until(lambda: len(destination.captures()) == 24)
 
 
@@ -151,8 +151,8 @@ def raise_(error: Exception) -> None:
 async def test_a_batch_that_always_fails_holds_only_its_own_stream(
     folder: Path, spool: Spool, error: Exception, alarm: str | None
 ) -> None:
-    def answer(parcel: BatchUpload) -> None:
-        if parcel.batch.stream == "bad":
+    def answer(upload: BatchUpload) -> None:
+        if upload.batch.stream == "bad":
             raise error
 
     clock = Simulated()
@@ -163,13 +163,13 @@ async def test_a_batch_that_always_fails_holds_only_its_own_stream(
         async with forwarding(folder, destination, batch_size=1, clock=clock) as running:
             await until(lambda: len(destination.captures()) == 20)
             begun = zip(destination.begun, destination.begun_at, strict=True)
-            tries = [at for parcel, at in begun if parcel.batch.stream == "bad"]
+            tries = [at for upload, at in begun if upload.batch.stream == "bad"]
             assert tries
             for number, (earlier, later) in enumerate(itertools.pairwise(tries)):
                 assert later - earlier >= min(LONGEST_S, FIRST_S * 2**number), "it waits twice as long each time"
             if alarm:
                 await until(lambda: running.metric("alarm", destination="scripted", reason=alarm) == 1)
-            destination.answer = lambda _parcel: None
+            destination.answer = lambda _upload: None
             await until(lambda: len(destination.captures()) == 40)
             if alarm:
                 await until(lambda: running.metric("alarm", destination="scripted", reason=alarm) == 0)
@@ -188,7 +188,7 @@ async def test_patience_that_is_asked_for_is_given(folder: Path, spool: Spool) -
 
 async def test_what_is_not_allowed_raises_an_alarm_until_it_is(folder: Path, spool: Spool) -> None:
     clock = Simulated()
-    destination = Scripted(answer=lambda _parcel: raise_(NotAllowed("NoSuchBucket", reason="no-bucket")), clock=clock)
+    destination = Scripted(answer=lambda _upload: raise_(NotAllowed("NoSuchBucket", reason="no-bucket")), clock=clock)
     fill(spool, 10)
     async with forwarding(folder, destination, clock=clock) as running:
         await until(lambda: len(destination.begun) == 3)
@@ -198,25 +198,25 @@ async def test_what_is_not_allowed_raises_an_alarm_until_it_is(folder: Path, spo
         assert third - second >= 90
         (shown,) = spool.status().destinations
         assert (shown.state, shown.detail) == ("BACKOFF", "NoSuchBucket")
-        destination.answer = lambda _parcel: None
+        destination.answer = lambda _upload: None
         await until(lambda: len(destination.captures()) == 10)
         assert running.metric("alarm", destination="scripted", reason="no-bucket") == 0
 
 
 async def test_a_batch_that_is_refused_is_set_aside_and_can_be_retried(folder: Path, spool: Spool) -> None:
-    def answer(parcel: BatchUpload) -> None:
-        if parcel.batch.name == "spindle-1":
+    def answer(upload: BatchUpload) -> None:
+        if upload.batch.name == "spindle-1":
             raise BatchRefused("EntityTooLarge")
 
     destination = Scripted(answer=answer)
     fill(spool, 4)
     async with forwarding(folder, destination, batch_size=1, clock=Simulated(), refusals=3):
         await until(lambda: len(destination.captures()) == 3)
-        assert sum(parcel.batch.name == "spindle-1" for parcel in destination.begun) == 3
+        assert sum(upload.batch.name == "spindle-1" for upload in destination.begun) == 3
         (letter,) = spool.dead_letters()
         assert letter.reason == "EntityTooLarge"
         assert spool.find("spindle-1") == "dead"
-        destination.answer = lambda _parcel: None
+        destination.answer = lambda _upload: None
         assert spool.retry("scripted") == 1
         await until(lambda: len(destination.captures()) == 4)
         await until(lambda: spool.status().records == 0)
@@ -224,28 +224,28 @@ async def test_a_batch_that_is_refused_is_set_aside_and_can_be_retried(folder: P
 
 
 async def test_what_refuses_every_batch_is_not_blamed_on_the_batches(folder: Path, spool: Spool) -> None:
-    def refuses(parcel: BatchUpload) -> None:
-        raise BatchRefused(f"InvalidRequest, as for {parcel.batch.name}")
+    def refuses(upload: BatchUpload) -> None:
+        raise BatchRefused(f"InvalidRequest, as for {upload.batch.name}")
 
     destination = Scripted(answer=refuses)
     fill(spool, 6)
     with capture_logs():
         async with forwarding(folder, destination, batch_size=1, clock=Simulated(), refusals=2) as running:
-            await until(lambda: len({parcel.batch.name for parcel in destination.begun}) >= 2)
+            await until(lambda: len({upload.batch.name for upload in destination.begun}) >= 2)
             await until(lambda: running.metric("alarm", destination="scripted", reason="configuration") == 1)
             await until(lambda: "every batch is refused: InvalidRequest" in running.links["scripted"].detail)
             tries = len(destination.begun)
             await until(lambda: len(destination.begun) >= tries + 6)
             assert spool.dead_letters() == []
-            destination.answer = lambda _parcel: None
+            destination.answer = lambda _upload: None
             await until(lambda: len(destination.captures()) == 6)
             await until(lambda: running.metric("alarm", destination="scripted", reason="configuration") == 0)
     assert sorted(destination.captures()) == keys(6)
 
 
 async def test_two_bad_batches_are_set_aside_while_others_arrive(folder: Path, spool: Spool) -> None:
-    def answer(parcel: BatchUpload) -> None:
-        if parcel.batch.stream != "good":
+    def answer(upload: BatchUpload) -> None:
+        if upload.batch.stream != "good":
             raise BatchRefused("EntityTooLarge")
 
     destination = Scripted(answer=answer)
@@ -259,7 +259,7 @@ async def test_two_bad_batches_are_set_aside_while_others_arrive(folder: Path, s
 
 
 async def test_a_fault_in_one_destination_does_not_stop_the_other(folder: Path, spool: Spool) -> None:
-    good, bad = Scripted("good"), Scripted("bad", answer=lambda _parcel: raise_(ZeroDivisionError("oops")))
+    good, bad = Scripted("good"), Scripted("bad", answer=lambda _upload: raise_(ZeroDivisionError("oops")))
     fill(spool, 10)
     async with forwarding(folder, good, bad) as running:
         await until(lambda: len(good.captures()) == 10)
@@ -360,7 +360,7 @@ async def test_a_spool_that_cannot_be_used_is_tried_until_it_can(tmp_path: Path)
 
 
 async def test_the_figures_are_the_spools(folder: Path, spool: Spool) -> None:
-    destination = Scripted(answer=lambda _parcel: raise_(DestinationAway("gone")))
+    destination = Scripted(answer=lambda _upload: raise_(DestinationAway("gone")))
     fill(spool, 10)
     async with forwarding(folder, destination) as running:
         await until(lambda: running.metric("waiting_records", destination="scripted") == 10)

@@ -56,11 +56,11 @@ async def destination(url: str, bucket: str, **more: object) -> AsyncIterator[S3
 async def test_a_batch_arrives_with_its_objects_first(
     moto_server: Store, front: Front, bucket: str, blobs: Blobs
 ) -> None:
-    parcel = blobs.parcel([a_capture(f"part-{n}", image=IMAGE + bytes([n])) for n in range(6)])
+    upload = blobs.upload([a_capture(f"part-{n}", image=IMAGE + bytes([n])) for n in range(6)])
     async with destination(front.url, bucket) as there:
-        await there.deliver(parcel, blobs, Counting())
+        await there.deliver(upload, blobs, Counting())
     hour = "sme-capture/line/spindle/2026/11/22/02"
-    raw = [path for path, _blob in parcel.objects()]
+    raw = [path for path, _blob in upload.objects()]
     assert all(path.startswith(f"{hour}/raw-data/input-tensors/box.part-") for path in raw)
     assert moto_server.keys(bucket) == [f"{hour}/box.part-0.jsonl", *raw]
     assert list(moto_server.event_ids(bucket).elements()) == [f"part-{n}" for n in range(6)]
@@ -73,20 +73,20 @@ async def test_a_batch_arrives_with_its_objects_first(
 
 
 async def test_a_repetition_changes_nothing(moto_server: Store, bucket: str, blobs: Blobs) -> None:
-    parcel = blobs.parcel([a_capture("part-1", image=IMAGE), a_capture("part-2", image=LARGE)])
+    upload = blobs.upload([a_capture("part-1", image=IMAGE), a_capture("part-2", image=LARGE)])
     async with destination(moto_server.url, bucket) as there:
-        await there.deliver(parcel, blobs, Counting())
+        await there.deliver(upload, blobs, Counting())
         before = {key: moto_server.get(bucket, key) for key in moto_server.keys(bucket)}
-        await there.deliver(parcel, blobs, Counting())
+        await there.deliver(upload, blobs, Counting())
     assert {key: moto_server.get(bucket, key) for key in moto_server.keys(bucket)} == before
     assert moto_server.half_done(bucket) == []
 
 
 async def test_a_damaged_blob_is_said_and_the_rest_arrives(moto_server: Store, bucket: str, blobs: Blobs) -> None:
-    parcel = blobs.parcel([a_capture("part-1", image=IMAGE), a_capture("part-2", image=IMAGE)], root="")
-    blobs.damaged.add(parcel.records[0].blobs[0].name)
+    upload = blobs.upload([a_capture("part-1", image=IMAGE), a_capture("part-2", image=IMAGE)], root="")
+    blobs.damaged.add(upload.records[0].blobs[0].name)
     async with destination(moto_server.url, bucket) as there:
-        await there.deliver(parcel, blobs, Counting())
+        await there.deliver(upload, blobs, Counting())
     damaged, whole = moto_server.records(bucket)
     assert "damaged" in damaged["deviceFleetInputs"][0]["data-error"]
     assert whole["deviceFleetInputs"][0]["data-ref"].startswith(f"s3://{bucket}/line/spindle/")
@@ -96,41 +96,41 @@ async def test_a_damaged_blob_is_said_and_the_rest_arrives(moto_server: Store, b
 async def test_a_large_object_goes_in_parts(
     moto_server: Store, front: Front, bucket: str, blobs: Blobs, by_sha256: bool
 ) -> None:
-    parcel = blobs.parcel([a_capture("part-1", image=LARGE)])
-    pace = Counting()
+    upload = blobs.upload([a_capture("part-1", image=LARGE)])
+    limiter = Counting()
     async with destination(front.url, bucket, multipart_bytes=5 * MIB) as there:
         there._uploads = Uploads(S3Settings(name="x", bucket=bucket, multipart_bytes=5 * MIB), by_sha256=by_sha256)
-        await there.deliver(parcel, blobs, pace)
+        await there.deliver(upload, blobs, limiter)
     (digest,) = moto_server.references(bucket).values()
     assert digest == hashlib.sha256(LARGE).digest()
     parts = [asked.size for asked in front.asked if "partNumber" in asked.query]
     assert parts == [5 * MIB, 5 * MIB, len(LARGE) - 10 * MIB]
     name = "x-amz-checksum-sha256" if by_sha256 else "content-md5"
     assert all(name in asked.headers for asked in front.asked if asked.size and asked.method == "PUT")
-    assert max(pace.spent) <= 64 * 1024
-    assert sum(pace.spent) == sum(asked.size for asked in front.asked if asked.method == "PUT")
+    assert max(limiter.spent) <= 64 * 1024
+    assert sum(limiter.spent) == sum(asked.size for asked in front.asked if asked.method == "PUT")
 
 
 async def test_what_is_damaged_on_the_way_is_refused_and_sent_again(
     moto_server: Store, front: Front, bucket: str, blobs: Blobs
 ) -> None:
-    parcel = blobs.parcel([a_capture("part-1", image=IMAGE)])
+    upload = blobs.upload([a_capture("part-1", image=IMAGE)])
     front.damage = lambda _asked, body: body[:-1] + b"\x00" if body.endswith(b"\xff") else body
     async with destination(front.url, bucket) as there:
         with pytest.raises(DestinationAway, match="BadDigest"):
-            await there.deliver(parcel, blobs, Counting())
+            await there.deliver(upload, blobs, Counting())
         assert moto_server.keys(bucket) == []
         front.damage = lambda _asked, body: body
-        await there.deliver(parcel, blobs, Counting())
+        await there.deliver(upload, blobs, Counting())
     assert list(moto_server.references(bucket).values()) == [hashlib.sha256(IMAGE).digest()]
 
 
 async def test_encryption_is_asked_for_whole_and_in_parts(front: Front, bucket: str, blobs: Blobs) -> None:
-    parcel = blobs.parcel([a_capture("part-1", image=LARGE), a_capture("part-2", image=IMAGE)])
+    upload = blobs.upload([a_capture("part-1", image=LARGE), a_capture("part-2", image=IMAGE)])
     async with destination(front.url, bucket, encryption="sse-s3") as there:
-        await there.deliver(parcel, blobs, Counting())
+        await there.deliver(upload, blobs, Counting())
     async with destination(front.url, bucket, encryption="sse-kms", kms_key_id="alias/evidence") as there:
-        await there.deliver(blobs.parcel([a_capture("part-3")]), blobs, Counting())
+        await there.deliver(blobs.upload([a_capture("part-3")]), blobs, Counting())
     asked = [each for each in front.asked if each.headers.get("x-amz-server-side-encryption")]
     assert [each.method for each in asked].count("POST") == 1  # the begin of the upload in parts
     assert {each.headers["x-amz-server-side-encryption"] for each in asked[:-1]} == {"AES256"}
@@ -141,11 +141,11 @@ async def test_encryption_is_asked_for_whole_and_in_parts(front: Front, bucket: 
 async def test_an_upload_in_parts_that_fails_is_aborted(
     moto_server: Store, front: Front, bucket: str, blobs: Blobs
 ) -> None:
-    parcel = blobs.parcel([a_capture("part-1", image=LARGE)])
+    upload = blobs.upload([a_capture("part-1", image=LARGE)])
     front.answer = lambda asked: Answer(500, "InternalError") if "partNumber=2" in asked.query else None
     async with destination(front.url, bucket) as there:
         with pytest.raises(DestinationAway, match="InternalError"):
-            await there.deliver(parcel, blobs, Counting())
+            await there.deliver(upload, blobs, Counting())
     assert front.count("DELETE") == 1
     assert moto_server.half_done(bucket) == []
     assert moto_server.keys(bucket) == []
@@ -154,12 +154,12 @@ async def test_an_upload_in_parts_that_fails_is_aborted(
 async def test_what_a_killed_process_left_half_done_is_aborted_and_nothing_else(
     moto_server: Store, bucket: str, blobs: Blobs
 ) -> None:
-    parcel = blobs.parcel([a_capture("part-1", image=LARGE)])
-    ((key, _blob),) = parcel.objects()
+    upload = blobs.upload([a_capture("part-1", image=LARGE)])
+    ((key, _blob),) = upload.objects()
     for name in (key, f"{key}-of-another-box"):
         moto_server.client.create_multipart_upload(Bucket=bucket, Key=name)
     async with destination(moto_server.url, bucket) as there:
-        await there.deliver(parcel, blobs, Counting())
+        await there.deliver(upload, blobs, Counting())
     assert moto_server.half_done(bucket) == [f"{key}-of-another-box"]
 
 
@@ -173,7 +173,7 @@ async def test_it_needs_no_more_than_to_put_and_to_abort(
     front.answer = least_privilege
     async with destination(front.url, bucket) as there:
         for n in range(2):
-            await there.deliver(blobs.parcel([a_capture(f"part-{n}", image=LARGE)]), blobs, Counting())
+            await there.deliver(blobs.upload([a_capture(f"part-{n}", image=LARGE)]), blobs, Counting())
     assert len(moto_server.references(bucket)) == 2
     assert front.count("GET") == 1  # that listing is not allowed is asked once only
 
@@ -189,7 +189,7 @@ async def test_a_store_that_cannot_list_what_is_half_done_gets_large_evidence_al
     front.answer = lambda asked: refusal if asked.method == "GET" else None
     async with destination(front.url, bucket) as there:
         for n in range(2):
-            await there.deliver(blobs.parcel([a_capture(f"part-{n}", image=LARGE)]), blobs, Counting())
+            await there.deliver(blobs.upload([a_capture(f"part-{n}", image=LARGE)]), blobs, Counting())
     assert len(moto_server.references(bucket)) == 2
     assert moto_server.half_done(bucket) == []
 
@@ -225,13 +225,13 @@ async def test_an_answer_is_understood_and_asked_for_once(
     front.answer = lambda asked: answer if asked.method == "PUT" else None
     async with destination(front.url, bucket) as there:
         with pytest.raises(kind, match=says):
-            await there.deliver(blobs.parcel([a_capture("part-1")]), blobs, Counting())
+            await there.deliver(blobs.upload([a_capture("part-1")]), blobs, Counting())
     assert front.count("PUT") == (2 if answer.status == 301 else 1)  # the region that it named was tried
 
 
 @pytest.mark.parametrize("fault", ["down", "reset", "half-open", "cut", "cut reply"])
 async def test_a_broken_way_is_away_and_heals(moto_server: Store, bucket: str, blobs: Blobs, fault: str) -> None:
-    parcel = blobs.parcel([a_capture("part-1", image=LARGE), a_capture("part-2", image=IMAGE)])
+    upload = blobs.upload([a_capture("part-1", image=LARGE), a_capture("part-2", image=IMAGE)])
     async with (
         FaultProxy(moto_server.port) as proxy,
         destination(f"http://127.0.0.1:{proxy.port}", bucket, timeout_s=3) as there,
@@ -246,12 +246,12 @@ async def test_a_broken_way_is_away_and_heals(moto_server: Store, bucket: str, b
             case "reset" | "half-open":
                 proxy.mode = fault  # type: ignore[assignment]
         with pytest.raises(DestinationAway, match=r"cannot be reached|does not speak S3"):
-            await there.deliver(parcel, blobs, Counting())
+            await there.deliver(upload, blobs, Counting())
         assert moto_server.records(bucket) == []
         if fault == "down":
             await proxy.up()
         proxy.mode, proxy.cut_after, proxy.cut_reply_after = "pass", None, None
-        await there.deliver(parcel, blobs, Counting())
+        await there.deliver(upload, blobs, Counting())
     assert len(moto_server.references(bucket)) == 2
 
 
@@ -264,11 +264,11 @@ async def test_a_cancelled_delivery_returns_at_once_and_leaves_nothing_half_done
             if sum(self.spent) > 6 * MIB:
                 await asyncio.sleep(0.01)
 
-    pace = Stuck()
+    limiter = Stuck()
     async with destination(moto_server.url, bucket, multipart_bytes=5 * MIB) as there:
-        parcel = blobs.parcel([a_capture("part-1", image=LARGE)])
-        delivery = asyncio.create_task(there.deliver(parcel, blobs, pace))
-        await wait_for(lambda: sum(pace.spent) > 6 * MIB)
+        upload = blobs.upload([a_capture("part-1", image=LARGE)])
+        delivery = asyncio.create_task(there.deliver(upload, blobs, limiter))
+        await wait_for(lambda: sum(limiter.spent) > 6 * MIB)
         delivery.cancel()
         with pytest.raises(asyncio.CancelledError):
             await delivery
@@ -312,13 +312,13 @@ async def test_over_tls_a_stranger_is_not_trusted_and_a_named_authority_is(
     certificate = a_certificate(tmp_path)
     front = Front(moto_server.port, certificate=certificate)
     try:
-        parcel = blobs.parcel([a_capture("part-1", image=IMAGE)])
+        upload = blobs.upload([a_capture("part-1", image=IMAGE)])
         async with destination(front.url, bucket) as there:
             with pytest.raises(NotAllowed, match="AWS_CA_BUNDLE"):
-                await there.deliver(parcel, blobs, Counting())
+                await there.deliver(upload, blobs, Counting())
         aws_environment.setenv("AWS_CA_BUNDLE", str(certificate))
         async with destination(front.url, bucket) as there:
-            await there.deliver(parcel, blobs, Counting())
+            await there.deliver(upload, blobs, Counting())
     finally:
         front.close()
     assert len(moto_server.references(bucket)) == 1

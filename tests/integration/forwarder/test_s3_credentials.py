@@ -76,8 +76,8 @@ def used(front: Front) -> list[str]:
     return [key[1] for key in keys if key]
 
 
-def parcel(folder: Path) -> Any:
-    return Blobs(folder).parcel([a_capture("part-1")])
+def upload(folder: Path) -> Any:
+    return Blobs(folder).upload([a_capture("part-1")])
 
 
 @pytest.mark.usefixtures("container")
@@ -86,12 +86,12 @@ async def test_they_are_renewed_before_they_expire(
 ) -> None:
     async with destination(front.url, bucket) as there:
         for _ in range(3):
-            await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+            await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
         assert len(server.given) == 1  # an hour's credentials are kept
     server.lives_s = 60  # less than the time before the end at which they must be renewed
     async with destination(front.url, bucket) as there:
         for _ in range(3):
-            await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+            await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
     assert len(set(used(front)[3:])) == 3
     assert front.asked[-1].headers["x-amz-security-token"] == server.given[-1]["Token"]
     assert not [secret for secret in server.secrets() if secret in logs.getvalue()]
@@ -103,7 +103,7 @@ async def test_the_log_would_show_a_secret_that_boto_logs(
 ) -> None:
     logging.getLogger("botocore").setLevel(logging.DEBUG)
     async with destination(moto_server.url, bucket) as there:
-        await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+        await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
     assert [secret for secret in server.secrets() if secret in logs.getvalue()]
 
 
@@ -114,15 +114,15 @@ async def test_a_server_that_is_away_at_the_start_is_waited_for(
     server.close()
     async with destination(moto_server.url, bucket) as there:
         with pytest.raises(DestinationAway, match="their provider does not answer"):
-            await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+            await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
         again = CredentialServer(server.port)
         try:
             again.status = 500
             with pytest.raises(DestinationAway, match="their provider answers 500") as failed:
-                await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+                await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
             assert TOKEN not in str(failed.value)
             again.status = 200
-            await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+            await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
         finally:
             again.close()
     assert len(moto_server.records(bucket)) == 1
@@ -135,12 +135,12 @@ async def test_credentials_that_expire_without_a_server_are_said_and_healed(
 ) -> None:
     server.lives_s = 60
     async with destination(moto_server.url, bucket) as there:
-        await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+        await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
         server.status = 500
         with pytest.raises(DestinationAway, match="their provider answers 500"):
-            await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+            await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
         server.status = 200
-        await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+        await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
     assert not [secret for secret in server.secrets() if secret in logs.getvalue()]
 
 
@@ -154,12 +154,12 @@ async def test_refused_credentials_are_asked_for_anew_once(
 
     front.answer = first_is_revoked
     async with destination(front.url, bucket) as there:
-        await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+        await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
         assert len(server.given) == 2
         front.answer = lambda _asked: Answer(403, code)
         front.asked.clear()
         with pytest.raises(NotAllowed, match=code) as failed:
-            await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+            await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
     assert failed.value.reason == "credentials"
     assert front.count("PUT") == 2
 
@@ -170,10 +170,10 @@ async def test_without_any_it_is_said_what_to_give(
     container.delenv("AWS_CONTAINER_CREDENTIALS_FULL_URI")
     async with destination(moto_server.url, bucket) as there:
         with pytest.raises(NotAllowed, match="AWS_CONTAINER_CREDENTIALS_FULL_URI"):
-            await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+            await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
         container.setenv("AWS_ACCESS_KEY_ID", "testing")
         container.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        await there.deliver(parcel(tmp_path), Blobs(tmp_path), Counting())
+        await there.deliver(upload(tmp_path), Blobs(tmp_path), Counting())
     assert len(moto_server.records(bucket)) == 1
 
 

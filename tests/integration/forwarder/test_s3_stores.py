@@ -128,12 +128,12 @@ async def deliver(url: str, blobs: Blobs, *names: str, image: bytes, **more: obj
     await there.start()
     try:
         for name in names:
-            parcel = blobs.parcel([a_capture(name, image=image)])
+            upload = blobs.upload([a_capture(name, image=image)])
             for _ in range(2):
-                await there.deliver(parcel, blobs, Counting())
+                await there.deliver(upload, blobs, Counting())
     finally:
         await there.close()
-    return [path for name in names for path, _blob in blobs.parcel([a_capture(name, image=image)]).objects()]
+    return [path for name in names for path, _blob in blobs.upload([a_capture(name, image=image)]).objects()]
 
 
 @pytest.mark.parametrize(("name", "image"), [("small", IMAGE), ("large", LARGE)])

@@ -63,7 +63,7 @@ class Blobs:
         return None if data is None else io.BytesIO(data)
 
 
-def parcel_of(blobs: Blobs, *images: bytes, first: int = 1, model: str = "spindle") -> BatchUpload:
+def upload_of(blobs: Blobs, *images: bytes, first: int = 1, model: str = "spindle") -> BatchUpload:
     """Return a batch with a capture for each image."""
     records = []
     for number, image in enumerate(images, first):
@@ -108,13 +108,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def destination_at(
-    port: int, path: Path, *, patience_s: float = 60.0, max_bytes: int = 1024 * 1024
+    port: int, path: Path, *, max_silence_s: float = 60.0, max_bytes: int = 1024 * 1024
 ) -> AsyncIterator[StreamManagerDestination]:
     settings = StreamManagerSettings(
         name="greengrass", kind="stream-manager", bucket=BUCKET, path=path, port=port, max_bytes=max_bytes
     )
     await asyncio.to_thread(path.mkdir, exist_ok=True)
-    destination = StreamManagerDestination(settings, patience_s=patience_s)
+    destination = StreamManagerDestination(settings, max_silence_s=max_silence_s)
     await destination.start()
     try:
         yield destination
@@ -136,11 +136,11 @@ def bytes_of(files: list[Path]) -> int:
     return total
 
 
-def check_arrived(bucket: Path, parcel: BatchUpload, blobs: Blobs) -> None:
+def check_arrived(bucket: Path, upload: BatchUpload, blobs: Blobs) -> None:
     """Everything of a batch is in the bucket, and every reference leads to the right bytes."""
-    lines = (bucket / BUCKET / parcel.path).read_bytes().splitlines()
-    assert len(lines) == len(parcel.records)
-    for line, record in zip(lines, parcel.records, strict=True):
+    lines = (bucket / BUCKET / upload.path).read_bytes().splitlines()
+    assert len(lines) == len(upload.records)
+    for line, record in zip(lines, upload.records, strict=True):
         told = json.loads(line)
         assert told["eventMetadata"]["eventId"] == record.key
         references = [item["data-ref"] for item in told["deviceFleetInputs"] if "data-ref" in item]
@@ -150,25 +150,25 @@ def check_arrived(bucket: Path, parcel: BatchUpload, blobs: Blobs) -> None:
             assert (bucket / reference.removeprefix("s3://")).read_bytes() == blobs.data[blob.digest]
 
 
-async def deliver_at_last(destination: StreamManagerDestination, parcel: BatchUpload, blobs: Blobs) -> None:
+async def deliver_at_last(destination: StreamManagerDestination, upload: BatchUpload, blobs: Blobs) -> None:
     """Deliver as the supervisor does, again and again."""
     async with asyncio.timeout(HANG_S):
         while True:
             with suppress(DestinationAway):
-                await destination.deliver(parcel, blobs, Free())
+                await destination.deliver(upload, blobs, Free())
                 return
 
 
 async def test_a_batch_arrives_objects_first(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs, pace = Blobs(), Free()
-    parcel = parcel_of(blobs, b"a" * 200_000, b"small", b"b" * 101)
+    blobs, limiter = Blobs(), Free()
+    upload = upload_of(blobs, b"a" * 200_000, b"small", b"b" * 101)
     async with destination_at(server.port, tmp_path / "files") as destination:
-        await destination.deliver(parcel, blobs, pace)
+        await destination.deliver(upload, blobs, limiter)
         assert not local_files(tmp_path / "files")
-    check_arrived(server.bucket, parcel, blobs)
-    assert server.puts[-1] == parcel.path
-    assert sorted(server.puts[:-1]) == sorted(path for path, _blob in parcel.objects())
-    assert pace.spent == 200_101 + (server.bucket / BUCKET / parcel.path).stat().st_size
+    check_arrived(server.bucket, upload, blobs)
+    assert server.puts[-1] == upload.path
+    assert sorted(server.puts[:-1]) == sorted(path for path, _blob in upload.objects())
+    assert limiter.spent == 200_101 + (server.bucket / BUCKET / upload.path).stat().st_size
     assert server.requests.count(CREATE) == 2
     definition = server.streams[STREAM].definition
     assert definition["persistence"] == 0
@@ -179,27 +179,27 @@ async def test_a_batch_arrives_objects_first(server: StreamManagerServer, tmp_pa
 async def test_the_lines_wait_until_every_object_has_arrived(server: StreamManagerServer, tmp_path: Path) -> None:
     """The order of tasks in the stream is not enough: behind a task that fails the next one runs."""
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500, b"b" * 500)
-    first, _second = (path for path, _blob in parcel.objects())
+    upload = upload_of(blobs, b"a" * 500, b"b" * 500)
+    first, _second = (path for path, _blob in upload.objects())
     server.outcome = lambda task: [(FAILURE, "InternalError")] if task["key"] == first else None
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(DestinationAway, match=r"InternalError"):
-            await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
         await until(lambda: not local_files(tmp_path / "files"))
-        assert not (server.bucket / BUCKET / parcel.path).exists()
+        assert not (server.bucket / BUCKET / upload.path).exists()
         server.outcome = lambda _task: None
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
-    assert sorted(server.puts) == sorted([*(path for path, _blob in parcel.objects()), parcel.path])
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
+    assert sorted(server.puts) == sorted([*(path for path, _blob in upload.objects()), upload.path])
 
 
 async def test_a_repetition_changes_nothing(server: StreamManagerServer, tmp_path: Path) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     found = []
     for _attempt in range(2):
         async with destination_at(server.port, tmp_path / "files") as destination:
-            await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
         root = server.bucket
         found.append({str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()})
     assert found[0] == found[1]
@@ -208,19 +208,19 @@ async def test_a_repetition_changes_nothing(server: StreamManagerServer, tmp_pat
 
 async def test_a_damaged_object_is_said_in_its_line(server: StreamManagerServer, tmp_path: Path) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500, b"b" * 500)
+    upload = upload_of(blobs, b"a" * 500, b"b" * 500)
     blobs.data = dict(list(blobs.data.items())[1:])
     async with destination_at(server.port, tmp_path / "files") as destination:
-        await destination.deliver(parcel, blobs, Free())
-    lines = (server.bucket / BUCKET / parcel.path).read_bytes().splitlines()
+        await destination.deliver(upload, blobs, Free())
+    lines = (server.bucket / BUCKET / upload.path).read_bytes().splitlines()
     assert [b"data-error" in line for line in lines] == [True, False]
 
 
 async def test_many_streams_and_files_at_once_stay_within_bounds(server: StreamManagerServer, tmp_path: Path) -> None:
     blobs = Blobs()
     size = 300_000
-    parcels = [
-        parcel_of(blobs, *(bytes([model, number]) * (size // 2) for number in range(12)), model=f"model-{model}")
+    uploads = [
+        upload_of(blobs, *(bytes([model, number]) * (size // 2) for number in range(12)), model=f"model-{model}")
         for model in range(4)
     ]
     path = tmp_path / "files"
@@ -232,9 +232,9 @@ async def test_many_streams_and_files_at_once_stay_within_bounds(server: StreamM
 
     server.outcome = look
     async with destination_at(server.port, path, max_bytes=4 * size) as destination:
-        await asyncio.gather(*(destination.deliver(parcel, blobs, Free()) for parcel in parcels))
-    for parcel in parcels:
-        check_arrived(server.bucket, parcel, blobs)
+        await asyncio.gather(*(destination.deliver(upload, blobs, Free()) for upload in uploads))
+    for upload in uploads:
+        check_arrived(server.bucket, upload, blobs)
     assert len(server.puts) == len(set(server.puts)) == 4 * 13
     assert size <= highest <= 4 * size
     assert [found.name for found in path.iterdir()] == ["greengrass.lock"]
@@ -242,10 +242,10 @@ async def test_many_streams_and_files_at_once_stay_within_bounds(server: StreamM
 
 async def test_a_file_larger_than_the_bound_goes_alone(server: StreamManagerServer, tmp_path: Path) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 3_000_000, b"b" * 500)
+    upload = upload_of(blobs, b"a" * 3_000_000, b"b" * 500)
     async with destination_at(server.port, tmp_path / "files") as destination:
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
 
 
 async def test_files_are_for_the_group_of_the_folder(server: StreamManagerServer, tmp_path: Path) -> None:
@@ -254,9 +254,9 @@ async def test_files_are_for_the_group_of_the_folder(server: StreamManagerServer
     path.chmod(0o2750)
     (server.folder / "hold").touch()
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     async with destination_at(server.port, path) as destination:
-        delivery = asyncio.create_task(destination.deliver(parcel, blobs, Free()))
+        delivery = asyncio.create_task(destination.deliver(upload, blobs, Free()))
         await until(lambda: len(server.streams.get(STREAM, _Nothing).messages) == 1)
         (file,) = local_files(path)
         assert stat.S_IMODE(file.stat().st_mode) == 0o640
@@ -275,22 +275,22 @@ async def test_away_at_the_start_then_there(server: StreamManagerServer, tmp_pat
     port = server.port
     await server.stop()
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     async with destination_at(port, tmp_path / "files") as destination:
         with pytest.raises(DestinationAway, match=r"no connection to 127\.0\.0\.1"):
-            await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
         await server.start(port)
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
 
 
 async def test_restarted_while_exports_wait(server: StreamManagerServer, tmp_path: Path) -> None:
     """The tasks of before are still in the stream; their files are gone, and what they say counts for nobody."""
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     (server.folder / "hold").touch()
     async with destination_at(server.port, tmp_path / "files") as destination:
-        delivery = asyncio.create_task(destination.deliver(parcel, blobs, Free()))
+        delivery = asyncio.create_task(destination.deliver(upload, blobs, Free()))
         await until(lambda: len(server.streams.get(STREAM, _Nothing).messages) == 1)
         port = server.port
         await server.stop()
@@ -298,9 +298,9 @@ async def test_restarted_while_exports_wait(server: StreamManagerServer, tmp_pat
             await delivery
         await server.start(port)
         (server.folder / "hold").unlink()
-        await destination.deliver(parcel, blobs, Free())
+        await destination.deliver(upload, blobs, Free())
         assert len(server.streams[STREAM].messages) == 3
-    check_arrived(server.bucket, parcel, blobs)
+    check_arrived(server.bucket, upload, blobs)
     assert len(server.puts) == len(set(server.puts)) == 2
 
 
@@ -309,11 +309,11 @@ async def test_killed_between_append_and_status(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "hold").touch()
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     process, port = await asyncio.to_thread(_process, folder, 0)
     try:
         async with destination_at(port, tmp_path / "files") as destination:
-            delivery = asyncio.create_task(destination.deliver(parcel, blobs, Free()))
+            delivery = asyncio.create_task(destination.deliver(upload, blobs, Free()))
             await until(lambda: _on_disk(folder, STREAM) == 1)
             process.send_signal(signal.SIGKILL)
             process.wait(HANG_S)
@@ -322,12 +322,12 @@ async def test_killed_between_append_and_status(tmp_path: Path) -> None:
             (folder / "hold").unlink()
             process.stdout.close()
             process, _port = await asyncio.to_thread(_process, folder, port)
-            await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
     finally:
         process.kill()
         process.wait(HANG_S)
         process.stdout.close()
-    check_arrived(folder / "s3", parcel, blobs)
+    check_arrived(folder / "s3", upload, blobs)
     puts = (folder / "puts.log").read_text().splitlines()
     assert len(puts) == len(set(puts)) == 2
 
@@ -347,17 +347,17 @@ async def test_control_a_destination_that_trusts_an_append_loses(
 
     monkeypatch.setattr(Session, "append", trusting)
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     (server.folder / "hold").touch()
     async with destination_at(server.port, tmp_path / "files") as destination:
-        await destination.deliver(parcel, blobs, Free())
+        await destination.deliver(upload, blobs, Free())
         port = server.port
         await server.stop()
         await server.start(port)
         (server.folder / "hold").unlink()
         await until(lambda: server.streams[STREAM].exported == 1)
     with pytest.raises(FileNotFoundError):
-        check_arrived(server.bucket, parcel, blobs)
+        check_arrived(server.bucket, upload, blobs)
 
 
 def _process(folder: Path, port: int) -> tuple[subprocess.Popen[str], int]:
@@ -377,7 +377,7 @@ async def test_a_forwarder_that_was_killed_leaves_nothing(server: StreamManagerS
     """What a process that is gone left below the folder is swept; what one that lives has there stays."""
     path = tmp_path / "files"
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     path.mkdir()
     left = path / "greengrass.0123456789abcdef"
     left.mkdir()
@@ -387,24 +387,24 @@ async def test_a_forwarder_that_was_killed_leaves_nothing(server: StreamManagerS
     other.mkdir()
     (server.folder / "hold").touch()
     async with destination_at(server.port, path) as first, destination_at(server.port, path) as second:
-        waits = asyncio.create_task(first.deliver(parcel, blobs, Free()))
+        waits = asyncio.create_task(first.deliver(upload, blobs, Free()))
         await until(lambda: len(server.streams.get(STREAM, _Nothing).messages) == 1)
-        also = asyncio.create_task(second.deliver(parcel_of(blobs, b"b" * 500, model="other"), blobs, Free()))
+        also = asyncio.create_task(second.deliver(upload_of(blobs, b"b" * 500, model="other"), blobs, Free()))
         await until(lambda: len(server.streams[STREAM].messages) == 2)
         assert not left.exists()
         assert other.exists()
         (server.folder / "hold").unlink()
         await asyncio.gather(waits, also)
-    check_arrived(server.bucket, parcel, blobs)
+    check_arrived(server.bucket, upload, blobs)
 
 
 async def test_a_word_of_an_earlier_attempt_counts_for_nobody(server: StreamManagerServer, tmp_path: Path) -> None:
     """Negative control of the reading: a Success for the same key, of a file that is not ours, ends nothing."""
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     (server.folder / "hold").touch()
-    async with destination_at(server.port, tmp_path / "files", patience_s=0.2) as destination:
-        delivery = asyncio.create_task(destination.deliver(parcel, blobs, Free()))
+    async with destination_at(server.port, tmp_path / "files", max_silence_s=0.2) as destination:
+        delivery = asyncio.create_task(destination.deliver(upload, blobs, Free()))
         await until(lambda: len(server.streams.get(STREAM, _Nothing).messages) == 1)
         stream = server.streams[STREAM]
         task = json.loads(stream.messages[0][2])
@@ -414,44 +414,44 @@ async def test_a_word_of_an_earlier_attempt_counts_for_nobody(server: StreamMana
             await delivery
         server._say(stream, export, 0, task, 0, "exported")
         (server.folder / "hold").unlink()
-        await deliver_at_last(destination, parcel, blobs)
+        await deliver_at_last(destination, upload, blobs)
 
 
 async def test_patience_ends_but_the_export_goes_on(server: StreamManagerServer, tmp_path: Path) -> None:
     """A box without network: shown as away, with what Stream Manager said; nothing is appended twice."""
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     is_connected = False
     server.outcome = lambda _task: None if is_connected else [(WARNING, "Unable to execute HTTP request")]
     export_loop_pauses = 0.05
-    async with destination_at(server.port, tmp_path / "files", patience_s=export_loop_pauses) as destination:
+    async with destination_at(server.port, tmp_path / "files", max_silence_s=export_loop_pauses) as destination:
         (server.folder / "hold").touch()
         for _attempt in range(3):
             with pytest.raises(DestinationAway, match="has not exported"):
-                await destination.deliver(parcel, blobs, Free())
+                await destination.deliver(upload, blobs, Free())
         assert len(server.streams[STREAM].messages) == 1
         is_connected = True
         (server.folder / "hold").unlink()
         await until(lambda: len(server.puts) == 1)
-        await deliver_at_last(destination, parcel, blobs)
-    check_arrived(server.bucket, parcel, blobs)
+        await deliver_at_last(destination, upload, blobs)
+    check_arrived(server.bucket, upload, blobs)
     assert len(server.puts) == len(server.streams[STREAM].messages) == 2
 
 
 async def test_a_task_that_vanished_is_appended_again(server: StreamManagerServer, tmp_path: Path) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     (server.folder / "hold").touch()
-    async with destination_at(server.port, tmp_path / "files", patience_s=0.1) as destination:
-        delivery = asyncio.create_task(destination.deliver(parcel, blobs, Free()))
+    async with destination_at(server.port, tmp_path / "files", max_silence_s=0.1) as destination:
+        delivery = asyncio.create_task(destination.deliver(upload, blobs, Free()))
         await until(lambda: len(server.streams.get(STREAM, _Nothing).messages) == 1)
         stream = server.streams[STREAM]
         stream.messages.clear()
         with pytest.raises(DestinationAway):
             await delivery
         (server.folder / "hold").unlink()
-        await deliver_at_last(destination, parcel, blobs)
-    check_arrived(server.bucket, parcel, blobs)
+        await deliver_at_last(destination, upload, blobs)
+    check_arrived(server.bucket, upload, blobs)
 
 
 async def test_a_task_that_is_passed_without_a_word_is_appended_again(
@@ -459,25 +459,25 @@ async def test_a_task_that_is_passed_without_a_word_is_appended_again(
 ) -> None:
     """Not before an hour is over: until then it may be on its way."""
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     with monkeypatch.context() as silence:
         silence.setattr(server, "_say", lambda *_arguments: None)
-        async with destination_at(server.port, tmp_path / "files", patience_s=0.05) as destination:
+        async with destination_at(server.port, tmp_path / "files", max_silence_s=0.05) as destination:
             for _attempt in range(3):
                 with pytest.raises(DestinationAway, match="has not exported"):
-                    await destination.deliver(parcel, blobs, Free())
+                    await destination.deliver(upload, blobs, Free())
             assert len(server.streams[STREAM].messages) == len(server.puts) == 1
             monkeypatch.setattr(exports, "_SURELY_LOST_S", 0.0)
             with pytest.raises(DestinationAway, match="has not exported"):
-                await destination.deliver(parcel, blobs, Free())
+                await destination.deliver(upload, blobs, Free())
             silence.undo()
-            await deliver_at_last(destination, parcel, blobs)
-    check_arrived(server.bucket, parcel, blobs)
+            await deliver_at_last(destination, upload, blobs)
+    check_arrived(server.bucket, upload, blobs)
 
 
 async def test_words_that_were_overwritten_are_noticed(server: StreamManagerServer, tmp_path: Path) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     lost = 0
 
     def lose(operation: int, _body: dict[str, object]) -> None:
@@ -490,10 +490,10 @@ async def test_words_that_were_overwritten_are_noticed(server: StreamManagerServ
     server.answer = lose
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(DestinationAway, match="overwritten before they were read"):
-            await destination.deliver(parcel, blobs, Free())
-        await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
+        await destination.deliver(upload, blobs, Free())
     assert lost
-    check_arrived(server.bucket, parcel, blobs)
+    check_arrived(server.bucket, upload, blobs)
 
 
 @pytest.mark.parametrize(
@@ -517,18 +517,18 @@ async def test_failure_then_success(
     reason: str | None,
 ) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     server.outcome = lambda _task: [(IN_PROGRESS, ""), (WARNING, "slow"), (status, message)]
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(error) as caught:
-            await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
         assert type(caught.value) is error
         assert message in str(caught.value)
         assert getattr(caught.value, "reason", None) == reason
         assert not local_files(tmp_path / "files")
         server.outcome = lambda _task: None
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
 
 
 async def test_a_token_is_shown_and_a_wrong_one_named(
@@ -541,18 +541,18 @@ async def test_a_token_is_shown_and_a_wrong_one_named(
     caplog.set_level("DEBUG")
     server.token = "right-and-secret"  # noqa: S105
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     async with destination_at(server.port, tmp_path / "files") as destination:
         for given in (None, "wrong-and-secret"):
             if given:
                 monkeypatch.setenv(TOKEN_VARIABLE, given)
             with pytest.raises(NotAllowed, match=TOKEN_VARIABLE) as caught:
-                await destination.deliver(parcel, blobs, Free())
+                await destination.deliver(upload, blobs, Free())
             assert caught.value.reason == "credentials"
             assert "secret" not in str(caught.value)
         monkeypatch.setenv(TOKEN_VARIABLE, "right-and-secret")
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
     assert "secret" not in caplog.text + "".join(capsys.readouterr())
 
 
@@ -563,13 +563,13 @@ async def test_the_port_is_that_of_the_environment(
     settings = StreamManagerSettings(name="greengrass", kind="stream-manager", bucket=BUCKET, path=tmp_path)
     destination = StreamManagerDestination(settings)
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     try:
         assert f"127.0.0.1:{server.port}" in destination.target
-        await destination.deliver(parcel, blobs, Free())
+        await destination.deliver(upload, blobs, Free())
     finally:
         await destination.close()
-    check_arrived(server.bucket, parcel, blobs)
+    check_arrived(server.bucket, upload, blobs)
 
 
 @pytest.mark.parametrize(
@@ -590,7 +590,7 @@ async def test_an_answer_that_is_an_error(
     server: StreamManagerServer, tmp_path: Path, operation: int, code: int, error: type[Exception]
 ) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     answers = {APPEND: 9, READ: 10, CREATE: 7}
 
     def refuse(asked: int, body: dict[str, object]) -> tuple[int, dict[str, object]] | None:
@@ -602,11 +602,11 @@ async def test_an_answer_that_is_an_error(
     server.answer = refuse
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(error, match="as scripted") as caught:
-            await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
         assert type(caught.value) is error
         server.answer = lambda _operation, _body: None
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
 
 
 @pytest.mark.parametrize(
@@ -625,7 +625,7 @@ async def test_garbage_ends_the_connection_and_the_next_works(
     server: StreamManagerServer, tmp_path: Path, garbage: bytes
 ) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
 
     def spoil(operation: int, _body: dict[str, object]) -> bytes | None:
         if operation != APPEND:
@@ -638,11 +638,11 @@ async def test_garbage_ends_the_connection_and_the_next_works(
     server.answer = spoil
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(DestinationAway):
-            await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
         await until(lambda: not local_files(tmp_path / "files"))
         server.answer = lambda _operation, _body: None
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
 
 
 @pytest.mark.parametrize(
@@ -659,7 +659,7 @@ async def test_what_listens_there_is_something_else(tmp_path: Path, greeting: by
         async with destination_at(port, tmp_path / "files") as destination:
             blobs = Blobs()
             with pytest.raises((DestinationAway, NotAllowed)):
-                await destination.deliver(parcel_of(blobs, b"a"), blobs, Free())
+                await destination.deliver(upload_of(blobs, b"a"), blobs, Free())
 
 
 async def test_a_stream_of_somebody_else_is_left_alone(server: StreamManagerServer, tmp_path: Path) -> None:
@@ -672,7 +672,7 @@ async def test_a_stream_of_somebody_else_is_left_alone(server: StreamManagerServ
     blobs = Blobs()
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(NotAllowed, match="exports for somebody else") as caught:
-            await destination.deliver(parcel_of(blobs, b"a"), blobs, Free())
+            await destination.deliver(upload_of(blobs, b"a"), blobs, Free())
     assert caught.value.reason == "stream"
     assert server.streams[STREAM].definition == theirs
     assert UPDATE not in server.requests
@@ -682,41 +682,41 @@ async def test_a_stream_with_another_definition_is_mended_where_that_can_be(
     server: StreamManagerServer, tmp_path: Path
 ) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 500)
+    upload = upload_of(blobs, b"a" * 500)
     server._create({"definition": {"name": STREAM, "strategyOnFull": 0, "persistence": 0}})
     async with destination_at(server.port, tmp_path / "files") as destination:
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
     assert server.streams[STREAM].definition["strategyOnFull"] == 1
     server._delete({"name": STREAM})
     server._create({"definition": {"name": STREAM, "strategyOnFull": 0, "persistence": 1}})
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(NotAllowed, match="cannot be changed"):
-            await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
 
 
 async def test_a_long_life_does_not_fill_the_stream(server: StreamManagerServer, tmp_path: Path) -> None:
     """With its bound at a few tasks: what is exported makes room. RejectNewData would not, as the control shows."""
     blobs = Blobs()
     async with destination_at(server.port, tmp_path / "files") as destination:
-        await destination.deliver(parcel_of(blobs, b"a" * 500), blobs, Free())
+        await destination.deliver(upload_of(blobs, b"a" * 500), blobs, Free())
         definition = server.streams[STREAM].definition
         definition["maxSize"] = 1024
         for number in range(2, 12):
-            await destination.deliver(parcel_of(blobs, b"a" * 500, first=number), blobs, Free())
+            await destination.deliver(upload_of(blobs, b"a" * 500, first=number), blobs, Free())
         assert len(server.puts) == 22
         definition["strategyOnFull"] = 0
         with pytest.raises(Throttled):
-            await destination.deliver(parcel_of(blobs, b"a" * 500, first=12), blobs, Free())
+            await destination.deliver(upload_of(blobs, b"a" * 500, first=12), blobs, Free())
 
 
 async def test_a_key_that_stream_manager_would_not_take(server: StreamManagerServer, tmp_path: Path) -> None:
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a")
-    parcel = BatchUpload(parcel.batch, parcel.records, "box", "a folder")
+    upload = upload_of(blobs, b"a")
+    upload = BatchUpload(upload.batch, upload.records, "box", "a folder")
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(BatchRefused, match="is no key for Stream Manager"):
-            await destination.deliver(parcel, blobs, Free())
+            await destination.deliver(upload, blobs, Free())
     assert APPEND not in server.requests
 
 
@@ -725,26 +725,26 @@ async def test_the_folder_is_missing(server: StreamManagerServer, tmp_path: Path
     async with destination_at(server.port, tmp_path / "files") as destination:
         (tmp_path / "files").rmdir()
         with pytest.raises(NotAllowed, match="cannot be used") as caught:
-            await destination.deliver(parcel_of(blobs, b"a"), blobs, Free())
+            await destination.deliver(upload_of(blobs, b"a"), blobs, Free())
         assert caught.value.reason == "folder"
         (tmp_path / "files").mkdir()
-        parcel = parcel_of(blobs, b"a" * 500)
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
+        upload = upload_of(blobs, b"a" * 500)
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
 
 
 async def test_cancelled_anywhere_then_delivered(server: StreamManagerServer, tmp_path: Path) -> None:
     """A delivery that is cancelled after each of its steps leaves nothing behind that hinders the next."""
     blobs = Blobs()
-    parcel = parcel_of(blobs, b"a" * 200_000, b"b" * 500)
+    upload = upload_of(blobs, b"a" * 200_000, b"b" * 500)
     async with destination_at(server.port, tmp_path / "files") as destination:
         for steps in range(0, 60, 3):
-            delivery = asyncio.create_task(destination.deliver(parcel, blobs, Free()))
+            delivery = asyncio.create_task(destination.deliver(upload, blobs, Free()))
             for _step in range(steps):
                 await asyncio.sleep(0)
             delivery.cancel()
             with suppress(asyncio.CancelledError):
                 await delivery
-        await destination.deliver(parcel, blobs, Free())
-    check_arrived(server.bucket, parcel, blobs)
+        await destination.deliver(upload, blobs, Free())
+    check_arrived(server.bucket, upload, blobs)
     assert not local_files(tmp_path / "files")

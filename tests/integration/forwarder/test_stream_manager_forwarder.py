@@ -55,7 +55,7 @@ async def test_everything_arrives_once_and_in_order(tmp_path: Path, monkeypatch:
             for number in range(CAPTURES):
                 for model in MODELS:
                     spool.put(entry(f"{model}-{number:03}", model, image=bytes([number]) * 5_000))
-            destination = StreamManagerDestination(settings, patience_s=0.5)
+            destination = StreamManagerDestination(settings, max_silence_s=0.5)
             async with forwarding(tmp_path / "spool", destination, clock=Simulated()):
                 await until(restarting.done)
                 restarting.result()

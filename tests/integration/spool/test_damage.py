@@ -287,12 +287,12 @@ def test_services_that_have_it_open_mend_it_without_a_restart(closed: Template, 
         looking = threading.Thread(target=look)
         looking.start()
         try:
-            quarantine.ask_for_mending(folder, "a test says so")
+            quarantine.request_repair(folder, "a test says so")
             drain_open(forwarder, to)
         finally:
             stop.set()
             looking.join(HANG_S)
-        assert not quarantine.is_asked(folder)
+        assert not quarantine.is_repair_requested(folder)
         assert forwarder.status().quarantined["page"] == 1
         assert inference.put(entry(100)).is_new
         assert [one.numbers for one in forwarder.unsealed()] == [(61,)]
@@ -305,12 +305,12 @@ def test_what_is_asked_for_waits_while_another_still_has_it_open(closed: Templat
     shutil.copytree(closed.folder, folder)
     with Spool.open(settings_of(folder)) as one:
         with Spool.open(settings_of(folder)) as other:
-            quarantine.ask_for_mending(folder, "a test says so")
+            quarantine.request_repair(folder, "a test says so")
             with pytest.raises(SpoolUnusable, match="another service still has it open"):
                 one.status()
             other.close()
             assert one.status().records > 0
-        assert not quarantine.is_asked(folder)
+        assert not quarantine.is_repair_requested(folder)
 
 
 def test_a_mending_that_is_cut_off_is_done_by_the_next(closed: Template, work: Path) -> None:

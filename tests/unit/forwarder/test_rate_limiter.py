@@ -61,7 +61,7 @@ async def test_the_wait_is_slept() -> None:
         async def sleep(self, seconds: float) -> None:
             slept.append(seconds)
 
-    pace = RateLimiter(1000, Counts())
-    await pace.spend(500)
-    await pace.spend(500)
+    limiter = RateLimiter(1000, Counts())
+    await limiter.spend(500)
+    await limiter.spend(500)
     assert slept == [0.5, 1.0]

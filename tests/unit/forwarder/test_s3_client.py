@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.s3_client import Clients, configuration
-from lineside_forwarder.s3_upload import cut, encryption
+from lineside_forwarder.s3_upload import encryption, part_ranges
 from lineside_forwarder.settings import S3Settings
 from tests.support.simulated_s3 import KEYS
 
@@ -103,5 +103,5 @@ def test_what_cannot_be_meant_is_refused(wrong: dict[str, object]) -> None:
 
 
 def test_parts_cover_an_object() -> None:
-    assert list(cut(25, 10)) == [(1, 0, 10), (2, 10, 10), (3, 20, 5)]
-    assert list(cut(20, 10)) == [(1, 0, 10), (2, 10, 10)]
+    assert list(part_ranges(25, 10)) == [(1, 0, 10), (2, 10, 10), (3, 20, 5)]
+    assert list(part_ranges(20, 10)) == [(1, 0, 10), (2, 10, 10)]

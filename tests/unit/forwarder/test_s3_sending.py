@@ -11,7 +11,7 @@ from lineside_forwarder.s3_sending import PIECE, Abandoned, Body, Meter, run_met
 from tests.support.waiting import HANG_S
 
 
-class Pace:
+class Limiter:
     def __init__(self) -> None:
         self.spent: list[int] = []
 
@@ -25,23 +25,23 @@ def read_all(body: Body, block: int) -> bytes:
 
 async def test_reading_is_free_until_it_is_sent() -> None:
     data = bytes(range(256)) * 1000
-    pace = Pace()
+    limiter = Limiter()
 
     def work(meter: Meter) -> None:
         body = Body(io.BytesIO(data), 100, 200_000, meter)
         assert len(body) == 200_000
         assert read_all(body, 1024 * 1024) == data[100:200_100]
-        assert pace.spent == []
+        assert limiter.spent == []
         body.seek(0)
         body.begin_sending()
         assert read_all(body, 16 * 1024) == data[100:200_100]
 
-    await run_metered(work, pace, "test")
-    assert pace.spent == [PIECE, PIECE, PIECE, 200_000 - 3 * PIECE]
+    await run_metered(work, limiter, "test")
+    assert limiter.spent == [PIECE, PIECE, PIECE, 200_000 - 3 * PIECE]
 
 
 async def test_what_is_sent_again_is_signed_free_and_paid_again() -> None:
-    pace = Pace()
+    limiter = Limiter()
 
     def work(meter: Meter) -> None:
         body = Body(io.BytesIO(b"x" * 1000), 0, 1000, meter)
@@ -49,13 +49,13 @@ async def test_what_is_sent_again_is_signed_free_and_paid_again() -> None:
         body.read()
         body.seek(0)
         body.read()
-        assert pace.spent == [1000]
+        assert limiter.spent == [1000]
         body.seek(0)
         body.begin_sending()
         body.read()
 
-    await run_metered(work, pace, "test")
-    assert pace.spent == [1000, 1000]
+    await run_metered(work, limiter, "test")
+    assert limiter.spent == [1000, 1000]
 
 
 async def test_a_file_that_ends_too_early_is_an_error() -> None:
@@ -63,7 +63,7 @@ async def test_a_file_that_ends_too_early_is_an_error() -> None:
         Body(io.BytesIO(b"short"), 0, 10, meter).read()
 
     with pytest.raises(OSError, match="ends 5 bytes before it should"):
-        await run_metered(work, Pace(), "test")
+        await run_metered(work, Limiter(), "test")
 
 
 def test_places_in_the_window() -> None:
@@ -86,12 +86,12 @@ async def test_a_cancellation_does_not_wait_for_the_thread_and_ends_it() -> None
             ended.set()
             raise
 
-    pace = Pace()
-    task = asyncio.create_task(run_metered(work, pace, "test"))
+    limiter = Limiter()
+    task = asyncio.create_task(run_metered(work, limiter, "test"))
     assert await asyncio.to_thread(reached.wait, 10)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     go_on.set()
     assert await asyncio.to_thread(ended.wait, 10)
-    assert pace.spent == []
+    assert limiter.spent == []

@@ -34,7 +34,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         telemetry.configure("forwarder", level="debug", style=settings.log.format)
     own, capture = settings.forwarder, settings.edge_manager
     clock = Clock()
-    pace, free = RateLimiter(own.bandwidth_bytes_s, clock), RateLimiter(None, clock)
+    capped, free = RateLimiter(own.bandwidth_bytes_s, clock), RateLimiter(None, clock)
     quiet = QuietHours(own.quiet_hours, own.time_zone) if own.quiet_hours else None
     routes = []
     for each in plan(settings):
@@ -48,7 +48,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 DeliveryPolicy(
                     device=settings.thing,
                     root=capture.FolderPrefix,
-                    pace=pace if each.is_remote else free,
+                    limiter=capped if each.is_remote else free,
                     quiet=quiet if each.is_remote else None,
                     period_s=each.period_s,
                 ),

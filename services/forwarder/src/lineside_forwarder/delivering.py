@@ -15,10 +15,11 @@ from lineside.connections import Connection, State
 from lineside.spool import Lease, LeaseLost, Spool, SpoolDamaged, SpoolError, StoredBlob
 from lineside.threads import run_to_end
 from lineside_forwarder.clock import Clock
-from lineside_forwarder.destination import BatchUpload, Destination, Pace
+from lineside_forwarder.destination import BatchUpload, Destination
 from lineside_forwarder.errors import BatchRefused, Fault, ForwarderError, NotAllowed, Throttled
 from lineside_forwarder.metrics import Metrics
 from lineside_forwarder.quiet_hours import QuietHours
+from lineside_forwarder.rate_limiter import RateLimiter
 from lineside_forwarder.retry_schedule import RetrySchedule
 
 log = structlog.get_logger("lineside.forwarder")
@@ -31,14 +32,14 @@ _CONFIGURATION = "configuration"
 
 @dataclass(frozen=True, slots=True)
 class DeliveryPolicy:
-    """What is agreed for one destination: whose evidence, below which folders, how fast, when, how often.
+    """How one destination is served: the box's name and first folder of every path, the rate, when, how often.
 
     With `period_s` everything that waits goes once in so many seconds; else as it comes.
     """
 
     device: str
     root: str
-    pace: Pace
+    limiter: RateLimiter
     quiet: QuietHours | None = None
     period_s: float | None = None
 
@@ -66,14 +67,14 @@ class Supervisor:
         destination: Destination,
         link: Connection,
         *,
-        terms: DeliveryPolicy,
+        policy: DeliveryPolicy,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._spool = spool
         self._destination = destination
         self._link = link
-        self._terms = terms
+        self._policy = policy
         self._metrics = metrics
         self._clock = clock
         self._blobs = SpoolBlobs(spool)
@@ -84,7 +85,7 @@ class Supervisor:
         self._trouble: ForwarderError | None = None
         self._alarms: dict[str, str] = {}
         """Why somebody has to change something, by stream."""
-        self._next_round = clock.monotonic() + (terms.period_s or 0.0)
+        self._next_round = clock.monotonic() + (policy.period_s or 0.0)
         self._told = ("", "")
         self._refused: dict[int, bool] = {}
         """Batches that were refused since the last one arrived, and whether each is a dead letter by now."""
@@ -125,10 +126,10 @@ class Supervisor:
             self._trouble = None
         if (wait_s := self._schedule.wait_s()) > 0:
             return wait_s
-        if self._terms.quiet and (until := self._terms.quiet.until(self._clock.now())):
+        if self._policy.quiet and (until := self._policy.quiet.until(self._clock.now())):
             self._link.paused(f"quiet hours, goes on at {until:%H:%M}")
             return max(1.0, min(_LOOK_AGAIN_S, (until - self._clock.now()).total_seconds()))
-        return self._next_round - self._clock.monotonic() if self._terms.period_s else 0.0
+        return self._next_round - self._clock.monotonic() if self._policy.period_s else 0.0
 
     async def _begin(self) -> float:
         """Start deliveries while there is room and something to deliver; return how long to wait for the next look."""
@@ -157,8 +158,8 @@ class Supervisor:
         if is_empty and self._alarms:
             self._alarms.clear()
             self._metrics.alarms(self._destination.name, [])
-        if self._terms.period_s:
-            self._next_round = self._clock.monotonic() + self._terms.period_s
+        if self._policy.period_s:
+            self._next_round = self._clock.monotonic() + self._policy.period_s
         if self._link.state is State.PAUSED:
             self._link.connecting()
         if self._link.state is State.CONNECTING:
@@ -182,8 +183,8 @@ class Supervisor:
         try:
             records = await run_to_end(self._spool.read, batch)
             if records:
-                parcel = BatchUpload(batch, tuple(records), device=self._terms.device, root=self._terms.root)
-                await self._destination.deliver(parcel, self._blobs, self._terms.pace)
+                upload = BatchUpload(batch, tuple(records), device=self._policy.device, root=self._policy.root)
+                await self._destination.deliver(upload, self._blobs, self._policy.limiter)
                 self._arrived(batch.stream)
         except ForwarderError as error:
             await self._failed(lease, error)

@@ -1,6 +1,6 @@
 """What a destination is given and what it must keep to.
 
-A parcel is one batch on its way: a file with a capture a line, and an object for each large tensor or image. Paths are
+An upload is one batch on its way: a file with a capture a line, and an object for each large tensor or image. Paths are
 relative to the destination's root (a bucket, a folder) and stay the same however often the batch is sent, so a
 repetition writes the same bytes to the same places.
 """
@@ -11,6 +11,7 @@ from typing import BinaryIO, Protocol
 
 from lineside import capture
 from lineside.spool import Batch, Record, StoredBlob
+from lineside_forwarder.rate_limiter import RateLimiter
 
 LINES_TYPE = "application/jsonlines"
 """Content type of a batch's file."""
@@ -66,14 +67,6 @@ class BlobSource(Protocol):
         ...
 
 
-class Pace(Protocol):
-    """The bandwidth cap that all destinations over a network share."""
-
-    async def spend(self, amount: int) -> None:
-        """Wait until `amount` bytes may be sent, then count them; spend before sending, in pieces of about 64 KiB."""
-        ...
-
-
 class Destination(Protocol):
     """Somewhere evidence goes.
 
@@ -88,7 +81,7 @@ class Destination(Protocol):
         """Make ready without reaching for the network; what is away is met by `deliver`."""
         ...
 
-    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
         """Bring all of it and return when it is durable there: the objects first, then the file with the lines.
 
         Raises ForwarderError. May be cancelled, and is repeated after anything but a return.

@@ -14,8 +14,9 @@ from typing import BinaryIO
 from lineside.durable_files import replace_file, sync
 from lineside.spool import StoredBlob
 from lineside.threads import run_to_end_in
-from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
+from lineside_forwarder.destination import BatchUpload, BlobSource
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed
+from lineside_forwarder.rate_limiter import RateLimiter
 
 _CHUNK = 1024 * 1024
 _MAX_KNOWN = 1000
@@ -46,14 +47,14 @@ class DiskDestination:
         """Let the threads end."""
         self._pool.shutdown(wait=False)
 
-    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
-        """Write all of it; `pace` is the network's and does not count here."""
-        del pace
-        await self._run(self._prepare, parcel)
+    async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
+        """Write all of it; `limiter` is the network's and does not count here."""
+        del limiter
+        await self._run(self._prepare, upload)
         addresses: dict[str, str | None] = {}
-        for path, blob in parcel.objects():
+        for path, blob in upload.objects():
             addresses[path] = await self._copy(path, blob, blobs)
-        await self._run(self._finish, parcel, parcel.jsonl(addresses))
+        await self._run(self._finish, upload, upload.jsonl(addresses))
 
     async def _copy(self, path: str, blob: StoredBlob, blobs: BlobSource) -> str | None:
         """Write one object; return its address, None where it is damaged."""
@@ -64,7 +65,7 @@ class DiskDestination:
             await self._run(write_file, self._path / path, source)
         return (self._path / path).as_uri()
 
-    def _prepare(self, parcel: BatchUpload) -> None:
+    def _prepare(self, upload: BatchUpload) -> None:
         if self._make_path:
             self._make_folder(self._path.parent, Path(self._path.name))
         elif not self._path.is_dir():
@@ -73,7 +74,7 @@ class DiskDestination:
                 reason="no-folder",
                 remedy="Mount its disk, or make it",
             )
-        for folder in {Path(path).parent for path, _blob in parcel.objects()} | {Path(parcel.folder)}:
+        for folder in {Path(path).parent for path, _blob in upload.objects()} | {Path(upload.folder)}:
             self._make_folder(self._path, folder)
 
     def _make_folder(self, top: Path, below: Path) -> None:
@@ -88,11 +89,11 @@ class DiskDestination:
                 sync(above)
                 self._durable.add(folder)
 
-    def _finish(self, parcel: BatchUpload, lines: bytes) -> None:
-        for folder in sorted({Path(path).parent for path, _blob in parcel.objects()}):
+    def _finish(self, upload: BatchUpload, lines: bytes) -> None:
+        for folder in sorted({Path(path).parent for path, _blob in upload.objects()}):
             sync(self._path / folder)
-        write_file(self._path / parcel.path, lines)
-        sync(self._path / parcel.folder)
+        write_file(self._path / upload.path, lines)
+        sync(self._path / upload.folder)
 
     async def _run(self, call: Callable[..., None], *arguments: object) -> None:
         await run_to_end_in(self._pool, self._guarded, call, *arguments)
@@ -108,14 +109,14 @@ class DiskDestination:
         """Return what an error of the disk means for the batch."""
         where = f"destination {self.name}: {error.filename or self._path}: {error.strerror}"
         if error.errno in _FULL:
-            return DestinationAway(f"{where}; {self._room()}", remedy="Free space there; it goes on by itself")
+            return DestinationAway(f"{where}; {self._free_space()}", remedy="Free space there; it goes on by itself")
         if error.errno in _CLOSED:
             return NotAllowed(where, reason="permission", remedy="Allow this service to write there")
         if error.errno in _NO_SUCH_NAME:
             return BatchRefused(where)
         return DestinationAway(where)
 
-    def _room(self) -> str:
+    def _free_space(self) -> str:
         try:
             usage = shutil.disk_usage(self._path)
         except OSError:

@@ -2,7 +2,7 @@
 
 ForwarderError       base
 +-- DestinationAway  network, 5xx, a full disk: tried again with backoff, without end
-+-- Throttled        the destination asks for patience: obeyed
++-- Throttled        the destination asks to wait: obeyed
 +-- NotAllowed       permission, missing bucket or folder, wrong credentials: shown, alarmed, retried slowly
 +-- BatchRefused     this batch will not be taken however often it is sent; after some refusals a dead letter
 """
@@ -24,7 +24,7 @@ class DestinationAway(ForwarderError):
 
 
 class Throttled(DestinationAway):
-    """The destination asks for patience: nothing is sent for `retry_after_s` seconds; 0 where it did not say."""
+    """The destination asks to wait: nothing is sent for `retry_after_s` seconds; 0 where it did not say."""
 
     code = "throttled"
 

@@ -31,11 +31,11 @@ _MAX_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A destination with its connection's state and its terms."""
+    """A destination with its connection's state and how it is served."""
 
     destination: Destination
     link: Connection
-    terms: DeliveryPolicy
+    policy: DeliveryPolicy
 
 
 class Forwarder:
@@ -120,7 +120,7 @@ class Forwarder:
     async def _live(self, spool: Spool) -> None:
         self._supervisors = [
             Supervisor(
-                spool, route.destination, route.link, terms=route.terms, metrics=self._metrics, clock=self._clock
+                spool, route.destination, route.link, policy=route.policy, metrics=self._metrics, clock=self._clock
             )
             for route in self._routes
         ]
@@ -138,8 +138,8 @@ class Forwarder:
         while not self._stop.is_set():
             runs = await run_to_end(spool.unsealed, _MAX_RECORDS)
             sealed = 0
-            for cut in sealing.due(runs, self._clock.monotonic()):
-                count, is_whole = await run_to_end(self._seal_run, spool, cut)
+            for order in sealing.due(runs, self._clock.monotonic()):
+                count, is_whole = await run_to_end(self._seal_run, spool, order)
                 sealed += count
                 self._notify()
                 if not is_whole:  # a later run of its stream would go before what is left of it, which would stay
@@ -147,9 +147,9 @@ class Forwarder:
             if not sealed:
                 await self._clock.wait(self._stop, _SEAL_EVERY_S)
 
-    def _seal_run(self, spool: Spool, cut: SealOrder) -> tuple[int, bool]:
+    def _seal_run(self, spool: Spool, order: SealOrder) -> tuple[int, bool]:
         """Seal a run as far as it is due, in batches; return how many, and whether all of it is sealed."""
-        run, left, count = cut.run, cut.records, 0
+        run, left, count = order.run, order.records, 0
         while left > 0 and not self._stop.is_set():
             try:
                 batch = spool.seal(run, min(self._batch_size, left), _MAX_BYTES)

@@ -6,10 +6,9 @@ from lineside_forwarder.clock import Clock
 
 
 class Bucket:
-    """Says how long to wait before some bytes may go, so that no more than `rate` a second go on average.
+    """A leaky bucket: how long to wait before some bytes may go, so that on average no more than `rate` a second go.
 
-    What went unused is kept for one second at most. Who comes first is served first: each caller's wait begins where
-    the one before ends.
+    What went unused is kept for one second at most. Callers are served in the order in which they come.
     """
 
     def __init__(self, rate: float, monotonic: Callable[[], float]) -> None:
@@ -26,13 +25,13 @@ class Bucket:
 
 
 class RateLimiter:
-    """Keeps to a bucket; sends at once where there is none."""
+    """The bandwidth cap, in bytes a second; None: there is none."""
 
     def __init__(self, bytes_s: int | None, clock: Clock) -> None:
         self._bucket = Bucket(bytes_s, clock.monotonic) if bytes_s else None
         self._clock = clock
 
     async def spend(self, amount: int) -> None:
-        """Wait until `amount` bytes may be sent."""
+        """Wait until `amount` bytes may be sent, then count them; spend before sending, in pieces of about 64 KiB."""
         if self._bucket is not None and (wait_s := self._bucket.take(amount)) > 0:
             await self._clock.sleep(wait_s)

@@ -13,7 +13,8 @@ from functools import partial
 
 from lineside.secrecy import hidden
 from lineside.spool import StoredBlob
-from lineside_forwarder.destination import LINES_TYPE, BatchUpload, BlobSource, Pace
+from lineside_forwarder.destination import LINES_TYPE, BatchUpload, BlobSource
+from lineside_forwarder.rate_limiter import RateLimiter
 from lineside_forwarder.s3_client import Clients, endpoint, log, warn_of_leftovers
 from lineside_forwarder.s3_errors import explain, is_stale
 from lineside_forwarder.s3_sending import Abandoned, Meter, run_metered
@@ -43,23 +44,23 @@ class S3Destination:
         if self._endpoint and self._endpoint.startswith("http:"):
             log.warning("evidence goes to the store without TLS", destination=self.name, target=self.target)
 
-    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
         """Return when the bucket has the whole batch; raises ForwarderError."""
         addresses: dict[str, str | None] = {}
-        objects = parcel.objects()
+        objects = upload.objects()
         failures: list[Exception] = []
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(AT_ONCE if self._is_well else 1):
-                    group.create_task(self._send_objects(objects, addresses, blobs, pace))
+                    group.create_task(self._send_objects(objects, addresses, blobs, limiter))
         except* Exception as several:  # noqa: BLE001 - one of them is raised just below
             failures.extend(several.exceptions)
         if failures:
             self._is_well = False
             raise failures[0]
-        lines = parcel.jsonl(addresses)
+        lines = upload.jsonl(addresses)
         content = Content(io.BytesIO(lines), len(lines), hashlib.sha256(lines).digest(), LINES_TYPE)
-        await run_metered(partial(self._send, parcel.path, content), pace, f"s3 {self.name}")
+        await run_metered(partial(self._send, upload.path, content), limiter, f"s3 {self.name}")
         self._is_well = True
 
     async def close(self) -> None:
@@ -71,7 +72,7 @@ class S3Destination:
         objects: Iterator[tuple[str, StoredBlob]],
         addresses: dict[str, str | None],
         blobs: BlobSource,
-        pace: Pace,
+        limiter: RateLimiter,
     ) -> None:
         """Send one object after the other until none is left; some of these share the iterator."""
         for path, blob in objects:
@@ -80,7 +81,7 @@ class S3Destination:
             if file is None:
                 continue
             content = Content(file, blob.size, blob.digest, blob.content_type)
-            await run_metered(partial(self._send, path, content), pace, f"s3 {self.name}")
+            await run_metered(partial(self._send, path, content), limiter, f"s3 {self.name}")
             addresses[path] = f"s3://{self._bucket}/{path}"
 
     def _send(self, key: str, content: Content, meter: Meter) -> None:

@@ -15,7 +15,7 @@ from botocore.parsers import ResponseParserError
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed, Throttled
 
 LONGEST_PAUSE_S = 3600.0
-"""A store that asks for more patience than this is asked again all the same."""
+"""A store that asks for a longer wait than this is tried again all the same."""
 
 _THROTTLED = {
     "BandwidthLimitExceeded",
@@ -125,7 +125,7 @@ def is_stale(error: Exception) -> bool:
 def may_be_left_out(error: Exception) -> bool:
     """Return whether what failed can be left out for good where it is no part of delivering.
 
-    Every answer of the store but that other credentials are needed, or patience; and no answer at all to this question
+    Every answer of the store but that other credentials are needed, or a wait; and no answer at all to this question
     while others get one. Stores say no to what they do not know in many ways: 403, 404 NoSuchUpload, 501, an HTML page.
     """
     if isinstance(error, exceptions.ClientError):

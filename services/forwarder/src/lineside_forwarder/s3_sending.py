@@ -1,4 +1,4 @@
-"""A request's body on its way out of a thread: it keeps to the pace, and stops when nobody waits for it any more."""
+"""A request's body that a thread sends: within the bandwidth cap, and no further once nobody waits for it."""
 
 import asyncio
 import io
@@ -8,10 +8,10 @@ from functools import partial
 from typing import BinaryIO
 
 from lineside import threads
-from lineside_forwarder.destination import Pace
+from lineside_forwarder.rate_limiter import RateLimiter
 
 PIECE = 64 * 1024
-"""Bytes that are paid for at once."""
+"""Bytes that are asked of the bandwidth cap at once."""
 
 
 class Abandoned(Exception):
@@ -19,10 +19,10 @@ class Abandoned(Exception):
 
 
 class Meter:
-    """What a sending thread shares with the event loop: the pace, and whether anybody still waits."""
+    """What a sending thread shares with the event loop: the bandwidth cap, and whether anybody still waits."""
 
-    def __init__(self, pace: Pace, loop: asyncio.AbstractEventLoop) -> None:
-        self._pace = pace
+    def __init__(self, limiter: RateLimiter, loop: asyncio.AbstractEventLoop) -> None:
+        self._limiter = limiter
         self._loop = loop
         self._stopped = threading.Event()
 
@@ -45,13 +45,13 @@ class Meter:
         self.check()
 
     async def _spend(self, amount: int) -> None:
-        await self._pace.spend(amount)
+        await self._limiter.spend(amount)
 
 
 class Body:
     """A window of a file as a request's body.
 
-    It is read to be signed, which is free, and then to be sent, which keeps to the pace. Holds no bytes itself.
+    It is read to be signed, which costs no bandwidth, and then to be sent, which does. It holds no bytes itself.
     """
 
     def __init__(self, file: BinaryIO, start: int, size: int, meter: Meter) -> None:
@@ -61,7 +61,7 @@ class Body:
         self._meter = meter
         self._position = 0
         self._is_sent = False
-        self._paid = 0
+        self._granted = 0
 
     def __len__(self) -> int:
         return self._size
@@ -88,7 +88,7 @@ class Body:
         if wanted == 0:
             return b""
         if self._is_sent:
-            self._pay(wanted)
+            self._ask_for(wanted)
         self._file.seek(self._start + self._position)
         data = self._file.read(wanted)
         if len(data) < wanted:
@@ -96,21 +96,21 @@ class Body:
         self._position += wanted
         return data
 
-    def _pay(self, wanted: int) -> None:
-        """Pay in pieces that are larger than a read, for each costs a turn of the event loop."""
-        while self._paid < wanted:
-            piece = min(PIECE, self._size - self._position - self._paid)
+    def _ask_for(self, wanted: int) -> None:
+        """Ask for bandwidth in pieces that are larger than a read: each costs a turn of the event loop."""
+        while self._granted < wanted:
+            piece = min(PIECE, self._size - self._position - self._granted)
             self._meter.spend(piece)
-            self._paid += piece
-        self._paid -= wanted
+            self._granted += piece
+        self._granted -= wanted
 
 
-async def run_metered(work: Callable[[Meter], None], pace: Pace, name: str) -> None:
+async def run_metered(work: Callable[[Meter], None], limiter: RateLimiter, name: str) -> None:
     """Run blocking work in a thread of its own; a cancellation does not wait for it, nor does the process's end.
 
     A pool's threads would be waited for at the exit, for as long as a dead link needs to time out.
     """
-    meter = Meter(pace, asyncio.get_running_loop())
+    meter = Meter(limiter, asyncio.get_running_loop())
     try:
         await threads.run_abandonable(partial(work, meter), name)
     except asyncio.CancelledError:

@@ -76,7 +76,7 @@ class Uploads:
         upload = begun["UploadId"]
         try:
             parts: list[Any] = []
-            for number, start, size in cut(content.size, self._part_bytes):
+            for number, start, size in part_ranges(content.size, self._part_bytes):
                 checksum = self._checksum(content, start, size)
                 answer = client.upload_part(
                     Bucket=self._bucket,
@@ -160,7 +160,7 @@ def encryption(settings: S3Settings) -> dict[str, Any]:
     return {"ServerSideEncryption": "aws:kms", **key}
 
 
-def cut(size: int, part: int) -> Iterator[tuple[int, int, int]]:
+def part_ranges(size: int, part: int) -> Iterator[tuple[int, int, int]]:
     """Yield number, start and size of each part of `size` bytes; all but the last have `part` bytes."""
     for number, start in enumerate(range(0, size, part), 1):
         yield number, start, min(part, size - start)

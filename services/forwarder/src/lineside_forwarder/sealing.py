@@ -30,9 +30,9 @@ class Sealing:
     def due(self, runs: Sequence[Run], now: float) -> list[SealOrder]:
         """Return what is to be sealed at `now`, a time in seconds that only goes up; in the order of `runs`."""
         self._since = {run.numbers[0]: self._since.get(run.numbers[0], now) for run in runs}
-        return list(self._cuts(runs, now))
+        return list(self._orders(runs, now))
 
-    def _cuts(self, runs: Sequence[Run], now: float) -> Iterator[SealOrder]:
+    def _orders(self, runs: Sequence[Run], now: float) -> Iterator[SealOrder]:
         for run in runs:
             waiting = len(run.numbers)
             full = waiting - waiting % self._batch_size

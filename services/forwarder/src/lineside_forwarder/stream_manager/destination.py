@@ -7,7 +7,8 @@ from functools import partial
 from typing import BinaryIO
 
 from lineside.threads import run_to_end
-from lineside_forwarder.destination import BatchUpload, BlobSource, Pace
+from lineside_forwarder.destination import BatchUpload, BlobSource
+from lineside_forwarder.rate_limiter import RateLimiter
 from lineside_forwarder.settings import StreamManagerSettings
 from lineside_forwarder.stream_manager import tasks
 from lineside_forwarder.stream_manager.client import StreamManagerError
@@ -29,10 +30,10 @@ _AT_ONCE = 16
 class StreamManagerDestination:
     """Greengrass' Stream Manager on this box.
 
-    `patience_s` is how long it may say nothing of a file before the destination is shown as away.
+    `max_silence_s` is how long it may say nothing of a file before the destination is shown as away.
     """
 
-    def __init__(self, settings: StreamManagerSettings, *, patience_s: float = 120.0) -> None:
+    def __init__(self, settings: StreamManagerSettings, *, max_silence_s: float = 120.0) -> None:
         self.name = settings.name
         self._port = settings.port or int(os.environ.get(PORT_VARIABLE) or PORT)
         self.target = f"stream {settings.stream} at {HOST}:{self._port}, for s3://{settings.bucket}"
@@ -43,7 +44,7 @@ class StreamManagerDestination:
             InflightLimit(_UNDER_WAY, settings.max_bytes),
             settings.bucket,
             f"{HOST}:{self._port}",
-            patience_s,
+            max_silence_s,
         )
         self._opening = asyncio.Lock()
         self._session: Session | None = None
@@ -51,16 +52,16 @@ class StreamManagerDestination:
     async def start(self) -> None:
         """Do nothing: what is away is met by `deliver`."""
 
-    async def deliver(self, parcel: BatchUpload, blobs: BlobSource, pace: Pace) -> None:
+    async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
         """Return when S3 has all of it, as Stream Manager says. Raises ForwarderError."""
         session = await self._opened()
         bucket = self._settings.bucket
         addresses: dict[str, str | None] = {}
-        pending = parcel.objects()
+        pending = upload.objects()
 
         async def work() -> None:
             for key, blob in pending:
-                is_there = await self._exports.export(session, key, blob.size, partial(blobs.open, blob), pace)
+                is_there = await self._exports.export(session, key, blob.size, partial(blobs.open, blob), limiter)
                 addresses[key] = f"s3://{bucket}/{key}" if is_there else None
 
         try:
@@ -69,13 +70,13 @@ class StreamManagerDestination:
                     group.create_task(work())
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        lines = parcel.jsonl(addresses)
+        lines = upload.jsonl(addresses)
 
         async def opened_lines() -> BinaryIO:
             return io.BytesIO(lines)
 
-        await self._exports.export(session, parcel.path, len(lines), opened_lines, pace)
-        self._exports.forget([*addresses, parcel.path])
+        await self._exports.export(session, upload.path, len(lines), opened_lines, limiter)
+        self._exports.forget([*addresses, upload.path])
 
     async def close(self) -> None:
         """Give up what is under way, and remove the files; it is all in the spool."""

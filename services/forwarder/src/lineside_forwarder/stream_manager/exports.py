@@ -1,7 +1,7 @@
 """Files on their way through Stream Manager, each until S3 has it.
 
-An export is a task of its own: who asked for it may lose patience or be cancelled, and finds it again by its key when
-the same batch is delivered again. Only the end of the session ends what waits, and then it is begun anew.
+An export is a task of its own: its caller may be cancelled or time out, and finds it again by its key when the same
+batch is delivered again. Only the end of the session ends what waits, and then it is begun anew.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from lineside.threads import run_to_end
-from lineside_forwarder.destination import Pace
 from lineside_forwarder.errors import DestinationAway
+from lineside_forwarder.rate_limiter import RateLimiter
 from lineside_forwarder.stream_manager import tasks
 from lineside_forwarder.stream_manager.client import StreamManagerError
 from lineside_forwarder.stream_manager.folder import Folder, LocalFile
@@ -47,26 +47,26 @@ class Export:
 class Exports:
     """All exports of a destination; they go to `bucket`, by way of files in `folder`."""
 
-    def __init__(self, folder: Folder, room: InflightLimit, bucket: str, target: str, patience_s: float) -> None:
+    def __init__(self, folder: Folder, limit: InflightLimit, bucket: str, target: str, max_silence_s: float) -> None:
         self._folder = folder
-        self._room = room
+        self._limit = limit
         self._bucket = bucket
         self._target = target
-        self._patience_s = patience_s
+        self._max_silence_s = max_silence_s
         self._live: dict[str, Export] = {}
         self._done: dict[str, None] = {}
 
-    async def export(self, session: Session, key: str, size: int, source: Source, pace: Pace) -> bool:
+    async def export(self, session: Session, key: str, size: int, source: Source, limiter: RateLimiter) -> bool:
         """Return once S3 has it under its key; False where the source is damaged. Raises ForwarderError."""
         if key in self._done:
             return True
         export = self._live.get(key)
         if export is None:
             export = Export(key, session)
-            export.work = asyncio.create_task(self._run(export, size, source, pace), name=f"export {key}")
+            export.work = asyncio.create_task(self._run(export, size, source, limiter), name=f"export {key}")
             export.work.add_done_callback(lambda work: self._ended(key, work))
             self._live[key] = export
-        while not (await asyncio.wait({export.work}, timeout=self._patience_s))[0]:
+        while not (await asyncio.wait({export.work}, timeout=self._max_silence_s))[0]:
             await self._look_after(export)
         if export.work.cancelled():
             raise DestinationAway(f"the export of {key} was given up", remedy="It is sent again")
@@ -84,8 +84,8 @@ class Exports:
             work.cancel()
         await asyncio.gather(*works, return_exceptions=True)
 
-    async def _run(self, export: Export, size: int, source: Source, pace: Pace) -> bool:
-        async with self._room.taken(size):
+    async def _run(self, export: Export, size: int, source: Source, limiter: RateLimiter) -> bool:
+        async with self._limit.taken(size):
             opened = await source()
             if opened is None:
                 return False
@@ -94,7 +94,7 @@ class Exports:
                 try:
                     await run_to_end(file.make)
                     while piece := await run_to_end(opened.read, _PIECE):
-                        await pace.spend(len(piece))
+                        await limiter.spend(len(piece))
                         await run_to_end(file.write, piece)
                 finally:
                     opened.close()
@@ -127,7 +127,7 @@ class Exports:
         if export.heard_s is None:
             return
         silent_s = asyncio.get_running_loop().time() - export.heard_s
-        if silent_s < self._patience_s:
+        if silent_s < self._max_silence_s:
             return
         try:
             info: dict[str, Any] = await export.session.describe()

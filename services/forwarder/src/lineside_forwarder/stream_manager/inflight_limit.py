@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 
 class InflightLimit:
-    """Room for `most` files of together `max_bytes`; a file that is larger than that goes alone."""
+    """At most `max_files` files of together `max_bytes` at once; a file that is larger than that goes alone."""
 
-    def __init__(self, most: int, max_bytes: int) -> None:
-        self._most = most
+    def __init__(self, max_files: int, max_bytes: int) -> None:
+        self._max_files = max_files
         self._max_bytes = max_bytes
         self.files = 0
         self.bytes = 0
@@ -18,9 +18,9 @@ class InflightLimit:
 
     @asynccontextmanager
     async def taken(self, size: int) -> AsyncIterator[None]:
-        """Have room for a file, once all who came earlier have: a large one is not passed for ever."""
+        """Count a file of `size` bytes for a `with`, once it fits; callers are served in order, a large one too."""
         async with self._turn:
-            while self.files and (self.files >= self._most or self.bytes + size > self._max_bytes):
+            while self.files and (self.files >= self._max_files or self.bytes + size > self._max_bytes):
                 self._freed.clear()
                 await self._freed.wait()
             self.files += 1
