@@ -35,10 +35,10 @@ from lineside.cli.sample import sample
 from lineside.connections import Connection
 from lineside.service import Service
 from lineside.settings import BusSettings
-from lineside_exporter import containers, drift, host, triton
 from lineside_exporter.device.figures import Figures, Gpu
 from lineside_exporter.device.figures import families as device
 from lineside_exporter.settings import Settings as ExporterProcess
+from lineside_exporter.sources import containers, drift, host, triton
 from lineside_inference.__main__ import build
 from lineside_inference.errors import RequestError
 from lineside_inference.models import card, heads

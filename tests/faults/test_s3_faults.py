@@ -74,7 +74,7 @@ class Patient(Simulated):
             await asyncio.gather(self._going, return_exceptions=True)
 
 
-class ItemRequest(S3Destination):
+class Watched(S3Destination):
     """The destination under test; notes when each delivery began."""
 
     def __init__(self, settings: S3Settings, clock: Patient) -> None:
@@ -98,7 +98,7 @@ class ItemRequest(S3Destination):
         return [time for time in self.begun if start_h * HOUR_S <= time < end_h * HOUR_S]
 
 
-class Hasty(ItemRequest):
+class Hasty(Watched):
     """The negative control: says that it arrived when it has only begun."""
 
     async def _deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
@@ -118,7 +118,7 @@ class Plant:
     """A spool with its supervisor, the way to the store, and what was put."""
 
     spool: Spool
-    there: ItemRequest
+    there: Watched
     link: Connection
     supervisor: Supervisor
     clock: Patient
@@ -175,7 +175,7 @@ def store() -> Iterator[Store]:
 
 @asynccontextmanager
 async def plant(
-    store: Store, folder: Path, bucket: str, kind: Callable[[S3Settings, Patient], ItemRequest] = ItemRequest
+    store: Store, folder: Path, bucket: str, kind: Callable[[S3Settings, Patient], Watched] = Watched
 ) -> AsyncIterator[Plant]:
     store.make_bucket(bucket)
     front = Front(store.port)

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from lineside_exporter.dns_transport import NamedTransport, addresses
-from lineside_exporter.http_source import fetch
+from lineside_exporter.sources.dns_transport import DnsTransport, addresses
+from lineside_exporter.sources.http_source import fetch
 from tests.support.exporter_rig import GOOD, answers, peer
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
@@ -41,7 +41,7 @@ def names() -> Iterator[Names]:
 
 @pytest.fixture
 async def client(names: Names) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=NamedTransport(names.resolve), trust_env=False, timeout=HANG_S) as made:
+    async with httpx.AsyncClient(transport=DnsTransport(names.resolve), trust_env=False, timeout=HANG_S) as made:
         yield made
 
 

@@ -24,10 +24,10 @@ from prometheus_client.registry import Collector
 from lineside_bench.options import Options
 from lineside_bench.processes.ports import DEFAULTS
 from lineside_bench.runner.simulated_line import SimulatedLine
-from lineside_exporter import containers
-from lineside_exporter.containers import Container
 from lineside_exporter.device import figures
 from lineside_exporter.device.figures import Figures, Gpu
+from lineside_exporter.sources import containers
+from lineside_exporter.sources.containers import Container
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import until

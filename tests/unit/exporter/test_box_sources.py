@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.core import Metric
 
-from lineside_exporter import containers, host, triton
-from lineside_exporter.containers import Container
 from lineside_exporter.errors import NoMetrics
+from lineside_exporter.sources import containers, host, triton
+from lineside_exporter.sources.containers import Container
 
 INDEX = [{"name": "spindle-anomaly", "version": "1", "state": "READY"}, {"name": "away", "version": "", "state": ""}]
 STATISTICS = {

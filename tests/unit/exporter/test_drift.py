@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 from prometheus_client.core import Metric
 
-from lineside_exporter.drift import Compared, ComponentDriftSource, families, models
 from lineside_exporter.errors import NoMetrics
-from lineside_exporter.source import Family
+from lineside_exporter.sources.drift import Compared, ComponentDriftSource, families, models
+from lineside_exporter.sources.source import Family
 
 
 def model(version: str | None, wanted: str, **more: Any) -> dict[str, Any]:

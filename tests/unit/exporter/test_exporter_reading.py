@@ -59,10 +59,10 @@ async def hang() -> Sequence[Metric]:
 @asynccontextmanager
 async def read(source: Scripted) -> AsyncIterator[tuple[Service, ReadingCache]]:
     service = Service("exporter")
-    board = ReadingCache(service.registry)
-    task = asyncio.create_task(Reader(source, service, board, BOUNDS).run())
+    cache = ReadingCache(service.registry)
+    task = asyncio.create_task(Reader(source, service, cache, BOUNDS).run())
     try:
-        yield service, board
+        yield service, cache
         assert not task.done(), "a reader ends by itself never"
     finally:
         task.cancel()
@@ -70,13 +70,13 @@ async def read(source: Scripted) -> AsyncIterator[tuple[Service, ReadingCache]]:
             await task
 
 
-def shown(board: ReadingCache) -> list[str]:
-    return [line for families in board.readings() for family in families for line in family.lines]
+def shown(cache: ReadingCache) -> list[str]:
+    return [line for families in cache.readings() for family in families for line in family.lines]
 
 
 async def test_what_a_source_says_is_shown_until_it_says_something_else() -> None:
-    async with read(Scripted(says(1), says(2))) as (service, board):
-        await until(lambda: shown(board) == ["said 2.0"])
+    async with read(Scripted(says(1), says(2))) as (service, cache):
+        await until(lambda: shown(cache) == ["said 2.0"])
         assert service.connections["scripted"].state is State.ONLINE
         assert not service.connections["scripted"].required
 
@@ -100,17 +100,17 @@ def wrapped() -> httpx.ConnectError:
 async def test_a_source_that_fails_is_absent_and_says_why(
     step: Callable[[], Awaitable[Sequence[Metric]]], detail: str
 ) -> None:
-    async with read(Scripted(says(1), step, timeout_s=0.05 if step is hang else 5.0)) as (service, board):
+    async with read(Scripted(says(1), step, timeout_s=0.05 if step is hang else 5.0)) as (service, cache):
         link = service.connections["scripted"]
         await until(lambda: link.state is State.BACKOFF)
         assert link.detail == detail
-        assert shown(board) == []
+        assert shown(cache) == []
         assert service.failed is None
 
 
 async def test_a_fault_of_a_source_is_said_once_with_where_it_is() -> None:
     with capture_logs() as logs:
-        async with read(Scripted(raises(ZeroDivisionError("a fault of ours")))) as (service, _board):
+        async with read(Scripted(raises(ZeroDivisionError("a fault of ours")))) as (service, _cache):
             await until(lambda: service.connections["scripted"].attempts >= 2)
     faults = [line for line in logs if line["event"] == "a source fails in a way of its own"]
     assert [line["source"] for line in faults] == ["scripted"]

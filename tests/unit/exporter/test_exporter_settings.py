@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.settings import OTHER_SOURCES, Settings
-from lineside_exporter.sources import plan
+from lineside_exporter.sources.plan import plan
 
 
 def settings(**section: Any) -> Settings:

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 
 from lineside_exporter.exposition import Bounds, Parser
 from lineside_exporter.reading_cache import ReadingCache
-from lineside_exporter.source import Reading
+from lineside_exporter.sources.source import Reading
 
 
 @dataclass

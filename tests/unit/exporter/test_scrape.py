@@ -12,11 +12,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import Metric
 from prometheus_client.exposition import generate_latest
 
-from lineside_exporter import containers, drift, host, triton
-from lineside_exporter.containers import Container
 from lineside_exporter.exposition import Bounds, Parser, render
 from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.scrape import Scrape
+from lineside_exporter.sources import containers, drift, host, triton
+from lineside_exporter.sources.containers import Container
 
 BOUNDS = Bounds(series=100, label_characters=100)
 MODEL = {"name": "surface-defect", "version": "1", "wanted": "2", "detail": ""}
@@ -53,7 +53,7 @@ def service_text(name: str) -> str:
 def scrape() -> Scrape:
     now = 100.0
     registry = CollectorRegistry()
-    board = ReadingCache(registry, now=lambda: now)
+    cache = ReadingCache(registry, now=lambda: now)
     read: dict[str, list[Metric]] = {
         "triton-models": triton.families(
             [{"name": "surface-defect", "version": "1", "state": "READY"}],
@@ -66,12 +66,12 @@ def scrape() -> Scrape:
         "models": drift.families("model", drift.models({"models": [MODEL | REFUSED]}, {})),
     }
     for name in ("inference", "forwarder", "away", *read):
-        board.add(Named(name))
-    scrape = Scrape(registry, board)
+        cache.add(Named(name))
+    scrape = Scrape(registry, cache)
     for name in ("inference", "forwarder"):
-        board.put(name, Parser(BOUNDS, ("service", name)).parse(service_text(name)), began=99.5)
+        cache.put(name, Parser(BOUNDS, ("service", name)).parse(service_text(name)), began=99.5)
     for name, metrics in read.items():
-        board.put(name, render(metrics, Parser(BOUNDS)), began=99.75)
+        cache.put(name, render(metrics, Parser(BOUNDS)), began=99.75)
     return scrape
 
 

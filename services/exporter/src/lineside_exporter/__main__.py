@@ -16,22 +16,22 @@ from lineside.settings import HttpSettings
 from lineside.threads import Daemons
 from lineside_exporter.cloudwatch.life import reporting
 from lineside_exporter.device.discovery import discover
-from lineside_exporter.dns_transport import NamedTransport
 from lineside_exporter.reading import Reader
 from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.scrape import Scrape
 from lineside_exporter.settings import Settings
-from lineside_exporter.sources import bounds, plan
+from lineside_exporter.sources.dns_transport import DnsTransport
+from lineside_exporter.sources.plan import bounds, plan
 
 
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Return the application, whose lifespan is the exporter's life, and where its metrics are served."""
     own = settings.exporter
     # Each reading has one bound, its source's; httpx' own would be one for each piece that comes.
-    client = httpx.AsyncClient(transport=NamedTransport(), trust_env=False, follow_redirects=False, timeout=None)  # noqa: S113 - bounded
-    board = ReadingCache(service.registry)
-    readers = [Reader(source, service, board, bounds(settings)) for source in plan(settings, client, board)]
-    scrape = Scrape(service.registry, board)
+    client = httpx.AsyncClient(transport=DnsTransport(), trust_env=False, follow_redirects=False, timeout=None)  # noqa: S113 - bounded
+    cache = ReadingCache(service.registry)
+    readers = [Reader(source, service, cache, bounds(settings)) for source in plan(settings, client, cache)]
+    scrape = Scrape(service.registry, cache)
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
@@ -45,7 +45,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         devices = await discover(service.connection, period_s=own.period_s, timeout_s=own.timeout_s)
         if devices.tegrastats is not None:
             service.spawn("tegrastats", devices.tegrastats.run())
-        readers.extend(Reader(source, service, board, bounds(settings)) for source in devices.sources)
+        readers.extend(Reader(source, service, cache, bounds(settings)) for source in devices.sources)
         async with reporting(settings, service):
             for reader in readers:
                 service.spawn(f"source {reader.source.name}", reader.run())

@@ -17,7 +17,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from lineside_exporter.errors import NoMetrics
-from lineside_exporter.source import KINDS, Family, Reading
+from lineside_exporter.sources.source import KINDS, Family, Reading
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

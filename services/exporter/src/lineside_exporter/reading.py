@@ -1,4 +1,4 @@
-"""Reads a source for ever: the one place where it is waited for, given up, and told about."""
+"""Reads one source for ever: with its time-out, its connection's state, and its readings put into the cache."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from lineside.errors import LinesideError
 from lineside.service import Service
 from lineside_exporter.exposition import Bounds, Parser, render
 from lineside_exporter.reading_cache import ReadingCache
-from lineside_exporter.source import Reading, Source
+from lineside_exporter.sources.source import Reading, Source
 
 log = structlog.get_logger("lineside.exporter")
 
@@ -21,24 +21,24 @@ LONGEST_S = 5.0
 
 
 class Reader:
-    """One source, its connection and its place on the board."""
+    """Reads one source into the cache, and keeps the state of its connection."""
 
-    def __init__(self, source: Source, service: Service, board: ReadingCache, bounds: Bounds) -> None:
+    def __init__(self, source: Source, service: Service, cache: ReadingCache, bounds: Bounds) -> None:
         self.source = source
-        self._board = board
+        self._cache = cache
         self._connection = service.connection(
             source.name, source.target, required=False, first_s=FIRST_S, longest_s=LONGEST_S
         )
         self._parser = Parser(bounds)
         self._fault = ""
-        board.add(source)
+        cache.add(source)
 
     async def run(self) -> None:
-        """Read for ever; what the source says goes on the board, and off it when the source is away.
+        """Read for ever; a reading goes into the cache, and is removed from it when the source is away.
 
         The second reading comes at any time within the period: not all sources are read at the same instant.
         """
-        period_s = self.source.period_s * random.random()  # noqa: S311 - a pace, not a secret
+        period_s = self.source.period_s * random.random()  # noqa: S311 - a wait, not a secret
         while True:
             if not self._connection.is_online:
                 self._connection.connecting()
@@ -49,7 +49,7 @@ class Reader:
                 await asyncio.sleep(max(0.0, began + period_s - time.monotonic()))
                 period_s = self.source.period_s
             else:
-                self._board.clear(self.source.name)
+                self._cache.clear(self.source.name)
                 await asyncio.sleep(self._connection.backoff(problem))
 
     async def _read(self, began: float) -> str | None:
@@ -70,7 +70,7 @@ class Reader:
                 log.exception("a source fails in a way of its own", source=self.source.name)
             self._fault = problem
             return problem
-        self._board.put(self.source.name, reading, began=began)
+        self._cache.put(self.source.name, reading, began=began)
         self._fault = ""
         return None
 

@@ -1,4 +1,4 @@
-"""What every source said last: kept while it is fresh, joined when somebody asks."""
+"""The last reading of every source, kept while it is fresh."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,12 +9,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from lineside_exporter.exposition import CONFLICT, REASONS
-from lineside_exporter.source import Family, Reading, Source
+from lineside_exporter.sources.source import Family, Reading, Source
 
 
 @dataclass
-class _Shelf:
-    """One source's place."""
+class _Entry:
+    """One source's last reading; it is shown up to an age of `max_s` seconds."""
 
     max_s: float
     families: Sequence[Family] = ()
@@ -26,13 +26,13 @@ class _Shelf:
 class ReadingCache(Collector):
     """The last reading of each source, and their health as metrics.
 
-    A reading is shown until the next one, until the source fails, or until it is older than its source's pace allows.
-    Where two sources give one metric different types, whoever was there first keeps it.
+    A reading is shown until the next one, until the source fails, or until it is older than its source's period and
+    time-outs allow. Where two sources give one metric different types, the first keeps it.
     """
 
     def __init__(self, registry: CollectorRegistry, *, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._shelves: dict[str, _Shelf] = {}
+        self._entries: dict[str, _Entry] = {}
         self._reserved: Mapping[str, str] = {}
         self._dropped = Counter(
             "lineside_exporter_series_dropped_total",
@@ -43,21 +43,21 @@ class ReadingCache(Collector):
         registry.register(self)
 
     def add(self, source: Source) -> None:
-        """Make a place for a source."""
-        self._shelves[source.name] = _Shelf(max_s=source.period_s + 2 * source.timeout_s)
+        """Make an empty entry for a source."""
+        self._entries[source.name] = _Entry(max_s=source.period_s + 2 * source.timeout_s)
         for reason in REASONS:
             self._dropped.labels(source.name, reason)
 
     def reserve(self, kinds: Mapping[str, str]) -> None:
-        """Keep names for the exporter's own metrics: whoever has one with another type is not shown with it."""
+        """Keep names for the exporter's own metrics: a source's metric of that name and another type is not shown."""
         self._reserved = dict(kinds)
 
     def put(self, name: str, reading: Reading, *, began: float) -> None:
-        """Take a source's reading, and when it began."""
+        """Replace a source's reading; `began` is when it began, on this cache's clock in seconds."""
         taken = dict(self._reserved)
-        for other, shelf in self._shelves.items():
+        for other, entry in self._entries.items():
             if other != name:
-                taken |= {family.name: family.kind for family in shelf.families}
+                taken |= {family.name: family.kind for family in entry.families}
         shown = []
         for family in reading.families:
             if taken.get(family.name, family.kind) == family.kind:
@@ -66,26 +66,26 @@ class ReadingCache(Collector):
                 reading.dropped[CONFLICT] += len(family.lines)
         for reason, count in reading.dropped.items():
             self._dropped.labels(name, reason).inc(count)
-        shelf = self._shelves[name]
-        shelf.families, shelf.read_at, shelf.seconds = tuple(shown), began, self._now() - began
+        entry = self._entries[name]
+        entry.families, entry.read_at, entry.seconds = tuple(shown), began, self._now() - began
 
     def clear(self, name: str) -> None:
-        """Say that a source is away: what it said last is shown no more."""
-        shelf = self._shelves[name]
-        shelf.families, shelf.read_at, shelf.seconds = (), None, None
+        """Remove a source's reading, since it is away."""
+        entry = self._entries[name]
+        entry.families, entry.read_at, entry.seconds = (), None, None
 
     def families(self, name: str) -> Sequence[Family]:
-        """Return what a source says now, nothing where it is away."""
-        shelf = self._shelves.get(name)
-        return shelf.families if shelf is not None and self._age(shelf) is not None else ()
+        """Return the families of a source's reading; none where it is away or its reading too old."""
+        entry = self._entries.get(name)
+        return entry.families if entry is not None and self._age(entry) is not None else ()
 
     def readings(self) -> Iterator[Sequence[Family]]:
-        """Yield what each source says now."""
-        for name in list(self._shelves):
+        """Yield the families of each source."""
+        for name in list(self._entries):
             yield self.families(name)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield whether each source is there, how long its reading took, how old it is."""
+        """Yield whether each source is up, how long its reading took, how old it is."""
         up = GaugeMetricFamily(
             "lineside_exporter_source_up", "1 while the source is read, 0 while it is away.", labels=["source"]
         )
@@ -99,16 +99,16 @@ class ReadingCache(Collector):
             "How old the reading shown is; absent while away.",
             labels=["source"],
         )
-        for name, shelf in list(self._shelves.items()):
-            old, took = self._age(shelf), shelf.seconds
+        for name, entry in list(self._entries.items()):
+            old, took = self._age(entry), entry.seconds
             up.add_metric([name], float(old is not None))
             if old is not None and took is not None:
                 seconds.add_metric([name], took)
                 age.add_metric([name], old)
         yield from (up, seconds, age)
 
-    def _age(self, shelf: _Shelf) -> float | None:
+    def _age(self, entry: _Entry) -> float | None:
         """Return the age of a reading, None where there is none that may be shown."""
-        began = shelf.read_at
+        began = entry.read_at
         age = self._now() - began if began is not None else None
-        return age if age is not None and age <= shelf.max_s else None
+        return age if age is not None and age <= entry.max_s else None

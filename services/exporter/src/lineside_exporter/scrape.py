@@ -1,4 +1,4 @@
-"""`GET /metrics`: what the sources said last, and the exporter's own, as one text. Nothing is waited for here."""
+"""`GET /metrics`: the last reading of every source, and the exporter's own metrics, as one text; it waits for none."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -9,21 +9,21 @@ from starlette.responses import Response
 
 from lineside_exporter.exposition import CONTENT_TYPE, Bounds, Parser, join, render
 from lineside_exporter.reading_cache import ReadingCache
-from lineside_exporter.source import Family
+from lineside_exporter.sources.source import Family
 
 OWN = "exporter"
-_MOST = 100_000
+_MAX = 100_000
 
 
 class Scrape:
     """Joins the texts; in a thread of its own, which no source can occupy."""
 
-    def __init__(self, registry: CollectorRegistry, board: ReadingCache) -> None:
+    def __init__(self, registry: CollectorRegistry, cache: ReadingCache) -> None:
         self._registry = registry
-        self._board = board
-        self._parser = Parser(Bounds(series=_MOST, label_characters=_MOST), ("service", OWN))
+        self._cache = cache
+        self._parser = Parser(Bounds(series=_MAX, label_characters=_MAX), ("service", OWN))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrape")
-        board.reserve({family.name: family.kind for family in self._own()})
+        cache.reserve({family.name: family.kind for family in self._own()})
 
     async def answer(self, _request: Request) -> Response:
         """Answer one scrape."""
@@ -32,7 +32,7 @@ class Scrape:
 
     def text(self) -> bytes:
         """Return the metrics of the whole box."""
-        return join([self._own(), *self._board.readings()])
+        return join([self._own(), *self._cache.readings()])
 
     def _own(self) -> list[Family]:
         return render(self._registry.collect(), self._parser).families

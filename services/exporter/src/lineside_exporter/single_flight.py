@@ -1,4 +1,4 @@
-"""Calls of a device, of which only one may be under way."""
+"""Blocking calls of which at most one is under way."""
 
 import threading
 from collections.abc import Callable
@@ -11,21 +11,21 @@ T = TypeVar("T")
 
 
 class SingleFlight:
-    """Runs one call at a time; one that hangs is left behind, and no other is begun until it has returned."""
+    """Runs one call at a time in a daemon thread; while one hangs, no other is begun."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     async def call(self, work: Callable[[], T]) -> T:
         """Return what the call returns; raises SourceAway at once while the one before still hangs."""
-        if not self._turn.acquire(blocking=False):
+        if not self._lock.acquire(blocking=False):
             raise SourceAway(f"{self._name}: the last call has not returned yet")
 
         def run() -> T:
             try:
                 return work()
             finally:
-                self._turn.release()
+                self._lock.release()
 
         return await threads.run_abandonable(run, self._name)

@@ -17,8 +17,8 @@ _STRANGERS = 4
 class Turns:
     """So many have their turn at the same time; the others wait, known stations first, then in order of asking."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_turns: int) -> None:
+        self._max = max_turns
         self._at_work = {True: 0, False: 0}
         """How many have their turn, by whether they are strangers."""
         self._waiting: dict[bool, deque[asyncio.Future[None]]] = {True: deque(), False: deque()}
@@ -53,8 +53,8 @@ class Turns:
             self._known.popitem(last=False)
 
     def _is_free(self, *, stranger: bool) -> bool:
-        most = max(1, self._most // _STRANGERS) if stranger and self._known else self._most
-        return sum(self._at_work.values()) < self._most and self._at_work[stranger] < most
+        allowed = max(1, self._max // _STRANGERS) if stranger and self._known else self._max
+        return sum(self._at_work.values()) < self._max and self._at_work[stranger] < allowed
 
     def _end(self, *, stranger: bool) -> None:
         self._at_work[stranger] -= 1

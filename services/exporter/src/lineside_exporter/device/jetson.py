@@ -54,7 +54,7 @@ def says_something(found: Figures) -> bool:
 
 
 class JetsonSource:
-    """See lineside_exporter.source.Source. `newest` is tegrastats' newest line, None where there is none."""
+    """See lineside_exporter.sources.source.Source. `newest` is tegrastats' newest line, None where there is none."""
 
     name = "jetson"
 

@@ -58,7 +58,7 @@ def read() -> Figures:
 
 
 class NvmlSource:
-    """See lineside_exporter.source.Source."""
+    """See lineside_exporter.sources.source.Source."""
 
     name = "nvml"
     target = "libnvidia-ml.so.1"

@@ -16,8 +16,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from pydantic import BaseModel, ValidationError
 
 from lineside_exporter.errors import NoMetrics
-from lineside_exporter.http_source import fetch_json
-from lineside_exporter.source import Family
+from lineside_exporter.sources.http_source import fetch_json
+from lineside_exporter.sources.source import Family
 
 _LONGEST_WHY = 200
 _MAX_MODELS = 500

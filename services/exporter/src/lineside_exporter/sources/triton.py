@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from lineside_exporter.errors import NoMetrics
-from lineside_exporter.http_source import fetch_json
+from lineside_exporter.sources.http_source import fetch_json
 
 _MAX_MODELS = 500
 _STAGES = ("queue", "compute_input", "compute_infer", "compute_output")

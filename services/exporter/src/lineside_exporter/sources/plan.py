@@ -5,24 +5,24 @@ from itertools import chain
 
 import httpx
 
-from lineside_exporter.containers import ContainersSource
-from lineside_exporter.drift import ComponentDriftSource, ModelDriftSource
 from lineside_exporter.exposition import Bounds, Parser
-from lineside_exporter.host import DisksSource, HostSource
-from lineside_exporter.http_source import TokenFile
 from lineside_exporter.reading_cache import ReadingCache
-from lineside_exporter.services import ServiceSource
 from lineside_exporter.settings import Settings
-from lineside_exporter.source import Source
-from lineside_exporter.triton import TritonModelsSource
+from lineside_exporter.sources.containers import ContainersSource
+from lineside_exporter.sources.drift import ComponentDriftSource, ModelDriftSource
+from lineside_exporter.sources.host import DisksSource, HostSource
+from lineside_exporter.sources.http_source import TokenFile
+from lineside_exporter.sources.services import ServiceSource
+from lineside_exporter.sources.source import Source
+from lineside_exporter.sources.triton import TritonModelsSource
 
 _INFERENCE = "inference"
 
 
-def plan(settings: Settings, client: httpx.AsyncClient, board: ReadingCache) -> list[Source]:
+def plan(settings: Settings, client: httpx.AsyncClient, cache: ReadingCache) -> list[Source]:
     """Return the sources, none of them read yet."""
     return list(
-        chain(_services(settings, client), _triton(settings, client), _box(settings), _drift(settings, client, board))
+        chain(_services(settings, client), _triton(settings, client), _box(settings), _drift(settings, client, cache))
     )
 
 
@@ -85,7 +85,7 @@ def _box(settings: Settings) -> Iterator[Source]:
         )
 
 
-def _drift(settings: Settings, client: httpx.AsyncClient, board: ReadingCache) -> Iterator[Source]:
+def _drift(settings: Settings, client: httpx.AsyncClient, cache: ReadingCache) -> Iterator[Source]:
     own = settings.exporter
     if _INFERENCE in own.services:
         yield ModelDriftSource(
@@ -99,5 +99,5 @@ def _drift(settings: Settings, client: httpx.AsyncClient, board: ReadingCache) -
         )
     if own.desired.components:
         yield ComponentDriftSource(
-            shown=board.families, desired=own.desired.components, period_s=own.period_s, timeout_s=own.timeout_s
+            shown=cache.families, desired=own.desired.components, period_s=own.period_s, timeout_s=own.timeout_s
         )

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_pascal
 
 from lineside_exporter.errors import NoMetrics
-from lineside_exporter.http_source import fetch_json
+from lineside_exporter.sources.http_source import fetch_json
 
 STATES = ("created", "running", "paused", "restarting", "exited", "dead")
 HEALTH = ("starting", "healthy", "unhealthy")

@@ -7,8 +7,8 @@ import httpx
 
 from lineside_exporter.errors import NoMetrics
 from lineside_exporter.exposition import Parser
-from lineside_exporter.http_source import fetch
-from lineside_exporter.source import Reading
+from lineside_exporter.sources.http_source import fetch
+from lineside_exporter.sources.source import Reading
 
 _AN_EXPORTERS = "lineside_exporter_"
 

@@ -1,7 +1,7 @@
-"""HTTP to hosts whose names are looked up here, in threads that nobody waits for.
+"""An HTTP transport that resolves host names in daemon threads.
 
-An event loop looks names up in a pool of few threads, and a process ends only after them. Where the resolver does not
-answer, as behind a cut line to the plant's network, a few names would hold up all others and the end for minutes.
+An event loop resolves names in a pool of few threads, and a process ends only after them. Where the resolver does not
+answer, as behind a cut link to the plant's network, a few names would block all others and the end for minutes.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ def addresses(host: str) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_how, address in found))
 
 
-class NamedTransport(httpx.AsyncHTTPTransport):
-    """Connects to the addresses of a name one after the other; a name is looked up once at a time."""
+class DnsTransport(httpx.AsyncHTTPTransport):
+    """Connects to the addresses of a name one after the other; at most one look-up of a name is under way."""
 
     def __init__(self, resolve: Resolve = addresses) -> None:
         super().__init__(trust_env=False)

@@ -1,4 +1,4 @@
-"""What the joined `/metrics` is made of: sources, each read in the background at its own pace."""
+"""What the joined `/metrics` is made of: sources, each read in the background in its own period."""
 
 from collections import Counter
 from collections.abc import Sequence
