@@ -5,7 +5,7 @@ the services and the bench may import; the others serve these, or the command.
 
 agreed between services   contract, bus, spool, capture, edge_manager, standing
 a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
-                          machine
+                          machine, aws_errors
 settings and diagnosis    settings, addresses, documents, naming, wording, secrecy, secret_files, checks
 """
 
@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "addresses",
+    "aws_errors",
     "backoff",
     "bus",
     "capture",

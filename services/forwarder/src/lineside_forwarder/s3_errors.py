@@ -12,22 +12,27 @@ from typing import Any
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
+from lineside.aws_errors import (
+    STALE_CREDENTIAL_CODES,
+    THROTTLING_CODES,
+    Cause,
+    cause_of,
+    code,
+    message,
+    one_line,
+    status,
+)
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed, Throttled
 
 LONGEST_PAUSE_S = 3600.0
 """A store that asks for a longer wait than this is tried again all the same."""
 
-_THROTTLED = {
+_THROTTLED = THROTTLING_CODES | {
     "BandwidthLimitExceeded",
     "KMS.ThrottlingException",
-    "RequestLimitExceeded",
     "RequestThrottled",
     "RequestThrottledException",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
     "TooManyRequests",
-    "TooManyRequestsException",
 }
 # 4xx by their status, yet over with the next try: what was damaged on the way, or ended under our hands.
 _PASSING = {
@@ -56,16 +61,11 @@ _BATCH = {
     "XMinioInvalidObjectName",
 }
 _TOO_LARGE = {413, 414}
-_CREDENTIALS = {
-    "ExpiredToken",
-    "ExpiredTokenException",
+_CREDENTIALS = STALE_CREDENTIAL_CODES | {
     "InvalidAccessKeyId",
-    "InvalidClientTokenId",
     "InvalidSecurity",
     "InvalidToken",
-    "SignatureDoesNotMatch",
     "TokenRefreshRequired",
-    "UnrecognizedClientException",
 }
 # How stores say that they take the bucket in the host name only: Alibaba OSS, Tencent COS, Volcano TOS, Huawei OBS.
 _BY_HOST_ONLY = {
@@ -90,6 +90,7 @@ _REASONS = {
 }
 _REASONS_BY_PART = {"KMS": "encryption", "Quota": "quota"}
 _REASONS_BY_STATUS = {301: "region", 302: "redirected", 303: "redirected", 307: "redirected", 403: "permission"}
+_REASONS_BY_CAUSE = {Cause.NO_CREDENTIALS: "credentials", Cause.CERTIFICATE: "tls"}
 _REMEDIES = {
     "addressing": "Set addressing: virtual of the destination; the store wants the bucket in the host name",
     "clock": "Set this box's clock",
@@ -107,19 +108,13 @@ _REMEDIES = {
     "clock is right",
     "unsupported": "Change encryption or endpoint_url of the destination: the store cannot do what is asked",
 }
-_NETWORK = (
-    exceptions.ConnectionError,
-    exceptions.HTTPClientError,
-    exceptions.IncompleteReadError,
-    exceptions.ResponseStreamingError,
-)
 
 
 def is_stale(error: Exception) -> bool:
     """Return whether other credentials may help: those in use are refused, or there were none."""
     if isinstance(error, exceptions.ClientError):
-        return _code(error) in _CREDENTIALS
-    return isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError)
+        return code(error) in _CREDENTIALS
+    return cause_of(error) is Cause.NO_CREDENTIALS
 
 
 def may_be_left_out(error: Exception) -> bool:
@@ -129,9 +124,9 @@ def may_be_left_out(error: Exception) -> bool:
     while others get one. Stores say no to what they do not know in many ways: 403, 404 NoSuchUpload, 501, an HTML page.
     """
     if isinstance(error, exceptions.ClientError):
-        status = _status(error)
-        is_no = status == 501 or (400 <= status < 500 and status not in {408, 429})  # noqa: PLR2004
-        return is_no and not is_stale(error) and _code(error) not in _THROTTLED
+        number = status(error)
+        is_no = number == 501 or (400 <= number < 500 and number not in {408, 429})  # noqa: PLR2004
+        return is_no and not is_stale(error) and code(error) not in _THROTTLED
     return isinstance(error, ResponseParserError | exceptions.ReadTimeoutError)
 
 
@@ -141,19 +136,20 @@ def explain(error: Exception, bucket: str) -> ForwarderError:
         return error
     if isinstance(error, exceptions.ClientError):
         return _answered(error, bucket)
-    if isinstance(error, exceptions.CredentialRetrievalError):
+    cause = cause_of(error)
+    if cause is Cause.CREDENTIAL_PROVIDER:
         # Its text may hold what the credential server said; only the status is worth saying.
-        status = re.search(r"non 200 response (\d+)", str(error))
-        said = f"answers {status[1]}" if status else "does not answer"
+        found = re.search(r"non 200 response (\d+)", str(error))
+        said = f"answers {found[1]}" if found else "does not answer"
         return DestinationAway(f"no credentials for bucket {bucket!r} now: their provider {said}")
-    if isinstance(error, ResponseParserError):
+    if cause is Cause.NOT_AWS:
         return DestinationAway(
-            f"what answers for bucket {bucket!r} does not speak S3: {_line(error)}", remedy=_REMEDIES["redirected"]
+            f"what answers for bucket {bucket!r} does not speak S3: {one_line(error)}", remedy=_REMEDIES["redirected"]
         )
-    reason = _ours(error)
-    if reason is not None:
-        return NotAllowed(f"bucket {bucket!r} cannot be asked: {_line(error)}", reason=reason, remedy=_REMEDIES[reason])
-    return DestinationAway(f"bucket {bucket!r} cannot be reached: {_line(error)}")
+    if cause is Cause.NETWORK:
+        return DestinationAway(f"bucket {bucket!r} cannot be reached: {one_line(error)}")
+    reason = _REASONS_BY_CAUSE.get(cause, "configuration")
+    return NotAllowed(f"bucket {bucket!r} cannot be asked: {one_line(error)}", reason=reason, remedy=_REMEDIES[reason])
 
 
 def pause_s(headers: Mapping[str, str]) -> float:
@@ -168,30 +164,15 @@ def pause_s(headers: Mapping[str, str]) -> float:
     return min(max(wait, 0.0), LONGEST_PAUSE_S)
 
 
-def _ours(error: Exception) -> str | None:
-    """Return what is to be changed here, for an error that no store answered; None: it is the network's."""
-    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-        return "credentials"
-    if isinstance(error, exceptions.SSLError) and "CERTIFICATE" in str(error).upper():
-        return "tls"
-    if isinstance(error, ValueError) or (isinstance(error, exceptions.BotoCoreError) and not _is_network(error)):
-        return "configuration"
-    return None
-
-
-def _is_network(error: exceptions.BotoCoreError) -> bool:
-    return isinstance(error, _NETWORK)
-
-
 def _answered(error: exceptions.ClientError, bucket: str) -> ForwarderError:
-    code, status, headers = _code(error), _status(error), _headers(error)
-    what = f"bucket {bucket!r} answers {error.operation_name} with {status} {code}: {_message(error)}"
-    reason = "addressing" if status < 500 and _SAYS_BY_HOST.search(_message(error)) else _reason(code, status)  # noqa: PLR2004
-    if code in _THROTTLED or status == 429 or (status >= 500 and "retry-after" in headers):  # noqa: PLR2004
+    name, number, headers = code(error), status(error), _headers(error)
+    what = f"bucket {bucket!r} answers {error.operation_name} with {number} {name}: {message(error)}"
+    reason = "addressing" if number < 500 and _SAYS_BY_HOST.search(message(error)) else _reason(name, number)  # noqa: PLR2004
+    if name in _THROTTLED or number == 429 or (number >= 500 and "retry-after" in headers):  # noqa: PLR2004
         return Throttled(what, retry_after_s=pause_s(headers))
-    if code in _PASSING or status == 408 or (status >= 500 and reason != "unsupported"):  # noqa: PLR2004
+    if name in _PASSING or number == 408 or (number >= 500 and reason != "unsupported"):  # noqa: PLR2004
         return DestinationAway(what)
-    if code in _BATCH or status in _TOO_LARGE:
+    if name in _BATCH or number in _TOO_LARGE:
         return BatchRefused(what)
     if reason == "region":
         what += f"; the bucket is in region {headers.get('x-amz-bucket-region') or _element(error, 'Region')}"
@@ -203,18 +184,10 @@ def _answered(error: exceptions.ClientError, bucket: str) -> ForwarderError:
     return NotAllowed(what, reason=reason, remedy=_REMEDIES[reason].replace("<bucket>", bucket))
 
 
-def _reason(code: str, status: int) -> str:
+def _reason(name: str, number: int) -> str:
     """Return the alarm's word for a refusal; `refused` where nothing is known of it."""
-    by_part = next((reason for part, reason in _REASONS_BY_PART.items() if part in code), None)
-    return _REASONS.get(code) or by_part or _REASONS_BY_STATUS.get(status, "refused")
-
-
-def _code(error: exceptions.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "no code"))
-
-
-def _message(error: exceptions.ClientError) -> str:
-    return " ".join(str(error.response.get("Error", {}).get("Message") or "nothing more").split())
+    by_part = next((reason for part, reason in _REASONS_BY_PART.items() if part in name), None)
+    return _REASONS.get(name) or by_part or _REASONS_BY_STATUS.get(number, "refused")
 
 
 def _element(error: exceptions.ClientError, name: str) -> str:
@@ -223,15 +196,5 @@ def _element(error: exceptions.ClientError, name: str) -> str:
     return str(parsed.get(name) or "unknown")
 
 
-def _status(error: exceptions.ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
 def _headers(error: exceptions.ClientError) -> Mapping[str, str]:
     return error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-
-
-def _line(error: Exception) -> str:
-    """Return an error as one line that stays the same from object to object: addresses without their path."""
-    text = re.sub(r"(https?://[^/\s\"]+)[^\s\"]*", r"\1", " ".join(str(error).split()))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -16,6 +16,16 @@ from botocore import exceptions
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
+from lineside.aws_errors import (
+    STALE_CREDENTIAL_CODES,
+    THROTTLING_CODES,
+    Cause,
+    cause_of,
+    code,
+    message,
+    one_line,
+    status,
+)
 from lineside_exporter.cloudwatch.aggregation import UNITS, Block, named
 from lineside_exporter.cloudwatch.errors import CloudWatchError, NotAllowed, NotTaken, Refused, Throttled
 from lineside_exporter.cloudwatch.settings import PutMetricDataSettings
@@ -28,16 +38,7 @@ MAX_BYTES = 900_000
 """Of the 1 MB that a call may have; what a datum takes is reckoned from above, before compression."""
 _DATUM_BYTES, _VALUE_BYTES = 1100, 36
 
-_THROTTLED: Final = {
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "RequestLimitExceeded",
-    "TooManyRequestsException",
-    "LimitExceeded",
-    "LimitExceededException",
-    "SlowDown",
-}
+_THROTTLED: Final = THROTTLING_CODES | {"ThrottledException", "LimitExceeded", "LimitExceededException"}
 _FIGURES: Final = {
     "InvalidParameterValue",
     "InvalidParameterValueException",
@@ -51,22 +52,14 @@ _FIGURES: Final = {
     "ValidationException",
     "SerializationException",
 }
-_STALE: Final = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "SignatureDoesNotMatch",
-    "AuthFailure",
-    "InvalidSignatureException",
-    "RequestExpired",
+_STALE: Final = STALE_CREDENTIAL_CODES | {"AuthFailure", "InvalidSignatureException", "RequestExpired"}
+_REMEDIES: Final = {
+    Cause.NO_CREDENTIALS: "give the container the role or the keys that AWS's own tools read",
+    Cause.REGION: "set exporter.cloudwatch.region or AWS_REGION",
+    Cause.CERTIFICATE: "name the file with its certificate's authority in AWS_CA_BUNDLE, "
+    "and see that the clock is right",
+    Cause.CONFIGURATION: "see exporter.cloudwatch in the settings",
 }
-_NETWORK: Final = (
-    exceptions.ConnectionError,
-    exceptions.HTTPClientError,
-    exceptions.IncompleteReadError,
-    exceptions.ResponseStreamingError,
-)
 
 
 class PutMetricData:
@@ -106,7 +99,7 @@ class PutMetricData:
         try:
             self._client.put_metric_data(Namespace=self._settings.namespace, MetricData=data)
         except exceptions.ClientError as error:
-            if _code(error) in _STALE:
+            if code(error) in _STALE:
                 self._client = None  # the next one reads environment, files and provider anew
             raise
         except exceptions.NoCredentialsError:
@@ -141,28 +134,15 @@ def explain(error: Exception) -> CloudWatchError:
     """Return what becomes of the figures, for whatever went wrong with a call."""
     if isinstance(error, exceptions.ClientError):
         return _answered(error)
-    if isinstance(error, exceptions.CredentialRetrievalError):
+    cause = cause_of(error)
+    if cause is Cause.CREDENTIAL_PROVIDER:
         # Its text may hold what the credential server said.
         return NotTaken("no credentials for CloudWatch now: their provider does not answer as it should")
-    if isinstance(error, exceptions.ParamValidationError):
-        return Refused(f"the figures cannot be sent: {_line(error)}")
-    remedy = _remedy(error)
-    if remedy is not None:
-        return NotAllowed(f"CloudWatch cannot be asked: {_line(error)}", remedy=remedy)
-    return NotTaken(f"CloudWatch cannot be reached: {_line(error)}")
-
-
-def _remedy(error: Exception) -> str | None:
-    """Return what is to be changed here, for an error that nobody answered; None: it is the network's."""
-    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
-        return "give the container the role or the keys that AWS's own tools read"
-    if isinstance(error, exceptions.NoRegionError):
-        return "set exporter.cloudwatch.region or AWS_REGION"
-    if isinstance(error, exceptions.SSLError) and "CERTIFICATE" in str(error).upper():
-        return "name the file with its certificate's authority in AWS_CA_BUNDLE, and see that the clock is right"
-    if isinstance(error, (ResponseParserError, *_NETWORK)):
-        return None
-    return "see exporter.cloudwatch in the settings"
+    if cause is Cause.PARAMETERS:
+        return Refused(f"the figures cannot be sent: {one_line(error)}")
+    if cause in _REMEDIES:
+        return NotAllowed(f"CloudWatch cannot be asked: {one_line(error)}", remedy=_REMEDIES[cause])
+    return NotTaken(f"CloudWatch cannot be reached: {one_line(error)}")
 
 
 def endpoint(settings: PutMetricDataSettings) -> str | None:
@@ -193,27 +173,14 @@ def _make(settings: PutMetricDataSettings) -> Any:
 
 
 def _answered(error: exceptions.ClientError) -> CloudWatchError:
-    code, status = _code(error), _status(error)
-    message = " ".join(str(error.response.get("Error", {}).get("Message") or "nothing more").split())
-    what = f"CloudWatch answers with {status} {code}: {message}"
-    if code in _THROTTLED or status == 429:  # noqa: PLR2004 - too many requests
+    name, number = code(error), status(error)
+    what = f"CloudWatch answers with {number} {name}: {message(error)}"
+    if name in _THROTTLED or number == 429:  # noqa: PLR2004 - too many requests
         return Throttled(what)
-    if status >= 500 or status == 408 or code == "InternalServiceFault":  # noqa: PLR2004 - its fault, or too slow
+    if number >= 500 or number == 408 or name == "InternalServiceFault":  # noqa: PLR2004 - its fault, or too slow
         return NotTaken(what)
-    if code in _FIGURES or status == 413:  # noqa: PLR2004 - too large
+    if name in _FIGURES or number == 413:  # noqa: PLR2004 - too large
         return Refused(what)
     return NotAllowed(
         what, remedy="allow cloudwatch:PutMetricData for the namespace to the credentials; see that the clock is right"
     )
-
-
-def _code(error: exceptions.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "no code")).rpartition("#")[2]
-
-
-def _status(error: exceptions.ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
