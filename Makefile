@@ -24,7 +24,7 @@ test: setup ## run all tests, in lanes (ARGS="-k bridge"; LANES=0: one after the
 	$(BIN)/pytest -n $(LANES) --no-loadscope-reorder $(ARGS)
 
 faults: setup ## kill, fill, cut and damage for hours what `test` does for minutes (ARGS="-k spool")
-	LINESIDE_FAULTS=long $(BIN)/pytest --timeout 14400 tests/faults tests/integration/spool/test_damage.py \
+	TESTS_FAULTS=long $(BIN)/pytest --timeout 14400 tests/faults tests/integration/spool/test_damage.py \
 	  tests/integration/forwarder/test_forwarder_process.py $(ARGS)
 
 check: $(VENV)/.ready ## lint, types, who may import whom

@@ -5,6 +5,7 @@ rewrites golden files instead of comparing, in one lane only.
 """
 
 import gc
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from lineside_bench.checkout import find_root
 from lineside_bench.plcs import environment
+from lineside_bench.processes.process import clean_environment
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
@@ -36,6 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for name in os.environ.keys() - clean_environment():
+        del os.environ[name]  # a setting of a service on this machine, which the processes under test would take too
     if config.getoption("--update") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--update rewrites files that other lanes compare: run `pytest --update` in one lane")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.variables import missing
 
 HELD = {
     "PYTHON_IMAGE": "python:3.13-slim-trixie",
@@ -51,9 +52,7 @@ def engine() -> str:
         if done.returncode == 0:
             return done.stdout.strip()
         says = f"no Docker Engine answers: {done.stderr.strip()}"
-    if "docker" in os.environ.get("TESTS_NEED", ""):
-        pytest.fail(f"{says}; TESTS_NEED asks for one")
-    pytest.skip(says)
+    return missing("docker", says)
 
 
 @pytest.fixture(scope="session")

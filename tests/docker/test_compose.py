@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.hardening import complaints
 from tests.support.compose_project import Project, project, run
+from tests.support.container_hardening import complaints
 from tests.support.waiting import block_until
 
 pytestmark = pytest.mark.timeout(1800)

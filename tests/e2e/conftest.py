@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from lineside_bench.processes.process import clean_environment as without_settings
+from lineside_bench.processes.process import clean_environment
+from tests.support.variables import CHROMIUM
 from tests.support.waiting import HANG_S
 
 LINESIDE = Path(sys.executable).with_name("lineside")
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -29,12 +29,6 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-
-
-@pytest.fixture
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +44,7 @@ def line_up(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Abstrac
     @contextmanager
     def up(rate: int) -> Iterator[dict[str, Any]]:
         folder = tmp_path_factory.mktemp("line")
-        environment = without_settings()
+        environment = clean_environment()
         state = folder / "state.json"
         with (folder / "up.log").open("wb") as log:
             process = subprocess.Popen(

@@ -35,8 +35,6 @@ from tests.support.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
 
-pytestmark = pytest.mark.usefixtures("clean_environment")
-
 
 def lineside(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

@@ -21,8 +21,6 @@ STATIONS = 4
 OF_THE_MACHINE = {"machine", "memory", "clock", "disk", "docker", "docker compose", "nvidia runtime", "jetpack"}
 """Checks whose outcome is that of the machine which the tests run on, and not of the line."""
 
-pytestmark = pytest.mark.usefixtures("clean_environment")
-
 
 @pytest.fixture(scope="module")
 def line(line_up) -> Iterator[SimpleNamespace]:

@@ -163,7 +163,7 @@ def said(result: Result) -> dict[str, Any]:
     return {name: value for name, value in result.model_dump(mode="json").items() if name in SAID}
 
 
-@pytest.mark.usefixtures("as_edge_manager", "clean_environment")
+@pytest.mark.usefixtures("as_edge_manager")
 async def test_every_fail_is_in_the_folder_and_in_the_bucket_once_and_is_what_the_camera_saw(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

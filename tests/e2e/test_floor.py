@@ -36,8 +36,6 @@ SPINDLE = {
 EVERY_MS = 10
 MANY = tuple(f"T{number:02}" for number in range(20))
 
-pytestmark = pytest.mark.usefixtures("clean_environment")
-
 
 class Floor:
     """The PLC's process, commanded over its stdin."""

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,70 +25,14 @@ from lineside_inference.interpret.judgement import by_defects
 from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import read_store
+from tests.support.page import PANEL, PHONE, Page, expect, line, needs_browser, open_page, policy, shots
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, block_until
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-Page, expect = sync_api.Page, sync_api.expect
+__all__ = ["line", "open_page", "policy", "shots"]
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-PANEL = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_environment() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-            patch.delenv(name)
-        yield
-
-
-@pytest.fixture
-def line(page_line: SimpleNamespace) -> SimpleNamespace:
-    return page_line
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Callable[[Page, str], None]:
-    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return lambda page, name: page.screenshot(path=folder / f"{name}.png")
-
-
-@pytest.fixture
-def open_page(browser, line) -> Iterator[Callable[..., Page]]:
-    """Open the page; at the end nothing may have been said on the console, and nothing asked of another host."""
-    complaints: list[str] = []
-    contexts = []
-
-    def open_(view: str = "line", viewport: dict[str, int] = PANEL, **options) -> Page:
-        context = browser.new_context(viewport=viewport, reduced_motion="reduce", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda it: complaints.append(it.text) if it.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda it: complaints.append(str(it)))
-        page.on("request", lambda it: complaints.append(it.url) if not it.url.startswith((line.url, "blob:")) else None)
-        page.goto(f"{line.url}/#{view}")
-        expect(page.locator("#link")).to_have_text("Live")
-        return page
-
-    open_.expected = []  # parts of complaints that a test brings about on purpose
-    yield open_
-    for context in contexts:
-        context.close()
-    assert [it for it in complaints if not any(known in it for known in open_.expected)] == []
-
-
-@pytest.fixture
-def policy(line) -> Iterator[Callable[[], dict]]:
-    """Read the policy; afterwards it is what it was."""
-    before = httpx.get(f"{line.url}/v1/policy").json()
-    yield lambda: httpx.get(f"{line.url}/v1/policy").json()
-    httpx.put(f"{line.url}/v1/policy", json=before).raise_for_status()
+pytestmark = needs_browser
 
 
 def predict(line: SimpleNamespace, label: str = "good") -> dict:

@@ -10,9 +10,11 @@ import httpx
 import pytest
 
 from lineside_bench.parts.part import encode_jpeg, make_part
-from tests.e2e.test_page import PHONE, Page, expect, line, open_page, own_environment, policy, pytestmark, shots
+from tests.support.page import PHONE, Page, expect, line, needs_browser, open_page, policy, shots
 
-__all__ = ["line", "open_page", "own_environment", "policy", "pytestmark", "shots"]
+__all__ = ["line", "open_page", "policy", "shots"]
+
+pytestmark = needs_browser
 
 SOON_MS = 90_000
 SINCE = "2026-03-01T12:00:00Z"

@@ -3,37 +3,24 @@
 Screenshots are kept where SCREENSHOTS names a folder, else in pytest's own.
 """
 
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import httpx
 import pytest
 
 from lineside.spool import Spool, SpoolSettings
 from lineside_bench.parts.part import encode_jpeg, make_part
+from tests.support.page import PANEL, PHONE, expect, needs_browser, open_page, shots
 from tests.support.waiting import block_until
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-Page, expect = sync_api.Page, sync_api.expect
+__all__ = ["open_page", "shots"]
 
-CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
-PANEL = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
 SOON_MS = 20_000  # the page asks every 5 s
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_environment() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-            patch.delenv(name)
-        yield
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -46,33 +33,6 @@ def line(page_line: SimpleNamespace) -> SimpleNamespace:
     block_until(delivered)
     links = {link["name"]: link for link in httpx.get(f"{page_line.url}/readyz").json()["connections"]}
     return SimpleNamespace(url=page_line.url, spool=Path(links["spool"]["target"]))
-
-
-@pytest.fixture
-def open_page(browser, line) -> Iterator[Callable[..., Page]]:
-    """Open the page; at the end nothing may have been said on the console."""
-    complaints: list[str] = []
-    contexts = []
-
-    def open_(view: str = "line", viewport: dict[str, int] = PANEL, **options: Any) -> Page:
-        contexts.append(browser.new_context(viewport=viewport, reduced_motion="reduce", **options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda it: complaints.append(it.text) if it.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda it: complaints.append(str(it)))
-        page.goto(f"{line.url}/#{view}")
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
-
-
-@pytest.fixture
-def shots(tmp_path: Path) -> Callable[[Page, str], None]:
-    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
-    folder.mkdir(parents=True, exist_ok=True)
-    return lambda page, name: page.screenshot(path=folder / f"{name}.png")
 
 
 @pytest.fixture

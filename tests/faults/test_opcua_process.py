@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -24,7 +23,9 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, utc_now, uuid7
 from lineside.settings import BusSettings
+from lineside_bench.processes.process import clean_environment
 from tests.support import waiting
+from tests.support.fault_proxy import FaultProxy
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
@@ -37,34 +38,17 @@ until = partial(waiting.until, despite=(OSError, httpx.HTTPError))
 """Wait for what a process says that may not listen yet."""
 
 
-class Proxy:
-    """A TCP proxy to the PLC that knows a write when it sees one, and can swallow from a certain one on."""
+class WriteProxy(FaultProxy):
+    """A proxy to the PLC that recognises write requests, and can discard everything from one of them on."""
 
-    def __init__(self, target: int) -> None:
-        self.port = free_port()
+    def __init__(self, port: int) -> None:
+        super().__init__(port, listens_on=free_port())
         self.held = asyncio.Event()
-        self._target = target
         self._hold: tuple[int, bool] | None = None
         self._writes = 0
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-
-    async def up(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-
-    async def down(self) -> None:
-        if self._server:
-            self._server.close()
-        for writer in self._open:
-            writer.transport.abort()
-
-        async def is_over() -> bool:
-            return not self._open
-
-        await until(is_over, "every connection cut")
 
     def hold(self, at: int, *, arrives: bool) -> None:
-        """Swallow all there is from write number `at` from now on, or, where it arrives, from its answer on."""
+        """Discard everything from write number `at` from now on, or, where it arrives, from its answer on."""
         self._writes = 0
         self._hold = at, arrives
         self.held.clear()
@@ -73,38 +57,26 @@ class Proxy:
         self._hold = None
         self.held.clear()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        self._open |= {writer, far_writer}
+    async def _piece(self, source: asyncio.StreamReader, *, is_reply: bool) -> bytes:
+        """Return one message of the client's, as its header gives its size, or what there is of the server's."""
+        if is_reply:
+            return await super()._piece(source, is_reply=True)
         try:
-            async with asyncio.TaskGroup() as pumps:
-                pumps.create_task(self._requests(reader, far_writer))
-                pumps.create_task(self._answers(far_reader, writer))
-        except* (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            for each in (writer, far_writer):
-                each.transport.abort()
-                self._open.discard(each)
+            header = await source.readexactly(8)
+            return header + await source.readexactly(int.from_bytes(header[4:8], "little") - 8)
+        except asyncio.IncompleteReadError:
+            return b""
 
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            message = await reader.readexactly(8)
-            message += await reader.readexactly(int.from_bytes(message[4:8], "little") - 8)
-            is_write = message[:3] == b"MSG" and int.from_bytes(message[26:28], "little") == WRITE_REQUEST
-            self._writes += is_write
-            held = self.held.is_set()
-            if self._hold and is_write and self._writes == self._hold[0]:
-                self.held.set()
-                held = not self._hold[1]
-            if not held:
-                writer.write(message)
-
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            if not self.held.is_set():
-                writer.write(data)
-        raise ConnectionResetError  # so that the other direction ends too
+    def _is_lost(self, piece: bytes, *, is_reply: bool) -> bool:
+        if is_reply:
+            return self.held.is_set()
+        is_write = piece[:3] == b"MSG" and int.from_bytes(piece[26:28], "little") == WRITE_REQUEST
+        self._writes += is_write
+        was_held = self.held.is_set()
+        if self._hold and is_write and self._writes == self._hold[0]:
+            self.held.set()
+            return not self._hold[1]
+        return was_held
 
 
 class PlcProcess:
@@ -212,10 +184,10 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.mqtt = free_port()
-        self.proxy = Proxy(self.plc.port)
+        self.proxy = WriteProxy(self.plc.port)
         self._processes: list[subprocess.Popen[bytes]] = []
         self.section = {
-            "endpoint": f"opc.tcp://127.0.0.1:{self.proxy.port}",
+            "endpoint": self.proxy.endpoint,
             "security": {"policy": "none"},
             "publishing_interval_ms": 10,
             "request_timeout_ms": 5000,
@@ -244,9 +216,8 @@ class Rig:
         }
 
     def start(self, name: str, *argv: str) -> subprocess.Popen[bytes]:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("LINESIDE_")}
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, *argv], stdout=log, stderr=log, env=environment)
+            process = subprocess.Popen([sys.executable, *argv], stdout=log, stderr=log, env=clean_environment())
         self._processes.append(process)
         return process
 
@@ -304,9 +275,8 @@ async def rig(plc: PlcProcess, tmp_path: Path) -> AsyncIterator[Rig]:
     made = Rig(tmp_path, plc)
     try:
         await plc.ask(reset=True)
-        await made.proxy.up()
-        yield made
-        await made.proxy.down()
+        async with made.proxy:
+            yield made
     finally:
         made.end()
 

@@ -1,11 +1,10 @@
 """SIGKILL of producer and forwarder at random moments: nothing lost, nothing twice, order kept.
 
-In the short form 300 kills; with LINESIDE_FAULTS=long (`make faults`) 3,000 and a million records.
+In the short form 300 kills; with TESTS_FAULTS=long (`make faults`) 3,000 and a million records.
 """
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,8 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.support.variables import LONG
+
 RIG = str(Path(__file__).with_name("spool_rig.py"))
-LONG = os.environ.get("LINESIDE_FAULTS") == "long"
 KILLS, RECORDS = (3000, 1_000_000) if LONG else (300, 15_000)
 BOUND_S = 3 * 3600 if LONG else 900
 

@@ -1,13 +1,12 @@
 """A fault at every single sync and write of a spool's life: SIGKILL, EIO, ENOSPC, by strace.
 
-In the short form the errors of `pwrite64` come at every fourth call; with LINESIDE_FAULTS=long (`make faults`) at all.
+In the short form the errors of `pwrite64` come at every fourth call; with TESTS_FAULTS=long (`make faults`) at all.
 After each fault the process goes on (or, killed, a new one drains), and then: what was acknowledged was delivered, and
 nothing was delivered in two batches. The order of syncs and acknowledgements, which a kill cannot test because the
 page cache survives it, is read from a trace of the system calls.
 """
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.variables import LONG
+
 PROGRAM = str(Path(__file__).with_name("spool_steps.py"))
 STRACE = shutil.which("strace")
 SYNCS, WRITES = ("fsync", "fdatasync"), ("write", "pwrite64")
-STRIDE = 1 if os.environ.get("LINESIDE_FAULTS") == "long" else 4
+STRIDE = 1 if LONG else 4
 FAULTS = [
     *((call, fault, 1, 1) for call in SYNCS for fault in ("signal=SIGKILL", "error=EIO")),
     *(("write", fault, 1, 1) for fault in ("signal=SIGKILL", "error=ENOSPC", "error=EIO")),

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.variables import missing
 from tests.support.waiting import HANG_S
 
 FOLDER = ROOT / "docker" / "alertmanager"
@@ -47,9 +48,7 @@ def alertmanager() -> Iterator[str]:
     """Return the address of a running Alertmanager with our configuration."""
     why = lacking()
     if why is not None:
-        if "docker" in os.environ.get("TESTS_NEED", ""):
-            pytest.fail(f"TESTS_NEED names docker: {why}")
-        pytest.skip(why)
+        missing("docker", why)
     mount = f"type=bind,source={FOLDER},target=/etc/alertmanager,readonly"
     name = docker(
         *("run", "--detach", "--rm", "--read-only", "--tmpfs", "/tmp:mode=1777", "--mount", mount),

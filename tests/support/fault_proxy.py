@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks the way to a server: away, reset, cut in the middle, black hole, half open, slow."""
+"""A TCP proxy that breaks the connection to a server: refused, reset, cut, stalled, slow, or replies lost."""
 
 import asyncio
 import contextlib
@@ -6,19 +6,21 @@ import socket
 import struct
 from typing import Literal, Self
 
-Mode = Literal["pass", "reset", "black-hole", "half-open"]
+Mode = Literal["pass", "reset", "black-hole", "half-open", "lose-replies"]
 
 
 class FaultProxy:
     """Passes connections on to a port of this machine until told otherwise; new faults reach open connections too.
 
-    `mode`: reset, each connection is reset as it comes; black-hole, nothing is passed on; half-open, requests arrive,
-    answers do not. `cut_after` resets a connection after so many bytes of the client's, `cut_reply_after` after so many
-    of the server's. `bytes_s` is the rate to the server, `delay_s` the wait before each piece. `connections` counts
-    those that came.
+    `mode`: reset, each connection is reset as it comes; black-hole, nothing is passed on until the mode changes;
+    half-open, requests arrive, replies wait until the mode changes; lose-replies, requests arrive, replies are
+    discarded. `cut_after` resets a connection after so many bytes from the client, `cut_reply_after` after so many
+    from the server. `bytes_s` is the rate to the server, `delay_s` the wait before each piece. `connections` and `cuts`
+    count connections that came and that were reset by a fault. It listens on `listens_on`, or on any free port: `port`
+    says which once it is up.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, listens_on: int = 0) -> None:
         self.mode: Mode = "pass"
         self.cut_after: int | None = None
         self.cut_reply_after: int | None = None
@@ -26,7 +28,7 @@ class FaultProxy:
         self.delay_s = 0.0
         self.connections = 0
         self.cuts = 0
-        self.port = 0
+        self.port = listens_on
         self._server_port = port
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -39,6 +41,11 @@ class FaultProxy:
     async def __aexit__(self, *_error: object) -> None:
         await self.down()
 
+    @property
+    def endpoint(self) -> str:
+        """The proxy as an OPC UA server's address."""
+        return f"opc.tcp://127.0.0.1:{self.port}"
+
     async def up(self) -> None:
         """Listen; after `down` on the same port again."""
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, start_serving=False)
@@ -46,7 +53,7 @@ class FaultProxy:
         await self._server.start_serving()
 
     async def down(self) -> None:
-        """Be gone: open connections are reset, new ones refused."""
+        """Reset open connections and refuse new ones."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -63,7 +70,7 @@ class FaultProxy:
             _reset(writer)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._server is None:  # accepted before we were gone, told of only now
+        if self._server is None:  # accepted before `down`, reported only now
             _reset(writer)
             return
         self._open.add(writer)  # here, for a task that is cancelled before it begins closes nothing
@@ -101,12 +108,24 @@ class FaultProxy:
                 with contextlib.suppress(OSError):
                     await end.wait_closed()
 
+    async def _piece(self, source: asyncio.StreamReader, *, is_reply: bool) -> bytes:
+        """Return the next bytes that are passed on or lost as one; none at the end."""
+        del is_reply
+        return await source.read(16 * 1024)
+
+    def _is_lost(self, piece: bytes, *, is_reply: bool) -> bool:
+        """Return whether a piece is discarded."""
+        del piece
+        return is_reply and self.mode == "lose-replies"
+
     async def _pass(
         self, source: asyncio.StreamReader, to: asyncio.StreamWriter, client: asyncio.StreamWriter, *, is_reply: bool
     ) -> None:
         passed = 0
         with contextlib.suppress(OSError):
-            while data := await source.read(16 * 1024):
+            while data := await self._piece(source, is_reply=is_reply):
+                if self._is_lost(data, is_reply=is_reply):
+                    continue
                 while self.mode == "black-hole" or (self.mode == "half-open" and is_reply):
                     await asyncio.sleep(0.01)
                 if self.delay_s:

@@ -1,8 +1,12 @@
-"""A Jetson's files as a folder, from `tests/fixtures/hardware/sysfs`."""
+"""What was recorded of Jetsons: their files as a folder, and lines of tegrastats."""
 
 from pathlib import Path
 
-TREES = Path(__file__).parents[1] / "fixtures" / "hardware" / "sysfs"
+from lineside_exporter.device.tegrastats import Line, parse
+from tests.support.paths import FIXTURES
+
+TREES = FIXTURES / "hardware" / "sysfs"
+RECORDED = FIXTURES / "hardware" / "tegrastats"
 
 
 def grow(board: str, root: Path) -> Path:
@@ -18,3 +22,8 @@ def grow(board: str, root: Path) -> Path:
         else:
             path.write_text(content + ("\0" if name.startswith("proc/device-tree") else "\n"), encoding="utf-8")
     return root
+
+
+def recorded(board: str, number: int = 0) -> Line:
+    """Return a recorded line of a board's tegrastats, parsed."""
+    return parse((RECORDED / f"{board}.txt").read_text(encoding="utf-8").splitlines()[1 + number])

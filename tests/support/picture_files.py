@@ -28,6 +28,11 @@ def jpeg(pixels: np.ndarray, *options: int) -> bytes:
     return cv2.imencode(".jpg", pixels, list(options))[1].tobytes()
 
 
+def plain_jpeg(width: int = 640, height: int = 480) -> bytes:
+    """A JPEG of one gray."""
+    return jpeg(np.full((height, width, 3), 90, np.uint8))
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 

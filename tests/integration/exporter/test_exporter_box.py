@@ -17,16 +17,10 @@ import pytest
 from tests.support.exporter_rig import Changing, Process, answers, exporting, peer, until
 from tests.support.ports import free_ports
 from tests.support.triton_server import TritonServer
+from tests.support.variables import missing
 from tests.support.waiting import HANG_S
 
 MODELS = {"name": "surface-defect", "version": "1", "wanted": "1", "detail": "", "refused": None}
-
-
-def needed(name: str, what: str) -> None:
-    """Skip without a program, or fail where TESTS_NEED names it."""
-    if name in os.environ.get("TESTS_NEED", ""):
-        pytest.fail(f"{what}; TESTS_NEED names it")
-    pytest.skip(what)
 
 
 @pytest.fixture
@@ -104,7 +98,7 @@ async def test_promtool_has_nothing_to_say_but_of_tritons_own_names(
 ) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        needed("promtool", "promtool is not on PATH (Debian: apt install prometheus)")
+        missing("promtool", "promtool is not on PATH (Debian: apt install prometheus)")
     urls = {name: each.url for name, each in services.items()}
     triton = {"url": triton_server.http, "metrics_url": f"http://127.0.0.1:{triton_server.metrics_port}"}
     sources = (*services, "host", "triton", "triton-models")
@@ -191,10 +185,10 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 def container() -> Iterator[tuple[str, str]]:
     """A running container with a label of this test's own: its name and the label."""
     if shutil.which("docker") is None or docker("version").returncode != 0:
-        needed("docker", "no Docker Engine answers")
+        missing("docker", "no Docker Engine answers")
     image = os.environ.get("PYTHON_IMAGE", "python:3.13-slim-trixie")
     if docker("image", "inspect", image).returncode != 0:
-        needed("docker", f"the engine does not hold {image}")
+        missing("docker", f"the engine does not hold {image}")
     name = f"lineside-test-{uuid.uuid4().hex[:12]}"
     label = f"lineside.test={name}"
     health = ("--health-cmd", "test -e /tmp/well", "--health-interval", "1s", "--health-retries", "1")

@@ -1,6 +1,5 @@
 """What the doctor says about evidence, on real spools."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,6 @@ import yaml
 from lineside.checks import Check, Mark
 from lineside.spool import Entry, Spool, SpoolSettings
 from lineside_forwarder.doctor import checks
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The forwarder as the process that is installed: it drains, restarts, stops, and stays small."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from lineside.spool.settings import MIB
 from lineside_bench.processes.process import clean_environment
 from tests.support.forwarding import entry, opened
 from tests.support.ports import free_port
+from tests.support.variables import LONG
 from tests.support.waiting import HANG_S, Patience
 
 
@@ -148,7 +148,7 @@ def test_it_drains_restarts_and_stops(tmp_path: Path, spool: Spool, start: Calla
 
 def test_a_backlog_leaves_in_bounded_memory(spool: Spool, start: Callable[..., Process]) -> None:
     """What is in memory is a batch, not the backlog."""
-    count, size = (100_000, 4096) if os.environ.get("LINESIDE_FAULTS") == "long" else (2_200, 50_000)
+    count, size = (100_000, 4096) if LONG else (2_200, 50_000)
     capture = {"CaptureDataDestination": "Disk", "CaptureDataBatchSize": 20, "CaptureDataBufferSize": 40}
     empty = start(edge_manager=capture)
     empty.until(lambda: json.loads(empty.get("/readyz") or "{}").get("ready"))

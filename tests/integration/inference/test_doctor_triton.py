@@ -26,12 +26,6 @@ READY = {"inference": ok("inference", "ready on here")}
 WELL = {"model cards", "Triton", "model surface-defect", "model spindle-anomaly", "shared memory"}
 
 
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)
-
-
 Ask = Callable[..., Any]
 
 

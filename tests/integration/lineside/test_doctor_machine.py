@@ -3,7 +3,6 @@
 import contextlib
 import http.server
 import json
-import os
 import shutil
 import socket
 import ssl
@@ -27,18 +26,13 @@ from lineside.cli.machine import certificates, clock, disk, docker, host, ports
 from lineside.settings import BusSettings, BusTlsSettings, Settings
 from tests.support.paths import ROOT
 from tests.support.ports import free_port, refusing_port
+from tests.support.variables import missing
 from tests.support.waiting import HANG_S
 
 HERE = Path("/")
 MODELS = ROOT / "models"
 LINESIDE = Path(sys.executable).with_name("lineside")
 UNSHARE = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)
 
 
 def doctor(settings: Path, *before: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -67,9 +61,7 @@ def engine(command: str) -> str:
     argv = [command, "version", "--format", "{{.Server.Version}}"]
     asked = subprocess.run(argv, capture_output=True, text=True, timeout=HANG_S, check=False)
     if asked.returncode:
-        if "docker" in os.environ.get("TESTS_NEED", ""):
-            pytest.fail(asked.stderr)
-        pytest.skip(f"no Docker Engine answers here: {asked.stderr.strip()}")
+        missing("docker", f"no Docker Engine answers here: {asked.stderr.strip()}")
     return asked.stdout.strip()
 
 

@@ -40,12 +40,6 @@ def seal_all(spool: Spool, most: int = 100) -> None:
             spool.seal(run, most, 1 << 20)
 
 
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LINESIDE_CONFIG", "LINESIDE_SPOOL__FOLDER", "LINESIDE_THING"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def settings(tmp_path: Path) -> SpoolSettings:
     return SpoolSettings(folder=tmp_path / "spool", refusals=2)

@@ -7,7 +7,6 @@ exporter's own code with values given here, over HTTP as a second target. All ot
 import asyncio
 import json
 import math
-import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -30,6 +29,7 @@ from lineside_exporter.sources import containers
 from lineside_exporter.sources.containers import Container
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
+from tests.support.variables import missing
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -129,9 +129,7 @@ async def prometheus(line: SimulatedLine, tmp_path_factory: pytest.TempPathFacto
     """A Prometheus with the product's configuration, but every second, and without an Alertmanager."""
     program = shutil.which("prometheus")
     if program is None:
-        if "promtool" in os.environ.get("TESTS_NEED", ""):
-            pytest.fail("prometheus is not on PATH, and TESTS_NEED names its package")
-        pytest.skip("prometheus is not on PATH (Debian: apt install prometheus)")
+        missing("promtool", "prometheus, of promtool's package, is not on PATH (Debian: apt install prometheus)")
     registry = CollectorRegistry()
     registry.register(Elsewhere())
     beside, thread = start_http_server(0, "127.0.0.1", registry=registry)

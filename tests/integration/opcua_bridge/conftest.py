@@ -1,6 +1,5 @@
 """A simulated PLC on a real OPC UA server, and the bridge as a service beside it."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, pars
 from lineside.service import Service
 from lineside_opcua_bridge.bridge import Bridge
 from lineside_opcua_bridge.settings import Settings
+from tests.support.fault_proxy import FaultProxy
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -227,58 +227,6 @@ class Line:
         await until(lambda: self.service.is_ready)
 
 
-class Proxy:
-    """A TCP proxy to the PLC that can lose the way there, and the way back."""
-
-    def __init__(self, port: int) -> None:
-        self.port = free_port()
-        self.swallow_replies = False
-        self._target = port
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-
-    @property
-    def endpoint(self) -> str:
-        return f"opc.tcp://127.0.0.1:{self.port}"
-
-    async def up(self) -> None:
-        self.swallow_replies = False
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-
-    async def down(self) -> None:
-        """Cut every connection and take no new one."""
-        if self._server:
-            self._server.close()
-        for writer in list(self._open):
-            writer.transport.abort()
-        await until(lambda: not self._open)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        self._open |= {writer, far_writer}
-        try:
-            await asyncio.gather(
-                self._pump(reader, far_writer, replies=False), self._pump(far_reader, writer, replies=True)
-            )
-        except OSError:
-            pass
-        finally:
-            for each in (writer, far_writer):
-                each.transport.abort()
-                self._open.discard(each)
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool) -> None:
-        while data := await reader.read(65536):
-            if not (replies and self.swallow_replies):
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()
-
-
 def settings(plc: SimulatedPlc, *triggers: dict[str, Any], **changes: Any) -> Settings:
     section = {
         "endpoint": plc.endpoint,
@@ -314,11 +262,9 @@ async def plc() -> AsyncIterator[SimulatedPlc]:
 
 
 @pytest.fixture
-async def proxy(plc: SimulatedPlc) -> AsyncIterator[Proxy]:
-    way = Proxy(plc.port)
-    await way.up()
-    yield way
-    await way.down()
+async def proxy(plc: SimulatedPlc) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy(plc.port) as way:
+        yield way
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -353,13 +299,5 @@ def port() -> int:
 @pytest.fixture
 async def proxy_to() -> AsyncIterator[Callable[[int], Any]]:
     """Start a proxy to a port."""
-    started: list[Proxy] = []
-
-    async def start(port: int) -> Proxy:
-        started.append(Proxy(port))
-        await started[-1].up()
-        return started[-1]
-
-    yield start
-    for each in started:
-        await each.down()
+    async with contextlib.AsyncExitStack() as started:
+        yield lambda port: started.enter_async_context(FaultProxy(port))

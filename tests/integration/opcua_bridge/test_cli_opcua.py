@@ -1,7 +1,6 @@
 """`lineside opcua` as the person who commissions the bridge uses it: a program, its output, its exit status."""
 
 import json
-import os
 import shlex
 import signal
 import socket
@@ -50,14 +49,8 @@ class Server:
         return json.loads(done.stdout)
 
 
-def environment() -> dict[str, str]:
-    return {key: value for key, value in os.environ.items() if not key.startswith("LINESIDE_")}
-
-
 def lineside(*arguments: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [LINESIDE, "opcua", *arguments], capture_output=True, text=True, env=environment(), timeout=HANG_S, check=False
-    )
+    done = subprocess.run([LINESIDE, "opcua", *arguments], capture_output=True, text=True, timeout=HANG_S, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
@@ -175,7 +168,6 @@ class Watching:
                 [LINESIDE, "opcua", "watch", *arguments],
                 stdout=out,
                 stderr=error,
-                env=environment(),
                 # As from a person's terminal: what a shell starts in the background inherits that Ctrl-C is ignored.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads here
             )

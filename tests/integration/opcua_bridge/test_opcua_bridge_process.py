@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, parse_request, to_json, uuid7
 from lineside.settings import BusSettings
+from lineside_bench.processes.process import clean_environment
 from tests.support import waiting
 from tests.support.paths import SUPPORT
 from tests.support.ports import free_port
@@ -37,9 +37,8 @@ class Processes:
         self._all: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str, *argv: str) -> subprocess.Popen[bytes]:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("LINESIDE_")}
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, *argv], stdout=log, stderr=log, env=environment)
+            process = subprocess.Popen([sys.executable, *argv], stdout=log, stderr=log, env=clean_environment())
         self._all.append(process)
         return process
 

@@ -305,7 +305,7 @@ async def test_a_write_whose_answer_is_lost_is_not_repeated(
 ) -> None:
     def lose_the_answer(path: str, value: Any) -> None:
         if path == "Station1.Done" and value is True:
-            proxy.swallow_replies = True
+            proxy.mode = "lose-replies"
 
     await plc.start()
     async with line_of(configure(plc, endpoint=proxy.endpoint)) as line:
@@ -315,7 +315,7 @@ async def test_a_write_whose_answer_is_lost_is_not_repeated(
         await line.answer(await line.request(), "fail")
         await wait_until(lambda: not line.service.is_ready)
         plc.on_write = lambda _path, _value: None
-        proxy.swallow_replies = False
+        proxy.mode = "pass"
         await wait_until(lambda: line.metric("verdicts_total", trigger="station-1", verdict="fail", origin="result"))
         assert plc.dones("Station1") == 1
         assert len(line.requests()) == 1

@@ -307,7 +307,7 @@ class Chaos:
         self.program, self.line, self.proxy, self.thing, self.random = program, line, proxy, thing, random_
 
     async def run(self) -> None:
-        faults = [self._cut_short, self._cut_long, self._swallow, self._restart, self._refuse, self._pause]
+        faults = [self._cut_short, self._cut_long, self._lose_replies, self._restart, self._refuse, self._pause]
         while True:
             await self.program.until(lambda: self.line.service.is_ready, within=PATIENCE_S)
             await asyncio.sleep(self.random.uniform(0.05, 0.5))
@@ -330,10 +330,11 @@ class Chaos:
         await asyncio.sleep(self.random.uniform(1.1, 1.6))
         await self.proxy.up()
 
-    async def _swallow(self) -> None:
-        self.proxy.swallow_replies = True
+    async def _lose_replies(self) -> None:
+        self.proxy.mode = "lose-replies"
         await asyncio.sleep(self.random.uniform(0.05, 0.4))
         await self.proxy.down()
+        self.proxy.mode = "pass"
         await self.proxy.up()
 
     async def _restart(self) -> None:

@@ -1,11 +1,10 @@
 """Whose verdict it is on servers of four makers, where the PLC sets what belongs to a part and raises its trigger.
 
 open62541 (o6) stamps a value when it is read, the others when it is written. At each gap between the two writes as many
-parts as LINESIDE_TEST_PARTS says.
+parts as TESTS_PARTS says.
 """
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +17,9 @@ from lineside_bench.checkout import find_root
 from lineside_bench.plcs.environment import Stack
 from lineside_bench.plcs.plc import StackPlc
 from lineside_bench.plcs.station import NAMESPACE
+from tests.support.variables import PARTS
 
 GAPS_MS = (0.0, 5.0, 30.0, 60.0)
-PARTS_EACH = int(os.environ.get("LINESIDE_TEST_PARTS", "20"))
 LOW_S = 0.12
 """For how long the PLC keeps its trigger low, as the agreement has it: longer than from one sample to the next."""
 BESIDE = {"Wanted": ("Boolean", False), "Number": ("Int32", 0)}
@@ -120,7 +119,7 @@ async def test_every_part_gets_its_own_verdict_whatever_the_server_stamps(
             stations = [Station(plc, line, number + 1, gap) for number, gap in enumerate(GAPS_MS)]
 
             async def run(station: Station) -> None:
-                for number in range(PARTS_EACH):
+                for number in range(PARTS):
                     await station.show(number, wait_until)
 
             await asyncio.gather(*map(run, stations))
@@ -128,7 +127,7 @@ async def test_every_part_gets_its_own_verdict_whatever_the_server_stamps(
             wanted = [
                 (f"Station{place + 1}-{number}", number)
                 for place in range(len(GAPS_MS))
-                for number in range(PARTS_EACH)
+                for number in range(PARTS)
                 if number % 4 != 3
             ]
             assert sorted(asked) == sorted(wanted)

@@ -1,11 +1,10 @@
 """A flipped bit anywhere in a spool: it is noticed, set aside and reported, and all the rest is delivered.
 
-`LINESIDE_FAULTS=long` flips a bit of every 13th byte, at other places of each page: about a quarter of an hour.
+`TESTS_FAULTS=long` flips a bit of every 13th byte, at other places of each page: about a quarter of an hour.
 """
 
 import contextlib
 import hashlib
-import os
 import random
 import shutil
 import sqlite3
@@ -24,9 +23,9 @@ from lineside.spool.repair.verify import verify
 from lineside.spool.store import quarantine
 from lineside.spool.store.schema import PAGE, PROGRESS, RECORDS
 from lineside.spool.store.wal import FRAME, HEADER
+from tests.support.variables import LONG
 from tests.support.waiting import HANG_S
 
-LONG = os.environ.get("LINESIDE_FAULTS") == "long"
 DESTINATIONS = ("disk", "s3")
 MANY = 10**9
 TRIES = 6

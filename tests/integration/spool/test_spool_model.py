@@ -1,7 +1,6 @@
 """Random steps against a spool and against a simple model of it."""
 
 import itertools
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from lineside.spool import Batch, Blob, Entry, Lease, Spool, SpoolSettings
+from tests.support.variables import LONG
 
-LONG = os.environ.get("LINESIDE_FAULTS") == "long"
 DESTINATIONS = ("disk", "s3")
 STREAMS = ("a", "b")
 REFUSALS = 1  # so that dead letters are common

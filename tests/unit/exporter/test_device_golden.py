@@ -12,9 +12,8 @@ from prometheus_client.registry import Collector
 from lineside_exporter.device import tegrastats
 from lineside_exporter.device.jetson import JetsonSource
 from lineside_exporter.device.nvml import NvmlSource
-from tests.support.jetson_tree import grow
+from tests.support.jetson_tree import RECORDED, grow, recorded
 from tests.support.nvml_table import Driver, FakeGpu, load
-from tests.unit.exporter.test_device_tegrastats import RECORDED, recorded
 
 BOARDS = sorted(path.stem for path in RECORDED.glob("*.txt"))
 TREES = {"nano-jetpack-4", "xavier-nx-jetpack-5", "agx-orin-jetpack-6"}

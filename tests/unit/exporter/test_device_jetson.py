@@ -8,9 +8,8 @@ from lineside_exporter.device.jetson import LASTS_S, Events, JetsonSource
 from lineside_exporter.device.nvml import NvmlSource
 from lineside_exporter.device.tegrastats import Line
 from lineside_exporter.errors import SourceAway
-from tests.support.jetson_tree import grow
+from tests.support.jetson_tree import grow, recorded
 from tests.support.nvml_table import Driver, load
-from tests.unit.exporter.test_device_tegrastats import recorded
 
 
 class Hand:

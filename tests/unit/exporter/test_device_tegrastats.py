@@ -1,13 +1,11 @@
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside_exporter.device import tegrastats
 from lineside_exporter.device.tegrastats import MAX_CHARACTERS, Load, is_empty, parse
+from tests.support.jetson_tree import RECORDED, recorded
 
-RECORDED = Path(__file__).parents[2] / "fixtures" / "hardware" / "tegrastats"
 LINES = [
     pytest.param(line, id=f"{path.stem}-{number}")
     for path in sorted(RECORDED.glob("*.txt"))
@@ -17,10 +15,6 @@ LINES = [
 MB = 1024 * 1024
 PIECES = ["RAM", "SWAP", "IRAM", "CPU", "[", "]", "12%@3", "off", ",", "/", "MB", "(lfb", "4x", "MTS", "fg"]
 PIECES += ["GR3D_FREQ", "@[", "1,2", "EMC_FREQ", "cpu@", "-256C"]
-
-
-def recorded(board: str, number: int = 0) -> tegrastats.Line:
-    return parse((RECORDED / f"{board}.txt").read_text(encoding="utf-8").splitlines()[1 + number])
 
 
 @pytest.mark.parametrize("line", LINES)

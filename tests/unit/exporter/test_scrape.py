@@ -1,6 +1,5 @@
 """What a scrape of the box looks like, byte for byte: reading the golden file's difference is the review."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.scrape import Scrape
 from lineside_exporter.sources import containers, drift, host, triton
 from lineside_exporter.sources.containers import Container
+from tests.support.variables import missing
 
 BOUNDS = Bounds(series=100, label_characters=100)
 MODEL = {"name": "surface-defect", "version": "1", "wanted": "2", "detail": ""}
@@ -87,9 +87,7 @@ def test_a_scrape_of_the_box(scrape: Scrape, golden: Callable[[str, str], None])
 def test_promtool_has_nothing_to_say(scrape: Scrape) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        if "promtool" in os.environ.get("TESTS_NEED", ""):
-            pytest.fail("promtool is not on PATH, and TESTS_NEED names it")
-        pytest.skip("promtool is not on PATH (Debian: apt install prometheus)")
+        missing("promtool", "promtool is not on PATH (Debian: apt install prometheus)")
 
     def check(text: str) -> tuple[int, str]:
         done = subprocess.run(

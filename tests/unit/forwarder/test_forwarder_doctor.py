@@ -1,4 +1,3 @@
-import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,12 +27,6 @@ STATUS = Status(
     quarantined={},
     destinations=[STATE],
 )
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)
 
 
 def judged(status: Status) -> Check:

@@ -14,7 +14,8 @@ from lineside_inference.capture.record_builder import RecordBuilder, Seen
 from lineside_inference.imaging.masks import decode, encode
 from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.settings import PageSettings
-from tests.unit.inference.test_live_feed import jpeg, read_events
+from tests.support.page_events import read_events
+from tests.support.picture_files import plain_jpeg
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -159,7 +160,7 @@ async def test_a_page_is_told_of_the_change_and_of_the_one_that_it_missed() -> N
 def test_a_part_is_found_by_each_of_its_names(name: str) -> None:
     line = Line()
     request = line.ask("P-7")
-    result = line.judge(request, image=jpeg())
+    result = line.judge(request, image=plain_jpeg())
     line.judge(line.ask("P-8"))
     asked = {"request": request.id, "result": result.id, "part": "P-7"}[name]
     found, picture = line.feed.find(asked), line.feed.picture(asked)
@@ -213,7 +214,8 @@ def test_the_record_of_an_outcome_has_the_picture_masked_and_stands_beside_the_r
         "box", EdgeManagerSettings(CaptureDataBase64EmbedLimit=1), {"c": ((0.0, 0.0, 1.0, 1.0),)}, max_pixels=10**6
     )
     outcome = told("r-1", "unknown", written_at=NOON, **LATE)
-    seen = Seen(verdict="pass", model_version="3", camera="c", picture=encode(decode(jpeg(), max_pixels=10**6), "png"))
+    picture = encode(decode(plain_jpeg(), max_pixels=10**6), "png")
+    seen = Seen(verdict="pass", model_version="3", camera="c", picture=picture)
     entry = maker.outcome(outcome, seen, Decision("always", "why"))
     assert entry.key == "r-1-outcome"
     record = json.loads(entry.body)

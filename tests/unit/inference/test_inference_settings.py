@@ -1,4 +1,3 @@
-import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,12 +8,6 @@ from lineside.errors import SettingsError
 from lineside.settings import load
 from lineside_inference.deadline import Arrival, Deadline
 from lineside_inference.settings import Settings
-
-
-@pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)
 
 
 def test_defaults_work() -> None:

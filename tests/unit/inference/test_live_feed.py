@@ -36,6 +36,8 @@ from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.live.minute_counts import MINUTES, Tally, percentile
 from lineside_inference.metrics import Metrics
 from lineside_inference.settings import PageSettings
+from tests.support.page_events import read_events
+from tests.support.picture_files import plain_jpeg
 from tests.support.waiting import HANG_S, until
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -75,10 +77,6 @@ def give(feed: LiveFeed, verdict: str = "pass", image: bytes | None = None, **mo
     request, result = judged(verdict, **more)
     feed.offer(request, result, to_json(result), image)
     return result.id
-
-
-def jpeg(width: int = 640, height: int = 480) -> bytes:
-    return bytes(cv2.imencode(".jpg", np.full((height, width, 3), 90, np.uint8))[1])
 
 
 def test_the_oldest_results_and_images_make_room() -> None:
@@ -136,15 +134,6 @@ def test_what_is_tried_on_the_page_is_no_part_of_the_line() -> None:
     give(feed, "fail", station=TRY_STATION)
     assert feed.parts(limit=10) == ([], False)
     assert feed.tally.since(None)["failed"] == 0
-
-
-async def read_events(watcher) -> list[tuple[str, str, dict]]:
-    text = (await watcher.read(0.5)).decode()
-    found = []
-    for block in text.split("\n\n")[:-1]:
-        fields = dict(line.split(": ", 1) for line in block.split("\n"))
-        found.append((fields["event"], fields["id"], json.loads(fields["data"])))
-    return found
 
 
 async def test_a_watcher_is_greeted_and_told_every_part() -> None:
@@ -263,15 +252,15 @@ def test_percentile(values: list[float], expected: float | None) -> None:
 
 
 def test_a_thumbnail_is_small_and_never_larger_than_the_image() -> None:
-    small = cv2.imdecode(np.frombuffer(thumbnail(jpeg(), 100, 10**6), np.uint8), cv2.IMREAD_COLOR)
+    small = cv2.imdecode(np.frombuffer(thumbnail(plain_jpeg(), 100, 10**6), np.uint8), cv2.IMREAD_COLOR)
     assert small.shape == (75, 100, 3)
-    same = cv2.imdecode(np.frombuffer(thumbnail(jpeg(50, 40), 100, 10**6), np.uint8), cv2.IMREAD_COLOR)
+    same = cv2.imdecode(np.frombuffer(thumbnail(plain_jpeg(50, 40), 100, 10**6), np.uint8), cv2.IMREAD_COLOR)
     assert same.shape == (40, 50, 3)
 
 
 def test_a_thumbnail_is_not_made_of_a_bomb_or_of_rubbish() -> None:
     with pytest.raises(ImageTooLarge):
-        thumbnail(jpeg(), 100, 1000)
+        thumbnail(plain_jpeg(), 100, 1000)
     with pytest.raises(ImageUndecodable):
         thumbnail(b"no image", 100, 1000)
 
@@ -292,14 +281,14 @@ def served():
 async def test_the_routes_of_parts(served) -> None:
     feed, client = served
     async with client:
-        result_id = give(feed, "fail", image=jpeg())
+        result_id = give(feed, "fail", image=plain_jpeg())
         bare = give(feed)
         listed = (await client.get("/v1/parts", params={"verdict": "fail,unknown"})).json()
         assert [part["result"]["id"] for part in listed["parts"]] == [result_id]
         assert (listed["run"], listed["more"]) == (feed.run, False)
         assert (await client.get(f"/v1/parts/{result_id}")).json() == listed["parts"][0]
         image = await client.get(f"/v1/parts/{result_id}/image")
-        assert (image.headers["content-type"], image.content) == ("image/jpeg", jpeg())
+        assert (image.headers["content-type"], image.content) == ("image/jpeg", plain_jpeg())
         small = await client.get(f"/v1/parts/{result_id}/image", params={"width": 64})
         assert len(small.content) < len(image.content)
         assert (await client.get(f"/v1/parts/{result_id}/image", params={"width": 64})).content == small.content
@@ -322,7 +311,7 @@ async def test_what_cannot_be_shown_is_said_so(served) -> None:
         result_id = give(feed, image=b"rubbish")
         assert (await client.get(f"/v1/parts/{result_id}/image")).status_code == 404
         assert (await client.get(f"/v1/parts/{result_id}/image?width=64")).status_code == 404
-        huge = give(feed, image=jpeg(2000, 1000))
+        huge = give(feed, image=plain_jpeg(2000, 1000))
         assert "2000 x 1000" in (await client.get(f"/v1/parts/{huge}/image?width=64")).json()["detail"]
 
 
@@ -413,7 +402,7 @@ async def test_a_thumbnail_waits_for_memory_as_every_picture_does() -> None:
     feed, pictures = make_feed(images=5), Capacity(100, kept=0)
     app, workers = FastAPI(), ThreadPoolExecutor(1)
     app.include_router(parts.router(feed, workers, pictures, max_pixels=10**6, is_draining=lambda: False))
-    result_id = give(feed, "fail", image=jpeg())
+    result_id = give(feed, "fail", image=plain_jpeg())
     assert pictures.take(100, line=False)
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
         asking = asyncio.create_task(client.get(f"/v1/parts/{result_id}/image?width=64"))

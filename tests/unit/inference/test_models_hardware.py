@@ -1,7 +1,6 @@
 """The probe on device facts, and the choice among a card's files."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -9,13 +8,13 @@ from lineside_inference.models.card import CardFile
 from lineside_inference.models.hardware import Facts, probe, read
 from lineside_inference.models.variants import Hardware, VariantError, choose, fit, parse
 from lineside_inference.settings import HardwareSettings
+from tests.support.paths import FIXTURES
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "hardware"
 ORIN_NX = "NVIDIA Jetson Orin NX Engineering Reference Developer Kit"
 
 
 def facts(name: str) -> Facts:
-    parts = re.split(r"^== (.+) ==\n", (FIXTURES / f"{name}.txt").read_text(), flags=re.MULTILINE)
+    parts = re.split(r"^== (.+) ==\n", (FIXTURES / "hardware" / f"{name}.txt").read_text(), flags=re.MULTILINE)
     texts = dict(zip(parts[1::2], parts[2::2], strict=True))
     return Facts(**{title.replace("-", "_"): text for title, text in texts.items()})
 

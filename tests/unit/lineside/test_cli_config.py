@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,12 +20,6 @@ from lineside_inference.models.card import Card
 from tests.support.paths import ROOT
 
 GUIDES = ROOT / "docs/how-to"
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)
 
 
 def run(*arguments: str):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -25,9 +24,7 @@ FOUND = [
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.logging, "disable", lambda _level: None)
     monkeypatch.setattr(doctor.telemetry, "configure", lambda *_given, **_named: None)
 

@@ -1,7 +1,6 @@
 """What the doctor reads of a machine, on trees of files as machines have them."""
 
 import ctypes
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -339,9 +338,3 @@ def test_every_setting_that_names_certificates_is_found() -> None:
         "bus.tls.ca_file": Path("/ca.pem"),
         "bus.tls.cert_file": Path("/own.pem"),
     }
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)

@@ -42,12 +42,6 @@ STATUS = Status(
 )
 
 
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LINESIDE_CONFIG", "LINESIDE_SPOOL__FOLDER", "LINESIDE_THING"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def wanted(status: Status, files: int = 0) -> list[Need]:
     return needs(status, SETTINGS, quarantined_files=files)
 

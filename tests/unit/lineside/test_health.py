@@ -24,11 +24,6 @@ def told(section: str) -> tuple[str, int]:
     return http.host, http.port
 
 
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LINESIDE_CONFIG", raising=False)
-
-
 def test_every_service_has_settings_to_agree_with() -> None:
     assert {"inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter"} <= set(SETTINGS)
 

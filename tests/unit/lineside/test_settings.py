@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -39,12 +38,6 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "settings.yaml"
     path.write_text(text)
     return path
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LINESIDE_")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture
