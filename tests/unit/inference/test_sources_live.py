@@ -27,9 +27,11 @@ class Still(LiveCamera):
         """Do nothing: the test delivers."""
 
 
-def camera(**settings: Any) -> Still:
+def camera(first_s: float = 0.1, **settings: Any) -> Still:
+    """Return a camera; `first_s`: how long it waits after its first failure."""
     document = {"kind": "mjpeg", "url": "http://c/"} | settings
-    return Still("c", CameraSettings.model_validate(document), Connection("camera/c", "http://c/"))
+    link = Connection("camera/c", "http://c/", first_s=first_s, longest_s=max(first_s, 5.0))
+    return Still("c", CameraSettings.model_validate(document), link)
 
 
 def soon(seconds: float = 0.02) -> Deadline:
@@ -68,8 +70,7 @@ async def test_without_a_newer_frame_it_is_stale_and_says_by_how_much() -> None:
 
 async def test_a_camera_that_cannot_be_back_in_time_is_said_at_once() -> None:
     """The deadline is an hour away: who waited for it would hang."""
-    live = camera(timeout_ms=60_000)
-    live.connection._first_s = live.connection._longest_s = 600.0
+    live = camera(first_s=600.0, timeout_ms=60_000)
     live.connection.backoff("no route to host")
     with pytest.raises(CameraFailed, match=r"is away \(BACKOFF: no route to host\)"):
         await asyncio.wait_for(live.grab(time.monotonic(), soon(3600)), HANG_S / 10)

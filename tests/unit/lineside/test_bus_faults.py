@@ -153,10 +153,10 @@ class Station:
 
     settings = SimpleNamespace(tags=lambda: {"trigger": f"alias={ALIAS}", "sample.part_id": f"alias={ALIAS}"})
 
-    def value(self, _binding: None, role: str, sample: Sample) -> None:
+    def receive(self, _binding: None, role: str, sample: Sample) -> None:
         Context(part_id=tags_of({role.removeprefix("sample."): sample}).part_id)
 
-    def doubt(self, role: str | None) -> None:
+    def mark_gap(self, role: str | None) -> None:
         pass
 
     def pause(self, reason: str | None) -> None:
