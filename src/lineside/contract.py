@@ -6,6 +6,7 @@ Times are UTC (RFC 3339, `Z`). This module imports nothing of ours.
 
 import base64
 import binascii
+import json
 import os
 import re
 import time
@@ -76,6 +77,8 @@ def utc_now() -> datetime:
 
 
 _SHOWN = 80
+_MAX_CHECKED_BYTES = 64 * 1024
+"""Up to here names that are given twice are looked for: ten times what the bus carries; tensors in JSON are longer."""
 
 
 def _decode_base64(value: object) -> bytes:
@@ -588,6 +591,29 @@ def _got(item: Any) -> str:
     return f" (got {shown if len(shown) <= _SHOWN else shown[:_SHOWN] + '...'})"
 
 
+class _GivenTwice(Exception):
+    """A name stands twice in one object."""
+
+
+def _check_names(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        names = [name for name, _value in pairs]
+        raise _GivenTwice(next(name for name in names if names.count(name) > 1))
+
+
+def _given_twice(payload: bytes) -> str | None:
+    """Return a name that stands twice in one object of a JSON text, of which any reader takes another value."""
+    if len(payload) > _MAX_CHECKED_BYTES:
+        return None
+    try:
+        json.loads(payload, object_pairs_hook=_check_names)
+    except _GivenTwice as error:
+        return str(error)
+    except ValueError:  # a number of more digits than Python reads: the model says what it makes of it
+        return None
+    return None
+
+
 def _parse(kind: type[_Message], schema: str, payload: bytes) -> _Message:
     try:
         document = from_json(payload, allow_inf_nan=False)
@@ -602,6 +628,9 @@ def _parse(kind: type[_Message], schema: str, payload: bytes) -> _Message:
         raise Unreadable(
             "schema-unsupported", f"schema {got} is not supported; this version reads {schema!r}", known_id
         )
+    if (name := _given_twice(payload)) is not None:
+        reason = f"{repr(name)[:_SHOWN]} is given twice in one object; write one of them"
+        raise Unreadable("message-invalid", reason, None if name == "id" else known_id)
     try:
         return kind.model_validate(document)
     except ValidationError as error:

@@ -18,6 +18,7 @@ from lineside import telemetry
 from lineside.checks import GROUP, Check, Contributor, Mark, fail
 from lineside.cli import common_checks, machine
 from lineside.cli.config import problems
+from lineside.cli.tables import visible
 from lineside.connections import describe
 from lineside.settings import FILE_VARIABLE, SECTIONS
 
@@ -129,10 +130,10 @@ async def _collect(name: str, asked: Asked, queue: asyncio.Queue[Check | None]) 
 
 
 def _print(console: Console, check: Check, name: str) -> None:
-    line = Text.assemble((f"{check.mark:<5}", _STYLES[check.mark]), f"{name:<24} ", check.what)
+    line = Text.assemble((f"{check.mark:<5}", _STYLES[check.mark]), f"{visible(name):<24} ", visible(check.what))
     console.print(line, soft_wrap=True)
     if check.remedy:
-        console.print(Text.assemble(f"{'':<5}{'':<24} ", ("do: ", "bold"), check.remedy), soft_wrap=True)
+        console.print(Text.assemble(f"{'':<5}{'':<24} ", ("do: ", "bold"), visible(check.remedy)), soft_wrap=True)
 
 
 def _document(found: Sequence[Check]) -> dict[str, Any]:

@@ -180,3 +180,11 @@ async def test_a_call_that_hangs_is_left_behind_in_a_thread_that_keeps_nobody() 
         hung.set()
         left[0].join()
     await asyncio.sleep(0)  # its late result finds nobody, and says nothing
+
+
+def test_what_a_peer_says_moves_no_cursor(asked) -> None:
+    status, output = asked(common=says(fail("peer", "says \x1b[2J\x9b31m", "look \x07")), machine=says())
+    assert status == 1
+    assert "says \\x1b[2J\\x9b31m" in output
+    assert "look \\x07" in output
+    assert "\x1b[2J" not in output

@@ -257,3 +257,38 @@ def test_a_tensor_may_name_its_columns_and_says_nothing_of_them_else() -> None:
 def test_columns_that_do_not_fit_a_tensor_are_refused(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         Tensor(**TENSOR.model_dump() | fields)
+
+
+RESULT_TWICE = Result(
+    id=uuid7(),
+    request_id=uuid7(),
+    status="ok",
+    verdict="pass",
+    reason="good",
+    model=ModelRef(name="m"),
+    context=Context(station="s", part_id="P-1"),
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        (b'"verdict":"pass"', b'"verdict":"fail","verdict":"pass"', "verdict"),
+        (b'"context":{', b'"context":{"part_id":"P-1","part_id":"P-2",', "part_id"),
+        (b'"verdict":"pass"', b'"verdict":"pass","ver\\u0064ict":"fail"', "verdict"),
+    ],
+)
+def test_a_name_that_stands_twice_is_refused_by_name(old: bytes, new: bytes, name: str) -> None:
+    payload = to_json(RESULT_TWICE)
+    assert old in payload
+    with pytest.raises(Unreadable, match=f"'{name}' is given twice in one object") as caught:
+        parse_result(payload.replace(old, new, 1))
+    assert caught.value.code == "message-invalid"
+    assert caught.value.request_id == RESULT_TWICE.id
+
+
+def test_of_two_ids_none_is_told() -> None:
+    payload = to_json(RESULT_TWICE).replace(b'"id":', b'"id":"x","id":', 1)
+    with pytest.raises(Unreadable, match="'id' is given twice") as caught:
+        parse_result(payload)
+    assert caught.value.request_id is None
