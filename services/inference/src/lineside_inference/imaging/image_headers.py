@@ -30,7 +30,7 @@ _STARTS: dict[Format, re.Pattern[bytes]] = {
 }
 
 
-def sniff(data: bytes | bytearray) -> Format | None:
+def sniff(data: bytes | bytearray | memoryview) -> Format | None:
     """Return the format by the first bytes, or None where it is none of ours."""
     return next((kind for kind, start in _STARTS.items() if start.match(data)), None)
 

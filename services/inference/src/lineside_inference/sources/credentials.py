@@ -6,7 +6,7 @@ Nothing is sent until the camera asks for it. A password is never part of a mess
 import hashlib
 import os
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
 from urllib.request import parse_http_list, parse_keqv_list
@@ -48,7 +48,7 @@ class Credentials:
     def __repr__(self) -> str:
         return f"Credentials({self.username!r}, ...)"
 
-    def challenged(self, headers: list[tuple[str, str]]) -> bool:
+    def challenged(self, headers: Iterable[tuple[str, str]]) -> bool:
         """Take the challenges of a 401; return whether one of them can be answered. Digest goes before Basic."""
         self._challenge, self._is_basic, self._count = None, False, 0
         offered = [value for name, value in headers if name == "www-authenticate"]

@@ -5,21 +5,21 @@ import time
 
 from lineside.connections import Connection
 from lineside_inference.errors import CameraFailed, ImageTruncated, ImageUndecodable
+from lineside_inference.http1.client import HttpClient
+from lineside_inference.http1.connection import Response
+from lineside_inference.http1.errors import HttpError
 from lineside_inference.http1.target import Target
 from lineside_inference.imaging.formats.header import NAMES
 from lineside_inference.imaging.image_headers import check_whole, read_header, sniff
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.credentials import Credentials
-from lineside_inference.sources.exchange import Answer, HttpError
 from lineside_inference.sources.frame import Frame
-from lineside_inference.sources.http import Client
+from lineside_inference.sources.http_image import get, remedy_of
 from lineside_inference.sources.live import LiveCamera
 from lineside_inference.sources.multipart import Parts, boundary_of
 from lineside_inference.sources.rate import FrameRate
 
 _OK = 200
-_UNAUTHORIZED = 401
-_MAX_PAGE_BYTES = 64 * 1024  # of an answer that is no stream
 _MAX_BYTES_A_SECOND = 64 * 1024 * 1024
 _SLICE_S = 0.05
 _MAX_STRANGE = 5
@@ -58,7 +58,7 @@ class MjpegCamera(LiveCamera):
         self._credentials = credentials
         self._max_bytes = max_bytes
         self._pace = FrameRate(settings.most_fps)
-        self._client = Client(ca_file=str(settings.ca_file) if settings.ca_file else None)
+        self._client = HttpClient(ca_file=str(settings.ca_file) if settings.ca_file else None)
         self._parts: Parts | None = None
         self._throttle = Throttle()
         self._last = 0.0
@@ -96,34 +96,30 @@ class MjpegCamera(LiveCamera):
             await asyncio.gather(reading, return_exceptions=True)
 
     async def _read(self) -> None:
-        answer = await self._ask()
-        if answer.status == _UNAUTHORIZED and self._credentials and self._credentials.challenged(answer.headers):
-            answer = await self._ask()
-        if answer.status != _OK:
-            remedy = "Give username and password_file" if answer.status == _UNAUTHORIZED else ""
-            raise CameraFailed(f"it answered {answer.status} {answer.reason}".rstrip(), remedy=remedy)
-        boundary_of(answer.header("content-type"))
-        raise CameraFailed("its stream ended")
-
-    async def _ask(self) -> Answer:
         self._parts = None
-        return await self._client.get(
+        response = await get(
+            self._client,
             self._target,
-            max_bytes=_MAX_PAGE_BYTES,
-            authorization=self._credentials.header("GET", self._target.path) if self._credentials else None,
+            self._credentials,
+            max_bytes=self._max_bytes,
             accept="multipart/x-mixed-replace, */*;q=0.1",
             sink=self._take,
         )
+        if response.status != _OK:
+            what = f"it answered {response.status} {response.reason}".rstrip()
+            raise CameraFailed(what, remedy=remedy_of(response))
+        boundary_of(response.header("content-type"))
+        raise CameraFailed("its stream ended")
 
-    def _take(self, answer: Answer, chunk: bytes) -> float | None:
-        """Take a chunk of the answer's body; return for how long to wait before the next one."""
+    def _take(self, response: Response, piece: bytes) -> float | None:
+        """Take a piece of the response's body; return for how long to wait before the next one."""
         clock = time.monotonic()
-        wait = self._throttle.wait(len(chunk), clock)
-        if answer.status != _OK:
+        wait = self._throttle.wait(len(piece), clock)
+        if response.status != _OK:
             return wait
         if self._parts is None:
-            self._parts = Parts(boundary_of(answer.header("content-type")), max_bytes=self._max_bytes)
-        for body in self._parts.feed(chunk):
+            self._parts = Parts(boundary_of(response.header("content-type")), max_bytes=self._max_bytes)
+        for body in self._parts.feed(piece):
             if sniff(body) is None:  # a text between the pictures says nothing; nothing but such parts is no camera
                 self._pass_over(f"it sends parts that are no {NAMES}: they begin with {body[:8].hex(' ')}")
                 self._strange += 1

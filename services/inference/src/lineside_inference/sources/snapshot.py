@@ -5,18 +5,17 @@ import asyncio
 from lineside.connections import Connection
 from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraFailed, CameraTimeout
+from lineside_inference.http1.client import HttpClient
+from lineside_inference.http1.connection import Response
+from lineside_inference.http1.errors import ConnectFailed, HttpError, ResponseTooLarge
 from lineside_inference.http1.target import Target
-from lineside_inference.imaging.formats.header import NAMES
-from lineside_inference.imaging.image_headers import sniff
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.credentials import Credentials
-from lineside_inference.sources.exchange import Answer, HttpError, TooLarge, Unreached
 from lineside_inference.sources.frame import Frame
-from lineside_inference.sources.http import Client
+from lineside_inference.sources.http_image import get, remedy_of, why_no_image
 from lineside_inference.sources.live import Camera, look_at
 
 _OK = 200
-_UNAUTHORIZED = 401
 _PROBE_S = 5.0
 _LEAST_CONNECT_S = 1.0
 
@@ -37,7 +36,7 @@ class SnapshotCamera(Camera):
         self._target = Target.of(settings.url or "")
         self._credentials = credentials
         self._max_bytes = max_bytes
-        self._client = Client(ca_file=str(settings.ca_file) if settings.ca_file else None)
+        self._client = HttpClient(ca_file=str(settings.ca_file) if settings.ca_file else None)
         self._is_away = asyncio.Event()
         self._newest: Frame | None = None
 
@@ -51,7 +50,7 @@ class SnapshotCamera(Camera):
             )
         try:
             async with asyncio.timeout(allowed):
-                frame = await self._picture()
+                frame = await self._image()
         except TimeoutError:
             error: CameraFailed | CameraTimeout = CameraTimeout(
                 f"camera {self.name!r} gave no frame within {allowed * 1000:.0f} ms",
@@ -69,7 +68,7 @@ class SnapshotCamera(Camera):
         return frame
 
     async def supervise(self) -> None:
-        """Connect at the start, after each loss, and now and then; no picture is asked for but those of the warm-up."""
+        """Connect at the start, after each loss, and now and then; no image is asked for but those of the warm-up."""
         while True:
             self._is_away.clear()
             was_online = self.connection.is_online
@@ -106,46 +105,34 @@ class SnapshotCamera(Camera):
 
     async def _warm_up(self) -> None:
         for _ in range(self.settings.warmup_frames):
-            await self._picture()
+            await self._image()
             self.frames["discarded"] += 1
 
-    async def _picture(self) -> Frame:
-        answer = await self._ask()
-        if answer.status == _UNAUTHORIZED and self._credentials and self._credentials.challenged(answer.headers):
-            answer = await self._ask()
-        self._check(answer)
-        return Frame(bytes(answer.body), clock=answer.clock)
+    async def _image(self) -> Frame:
+        response = await self._get()
+        if response.status != _OK:
+            what = f"camera {self.name!r} answered {response.status} {response.reason}".rstrip()
+            raise CameraFailed(what, remedy=remedy_of(response))
+        if why := why_no_image(response):
+            raise CameraFailed(f"camera {self.name!r} {why}")
+        return Frame(bytes(response.body), clock=response.clock)
 
-    async def _ask(self) -> Answer:
-        authorization = self._credentials.header("GET", self._target.path) if self._credentials else None
+    async def _get(self) -> Response:
         try:
-            return await self._client.get(self._target, max_bytes=self._max_bytes, authorization=authorization)
-        except Unreached as error:
+            return await get(self._client, self._target, self._credentials, max_bytes=self._max_bytes)
+        except ConnectFailed as error:
             self.connection.detail = str(error)
             self._is_away.set()
             raise CameraFailed(
                 f"camera {self.name!r} cannot be reached: {error}", remedy=look_at(self.settings)
             ) from None
-        except TooLarge as error:
+        except ResponseTooLarge as error:
             raise CameraFailed(
                 f"camera {self.name!r}: {error}",
                 remedy="Lower its resolution, or raise inference.limits.body_bytes",
             ) from None
         except HttpError as error:
             raise CameraFailed(f"camera {self.name!r} broke the connection: {error}") from None
-
-    def _check(self, answer: Answer) -> None:
-        if answer.status != _OK:
-            remedy = "Give username and password_file" if answer.status == _UNAUTHORIZED else ""
-            raise CameraFailed(f"camera {self.name!r} answered {answer.status} {answer.reason}".rstrip(), remedy=remedy)
-        encoding = answer.header("content-encoding", "identity")
-        if encoding != "identity":
-            raise CameraFailed(f"camera {self.name!r} answered in encoding {encoding!r:.60}, though asked for none")
-        if sniff(answer.body) is None:
-            kind = answer.header("content-type", "nothing named")
-            raise CameraFailed(
-                f"camera {self.name!r} answered {len(answer.body)} bytes of {kind!r:.80}, which is no {NAMES}"
-            )
 
     def _trouble(self, error: CameraFailed | CameraTimeout) -> None:
         """Show in the state what was wrong with the last frame."""

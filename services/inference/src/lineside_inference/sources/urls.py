@@ -6,14 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from lineside_inference.deadline import Deadline
 from lineside_inference.errors import UrlFailed, UrlNotAllowed, UrlTimeout
+from lineside_inference.http1.client import HttpClient
+from lineside_inference.http1.errors import ConnectFailed, HttpError
 from lineside_inference.http1.target import Target
-from lineside_inference.imaging.formats.header import NAMES
-from lineside_inference.imaging.image_headers import sniff
 from lineside_inference.settings import UrlSettings
 from lineside_inference.sources.addresses import check_addresses, find_host
-from lineside_inference.sources.exchange import HttpError, Unreached
 from lineside_inference.sources.frame import Frame
-from lineside_inference.sources.http import Client
+from lineside_inference.sources.http_image import get, why_no_image
 
 _OK = 200
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -33,7 +32,8 @@ class Urls:
         self._max_bytes = min(max_bytes, settings.most_bytes)
         self._resolve = resolve
         # A connection is kept for its host and port only, so what is used again was checked when it was made.
-        self._client = Client(ca_file=str(settings.ca_file) if settings.ca_file else None, addresses=self._addresses)
+        ca_file = str(settings.ca_file) if settings.ca_file else None
+        self._client = HttpClient(ca_file=ca_file, addresses=self._addresses)
 
     def check(self, url: str) -> Target:
         """Return the address taken apart, if it is on the list; raises UrlNotAllowed."""
@@ -50,22 +50,21 @@ class Urls:
         allowed = min(self._settings.timeout_ms / 1000, deadline.left())
         try:
             async with asyncio.timeout(allowed):
-                answer = await self._client.get(target, max_bytes=self._max_bytes)
+                response = await get(self._client, target, max_bytes=self._max_bytes)
         except TimeoutError:
             raise UrlTimeout(f"{target} gave no image within {allowed * 1000:.0f} ms") from None
-        except Unreached as error:
+        except ConnectFailed as error:
             raise UrlFailed(f"{target} cannot be reached: {error}") from None
         except HttpError as error:
             raise UrlFailed(f"{target}: {error}", remedy=f"At most {self._max_bytes} bytes are read") from None
-        if answer.status != _OK:
-            to = ", a redirect, which is not followed" if answer.header("location") else ""
-            raise UrlFailed(f"{target} answered {answer.status} {answer.reason}{to}", remedy="Name the image itself")
-        if answer.header("content-encoding", "identity") != "identity":
-            raise UrlFailed(f"{target} answered in encoding {answer.header('content-encoding')!r:.60}")
-        if sniff(answer.body) is None:
-            kind = answer.header("content-type", "nothing named")
-            raise UrlFailed(f"{target} answered {len(answer.body)} bytes of {kind!r:.80}, which is no {NAMES}")
-        return Frame(bytes(answer.body), clock=answer.clock)
+        if response.status != _OK:
+            to = ", a redirect, which is not followed" if response.header("location") else ""
+            raise UrlFailed(
+                f"{target} answered {response.status} {response.reason}{to}", remedy="Name the image itself"
+            )
+        if why := why_no_image(response):
+            raise UrlFailed(f"{target} {why}")
+        return Frame(bytes(response.body), clock=response.clock)
 
     def close(self) -> None:
         """Close the connections."""
@@ -75,6 +74,6 @@ class Urls:
         try:
             found = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
-            raise Unreached(f"its name is not known: {getattr(error, 'strerror', None) or error}") from None
+            raise ConnectFailed(f"its name is not known: {getattr(error, 'strerror', None) or error}") from None
         private = any(entry.private for entry in self._settings.hosts if entry.host == host and port in entry.ports)
         return check_addresses(host, found, private=private)

@@ -1,8 +1,8 @@
-"""The head of an HTTP/1 answer as cameras send it.
+"""The head of an HTTP/1 response as cameras send it.
 
-What RFC 9112 lets a client mend is mended: lines that end in a bare LF, folded lines, a length beside chunks (section
-6.3: the chunks count), the same length several times. A line without a name is left out. Two different lengths are an
-error: nobody knows where the picture ends.
+What RFC 9112 lets a client repair is repaired: lines that end in a bare LF, folded lines, a length beside chunks
+(section 6.3: the chunks count), the same length several times. A line without a name is left out. Two different lengths
+are an error: nobody knows where the body ends.
 """
 
 import re
@@ -12,14 +12,14 @@ _LINE = re.compile(rb"\r?\n")
 _STATUS = re.compile(rb"HTTP/(1\.[01])[ \t]+([1-5][0-9][0-9])(?:[ \t]+(.*))?\Z", re.DOTALL)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_CONTINUE = 200  # a status below it is not yet the answer
+_CONTINUE = 200  # a status below it is followed by another head
 _WITHOUT_BODY = frozenset({204, 304})
 END = re.compile(rb"\r?\n\r?\n")
 """What ends a head."""
 
 
 @dataclass(frozen=True)
-class Head:
+class ResponseHead:
     """Status, reason, headers with names in lower case, and how long the body is.
 
     `length` is None where the body is in chunks, or lasts until the connection is closed.
@@ -35,11 +35,11 @@ class Head:
 
     @property
     def is_final(self) -> bool:
-        """Whether this is the answer, not 100 Continue or the like."""
+        """Whether this is the response's own head, and not one of 100 Continue or the like."""
         return self.status >= _CONTINUE
 
 
-def read_head(head: bytes) -> Head:
+def read_head(head: bytes) -> ResponseHead:
     """Read a head, which is given without its end; raises ValueError that says what is wrong."""
     first, *lines = _LINE.split(head)
     found = _STATUS.match(first)
@@ -55,9 +55,9 @@ def read_head(head: bytes) -> Head:
     length = int(lengths.pop()) if lengths and not is_chunked else None
     if status < _CONTINUE or status in _WITHOUT_BODY:
         is_chunked, length = False, 0
-    wishes = ",".join(value.lower() for name, value in fields if name == "connection")
-    is_kept = "close" not in wishes if version == b"1.1" else "keep-alive" in wishes
-    return Head(
+    options = ",".join(value.lower() for name, value in fields if name == "connection")
+    is_kept = "close" not in options if version == b"1.1" else "keep-alive" in options
+    return ResponseHead(
         status,
         _CONTROL.sub(b" ", found[3] or b"").decode("latin-1")[:100].strip(),
         tuple(fields),

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside_inference.sources.body import Body
-from lineside_inference.sources.head import read_head
+from lineside_inference.http1.body_reader import BodyReader
+from lineside_inference.http1.response_head import read_head
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_chunks_however_they_are_written_and_arrive(
     pieces = [CONTENT[a:b] for a, b in itertools.pairwise(edges)]
     sent = b"".join(b"%X" % len(piece) + blanks + end + piece + behind for piece in pieces)
     sent += b"0" + end + trailers + end
-    body = Body(is_chunked=True, length=None)
+    body = BodyReader(is_chunked=True, length=None)
     found = b""
     for at in range(0, len(sent), size):
         assert not body.is_done
@@ -98,14 +98,14 @@ def test_chunks_however_they_are_written_and_arrive(
 
 @pytest.mark.parametrize("sent", [b"xyz\r\n", b"-5\r\n", b"5\r\nhello\r\n\r\n\r\n", b"1" * 20 + b"\r\n", b"5 5\r\n"])
 def test_what_is_no_chunk_is_named(sent: bytes) -> None:
-    body = Body(is_chunked=True, length=None)
+    body = BodyReader(is_chunked=True, length=None)
     with pytest.raises(ValueError, match="the size of a chunk is"):
         body.feed(sent)
 
 
 @pytest.mark.parametrize("sent", [b"x: y\r\n" * 1000, b"x" * 6000, b"\r", b"5;" + b"x" * 100])
 def test_what_stands_beside_the_content_is_bounded(sent: bytes) -> None:
-    body = Body(is_chunked=True, length=None)
+    body = BodyReader(is_chunked=True, length=None)
     body.feed(b"5\r\nhello\r\n" + (b"0\r\n" if b":" in sent else b""))
 
     def feed_for_ever() -> None:
