@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import uvloop
-from tests.waiting import until
 
 from lineside_inference.http1.client import HttpClient
 from lineside_inference.http1.connection import Response
 from lineside_inference.http1.errors import ConnectFailed, HttpError, ResponseTooLarge
 from lineside_inference.http1.target import Target
+from tests.support.waiting import until
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 Loop = Callable[[], asyncio.AbstractEventLoop]
