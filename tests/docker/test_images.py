@@ -2,7 +2,7 @@
 
 import json
 import re
-import time
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.waiting import block_until
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
 
@@ -59,16 +60,15 @@ class Box:
     def exec(self, *command: str):
         return self._docker("exec", self.name, *command, check=False)
 
-    def wait(self, *command: str, status: int = 0, tries: int = 300) -> str:
+    def wait(self, *command: str, status: int = 0) -> str:
         """Run a command in it until it ends with the status; fails with the log where it never does."""
-        for _ in range(tries):
-            done = self.exec(*command)
-            if done.returncode == status:
-                return done.stdout.strip()
-            if not self.state["Running"]:
-                break
-            time.sleep(0.1)
-        pytest.fail(f"{command}: {done.stdout}{done.stderr}\n{self.log}"[-4000:])
+
+        def done() -> subprocess.CompletedProcess[str] | None:
+            tried = self.exec(*command)
+            assert tried.returncode == status or self.state["Running"], self.log
+            return tried if tried.returncode == status else None
+
+        return block_until(done, lambda: f"{command}: {self.log}"[-4000:]).stdout.strip()
 
     def stop(self) -> int:
         """Stop it as `docker stop` does, and return its exit status; 137 is a kill after the grace."""

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 
 from lineside_bench.processes.process import clean_environment
 from tests.support.variables import CHROMIUM
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
 QUIET = [
@@ -54,9 +53,7 @@ def line_up(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Abstrac
                 env=environment,
             )
             try:
-                end = time.monotonic() + HANG_S
-                while not (state.exists() or process.poll() is not None) and time.monotonic() < end:
-                    time.sleep(0.05)
+                block_until(lambda: state.exists() or process.poll() is not None, within=HANG_S)
                 assert state.exists(), (folder / "up.log").read_text()
                 yield json.loads(state.read_text())
             finally:

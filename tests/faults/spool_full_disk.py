@@ -1,7 +1,7 @@
 """Fill a spool's disk to the last byte, again and again, and let the forwarder drain it without help.
 
-    spool_full_disk.py FOLDER cycles COUNT [no-reserve|ack-refused]
-    spool_full_disk.py FOLDER destination
+    python -m tests.faults.spool_full_disk FOLDER cycles COUNT [no-reserve|ack-refused]
+    python -m tests.faults.spool_full_disk FOLDER destination
 
 To be run in a mount namespace of its own, as root: it mounts small disks on FOLDER/spool, and on FOLDER/out for
 `destination`. A cycle: producers put until each was refused; another process takes what is left of the disk; the
@@ -20,11 +20,9 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
-
-import spool_rig
-from spool_rig import Rig
 
 from lineside import telemetry
 from lineside.capture import Event, Item, compose
@@ -32,23 +30,16 @@ from lineside.contract import utc_now
 from lineside.spool import Entry, Spool, SpoolFull
 from lineside.spool.repair.verify import verify
 from lineside.spool.store.reserve import NAME, Reserve
+from tests.faults import spool_rig
+from tests.faults.spool_rig import Rig
+from tests.support.waiting import block_until
 
 STREAMS = ("t0", "t1")
 DISK, SMALL = "10m", "1m"
 BOUND_S = 300.0
 
 
-class Stuck(Exception):
-    """What has to happen did not."""
-
-
-def until(true: Callable[[], object], what: str) -> None:
-    """Wait until something is true; raises Stuck."""
-    end = time.monotonic() + BOUND_S
-    while not true():
-        if time.monotonic() > end:
-            raise Stuck(what)
-        time.sleep(0.01)
+until = partial(block_until, within=BOUND_S)
 
 
 def mount(size: str, place: Path) -> None:
@@ -93,12 +84,11 @@ class Child:
 
         try:
             until(ended, "a process does not end")
-        except Stuck:
+        except AssertionError:
             self.kill()
             raise
         self.running.remove(self)
-        if status[0]:
-            raise Stuck(f"a process ended with {status[0]}")
+        assert not status[0], f"a process ended with {status[0]}"
 
     def kill(self) -> None:
         self.running.remove(self)
@@ -174,8 +164,8 @@ class Cycles:
         with Spool.open(self.rig.settings, recover=False) as spool:
             found = verify(spool.folder)
         blobs = sum(1 for _path in (self.rig.settings.folder / "blobs").rglob("*.blob"))
-        if not found.is_well or blobs != found.blobs:
-            raise Stuck(f"it is not whole: {found.problems}, {blobs} blobs, {found.blobs} of records")
+        assert found.is_well, found.problems
+        assert blobs == found.blobs, f"{blobs} blobs, {found.blobs} of records"
 
     def waiting(self) -> int:
         with Spool.open(self.rig.settings, recover=False) as spool:
@@ -246,7 +236,7 @@ def cycles(folder: Path, count: int, broken: str) -> dict:
     try:
         for number in range(count):
             run.cycle(kills=number % 3 == 2)
-    except Stuck as error:
+    except AssertionError as error:
         stuck = str(error)
     return {"stuck": stuck, "cycles": run.report}
 

@@ -20,7 +20,7 @@ from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import Answer
 from lineside_opcua_bridge.station.station import Station
 from lineside_opcua_bridge.ticker import FairLock
-from tests.support.waiting import HANG_S
+from tests.support.waiting import until
 
 HOUR = 3600
 """Parts of an hour at one a second."""
@@ -81,9 +81,7 @@ async def feed(station: Station, first: int, count: int) -> None:
 
 async def settle(pending: Pending, registry: CollectorRegistry, count: int) -> None:
     """Wait until so many parts were taken from the station's queue, and none of them waits any more."""
-    async with asyncio.timeout(HANG_S):
-        while pending.asked or accepted(registry) < count:
-            await asyncio.sleep(0.01)
+    await until(lambda: not pending.asked and accepted(registry) >= count)
 
 
 async def test_while_the_broker_is_away_neither_tasks_nor_parts_pile_up() -> None:

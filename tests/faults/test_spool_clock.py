@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +24,7 @@ from tests.support import forwarding as forwarding_scene
 from tests.support.forwarding import Scripted, Simulated, forwarding
 from tests.support.ports import free_port
 from tests.support.spooling import HOUR_MS, Box, drain, entry, fill, seal_all, take
-from tests.support.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, block_until, until
 
 PRODUCER = str(Path(__file__).with_name("spool_clock.py"))
 LIBRARY = next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
@@ -103,12 +102,17 @@ class Line:
         ]
 
     def until(self, true: Callable[[], object]) -> None:
-        end = time.monotonic() + HANG_S
-        while not true():
+        """Wait until something is true; fails at once where a process has ended by itself."""
+
+        def log() -> str:
+            return (self.folder / "log").read_text()[-3000:]
+
+        def is_true() -> object:
             dead = [process.args for process in self.running if process.poll() not in {None, 0, -signal.SIGKILL}]
-            assert not dead, (self.folder / "log").read_text()[-3000:]
-            assert time.monotonic() < end, (self.folder / "log").read_text()[-3000:]
-            time.sleep(0.05)
+            assert not dead, log()
+            return true()
+
+        block_until(is_true, log, within=HANG_S)
 
     def goes_on(self) -> None:
         """Wait until what is put from now on arrives."""

@@ -21,10 +21,10 @@ from lineside.spool import SpoolFull, SpoolSettings
 from lineside.spool.spool import Spool
 from tests.support.forwarding import HOUR, Scripted, forwarding, opened
 from tests.support.forwarding import entry as capture
+from tests.support.paths import ROOT
 from tests.support.spooling import drain, entry, seal_all
 from tests.support.waiting import HANG_S, until
 
-PROGRAM = str(Path(__file__).with_name("spool_full_disk.py"))
 MIB = 1024 * 1024
 CYCLES = 10
 BOUND_S = 900
@@ -44,8 +44,8 @@ needs_mount = pytest.mark.skipif(not may_mount(), reason="mounting a small disk 
 
 
 def run(folder: Path, *given: str) -> dict:
-    command = [*UNSHARE, sys.executable, PROGRAM, str(folder), *given]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND_S, check=False)
+    command = [*UNSHARE, sys.executable, "-m", "tests.faults.spool_full_disk", str(folder), *given]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=BOUND_S, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return json.loads(done.stdout) | {"said": done.stderr}
 

@@ -3,16 +3,14 @@
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.support.paths import ROOT
 from tests.support.variables import missing
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 FOLDER = ROOT / "docker" / "alertmanager"
 IMAGE = os.environ.get("ALERTMANAGER_IMAGE", "prom/alertmanager:latest")
@@ -33,14 +31,6 @@ def lacking() -> str | None:
         ["docker", "image", "inspect", IMAGE], capture_output=True, text=True, timeout=HANG_S, check=False
     )
     return asked.stderr.strip() or f"no image {IMAGE}" if asked.returncode else None
-
-
-def until(look: Callable[[], Any]) -> Any:
-    end = time.monotonic() + HANG_S
-    while (found := look()) is None:
-        assert time.monotonic() < end, "not within the bound"
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +54,7 @@ def alertmanager() -> Iterator[str]:
             except httpx.HTTPError:
                 return None
 
-        until(ready)
+        block_until(ready)
         checked = docker("exec", name, "amtool", "check-config", CONFIG)
         assert "SUCCESS" in checked
         yield url
@@ -84,7 +74,7 @@ def settles(url: str, *alerts: tuple[dict[str, str], bool]) -> None:
         mine = [one for one in found if one["labels"]["thing"] == thing]
         return {one["labels"]["alertname"]: bool(one["status"]["inhibitedBy"]) for one in mine} == wanted or None
 
-    until(as_wanted)
+    block_until(as_wanted)
 
 
 def test_of_a_box_that_cannot_be_seen_only_that_is_told(alertmanager: str) -> None:

@@ -5,12 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 
 def lineside(*arguments: str) -> list[str]:
@@ -65,11 +64,8 @@ def test_up_says_where_everything_is_until_it_is_ended(tmp_path: Path) -> None:
     with subprocess.Popen(
         lineside("up", "--rate", "0", "--state", str(file)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as running:
-        end = time.monotonic() + HANG_S
-        while not file.exists():
-            assert running.poll() is None, running.stdout and running.stdout.read()
-            assert time.monotonic() < end, "no state file within the bound"
-            time.sleep(0.05)
+        block_until(lambda: file.exists() or running.poll() is not None, "the state file", within=HANG_S)
+        assert running.poll() is None, running.stdout and running.stdout.read()
         state = json.loads(file.read_text())
         names = {"inference", "triton_http", "triton_grpc", "triton_metrics", "mqtt", "opcua", "camera"}
         assert state["ready"] is True

@@ -17,7 +17,7 @@ from lineside_bench.peers.camera import CameraServer
 from lineside_bench.plcs.plc import Plc
 from lineside_bench.plcs.station import NAMESPACE
 from lineside_bench.reporting.records import PartRecord
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 PLC_PORT = 18310
 CAMERA_PORT = 18311
@@ -148,9 +148,11 @@ async def test_the_spindle_turns(plc: Plc) -> None:
         index = await client.get_namespace_index(NAMESPACE)
         nodes = [client.get_node(f"ns={index};s={tag}") for tag in NODES]
         first = await client.read_values(nodes)
-        async with asyncio.timeout(HANG_S):
-            while await client.read_values(nodes) == first:
-                await asyncio.sleep(0.02)
+
+        async def moved() -> bool:
+            return bool(await client.read_values(nodes) != first)
+
+        await until(moved)
 
 
 async def test_a_stall_of_the_simulator_does_not_stop_the_spindle(plc: Plc) -> None:

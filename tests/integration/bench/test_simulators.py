@@ -25,7 +25,7 @@ from lineside_bench.processes.ports import DEFAULTS, PortMode, Ports, reserve
 from lineside_bench.processes.process import Process, clean_environment
 from lineside_bench.reporting.report import RunFacts, summarise
 from lineside_bench.runner.simulated_line import SERVICES
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -185,18 +185,23 @@ async def attach(box: Box, *arguments: str) -> tuple[int, str, str]:
 
 async def over(box: Box, run: str) -> dict[str, Any]:
     """Return a run once it is over."""
-    async with asyncio.timeout(HANG_S):
-        while (document := (await box.http.get(f"{box.control}/v1/runs/{run}")).json())["state"] != "over":
-            await asyncio.sleep(0.05)
-    return document
+
+    async def document() -> dict[str, Any] | None:
+        found: dict[str, Any] = (await box.http.get(f"{box.control}/v1/runs/{run}")).json()
+        return found if found["state"] == "over" else None
+
+    found: dict[str, Any] = await until(document, "the run is over", within=HANG_S)
+    return found
 
 
 async def until_fed(box: Box, run: str, parts: int) -> int:
     """Return how many parts of a run are fed, once it is so many."""
-    async with asyncio.timeout(HANG_S):
-        while (fed := (await box.http.get(f"{box.control}/v1/runs/{run}")).json()["progress"]["fed"]) < parts:
-            await asyncio.sleep(0.02)
-    return int(fed)
+
+    async def fed() -> int:
+        count = int((await box.http.get(f"{box.control}/v1/runs/{run}")).json()["progress"]["fed"])
+        return count if count >= parts else 0
+
+    return int(await until(fed, f"{parts} parts are fed", within=HANG_S))
 
 
 async def test_a_run_is_judged_and_reported_as_that_of_the_bench(box: Box, tmp_path: Path) -> None:
@@ -259,12 +264,14 @@ async def test_a_run_owes_evidence_of_its_own_triggers_only(box: Box, ago_s: flo
 async def slow_parts(box: Box, count: int) -> None:
     """Return when so many of the parts that come between runs were seen by the cameras."""
     seen: set[str] = set()
-    async with asyncio.timeout(HANG_S):
-        while len(seen) < count:
-            for number in range(1, 9):
-                answer = await box.http.get(f"{box.camera}/station-{number}/snapshot.jpg")
-                seen.update({answer.headers["x-part-id"]} if answer.is_success else ())
-            await asyncio.sleep(0.01)
+
+    async def are_seen() -> bool:
+        for number in range(1, 9):
+            answer = await box.http.get(f"{box.camera}/station-{number}/snapshot.jpg")
+            seen.update({answer.headers["x-part-id"]} if answer.is_success else ())
+        return len(seen) >= count
+
+    await until(are_seen, within=HANG_S)
 
 
 async def test_one_run_at_a_time_and_a_run_can_be_ended(box: Box) -> None:
@@ -403,10 +410,12 @@ async def test_a_broker_that_lets_it_not_in_is_shown_and_no_run_begins(box: Box,
         argv = (str(BIN / "lineside-plc-sim"), str(box.settings))
         stranger = await asyncio.create_subprocess_exec(*argv, env=environment, stderr=subprocess.DEVNULL)
         try:
-            async with asyncio.timeout(HANG_S):
-                while "refused" not in (said := await asked(box, f"{url}/readyz")):
-                    await asyncio.sleep(0.05)
-            assert "Not authorized" in said
+
+            async def said() -> str:
+                text = await asked(box, f"{url}/readyz")
+                return text if "refused" in text else ""
+
+            assert "Not authorized" in await until(said)
             answer = await box.http.post(f"{url}/v1/runs", json={"parts": 1})
             assert (answer.status_code, answer.json()["code"]) == (503, "not-ready")
             assert "broker" in answer.json()["detail"]

@@ -18,7 +18,7 @@ from tests.support.mqtt_broker import MOSQUITTO, Broker, running_broker
 from tests.support.ports import free_port
 from tests.support.result_messages import message
 from tests.support.simulated_s3 import KEYS, Store
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 
 @pytest.fixture
@@ -64,24 +64,22 @@ async def test_a_result_arrives_there(
     process, port = exporter
     link = Connection("bus", "broker", first_s=0.01, longest_s=0.1)
     async with (
-        asyncio.timeout(HANG_S),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http,
         MqttBus(broker.settings, client="bench", connection=link) as bus,
     ):
-        state = ""
-        while state != "ONLINE":
-            await asyncio.sleep(0.05)
-            try:
-                connections = (await http.get("/readyz")).json()["connections"]
-            except httpx.TransportError:
-                continue
-            state = next((each["state"] for each in connections if each["name"] == "bus"), "")
+
+        async def hears() -> bool:
+            connections = (await http.get("/readyz")).json()["connections"]
+            return any(each["name"] == "bus" and each["state"] == "ONLINE" for each in connections)
+
+        async def metrics_of_four() -> str:
+            text = (await http.get("/metrics")).text
+            return text if 'cloudwatch_sent_results_total{service="exporter"} 4.0' in text else ""
+
+        await until(hears, despite=(httpx.TransportError,))
         for verdict in ("fail", "pass", "pass", "pass"):
             await bus.publish(TOPIC, message(verdict))
-        metrics = ""
-        while 'lineside_exporter_cloudwatch_sent_results_total{service="exporter"} 4.0' not in metrics:
-            await asyncio.sleep(0.05)
-            metrics = (await http.get("/metrics")).text
+        metrics = await until(metrics_of_four)
 
     assert (
         'lineside_exporter_connection_state{service="exporter",connection="cloudwatch",state="ONLINE"} 1.0' in metrics

@@ -209,10 +209,11 @@ async def test_a_call_whose_answer_is_lost_counts_twice(
         await until(lambda: rig.value("sent_results_total") == 2)
         let_go.set()
         client = ask(moto_server.url)
-        seen: list[float] = []
-        while seen != [4]:
-            seen = await asyncio.to_thread(statistics, client, settings.namespace, "Unknown", "SampleCount")
-            await asyncio.sleep(0.02)
+
+        async def are_four() -> bool:
+            return await asyncio.to_thread(statistics, client, settings.namespace, "Unknown", "SampleCount") == [4]
+
+        await until(are_four)
 
 
 async def test_an_outage_stops_no_results(settings: PutMetricDataSettings, front: Front, broker: BusSettings) -> None:

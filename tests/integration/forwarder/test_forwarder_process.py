@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from lineside_bench.processes.process import clean_environment
 from tests.support.forwarding import entry, opened
 from tests.support.ports import free_port
 from tests.support.variables import LONG
-from tests.support.waiting import HANG_S, Patience
+from tests.support.waiting import HANG_S, Patience, block_until
 
 
 class Process:
@@ -75,12 +74,14 @@ class Process:
             return None
 
     def until(self, true: Callable[[], object]) -> None:
-        until = time.monotonic() + HANG_S
-        while not true():
+        """Wait until something is true; fails at once where the process has ended."""
+
+        def is_true() -> object:
             assert self._process is not None
             assert self._process.poll() is None, self.log
-            assert time.monotonic() < until, self.log
-            time.sleep(0.02)
+            return true()
+
+        block_until(is_true, lambda: self.log, within=HANG_S)
 
     def rss_mib(self) -> float:
         assert self._process is not None

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.support.forwarding import entry as a_capture
 from tests.support.s3_uploads import Blobs, Counting
 from tests.support.simulated_s3 import Store
 from tests.support.store_front import Answer, Asked, Front
-from tests.support.waiting import HANG_S
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
 IMAGE = bytes(range(256)) * 800  # 200 KB
@@ -256,7 +256,7 @@ async def test_a_broken_way_is_away_and_heals(moto_server: Store, bucket: str, b
 
 
 async def test_a_cancelled_delivery_returns_at_once_and_leaves_nothing_half_done(
-    moto_server: Store, bucket: str, blobs: Blobs, wait_for: Callable
+    moto_server: Store, bucket: str, blobs: Blobs
 ) -> None:
     class Stuck(Counting):
         async def spend(self, amount: int) -> None:
@@ -268,23 +268,13 @@ async def test_a_cancelled_delivery_returns_at_once_and_leaves_nothing_half_done
     async with destination(moto_server.url, bucket, multipart_bytes=5 * MIB) as there:
         upload = blobs.upload([a_capture("part-1", image=LARGE)])
         delivery = asyncio.create_task(there.deliver(upload, blobs, limiter))
-        await wait_for(lambda: sum(limiter.spent) > 6 * MIB)
+        await until(lambda: sum(limiter.spent) > 6 * MIB)
         delivery.cancel()
         with pytest.raises(asyncio.CancelledError):
             await delivery
-        await wait_for(lambda: all(file.closed for file in blobs.opened))
+        await until(lambda: all(file.closed for file in blobs.opened))
     assert moto_server.half_done(bucket) == []
     assert moto_server.keys(bucket) == []
-
-
-@pytest.fixture
-def wait_for() -> Callable:
-    async def until(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(HANG_S):
-            while not condition():
-                await asyncio.sleep(0.005)
-
-    return until
 
 
 def a_certificate(folder: Path) -> Path:

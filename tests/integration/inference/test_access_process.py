@@ -3,8 +3,6 @@
 import asyncio
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +16,7 @@ from lineside.connections import Connection
 from lineside_bench.processes.process import clean_environment
 from lineside_topic_bridge.inference import InferenceAway, InferenceLink, Token
 from tests.support.paths import ROOT
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 TOKEN = "0123456789abcdef-integration"  # noqa: S105 - made up here
 Start = Callable[..., Any]
@@ -138,10 +136,5 @@ def test_above_the_queue_is_429_and_a_hopeless_deadline_does_not_wait(
 
 
 def wait_for_load(service: Any, count: int) -> None:
-    until = time.monotonic() + HANG_S
-    while time.monotonic() < until:
-        working = service.metric('lineside_inference_load_requests{state="working"}')
-        if working + service.metric('lineside_inference_load_requests{state="waiting"}') == count:
-            return
-        threading.Event().wait(0.01)
-    pytest.fail(f"there were never {count} requests in the service")
+    states = [f'lineside_inference_load_requests{{state="{state}"}}' for state in ("working", "waiting")]
+    block_until(lambda: sum(service.metric(state) for state in states) == count, f"{count} requests in the service")

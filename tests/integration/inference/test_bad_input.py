@@ -5,7 +5,6 @@ import http.client
 import json
 import socket
 import struct
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.support import picture_files as files
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
 
@@ -260,10 +259,7 @@ def test_above_the_queue_is_429_with_retry_after(start_inference: Start, triton_
         payload = json.dumps(body | {"id": str(number)}).encode()
         head = b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(payload)
         connection.sendall(head + payload)
-    until = time.monotonic() + HANG_S
-    while service.metric('lineside_inference_load_requests{state="waiting"}') < 1:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    block_until(lambda: service.metric('lineside_inference_load_requests{state="waiting"}') >= 1)
     answer = service.http.post("/v1/infer", json=body | {"id": "one-more"})
     assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
     assert int(answer.headers["retry-after"]) >= 1
@@ -284,10 +280,7 @@ def test_a_request_that_waits_in_the_queue_expires_in_time(
     with socket.create_connection(("127.0.0.1", service.port)) as first:
         head = b"POST /v1/infer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(payload)
         first.sendall(head + payload)
-        until = time.monotonic() + HANG_S
-        while camera.asked < 1:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        block_until(lambda: camera.asked)
         result = service.infer(source={"kind": "camera", "camera": "silent"}, deadline_ms=100)
     assert (result["status"], result["code"]) == ("expired", "deadline-passed")
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.waiting import HANG_S, slowness
+from tests.support.waiting import block_until, slowness
 
 Start = Callable[..., Any]
 FAST = {"health_ms": 100, "timeout_ms": 500}
@@ -62,10 +62,9 @@ def test_killed_in_the_middle_and_started_again(start_inference: Start, own_trit
         own_triton.wait_ready()
         service.wait_for("/readyz")
         judged = sum(result["status"] == "ok" for result in results)
-        until = time.monotonic() + HANG_S
-        while sum(result["status"] == "ok" for result in results) < judged + 20:
-            assert time.monotonic() < until, results[-1]
-            time.sleep(0.01)
+        block_until(
+            lambda: sum(result["status"] == "ok" for result in results) >= judged + 20, lambda: str(results[-1])
+        )
     finally:
         stop.set()
         asking.join()
@@ -111,10 +110,7 @@ def test_a_triton_that_hangs_holds_its_slots_until_it_answers(
     finally:
         os.kill(own_triton.pid, signal.SIGCONT)
     service.wait_for("/readyz")
-    until = time.monotonic() + HANG_S
-    while service.metric(quarantined) > 0:
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    block_until(lambda: service.metric(quarantined) == 0)
     result = service.predict(part_jpeg, x_deadline_ms="60000")
     assert result["scores"] == expected, result
 

@@ -20,7 +20,7 @@ import yaml
 from tests.support.inference_service import Inference
 from tests.support.paths import ROOT
 from tests.support.triton_server import TritonServer
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 RATE = 50
 MAX_AT_ONCE = 16
@@ -94,10 +94,8 @@ class Load:
 
     def wait_for(self, version: str, count: int) -> None:
         """Wait until so many more answers came from a version."""
-        until, before = time.monotonic() + HANG_S, self.of(version)
-        while self.of(version) < before + count:
-            assert time.monotonic() < until, self.seen
-            time.sleep(0.02)
+        before = self.of(version)
+        block_until(lambda: self.of(version) >= before + count, lambda: str(self.seen))
 
     def of(self, version: str) -> int:
         return sum(count for (_, _, seen, _), count in list(self.seen.items()) if seen == version)

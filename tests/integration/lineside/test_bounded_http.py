@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from lineside import bounded_http
 from lineside.bounded_http import HEAD_BYTES, HEAD_FIELDS, BoundedHttp, Cuts
+from tests.support.waiting import until
 
 MUCH = b"x" * (32 * 1024 * 1024)
 GET = b"GET /here HTTP/1.1\r\nHost: x\r\n"
@@ -174,9 +175,7 @@ async def test_who_takes_nothing_of_its_answer_is_cut(
     async with serving() as server:
         with socket.create_connection(("127.0.0.1", server.port)) as client:
             client.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
-            async with asyncio.timeout(PATIENCE_S):
-                while not server.cut("answer-not-taken"):
-                    await asyncio.sleep(0.01)
+            await until(lambda: server.cut("answer-not-taken"))
 
 
 async def test_the_line_finds_its_way_through_a_crowd(serving: Callable[..., Any]) -> None:

@@ -21,16 +21,10 @@ from lineside.errors import MessageRefused
 from lineside.settings import BusSettings, BusTlsSettings
 from tests.support.mqtt_broker import MOSQUITTO, Broker
 from tests.support.ports import free_port
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 DYNSEC = Path("/usr/lib/x86_64-linux-gnu/mosquitto_dynamic_security.so")
 BOTH = ("5", "3.1.1")
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(HANG_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -176,9 +170,11 @@ async def test_a_topic_that_we_may_not_read_is_a_state_and_the_others_go_on(
     async def allow(*words: str) -> None:
         port = str(settings.port)
         call = [control, "-h", "127.0.0.1", "-p", port, "-u", "admin", "-P", "of admin", "dynsec", *words]
-        async with asyncio.timeout(HANG_S):
-            while await (await asyncio.create_subprocess_exec(*call, stderr=subprocess.DEVNULL)).wait():
-                await asyncio.sleep(0.05)
+
+        async def done() -> bool:
+            return not await (await asyncio.create_subprocess_exec(*call, stderr=subprocess.DEVNULL)).wait()
+
+        await until(done)
 
     await allow("createRole", "line")
     for kind, topic in (("subscribeLiteral", "t/1"), ("publishClientReceive", "#"), ("publishClientSend", "#")):

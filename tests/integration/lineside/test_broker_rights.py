@@ -13,7 +13,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.support.mqtt_broker import MOSQUITTO
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 FILES = ROOT / "docker" / "mosquitto"
 REQUEST, RESULT = "local/inference/request", "local/inference/result"
@@ -94,12 +94,10 @@ class Peer:
         self._loop.call_soon_threadsafe(call, value)
 
     async def __aenter__(self) -> Self:
-        for _ in range(200):
-            try:
-                self._client.connect("127.0.0.1", self._port)
-                break
-            except ConnectionRefusedError:
-                await asyncio.sleep(0.05)
+        await until(
+            lambda: self._client.connect("127.0.0.1", self._port) == paho.MQTT_ERR_SUCCESS,
+            despite=(ConnectionRefusedError,),
+        )
         self._client.loop_start()
         assert await asyncio.wait_for(self._connected, HANG_S)
         return self

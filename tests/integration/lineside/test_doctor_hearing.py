@@ -23,7 +23,7 @@ from lineside_opcua_bridge.results import Results
 from lineside_opcua_bridge.station.part_queue import Pending
 from tests.support.mqtt_broker import MOSQUITTO
 from tests.support.ports import free_port
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 ACCOUNTS = ("opcua-bridge", "topic-bridge", "operator")
 
@@ -100,9 +100,7 @@ async def line(folder: Path, port: int, registry: CollectorRegistry) -> AsyncIte
             asyncio.create_task(answer()),
             asyncio.create_task(MessageFaults("x", registry).each(results, taker.take)),
         ]
-        async with asyncio.timeout(HANG_S):
-            while not all(link.is_online for link in links):
-                await asyncio.sleep(0.01)
+        await until(lambda: all(link.is_online for link in links))
         yield
         for task in tasks:
             task.cancel()

@@ -19,7 +19,7 @@ from lineside.settings import BusSettings, BusTlsSettings
 from tests.support.mqtt_broker import MOSQUITTO
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 PAST = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
@@ -68,9 +68,8 @@ def serve(tmp_path: Path) -> Iterator:
 async def settle(settings: BusSettings, *, say: str = "") -> Connection:
     """Enter a bus until it is online or says what is asked for; return its connection as it then is."""
     link = Connection("bus", settings.url, first_s=0.05, longest_s=0.2)
-    async with MqttBus(settings, client="tls-test", connection=link), asyncio.timeout(HANG_S):
-        while not (say in link.detail if say else link.is_online):
-            await asyncio.sleep(0.01)
+    async with MqttBus(settings, client="tls-test", connection=link):
+        await until(lambda: say in link.detail if say else link.is_online)
         return link
 
 
@@ -184,9 +183,7 @@ async def test_a_renewed_authority_counts_without_a_restart(serve, tmp_path: Pat
     trustme.CA().cert_pem.write_to_path(tmp_path / "used.pem")
     settings = place.settings(tls={"ca_file": tmp_path / "used.pem"})
     link = Connection("bus", settings.url, first_s=0.05, longest_s=0.2)
-    async with MqttBus(settings, client="tls-test", connection=link), asyncio.timeout(HANG_S):
-        while "is refused" not in link.detail:
-            await asyncio.sleep(0.01)
+    async with MqttBus(settings, client="tls-test", connection=link):
+        await until(lambda: "is refused" in link.detail)
         (tmp_path / "used.pem").write_bytes(right)
-        while not link.is_online:
-            await asyncio.sleep(0.01)
+        await until(lambda: link.is_online)

@@ -15,6 +15,7 @@ from lineside_opcua_bridge.bridge import Bridge
 from lineside_opcua_bridge.settings import Settings
 from lineside_topic_bridge.__main__ import build
 from lineside_topic_bridge.settings import Settings as TopicBridgeProcess
+from tests.support.waiting import until
 
 BOUND_S = 60
 COLLECTED, ALIAS = "collected/press", "/press/present"
@@ -37,12 +38,6 @@ POISON = [
     b'{"enabled":[],"response":3,"request_id":{}}',
     b"",
 ]
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(BOUND_S):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

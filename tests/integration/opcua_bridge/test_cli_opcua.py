@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import yaml
 
 from tests.support.paths import ROOT, SUPPORT
 from tests.support.ports import free_port
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
 TREE = "nsu=urn:lineside:tree"
@@ -56,16 +55,18 @@ def lineside(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def listening(server: Server) -> Server:
-    end = time.monotonic() + HANG_S
-    while True:
+    """Return the server, once it listens."""
+
+    def listens() -> bool:
         try:
             socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
         except OSError:
-            assert time.monotonic() < end, "no server"
             assert server.process.poll() is None, "the server ended"
-            time.sleep(0.05)
-        else:
-            return server
+            return False
+        return True
+
+    block_until(listens)
+    return server
 
 
 @pytest.fixture(scope="module")
@@ -174,12 +175,9 @@ class Watching:
 
     def first(self) -> str:
         """Return the first line, once it is there."""
-        end = time.monotonic() + HANG_S
-        while "\n" not in (text := self._out.read_text(encoding="utf-8")):
-            assert time.monotonic() < end, "nothing was printed"
-            assert self._process.poll() is None, self._error.read_text(encoding="utf-8")
-            time.sleep(0.02)
-        return text.splitlines()[0]
+        block_until(lambda: "\n" in self._out.read_text(encoding="utf-8") or self._process.poll() is not None)
+        assert self._process.poll() is None, self._error.read_text(encoding="utf-8")
+        return self._out.read_text(encoding="utf-8").splitlines()[0]
 
     def interrupt(self) -> None:
         self._process.send_signal(signal.SIGINT)

@@ -1,11 +1,9 @@
 """Nodes are found on servers in processes of their own, asyncua's and one that is not asyncua."""
 
-import asyncio
 import contextlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,28 +18,29 @@ from lineside_opcua_bridge.nodes import NodeAmbiguous, NodeMissing
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 from tests.support.paths import SUPPORT
 from tests.support.ports import free_port
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 TREE = "nsu=urn:lineside:tree"
 NODE = "nsu=urn:lineside:node"
 
 
 @asynccontextmanager
-async def session_at(port: int, *, within: float = 60.0) -> AsyncIterator[Session]:
+async def session_at(port: int) -> AsyncIterator[Session]:
     """A session, once the server listens."""
     settings = OpcuaBridgeSettings.model_validate(
         {"endpoint": f"opc.tcp://127.0.0.1:{port}", "security": {"policy": "none"}, "request_timeout_ms": 20_000}
     )
-    end = time.monotonic() + within
-    while True:
+
+    async def opened() -> Session | None:
         session = Session(settings, "test")
         try:
             await session.open()
-            break
         except CallFailed:
             await session.close()
-            assert time.monotonic() < end, f"no server within {within} s"
-            await asyncio.sleep(0.05)
+            return None
+        return session
+
+    session = await until(opened)
     try:
         yield session
     finally:

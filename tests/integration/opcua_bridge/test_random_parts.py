@@ -241,12 +241,9 @@ class Program:
                 await open_parts.get()
 
     async def _answered(self) -> bool:
-        end = time.monotonic() + PATIENCE_S
-        while not self.done():
-            if time.monotonic() > end:
-                return False
-            await asyncio.sleep(0.002)
-        return True
+        with contextlib.suppress(AssertionError):
+            await self.until(self.done, within=PATIENCE_S)
+        return self.done()
 
 
 class Judge:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lineside_opcua_bridge.settings import Settings
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 STATION = "/Objects/Line/Station1"
 TAGS = "nsu=urn:lineside:node;s=Station1"
@@ -43,10 +43,11 @@ class Node:
     async def set(self, **tags: Any) -> None:
         await self.say(set={f"Station1.{tag}": value for tag, value in tags.items()})
 
+    async def is_done_low(self) -> bool:
+        return not await self.get("Done")
+
     async def until_done(self) -> None:
-        async with asyncio.timeout(HANG_S):
-            while not await self.get("Done"):
-                await asyncio.sleep(0.01)
+        await until(lambda: self.get("Done"))
 
 
 @asynccontextmanager
@@ -120,9 +121,7 @@ async def test_a_part_gets_its_verdict_from_another_stack(
                 assert shown == ["fail", 1, 0.93, 1, request.id]
                 await node.set(PartPresent=False)
                 if clear_done == "bridge":
-                    async with asyncio.timeout(HANG_S):
-                        while await node.get("Done"):
-                            await asyncio.sleep(0.01)
+                    await until(node.is_done_low)
 
 
 async def test_an_event_of_another_stack_needs_no_filter_that_it_lacks(

@@ -18,7 +18,7 @@ from lineside_bench.reporting.records import PartRecord, WriteBack
 from lineside_bench.reporting.tally import Tally
 from lineside_bench.runner import run_line
 from lineside_bench.runner.checks import _orphaned
-from tests.support.waiting import HANG_S
+from tests.support.waiting import until
 
 
 def judged(verdict: str | None) -> PartRecord:
@@ -43,20 +43,18 @@ async def test_lines_go_on_while_a_run_stalls(monkeypatch: pytest.MonkeyPatch) -
     out = io.StringIO()
     tally = Tally()
     tally.take(judged("pass"))
-    async with progress.shown(Console(file=out), tally, 9), asyncio.timeout(HANG_S):
-        while out.getvalue().count("parts 1/9") < 3:
-            await asyncio.sleep(0.01)
+    async with progress.shown(Console(file=out), tally, 9):
+        await until(lambda: out.getvalue().count("parts 1/9") >= 3)
 
 
 async def test_an_idle_endless_line_says_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "ENDLESS_LINE_PERIOD_S", 0.01)
     out = io.StringIO()
     tally = Tally()
-    async with progress.shown(Console(file=out), tally, None), asyncio.timeout(HANG_S):
-        for judged_so_far in (1, 2):
+    async with progress.shown(Console(file=out), tally, None):
+        for line in ("parts 1,", "parts 2,"):
             tally.take(judged("pass"))
-            while f"parts {judged_so_far}," not in out.getvalue():
-                await asyncio.sleep(0.01)
+            await until(lambda line=line: line in out.getvalue())
     assert out.getvalue().count("parts 1,") == 1
 
 

@@ -15,7 +15,7 @@ from lineside_bench.simulators.jpeg_cache import AHEAD, MAX_KEPT, MAX_WAITING, J
 from lineside_bench.simulators.runs import MAX_REMEMBERED, PartRun, PartRuns, RunRequest, RunUnderWay
 from lineside_bench.simulators.settings import CameraSimSettings, PlcSimSettings
 from tests.support.paths import ROOT
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 HOW_TO = ROOT / "docs" / "how-to" / "use-the-simulators.md"
 
@@ -71,9 +71,7 @@ async def test_the_next_parts_are_rendered_before_they_are_asked_for(renderings:
     cache = JpegCache()
     assert (await cache.get(7, 0)).index == 0
     assert renderings.made[0] == (7, 0)
-    async with asyncio.timeout(HANG_S):
-        while len(renderings.made) <= AHEAD:
-            await asyncio.sleep(0)
+    await until(lambda: len(renderings.made) > AHEAD)
     assert set(renderings.made) == {(7, index) for index in range(AHEAD + 1)}
     for index in range(1, AHEAD + 1):
         await cache.get(7, index)

@@ -141,9 +141,7 @@ async def test_a_call_that_hangs_is_left_behind_and_none_is_begun_beside_it() ->
         except SourceAway:
             return False
 
-    async with asyncio.timeout(HANG_S):
-        while not await again():
-            await asyncio.sleep(0)
+    await until(again)
 
 
 async def test_what_a_call_raises_reaches_who_asked() -> None:

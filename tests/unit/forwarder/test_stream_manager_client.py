@@ -16,7 +16,7 @@ from lineside_forwarder.stream_manager.folder import Folder
 from lineside_forwarder.stream_manager.inflight_limit import InflightLimit
 from lineside_forwarder.stream_manager.tasks import Status, Word
 from lineside_forwarder.stream_manager.wire import Code, Operation
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 
 def reader_of(data: bytes) -> asyncio.StreamReader:
@@ -149,8 +149,7 @@ async def test_the_end_of_the_connection_ends_all_that_wait(last: bytes | str) -
 async def test_an_operation_that_is_not_known_there() -> None:
     client, pipe, reader = connected()
     call = asyncio.create_task(client.update({"name": "s"}))
-    while not pipe.asked:
-        await asyncio.sleep(0)
+    await until(lambda: pipe.asked)
     body = {"requestId": pipe.asked[0]["requestId"], "status": 18, "errorMessage": "old"}
     reader.feed_data(wire.encode(Operation.UNKNOWN_OPERATION, body))
     with pytest.raises(Refused, match="UNKNOWN_OPERATION: old"):

@@ -6,6 +6,7 @@ from lineside.contract import CameraSource, InlineSource, Request, Tensor, Tenso
 from lineside_inference.dataplane.admission import Admission, AdmissionGate, Bodies, Capacity, is_lines_own
 from lineside_inference.errors import Refused, Stopping
 from lineside_inference.settings import LimitSettings
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
 
@@ -95,14 +96,12 @@ async def test_who_gives_up_waiting_holds_nobody_up_and_takes_nothing() -> None:
     assert room.take(3, line=False)
     large = asyncio.create_task(room.wait(4, line=False))
     small = asyncio.create_task(room.wait(1, line=False))
-    while room.waiting(line=False) < 2:
-        await asyncio.sleep(0)
+    await until(lambda: room.waiting(line=False) == 2)
     large.cancel()
     await small
     assert room.used == 4
     gone = asyncio.create_task(room.wait(2, line=False))
-    while not room.waiting(line=False):
-        await asyncio.sleep(0)
+    await until(lambda: room.waiting(line=False))
     room.give(2, line=False)  # it has its room, and is gone before it hears of it
     gone.cancel()
     await asyncio.gather(large, gone, return_exceptions=True)

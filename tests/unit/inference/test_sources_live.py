@@ -19,7 +19,7 @@ from lineside_inference.sources.live import LiveCamera, look_at
 from lineside_inference.sources.mjpeg import Throttle
 from lineside_inference.sources.rate import FrameRate
 from lineside_inference.sources.threaded import MAX_LEFT_BEHIND, ThreadedCamera
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 
 class Still(LiveCamera):
@@ -166,15 +166,11 @@ class Hanging(ThreadedCamera):
 async def test_a_reader_that_hangs_is_left_behind_a_few_times_and_blocks_nothing() -> None:
     hanging = Hanging()
     supervising = asyncio.ensure_future(hanging.supervise())
-    async with asyncio.timeout(HANG_S):
-        while "hang and cannot be stopped" not in hanging.connection.detail:
-            await asyncio.sleep(0.005)
+    await until(lambda: "hang and cannot be stopped" in hanging.connection.detail)
     assert hanging.opened == MAX_LEFT_BEHIND
     assert "hang" in hanging.connection.detail
     hanging.release.set()
-    async with asyncio.timeout(HANG_S):  # what is late goes nowhere, and a new reader is tried
-        while hanging.frames["kept"] == 0:
-            await asyncio.sleep(0.005)
+    await until(lambda: hanging.frames["kept"])  # what is late goes nowhere, and a new reader is tried
     assert hanging.opened > MAX_LEFT_BEHIND
     supervising.cancel()
     await asyncio.gather(supervising, return_exceptions=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from lineside.threads import Daemons, run_abandonable, run_to_end
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, until
 
 
 async def test_what_a_call_returns_or_raises_reaches_who_asked() -> None:
@@ -28,8 +28,7 @@ def ends_while_a_call_hangs(begin: Callable[[Callable[[], object]], asyncio.Futu
 
     async def main() -> None:
         waiting = begin(hangs)
-        while not begun.is_set():
-            await asyncio.sleep(0)
+        await until(begun.is_set)
         waiting.cancel()
 
     def run() -> None:

@@ -1,7 +1,6 @@
 """The bridge's outcomes on their way to the bus: in order, bounded, and in nobody's way."""
 
 import asyncio
-from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry
 
@@ -9,18 +8,13 @@ from lineside.bus.memory import MemoryBroker, MemoryBus
 from lineside.contract import OUTCOME_TOPIC, Outcome, parse_outcome
 from lineside.errors import BusError
 from lineside_opcua_bridge.telling import Outcomes
+from tests.support.waiting import until
 
 
 def outcome(number: int) -> Outcome:
     return Outcome(
         request_id=f"r-{number}", trigger="t", model="m", verdict="pass", origin="judged", cause="ok", reason="good"
     )
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0)
 
 
 class Sender:

@@ -1,12 +1,11 @@
 """One thread works for all who wait."""
 
 import threading
-import time
 
 import pytest
 
 from lineside.spool.store.group_commit import Call, GroupCommit
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 
 class Work:
@@ -65,9 +64,7 @@ def test_who_comes_while_a_group_is_worked_for_is_worked_for_together() -> None:
     assert work.started.wait(HANG_S)
     for thread in threads[1:]:
         thread.start()
-    until = time.monotonic() + HANG_S
-    while len(group._pending) < 4 and time.monotonic() < until:
-        time.sleep(0.001)
+    block_until(lambda: len(group._pending) == 4)
     work.gate.set()
     for thread in threads:
         thread.join(HANG_S)
