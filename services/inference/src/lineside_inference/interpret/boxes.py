@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,25 +36,20 @@ def has_area(boxes: Boxes) -> NDArray[np.bool_]:
     return filled
 
 
-def overlaps(boxes: Boxes) -> NDArray[np.float64]:
-    """Return N x N: the intersection of each two boxes over their union. All must have an area."""
-    width = np.minimum(boxes[:, None, 2], boxes[None, :, 2]) - np.maximum(boxes[:, None, 0], boxes[None, :, 0])
-    height = np.minimum(boxes[:, None, 3], boxes[None, :, 3]) - np.maximum(boxes[:, None, 1], boxes[None, :, 1])
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    shares: NDArray[np.float64] = shared / (areas[:, None] + areas[None, :] - shared)
-    return shares
+def suppress(boxes: Boxes, labels: NDArray[np.intp], threshold: float) -> NDArray[np.intp]:
+    """Return the indices of the boxes that are kept (non-maximum suppression), of boxes in the order of their rank.
 
-
-def suppress(shares: NDArray[np.float64], labels: NDArray[np.intp], threshold: float) -> NDArray[np.intp]:
-    """Return the indices of the boxes that stay, of boxes in the order of their rank (non-maximum suppression).
-
-    `shares` is by how much each two overlap. A box goes where one of the same label and of higher rank, that stays,
-    overlaps it by more than the threshold.
+    A box is dropped where a kept one of the same label and of higher rank overlaps it by more than the threshold:
+    intersection over union, 0 to 1. All boxes must have an area.
     """
-    rivals = (shares > threshold) & (labels[:, None] == labels[None, :])
-    stays = np.ones(len(shares), np.bool_)
-    for index in range(len(shares)):
-        if stays[index]:
-            stays[index + 1 :] &= ~rivals[index, index + 1 :]
-    return np.flatnonzero(stays)
+    near = boxes[:, :2] - boxes[:, :2].min(axis=0)  # OpenCV keeps labels apart by an offset that assumes no negatives
+    ranks = np.arange(len(boxes), 0, -1, dtype=np.float32)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    kept = cv2.dnn.NMSBoxesBatched(
+        np.hstack((near, sizes)),  # type: ignore[arg-type]  # the stubs want a list of tuples
+        ranks,  # type: ignore[arg-type]  # and of floats
+        labels.astype(np.int32),  # type: ignore[arg-type]  # and of ints
+        0.0,
+        threshold,
+    )
+    return np.asarray(kept, np.intp)

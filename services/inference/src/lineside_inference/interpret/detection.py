@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from lineside.contract import Finding
 from lineside_inference.imaging.geometry import Boxes, Geometry
-from lineside_inference.interpret.boxes import bounded, corners, has_area, overlaps, suppress
+from lineside_inference.interpret.boxes import bounded, corners, has_area, suppress
 from lineside_inference.interpret.candidates import Candidates, read
 from lineside_inference.interpret.judgement import DIGITS, Judgement, by_defects
 from lineside_inference.interpret.outputs import Outputs
 from lineside_inference.interpret.prototypes import covered
 from lineside_inference.interpret.thresholds import Thresholds
-from lineside_inference.interpret.turned import likeness, quads
+from lineside_inference.interpret.turned import quads, suppress_alike
 from lineside_inference.models.card import Card
 from lineside_inference.models.detection import Detection
 
@@ -54,7 +54,7 @@ def detect(
     kept = np.flatnonzero(has_area(shown))
     kept = kept[_first(fails[kept], confidence[kept], MAX_CANDIDATES)]
     if head.iou is not None and kept.size > 1:
-        kept = kept[suppress(placed.shares(kept), label[kept], head.iou)]
+        kept = kept[placed.suppress(kept, label[kept], head.iou)]
     kept, dropped = kept[: head.max_findings], max(0, kept.size - head.max_findings)
     regions = placed.regions(outputs, kept, shown[kept])
     findings = [
@@ -85,11 +85,11 @@ class _Placed:
             self._quads = self._to_picture(self._quads.reshape(-1, 4)).reshape(-1, 4, 2)
             self.boxes = np.concatenate((self._quads.min(axis=1), self._quads.max(axis=1)), axis=1)
 
-    def shares(self, which: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return by how much each two of these overlap."""
+    def suppress(self, which: NDArray[np.intp], labels: NDArray[np.intp], threshold: float) -> NDArray[np.intp]:
+        """Return which of these, in the order of their rank, are kept by non-maximum suppression."""
         if self._quads is None:
-            return overlaps(self.boxes[which])
-        return likeness(self._numbers[which], self._angles[which])
+            return suppress(self.boxes[which], labels, threshold)
+        return suppress_alike(self._numbers[which], self._angles[which], labels, threshold)
 
     def regions(self, outputs: Outputs, which: NDArray[np.intp], shown: Boxes) -> list[dict[str, Any]]:
         """Return what is to be said of each of these beside its box: its corners where turned, what its mask covers."""

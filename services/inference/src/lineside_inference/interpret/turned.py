@@ -1,4 +1,4 @@
-"""Turned boxes: their corners, and how alike two are."""
+"""Turned boxes: their corners, how alike two are, and which of those that are alike are kept."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,3 +43,18 @@ def likeness(boxes: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray
     distance = np.clip(near + form, _TINY, 100)
     alike: NDArray[np.float64] = 1 - np.sqrt(1 - np.exp(-distance) + _TINY)
     return alike
+
+
+def suppress_alike(
+    boxes: NDArray[np.float64], angles: NDArray[np.float64], labels: NDArray[np.intp], threshold: float
+) -> NDArray[np.intp]:
+    """Return the indices of the turned boxes that are kept, of boxes in the order of their rank.
+
+    A box is dropped where a kept one of the same label and of higher rank is more alike than the threshold, 0 to 1.
+    """
+    rivals = (likeness(boxes, angles) > threshold) & (labels[:, None] == labels[None, :])
+    is_kept = np.ones(len(boxes), np.bool_)
+    for index in range(len(boxes)):
+        if is_kept[index]:
+            is_kept[index + 1 :] &= ~rivals[index, index + 1 :]
+    return np.flatnonzero(is_kept)
