@@ -1,7 +1,8 @@
 """A PLC's secured OPC UA server as a process: `secure_server.py '<options as JSON>'`; it says `ready` on stdout.
 
 Options: port; certificate and key (files); uri; policies (asyncua's names); users ({name: [password, role]}, role User
-or Admin; without it anonymous is let in); user_certificates ([file]); clients (folder of the client certificates that
+or Admin; without it anonymous is let in); names (a file to which each user's name that a client sends is appended);
+user_certificates ([file]); clients (folder of the client certificates that
 it trusts; without it any).
 """
 
@@ -25,12 +26,16 @@ TAGS = {"PartPresent": False, "PartId": "", "Verdict": "", "Confidence": 0.0, "R
 class Users:
     def __init__(self, options: dict[str, Any]) -> None:
         self._names = options.get("users")
+        self._seen = options.get("names")
         self._certificates = [Path(file).read_bytes() for file in options.get("user_certificates", [])]
 
     def get_user(
         self, _server: Any, username: Any = None, password: Any = None, certificate: Any = None
     ) -> User | None:
         if username is not None:
+            if self._seen:
+                with Path(self._seen).open("a", encoding="utf-8") as file:
+                    file.write(f"{username}\n")
             known, role = (self._names or {}).get(username, (None, None))
             return User(role=UserRole[role], name=username) if known == password else None
         if certificate in self._certificates:

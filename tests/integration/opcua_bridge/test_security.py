@@ -332,6 +332,32 @@ async def test_users_by_password(
         await client_for(access(), thing="test")
 
 
+async def test_no_users_name_is_sent_before_the_plc_is_trusted_and_confirmed(
+    secure_plc: SecurePlc,
+    plc_certificate: Made,
+    access: Callable[..., OpcuaBridgeSettings],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server writes down each name that it is sent; at the end one is, so that the others would have been seen."""
+    names, secret = tmp_path / "names", tmp_path / "password"
+    secret.write_text("right\n")
+    options = {"users": {"press": ["right", "Admin"]}, "names": str(names)}
+    settings = access(user={"kind": "password", "name": "press", "password_file": str(secret)})
+    await secure_plc.start(plc_certificate, **options)
+    assert "BadCertificateUntrusted" in (await rejection(settings)).causes
+    trust(settings, plc_certificate.certificate)
+    await secure_plc.start(plc_certificate, uri="urn:an:impostor", **options)
+    with monkeypatch.context() as patch:
+        claim_to_be_the_plc(patch)
+        with pytest.raises(SecurityError, match=r"urn:an:impostor now"):
+            await is_let_in(settings)
+    assert not names.exists()
+    await secure_plc.start(plc_certificate, **options)
+    assert await is_let_in(settings)
+    assert names.read_text(encoding="utf-8") == "press\n"
+
+
 async def test_a_user_without_the_right_may_not_write(
     secure_plc: SecurePlc, plc_certificate: Made, access: Callable[..., OpcuaBridgeSettings], tmp_path: Path
 ) -> None:
@@ -414,6 +440,21 @@ async def test_a_renewed_own_certificate_waits_until_the_plc_trusts_it(
     assert await is_let_in(settings)
 
 
+def claim_to_be_the_plc(patch: pytest.MonkeyPatch) -> None:
+    """Give every server the PLC's application URI as long as the channel is not secured."""
+    from lineside_opcua_bridge import security  # noqa: PLC0415 - only these tests take it apart
+
+    honest = security.endpoints_of
+
+    async def changed_on_the_way(*args: Any, **more: Any) -> list[ua.EndpointDescription]:
+        offered = await honest(*args, **more)
+        for endpoint in offered:
+            endpoint.Server.ApplicationUri = PLC_URI
+        return offered
+
+    patch.setattr(security, "endpoints_of", changed_on_the_way)
+
+
 async def test_a_server_that_says_something_else_on_the_secured_channel_is_left(
     secure_plc: SecurePlc,
     plc_certificate: Made,
@@ -424,17 +465,7 @@ async def test_a_server_that_says_something_else_on_the_secured_channel_is_left(
     settings = access()
     trust(settings, plc_certificate.certificate)
     assert (await rejection(settings)).causes == ("BadCertificateUriInvalid",)
-    from lineside_opcua_bridge import security  # noqa: PLC0415 - only this test takes it apart
-
-    honest = security.endpoints_of
-
-    async def changed_on_the_way(*args: Any, **more: Any) -> list[ua.EndpointDescription]:
-        offered = await honest(*args, **more)
-        for endpoint in offered:
-            endpoint.Server.ApplicationUri = PLC_URI
-        return offered
-
-    monkeypatch.setattr(security, "endpoints_of", changed_on_the_way)
+    claim_to_be_the_plc(monkeypatch)
     with pytest.raises(SecurityError, match=r"urn:an:impostor now"):
         await is_let_in(settings)
 

@@ -247,6 +247,21 @@ async def test_simulate_does_everything_but_the_writes(
         assert "simulate" in line.service.connections["trigger station-1"].detail
 
 
+async def test_no_node_is_written_that_the_settings_do_not_list(
+    steady: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    """The station's other nodes may be written too, so that a write to one would be seen."""
+    await steady.reset()
+    listed = {"verdict": f"{NODE}.Verdict", "done": f"{NODE}.Done"}
+    async with line_of(configure(steady, steady.trigger(1, write_back=listed))) as line:
+        await line.ready()
+        await steady.part("Station1", "P-1")
+        steady.writes.clear()
+        await line.answer(await line.request(), "fail")
+        await wait_until(lambda: steady.get("Station1", "Done"))
+    assert {path for path, _value in steady.writes} == {"Station1.Verdict", "Station1.Done"}
+
+
 async def test_without_nodes_to_write_the_result_closes_the_part(
     steady: Any, line_of: Any, configure: Any, wait_until: Any
 ) -> None:
