@@ -2,6 +2,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -43,6 +44,22 @@ async def test_ready_only_while_every_required_connection_is_online() -> None:
         needed.backoff("gone")
         assert (await client.get("/readyz")).json()["connections"][0]["detail"] == "gone"
     assert not service.is_ready
+
+
+async def test_a_connections_state_is_the_same_in_readyz_metrics_and_log() -> None:
+    service = Service("test")
+    link = service.connection("mqtt", "mqtt://x")
+    changes = {"ONLINE": link.online, "BACKOFF": lambda: link.backoff("gone"), "PAUSED": lambda: link.paused("off")}
+    async with living(service) as client:
+        for state, change in changes.items():
+            with structlog.testing.capture_logs() as logs:
+                change()
+            assert [entry["state"] for entry in logs if entry["event"] == "connection"] == [state]
+            assert (await client.get("/readyz")).json()["connections"][0]["state"] == state
+            metrics = (await client.get("/metrics")).text
+            assert re.findall(r'^lineside_test_connection_state\{.*state="(\w+)"\} 1\.0$', metrics, re.MULTILINE) == [
+                state
+            ]
 
 
 async def test_alive_until_a_background_task_ends_by_itself() -> None:
