@@ -1,4 +1,4 @@
-"""What an error of botocore means, before anybody decides what to do about it: pure.
+"""Classifies botocore's errors by their cause: pure.
 
 For the services that call AWS APIs. It needs botocore, which comes with the extra of those services that brings boto3,
 so nothing else of this library imports it.

@@ -68,13 +68,13 @@ class BoundedHttp(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         cuts: Cuts,
-        most: int = MAX_CONNECTIONS,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.answered_at: float | None = None
         self.opened_at = self.loop.time()
         self._cuts = cuts
-        self._most = most
+        self._max_connections = max_connections
         self._is_in_head = False
         self._head_bytes = self._head_fields = 0
         self._is_too_large = False
@@ -102,7 +102,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Take the connection, in the place of the one that matters least where there are too many."""
         super().connection_made(transport)
         self._wait_for_head()
-        if len(self.connections) > self._most:
+        if len(self.connections) > self._max_connections:
             others = (one for one in self.connections if isinstance(one, BoundedHttp) and not one.is_at_work)
             least = min(others, key=_worth)  # this one at least is there
             self.connections.discard(least)

@@ -103,8 +103,8 @@ async def bounded(name: str, check: Callable[[], Awaitable[Check]], *, within_s:
 def container(root: Path = Path("/")) -> str | None:
     """Return what kind of container we run in, None on a machine's own system.
 
-    The mark alone does not tell: a machine's disk can have been made of an image. A container's root is layers laid
-    over one another, or a folder of another file system.
+    The marker file alone does not tell: a machine's disk may have been made from an image. A container's root is an
+    overlay, or a folder of another file system.
     """
     kind = next((kind for kind, mark in _CONTAINER_MARKS.items() if (root / mark).exists()), None)
     if kind is None:

@@ -1,4 +1,4 @@
-"""Every connection has one supervisor and one state; /readyz, the metric and the log all read this object."""
+"""The state of a connection: one object, set by its supervisor and read by /readyz, the metric and the log."""
 
 import random
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
 """Documents that people write, YAML and JSON: a name that stands twice in one group is refused, not overwritten.
 
-Both formats leave to the reader what a second value means, and both readers in use take the last one without a word: of
-two `inference:` sections the first vanishes, with its cameras and its limits.
+Neither format says what a second value means, and both parsers in use silently take the last one: of two `inference:`
+sections the first would be ignored, with its cameras and limits.
 """
 
 import json

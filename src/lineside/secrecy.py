@@ -1,4 +1,4 @@
-"""Secrets stay where they belong: out of what is shown, and in files that not everybody can read.
+"""Keeps secrets out of logs, states and error texts, and finds secret files that every user can read.
 
 Addresses hold secrets in three places: a user and password before the host, a query (a token, a signature), and, with
 many cameras, parameters in the path (`/user=admin&password=...`).

@@ -1,4 +1,4 @@
-"""One way to live: start, ready, drain on SIGTERM within a bound, stop; /livez, /readyz and /metrics.
+"""The life of a service: start, ready, drain on SIGTERM within a bound, stop; /livez, /readyz and /metrics.
 
 A service is an ASGI application whose lifespan is its life. The inference service adds routes of its own; the
 bridges have only these. `run` binds the port first, so that a port in use is named before anything starts, then
@@ -193,10 +193,10 @@ def bind(http: HttpSettings, setting: str) -> socket.socket:
 
 def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.socket) -> int:
     """Serve until SIGTERM, SIGINT or a failure; return the process's exit status."""
-    files, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files, _hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     config = uvicorn.Config(
         app,
-        http=functools.partial(BoundedHttp, cuts=service.cuts, most=min(MAX_CONNECTIONS, files // 2)),  # type: ignore[arg-type]  # called as a class is
+        http=functools.partial(BoundedHttp, cuts=service.cuts, max_connections=min(MAX_CONNECTIONS, files // 2)),  # type: ignore[arg-type]  # called as a class is
         ws="none",
         log_config=None,
         access_log=False,

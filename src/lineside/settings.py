@@ -1,4 +1,4 @@
-"""One way to configure: defaults < YAML file < environment.
+"""Settings: defaults, overridden by a YAML file, overridden by the environment.
 
 One file configures a whole box: what all services share at the top (`bus`, `log`), then a section a service.
 A service reads the shared part and its own section, and leaves the other services' sections alone; `lineside

@@ -1,4 +1,4 @@
-"""How a service tells others that it stands: every two seconds, so that they notice who tells no more."""
+"""A service's status on the bus, published every two seconds, so that others notice one that stopped."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
@@ -21,7 +21,7 @@ _LONGEST_IN_SHORT = 160
 def status_of(
     name: Literal["opcua_bridge", "topic_bridge"], links: Iterable[Snapshot], *, is_ready: bool, max_bytes: int
 ) -> bytes:
-    """Return a service's status as a message of at most `max_bytes`: details give way, then connections that work."""
+    """Return a service's status as at most `max_bytes`: details are left out first, then connections that work."""
     whole = sorted((_shown(link, _LONGEST) for link in links), key=lambda link: link.state == State.ONLINE)
     short = [_shown_short(link) for link in whole]
     for shown in (whole, *(short[:most] for most in range(len(short), -1, -1))):
@@ -45,7 +45,7 @@ async def tell(
     max_bytes: int,
     period_s: float = PERIOD_S,
 ) -> None:
-    """Tell how a service stands, for ever; what cannot be sent within the period is old then, and sent no more."""
+    """Publish a service's status for ever; one that cannot be sent within the period is dropped: the next follows."""
     while True:
         links = [link.snapshot() for link in service.connections.values()]
         try:

@@ -1,7 +1,7 @@
 """Logs: one structured line an event, JSON unless a person watches, the request's id in every line about one.
 
-A line that comes again and again is summed up, so that whoever causes it cannot wash out what else was said: of one
-kind so many are shown in a minute, and at its end how many more there were. Each part's verdict is always shown.
+Lines that repeat are summed up, so that they cannot flood the log: of one kind a bounded number is written in a minute,
+and at its end how many more there were. Each part's verdict is always written.
 """
 
 import io
@@ -50,28 +50,28 @@ class Repeats:
         self._windows: OrderedDict[Hashable, tuple[float, int, int]] = OrderedDict()
         """Of each kind when its window began, how many came, how many of them are shown; oldest window first."""
 
-    def shows(self, kind: Hashable, most: int, now: float) -> bool:
+    def shows(self, kind: Hashable, max_lines: int, now: float) -> bool:
         """Count a line; return whether it is shown. Call `ended` first."""
-        began, came, _most = self._windows.get(kind, (now, 0, most))
-        self._windows[kind] = began, came + 1, most
-        return came < most
+        began, came, _max = self._windows.get(kind, (now, 0, max_lines))
+        self._windows[kind] = began, came + 1, max_lines
+        return came < max_lines
 
     def ended(self, now: float) -> list[tuple[Any, int]]:
         """Forget the windows that are over, and the oldest of too many; return of which more came than were shown."""
         sums: list[tuple[Any, int]] = []
         while self._windows:
-            kind, (began, came, most) = next(iter(self._windows.items()))
+            kind, (began, came, max_lines) = next(iter(self._windows.items()))
             if now - began < self._window_s and len(self._windows) <= self._max_kinds:
                 break
             del self._windows[kind]
-            if came > most:
-                sums.append((kind, came - most))
+            if came > max_lines:
+                sums.append((kind, came - max_lines))
         return sums
 
     @property
     def holds_back(self) -> bool:
         """Whether some lines are not shown and not summed up yet."""
-        return any(came > most for _began, came, most in self._windows.values())
+        return any(came > max_lines for _began, came, max_lines in self._windows.values())
 
 
 class _Summing(logging.StreamHandler[TextIO]):
@@ -87,8 +87,8 @@ class _Summing(logging.StreamHandler[TextIO]):
         now = time.monotonic()
         self._sum_up(now)
         event, kind = _kind_of(record)
-        most = _MAX_WARNINGS if record.levelno >= logging.WARNING else _MAX_OTHERS
-        if event == _EACH or self._repeats.shows(kind, most, now):
+        max_lines = _MAX_WARNINGS if record.levelno >= logging.WARNING else _MAX_OTHERS
+        if event == _EACH or self._repeats.shows(kind, max_lines, now):
             super().emit(record)
         elif self._timer is None:
             self._wake_later()
@@ -127,7 +127,7 @@ class _Summing(logging.StreamHandler[TextIO]):
 
 
 def _kind_of(record: logging.LogRecord) -> tuple[str, Hashable]:
-    """Return a line's event, and what makes it the same as another: who said it, how loud, what, and about what."""
+    """Return a line's event and the key by which lines count as the same: logger, level, event and subject."""
     if not isinstance(record.msg, dict):
         return str(record.msg), (record.name, record.levelno, str(record.msg), ())
     event = str(record.msg.get("event"))

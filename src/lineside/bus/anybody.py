@@ -1,4 +1,4 @@
-"""Whether a broker lets in who has no account."""
+"""Whether a broker accepts clients without an account."""
 
 import contextlib
 

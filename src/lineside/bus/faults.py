@@ -1,7 +1,7 @@
-"""No message ends a service: what fails unforeseen while one is handled costs that message alone.
+"""Unexpected errors of a message's handler: they cost that message, never the service.
 
-It is acknowledged, for it would fail again after each restart; counted; and logged with its beginning. What can be
-foreseen, as a message that nobody can read, its handler answers itself.
+The message is acknowledged, since it would fail again after each restart, counted, and logged with its beginning. What
+a handler expects, such as a message that cannot be parsed, it answers itself.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class MessageFaults:
             message.ack()
 
     def failed(self, message: Message, error: BaseException) -> None:
-        """Let a message go whose handling failed."""
+        """Count, log and acknowledge a message whose handler failed."""
         self._failed.labels(message.topic).inc()
         log.critical(
             "a message could not be handled; it is let go",

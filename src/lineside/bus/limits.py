@@ -75,8 +75,8 @@ def packet_bytes(topic: str, payload: bytes, protocol: MQTTProtocolVersion) -> i
 
 
 def own_packet_bytes(max_message_bytes: int) -> int:
-    """Return the largest packet that we take: what is too large shall still be seen and refused by name.
+    """Return the largest packet that this client accepts: twice a message, so that one too large is refused by name.
 
-    A broker drops what is even larger, so that no message can fill our memory.
+    A broker drops larger ones, so that no message can fill our memory.
     """
     return max(_SMALLEST_OWN, 2 * max_message_bytes)

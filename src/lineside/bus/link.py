@@ -31,7 +31,8 @@ _FAILURE = 128
 class LinkLost(Exception):
     """The connection ended before the broker answered; `blamed`: it may have ended because of this message.
 
-    A broker handles what it gets in order: at what it will not take it closes, and has acknowledged what came before.
+    A broker handles packets in order: it closes the connection at one that it will not take, and has acknowledged those
+    before it.
     """
 
     def __init__(self, *, blamed: bool) -> None:
@@ -197,7 +198,7 @@ class Link:
 
     @contextlib.asynccontextmanager
     async def _room(self, *, alone: bool) -> AsyncIterator[None]:
-        """Wait for a place among what is under way, or for all of them."""
+        """Wait until one more message may be in flight, or until none is."""
         wanted, taken = self.limits.in_flight if alone else 1, 0
         try:
             async with self._alone if alone else contextlib.nullcontext():

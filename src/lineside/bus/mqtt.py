@@ -3,7 +3,7 @@
 paho-mqtt speaks the protocol on a thread of its own. Each connection to the broker is one `Link` with a paho
 client of its own, so that nothing of a lost connection reaches into the next: an acknowledgement of a message of
 a lost link goes nowhere (the broker sends the message again), a publish that was not acknowledged is sent again.
-What a broker keeps for us while we are away hangs on the client id, which stays the same.
+The broker keeps messages for us by the client id, which stays the same.
 """
 
 import asyncio

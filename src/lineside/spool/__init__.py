@@ -1,4 +1,4 @@
-"""The durable queue on disk between who makes evidence and who ships it; shared by the processes of one box.
+"""The durable queue on disk between the services that write evidence and the forwarder, on one box.
 
 Records wait in an SQLite file (WAL, synchronous=FULL), large blobs in files of their own; everything carries a
 checksum. `Spool.put` returns when the record is on the disk. The forwarder seals records into batches; every

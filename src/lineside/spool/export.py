@@ -1,4 +1,4 @@
-"""All records that wait, written into a folder: for a box that is emptied by hand. Nothing leaves the spool.
+"""Writes all waiting records into a folder, for a box that is emptied by hand. Nothing is deleted from the spool.
 
 The layout is the disk destination's, except that a line names its objects by their path from the line's own file, so
 that the folder can be carried away, and that names end in `-export`: both may be written into one folder.

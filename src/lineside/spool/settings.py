@@ -1,4 +1,4 @@
-"""Section `spool`: where evidence waits on this box, and how much of it. Read by who makes it and by who ships it."""
+"""Section `spool`: where evidence waits on this box, and how much; for the services that write it and the forwarder."""
 
 from pathlib import Path
 from typing import Literal

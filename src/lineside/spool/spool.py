@@ -1,4 +1,4 @@
-"""The face of the spool: what services and people call."""
+"""The spool's interface, for services and commands."""
 
 import os
 import sqlite3
@@ -58,7 +58,7 @@ class Spool:
         files: dict[str, Any] = {"log_pages": min(1000, max(16, settings.reserve_bytes // 16 // PAGE))}
         if looks_after:
             files |= {"using": self._access.using, "on_damage": lambda why: quarantine.request_repair(folder, why)}
-        # The files in `blobs` while nobody else had the folder, until they are looked after: others put soon after.
+        # The files in `blobs` as they were while no other process had the folder: those that come later may be in use.
         self._found: list[str] | None = []
         self._owner: OwnerLock | None = None
         self._guard = threading.Lock()
@@ -153,9 +153,9 @@ class Spool:
         """Deliver to a destination no more; what only it lacked is deleted. The last one's evidence stays."""
         self._draining(lambda: self._delivery.forget(destination))
 
-    def unsealed(self, most: int = 10_000) -> list[Run]:
-        """Return the first `most` records that belong to no batch, as runs, in the order of their first records."""
-        return self._sealing.unsealed(most)
+    def unsealed(self, max_records: int = 10_000) -> list[Run]:
+        """Return the first `max_records` records without a batch, as runs, in the order of their first records."""
+        return self._sealing.unsealed(max_records)
 
     def seal(self, run: Run, max_records: int, max_bytes: int) -> Batch | None:
         """Make a batch of a run's first records, for ever: at most so many, and bytes of bodies, and at least one.
@@ -239,7 +239,7 @@ class Spool:
         self._closing.close()
 
     def _start(self) -> None:
-        """Look after what a kill or a bad disk left, where nobody else is using the folder; open its files."""
+        """Open the files; where no other process uses the folder, repair it and finish what a kill left undone."""
         is_first = self._take_folder()
         self._draining(self._records.open)
         self._draining(self._progress.open)
@@ -307,7 +307,7 @@ class Spool:
         return disk.f_bavail * disk.f_frsize
 
     def _draining(self, work: Callable[[], T]) -> T:
-        """Do what frees the disk in the end; where it is full now, with the space that is set aside for this."""
+        """Do work that frees disk space in the end; where the disk is full, again after giving up the reserve."""
         try:
             return work()
         except SpoolFull:
@@ -315,7 +315,7 @@ class Spool:
             return work()
 
     def _relieve(self) -> None:
-        """Make the most of a full disk: give up the space set aside, write over the logs, remember less."""
+        """Gain space on a full disk: give up the reserve, reuse the write-ahead logs, remember fewer outcomes."""
         if self._reserve.give_up():
             _log.warning("The disk is full: the space set aside for draining is used", folder=str(self.folder))
         self._deleting.is_tight = True

@@ -83,7 +83,7 @@ def serving() -> Callable[..., Any]:
         ]
         listener = socket.create_server(("127.0.0.1", 0))
         serving.port = listener.getsockname()[1]
-        kind = functools.partial(BoundedHttp, cuts=Cuts("lineside_x", serving.registry), most=most)
+        kind = functools.partial(BoundedHttp, cuts=Cuts("lineside_x", serving.registry), max_connections=most)
         config = uvicorn.Config(Starlette(routes=routes), http=kind, ws="none", log_config=None)
         server = uvicorn.Server(config)
         running = asyncio.create_task(server.serve([listener]))

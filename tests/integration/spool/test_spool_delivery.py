@@ -30,7 +30,7 @@ def test_runs_are_of_one_stream_and_folder_in_order(spool: Spool):
         ("a", "02", (4,), True),
         ("a", "01", (5,), False),
     ]
-    assert [run.numbers for run in spool.unsealed(most=2)] == [(1,), (2,)]
+    assert [run.numbers for run in spool.unsealed(max_records=2)] == [(1,), (2,)]
 
 
 def test_a_batch_is_the_first_records_of_its_run_within_both_bounds(spool: Spool):

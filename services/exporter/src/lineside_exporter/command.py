@@ -1,4 +1,4 @@
-"""`lineside-exporter`: the service, or a word to a running one; light until the service shall run."""
+"""`lineside-exporter`: runs the service, or answers `health` and `--version` without importing it."""
 
 from lineside import command
 

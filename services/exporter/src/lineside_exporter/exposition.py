@@ -42,7 +42,7 @@ _SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_c
 _AS_UNTYPED = frozenset({"unknown", "info", "stateset", "gaugehistogram"})
 """Types of OpenMetrics, which this format has no word for."""
 _SHOWN = 80
-_LINES_A_SERIES, _LEAST_LINES = 10, 50_000
+_LINES_A_SERIES, _MIN_LINES = 10, 50_000
 """Lines that are read at most: what is left out of a text has to be read too."""
 
 
@@ -94,9 +94,9 @@ class Parser:
         family whose samples contradict its type is left out alone. Raises NoMetrics with the first line that is none,
         and where there are far more lines than the series that are shown could have.
         """
-        most = max(_LINES_A_SERIES * self._bounds.series, _LEAST_LINES)
-        if (lines := text.count("\n")) > most:
-            raise NoMetrics(f"{lines} lines; {most} are read at most, for {self._bounds.series} series")
+        max_lines = max(_LINES_A_SERIES * self._bounds.series, _MIN_LINES)
+        if (lines := text.count("\n")) > max_lines:
+            raise NoMetrics(f"{lines} lines; {max_lines} are read at most, for {self._bounds.series} series")
         families: dict[str, _Open] = {}
         known: dict[str, _Series] = {}
         seen: set[tuple[str, frozenset[tuple[str, str]]]] = set()

@@ -1,4 +1,4 @@
-"""Time as the forwarder needs it, so that a test can put another in its place."""
+"""The clocks that the forwarder uses, so that a test can replace them."""
 
 import asyncio
 import time

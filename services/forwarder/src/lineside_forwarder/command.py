@@ -1,4 +1,4 @@
-"""`lineside-forwarder`: the service, or a word to a running one; light until the service shall run."""
+"""`lineside-forwarder`: runs the service, or answers `health` and `--version` without importing it."""
 
 from lineside import command
 

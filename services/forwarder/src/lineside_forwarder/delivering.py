@@ -154,7 +154,7 @@ class Supervisor:
         return None
 
     def _rest(self, *, is_empty: bool) -> None:
-        """Show that nothing is to be done, and begin the wait for the next round of uploads."""
+        """Show that nothing is waiting, and begin the wait for the next round of uploads."""
         if is_empty and self._alarms:
             self._alarms.clear()
             self._metrics.alarms(self._destination.name, [])
@@ -166,7 +166,7 @@ class Supervisor:
             self._link.detail = "nothing to send yet"
 
     def _collect(self) -> None:
-        """Take note of deliveries that have ended; raises what is nobody's business but the spool's."""
+        """Remove deliveries that have ended; raises the spool's errors."""
         for task in [task for task in self._under_way if task.done()]:
             self._under_way.discard(task)
             task.result()
@@ -246,7 +246,7 @@ class Supervisor:
         )
 
     async def _tell(self) -> None:
-        """Leave the state where the page finds it; the attempts while it is away are not told one by one."""
+        """Write the connection's state to the spool, from where it is shown; not each attempt while it is away."""
         state, detail = self._link.state.value, self._link.detail
         if (state, detail) == self._told or (state == State.CONNECTING and self._told[0] == State.BACKOFF):
             return

@@ -1,4 +1,4 @@
-"""What a destination is given and what it must keep to.
+"""The interface of a destination: what it is given, and what it must guarantee.
 
 An upload is one batch on its way: a file with a capture a line, and an object for each large tensor or image. Paths are
 relative to the destination's root (a bucket, a folder) and stay the same however often the batch is sent, so a
@@ -78,7 +78,7 @@ class Destination(Protocol):
     """What people see as its address, without secrets."""
 
     async def start(self) -> None:
-        """Make ready without reaching for the network; what is away is met by `deliver`."""
+        """Prepare without using the network; `deliver` connects."""
         ...
 
     async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:

@@ -1,4 +1,4 @@
-"""Destination `disk`: files below a folder, in Edge Manager's layout; power may fail at any point.
+"""Destination `disk`: files below a folder, in Edge Manager's layout, safe against a power cut at any point.
 
 A file is written beside its name, synced, renamed, and its folder synced; the objects before the lines that name them.
 So a name that can be seen is a whole file, and no line is ever cut.

@@ -1,6 +1,6 @@
 """What the doctor asks about evidence: where it goes, whether its spool has room, what each destination says.
 
-It reads the spool as it is, also while the services run, and mends nothing.
+It reads the spool as it is, also while the services run, and repairs nothing.
 """
 
 import http.client

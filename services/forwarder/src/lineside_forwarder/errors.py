@@ -1,4 +1,4 @@
-"""Why a batch did not arrive; who delivers decides by the class what happens next.
+"""Why a batch did not arrive; the supervisor decides by the class what happens next.
 
 ForwarderError       base
 +-- DestinationAway  network, 5xx, a full disk: tried again with backoff, without end
@@ -17,7 +17,7 @@ class ForwarderError(LinesideError):
 
 
 class DestinationAway(ForwarderError):
-    """The destination cannot be reached or has no room; somebody else's trouble that ends by itself."""
+    """The destination cannot be reached or has no space; expected to end by itself."""
 
     code = "destination-away"
     transient = True
@@ -34,7 +34,7 @@ class Throttled(DestinationAway):
 
 
 class NotAllowed(ForwarderError):
-    """The destination will not have us as we are configured, until somebody changes something there or here.
+    """The destination refuses this configuration: somebody has to change something here or there.
 
     `reason` is a short word for the alarm's label, for instance `permission`, `credentials`, `no-bucket`.
     """

@@ -19,7 +19,7 @@ _MAX_RETRY_AFTER_S = 3600.0
 class RetrySchedule:
     """Keeps the waits: one for the destination, which grows while all fails, and one for each stream that failed.
 
-    A stream waits on its own so that a batch which always fails is tried ever more seldom while the others go on.
+    A stream has its own wait, so that a batch that always fails is tried less and less often while other streams go on.
     """
 
     def __init__(self, link: Connection, monotonic: Callable[[], float]) -> None:
@@ -69,9 +69,10 @@ class RetrySchedule:
         return {stream: until - now for stream, until in self._until.items() if until > now}
 
     def passed_over(self) -> list[frozenset[str]]:
-        """Return which streams to pass over, best first: all that failed last; the one that did; only those held.
+        """Return sets of streams to leave out of the next lease, to be tried in this order.
 
-        So each has its turn while one attempt at a time is made, and one that always fails takes no other's.
+        First all that failed since they last succeeded, then the one that failed last, then only those that are held.
+        So every stream gets an attempt while one at a time is made, and a stream that always fails delays no other.
         """
         held = frozenset(self.held())
         if not self._suspects:

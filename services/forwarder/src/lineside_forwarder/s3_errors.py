@@ -1,4 +1,4 @@
-"""What an answer of S3, or the lack of one, means for the evidence: pure, from botocore's exception to ours.
+"""Maps botocore's exceptions to the forwarder's errors: pure.
 
 Only what is known to be about one batch refuses it. Whatever else a store says, known or not, keeps the evidence here:
 what may end by itself is tried again with backoff, the rest slowly and with an alarm.
@@ -34,7 +34,7 @@ _THROTTLED = THROTTLING_CODES | {
     "RequestThrottledException",
     "TooManyRequests",
 }
-# 4xx by their status, yet over with the next try: what was damaged on the way, or ended under our hands.
+# 4xx by their status, yet worth another try: damaged in transit, or a multipart upload that ended meanwhile.
 _PASSING = {
     "BadDigest",
     "ConditionalRequestConflict",

@@ -1,4 +1,4 @@
-"""Which of the waiting records make a batch now: Edge Manager's meaning of batch size and push period."""
+"""Decides which waiting records are sealed into a batch now, by Edge Manager's batch size and push period."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class SealOrder:
 class Sealing:
     """Remembers since when each run waits, and decides.
 
-    Full batches leave at once. What is left leaves when it has waited `period_s`, or at once when it can grow no more:
-    a later hour of its stream has begun.
+    Full batches are due at once; the rest when it has waited `period_s`, or at once when it can grow no more, since a
+    later hour of its stream has begun.
     """
 
     def __init__(self, *, batch_size: int, period_s: float) -> None:

@@ -37,8 +37,10 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         desired = bus.subscribe(policy_topic(settings.thing)) if own.policy else None
         outcomes = bus.subscribe(settings.bus.outcome_topic)
         states = bus.subscribe(status_topic(settings.thing))
-        most = own.concurrency + len(("livez", "put policy", "get policy", "outcome", "status", "own status"))
-        limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
+        max_connections = own.concurrency + len(
+            ("livez", "put policy", "get policy", "outcome", "status", "own status")
+        )
+        limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         async with (
             httpx.AsyncClient(base_url=own.inference_url, limits=limits, trust_env=False, auth=token) as client,
             bus,

@@ -43,7 +43,7 @@ from lineside_topic_bridge.turns import Turns
 log = structlog.get_logger("lineside.topic_bridge")
 
 _TRIES_OF_A_FAULT = 3
-_FEWEST_BYTES = 1024
+_MIN_BYTES = 1024
 """What every broker should take; the least that bus.max_message_bytes may be."""
 _BACKOFF = Backoff(first_s=0.05, longest_s=1.0)
 """While the inference service is busy."""
@@ -206,7 +206,7 @@ class TopicBridge:
             await self._bus.publish(self._topics.result_topic, payload)
         except MessageRefused as error:
             log.warning("the broker will not take a result; its details are left out", reason=error.what)
-            await self._bus.publish(self._topics.result_topic, truncate(result, _FEWEST_BYTES, utc_now()))
+            await self._bus.publish(self._topics.result_topic, truncate(result, _MIN_BYTES, utc_now()))
 
     async def _call(self, message: Message, request: Request) -> httpx.Response:
         """Return a 200; wait out what is transient; raise Refused for what cannot succeed.

@@ -1,7 +1,7 @@
 """What the doctor asks about the topic-bridge: the inference service, what the triggers name there, and the topics.
 
-The way over the topics is tried with a request whose deadline has long passed: it is answered like any other, and
-nothing runs for it. Its station is the one whose results are no parts of the line.
+The topics are tested with a request whose deadline has long passed: it is answered like any other, and no model
+runs for it. Its station is one that is reserved for such requests.
 """
 
 import asyncio

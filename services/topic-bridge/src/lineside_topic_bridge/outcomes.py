@@ -1,7 +1,7 @@
-"""From the bus to the inference service, beside the requests: what the PLC got for each part, how the bridge stands.
+"""Carries outcomes (what the PLC got for each part) and services' states from the bus to the inference service.
 
 An outcome is acknowledged once the inference service has taken it, so that a restart of either loses none. One that it
-refuses, or has no place for after some tries, is counted and let go: it must not hold up what comes behind it.
+refuses, or is too busy for after some tries, is counted and dropped: it must not delay those behind it.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ async def patiently(call: Callable[[], Awaitable[httpx.Response]]) -> httpx.Resp
 
 
 async def carry_status(states: Subscription, inference: InferenceLink, faults: MessageFaults) -> None:
-    """Bring how other services stand, for ever; what cannot be brought at once is old, and let go."""
+    """Carry other services' states, for ever; one that cannot be delivered at once is dropped: the next replaces it."""
     async for message in states:
         message.ack()
         try:

@@ -1,4 +1,4 @@
-"""The operator's policy on its way: from a retained topic to the inference service, and what became of it back.
+"""Carries the operator's policy from a retained topic to the inference service, and reports what became of it.
 
 lineside/<thing>/policy            desired: a Policy, retained by whoever sets it
 lineside/<thing>/policy/reported   see `reporting`

@@ -1,4 +1,4 @@
-"""Which policy is in force, told to everybody on the bus, however it came into force.
+"""Publishes which policy is in force, however it came into force.
 
     lineside/<thing>/policy/reported   {"policy", "enabled", "etag", "state", "errors", "time"}, retained by us
 
@@ -6,8 +6,8 @@
 by the page is `applied`. `policy` is the one in force after it, null where it is not known or too long for a message;
 `enabled` is its switch by itself, which the opcua-bridge follows.
 
-The inference service knows no bus, so it is asked about every second; nothing is told while nothing changes. The topic
-is ours alone: where it shows what we did not tell, as a forged pause that is retained, ours is told again.
+The inference service knows no bus, so it is asked about every second; nothing is told while nothing changes. Only
+this service may publish there: where another report appears, such as a forged pause, ours is published again.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ def document(outcome: dict[str, Any], max_bytes: int) -> bytes:
 
 
 def foreign_counter(registry: CollectorRegistry | None) -> Counter:
-    """Make what counts the reports of others."""
+    """Return the counter of other clients' reports."""
     return Counter(
         "lineside_topic_bridge_foreign_reports_total",
         "Reports of the policy in force that somebody else put on our topic; ours was told again.",

@@ -1,7 +1,7 @@
-"""Whose turn it is to be judged, where more ask than can be at once: stations that are known before strangers.
+"""Limits the requests that are judged at the same time; stations that were answered before come before unknown ones.
 
-A station has one request at work, so that a flood of one station's delays only that station. A flood of made-up
-stations waits behind those that were answered before, and has a quarter of the turns at most.
+A station has one request at a time, so that many requests of one station delay that station alone. Unknown stations
+wait behind those that were answered before, and get a quarter of the slots at most.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ _STRANGERS = 4
 
 
 class Turns:
-    """So many have their turn at the same time; the others wait, known stations first, then in order of asking."""
+    """At most `max_turns` requests at a time; the others wait, known stations first, then in order of arrival."""
 
     def __init__(self, max_turns: int) -> None:
         self._max = max_turns
@@ -26,7 +26,7 @@ class Turns:
 
     @asynccontextmanager
     async def one(self, station: str) -> AsyncIterator[bool]:
-        """Have a turn; the value is whether it had to be waited for."""
+        """Hold a slot for a `with`; the value is whether it had to be waited for."""
         stranger = station not in self._known
         must_wait = not self._is_free(stranger=stranger)
         if must_wait:

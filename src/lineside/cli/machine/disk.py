@@ -13,7 +13,7 @@ from lineside.spool.settings import SpoolSettings
 
 DISK = "disk"
 
-_LEAST_FILES = 10_000
+_MIN_FILES = 10_000
 """Free inodes: each larger tensor or image waits in a file of its own."""
 
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs", "ceph", "glusterfs"}
@@ -98,10 +98,10 @@ def _of_kind(disk: Disk) -> Iterator[tuple[str, str]]:
 
 
 def _room(disk: Disk, spool: SpoolSettings) -> Iterator[tuple[str, str]]:
-    if disk.inodes and disk.free_inodes < _LEAST_FILES:
+    if disk.inodes and disk.free_inodes < _MIN_FILES:
         yield f"it has room for {disk.free_inodes} more files only", "remove small files from that disk"
-    if disk.total < (most := spool.max_bytes + spool.reserve_bytes):
+    if disk.total < (needed := spool.max_bytes + spool.reserve_bytes):
         yield (
-            f"spool.max_bytes and reserve_bytes are {mebibytes(most)}",
+            f"spool.max_bytes and reserve_bytes are {mebibytes(needed)}",
             "lower spool.max_bytes: the disk's end comes before the bound",
         )

@@ -19,10 +19,10 @@ from lineside.checks import Check, Mark, container, ok, skip, warn
 DOCKER, COMPOSE, RUNTIME = "docker", "docker compose", "nvidia runtime"
 
 ANSWER_S = 5.0
-_LEAST_ENGINE = (20, 10)
+_MIN_ENGINE = (20, 10)
 _BUILDS = (25, 0)
 """The first that builds our images, which say HEALTHCHECK --start-interval; older ones run them."""
-_LEAST_COMPOSE = (2, 20)
+_MIN_COMPOSE = (2, 20)
 """The first Compose with everything that compose.yaml uses."""
 
 _SOCKET = "run/docker.sock"
@@ -108,13 +108,11 @@ def engine(found: Mapping[str, Any]) -> Check:
     ways = [f"control groups {found.get('CgroupVersion', '?')}", str(found.get("Driver", "?"))]
     if any("name=rootless" in str(option) for option in found.get("SecurityOptions") or ()):
         ways.append("rootless")
-    if _LEAST_ENGINE <= _numbers(version) < _BUILDS:
+    if _MIN_ENGINE <= _numbers(version) < _BUILDS:
         ways.append("runs our images, does not build them")
     what = f"Engine {version}, {', '.join(ways)}"
-    if _numbers(version) < _LEAST_ENGINE:
-        return warn(
-            DOCKER, what, f"install {'.'.join(map(str, _LEAST_ENGINE))} or newer: Greengrass is verified with it"
-        )
+    if _numbers(version) < _MIN_ENGINE:
+        return warn(DOCKER, what, f"install {'.'.join(map(str, _MIN_ENGINE))} or newer: Greengrass is verified with it")
     if lacking := [word for field, word in _UNLIMITED.items() if found.get(field) is False]:
         do = "switch the kernel's control groups on: limits of containers do not hold"
         return warn(DOCKER, f"{what}; it cannot limit {', '.join(lacking)}", do)
@@ -129,8 +127,8 @@ def compose(found: Mapping[str, Any]) -> Check:
     if not versions:
         return warn(COMPOSE, "the docker command has no Compose", install)
     what = f"Compose {versions[0].removeprefix('v')}"
-    if _numbers(versions[0]) < _LEAST_COMPOSE:
-        return warn(COMPOSE, f"{what}; compose.yaml needs {'.'.join(map(str, _LEAST_COMPOSE))}", install)
+    if _numbers(versions[0]) < _MIN_COMPOSE:
+        return warn(COMPOSE, f"{what}; compose.yaml needs {'.'.join(map(str, _MIN_COMPOSE))}", install)
     return ok(COMPOSE, what)
 
 

@@ -13,8 +13,8 @@ from lineside.spool.findings import mebibytes
 MACHINE, MEMORY = "machine", "memory"
 
 _PROCESSORS = ("x86_64", "aarch64")
-_LEAST_FILES = 1024
-_LEAST_BYTES = 256 * 1024 * 1024
+_MIN_FILES = 1024
+_MIN_BYTES = 256 * 1024 * 1024
 """What should be left: a change of models holds two versions at once."""
 
 _GROUP = "sys/fs/cgroup"
@@ -34,8 +34,8 @@ def machine(root: Path) -> Check:
     if processor not in _PROCESSORS:
         remedy = f"use one of {', '.join(_PROCESSORS)}: images and wheels exist for these"
         return warn(MACHINE, what, remedy)
-    if 0 <= files < _LEAST_FILES:
-        return warn(MACHINE, f"{what}; {files} open files are allowed", f"allow {_LEAST_FILES} (ulimit -n)")
+    if 0 <= files < _MIN_FILES:
+        return warn(MACHINE, f"{what}; {files} open files are allowed", f"allow {_MIN_FILES} (ulimit -n)")
     return ok(MACHINE, what)
 
 
@@ -54,7 +54,7 @@ def memory(root: Path) -> Check:
     found = read_memory(root)
     whose = "of this container's limit of" if found.is_limited else "of"
     what = f"{mebibytes(found.available)} {whose} {mebibytes(found.total)} available"
-    if found.available < _LEAST_BYTES:
+    if found.available < _MIN_BYTES:
         return warn(
             MEMORY, what, "end what is not needed here, or raise the limit: the kernel kills what asks for more"
         )

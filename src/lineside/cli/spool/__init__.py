@@ -1,6 +1,6 @@
 """`lineside spool`: what waits on this box, what went wrong with it, and what a person can do about it.
 
-Every command works while the services run. None of them repairs anything: that is done by who opens the spool first.
+Every command works while the services run. None of them repairs anything: the first service that opens the spool does.
 """
 
 from pathlib import Path

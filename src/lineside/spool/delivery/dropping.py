@@ -1,4 +1,4 @@
-"""What is given up on purpose: at the bound, and by age; each is counted by its reason."""
+"""Drops evidence where the settings allow it: at the spool's bound and by age, counted by reason."""
 
 import json
 from collections import defaultdict

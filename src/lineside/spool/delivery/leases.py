@@ -1,4 +1,4 @@
-"""What each destination has, is being given, and refused: leases, progress and dead letters."""
+"""The progress of each destination: what it has, what is leased for it, and its dead letters."""
 
 from collections.abc import Callable, Collection, Sequence
 from sqlite3 import Connection

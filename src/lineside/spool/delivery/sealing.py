@@ -1,4 +1,4 @@
-"""Which records belong together: runs are found in the order of numbers, and become batches for ever."""
+"""Groups records into runs, in the order of their numbers, and seals runs into batches, which never change."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -37,8 +37,8 @@ class Sealing:
         """Forget from where on there is something to seal: the files were repaired."""
         self._low = 0
 
-    def unsealed(self, most: int) -> list[Run]:
-        """Return the runs of the first `most` records that belong to no batch, in the order of their first records."""
+    def unsealed(self, max_records: int) -> list[Run]:
+        """Return the first `max_records` records without a batch, as runs, in the order of their first records."""
         with self._progress.reading() as link:
             marks = dict(link.execute("SELECT name, value FROM counters WHERE name GLOB 'sealed*'").fetchall())
         low = max(self._low, marks.get("sealed", 0))
@@ -50,7 +50,7 @@ class Sealing:
                 if not found:
                     low = number
                 continue
-            if found == most:
+            if found == max_records:
                 break
             found += 1
             run = growing.get(stream)

@@ -1,9 +1,9 @@
-"""What the first user of a spool's folder does before anything else: find damage, and repair it without losing more.
+"""Finds damage to a spool and repairs it; done by the first process that opens the folder, before anything else.
 
 `records.db` damaged: every record that its checksum proves is read out of the file and its log, page by page, and
 becomes a new file. `progress.db` damaged: a new one, so that what is still there is delivered again, with the same
-ids. A log that SQLite does not read to its end: what it holds beside is put back. All is read once a boot of the
-machine, for only a power cut or the disk damages what lies still, and whenever damage was met; else the header.
+ids. A log that SQLite does not read to its end: what it holds beside is put back. Everything is read once
+after each boot, since only a power cut or the disk damages files at rest, and whenever damage was met; else the header.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class Recovery:
 
 
 def recover(folder: Path, settings: SpoolSettings) -> Recovery:
-    """Mend the spool in a folder that nobody else has open.
+    """Repair the spool in a folder that no other process has open.
 
     A crash in the middle does no harm: the next call starts over. Raises OSError or sqlite3.Error where the disk
     fails, sqlite3.OperationalError for a full one.
@@ -95,7 +95,7 @@ def _recover(folder: Path, *, deep: bool, torn_log_is_damage: bool) -> Recovery:
 def _repair_progress(folder: Path, *, torn_log_is_damage: bool) -> str | None:
     """Begin `progress.db` anew where it is damaged; returns what was wrong.
 
-    A power cut tears a log too, and what it loses then was not promised to anybody.
+    A power cut may tear its log too; what is lost by that was not reported as done.
     """
     path = folder / PROGRESS
     if torn_log_is_damage and wal.read(folder / f"{PROGRESS}-wal").is_damaged:
@@ -129,7 +129,7 @@ def _repair_progress(folder: Path, *, torn_log_is_damage: bool) -> str | None:
 
 
 def _repair_records(folder: Path, *, deep: bool) -> tuple[str | None, int, list[int]]:
-    """Mend `records.db`; returns what was wrong, how many records were put back or saved, and which are lost."""
+    """Repair `records.db`; returns what was wrong, how many records were put back or saved, and which are lost."""
     path, log_path = folder / RECORDS, folder / _LOG
     left = list(salvage_log(path, log_path))
     wrong = what_is_wrong(path, RECORDS_SCHEMA, deep=deep or bool(left))
@@ -277,7 +277,7 @@ def _highest(link: sqlite3.Connection) -> int:
 
 
 def _numbers_go_on(folder: Path) -> None:
-    """See to it that no number comes again, whatever was lost: not those of records, nor those in batches."""
+    """Set the last number so that none is given twice, whatever was lost: of records or in batches."""
     if not (folder / RECORDS).exists() or not (folder / PROGRESS).exists():
         return
     with closing(connect(folder / PROGRESS, PROGRESS_SCHEMA)) as link:
@@ -291,7 +291,7 @@ def _numbers_go_on(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _building(folder: Path, name: str, schema: str) -> Iterator[sqlite3.Connection]:
-    """Give a new file to fill beside the damaged one; at the end it is whole and on the disk, and takes its place."""
+    """Give a connection to a new file beside the damaged one; at the end it is synced and ready to replace it."""
     path = folder / (name + _BUILDING)
     _remove(path)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))

@@ -1,7 +1,7 @@
 """Every whole record out of a damaged `records.db`, read page by page from the file and its log, without SQLite.
 
 All versions of a page are read, from the file and from every frame of the log: rows never change, so an older version
-holds nothing wrong, only records that may be done with. Who calls leaves those out, and what comes twice.
+holds nothing wrong, only records that may be done with. The caller leaves those out, and duplicates.
 """
 
 from collections.abc import Callable, Iterator

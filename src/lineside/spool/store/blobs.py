@@ -25,7 +25,7 @@ class Blobs:
         if not blobs:
             return ()
         names = [uuid.uuid4().hex for _ in blobs]
-        shelf = names[0][:2]  # one folder for all, so that one sync of a folder makes them last
+        shelf = names[0][:2]  # one folder for all, so that one sync of it makes all names durable
         place = self._root / FOLDER / shelf
         stored: list[StoredBlob] = []
         try:

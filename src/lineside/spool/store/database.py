@@ -19,7 +19,7 @@ _PRIMARY = 0xFF
 class Database:
     """A file of the spool, for all threads of this process.
 
-    After any error of SQLite the connection is closed: what it thinks of the file may be wrong from then on.
+    After any error of SQLite the connection is closed: its view of the file may be wrong from then on.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ def _roll_back(link: sqlite3.Connection) -> None:
 
 
 def _discard(link: sqlite3.Connection | None) -> None:
-    """Close a connection that may be beyond answering."""
+    """Close a connection, whatever state it is in."""
     if link is None:
         return
     for step in (lambda: link.in_transaction and link.execute("ROLLBACK"), link.close):

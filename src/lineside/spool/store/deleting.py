@@ -1,6 +1,6 @@
-"""What leaves the spool: first it is decided in `progress.db`, then records are deleted, last their blobs.
+"""Deletes records: first the decision is written to `progress.db`, then the records are deleted, last their blobs.
 
-Between these steps the decision stands in the table `leaving`, so that a kill leaves nothing behind for long.
+Until all is done the decision stands in the table `leaving`, so that the next sweep finishes what a kill interrupted.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What was found damaged is set aside in the folder `quarantine`, bounded, for who wants to look at it.
+"""Damaged rows, blobs and files, moved to the folder `quarantine` for inspection, within a bound.
 
 A file `damaged` in the spool's folder requests repair: every process that sees it closes its files, and the first
 that then has the folder to itself repairs it.

@@ -1,4 +1,4 @@
-"""Reading records and blobs, each checked; what is damaged is set aside, and counted, and the rest goes on."""
+"""Reads records and blobs and checks each; a damaged one is moved to quarantine and counted, the rest is returned."""
 
 import json
 from collections.abc import Collection, Iterator, Sequence
@@ -127,7 +127,7 @@ class Reading:
         return records
 
     def _account_for(self, missing: set[int]) -> None:
-        """See why records are not found: they left meanwhile, or the file is damaged, or they are lost."""
+        """Find out why records are missing: deleted meanwhile, the file is damaged, or they are lost."""
         with self._progress.reading() as link:
             lost = quarantine.still_expected(link, missing)
         if not lost:

@@ -1,4 +1,4 @@
-"""Space set aside in a file, so that a full disk can still be drained: SQLite cannot even delete without some."""
+"""A file of reserved space, given up on a full disk: SQLite needs space even to delete."""
 
 import contextlib
 import os

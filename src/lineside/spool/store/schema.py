@@ -4,7 +4,7 @@
 what each destination has, dead letters. A record's number never comes again, also after all were deleted.
 
 Where a flipped bit would make the spool forget evidence without a word, a row carries a `proof` of its other columns,
-which SQLite computes as it writes; it is compared when the file is opened, see `checkup.py`.
+which SQLite computes as it writes; it is compared when the file is opened, see `repair/integrity.py`.
 """
 
 import sqlite3

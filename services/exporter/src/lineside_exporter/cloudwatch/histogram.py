@@ -15,7 +15,7 @@ FIRST_RATIO = 1.01
 _SMALLEST = 1e-9
 """What is closer to zero is zero: no latency and no confidence is that small."""
 _LARGEST = 1e12
-_FEWEST_BINS = 5
+_MIN_BINS = 5
 """However often neighbours are joined: zero, and of each sign what is up to 1 and what is above."""
 
 
@@ -29,9 +29,9 @@ class Histogram:
     """Values with counts."""
 
     def __init__(self, *, max_bins: int = MAX_BINS) -> None:
-        if max_bins < _FEWEST_BINS:
-            raise ValueError(f"max_bins: expected at least {_FEWEST_BINS} (got {max_bins})")
-        self._most = max_bins
+        if max_bins < _MIN_BINS:
+            raise ValueError(f"max_bins: expected at least {_MIN_BINS} (got {max_bins})")
+        self._max_bins = max_bins
         self._log = math.log(FIRST_RATIO)
         self._bins: dict[tuple[int, int], _Bin] = {}
         self.count = 0
@@ -59,7 +59,7 @@ class Histogram:
         into = self._bins.setdefault(self._key(value), _Bin())
         into.count += 1
         into.total += value
-        while len(self._bins) > self._most:
+        while len(self._bins) > self._max_bins:
             self._collapse()
 
     def values(self) -> tuple[tuple[float, int], ...]:

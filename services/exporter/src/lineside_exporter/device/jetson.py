@@ -18,7 +18,7 @@ LASTS_S = 60.0
 
 
 class Events:
-    """Turns counters of events into what is so now: an event counts for a while after it was counted."""
+    """Turns event counters into current states: an event counts as present for `LASTS_S` after its counter grew."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic

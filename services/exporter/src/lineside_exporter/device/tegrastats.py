@@ -159,7 +159,7 @@ def _power(line: Line, match: re.Match[str]) -> None:
 
 
 def _nothing(_line: Line, _match: re.Match[str]) -> None:
-    """Know a field and have no use for it."""
+    """Ignore a known field."""
 
 
 def _load(match: re.Match[str]) -> Load:

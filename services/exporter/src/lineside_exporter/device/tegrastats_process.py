@@ -79,7 +79,7 @@ class TegrastatsProcess:
         )
         try:
             while True:
-                # Only a line that says something ends the wait: one that repeats a complaint for ever hangs too.
+                # Only a line with figures ends the wait: a process that repeats an error message hangs too.
                 async with asyncio.timeout(self._silent_s):
                     line = await self._next(process)
                 if line is None:

@@ -1,4 +1,4 @@
-"""Drift: which models and components are not the ones that they should be, and why.
+"""Drift: which models and components are not the desired ones, and why.
 
 A model's desired version is the one that the policy in force names, or its card where that names none; what
 `exporter.desired` names counts before both. Of what is away nothing is known: it has no drift.

@@ -109,12 +109,12 @@ class Client:
             raise self._broken(f"an append was answered without a number: {answer!r:.200}")
         return sequence
 
-    async def read(self, stream: str, start: int, most: int) -> list[Message]:
-        """Return the messages there are from `start` on, in order, at most `most`; none where there are none yet."""
+    async def read(self, stream: str, start: int, max_messages: int) -> list[Message]:
+        """Return the messages from `start` on, in order, at most `max_messages`; none where there are none yet."""
         options = {
             "desiredStartSequenceNumber": start,
             "minMessageCount": 1,
-            "maxMessageCount": most,
+            "maxMessageCount": max_messages,
             "readTimeoutMillis": 0,
         }
         try:

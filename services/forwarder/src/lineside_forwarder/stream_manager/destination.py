@@ -50,7 +50,7 @@ class StreamManagerDestination:
         self._session: Session | None = None
 
     async def start(self) -> None:
-        """Do nothing: what is away is met by `deliver`."""
+        """Do nothing: `deliver` connects."""
 
     async def deliver(self, upload: BatchUpload, blobs: BlobSource, limiter: RateLimiter) -> None:
         """Return when S3 has all of it, as Stream Manager says. Raises ForwarderError."""

@@ -1,8 +1,7 @@
 """The files that Stream Manager reads, in a folder of this process alone.
 
-Each is written once under a name that never comes again. The folder goes when the process ends; what a killed one left
-behind is swept by the next, which sees by a lock that nobody lives there. A task whose file is gone fails, and nobody
-listens.
+Each is written once under a name that is never used again. The folder is removed when the process ends; that of a
+killed process by the next one, which sees by its lock that it is dead. A task whose file is gone fails without effect.
 """
 
 import errno
@@ -106,7 +105,7 @@ class LocalFile:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Raise what the disk says as what it means to who delivers."""
+    """Raise an OSError as the error that it means for the delivery."""
     try:
         yield
     except OSError as error:

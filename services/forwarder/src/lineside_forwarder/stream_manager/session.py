@@ -1,8 +1,8 @@
 """A connection with its streams in place, whose status stream is followed while a task waits for its end.
 
 Whatever goes wrong ends the session, and all that wait on it; the next delivery opens another and appends its tasks
-again, which changes nothing at S3. So there is one way back from everything, and no place in the status stream to
-remember: words about tasks of earlier sessions are told by their files, which are not ours.
+again, which changes nothing at S3. So every error is handled in one way, and no position in the status
+stream is kept: status messages of earlier sessions are recognized by their files, which are not ours.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Session:
 
     @classmethod
     async def open(cls, host: str, port: int, token: str | None, stream: str) -> "Session":
-        """Connect, and make the streams or mend their definitions.
+        """Connect, and make the streams or correct their definitions.
 
         Raises NotAllowed where the stream is somebody else's.
         """
@@ -110,7 +110,7 @@ class Session:
                     self._hear(tasks.word(message.payload))
                 empty = 0
                 continue
-            # Asked for again and again: a read that waits at the server may hold up the appends behind it.
+            # Polled: a read that waits at the server may delay the appends behind it.
             self._has_more.clear()
             try:
                 async with asyncio.timeout(_POLLING.wait_s(empty)):

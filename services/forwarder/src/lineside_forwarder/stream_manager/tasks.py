@@ -1,8 +1,8 @@
-"""What is said to Stream Manager about exports, and what its words mean: pure.
+"""Export tasks and status messages of Stream Manager: pure.
 
-The stream is a window on the spool, not a second store: a task is worth something only while the process that appended
-it waits for its end. So the stream may overwrite its oldest data. With RejectNewData it would fill up for good, as
-Stream Manager keeps messages that are exported until there is need of their room.
+The stream is no second store beside the spool: a task matters only while the process that appended it waits for its
+end. So the stream may overwrite its oldest data. With RejectNewData it would fill up for good, as Stream Manager keeps
+exported messages until their space is needed.
 """
 
 import json
@@ -174,7 +174,7 @@ _REFUSED = re.compile(r"EntityTooLarge|KeyTooLong|InvalidArgument|InvalidRequest
 
 
 def trouble(error: StreamManagerError, target: str) -> ForwarderError:
-    """Return what an error of the connection, or an answer, means to who delivers."""
+    """Return what an error of the connection, or an answer, means for the delivery."""
     what = f"Stream Manager at {target}: {error}"
     if isinstance(error, Lost) or not isinstance(error, Refused):
         return DestinationAway(what, remedy="Is the component aws.greengrass.StreamManager running?")
