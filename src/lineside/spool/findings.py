@@ -1,4 +1,4 @@
-"""Which findings about a spool need a person, and what to do. Pure; used by `lineside spool status` and the doctor."""
+"""What about a spool's state needs a person, and what to do. Pure; used by `lineside spool status` and the doctor."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

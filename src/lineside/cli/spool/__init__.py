@@ -60,7 +60,7 @@ def retry(
     config: Config = None,
     folder: Folder = None,
 ) -> None:
-    """Put dead letters back in line, once what made the destination refuse them is mended."""
+    """Put dead letters back in line, once the cause of the refusals is removed."""
     from lineside.cli.spool import commands  # noqa: PLC0415 - same
 
     if everything == (destination is not None):
