@@ -11,7 +11,8 @@ from lineside.contract import CameraSource, Capture, Outcome, Request, Result, t
 from lineside.edge_manager import EdgeManagerSettings
 from lineside_inference.capture.decide import Counts, Decision, decide, decide_outcome
 from lineside_inference.capture.record_builder import RecordBuilder, Seen
-from lineside_inference.imaging.masks import decode, encode
+from lineside_inference.imaging.decode import decode_all
+from lineside_inference.imaging.encode import encode
 from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.settings import PageSettings
 from tests.support.page_events import read_events
@@ -214,7 +215,7 @@ def test_the_record_of_an_outcome_has_the_picture_masked_and_stands_beside_the_r
         "box", EdgeManagerSettings(CaptureDataBase64EmbedLimit=1), {"c": ((0.0, 0.0, 1.0, 1.0),)}, max_pixels=10**6
     )
     outcome = told("r-1", "unknown", written_at=NOON, **LATE)
-    picture = encode(decode(plain_jpeg(), max_pixels=10**6), "png")
+    picture = encode(decode_all(plain_jpeg(), max_pixels=10**6), "png")
     seen = Seen(verdict="pass", model_version="3", camera="c", picture=picture)
     entry = maker.outcome(outcome, seen, Decision("always", "why"))
     assert entry.key == "r-1-outcome"
@@ -229,5 +230,5 @@ def test_the_record_of_an_outcome_has_the_picture_masked_and_stands_beside_the_r
         "modelVersion": "3",
     }
     picture = next(blob for blob in entry.blobs if blob.name.endswith(".png"))
-    assert decode(picture.data, max_pixels=10**6).max() == 0
+    assert decode_all(picture.data, max_pixels=10**6).max() == 0
     assert maker.outcome(told("x" * 128, None), Seen(), Decision("always", "why")).key == "x" * 120 + "-outcome"

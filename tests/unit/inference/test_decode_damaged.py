@@ -77,7 +77,7 @@ def test_a_progressive_jpeg_that_lost_its_last_scans_whole(preparation: Preparat
     scans = starts(data, 0xDA)
     for at in scans[1:]:
         tables = data.rindex(b"\xff\xc4", 0, at) if b"\xff\xc4" in data[at - 60 : at] else at
-        with pytest.raises(ImageTruncated, match="scans, before its picture was all there"):
+        with pytest.raises(ImageTruncated, match="scans, before its image was all there"):
             decode(data[:tables] + END, preparation, max_pixels=MOST)
 
 

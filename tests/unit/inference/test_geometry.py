@@ -28,7 +28,7 @@ def test_a_box_goes_into_the_input_and_comes_back(
     geometry = Geometry.of(preparation(*into, "letterbox" if letterbox else "stretch"), width, height)
     boxes = np.array([[0, 0, width, height], [width / 3, height / 4, width / 2, height]], np.float64)
     inside = geometry.to_input(boxes)
-    assert np.allclose(geometry.to_picture(inside), boxes, atol=1e-6)
+    assert np.allclose(geometry.to_image(inside), boxes, atol=1e-6)
     assert np.allclose(inside[0, :2], [geometry.left, geometry.top])
     assert (inside[0, 2:] <= np.array(into) + 1e-9).all()
     assert np.array_equal(
@@ -66,9 +66,9 @@ def test_a_reduced_decode_still_leads_to_the_original_pixels() -> None:
     card = preparation(32, 32, "letterbox")
     geometry = Geometry.of(card, 161, 121, (1281, 961))  # decoded at 1/8, rounded up
     assert (geometry.width, geometry.height) == (1281, 961)
-    assert geometry.to_picture(geometry.to_input(np.array([[1281.0, 961, 0, 0]])))[0, :2] == pytest.approx([1281, 961])
+    assert geometry.to_image(geometry.to_input(np.array([[1281.0, 961, 0, 0]])))[0, :2] == pytest.approx([1281, 961])
     corner = [[geometry.left + geometry.fitted_width, geometry.top + geometry.fitted_height] * 2]
-    assert geometry.to_picture(np.array(corner, np.float64))[0] == pytest.approx([1281, 961, 1281, 961])
+    assert geometry.to_image(np.array(corner, np.float64))[0] == pytest.approx([1281, 961, 1281, 961])
 
 
 def test_prepare_tells_where_it_put_the_picture() -> None:

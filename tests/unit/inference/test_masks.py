@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from lineside.contract import CameraSource, Context, Finding, InlineSource, Request, Result
-from lineside_inference.capture.overlay import draw
 from lineside_inference.errors import ImageTooLarge, ImageTruncated, ImageUndecodable
-from lineside_inference.imaging.masks import black_out_input, decode, encode, masked_file, masks_of
+from lineside_inference.imaging.decode import decode_all
+from lineside_inference.imaging.encode import encode
+from lineside_inference.imaging.masks import black_out_input, masked_file, masks_of
+from lineside_inference.imaging.overlay import draw
 from lineside_inference.imaging.prepare import prepare
 from lineside_inference.models.card import CardInput, ImagePreparation
 from lineside_inference.models.preparation import Preparation
@@ -41,7 +43,7 @@ def test_a_masked_file_is_black_inside_and_itself_outside(suffix: str, channels:
     data = encode(noise(channels=channels), suffix)
     masked, kind = masked_file(data, [(0.25, 0.5, 0.75, 1.0)], max_pixels=MOST)
     assert kind == suffix
-    before, after = decode(data, max_pixels=MOST), decode(masked, max_pixels=MOST)
+    before, after = decode_all(data, max_pixels=MOST), decode_all(masked, max_pixels=MOST)
     assert after.shape == before.shape
     inside = np.zeros(before.shape[:2], bool)
     inside[24:, 16:48] = True
@@ -55,7 +57,7 @@ def test_a_masked_file_is_black_inside_and_itself_outside(suffix: str, channels:
 
 def test_every_pixel_that_a_mask_touches_is_black() -> None:
     masked, _ = masked_file(encode(noise(10, 10), "png"), [(0.15, 0.15, 0.55, 0.31)], max_pixels=MOST)
-    black = (decode(masked, max_pixels=MOST) == 0).all(axis=2)
+    black = (decode_all(masked, max_pixels=MOST) == 0).all(axis=2)
     assert black[1:4, 1:6].all()
     assert black.sum() == 3 * 5
 
@@ -63,7 +65,7 @@ def test_every_pixel_that_a_mask_touches_is_black() -> None:
 def test_deep_and_transparent_pictures_stay_what_they_are() -> None:
     for pixels in (noise(dtype=np.uint16), noise(channels=4)):
         masked, _ = masked_file(encode(pixels, "png"), [LEFT_HALF], max_pixels=MOST)
-        after = decode(masked, max_pixels=MOST)
+        after = decode_all(masked, max_pixels=MOST)
         assert after.dtype == pixels.dtype
         assert after[:, :32, :3].max() == 0
         assert np.array_equal(after[:, 32:], pixels[:, 32:])
@@ -88,12 +90,12 @@ TEN_BITS = (0x3FF00000, 0x000FFC00, 0x3FF)
 def test_every_kind_of_picture_is_masked(make: Callable[[np.ndarray], bytes]) -> None:
     data = make(files.part(64, 48))
     masked, suffix = masked_file(data, [LEFT_HALF], max_pixels=MOST)
-    before, after = decode(data, max_pixels=MOST), decode(masked, max_pixels=MOST)
+    before, after = decode_all(data, max_pixels=MOST), decode_all(masked, max_pixels=MOST)
     assert after.dtype == before.dtype
     assert not after[:, :32].any()
     assert np.array_equal(after[:, 32:], before[:, 32:])
     assert suffix in {"png", "bmp"}
-    assert decode(data, max_pixels=MOST, colour=True).shape == (48, 64, 3)
+    assert decode_all(data, max_pixels=MOST, is_bgr=True).shape == (48, 64, 3)
 
 
 def test_what_cannot_be_masked_is_refused() -> None:

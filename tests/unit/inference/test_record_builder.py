@@ -29,7 +29,8 @@ from lineside.spool import Entry
 from lineside_inference.capture.decide import Decision
 from lineside_inference.capture.evidence_inputs import EvidenceInputs
 from lineside_inference.capture.record_builder import RecordBuilder
-from lineside_inference.imaging.masks import decode, encode
+from lineside_inference.imaging.decode import decode_all
+from lineside_inference.imaging.encode import encode
 from lineside_inference.imaging.prepare import prepare
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model
@@ -96,7 +97,7 @@ def taken(make_card: Callable[..., Card]) -> Callable[..., EvidenceInputs]:
     def make(frame: Frame, keep: tuple[str, ...] = EVERYTHING) -> EvidenceInputs:
         left = EvidenceInputs(keep=keep, model=model, frame=frame)
         tensor = np.zeros(model.card.input.shape, np.float32)
-        pixels = frame.pixels if frame.pixels is not None else decode(frame.data, max_pixels=10**6, colour=True)
+        pixels = frame.pixels if frame.pixels is not None else decode_all(frame.data, max_pixels=10**6, is_bgr=True)
         left.prepared(tensor, prepare(pixels, model.preparation, tensor))
         left.answered({"logits": LOGITS})
         tensor[...] = np.nan  # the slot is used again
@@ -219,7 +220,7 @@ def test_masks_are_in_everything_that_shows_the_picture(
     (image,) = record["deviceFleetAuxiliaryInputs"]
     assert image["observedContentType"] == (suffix or "jpg")
     for shown in (image, record["deviceFleetAuxiliaryOutputs"][0]):
-        pixels = decode(base64.b64decode(shown["data"]), max_pixels=10**6, colour=True)
+        pixels = decode_all(base64.b64decode(shown["data"]), max_pixels=10**6, is_bgr=True)
         assert pixels[24:, :28].max() < 45  # below the overlay's bar and right of its box, black
         assert pixels[24:, 36:].min() > 20
     (tensor,) = record["deviceFleetInputs"]

@@ -16,12 +16,13 @@ from lineside.edge_manager import EdgeManagerSettings
 from lineside.spool import Entry
 from lineside_inference.capture.decide import Decision
 from lineside_inference.capture.evidence_inputs import EvidenceInputs
-from lineside_inference.capture.overlay import draw
 from lineside_inference.dataplane.request_summary import summarize
 from lineside_inference.errors import RequestError, TensorValues
 from lineside_inference.imaging import masks
-from lineside_inference.imaging.decode import decoding_bytes
+from lineside_inference.imaging.decode import decode_all, decoding_bytes
+from lineside_inference.imaging.encode import encode
 from lineside_inference.imaging.image_headers import sniff
+from lineside_inference.imaging.overlay import draw
 from lineside_inference.models.head import DTYPES
 from lineside_inference.settings.capture import Rectangle
 from lineside_inference.sources.frame import Frame
@@ -174,7 +175,7 @@ class RecordBuilder:
 
     def _image(self, frame: Frame, rectangles: Sequence[Rectangle]) -> list[Item]:
         if frame.pixels is not None:
-            data, suffix = masks.encode(self._pixels(frame, rectangles), "jpg"), "jpg"
+            data, suffix = encode(self._pixels(frame, rectangles)), "jpg"
         elif rectangles:
             with self._alone(frame):
                 data, suffix = masks.masked_file(frame.data, rectangles, max_pixels=self._max_pixels)
@@ -198,7 +199,7 @@ class RecordBuilder:
     def _pixels(self, frame: Frame, rectangles: Sequence[Rectangle]) -> NDArray[np.uint8]:
         """Return the masked pixels of a frame, height x width x 3 (BGR), to be drawn on."""
         if frame.pixels is None:
-            pixels = masks.decode(frame.data, max_pixels=self._max_pixels, colour=True)
+            pixels = decode_all(frame.data, max_pixels=self._max_pixels, is_bgr=True)
         else:
             pixels = frame.pixels.copy()
         masks.black_out(pixels, rectangles)

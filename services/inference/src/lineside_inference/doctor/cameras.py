@@ -1,4 +1,4 @@
-"""Each camera: a whole picture, its size, and how long it took, or what the running service had of it."""
+"""Each camera: a whole image, its size, and how long it took, or what the running service had of it."""
 
 import asyncio
 import math
@@ -18,7 +18,7 @@ from lineside_inference.settings import CameraSettings, InferenceSettings
 from lineside_inference.sources.camera import Cameras
 from lineside_inference.sources.frame import Frame
 
-PICTURE_S = 4.0
+IMAGE_S = 4.0
 _LATELY_S = 60.0
 """A camera that shows nothing now is well where the service had a frame of it since then: it shows parts only."""
 _OLD_S = 1.0
@@ -29,7 +29,7 @@ _BYTE = 8  # bits
 async def checks(own: InferenceSettings, running: Running | None) -> list[Check]:
     """Return a check for each camera."""
     asked = (
-        bounded(f"camera {name}", partial(_check, name, camera, own, running), within_s=2 * PICTURE_S)
+        bounded(f"camera {name}", partial(_check, name, camera, own, running), within_s=2 * IMAGE_S)
         for name, camera in own.cameras.items()
     )
     return list(await asyncio.gather(*asked))
@@ -44,7 +44,7 @@ async def _check(name: str, camera: CameraSettings, own: InferenceSettings, runn
     started = time.monotonic()
     link = Service("doctor")
     try:
-        frame = await _picture(name, camera, own, link)
+        frame = await _image(name, camera, own, link)
         size = describe(frame)
     except LinesideError as error:
         seen = of_service(label, running, name, error.what) if running else None
@@ -68,7 +68,7 @@ def _is_reached(link: Service) -> bool:
     return all(each.is_online for each in link.connections.values())
 
 
-async def _picture(name: str, camera: CameraSettings, own: InferenceSettings, link: Service) -> Frame:
+async def _image(name: str, camera: CameraSettings, own: InferenceSettings, link: Service) -> Frame:
     """Return a frame, of whatever age; raises LinesideError. `link` has the camera's connection then."""
     if camera.kind == "directory":
         camera = camera.model_copy(update={"since": "any"})
@@ -76,7 +76,7 @@ async def _picture(name: str, camera: CameraSettings, own: InferenceSettings, li
     cameras = Cameras({name: camera}, link, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
     (only,) = cameras
     supervisor = asyncio.create_task(only.supervise(), name=f"doctor camera {name}")
-    deadline = Deadline(time.monotonic() + PICTURE_S)
+    deadline = Deadline(time.monotonic() + IMAGE_S)
     try:
         return await cameras.grab(name, -math.inf, deadline)
     except LinesideError:
@@ -89,7 +89,7 @@ async def _picture(name: str, camera: CameraSettings, own: InferenceSettings, li
 
 
 def describe(frame: Frame) -> str:
-    """Return size and kind of a picture; raises LinesideError where it is damaged or cut off."""
+    """Return size and kind of an image; raises LinesideError where it is damaged or cut off."""
     if frame.pixels is not None:
         height, width = frame.pixels.shape[:2]
         return f"{width} x {height} pixels"

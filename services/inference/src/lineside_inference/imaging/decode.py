@@ -1,6 +1,6 @@
-"""From the bytes of a picture to pixels, with the header checked before anything is allocated.
+"""From the bytes of an image to pixels, with the header checked before anything is allocated.
 
-EXIF orientation is ignored: a camera on a line is fixed, and a turned picture would be another one than the model
+EXIF orientation is ignored: a camera on a line is fixed, and a turned image would be another one than the model
 was trained on.
 """
 
@@ -25,9 +25,9 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 _DECODING_BYTES = {8: 6, 16: 15}
-"""Bytes a pixel while a picture is decoded, at most, by the bits of a stored value.
+"""Bytes a pixel while an image is decoded, at most, by the bits of a stored value.
 
-8: the picture and what it is made of, as a progressive JPEG of coefficients. 16: three channels twice, and as 8 bits.
+8: the image and what it is made of, as a progressive JPEG of coefficients. 16: three channels twice, and as 8 bits.
 """
 
 
@@ -42,57 +42,71 @@ def decoding_bytes(data: bytes, *, max_pixels: int) -> int:
 
 
 def decode(data: bytes, preparation: Preparation, *, max_pixels: int, significant_bits: int | None = None) -> Pixels:
-    """Return the picture, height x width x 3 (BGR) or height x width for a gray preparation, uint8.
+    """Return the image, height x width x 3 (BGR) or height x width for a gray preparation, uint8.
 
     A JPEG at least twice as large as the preparation needs is decoded at 1/2, 1/4 or 1/8, which costs a fraction;
     the area interpolation takes the rest. `significant_bits` are those that the camera's settings say of 16. Raises
     ImageTruncated, ImageUndecodable, ImageBitDepth or ImageTooLarge.
     """
-    header = open_header(data, max_pixels)
+    header = _open_header(data, max_pixels)
     depth.check_said(header, camera=significant_bits, card=preparation.significant_bits)
     check_whole(data, header)
     if header.format == "jpeg":
         factor = preparation.reduction(header.width, header.height)
         return jpeg.pixels(data, header, is_gray=preparation.is_gray, factor=factor)
-    values = stored(data, header, is_gray=preparation.is_gray)
+    values = _stored(data, header, is_gray=preparation.is_gray)
     pixels = depth.to_8_bits(values, header, camera=significant_bits, card=preparation.significant_bits)
     return _of_channels(pixels, is_gray=preparation.is_gray)
 
 
 def view(data: bytes, *, max_pixels: int, least_width: int | None = None) -> Pixels:
-    """Return a picture for people to look at, height x width x 3 (BGR): of a damaged JPEG what can be decoded.
+    """Return an image for people to look at, height x width x 3 (BGR): of a damaged JPEG what can be decoded.
 
     A JPEG is decoded at the smallest scale that is still `least_width` pixels wide. Raises what `decode` does.
     """
-    header = open_header(data, max_pixels)
+    header = _open_header(data, max_pixels)
     if header.format == "jpeg":
         factor = next((step for step in (8, 4, 2) if least_width and header.width >= least_width * step), 1)
         return jpeg.pixels(data, header, is_gray=False, factor=factor, is_strict=False)
     check_whole(data, header)
-    return _of_channels(depth.shown(stored(data, header, is_gray=False), header), is_gray=False)
+    return _of_channels(depth.shown(_stored(data, header, is_gray=False), header), is_gray=False)
 
 
-def open_header(data: bytes, max_pixels: int) -> Header:
-    """Return the header of a picture that may be so large; raises ImageTooLarge."""
+def decode_all(data: bytes, *, max_pixels: int, is_bgr: bool = False) -> NDArray[Any]:
+    """Return an image's pixels for evidence, as they are in its file, or as 8-bit BGR where `is_bgr` is wanted.
+
+    Of a damaged JPEG what can be decoded: its evidence shows the damage. Raises ImageTruncated, ImageUndecodable or
+    ImageTooLarge.
+    """
+    header = _open_header(data, max_pixels)
+    check_whole(data, header)
+    if is_bgr:
+        return view(data, max_pixels=max_pixels)
+    own = _without_opencv(data, header)
+    return _by_opencv(data, header, cv2.IMREAD_UNCHANGED) if own is None else own.copy()
+
+
+def _open_header(data: bytes, max_pixels: int) -> Header:
+    """Return the header of an image that may be so large; raises ImageTooLarge."""
     header = read_header(data)
     _bound(header.width, header.height, max_pixels)
     return header
 
 
-def stored(data: bytes, header: Header, *, is_gray: bool) -> NDArray[Any]:
+def _stored(data: bytes, header: Header, *, is_gray: bool) -> NDArray[Any]:
     """Return the values as the file has them, uint8 or uint16: height x width, or height x width x 3 (BGR).
 
     What OpenCV decodes comes as gray or BGR, as wanted. Not for a JPEG.
     """
-    own = without_opencv(data, header)
+    own = _without_opencv(data, header)
     if own is not None:
         return own
     colour = cv2.IMREAD_GRAYSCALE if is_gray else cv2.IMREAD_COLOR
-    return by_opencv(data, header, colour | cv2.IMREAD_ANYDEPTH)
+    return _by_opencv(data, header, colour | cv2.IMREAD_ANYDEPTH)
 
 
-def without_opencv(data: bytes, header: Header) -> NDArray[Any] | None:
-    """Return the values of a picture that is read here, as its file has them, or None where OpenCV decodes it."""
+def _without_opencv(data: bytes, header: Header) -> NDArray[Any] | None:
+    """Return the values of an image that is read here, as its file has them, or None where OpenCV decodes it."""
     if header.format == "tiff":
         return tiff.pixels(data, header)
     if header.format == "pgm":
@@ -100,7 +114,7 @@ def without_opencv(data: bytes, header: Header) -> NDArray[Any] | None:
     return bmp.pixels(data, header) if header.format == "bmp" else None
 
 
-def by_opencv(data: bytes, header: Header, flags: int) -> NDArray[Any]:
+def _by_opencv(data: bytes, header: Header, flags: int) -> NDArray[Any]:
     """Return what OpenCV decodes; raises ImageTruncated where it does not."""
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -108,14 +122,14 @@ def by_opencv(data: bytes, header: Header, flags: int) -> NDArray[Any]:
         raise ImageTruncated(f"the {header.name} cannot be decoded: {error.err}") from None
     if pixels is None or pixels.shape[:2] != (header.height, header.width):
         raise ImageTruncated(
-            f"the {header.name} cannot be decoded: a part of its picture is missing or damaged",
+            f"the {header.name} cannot be decoded: a part of its image is missing or damaged",
             remedy="See what writes it, and how it comes here",
         )
     return pixels
 
 
 def accept(pixels: Pixels, preparation: Preparation, *, max_pixels: int) -> Pixels:
-    """Return a picture that came decoded (height x width x 3, BGR) as `decode` would; raises ImageTooLarge."""
+    """Return an image that came decoded (height x width x 3, BGR) as `decode` would; raises ImageTooLarge."""
     height, width = pixels.shape[:2]
     _bound(width, height, max_pixels)
     return _of_channels(pixels, is_gray=preparation.is_gray)

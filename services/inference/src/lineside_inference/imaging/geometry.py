@@ -1,4 +1,4 @@
-"""Where a picture lies in a model's input, and the way back from there to its original pixels."""
+"""Where an image lies in a model's input, and the way back from there to its original pixels."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Boxes = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Geometry:
-    """A picture of `width` x `height` pixels that was fitted into an input of `input_width` x `input_height`.
+    """An image of `width` x `height` pixels that was fitted into an input of `input_width` x `input_height`.
 
     It takes `fitted_width` x `fitted_height` of it, from `left`, `top`; the rest is padding. Each axis has a scale of
     its own, which also takes in what a reduced decode rounded away.
@@ -33,7 +33,7 @@ class Geometry:
     def of(
         cls, preparation: Preparation, width: int, height: int, original: tuple[int, int] | None = None
     ) -> "Geometry":
-        """Return where a picture of this size lies in the input; `original` is its size before a reduced decode."""
+        """Return where an image of this size lies in the input; `original` is its size before a reduced decode."""
         fitted_width, fitted_height = preparation.fitted(width, height)
         original_width, original_height = original or (width, height)
         return cls(
@@ -49,30 +49,30 @@ class Geometry:
 
     @classmethod
     def whole(cls, width: int, height: int) -> "Geometry":
-        """Return that of an input which is the picture."""
+        """Return that of an input which is the image."""
         return cls(width, height, 0, 0, width, height, width, height)
 
-    def to_picture(self, boxes: Boxes) -> Boxes:
-        """Return boxes of the input as boxes of the picture, not clipped."""
+    def to_image(self, boxes: Boxes) -> Boxes:
+        """Return boxes of the input as boxes of the image, not clipped."""
         return (boxes - self._origin()) * self._scale()
 
     def to_input(self, boxes: Boxes) -> Boxes:
-        """Return boxes of the picture as boxes of the input; the way back of `to_picture`."""
+        """Return boxes of the image as boxes of the input; the way back of `to_image`."""
         return boxes / self._scale() + self._origin()
 
     def clip(self, boxes: Boxes) -> Boxes:
-        """Return boxes of the picture without what lies outside it."""
+        """Return boxes of the image without what lies outside it."""
         return np.clip(boxes, 0.0, (self.width, self.height) * 2)
 
     def window(self, map_width: int, map_height: int) -> tuple[slice, slice]:
-        """Return the rows and columns of a map over the whole input whose middles lie in the picture; at least one."""
+        """Return the rows and columns of a map over the whole input whose middles lie in the image; at least one."""
         return (
             _within(self.top, self.fitted_height, self.input_height, map_height),
             _within(self.left, self.fitted_width, self.input_width, map_width),
         )
 
     def cell_pixels(self, map_width: int, map_height: int) -> float:
-        """Return how many pixels of the picture one cell of a map over the whole input stands for."""
+        """Return how many pixels of the image one cell of a map over the whole input stands for."""
         scale = self._scale()
         return float(scale[0] * scale[1]) * (self.input_width / map_width) * (self.input_height / map_height)
 

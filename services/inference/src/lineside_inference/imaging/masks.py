@@ -1,24 +1,22 @@
-"""Regions of privacy, blacked out in what is kept: in the picture, and in the model's input that was made of it."""
+"""Regions of privacy, blacked out in what is kept: in the image, and in the model's input that was made of it."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import CameraSource, Request
-from lineside_inference.errors import ImageUndecodable
-from lineside_inference.imaging.decode import by_opencv, open_header, view, without_opencv
+from lineside_inference.imaging.decode import decode_all
+from lineside_inference.imaging.encode import encode
 from lineside_inference.imaging.geometry import Geometry
-from lineside_inference.imaging.image_headers import check_whole, read_header
+from lineside_inference.imaging.image_headers import read_header
 from lineside_inference.models.preparation import Preparation
 from lineside_inference.settings.capture import Rectangle
 
 Pixels = NDArray[Any]
 _SUFFIX = {"jpeg": "jpg", "bmp": "bmp"}
-_QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 92)
 
 
 def masks_of(request: Request, masks: Mapping[str, Sequence[Rectangle]]) -> tuple[Rectangle, ...]:
@@ -36,22 +34,8 @@ def masks_for(
     return tuple(one for name in names for one in masks.get(name, ()))
 
 
-def decode(data: bytes, *, max_pixels: int, colour: bool = False) -> Pixels:
-    """Return a picture's pixels as they are in its file, or as 8-bit BGR where `colour` is wanted.
-
-    Of a damaged JPEG what can be decoded: its evidence shows the damage. Raises ImageTruncated, ImageUndecodable or
-    ImageTooLarge.
-    """
-    header = open_header(data, max_pixels)
-    check_whole(data, header)
-    if colour:
-        return view(data, max_pixels=max_pixels)
-    own = without_opencv(data, header)
-    return by_opencv(data, header, cv2.IMREAD_UNCHANGED) if own is None else own.copy()
-
-
 def black_out(pixels: Pixels, rectangles: Iterable[Rectangle]) -> None:
-    """Fill rectangles of a picture, all channels, with 0; what is opaque stays so. Every pixel touched is filled."""
+    """Fill rectangles of an image, all channels, with 0; what is opaque stays so. Every pixel touched is filled."""
     height, width = pixels.shape[:2]
     for x0, y0, x1, y1 in rectangles:
         region = pixels[
@@ -64,31 +48,20 @@ def black_out(pixels: Pixels, rectangles: Iterable[Rectangle]) -> None:
 
 
 def masked_file(data: bytes, rectangles: Sequence[Rectangle], *, max_pixels: int) -> tuple[bytes, str]:
-    """Return a picture's file with rectangles blacked out, and its suffix: JPEG and BMP so again, all others as PNG.
+    """Return an image's file with rectangles blacked out, and its suffix: JPEG and BMP so again, all others as PNG.
 
-    Raises what `decode` raises, or ImageUndecodable where it cannot be written again.
+    Raises what `decode_all` raises, or ImageUndecodable where it cannot be written again.
     """
-    pixels = decode(data, max_pixels=max_pixels)
+    pixels = decode_all(data, max_pixels=max_pixels)
     black_out(pixels, rectangles)
     suffix = _SUFFIX.get(read_header(data).format, "png")
     return encode(pixels, suffix), suffix
 
 
-def encode(pixels: Pixels, suffix: str) -> bytes:
-    """Return pixels as a file: `jpg` of quality 92, `png` or `bmp`; raises ImageUndecodable."""
-    try:
-        is_done, data = cv2.imencode(f".{suffix}", pixels, _QUALITY if suffix == "jpg" else ())
-    except cv2.error as error:
-        raise ImageUndecodable(f"the picture cannot be written as {suffix}: {error.err}") from None
-    if not is_done:
-        raise ImageUndecodable(f"the picture cannot be written as {suffix}")
-    return data.tobytes()
-
-
 def black_out_input(
     tensor: NDArray[Any], preparation: Preparation, geometry: Geometry, rectangles: Sequence[Rectangle]
 ) -> None:
-    """Give rectangles of the picture, in a prepared tensor, the value of black.
+    """Give rectangles of the image, in a prepared tensor, the value of black.
 
     One value more on each side is filled: interpolation mixes neighbours.
     """

@@ -8,7 +8,7 @@ from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.models.preparation import Preparation
 
 LETTERBOX_VALUE = 114
-"""The grey beside a letterboxed picture, the value that YOLO models are trained with."""
+"""The grey beside a letterboxed image, the value that YOLO models are trained with."""
 
 
 def prepare(
@@ -18,10 +18,10 @@ def prepare(
     *,
     original: tuple[int, int] | None = None,
 ) -> Geometry:
-    """Write the model's input for a picture into `out`, without a copy of it between; return where the picture lies.
+    """Write the model's input for an image into `out`, without a copy of it between; return where the image lies.
 
     `pixels` is height x width x 3 (BGR) or height x width (gray), `out` has the card's shape and datatype. `original`
-    is the picture's width and height before a reduced decode, for the way back to its pixels.
+    is the image's width and height before a reduced decode, for the way back to its pixels.
     """
     geometry = Geometry.of(preparation, pixels.shape[1], pixels.shape[0], original)
     fitted = _fit(pixels, preparation, geometry)

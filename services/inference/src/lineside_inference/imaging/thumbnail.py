@@ -3,6 +3,7 @@
 import cv2
 
 from lineside_inference.imaging.decode import view
+from lineside_inference.imaging.encode import encode
 
 _QUALITY = 80
 
@@ -13,4 +14,4 @@ def thumbnail(data: bytes, width: int, max_pixels: int) -> bytes:
     if pixels.shape[1] > width:
         height = max(1, round(pixels.shape[0] * width / pixels.shape[1]))
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]  # uint8 in, uint8 out
-    return bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1])
+    return encode(pixels, quality=_QUALITY)

@@ -36,7 +36,7 @@ def interpret(
 ) -> Judgement:
     """Judge the outputs of one answer, by name, each with or without a batch dimension of 1.
 
-    `geometry` says where the picture lies in the model's input; None where the input is no picture: boxes are then
+    `geometry` says where the image lies in the model's input; None where the input is no image: boxes are then
     those of the model. Of several heads the worst verdict counts, fail before unknown before pass; raw heads have none
     beside others. Raises EngineFailed where an output is not what the card says, OutputNotFinite for NaN or infinity.
     """

@@ -25,7 +25,7 @@ def weigh(outputs: Outputs, head: Anomaly, card: Card, thresholds: Thresholds, g
     """Judge an anomaly map, a score, or both, in units of the card's `range`.
 
     The part fails where its score reaches the threshold. Without a score of its own that is the map's highest value
-    on the picture, and one that only regions below `min_area` reach does not fail the part. Regions of the map at or
+    on the image, and one that only regions below `min_area` reach does not fail the part. Regions of the map at or
     above the threshold are the findings.
     """
     label = card.labels_of(head)[0]

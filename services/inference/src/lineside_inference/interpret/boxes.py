@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from lineside_inference.imaging.geometry import Boxes
 
 _FARTHEST = 1e9
-"""Coordinates are cut here, far beyond any picture, so that nothing overflows."""
+"""Coordinates are cut here, far beyond any image, so that nothing overflows."""
 
 
 def bounded(numbers: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return coordinates cut where no picture reaches."""
+    """Return coordinates cut where no image reaches."""
     return np.clip(numbers.astype(np.float64), -_FARTHEST, _FARTHEST)
 
 

@@ -1,7 +1,7 @@
-"""Detection: from what a detector gave, in whichever format, to boxes on the original picture and a verdict.
+"""Detection: from what a detector gave, in whichever format, to boxes on the original image and a verdict.
 
 Every label of a box that reaches its threshold counts, not only the best one: a defect must not hide behind a surer
-harmless label. What survives is filtered label by label, and boxes outside the picture are no findings.
+harmless label. What survives is filtered label by label, and boxes outside the image are no findings.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ def detect(
     found = read(outputs, head, len(labels), floors)
     confidence = np.round(found.score, DIGITS)
     fails = is_defect[found.label] & (confidence >= limits[found.label])
-    # Twice, so that a flood is thinned before it is worked on, and boxes beside the picture take nobody's place.
+    # Twice, so that a flood is thinned before it is worked on, and boxes beside the image take nobody's place.
     chosen = np.flatnonzero(confidence >= floors[found.label])
     chosen = chosen[_first(fails[chosen], confidence[chosen], MAX_CANDIDATES * 10)]
     label, confidence, fails = found.label[chosen], confidence[chosen], fails[chosen]
@@ -70,7 +70,7 @@ def detect(
 
 
 class _Placed:
-    """Boxes of the output on the picture, or in the model's input where there is no picture; `boxes` is N x 4."""
+    """Boxes of the output on the image, or in the model's input where there is no image; `boxes` is N x 4."""
 
     def __init__(self, found: Candidates, rows: NDArray[np.intp], head: Detection, geometry: Geometry | None) -> None:
         self._found, self._rows, self._head, self._geometry = found, rows, head, geometry
@@ -80,9 +80,9 @@ class _Placed:
         self._numbers = numbers
         self._quads = quads(numbers, self._angles) if head.is_turned else None
         if self._quads is None:
-            self.boxes = self._to_picture(corners(numbers, head.box_form))
+            self.boxes = self._to_image(corners(numbers, head.box_form))
         else:
-            self._quads = self._to_picture(self._quads.reshape(-1, 4)).reshape(-1, 4, 2)
+            self._quads = self._to_image(self._quads.reshape(-1, 4)).reshape(-1, 4, 2)
             self.boxes = np.concatenate((self._quads.min(axis=1), self._quads.max(axis=1)), axis=1)
 
     def suppress(self, which: NDArray[np.intp], labels: NDArray[np.intp], threshold: float) -> NDArray[np.intp]:
@@ -112,8 +112,8 @@ class _Placed:
         angles: NDArray[np.float64] = self._found.extra[self._rows, 0].astype(np.float64)
         return angles
 
-    def _to_picture(self, boxes: Boxes) -> Boxes:
-        return boxes if self._geometry is None else self._geometry.to_picture(boxes)
+    def _to_image(self, boxes: Boxes) -> Boxes:
+        return boxes if self._geometry is None else self._geometry.to_image(boxes)
 
 
 def _sides(head: Detection, geometry: Geometry) -> tuple[int, ...]:

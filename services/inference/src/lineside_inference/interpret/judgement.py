@@ -18,7 +18,7 @@ _NAMED = 3
 class Judgement:
     """What the model's output means for the part; findings and scores have the largest first.
 
-    `omitted` findings were left out at the card's bound. `heat` is a small picture of an anomaly map, height x width
+    `omitted` findings were left out at the card's bound. `heat` is a small image of an anomaly map, height x width
     of uint8, 0 the lowest.
     """
 

@@ -1,4 +1,4 @@
-"""Masks from prototypes, as YOLO -seg gives them: how many pixels of the picture one covers within its box."""
+"""Masks from prototypes, as YOLO -seg gives them: how many pixels of the image one covers within its box."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from lineside_inference.interpret.outputs import Floats
 
 
 def covered(prototypes: Floats, coefficients: NDArray[np.floating], boxes: Boxes, geometry: Geometry) -> list[float]:
-    """Return for each box of the picture how many of its pixels the mask covers.
+    """Return for each box of the image how many of its pixels the mask covers.
 
     `prototypes` is K x height x width over the whole input, `coefficients` N x K. A pixel is of the mask where the sum
     of the prototypes, weighed by the coefficients and interpolated between their cells, is above 0: probability 0.5.

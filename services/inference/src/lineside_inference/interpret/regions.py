@@ -1,4 +1,4 @@
-"""Connected regions of a map, as boxes on the original picture with their areas."""
+"""Connected regions of a map, as boxes on the original image with their areas."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +18,7 @@ _NEIGHBOURS = 8
 
 @dataclass(frozen=True)
 class Frame:
-    """The part of a map that shows the picture: which rows and columns, and where they lie on the picture."""
+    """The part of a map that shows the image: which rows and columns, and where they lie on the image."""
 
     geometry: Geometry
     map_width: int
@@ -26,20 +26,20 @@ class Frame:
 
     @classmethod
     def of(cls, geometry: Geometry | None, map_width: int, map_height: int) -> "Frame":
-        """Make the frame of a map over the model's whole input; without a geometry the map is the picture."""
+        """Make the frame of a map over the model's whole input; without a geometry the map is the image."""
         return cls(geometry or Geometry.whole(map_width, map_height), map_width, map_height)
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """The rows and columns of the map that show the picture."""
+        """The rows and columns of the map that show the image."""
         return self.geometry.window(self.map_width, self.map_height)
 
     def boxes(self, cells: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return boxes of cells, counted from the window's corner, as boxes on the picture, clipped."""
+        """Return boxes of cells, counted from the window's corner, as boxes on the image, clipped."""
         rows, columns = self.window
         scale = (self.geometry.input_width / self.map_width, self.geometry.input_height / self.map_height)
         inside = (cells + np.array((columns.start, rows.start) * 2)) * np.array(scale * 2)
-        return self.geometry.clip(self.geometry.to_picture(inside))
+        return self.geometry.clip(self.geometry.to_image(inside))
 
 
 def regions(

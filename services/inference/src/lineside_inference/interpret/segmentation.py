@@ -1,4 +1,4 @@
-"""Segmentation: from maps of labels to connected regions on the original picture."""
+"""Segmentation: from maps of labels to connected regions on the original image."""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ _TINY = 1e-7
 def quads(boxes: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return N x 4 x 2 corners of boxes (N x 4: middle, width, height), turned by angles in radians.
 
-    An angle turns the x axis towards the y axis, clockwise as a picture is seen.
+    An angle turns the x axis towards the y axis, clockwise as an image is seen.
     """
     middle, half = boxes[:, :2], boxes[:, 2:] / 2
     cos, sin = np.cos(angles), np.sin(angles)

@@ -15,7 +15,7 @@ _INTERPOLATION = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 class Preparation:
     """A card's image preparation, worked out once: input value = pixel * gain + offset, a pair each channel.
 
-    `order` says which channel of an OpenCV picture (BGR) each channel of the input takes.
+    `order` says which channel of an OpenCV image (BGR) each channel of the input takes.
     """
 
     width: int
@@ -51,7 +51,7 @@ class Preparation:
         )
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
-        """Return the width and height to which a picture of this size is resized."""
+        """Return the width and height to which an image of this size is resized."""
         if not self.letterbox:
             return self.width, self.height
         factor = min(self.width / width, self.height / height)

@@ -1,4 +1,4 @@
-"""A camera that writes its pictures into a folder: the newest file that is complete.
+"""A camera that writes its images into a folder: the newest file that is complete.
 
 Complete is what its own format says is whole (a JPEG's end marker, a PNG's last chunk with its checksum); the others,
 whose headers only say how large they will be, when they did not change between two looks. Files are read, and left
@@ -87,7 +87,7 @@ class DirectoryCamera(ThreadedCamera):
                     if count > self.settings.most_files:
                         raise CameraFailed(
                             f"its folder has more than {self.settings.most_files} entries",
-                            remedy="Move old pictures away, or raise most_files",
+                            remedy="Move old images away, or raise most_files",
                         )
                     if not self._is_wanted(entry.name):
                         continue
@@ -121,7 +121,7 @@ class DirectoryCamera(ThreadedCamera):
                 if is_settled:
                     self._useless.add(entry)
                     self.frames["refused"] += 1
-                    log.warning("a picture cannot be used", camera=self.name, file=entry.name, reason=error.what)
+                    log.warning("an image cannot be used", camera=self.name, file=entry.name, reason=error.what)
                 continue
             if frame is not None:
                 self._taken = entry

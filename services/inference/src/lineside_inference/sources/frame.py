@@ -1,20 +1,22 @@
-"""One picture from a source, and when it reached this service."""
+"""One image from a source, and when it reached this service."""
 
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import Request
 from lineside_inference.deadline import Arrival
+from lineside_inference.imaging.encode import encode
+
+_QUALITY = 85
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture as it came: the bytes of its file, or decoded pixels (height x width x 3, BGR, uint8).
+    """An image as it came: the bytes of its file, or decoded pixels (height x width x 3, BGR, uint8).
 
     `clock` is the instant at which it was all here, of time.monotonic(), in seconds.
     """
@@ -31,7 +33,7 @@ class Frame:
         """Return it as a file to show: its own bytes, or a JPEG of its pixels (some 10 ms: call it in a thread)."""
         if self.pixels is None:
             return self.data
-        return cv2.imencode(".jpg", self.pixels, (cv2.IMWRITE_JPEG_QUALITY, 85))[1].tobytes()
+        return encode(self.pixels, quality=_QUALITY)
 
 
 def trigger_clock(request: Request, arrival: Arrival) -> float:

@@ -63,7 +63,7 @@ class MjpegCamera(LiveCamera):
         self._throttle = Throttle()
         self._last = 0.0
         self._refused = ""
-        self._strange = 0  # parts without a picture, one after another
+        self._strange = 0  # parts without an image, one after another
 
     async def supervise(self) -> None:
         """Read the stream, and open it again whenever it ends."""
@@ -120,7 +120,7 @@ class MjpegCamera(LiveCamera):
         if self._parts is None:
             self._parts = Parts(boundary_of(response.header("content-type")), max_bytes=self._max_bytes)
         for body in self._parts.feed(piece):
-            if sniff(body) is None:  # a text between the pictures says nothing; nothing but such parts is no camera
+            if sniff(body) is None:  # a text between the images says nothing; nothing but such parts is no camera
                 self._pass_over(f"it sends parts that are no {NAMES}: they begin with {body[:8].hex(' ')}")
                 self._strange += 1
                 if self._strange > _MAX_STRANGE:

@@ -23,7 +23,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 _DEVICE = "/dev/"
 _FILE_FPS = 25.0  # of a file that does not say
-_MAX_MISSES = 3  # reads without a picture, one after another
+_MAX_MISSES = 3  # reads without an image, one after another
 
 
 class StreamCamera(ThreadedCamera):

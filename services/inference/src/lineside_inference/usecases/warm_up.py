@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from lineside.contract import InlineSource, Request, Source, Tensor, TensorsSource
+from lineside_inference.imaging.encode import encode
 from lineside_inference.models.card import Card
 from lineside_inference.models.head import DTYPES
 from lineside_inference.models.store import Model
@@ -40,7 +41,7 @@ def made_up(card: Card, seed: int) -> Source:
         width, height = min(image.width * 2, _LARGEST_SIDE), min(image.height * 2, _LARGEST_SIDE)
         coarse = rng.integers(0, 256, (max(1, height // 16), max(1, width // 16), 3), dtype=np.uint8)
         pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-        return InlineSource(content_type="image/jpeg", data=cv2.imencode(".jpg", pixels)[1].tobytes())
+        return InlineSource(content_type="image/jpeg", data=encode(pixels, quality=95))
     dtype = np.dtype(DTYPES[card.input.datatype])
     values = rng.random(card.input.shape).astype(dtype).reshape(-1).tolist()
     tensor = Tensor(name=card.input.name, datatype=card.input.datatype, shape=card.input.shape, values=values)

@@ -15,7 +15,7 @@ from lineside_inference.errors import ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.formats.header import ALLOWED, Header
 
 _MASKED = 3
-_ROWS = 64  # worked on at once: the arithmetic needs several times the room of the picture
+_ROWS = 64  # worked on at once: the arithmetic needs several times the room of the image
 _USUAL = frozenset(
     {(16, 0x7C00, 0x03E0, 0x001F), (16, 0xF800, 0x07E0, 0x001F), (32, 0x00FF0000, 0x0000FF00, 0x000000FF)}
 )
@@ -97,7 +97,7 @@ def check(data: bytes | bytearray, header: Header) -> None:
 
 
 def pixels(data: bytes, header: Header) -> NDArray[np.uint8] | None:
-    """Return the picture, BGR, of masks that OpenCV does not take; None for the others."""
+    """Return the image, BGR, of masks that OpenCV does not take; None for the others."""
     found = _fields(data)
     if found.compression != _MASKED or (found.bits, *found.masks) in _USUAL:
         return None

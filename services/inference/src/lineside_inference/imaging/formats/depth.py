@@ -15,7 +15,7 @@ from lineside_inference.imaging.formats.header import Header
 
 _FULL = 65_535
 _ROWS = 64
-"""Rows worked on at once, where the arithmetic needs several times the room of the picture."""
+"""Rows worked on at once, where the arithmetic needs several times the room of the image."""
 _SETTINGS = (
     "Say how many bits are significant: significant_bits of the camera (inference.cameras) or of input.image in the "
     "model's card; 16 where the values fill all 16 bits"
@@ -57,7 +57,7 @@ def shown(pixels: NDArray[Any], header: Header) -> NDArray[np.uint8]:
 
 def _peak(pixels: NDArray[Any], largest: int, header: Header, camera: int | None, card: int | None) -> int:
     allowed = _by_file(pixels, largest, header)
-    if camera is not None and header.bits > 8:  # noqa: PLR2004 - a picture of 8 bits is not the camera's deep one
+    if camera is not None and header.bits > 8:  # noqa: PLR2004 - an image of 8 bits is not the camera's deep one
         peak = _most(camera)
         if allowed and peak not in allowed:
             raise ImageBitDepth(

@@ -1,4 +1,4 @@
-"""What a picture's header says."""
+"""What an image's header says."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -81,7 +81,7 @@ class Walk:
         if self._at >= len(data):
             return False
         if self._in_scan and data.count(0xFF, self._at, self._at + _SLICE) > _MAX_MARKS:
-            raise ImageUndecodable(f"the JPEG is damaged: its picture is full of FF from byte {self._at} on")
+            raise ImageUndecodable(f"the JPEG is damaged: its image is full of FF from byte {self._at} on")
         found = _MARKER.search(data, self._at, self._at + _SLICE) if self._in_scan else _SEGMENT.match(data, self._at)
         if found is None:
             return self._pass_scan(data) if self._in_scan else self._wait_for_marker(data)
@@ -107,7 +107,7 @@ class Walk:
             self.end = at
             return True
         if self._scans and marker not in _BETWEEN_SCANS:
-            raise ImageUndecodable(f"the JPEG is damaged: marker FF {marker:02X} at byte {at - 2} in its picture")
+            raise ImageUndecodable(f"the JPEG is damaged: marker FF {marker:02X} at byte {at - 2} in its image")
         if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # TEM, RSTn: no length
             self._note(marker, at, 0)
             self._at = at
@@ -160,7 +160,7 @@ class Walk:
     def _finish(self) -> None:
         """Check that every coefficient of every component was coded to its last bit (T.81, annex G)."""
         if self.frame is None or any(any(levels) for levels in self._coded.values()):
-            raise ImageTruncated(f"the JPEG ends after {self._scans} scans, before its picture was all there")
+            raise ImageTruncated(f"the JPEG ends after {self._scans} scans, before its image was all there")
 
 
 def read_header(data: Bytes) -> Header:
@@ -183,7 +183,7 @@ def check(data: Bytes, header: Header) -> None:
 
 
 def pixels(data: bytes, header: Header, *, is_gray: bool, factor: int = 1, is_strict: bool = True) -> NDArray[np.uint8]:
-    """Return the picture at 1/1, 1/2, 1/4 or 1/8, gray or BGR; raises ImageTruncated whatever the decoder complains of.
+    """Return the image at 1/1, 1/2, 1/4 or 1/8, gray or BGR; raises ImageTruncated whatever the decoder complains of.
 
     Where it is not strict, what can be decoded is returned and the rest is grey.
     """

@@ -23,7 +23,7 @@ def read_header(data: bytes | bytearray) -> Header:
 
 
 def _significant(data: bytes | bytearray) -> int | None:
-    """Return the bits that sBIT names: one number a channel, also of alpha, which says nothing about the picture."""
+    """Return the bits that sBIT names: one number a channel, also of alpha, which says nothing about the image."""
     for kind, at, length in _chunks(data):
         if kind == b"sBIT":
             named = set(data[at : at + (length if length in {1, 3} else length - 1)])

@@ -1,6 +1,6 @@
 """TIFF 6.0 as cameras write it: one page in strips, gray or RGB of 8 or 16 bits, as it is or with deflate.
 
-Read here and not by libtiff through OpenCV, which gives a picture back whose strips it could not decode. Every count
+Read here and not by libtiff through OpenCV, which gives an image back whose strips it could not decode. Every count
 is bounded before it is followed.
 """
 # ruff: noqa: PLR2004 - the numbers are the format's own: tags, types and values of the standard

@@ -22,7 +22,7 @@ def read_header(data: bytes | bytearray) -> Header:
     if kind == b"VP8X":
         flags, *low_and_high = struct.unpack_from("<B3xHBHB", data, 20)
         if flags & _ANIMATION:
-            raise ImageUndecodable("the WebP is an animation", remedy="Give one picture")
+            raise ImageUndecodable("the WebP is an animation", remedy="Give one image")
         width, high_width, height, high_height = low_and_high
         return Header("webp", (width | high_width << 16) + 1, (height | high_height << 16) + 1)
     raise ImageUndecodable(f"the WebP begins with chunk {kind!r}", remedy=ALLOWED)

@@ -1,4 +1,4 @@
-"""The picture with what was found drawn on it, as a JPEG for people."""
+"""The image with what was found drawn on it, as a JPEG for people."""
 
 from collections.abc import Collection
 
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside.contract import Finding, Result
-from lineside_inference.imaging.masks import encode
+from lineside_inference.imaging.encode import encode
 
 _DEFECT = (40, 40, 230)
 _OTHER = (60, 180, 60)
@@ -18,14 +18,14 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw(pixels: NDArray[np.uint8], result: Result, defects: Collection[str]) -> bytes:
-    """Return a JPEG of a picture (height x width x 3, BGR; it is drawn on) with boxes and the verdict on top."""
+    """Return a JPEG of an image (height x width x 3, BGR; it is drawn on) with boxes and the verdict on top."""
     unit = max(1, round(min(pixels.shape[:2]) / 240))
     for finding in reversed(result.findings):  # the surest is drawn last, above the others
         if finding.box is not None:
             _box(pixels, finding, _DEFECT if finding.label in defects else _OTHER, unit)
     colour = {"fail": _DEFECT, "pass": _OTHER, "unknown": _UNKNOWN}[result.verdict]
     _write(pixels, f"{result.verdict}: {result.reason}", (0, 0), colour, unit)
-    return encode(pixels, "jpg")
+    return encode(pixels)
 
 
 def _box(pixels: NDArray[np.uint8], finding: Finding, colour: tuple[int, int, int], unit: int) -> None:
@@ -37,7 +37,7 @@ def _box(pixels: NDArray[np.uint8], finding: Finding, colour: tuple[int, int, in
 def _write(
     pixels: NDArray[np.uint8], text: str, corner: tuple[int, int], colour: tuple[int, int, int], unit: int
 ) -> None:
-    """Write one line on a bar whose upper left corner is given, moved inside the picture where it would leave it."""
+    """Write one line on a bar whose upper left corner is given, moved inside the image where it would leave it."""
     text = text[:_LONGEST].encode("ascii", "replace").decode()  # the font has no more
     scale = 0.4 * unit
     (width, height), below = cv2.getTextSize(text, _FONT, scale, unit)
