@@ -125,19 +125,19 @@ async def test_a_call_that_hangs_is_left_behind_and_none_is_begun_beside_it() ->
         go_on.wait(HANG_S)
         return "late"
 
-    blocking = SingleFlight("test")
-    first = asyncio.create_task(blocking.call(stuck))
+    flight = SingleFlight("test")
+    first = asyncio.create_task(flight.call(stuck))
     await until(begun.is_set)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
     with pytest.raises(SourceAway, match="test: the last call has not returned yet"):
-        await blocking.call(lambda: "beside")
+        await flight.call(lambda: "beside")
     go_on.set()
 
     async def again() -> bool:
         try:
-            return await blocking.call(lambda: "again") == "again"
+            return await flight.call(lambda: "again") == "again"
         except SourceAway:
             return False
 
@@ -145,11 +145,11 @@ async def test_a_call_that_hangs_is_left_behind_and_none_is_begun_beside_it() ->
 
 
 async def test_what_a_call_raises_reaches_who_asked() -> None:
-    blocking = SingleFlight("test")
+    flight = SingleFlight("test")
 
     def fail() -> None:
         raise ValueError("no")
 
     for _again in range(2):
         with pytest.raises(ValueError, match="no"):
-            await blocking.call(fail)
+            await flight.call(fail)

@@ -37,32 +37,32 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def board(registry: CollectorRegistry, clock: Clock) -> ReadingCache:
-    board = ReadingCache(registry, now=clock)
+def cache(registry: CollectorRegistry, clock: Clock) -> ReadingCache:
+    cache = ReadingCache(registry, now=clock)
     for name in ("one", "two"):
-        board.add(Named(name))
-    return board
+        cache.add(Named(name))
+    return cache
 
 
 def reading(text: str) -> Reading:
     return Parser(Bounds(series=100, label_characters=100)).parse(text)
 
 
-def shown(board: ReadingCache) -> list[str]:
-    return [line for families in board.readings() for family in families for line in family.lines]
+def shown(cache: ReadingCache) -> list[str]:
+    return [line for families in cache.readings() for family in families for line in family.lines]
 
 
-def test_a_reading_is_shown_with_its_age(board: ReadingCache, registry: CollectorRegistry, clock: Clock) -> None:
+def test_a_reading_is_shown_with_its_age(cache: ReadingCache, registry: CollectorRegistry, clock: Clock) -> None:
     clock.now = 100.5
-    board.put("one", reading("x 1\n"), began=100.0)
+    cache.put("one", reading("x 1\n"), began=100.0)
     clock.now = 103.0
-    assert shown(board) == ["x 1"]
+    assert shown(cache) == ["x 1"]
     assert registry.get_sample_value("lineside_exporter_source_up", {"source": "one"}) == 1
     assert registry.get_sample_value("lineside_exporter_source_seconds", {"source": "one"}) == 0.5
     assert registry.get_sample_value("lineside_exporter_source_age_seconds", {"source": "one"}) == 3.0
 
 
-@pytest.mark.usefixtures("board")
+@pytest.mark.usefixtures("cache")
 def test_what_was_never_read_has_no_age(registry: CollectorRegistry) -> None:
     assert registry.get_sample_value("lineside_exporter_source_up", {"source": "two"}) == 0
     assert registry.get_sample_value("lineside_exporter_source_seconds", {"source": "two"}) is None
@@ -75,35 +75,35 @@ def test_what_was_never_read_has_no_age(registry: CollectorRegistry) -> None:
     )
 
 
-def test_what_is_away_says_nothing(board: ReadingCache, registry: CollectorRegistry) -> None:
-    board.put("one", reading("x 1\n"), began=100.0)
-    board.clear("one")
-    assert shown(board) == []
+def test_what_is_away_says_nothing(cache: ReadingCache, registry: CollectorRegistry) -> None:
+    cache.put("one", reading("x 1\n"), began=100.0)
+    cache.clear("one")
+    assert shown(cache) == []
     assert registry.get_sample_value("lineside_exporter_source_up", {"source": "one"}) == 0
 
 
 def test_what_nobody_renews_is_not_shown_for_ever(
-    board: ReadingCache, registry: CollectorRegistry, clock: Clock
+    cache: ReadingCache, registry: CollectorRegistry, clock: Clock
 ) -> None:
-    board.put("one", reading("x 1\n"), began=100.0)
+    cache.put("one", reading("x 1\n"), began=100.0)
     clock.now = 109.0  # the period and two timeouts
-    assert shown(board) == ["x 1"]
+    assert shown(cache) == ["x 1"]
     clock.now = 109.1
-    assert shown(board) == []
+    assert shown(cache) == []
     assert registry.get_sample_value("lineside_exporter_source_up", {"source": "one"}) == 0
 
 
-def test_the_first_type_of_a_metric_stays(board: ReadingCache, registry: CollectorRegistry) -> None:
-    board.put("one", reading("# TYPE x gauge\nx 1\n"), began=100.0)
-    board.put("two", reading('# TYPE x counter\nx{a="1"} 2\nx{a="2"} 2\n# TYPE y gauge\ny 3\n'), began=100.0)
-    assert shown(board) == ["x 1", "y 3"]
+def test_the_first_type_of_a_metric_stays(cache: ReadingCache, registry: CollectorRegistry) -> None:
+    cache.put("one", reading("# TYPE x gauge\nx 1\n"), began=100.0)
+    cache.put("two", reading('# TYPE x counter\nx{a="1"} 2\nx{a="2"} 2\n# TYPE y gauge\ny 3\n'), began=100.0)
+    assert shown(cache) == ["x 1", "y 3"]
     labels = {"source": "two", "reason": "type-conflict"}
     assert registry.get_sample_value("lineside_exporter_series_dropped_total", labels) == 2
-    board.put("one", reading("# TYPE x gauge\nx 4\n"), began=101.0)
-    assert shown(board) == ["x 4", "y 3"]
+    cache.put("one", reading("# TYPE x gauge\nx 4\n"), began=101.0)
+    assert shown(cache) == ["x 4", "y 3"]
 
 
-def test_the_exporters_own_metrics_come_first(board: ReadingCache) -> None:
-    board.reserve({"up": "gauge"})
-    board.put("one", reading("# TYPE up counter\nup 1\nx 1\n"), began=100.0)
-    assert shown(board) == ["x 1"]
+def test_the_exporters_own_metrics_come_first(cache: ReadingCache) -> None:
+    cache.reserve({"up": "gauge"})
+    cache.put("one", reading("# TYPE up counter\nup 1\nx 1\n"), began=100.0)
+    assert shown(cache) == ["x 1"]

@@ -29,46 +29,46 @@ def test_what_could_have_come_over_the_bus_is_the_lines_own(source: object, size
 
 
 def test_others_leave_the_lines_share_and_the_line_may_have_all() -> None:
-    room = Capacity(8, kept=2)
-    assert room.take(6, line=False)
-    assert not room.take(1, line=False)
-    assert room.take(2, line=True)
-    assert not room.take(1, line=True)
-    room.give(6, line=False)
-    assert room.take(6, line=True)
-    assert room.used == 8
+    capacity = Capacity(8, kept=2)
+    assert capacity.take(6, line=False)
+    assert not capacity.take(1, line=False)
+    assert capacity.take(2, line=True)
+    assert not capacity.take(1, line=True)
+    capacity.give(6, line=False)
+    assert capacity.take(6, line=True)
+    assert capacity.used == 8
 
 
 def test_what_is_larger_than_its_share_goes_alone() -> None:
-    room = Capacity(8, kept=2)
-    assert room.take(100, line=False), "a bound of its own says how large one may be"
-    assert not room.take(1, line=False)
-    room.give(100, line=False)
-    assert room.take(1, line=False)
-    assert not room.take(100, line=False)
+    capacity = Capacity(8, kept=2)
+    assert capacity.take(100, line=False), "a bound of its own says how large one may be"
+    assert not capacity.take(1, line=False)
+    capacity.give(100, line=False)
+    assert capacity.take(1, line=False)
+    assert not capacity.take(100, line=False)
 
 
 def test_the_line_may_have_one_whatever_others_have() -> None:
-    room = Capacity(8, kept=2)
-    assert room.take(100, line=False)
-    assert room.take(2, line=True), "its share is free, however large the other's is"
-    assert not room.take(1, line=True)
-    room.give(2, line=True)
-    assert room.take(5, line=True), "also one that is larger than what is kept"
-    assert not room.take(1, line=True)
-    room.give(100, line=False)
-    assert room.take(3, line=True)
-    assert room.used == 8
+    capacity = Capacity(8, kept=2)
+    assert capacity.take(100, line=False)
+    assert capacity.take(2, line=True), "its share is free, however large the other's is"
+    assert not capacity.take(1, line=True)
+    capacity.give(2, line=True)
+    assert capacity.take(5, line=True), "also one that is larger than what is kept"
+    assert not capacity.take(1, line=True)
+    capacity.give(100, line=False)
+    assert capacity.take(3, line=True)
+    assert capacity.used == 8
 
 
 async def test_who_waits_gets_what_comes_free_the_line_first() -> None:
-    room = Capacity(5, kept=0)
-    assert room.take(1, line=True)
-    assert room.take(4, line=False)
+    capacity = Capacity(5, kept=0)
+    assert capacity.take(1, line=True)
+    assert capacity.take(4, line=False)
     came: list[str] = []
 
     async def want(name: str, amount: int, *, line: bool) -> None:
-        await room.wait(amount, line=line)
+        await capacity.wait(amount, line=line)
         came.append(name)
 
     waits = [
@@ -76,36 +76,36 @@ async def test_who_waits_gets_what_comes_free_the_line_first() -> None:
         asyncio.create_task(want("other 1", 1, line=False)),
         asyncio.create_task(want("line", 2, line=True)),
     ]
-    while room.waiting(line=True) + room.waiting(line=False) < 3:
+    while capacity.waiting(line=True) + capacity.waiting(line=False) < 3:
         await asyncio.sleep(0)
-    assert not room.take(0, line=False), "nobody goes past those who wait"
-    room.give(2, line=False)
+    assert not capacity.take(0, line=False), "nobody goes past those who wait"
+    capacity.give(2, line=False)
     await waits[2]
     assert came == ["line"]
-    room.give(2, line=True)  # two are free: the first of the others needs three, and the second does not go past it
+    capacity.give(2, line=True)  # two are free: the first of the others needs three, and the second does not go past it
     await asyncio.sleep(0)
     assert came == ["line"]
-    room.give(2, line=False)
+    capacity.give(2, line=False)
     await asyncio.gather(*waits)
     assert came == ["line", "other 3", "other 1"]
-    assert room.used == 5
+    assert capacity.used == 5
 
 
 async def test_who_gives_up_waiting_holds_nobody_up_and_takes_nothing() -> None:
-    room = Capacity(4, kept=0)
-    assert room.take(3, line=False)
-    large = asyncio.create_task(room.wait(4, line=False))
-    small = asyncio.create_task(room.wait(1, line=False))
-    await until(lambda: room.waiting(line=False) == 2)
+    capacity = Capacity(4, kept=0)
+    assert capacity.take(3, line=False)
+    large = asyncio.create_task(capacity.wait(4, line=False))
+    small = asyncio.create_task(capacity.wait(1, line=False))
+    await until(lambda: capacity.waiting(line=False) == 2)
     large.cancel()
     await small
-    assert room.used == 4
-    gone = asyncio.create_task(room.wait(2, line=False))
-    await until(lambda: room.waiting(line=False))
-    room.give(2, line=False)  # it has its room, and is gone before it hears of it
+    assert capacity.used == 4
+    gone = asyncio.create_task(capacity.wait(2, line=False))
+    await until(lambda: capacity.waiting(line=False))
+    capacity.give(2, line=False)  # it was given its amount, and is cancelled before it runs
     gone.cancel()
     await asyncio.gather(large, gone, return_exceptions=True)
-    assert room.used == 2
+    assert capacity.used == 2
 
 
 def test_a_body_counts_as_it_comes_and_only_meanwhile() -> None:
@@ -142,23 +142,23 @@ def test_one_body_may_be_as_large_as_its_own_bound_allows_where_it_is_alone() ->
 
 
 def test_places_are_kept_for_the_line() -> None:
-    places = AdmissionGate(4, 2, kept=1, bounds="x and y", is_draining=lambda: False)
-    others = [places.admit(line=False) for _ in range(5)]
+    gate = AdmissionGate(4, 2, kept=1, bounds="x and y", is_draining=lambda: False)
+    others = [gate.admit(line=False) for _ in range(5)]
     for other in others:
         other.__enter__()
-    with pytest.raises(Refused, match="x and y") as refused, places.admit(line=False, wait_s=2.2):
+    with pytest.raises(Refused, match="x and y") as refused, gate.admit(line=False, wait_s=2.2):
         pass
     assert refused.value.retry_after_s == 3
-    with places.admit(line=True):
-        assert places.load() == {"working": 4, "waiting": 2}
+    with gate.admit(line=True):
+        assert gate.load() == {"working": 4, "waiting": 2}
     for other in others:
         other.__exit__(None, None, None)
-    assert places.load() == {"working": 0, "waiting": 0}
+    assert gate.load() == {"working": 0, "waiting": 0}
 
 
 def test_nobody_is_let_in_at_the_end() -> None:
-    places = AdmissionGate(4, 2, kept=1, bounds="x", is_draining=lambda: True)
-    with pytest.raises(Stopping), places.admit(line=True):
+    gate = AdmissionGate(4, 2, kept=1, bounds="x", is_draining=lambda: True)
+    with pytest.raises(Stopping), gate.admit(line=True):
         pass
 
 

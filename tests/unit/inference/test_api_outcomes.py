@@ -211,13 +211,13 @@ def test_a_pass_that_came_too_late_is_kept_with_its_picture() -> None:
 
 
 def test_the_record_of_an_outcome_has_the_picture_masked_and_stands_beside_the_requests() -> None:
-    maker = RecordBuilder(
+    builder = RecordBuilder(
         "box", EdgeManagerSettings(CaptureDataBase64EmbedLimit=1), {"c": ((0.0, 0.0, 1.0, 1.0),)}, max_pixels=10**6
     )
     outcome = told("r-1", "unknown", written_at=NOON, **LATE)
     picture = encode(decode_all(plain_jpeg(), max_pixels=10**6), "png")
     seen = Seen(verdict="pass", model_version="3", camera="c", picture=picture)
-    entry = maker.outcome(outcome, seen, Decision("always", "why"))
+    entry = builder.outcome(outcome, seen, Decision("always", "why"))
     assert entry.key == "r-1-outcome"
     record = json.loads(entry.body)
     assert {
@@ -231,4 +231,4 @@ def test_the_record_of_an_outcome_has_the_picture_masked_and_stands_beside_the_r
     }
     picture = next(blob for blob in entry.blobs if blob.name.endswith(".png"))
     assert decode_all(picture.data, max_pixels=10**6).max() == 0
-    assert maker.outcome(told("x" * 128, None), Seen(), Decision("always", "why")).key == "x" * 120 + "-outcome"
+    assert builder.outcome(told("x" * 128, None), Seen(), Decision("always", "why")).key == "x" * 120 + "-outcome"

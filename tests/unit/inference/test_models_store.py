@@ -111,8 +111,8 @@ def test_python_code_of_a_model_puts_it_out(folder: Path) -> None:
 
 
 async def test_users_are_waited_for() -> None:
-    users = InFlight()
-    assert await users.gone(0.0)
-    with users.one():
-        assert not await users.gone(0.0)
-    assert await users.gone(0.0)
+    in_flight = InFlight()
+    assert await in_flight.gone(0.0)
+    with in_flight.one():
+        assert not await in_flight.gone(0.0)
+    assert await in_flight.gone(0.0)

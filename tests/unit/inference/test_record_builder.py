@@ -114,8 +114,8 @@ def entry(
     taken: EvidenceInputs, *, ask: Request | None = None, masks: Any = None, limit: int = 3072, **fields: Any
 ) -> Entry:
     settings = EdgeManagerSettings.model_validate({"DeviceFleetName": "plant", "CaptureDataBase64EmbedLimit": limit})
-    maker = RecordBuilder("press-3", settings, masks or {}, max_pixels=10**6)
-    return maker.entry(ask or request(), result(**fields), taken, ALWAYS, RAN)
+    builder = RecordBuilder("press-3", settings, masks or {}, max_pixels=10**6)
+    return builder.entry(ask or request(), result(**fields), taken, ALWAYS, RAN)
 
 
 def read(given: Entry) -> Any:
@@ -301,8 +301,8 @@ def test_large_pictures_are_taken_apart_one_at_a_time(
     monkeypatch.setattr(
         "lineside_inference.capture.record_builder.decoding_bytes", lambda *_, **__: 2**30 if is_large else 2**20
     )
-    maker = RecordBuilder("press-3", EdgeManagerSettings(), MASKS, max_pixels=10**6)
-    outcomes = [threading.Thread(target=lambda: maker._image(Frame(b"x"), MASKS["cam"])) for _ in range(2)]
+    builder = RecordBuilder("press-3", EdgeManagerSettings(), MASKS, max_pixels=10**6)
+    outcomes = [threading.Thread(target=lambda: builder._image(Frame(b"x"), MASKS["cam"])) for _ in range(2)]
     for one in outcomes:
         one.start()
     for one in outcomes:

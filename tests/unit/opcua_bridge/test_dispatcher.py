@@ -128,8 +128,8 @@ async def turns(count: int = 20) -> None:
 
 async def test_requests_wait_at_the_server_and_what_came_is_acknowledged() -> None:
     server, came = Server(most=100), list[Publication]()
-    pump = PublishLoop(server, came.append, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
-    pump.serve(3)
+    publishing = PublishLoop(server, came.append, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+    publishing.serve(3)
     await turns()
     assert len(server.waiting) == 5
     server.say(1)
@@ -138,44 +138,44 @@ async def test_requests_wait_at_the_server_and_what_came_is_acknowledged() -> No
     assert [each.message.number for each in came] == [1, 2]
     assert server.acknowledged == [1, 2]
     assert len(server.waiting) == 5
-    pump.stop()
+    publishing.stop()
     await turns()
 
 
 async def test_a_server_that_takes_fewer_requests_gets_fewer() -> None:
     server, came = Server(most=2), list[Publication]()
-    pump = PublishLoop(server, came.append, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
-    pump.serve(3)
+    publishing = PublishLoop(server, came.append, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+    publishing.serve(3)
     await turns()
     assert len(server.waiting) == 2
     assert not server.lost.done()
-    pump.serve(10)
+    publishing.serve(10)
     await turns()
     assert len(server.waiting) == 2
-    pump.stop()
+    publishing.stop()
     await turns()
 
 
 async def test_bytes_that_are_no_answer_lose_the_session_with_a_reason() -> None:
     server = Server(most=5)
-    pump = PublishLoop(server, lambda _publication: None, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
-    pump.serve(1)
+    publishing = PublishLoop(server, lambda _publication: None, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+    publishing.serve(1)
     await turns()
     server.waiting[0].set_result(b"\x01\x00\x3d\x03 and then nothing of use")
     await turns()
     assert "cannot be read" in server.lost.result()
-    pump.stop()
+    publishing.stop()
     await turns()
 
 
 @pytest.mark.parametrize("reason", ["connection", "BadSessionIdInvalid"])
 async def test_any_other_failure_loses_the_session(reason: str) -> None:
     server = Server(most=5)
-    pump = PublishLoop(server, lambda _publication: None, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
-    pump.serve(1)
+    publishing = PublishLoop(server, lambda _publication: None, LinkMetrics(CollectorRegistry()))  # type: ignore[arg-type]
+    publishing.serve(1)
     await turns()
     server.waiting[0].set_exception(CallFailed("publishing: gone", reason=reason))
     await turns()
     assert server.lost.result() == "publishing: gone"
-    pump.stop()
+    publishing.stop()
     await turns()
