@@ -544,7 +544,7 @@ def to_json(message: BaseModel) -> bytes:
     return message.model_dump_json(by_alias=True).encode()
 
 
-_Message = TypeVar("_Message", Request, Result, Outcome, ServiceStatus)
+_Message = TypeVar("_Message", Request, Result, Outcome, ServiceStatus, ErrorReport)
 
 
 class Unreadable(ValueError):
@@ -575,6 +575,11 @@ def parse_outcome(payload: bytes) -> Outcome:
 def parse_status(payload: bytes) -> ServiceStatus:
     """Read a ServiceStatus from UTF-8 JSON; raises Unreadable."""
     return _parse(ServiceStatus, STATUS_SCHEMA, payload)
+
+
+def parse_error_report(payload: bytes) -> ErrorReport:
+    """Read an ErrorReport from UTF-8 JSON; raises Unreadable."""
+    return _parse(ErrorReport, ERROR_SCHEMA, payload)
 
 
 def explain(error: ValidationError) -> str:

@@ -30,6 +30,7 @@ from lineside.contract import (
     Timing,
     Unreadable,
     UrlSource,
+    parse_error_report,
     parse_outcome,
     parse_request,
     parse_result,
@@ -292,3 +293,10 @@ def test_of_two_ids_none_is_told() -> None:
     with pytest.raises(Unreadable, match="'id' is given twice") as caught:
         parse_result(payload)
     assert caught.value.request_id is None
+
+
+def test_an_error_report_is_read_like_other_messages() -> None:
+    report = ErrorReport(id=uuid7(), request_id="x", code="not-json", reason="?", topic="t", excerpt="{")
+    assert parse_error_report(to_json(report)) == report
+    with pytest.raises(Unreadable, match="'code' is given twice"):
+        parse_error_report(to_json(report).replace(b'"code":', b'"code":"a","code":', 1))

@@ -11,10 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection
 
 import structlog
-from pydantic import ValidationError
 
 from lineside.bus import Message
-from lineside.contract import ErrorReport, Request, Result, Unreadable, Verdict, parse_result
+from lineside.contract import ErrorReport, Request, Result, Unreadable, Verdict, parse_error_report, parse_result
 from lineside.secrecy import excerpt
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.station.part_queue import Pending
@@ -71,9 +70,9 @@ class Results:
     def take_error(self, message: Message) -> None:
         """Take an error report: a part whose own request could not be understood gets no result any more."""
         try:
-            report = ErrorReport.model_validate_json(message.payload)
-        except ValidationError as error:
-            log.warning("an error report cannot be read", problems=error.error_count())
+            report = parse_error_report(message.payload)
+        except Unreadable as error:
+            log.warning("an error report cannot be read", code=error.code, reason=error.reason)
             return
         asked = self._pending.asked.get(report.request_id or "")
         if asked is None:
