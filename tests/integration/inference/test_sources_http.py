@@ -27,8 +27,8 @@ from lineside_inference.errors import (
     UrlTimeout,
 )
 from lineside_inference.settings import CameraSettings, UrlSettings
-from lineside_inference.sources.camera import Cameras
-from lineside_inference.sources.live import Camera
+from lineside_inference.sources.cameras import Cameras
+from lineside_inference.sources.cameras.camera import Camera
 from lineside_inference.sources.urls import Urls
 from tests.support.waiting import HANG_S, until
 
@@ -417,7 +417,7 @@ async def test_a_stream_with_another_boundary_than_announced_is_seen(
 async def test_a_stream_without_a_frame_says_why(
     serve: Any, watch: Any, monkeypatch: pytest.MonkeyPatch, data: bytes, said: str
 ) -> None:
-    monkeypatch.setattr("lineside_inference.sources.live.LEAST_SILENCE_S", 0.3)
+    monkeypatch.setattr("lineside_inference.sources.cameras.live.LEAST_SILENCE_S", 0.3)
     camera = watch(kind="mjpeg", url=(await serve(sends(MULTIPART + data))).url, timeout_ms=300)
     await until(lambda: re.search(said, camera.connection.detail))
 
@@ -425,7 +425,7 @@ async def test_a_stream_without_a_frame_says_why(
 async def test_a_stream_that_falls_silent_is_opened_again(
     serve: Any, watch: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lineside_inference.sources.live.LEAST_SILENCE_S", 0.05)
+    monkeypatch.setattr("lineside_inference.sources.cameras.live.LEAST_SILENCE_S", 0.05)
     stream = Stream()
     peer = await serve(stream)
     camera = watch(kind="mjpeg", url=peer.url, timeout_ms=500)  # to connect within, on any machine

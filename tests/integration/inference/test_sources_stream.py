@@ -22,8 +22,8 @@ from lineside.service import Service
 from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraFailed
 from lineside_inference.settings import CameraSettings
-from lineside_inference.sources.camera import Cameras
-from lineside_inference.sources.live import Camera
+from lineside_inference.sources.cameras import Cameras
+from lineside_inference.sources.cameras.camera import Camera
 from tests.support.waiting import HANG_S, until
 
 
@@ -135,7 +135,7 @@ def test_a_process_with_a_hanging_stream_ends_at_once() -> None:
 import asyncio
 from lineside.service import Service
 from lineside_inference.settings import CameraSettings
-from lineside_inference.sources.camera import Cameras
+from lineside_inference.sources.cameras import Cameras
 async def main():
     service = Service("inference")
     settings = CameraSettings(kind="stream", url="rtsp://127.0.0.1:{listener.getsockname()[1]}/", timeout_ms=60000)

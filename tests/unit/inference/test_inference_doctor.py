@@ -12,7 +12,7 @@ from lineside_inference.doctor import cameras, jetpack, shared_memory, triton
 from lineside_inference.doctor.running import Running
 from lineside_inference.models.store import read_store
 from lineside_inference.settings import InferenceSettings, TritonSettings
-from lineside_inference.sources.frame import Frame
+from lineside_inference.sources import Frame
 from tests.support.paths import ROOT
 
 MODELS = ROOT / "models"

@@ -34,7 +34,7 @@ from lineside_inference.imaging.encode import encode
 from lineside_inference.imaging.prepare import prepare
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model
-from lineside_inference.sources.frame import Frame
+from lineside_inference.sources import Frame
 from tests.support.waiting import HANG_S
 
 RAN = datetime(2026, 11, 22, 2, 44, 5, tzinfo=UTC)

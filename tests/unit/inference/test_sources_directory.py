@@ -11,8 +11,8 @@ import pytest
 from lineside.connections import Connection
 from lineside_inference.errors import CameraFailed
 from lineside_inference.settings import CameraSettings
-from lineside_inference.sources.directory import DirectoryCamera
-from lineside_inference.sources.frame import Frame
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras.directory import DirectoryCamera
 
 
 def picture(kind: str = ".jpg", seed: int = 1) -> bytes:

@@ -11,14 +11,14 @@ import pytest
 
 from lineside.connections import Connection, State
 from lineside.contract import Request, Times
-from lineside_inference.deadline import Arrival, Deadline
+from lineside_inference.deadline import Arrival, Deadline, trigger_clock
 from lineside_inference.errors import CameraFailed, CameraStale
 from lineside_inference.settings import CameraSettings
-from lineside_inference.sources.frame import Frame, trigger_clock
-from lineside_inference.sources.live import LiveCamera, look_at
-from lineside_inference.sources.mjpeg import Throttle
-from lineside_inference.sources.rate import FrameRate
-from lineside_inference.sources.threaded import MAX_LEFT_BEHIND, ThreadedCamera
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras.camera import look_at
+from lineside_inference.sources.cameras.live import FrameRate, LiveCamera
+from lineside_inference.sources.cameras.mjpeg import Throttle
+from lineside_inference.sources.cameras.threaded import MAX_LEFT_BEHIND, ThreadedCamera
 from tests.support.waiting import HANG_S, until
 
 

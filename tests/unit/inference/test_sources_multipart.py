@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside_inference.errors import CameraFailed
-from lineside_inference.sources.multipart import Parts, boundary_of
+from lineside_inference.sources.cameras.multipart import Parts, boundary_of
 
 
 def jpeg(seed: int) -> bytes:

@@ -5,7 +5,7 @@ import pytest
 from lineside_inference.errors import UrlNotAllowed
 from lineside_inference.http1.target import Target
 from lineside_inference.settings import UrlSettings
-from lineside_inference.sources.addresses import check_addresses
+from lineside_inference.sources.url_hosts import check_addresses
 from lineside_inference.sources.urls import Urls
 
 SETTINGS = UrlSettings.model_validate(

@@ -33,8 +33,8 @@ from lineside_inference.policies.policy_file import PolicyFile
 from lineside_inference.policies.policy_store import PolicyStore
 from lineside_inference.policies.policy_store import start as start_policy
 from lineside_inference.settings import Settings
-from lineside_inference.sources.camera import Cameras
-from lineside_inference.sources.collector import CameraCollector
+from lineside_inference.sources.cameras import Cameras
+from lineside_inference.sources.cameras.metrics import CameraCollector
 from lineside_inference.sources.files import Files
 from lineside_inference.sources.urls import Urls
 from lineside_inference.usecases.judging import Pipeline

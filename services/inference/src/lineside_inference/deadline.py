@@ -1,4 +1,4 @@
-"""When a request came and until when its answer is wanted, on the clock that never jumps."""
+"""When a request was triggered and came, and until when its answer is wanted, on the clock that never jumps."""
 
 import time
 from dataclasses import dataclass, field
@@ -40,3 +40,15 @@ class Deadline:
     def has_passed(self) -> bool:
         """Whether nothing is left."""
         return time.monotonic() >= self.at
+
+
+def trigger_clock(request: Request, arrival: Arrival) -> float:
+    """Return the instant of the request's trigger on time.monotonic(), in seconds.
+
+    It is `time.received`, when the bridge saw the trigger; the request's arrival where that is absent, or later than
+    the arrival, which is a clock ahead of ours.
+    """
+    received = request.time.received
+    if received is None:
+        return arrival.clock
+    return arrival.clock - max(0.0, (arrival.wall - received).total_seconds())

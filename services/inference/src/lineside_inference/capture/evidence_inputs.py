@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.models.store import Model
-from lineside_inference.sources.frame import Frame
+from lineside_inference.sources import Frame
 
 
 @dataclass(slots=True)

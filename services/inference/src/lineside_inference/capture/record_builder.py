@@ -25,7 +25,7 @@ from lineside_inference.imaging.image_headers import sniff
 from lineside_inference.imaging.overlay import draw
 from lineside_inference.models.head import DTYPES
 from lineside_inference.settings.capture import Rectangle
-from lineside_inference.sources.frame import Frame
+from lineside_inference.sources import Frame
 
 _WORDS = {np.dtype(dtype): word for word, dtype in DTYPES.items()}
 _OUTCOME = "-outcome"

@@ -15,8 +15,8 @@ from lineside_inference.doctor.running import Running
 from lineside_inference.imaging.formats import jpeg
 from lineside_inference.imaging.image_headers import check_whole, read_header
 from lineside_inference.settings import CameraSettings, InferenceSettings
-from lineside_inference.sources.camera import Cameras
-from lineside_inference.sources.frame import Frame
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras import Cameras
 
 IMAGE_S = 4.0
 _LATELY_S = 60.0

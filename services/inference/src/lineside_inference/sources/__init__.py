@@ -1,6 +1,38 @@
-"""Where a request's pixels come from: cameras of four kinds, files below a root, addresses on a list.
+"""Where a request's image comes from: a camera by name, a file below a root, an address on a list.
 
-`snapshot`, `mjpeg`, `stream` and `directory` are the kinds of camera, `camera` knows them by name, `live` is what the
-last three share: only the newest frame is kept. `http` is the client of snapshot, mjpeg and url, and `exchange` one
-connection of it.
+`cameras` are the kinds of camera and what they share; `files` reads below the allowed roots; `urls` fetches from the
+hosts of the list, which `url_hosts` judges. What asks over HTTP does so by `http_image`, with `credentials` where the
+peer wants them. Each gives a Frame.
 """
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside_inference.imaging.encode import encode
+
+_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image as it came: the bytes of its file, or decoded pixels (height x width x 3, BGR, uint8).
+
+    `clock` is the instant at which it was all here, of time.monotonic(), in seconds.
+    """
+
+    data: bytes = b""
+    pixels: NDArray[np.uint8] | None = None
+    clock: float = field(default_factory=time.monotonic)
+
+    def age_ms(self) -> float:
+        """Return for how many milliseconds it has been here, at least 0."""
+        return round(max(0.0, time.monotonic() - self.clock) * 1000, 3)
+
+    def encoded(self) -> bytes:
+        """Return it as a file to show: its own bytes, or a JPEG of its pixels (some 10 ms: call it in a thread)."""
+        if self.pixels is None:
+            return self.data
+        return encode(self.pixels, quality=_QUALITY)

@@ -10,9 +10,9 @@ from lineside_inference.http1.client import HttpClient
 from lineside_inference.http1.errors import ConnectFailed, HttpError
 from lineside_inference.http1.target import Target
 from lineside_inference.settings import UrlSettings
-from lineside_inference.sources.addresses import check_addresses, find_host
-from lineside_inference.sources.frame import Frame
+from lineside_inference.sources import Frame
 from lineside_inference.sources.http_image import get, why_no_image
+from lineside_inference.sources.url_hosts import check_addresses, find_host
 
 _OK = 200
 Resolve = Callable[[str, int], Awaitable[list[str]]]

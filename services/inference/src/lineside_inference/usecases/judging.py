@@ -31,7 +31,7 @@ from lineside_inference.capture.evidence_inputs import EvidenceInputs
 from lineside_inference.dataplane.admission import Admission
 from lineside_inference.dataplane.wait_estimator import WaitEstimator
 from lineside_inference.dataplane.workers import Workers
-from lineside_inference.deadline import Arrival, Deadline
+from lineside_inference.deadline import Arrival, Deadline, trigger_clock
 from lineside_inference.engine.arena import Slot
 from lineside_inference.engine.triton import Engine
 from lineside_inference.errors import (
@@ -52,9 +52,9 @@ from lineside_inference.interpret.thresholds import check_enabled, thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model, ModelStore
 from lineside_inference.settings import InferenceSettings
-from lineside_inference.sources.camera import Cameras
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras import Cameras
 from lineside_inference.sources.files import Files
-from lineside_inference.sources.frame import Frame, trigger_clock
 from lineside_inference.sources.urls import Urls
 from lineside_inference.usecases import request_tensors
 

@@ -1,4 +1,9 @@
-"""The configured cameras by name: each of its kind, with a state of its own in /readyz."""
+"""The configured cameras by name: each of its kind, with a state of its own in /readyz.
+
+The kinds: `snapshot` asks for each frame over HTTP; `mjpeg` reads an endless HTTP response, cut into frames by
+`multipart`; `stream` reads RTSP, V4L2 or a video file by OpenCV; `directory` takes the newest file of a folder.
+`camera` is what all of them are, `live` what those share that keep the newest frame, `threaded` what those that block.
+"""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -8,14 +13,14 @@ from lineside.service import Service
 from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraUnknown
 from lineside_inference.settings import CameraSettings
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras.camera import Camera
+from lineside_inference.sources.cameras.directory import DirectoryCamera
+from lineside_inference.sources.cameras.mjpeg import MjpegCamera
+from lineside_inference.sources.cameras.snapshot import SnapshotCamera
+from lineside_inference.sources.cameras.stream import StreamCamera
+from lineside_inference.sources.cameras.threaded import ThreadedCamera
 from lineside_inference.sources.credentials import Credentials, read_password
-from lineside_inference.sources.directory import DirectoryCamera
-from lineside_inference.sources.frame import Frame
-from lineside_inference.sources.live import Camera
-from lineside_inference.sources.mjpeg import MjpegCamera
-from lineside_inference.sources.snapshot import SnapshotCamera
-from lineside_inference.sources.stream import StreamCamera
-from lineside_inference.sources.threaded import ThreadedCamera
 
 _JOIN_S = 0.5
 

@@ -20,8 +20,8 @@ from lineside.connections import Connection
 from lineside_inference.errors import CameraFailed, ImageTooLarge, ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.image_headers import check_whole, read_header
 from lineside_inference.settings import CameraSettings
-from lineside_inference.sources.frame import Frame
-from lineside_inference.sources.threaded import ThreadedCamera
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras.threaded import ThreadedCamera
 
 log = structlog.get_logger("lineside.inference.camera")
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 from lineside.connections import describe
 from lineside_inference.errors import CameraFailed
-from lineside_inference.sources.frame import Frame
-from lineside_inference.sources.live import LiveCamera
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras.live import LiveCamera
 
 MAX_LEFT_BEHIND = 3
 

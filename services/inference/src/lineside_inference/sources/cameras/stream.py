@@ -12,11 +12,11 @@ import numpy as np
 from lineside.connections import Connection
 from lineside_inference.errors import CameraFailed
 from lineside_inference.settings import CameraSettings
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras.camera import look_at
+from lineside_inference.sources.cameras.live import FrameRate
+from lineside_inference.sources.cameras.threaded import ThreadedCamera
 from lineside_inference.sources.credentials import Credentials
-from lineside_inference.sources.frame import Frame
-from lineside_inference.sources.live import look_at
-from lineside_inference.sources.rate import FrameRate
-from lineside_inference.sources.threaded import ThreadedCamera
 
 # What FFmpeg would print is seen as the connection's state; its own lines may hold an address with the password.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -47,7 +47,7 @@ class StreamCamera(ThreadedCamera):
         capture = self._open()
         try:
             period = self._period(capture)
-            pace, due, misses = FrameRate(self.settings.most_fps), time.monotonic(), 0
+            rate, due, misses = FrameRate(self.settings.most_fps), time.monotonic(), 0
             while not stop.is_set():
                 if not capture.grab():
                     misses += 1
@@ -55,7 +55,7 @@ class StreamCamera(ThreadedCamera):
                         raise CameraFailed("it gives no more frames")
                     continue
                 clock = time.monotonic()
-                if pace.is_due(clock):
+                if rate.is_due(clock):
                     yield self._retrieve(capture, clock)
                 else:
                     self.frames["skipped"] += 1

@@ -12,12 +12,11 @@ from lineside_inference.http1.target import Target
 from lineside_inference.imaging.formats.header import NAMES
 from lineside_inference.imaging.image_headers import check_whole, read_header, sniff
 from lineside_inference.settings import CameraSettings
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras.live import FrameRate, LiveCamera
+from lineside_inference.sources.cameras.multipart import Parts, boundary_of
 from lineside_inference.sources.credentials import Credentials
-from lineside_inference.sources.frame import Frame
 from lineside_inference.sources.http_image import get, remedy_of
-from lineside_inference.sources.live import LiveCamera
-from lineside_inference.sources.multipart import Parts, boundary_of
-from lineside_inference.sources.rate import FrameRate
 
 _OK = 200
 _MAX_BYTES_A_SECOND = 64 * 1024 * 1024
@@ -57,7 +56,7 @@ class MjpegCamera(LiveCamera):
         self._target = Target.of(settings.url or "")
         self._credentials = credentials
         self._max_bytes = max_bytes
-        self._pace = FrameRate(settings.most_fps)
+        self._rate = FrameRate(settings.most_fps)
         self._client = HttpClient(ca_file=str(settings.ca_file) if settings.ca_file else None)
         self._parts: Parts | None = None
         self._throttle = Throttle()
@@ -127,7 +126,7 @@ class MjpegCamera(LiveCamera):
                     raise CameraFailed(self._refused)
                 continue
             self._strange = 0
-            if not self._pace.is_due(clock):
+            if not self._rate.is_due(clock):
                 self.frames["skipped"] += 1
                 continue
             try:  # a frame that was damaged on its way costs no part: the next one is taken

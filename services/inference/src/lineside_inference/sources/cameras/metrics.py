@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lineside_inference.sources.camera import Cameras
+from lineside_inference.sources.cameras import Cameras
 
 
 class CameraCollector(Collector):

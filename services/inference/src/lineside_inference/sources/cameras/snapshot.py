@@ -10,10 +10,10 @@ from lineside_inference.http1.connection import Response
 from lineside_inference.http1.errors import ConnectFailed, HttpError, ResponseTooLarge
 from lineside_inference.http1.target import Target
 from lineside_inference.settings import CameraSettings
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras.camera import Camera, look_at
 from lineside_inference.sources.credentials import Credentials
-from lineside_inference.sources.frame import Frame
 from lineside_inference.sources.http_image import get, remedy_of, why_no_image
-from lineside_inference.sources.live import Camera, look_at
 
 _OK = 200
 _PROBE_S = 5.0

@@ -1,0 +1,45 @@
+"""What every kind of camera is: a name, its settings, a connection whose state is shown, and a way to a frame."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+
+from lineside.connections import Connection
+from lineside_inference.deadline import Deadline
+from lineside_inference.settings import CameraSettings
+from lineside_inference.sources import Frame
+
+
+class Camera(ABC):
+    """One configured camera; `supervise` runs for the service's whole life."""
+
+    def __init__(self, name: str, settings: CameraSettings, connection: Connection) -> None:
+        self.name = name
+        self.settings = settings
+        self.connection = connection
+        self.frames: Counter[str] = Counter({"kept": 0, "skipped": 0, "discarded": 0, "refused": 0})
+        """Frames by what became of them: kept; skipped above most_fps; discarded in warm-up; refused as unusable."""
+
+    @abstractmethod
+    async def grab(self, trigger: float, deadline: Deadline) -> Frame:
+        """Return a frame not older than the trigger; raises CameraFailed, CameraTimeout or CameraStale."""
+
+    @abstractmethod
+    async def supervise(self) -> None:
+        """Connect, and connect again, for ever."""
+
+    def newest_age_s(self) -> float | None:
+        """Return the age of the newest frame in seconds, or None where there is none."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - not every camera holds something
+        """Give back what is held."""
+
+
+def look_at(settings: CameraSettings) -> str:
+    """Return what a person looks at where a camera of this kind is away."""
+    if settings.path is None:
+        password = "; and its password file" if settings.password_file else ""
+        return f"See its address, cable and power{password}"
+    kind = {"directory": "folder"}.get(settings.kind, "device" if str(settings.path).startswith("/dev/") else "file")
+    plugged = "is plugged in" if kind == "device" else "is there"
+    return f"See whether the {kind} {settings.path} {plugged}, and whether this service's user may read it"
