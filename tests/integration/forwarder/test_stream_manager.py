@@ -24,7 +24,7 @@ from lineside_forwarder.settings import StreamManagerSettings
 from lineside_forwarder.stream_manager import StreamManagerDestination, exports
 from lineside_forwarder.stream_manager.destination import PORT_VARIABLE, TOKEN_VARIABLE
 from lineside_forwarder.stream_manager.session import Session
-from lineside_forwarder.stream_manager.tasks import Status, Word
+from lineside_forwarder.stream_manager.tasks import Status, StatusMessage
 from tests.support.paths import SUPPORT
 from tests.support.stream_manager_server import (
     CANCELED,
@@ -339,10 +339,10 @@ async def test_control_a_destination_that_trusts_an_append_loses(
     append = Session.append
 
     async def trusting(
-        session: Session, url: str, message: bytes, hear: Callable[[Word], None]
-    ) -> tuple[int, asyncio.Future[Word]]:
+        session: Session, url: str, message: bytes, hear: Callable[[StatusMessage], None]
+    ) -> tuple[int, asyncio.Future[StatusMessage]]:
         sequence, last = await append(session, url, message, hear)
-        last.set_result(Word(url, Status.SUCCESS, ""))
+        last.set_result(StatusMessage(url, Status.SUCCESS, ""))
         return sequence, last
 
     monkeypatch.setattr(Session, "append", trusting)

@@ -14,7 +14,7 @@ from lineside_forwarder.stream_manager import tasks, wire
 from lineside_forwarder.stream_manager.client import Client, Lost, Refused
 from lineside_forwarder.stream_manager.folder import Folder
 from lineside_forwarder.stream_manager.inflight_limit import InflightLimit
-from lineside_forwarder.stream_manager.tasks import Status, Word
+from lineside_forwarder.stream_manager.tasks import Status, StatusMessage
 from lineside_forwarder.stream_manager.wire import Code, Operation
 from tests.support.waiting import HANG_S, until
 
@@ -185,12 +185,12 @@ def test_a_task_is_json_with_the_file_and_the_key() -> None:
     ],
 )
 def test_words_that_say_nothing(payload: bytes) -> None:
-    assert tasks.word(payload) is None
+    assert tasks.parse_status(payload) is None
 
 
 def test_a_word() -> None:
     said = {"status": 1, "message": "m", "statusContext": {"s3ExportTaskDefinition": {"inputUrl": "file:///a"}}}
-    assert tasks.word(json.dumps(said).encode()) == Word("file:///a", Status.FAILURE, "m")
+    assert tasks.parse_status(json.dumps(said).encode()) == StatusMessage("file:///a", Status.FAILURE, "m")
 
 
 @pytest.mark.parametrize(

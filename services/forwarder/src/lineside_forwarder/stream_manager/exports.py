@@ -17,7 +17,7 @@ from lineside_forwarder.stream_manager.client import StreamManagerError
 from lineside_forwarder.stream_manager.folder import Folder, LocalFile
 from lineside_forwarder.stream_manager.inflight_limit import InflightLimit
 from lineside_forwarder.stream_manager.session import Session
-from lineside_forwarder.stream_manager.tasks import Status, Word
+from lineside_forwarder.stream_manager.tasks import Status, StatusMessage
 
 Source = Callable[[], Awaitable[BinaryIO | None]]
 """Opens what is to be exported; None: it is damaged."""
@@ -29,19 +29,19 @@ _SURELY_LOST_S = 3600.0
 
 @dataclass(eq=False, slots=True)
 class Export:
-    """One file on its way. `heard_s` is when Stream Manager last said something of it, None before it was told."""
+    """One file on its way. `last_status_s` is when its last status came, None before its task is appended."""
 
     key: str
     session: Session
     sequence: int = -1
-    heard_s: float | None = None
-    said: str = "nothing"
+    last_status_s: float | None = None
+    last_status: str = "nothing"
     work: asyncio.Task[bool] = field(init=False)
 
-    def hear(self, word: Word) -> None:
-        """Take a word that is not the last."""
-        self.heard_s = asyncio.get_running_loop().time()
-        self.said = f"{word.status.name} {word.message}".strip()
+    def note(self, status: StatusMessage) -> None:
+        """Note a status message that is not final."""
+        self.last_status_s = asyncio.get_running_loop().time()
+        self.last_status = f"{status.status.name} {status.message}".strip()
 
 
 class Exports:
@@ -99,7 +99,7 @@ class Exports:
                 finally:
                     opened.close()
                 await run_to_end(file.finish)
-                last = await self._told(export, file)
+                last = await self._export_file(export, file)
             finally:
                 await run_to_end(file.remove)
         if last.status is not Status.SUCCESS:
@@ -109,12 +109,12 @@ class Exports:
             del self._done[next(iter(self._done))]
         return True
 
-    async def _told(self, export: Export, file: LocalFile) -> Word:
-        """Have Stream Manager export a file; return its last word."""
+    async def _export_file(self, export: Export, file: LocalFile) -> StatusMessage:
+        """Append a file's export task; return its final status."""
         message = tasks.task(file.path, self._bucket, export.key)
         try:
-            export.sequence, last = await export.session.append(file.path.as_uri(), message, export.hear)
-            export.heard_s = asyncio.get_running_loop().time()
+            export.sequence, last = await export.session.append(file.path.as_uri(), message, export.note)
+            export.last_status_s = asyncio.get_running_loop().time()
             return await last
         except StreamManagerError as error:
             raise tasks.trouble(error, self._target) from None
@@ -124,9 +124,9 @@ class Exports:
 
         The export stays, unless it is certain that nothing more will be heard of it.
         """
-        if export.heard_s is None:
+        if export.last_status_s is None:
             return
-        silent_s = asyncio.get_running_loop().time() - export.heard_s
+        silent_s = asyncio.get_running_loop().time() - export.last_status_s
         if silent_s < self._max_silence_s:
             return
         try:
@@ -138,7 +138,7 @@ class Exports:
             export.work.cancel()
         raise DestinationAway(
             f"Stream Manager has not exported {export.key}, and said nothing of it for {silent_s:.0f} s; "
-            f"before: {export.said}",
+            f"before: {export.last_status}",
             remedy="Is the box connected? Stream Manager goes on trying by itself",
         )
 

@@ -13,7 +13,7 @@ from lineside.backoff import Backoff
 from lineside_forwarder.errors import NotAllowed
 from lineside_forwarder.stream_manager import tasks
 from lineside_forwarder.stream_manager.client import Client, Lost, Refused, StreamManagerError
-from lineside_forwarder.stream_manager.tasks import Status, Word
+from lineside_forwarder.stream_manager.tasks import Status, StatusMessage
 from lineside_forwarder.stream_manager.wire import Code
 
 _POLLING = Backoff(first_s=0.02, longest_s=2.0)
@@ -31,7 +31,7 @@ class Session:
         # The newest message is read once more: of an empty stream we do not know whether its newest is 0 or -1.
         self._next = max(0, newest)
         self._missed_above = newest + 1
-        self._waiting: dict[str, tuple[asyncio.Future[Word], Callable[[Word], None]]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[StatusMessage], Callable[[StatusMessage], None]]] = {}
         self._has_more = asyncio.Event()
         self._follower = asyncio.create_task(self._follow(), name="stream manager status")
 
@@ -57,10 +57,12 @@ class Session:
         """Whether it is over."""
         return self._follower.done() or self._client.is_lost
 
-    async def append(self, url: str, message: bytes, hear: Callable[[Word], None]) -> tuple[int, asyncio.Future[Word]]:
-        """Append a task; return its sequence number, and what will be its last word. `hear` gets those before."""
-        last: asyncio.Future[Word] = asyncio.get_running_loop().create_future()
-        self._waiting[url] = last, hear
+    async def append(
+        self, url: str, message: bytes, on_status: Callable[[StatusMessage], None]
+    ) -> tuple[int, asyncio.Future[StatusMessage]]:
+        """Append a task; return its sequence number and a future of its final status. `on_status` gets those before."""
+        last: asyncio.Future[StatusMessage] = asyncio.get_running_loop().create_future()
+        self._waiting[url] = last, on_status
         last.add_done_callback(lambda _last: self._waiting.pop(url, None))
         try:
             sequence = await self._client.append(self._stream, message)
@@ -90,7 +92,7 @@ class Session:
         except StreamManagerError as error:
             reason = error
         finally:
-            for last, _hear in list(self._waiting.values()):
+            for last, _on_status in list(self._waiting.values()):
                 if not last.done():
                     last.set_exception(reason)
                     last.exception()  # Seen, also where nobody waits any more.
@@ -104,10 +106,10 @@ class Session:
             messages = await self._client.read(self._status_stream, self._next, _AT_ONCE)
             if messages:
                 if messages[0].sequence > max(self._next, self._missed_above):
-                    raise Lost("words about exports were overwritten before they were read")
+                    raise Lost("statuses of exports were overwritten before they were read")
                 self._next = messages[-1].sequence + 1
                 for message in messages:
-                    self._hear(tasks.word(message.payload))
+                    self._take(tasks.parse_status(message.payload))
                 empty = 0
                 continue
             # Polled: a read that waits at the server may delay the appends behind it.
@@ -119,15 +121,15 @@ class Session:
             except TimeoutError:
                 empty += 1
 
-    def _hear(self, word: Word | None) -> None:
-        if word is None or word.url not in self._waiting:
+    def _take(self, status: StatusMessage | None) -> None:
+        if status is None or status.url not in self._waiting:
             return
-        last, hear = self._waiting[word.url]
-        if word.status in {Status.SUCCESS, Status.FAILURE, Status.CANCELED}:
+        last, on_status = self._waiting[status.url]
+        if status.status in {Status.SUCCESS, Status.FAILURE, Status.CANCELED}:
             if not last.done():
-                last.set_result(word)
+                last.set_result(status)
         else:
-            hear(word)
+            on_status(status)
 
 
 async def _prepare(client: Client, definition: dict[str, Any]) -> None:

@@ -38,8 +38,8 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """One word of the status stream about the task that exports `url`."""
+class StatusMessage:
+    """One message of the status stream, about the task that exports `url`."""
 
     url: str
     status: Status
@@ -107,12 +107,12 @@ def task(file: Path, bucket: str, key: str) -> bytes:
     return json.dumps({"inputUrl": file.as_uri(), "bucket": bucket, "key": key}).encode()
 
 
-def word(payload: bytes) -> Word | None:
+def parse_status(payload: bytes) -> StatusMessage | None:
     """Read a message of the status stream; None where it is about nothing that can be told."""
     try:
         said = json.loads(payload)
         about = said["statusContext"]["s3ExportTaskDefinition"]
-        return Word(str(about["inputUrl"]), Status(said["status"]), str(said.get("message") or ""))
+        return StatusMessage(str(about["inputUrl"]), Status(said["status"]), str(said.get("message") or ""))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -133,19 +133,19 @@ def is_passed(info: dict[str, Any], sequence: int) -> bool:
     return False
 
 
-def failure(said: Word, key: str) -> ForwarderError:
+def failure(status: StatusMessage, key: str) -> ForwarderError:
     """Return what a task's bad end means.
 
-    Stream Manager tries again by itself what may get better, so a failure is its last word on a task. Its texts are
+    Stream Manager tries again by itself what may get better, so its failure is final. Its texts are
     those of S3's and Java's errors; one that is not known here is tried again, without end.
     """
-    what = f"Stream Manager did not export {key}: {said.message or said.status.name}"
-    if said.status is Status.CANCELED:
+    what = f"Stream Manager did not export {key}: {status.message or status.status.name}"
+    if status.status is Status.CANCELED:
         return DestinationAway(what, remedy="It is sent again")
     for words, reason, remedy in _NOT_ALLOWED:
-        if words.search(said.message):
+        if words.search(status.message):
             return NotAllowed(what, reason=reason, remedy=remedy)
-    if _REFUSED.search(said.message):
+    if _REFUSED.search(status.message):
         return BatchRefused(what, remedy="See what S3 says of it")
     return DestinationAway(what, remedy="It is sent again")
 
