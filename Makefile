@@ -32,10 +32,12 @@ check: $(VENV)/.ready ## lint, types, who may import whom
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	services/inference/page-tools/check
 
 fix: $(VENV)/.ready ## mend what the linter can mend, and format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+	services/inference/page-tools/check --write
 
 benchmark: setup ## measure the line against one hand-written script (ARGS="--quick --json out.json")
 	$(BIN)/python benchmarks/line.py $(ARGS)

@@ -5,7 +5,6 @@ Screenshots are kept where SCREENSHOTS names a folder, else in pytest's own.
 
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -15,16 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
-import numpy as np
 import pytest
 
-from lineside.contract import Finding
 from lineside_bench.parts.part import encode_jpeg, make_part
-from lineside_inference.interpret import Judgement, interpret
-from lineside_inference.interpret.judgement import by_defects
-from lineside_inference.interpret.thresholds import Thresholds
-from lineside_inference.models.card import Card
-from lineside_inference.models.store import read_store
 from tests.support.page import PANEL, PHONE, Page, expect, line, needs_browser, open_page, policy, shots
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
@@ -51,8 +43,8 @@ def test_the_live_part_appears_and_the_next_one_too(open_page, shots) -> None:
     first = newest(page)
     expect(page.locator("#verdict-part")).not_to_have_text(first)
     expect(page.locator("#verdict-word")).to_have_text(re.compile("^(PASS|FAIL|UNKNOWN)$"))
-    expect(page.locator("#stage-picture img")).to_be_visible()
-    assert page.locator("#stage-picture img").evaluate("img => img.naturalWidth") > 100
+    expect(page.locator("#newest-image img")).to_be_visible()
+    assert page.locator("#newest-image img").evaluate("img => img.naturalWidth") > 100
     expect(page.locator("#strip .part").nth(3)).to_be_visible()
     expect(page.locator("#yield")).to_contain_text("%")
     expect(page.locator("#p95")).to_contain_text("ms")
@@ -111,7 +103,7 @@ def test_a_part_opens_with_everything_about_it(open_page, shots, line) -> None:
 
 def test_the_copy_button_copies(open_page) -> None:
     page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    page.locator("#stage-open").click()
+    page.locator("#newest-open").click()
     page.get_by_text("Request, result and outcome as JSON").click()
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_text("Copied.")).to_be_visible()
@@ -187,7 +179,7 @@ def test_a_dropped_image_is_judged_and_not_counted(open_page, shots, tmp_path: P
     page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
     expect(page.locator("#try-result .verdict-name")).to_have_text("FAIL")
     expect(page.locator("#try-result")).to_contain_text("scratch")
-    expect(page.locator("#try-picture img")).to_be_visible()
+    expect(page.locator("#try-image img")).to_be_visible()
     shots(page, "try")
     file = tmp_path / "no.jpg"
     file.write_bytes(b"this is no image")
@@ -240,7 +232,7 @@ def test_everything_is_reached_by_the_keyboard(open_page, policy) -> None:
         )
     names = [name for name, _ in reached]
     assert names[0] == "skip"
-    for wanted in ("Line", "Thresholds", "Models", "judging", "stage-open", "shift-since", "part"):
+    for wanted in ("Line", "Thresholds", "Models", "judging", "newest-open", "shift-since", "part"):
         assert any(wanted in name for name in names), (wanted, names)
     assert [name for name, outline in reached if outline == "none"] == []
     page.locator("#judging").focus()
@@ -265,83 +257,16 @@ def test_the_text_has_contrast(open_page) -> None:
         assert len(page.evaluate(script)) == 1, "the check sees what it should see"
 
 
-BANDS = [
-    {"name": "calm", "below": 0.5, "verdict": "pass"},
-    {"name": "watch", "below": 2.0, "verdict": "unknown"},
-    {"name": "bad", "verdict": "fail"},
-]
-
-
-def cards() -> Iterator[Card]:
-    """The bench's models, and what else the rule knows of single scores."""
-    for model in read_store(ROOT / "models").values():
-        document = model.card.model_dump(mode="json", by_alias=True, exclude_none=True)
-        output = document["output"]
-        yield model.card
-        if output["head"] == "score":
-            yield Card.model_validate({**document, "output": {**output, "bands": BANDS}})
-        else:
-            more = {"activation": "sigmoid", "nothing_found": "pass"}
-            yield Card.model_validate({**document, "output": {**output, **more}})
-
-
-def case(heads: list[dict], defects: tuple[str, ...], thresholds: Thresholds, judgement: Judgement) -> list:
-    findings = [found.model_dump() for found in judgement.findings]
-    result = {"status": "ok", "scores": judgement.scores, "findings": findings}
-    return [{"heads": heads, "defects": defects}, {**thresholds.named, "default": thresholds.default}, result]
-
-
-def some_thresholds(numbers: random.Random, scores: dict[str, float]) -> Thresholds:
-    """Thresholds of some labels, some of them exactly a score."""
-    named = {
-        label: max(0.0, numbers.choice([value, value, round(numbers.random(), 2), round(3 * numbers.random(), 2)]))
-        for label, value in scores.items()
-        if numbers.random() < 0.7
-    }
-    return Thresholds(named, round(numbers.random(), 2))
-
-
-def test_the_rule_of_the_preview_is_the_rule_of_the_service(open_page) -> None:
-    page = open_page()
-    numbers = random.Random(5)  # noqa: S311 - cases, not secrets
-    cases, expected = [], []
-    for card in cards():
-        head = card.heads[0]
-        shown = head.model_dump(mode="json", include={"kind", "nothing_found", "bands"})
-        heads = [{"head": head.head, "labels": card.labels_of(head), **shown}]
-        for _ in range(300):
-            spread = numbers.choice([0.5, 2.0, 6.0])
-            outputs = {head.name: np.array([numbers.gauss(1, spread) for _ in card.labels], np.float32)}
-            scores = interpret(outputs, card, Thresholds({}, 0.5)).scores
-            given = some_thresholds(numbers, scores)
-            judgement = interpret(outputs, card, given)
-            cases.append(case(heads, card.defects, given, judgement))
-            expected.append(judgement.verdict)
-    heads = [{"head": "detection", "labels": ["hole", "scratch", "screw"]}]
-    for _ in range(300):
-        kinds = numbers.choices(heads[0]["labels"], k=numbers.randrange(5))
-        found = [Finding(label=label, confidence=round(numbers.random(), 3)) for label in kinds]
-        given = some_thresholds(numbers, {one.label: one.confidence for one in found})
-        judgement = by_defects(found, {}, ("hole", "scratch"), given, most=100)
-        cases.append(case(heads, ("hole", "scratch"), given, judgement))
-        expected.append(judgement.verdict)
-    assert min(expected.count(verdict) for verdict in ("pass", "fail", "unknown")) > 100
-    script = (
-        "async cases => { const {judge} = await import('/page/js/rule.js'); return cases.map(it => judge(...it)); }"
-    )
-    assert page.evaluate(script, cases) == expected
-
-
 def test_findings_are_drawn_in_pixels_of_the_original(open_page, line) -> None:
     page = open_page()
     kept = httpx.get(f"{line.url}/v1/parts").json()["parts"]
     result_id = next(part["result"]["id"] for part in kept if part["picture"])
     found = page.evaluate(
         """async ([address, result]) => {
-            const {drawn} = await import('/page/js/picture.js');
+            const {drawn} = await import('/page/js/views/image.js');
             const figure = await drawn(address, result, "");
             figure.style.width = "400px";
-            document.querySelector("#try-picture").replaceChildren(figure);
+            document.querySelector("#try-image").replaceChildren(figure);
             location.hash = "#try";
             await new Promise(requestAnimationFrame);
             await new Promise(requestAnimationFrame);

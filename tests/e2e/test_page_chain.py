@@ -55,7 +55,7 @@ def test_a_bridge_that_tells_no_more_is_red_and_its_parts_are_not_shown_as_passe
 ) -> None:
     page: Page = open_page()
     expect(page.locator("#alarm")).to_be_hidden()
-    expect(page.locator("#stage-facts")).to_contain_text("At the PLC", timeout=SOON_MS)
+    expect(page.locator("#newest-facts")).to_contain_text("At the PLC", timeout=SOON_MS)
     frozen("opcua-bridge")
     expect(page.locator("#link")).to_have_text("Not judging", timeout=SOON_MS)
     expect(page.locator("#alarm")).to_contain_text("No part gets its verdict now: OPC UA bridge has been silent")
@@ -125,7 +125,7 @@ def test_the_newest_part_takes_the_arrow_keys(open_page: Any, line: Any) -> None
     page: Page = open_page()
     page.locator("#station").select_option("arrows")
     expect(page.locator("#verdict-part")).to_have_text("A-3")
-    page.locator("#stage-open").click()
+    page.locator("#newest-open").click()
     title = page.locator("#detail-title")
     expect(page.locator("#detail-newer")).to_be_disabled()
     for key, part in (("ArrowRight", "A-2"), ("ArrowRight", "A-1"), ("ArrowLeft", "A-2"), ("ArrowLeft", "A-3")):

@@ -1,45 +1,47 @@
 // Put the page together: one view at a time by the address's #, parts live, the rest now and then.
 
-import { byId } from "./dom.js";
-import { refreshDetail, startDetail } from "./detail.js";
-import { drawEvidence } from "./evidence.js";
-import { drawHealth } from "./health.js";
-import { onKnown, refresh } from "./known.js";
-import { startModels } from "./models.js";
-import { drawPower, startPower } from "./power.js";
-import { countSoon, drawShift, drawSpeed, startShift } from "./shift.js";
-import { drawAge, drawStage, startStage } from "./stage.js";
-import { drawStrip, startStrip } from "./strip.js";
-import { onChange, start } from "./store.js";
-import { drawThresholds, startThresholds } from "./thresholds.js";
-import { startTryIt } from "./tryit.js";
+import { follow as followLine } from "./service/events.js";
+import { refresh } from "./service/models.js";
+import { onLine } from "./state/line.js";
+import { onModels } from "./state/models.js";
+import { follow as followAddress, VIEWS, view } from "./state/view.js";
+import { refreshDetail, startDetail } from "./views/detail.js";
+import { byId } from "./views/dom.js";
+import { drawEvidence } from "./views/evidence.js";
+import { drawHeader, startHeader } from "./views/header.js";
+import { drawHealth } from "./views/health.js";
+import { startModels } from "./views/models.js";
+import { drawAge, drawNewest, startNewest } from "./views/newest.js";
+import { countSoon, drawShift, drawSpeed, startShift } from "./views/shift.js";
+import { drawStrip, startStrip } from "./views/strip.js";
+import { drawThresholds, startThresholds } from "./views/thresholds.js";
+import { startToken } from "./views/token.js";
+import { startTry } from "./views/try.js";
 
-const VIEWS = ["line", "thresholds", "models", "try", "health"];
 const OFTEN_MS = 5000;
-const LIVE_MS = 2000;
+const HEALTH_MS = 2000;
+const SECOND_MS = 1000;
 
-function view() {
-  const asked = location.hash.slice(1);
-  return VIEWS.includes(asked) ? asked : "line";
-}
-
-function drawView({ focus = false } = {}) {
-  const now = view();
-  for (const name of VIEWS) byId(`view-${name}`).hidden = name !== now;
+function drawView() {
+  followAddress();
+  for (const name of VIEWS) byId(`view-${name}`).hidden = name !== view.name;
+  document.title = "Lineside";
   for (const link of document.querySelectorAll(".bar nav a")) {
-    if (link.hash === `#${now}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.getAttribute("href") !== `#${view.name}`) {
+      link.removeAttribute("aria-current");
+      continue;
+    }
+    link.setAttribute("aria-current", "page");
+    if (view.name !== "line") document.title = `Lineside: ${link.firstChild?.textContent}`;
   }
-  document.title = now === "line" ? "Lineside" : `Lineside: ${document.querySelector(`.bar nav a[href="#${now}"]`).textContent}`;
-  if (focus) byId("main").focus({ preventScroll: true });
   draw();
-  if (now !== "line") refresh();
+  if (view.name !== "line") refresh();
 }
 
 function draw() {
-  drawPower();
-  if (view() === "line") {
-    drawStage();
+  drawHeader();
+  if (view.name === "line") {
+    drawNewest();
     drawStrip();
     drawSpeed();
     countSoon();
@@ -48,32 +50,40 @@ function draw() {
   refreshDetail();
 }
 
-/** Run now and every few seconds, never twice at the same time, and not while nobody looks. */
-async function often(work, period = OFTEN_MS) {
+/**
+ * Run now and every few seconds, never twice at the same time, and not while nobody looks.
+ * @param {() => Promise<void>} work
+ * @param {number} period in milliseconds
+ */
+async function often(work, period) {
   for (;;) {
     if (!document.hidden) await work();
     await new Promise((resolve) => setTimeout(resolve, period));
   }
 }
 
-startStage();
+startToken();
+startNewest();
 startStrip(draw);
 startDetail();
 startShift();
 startThresholds();
 startModels();
-startPower();
-startTryIt();
-onKnown(draw);
-onChange(draw);
-addEventListener("hashchange", () => drawView({ focus: true }));
+startHeader();
+startTry();
+onModels(draw);
+onLine(draw);
+addEventListener("hashchange", () => {
+  drawView();
+  byId("main").focus({ preventScroll: true });
+});
 drawView();
-start();
-often(refresh);
-often(drawHealth, LIVE_MS);
-often(drawEvidence);
-often(drawShift);
+followLine();
+often(refresh, OFTEN_MS);
+often(drawHealth, HEALTH_MS);
+often(drawEvidence, OFTEN_MS);
+often(drawShift, OFTEN_MS);
 setInterval(() => {
   drawAge();
-  drawPower();
-}, 1000);
+  drawHeader();
+}, SECOND_MS);

@@ -1,0 +1,31 @@
+// How the whole line stands, from the PLC to Triton, as it was read last.
+
+/** @import { EngineDocument } from "../documents.js" */
+
+/**
+ * One link of the line: `text` goes on after its name, `more` is said below it, `stops` is what cannot be done for want
+ * of it now.
+ * @typedef {object} Link
+ * @property {string} name
+ * @property {"good" | "wait" | "bad" | "off"} state
+ * @property {string} text
+ * @property {string} more
+ * @property {string} [stops]
+ * @property {boolean} [isPaused]
+ */
+
+export const chain = {
+  /** From the PLC on. @type {Array<Link>} */
+  links: [],
+  isReady: false,
+  /** Whether the service is stopping. */
+  isDraining: false,
+  /** @type {EngineDocument | null} */
+  engine: null,
+};
+
+/** The links for want of which a part cannot be judged now, the nearest to the PLC first. */
+export const stopping = () => chain.links.filter((link) => link.stops);
+
+/** Whether a part could not be judged now. */
+export const isStopped = () => stopping().length > 0;
