@@ -1,12 +1,15 @@
 import asyncio
+import time
+from contextlib import suppress
 
 import pytest
 
 from lineside.contract import CameraSource, InlineSource, Request, Tensor, TensorsSource
 from lineside_inference.dataplane.admission import Admission, AdmissionGate, Bodies, Capacity, is_lines_own
-from lineside_inference.errors import Refused, Stopping
+from lineside_inference.deadline import Deadline
+from lineside_inference.errors import DeadlineOutOfReach, Disabled, Expired, Refused, Stopping
 from lineside_inference.settings import LimitSettings
-from tests.support.waiting import until
+from tests.support.waiting import HANG_S, until
 
 MIB = 1024 * 1024
 
@@ -146,9 +149,10 @@ def test_places_are_kept_for_the_line() -> None:
     others = [gate.admit(line=False) for _ in range(5)]
     for other in others:
         other.__enter__()
-    with pytest.raises(Refused, match="x and y") as refused, gate.admit(line=False, wait_s=2.2):
+    gate.estimator.observe("m", 2.2)
+    with pytest.raises(Refused, match="x and y") as refused, gate.admit(line=False):
         pass
-    assert refused.value.retry_after_s == 3
+    assert refused.value.retry_after_s == 2, "two who wait and one more, and a place comes free every 0.55 s"
     with gate.admit(line=True):
         assert gate.load() == {"working": 4, "waiting": 2}
     for other in others:
@@ -162,9 +166,82 @@ def test_nobody_is_let_in_at_the_end() -> None:
         pass
 
 
+def one_place() -> AdmissionGate:
+    return AdmissionGate(1, 8, kept=0, bounds="x", is_draining=lambda: False)
+
+
+def soon() -> Deadline:
+    return Deadline(time.monotonic() + HANG_S)
+
+
+async def hold(places: AdmissionGate, name: str, log: list[str], *, line: bool = False) -> None:
+    async with places.place(soon(), line=line):
+        log.append(name)
+
+
+async def test_a_place_goes_to_who_waits_the_line_first() -> None:
+    places, log = one_place(), []
+    async with places.place(soon(), line=True):
+        waits = [asyncio.create_task(hold(places, "other", log))]
+        await until(lambda: places.room.waiting(line=False))
+        waits.append(asyncio.create_task(hold(places, "line", log, line=True)))
+        await until(lambda: places.room.waiting(line=True))
+        assert not log
+    await asyncio.gather(*waits)
+    assert log == ["line", "other"]
+    assert not places.room.used
+
+
+async def test_who_gets_no_place_until_its_deadline_is_told() -> None:
+    places = one_place()
+    async with places.place(soon()):
+        with pytest.raises(Expired, match="a place came free"):
+            async with places.place(Deadline(time.monotonic())):
+                pass
+        assert not places.room.waiting(line=False)
+    assert not places.room.used
+
+
+async def test_who_could_not_be_done_in_time_does_not_wait() -> None:
+    places = one_place()
+    places.estimator.observe("slow", 1000.0)
+    async with places.place(soon()):
+        with pytest.raises(DeadlineOutOfReach):
+            async with places.place(soon(), model="slow"):
+                pass
+        assert not places.room.waiting(line=False)
+
+
+async def test_the_time_at_work_is_measured_also_of_what_fails() -> None:
+    places = one_place()
+    for error in (None, ValueError):
+        with suppress(ValueError):
+            async with places.place(soon(), model="m"):
+                await asyncio.sleep(0)
+                if error:
+                    raise error
+    assert places.estimator.until_done("m", 0) > 0
+    assert not places.room.used
+
+
+async def test_all_who_wait_can_be_let_go() -> None:
+    places, log = one_place(), []
+    async with places.place(soon()):
+        waits = [asyncio.create_task(hold(places, "other", log)) for _ in range(3)]
+        await until(lambda: places.room.waiting(line=False) == 3)
+        places.end_waits(lambda: Disabled("switched off"))
+        found = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(one) for one in found] == [Disabled] * 3
+        assert not log
+    async with places.place(soon()):
+        pass
+
+
 def test_the_memory_is_the_settings_or_a_share_of_the_containers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lineside_inference.dataplane.admission.machine.memory_bytes", lambda: 1024 * MIB)
-    given = Admission(LimitSettings(memory_bytes=64 * MIB), max_line_bytes=6144, is_draining=lambda: False)
-    assert given.bodies.room.most == given.pictures.most == 32 * MIB
-    found = Admission(LimitSettings(), max_line_bytes=6144, is_draining=lambda: False)
-    assert found.bodies.room.most == found.pictures.most == 128 * MIB
+    given = Admission(
+        LimitSettings(memory_bytes=64 * MIB), max_line_bytes=6144, max_captures=8, is_draining=lambda: False
+    )
+    assert given.bodies.room.total == given.images.total == 32 * MIB
+    found = Admission(LimitSettings(), max_line_bytes=6144, max_captures=8, is_draining=lambda: False)
+    assert found.bodies.room.total == found.images.total == 128 * MIB

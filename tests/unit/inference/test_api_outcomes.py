@@ -11,6 +11,7 @@ from lineside.contract import CameraSource, Capture, Outcome, Request, Result, t
 from lineside.edge_manager import EdgeManagerSettings
 from lineside_inference.capture.decide import Counts, Decision, decide, decide_outcome
 from lineside_inference.capture.record_builder import RecordBuilder, Seen
+from lineside_inference.dataplane.judged import Judged
 from lineside_inference.imaging.decode import decode_all
 from lineside_inference.imaging.encode import encode
 from lineside_inference.live.live_feed import LiveFeed
@@ -35,7 +36,7 @@ class Line:
     def judge(self, request: Request, verdict: str = "pass", status: str = "ok", image: bytes | None = None) -> Result:
         fields = {"status": status, "verdict": verdict, "reason": "because", "context": request.context}
         result = Result.model_validate({"id": uuid7(), "request_id": request.id, "timing_ms": {"total": 5.0}} | fields)
-        self.feed.offer(request, result, to_json(result), image)
+        self.feed.offer(Judged(request, result, image=image), to_json(result))
         return result
 
     def shown(self) -> list[tuple[str, str | None, str | None]]:
@@ -47,7 +48,7 @@ class Line:
         ]
 
     def counts(self) -> dict[str, int]:
-        return {name: n for name, n in self.feed.tally.since(None).items() if n}
+        return {name: n for name, n in self.feed.counts.since(None).items() if n}
 
 
 def told(request_id: str = "r-1", verdict: str | None = "pass", **more: Any) -> Outcome:
@@ -118,7 +119,7 @@ def test_a_part_is_counted_as_what_the_plc_got_in_the_minute_in_which_it_was_jud
     line.judge(request, "pass")
     line.now += timedelta(minutes=2)
     line.feed.conclude(told(request.id, "unknown", **LATE))
-    assert line.feed.tally.since(line.now) == {"passed": 0, "failed": 0, "unknown": 0, "disabled": 0}
+    assert line.feed.counts.since(line.now) == {"passed": 0, "failed": 0, "unknown": 0, "disabled": 0}
     assert line.counts() == {"unknown": 1}
 
 
@@ -164,10 +165,10 @@ def test_a_part_is_found_by_each_of_its_names(name: str) -> None:
     result = line.judge(request, image=plain_jpeg())
     line.judge(line.ask("P-8"))
     asked = {"request": request.id, "result": result.id, "part": "P-7"}[name]
-    found, picture = line.feed.find(asked), line.feed.picture(asked)
+    found, image = line.feed.find(asked), line.feed.image(asked)
     assert found is not None
     assert json.loads(found.body)["id"] == request.id
-    assert picture is not None
+    assert image is not None
     assert [part.request_id for part in line.feed.parts(limit=9, part_id="P-7")[0]] == [request.id]
     assert line.feed.parts(limit=9, station="other")[0] == []
 
@@ -215,8 +216,8 @@ def test_the_record_of_an_outcome_has_the_picture_masked_and_stands_beside_the_r
         "box", EdgeManagerSettings(CaptureDataBase64EmbedLimit=1), {"c": ((0.0, 0.0, 1.0, 1.0),)}, max_pixels=10**6
     )
     outcome = told("r-1", "unknown", written_at=NOON, **LATE)
-    picture = encode(decode_all(plain_jpeg(), max_pixels=10**6), "png")
-    seen = Seen(verdict="pass", model_version="3", camera="c", picture=picture)
+    image = encode(decode_all(plain_jpeg(), max_pixels=10**6), "png")
+    seen = Seen(verdict="pass", model_version="3", camera="c", image=image)
     entry = builder.outcome(outcome, seen, Decision("always", "why"))
     assert entry.key == "r-1-outcome"
     record = json.loads(entry.body)

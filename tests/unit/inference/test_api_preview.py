@@ -15,14 +15,15 @@ from prometheus_client import CollectorRegistry
 from lineside.contract import CameraSource, ModelRef, Policy, Request, Result, to_json, uuid7
 from lineside_inference.api import preview, problems
 from lineside_inference.dataplane.admission import Bodies
+from lineside_inference.dataplane.judged import Judged
 from lineside_inference.interpret import interpret
 from lineside_inference.interpret.thresholds import thresholds
 from lineside_inference.live.live_feed import LiveFeed
-from lineside_inference.metrics import Metrics
 from lineside_inference.models.store import read_store
 from lineside_inference.policies.policy_file import PolicyFile
 from lineside_inference.policies.policy_store import PolicyStore
 from lineside_inference.settings import LimitSettings, PageSettings
+from lineside_inference.usecases.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 PATH = "/v1/policy/preview"
@@ -64,7 +65,7 @@ def judge(served: SimpleNamespace, seed: int, name: str = MODEL) -> Result:
         findings=judged.findings,
         scores=judged.scores,
     )
-    served.feed.offer(request, result, to_json(result), None)
+    served.feed.offer(Judged(request, result), to_json(result))
     return result
 
 

@@ -5,10 +5,12 @@ import pytest
 
 from lineside.contract import InlineSource, Request
 from lineside_inference.errors import IdReused
-from lineside_inference.usecases.idempotency import Repeats, fingerprint
+from lineside_inference.usecases.idempotency import AnswerCache, fingerprint
 
 
-async def answer(kept: Repeats, asked: Request, run: Callable[[], Coroutine[None, None, bytes]]) -> tuple[bytes, bool]:
+async def answer(
+    kept: AnswerCache, asked: Request, run: Callable[[], Coroutine[None, None, bytes]]
+) -> tuple[bytes, bool]:
     return await kept.answer(asked, fingerprint(asked), run)
 
 
@@ -34,8 +36,8 @@ class Run:
         return self._answer
 
 
-def repeats(most: int = 4, max_bytes: int = 1_000_000) -> Repeats:
-    return Repeats(most=most, max_bytes=max_bytes)
+def repeats(max_count: int = 4, max_bytes: int = 1_000_000) -> AnswerCache:
+    return AnswerCache(max_count=max_count, max_bytes=max_bytes)
 
 
 async def test_asked_again_is_answered_again_without_a_run() -> None:
@@ -86,7 +88,7 @@ async def test_the_same_id_with_other_content_is_refused_running_or_kept() -> No
 
 
 async def test_the_oldest_is_forgotten_above_the_number() -> None:
-    kept, run = repeats(most=2), Run()
+    kept, run = repeats(max_count=2), Run()
     for name in ("a", "b", "a", "c"):
         await answer(kept, request(name), run)
     assert len(kept) == 2
@@ -95,7 +97,7 @@ async def test_the_oldest_is_forgotten_above_the_number() -> None:
 
 
 async def test_the_oldest_is_forgotten_above_the_bytes() -> None:
-    kept, run = repeats(most=1000, max_bytes=3000), Run(b"x" * 1000)
+    kept, run = repeats(max_count=1000, max_bytes=3000), Run(b"x" * 1000)
     for number in range(10):
         await answer(kept, request(f"r{number}"), run)
     assert len(kept) == 2

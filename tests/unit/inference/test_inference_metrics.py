@@ -5,11 +5,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from lineside.contract import Finding, Result
+from lineside.contract import CameraSource, Finding, Request, Result
 from lineside.service import Service
 from lineside_inference.__main__ import build
-from lineside_inference.metrics import Metrics
+from lineside_inference.dataplane.judged import Judged
 from lineside_inference.settings import Settings
+from lineside_inference.usecases.metrics import Metrics
 from tests.support.paths import ROOT
 
 
@@ -20,6 +21,10 @@ def registry() -> CollectorRegistry:
 
 def result(**fields: Any) -> Result:
     return Result(**{"id": "r", "request_id": "q", "status": "ok", "verdict": "fail", "reason": "x"} | fields)
+
+
+def judged(result: Result, model: str) -> Judged:
+    return Judged(Request.new(model=model, source=CameraSource(camera="c")), result)
 
 
 def test_the_names_are_a_public_contract(golden: Callable[[str, str], None]) -> None:
@@ -49,9 +54,9 @@ def buckets(collector: Any) -> str:
 
 def test_confidence_is_that_of_the_surest_finding_else_of_the_best_label(registry: CollectorRegistry) -> None:
     metrics = Metrics(registry, ["m"])
-    metrics.answered(result(findings=(Finding(label="pit", confidence=0.7),), scores={"good": 0.9}), "m")
-    metrics.answered(result(verdict="pass", scores={"pit": 0.1, "good": 0.9}), "m")
-    metrics.answered(result(status="failed", verdict="unknown", code="c", scores={"pit": 0.1}), "m")
+    metrics.answered(judged(result(findings=(Finding(label="pit", confidence=0.7),), scores={"good": 0.9}), "m"))
+    metrics.answered(judged(result(verdict="pass", scores={"pit": 0.1, "good": 0.9}), "m"))
+    metrics.answered(judged(result(status="failed", verdict="unknown", code="c", scores={"pit": 0.1}), "m"))
     for label, total in (("pit", 0.7), ("good", 0.9)):
         where = {"model": "m", "label": label}
         assert registry.get_sample_value("lineside_inference_confidence_ratio_sum", where) == pytest.approx(total)
@@ -61,8 +66,8 @@ def test_confidence_is_that_of_the_surest_finding_else_of_the_best_label(registr
 def test_labels_stay_bounded_whatever_is_asked(registry: CollectorRegistry) -> None:
     metrics = Metrics(registry, ["m"])
     for number in range(500):
-        metrics.answered(result(scores={f"label-{number}": 0.5}), f"model-{number}")
-    metrics.answered(result(scores={"x": 0.5}), "m")
+        metrics.answered(judged(result(scores={f"label-{number}": 0.5}), f"model-{number}"))
+    metrics.answered(judged(result(scores={"x": 0.5}), "m"))
     samples = [sample for family in registry.collect() for sample in family.samples]
     assert {sample.labels["model"] for sample in samples if "model" in sample.labels} == {"m", "other"}
     assert len({sample.labels["label"] for sample in samples if "label" in sample.labels}) == 64 + 2

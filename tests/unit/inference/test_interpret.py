@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside.contract import Policy
-from lineside_inference.errors import Disabled, EngineFailed, OutputNotFinite
+from lineside_inference.errors import EngineFailed, OutputNotFinite
 from lineside_inference.interpret import Judgement
 from lineside_inference.interpret import interpret as interpret_outputs
-from lineside_inference.interpret.thresholds import Thresholds, check_enabled, thresholds
+from lineside_inference.interpret.thresholds import Thresholds, thresholds
 from lineside_inference.models.card import Card
 
 NONE = {"name": "logits", "head": "classification", "activation": "none"}
@@ -114,9 +114,3 @@ def test_the_policy_comes_before_the_card(
 
 def test_without_any_threshold_it_is_a_half(make_card: Callable[..., Card]) -> None:
     assert thresholds(Policy(), make_card(thresholds={})).of("scratch") == 0.5
-
-
-def test_a_disabled_policy_judges_nothing() -> None:
-    check_enabled(Policy())
-    with pytest.raises(Disabled, match=r"policy\.enabled"):
-        check_enabled(Policy(enabled=False))

@@ -29,13 +29,15 @@ from lineside.contract import (
 from lineside_inference.api import page, parts, problems
 from lineside_inference.api.parts import EventStream
 from lineside_inference.dataplane.admission import Capacity
+from lineside_inference.dataplane.judged import Judged
 from lineside_inference.dataplane.request_summary import summarize
 from lineside_inference.errors import ImageTooLarge, ImageUndecodable
 from lineside_inference.imaging.thumbnail import thumbnail
 from lineside_inference.live.live_feed import LiveFeed
-from lineside_inference.live.minute_counts import MINUTES, Tally, percentile
-from lineside_inference.metrics import Metrics
+from lineside_inference.live.minute_counts import MINUTES, MinuteCounts, percentile
+from lineside_inference.live.thumbnails import Thumbnails
 from lineside_inference.settings import PageSettings
+from lineside_inference.usecases.metrics import Metrics
 from tests.support.page_events import read_events
 from tests.support.picture_files import plain_jpeg
 from tests.support.waiting import HANG_S, until
@@ -75,7 +77,7 @@ def judged(
 
 def give(feed: LiveFeed, verdict: str = "pass", image: bytes | None = None, **more) -> str:
     request, result = judged(verdict, **more)
-    feed.offer(request, result, to_json(result), image)
+    feed.offer(Judged(request, result, image=image), to_json(result))
     return result.id
 
 
@@ -87,7 +89,7 @@ def test_the_oldest_results_and_images_make_room() -> None:
     assert [part.number for part in kept] == [8, 7, 6, 5, 4]
     assert not more
     assert feed.find(ids[2]) is None
-    assert [feed.picture(one) is not None for one in ids] == [False] * 6 + [True] * 2
+    assert [feed.image(one) is not None for one in ids] == [False] * 6 + [True] * 2
 
 
 def test_bytes_are_bounded_too() -> None:
@@ -97,9 +99,9 @@ def test_bytes_are_bounded_too() -> None:
     kept, _ = feed.parts(limit=100)
     assert 0 < len(kept) < 10
     assert sum(len(part.body) for part in kept) <= 2000
-    assert sum(feed.picture(one) is not None for one in ids) == 3
+    assert sum(feed.image(one) is not None for one in ids) == 3
     large = give(feed, image=bytes(501))
-    assert feed.picture(large) is None
+    assert feed.image(large) is None
     assert json.loads(feed.find(large).body)["picture"] is False
     assert registry.get_sample_value("lineside_inference_page_dropped_total", {"what": "image"}) == 1
 
@@ -133,7 +135,7 @@ def test_what_is_tried_on_the_page_is_no_part_of_the_line() -> None:
     feed = make_feed()
     give(feed, "fail", station=TRY_STATION)
     assert feed.parts(limit=10) == ([], False)
-    assert feed.tally.since(None)["failed"] == 0
+    assert feed.counts.since(None)["failed"] == 0
 
 
 async def test_a_watcher_is_greeted_and_told_every_part() -> None:
@@ -185,14 +187,16 @@ async def test_a_watcher_that_falls_behind_is_dropped_and_counted() -> None:
 
 async def test_offering_costs_the_loop_less_than_a_tenth_of_a_millisecond() -> None:
     feed = make_feed()
-    batch = [(request, result, to_json(result)) for request, result in (judged() for _ in range(200))]
     image = bytes(100_000)
+    batch = [
+        (Judged(request, result, image=image), to_json(result)) for request, result in (judged() for _ in range(200))
+    ]
     with feed.watch("me") as watcher:
 
         def run() -> float:
             start = time.perf_counter()
-            for request, result, body in batch:
-                feed.offer(request, result, body, image)
+            for one, body in batch:
+                feed.offer(one, body)
             return (time.perf_counter() - start) / len(batch)
 
         spent = []
@@ -210,17 +214,17 @@ def test_counts_are_by_minute_and_from_an_instant() -> None:
     give(feed, "fail")
     give(feed, "unknown", status="failed")
     give(feed, "unknown", status="disabled")
-    assert feed.tally.since(None) == {"passed": 1, "failed": 1, "unknown": 1, "disabled": 1}
-    assert feed.tally.since(NOON + timedelta(minutes=1)) == {"passed": 0, "failed": 1, "unknown": 1, "disabled": 1}
+    assert feed.counts.since(None) == {"passed": 1, "failed": 1, "unknown": 1, "disabled": 1}
+    assert feed.counts.since(NOON + timedelta(minutes=1)) == {"passed": 0, "failed": 1, "unknown": 1, "disabled": 1}
 
 
 def test_a_day_of_minutes_is_kept_and_a_clock_set_back_loses_nothing() -> None:
-    tally = Tally()
+    counts = MinuteCounts()
     for minute in range(MINUTES + 60):
-        tally.count("passed", NOON + timedelta(minutes=minute))
-    assert tally.since(None)["passed"] == MINUTES
-    tally.count("failed", NOON)
-    assert tally.since(NOON + timedelta(minutes=MINUTES + 59)) == {
+        counts.count("passed", NOON + timedelta(minutes=minute))
+    assert counts.since(None)["passed"] == MINUTES
+    counts.count("failed", NOON)
+    assert counts.since(NOON + timedelta(minutes=MINUTES + 59)) == {
         "passed": 1,
         "failed": 1,
         "unknown": 0,
@@ -229,13 +233,13 @@ def test_a_day_of_minutes_is_kept_and_a_clock_set_back_loses_nothing() -> None:
 
 
 def test_the_trend_has_the_p95_of_every_minute_with_parts() -> None:
-    tally = Tally()
+    counts = MinuteCounts()
     for at, total in ((0, 10.0), (0, 20.0), (3, 7.0)):
-        tally.count("passed", NOON + timedelta(minutes=at))
-        tally.time(judged(total=total)[1], NOON + timedelta(minutes=at))
-    trend = tally.trend(60, NOON + timedelta(minutes=3))
+        counts.count("passed", NOON + timedelta(minutes=at))
+        counts.time(judged(total=total)[1], NOON + timedelta(minutes=at))
+    trend = counts.trend(60, NOON + timedelta(minutes=3))
     assert [(minute["parts"], minute["p95_ms"]) for minute in trend] == [(2, 20.0), (1, 7.0)]
-    assert tally.trend(2, NOON + timedelta(minutes=3)) == trend[1:]
+    assert counts.trend(2, NOON + timedelta(minutes=3)) == trend[1:]
 
 
 @pytest.mark.parametrize(
@@ -271,8 +275,9 @@ def served():
     feed = make_feed(images=5)
     app = FastAPI()
     problems.install(app, Metrics(CollectorRegistry(), []))
-    workers, pictures = ThreadPoolExecutor(1), Capacity(10**9, kept=0)
-    app.include_router(parts.router(feed, workers, pictures, max_pixels=10**6, is_draining=lambda: False))
+    workers = ThreadPoolExecutor(1)
+    thumbnails = Thumbnails(workers, Capacity(10**9, kept=0), max_pixels=10**6)
+    app.include_router(parts.router(feed, thumbnails, is_draining=lambda: False))
     app.include_router(page.router())
     yield feed, AsyncClient(transport=ASGITransport(app), base_url="http://test")
     workers.shutdown()
@@ -398,16 +403,17 @@ async def test_only_so_many_may_watch(served) -> None:
         one.__exit__(None, None, None)
 
 
-async def test_a_thumbnail_waits_for_memory_as_every_picture_does() -> None:
-    feed, pictures = make_feed(images=5), Capacity(100, kept=0)
+async def test_a_thumbnail_waits_for_memory_as_every_image_does() -> None:
+    feed, memory = make_feed(images=5), Capacity(100, kept=0)
     app, workers = FastAPI(), ThreadPoolExecutor(1)
-    app.include_router(parts.router(feed, workers, pictures, max_pixels=10**6, is_draining=lambda: False))
+    thumbnails = Thumbnails(workers, memory, max_pixels=10**6)
+    app.include_router(parts.router(feed, thumbnails, is_draining=lambda: False))
     result_id = give(feed, "fail", image=plain_jpeg())
-    assert pictures.take(100, line=False)
+    assert memory.take(100, line=False)
     async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
         asking = asyncio.create_task(client.get(f"/v1/parts/{result_id}/image?width=64"))
-        await until(lambda: pictures.waiting(line=False))
-        pictures.give(100, line=False)
+        await until(lambda: memory.waiting(line=False))
+        memory.give(100, line=False)
         assert (await asking).status_code == 200
     workers.shutdown()
-    await until(lambda: not pictures.used)
+    await until(lambda: not memory.used)

@@ -24,7 +24,7 @@ from lineside_inference.dataplane.workers import Workers
 from lineside_inference.engine.triton import Engine
 from lineside_inference.live.chain import Chain
 from lineside_inference.live.live_feed import LiveFeed
-from lineside_inference.metrics import LoadCollector, Metrics
+from lineside_inference.live.thumbnails import Thumbnails
 from lineside_inference.models.hardware import probe
 from lineside_inference.models.memory import TritonMemory
 from lineside_inference.models.newcomers import Newcomers
@@ -37,7 +37,12 @@ from lineside_inference.sources.cameras import Cameras
 from lineside_inference.sources.cameras.metrics import CameraCollector
 from lineside_inference.sources.files import Files
 from lineside_inference.sources.urls import Urls
-from lineside_inference.usecases.judging import Pipeline
+from lineside_inference.usecases.fetching import Fetcher
+from lineside_inference.usecases.idempotency import AnswerCache
+from lineside_inference.usecases.input_writer import InputWriter
+from lineside_inference.usecases.judging import Judging
+from lineside_inference.usecases.metrics import LoadCollector, Metrics
+from lineside_inference.usecases.outcomes import Outcomes
 from lineside_inference.usecases.request_handler import RequestHandler
 from lineside_inference.usecases.version_switcher import VersionSwitcher
 from lineside_inference.v2.app import V2, V2Middleware
@@ -58,37 +63,52 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     kept = PolicyFile(mine.state_dir)
     policies = PolicyStore(start_policy(mine.policy, store, kept), store, kept, service.registry)
     workers = Workers(limits.workers or machine.cores())
-    gate = Admission(limits, max_line_bytes=settings.bus.max_message_bytes, is_draining=lambda: service.is_draining)
+    gate = Admission(
+        limits,
+        max_line_bytes=settings.bus.max_message_bytes,
+        max_captures=mine.capture.queue,
+        is_draining=lambda: service.is_draining,
+    )
     others = [card for name in (*store, *store.out) for card in store.cards(name).values()]
     engine = Engine(mine.triton, store, service, others=others, allow_python=allow_python)
     cameras = Cameras(mine.cameras, service, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
-    urls = Urls(mine.urls, max_bytes=limits.body_bytes)
-    pipeline = Pipeline(
+    files = Files(mine.file_roots, max_bytes=limits.body_bytes)
+    fetcher = Fetcher(cameras, files, Urls(mine.urls, max_bytes=limits.body_bytes), workers)
+    judging = Judging(
         mine,
         store=store,
         engine=engine,
-        cameras=cameras,
-        files=Files(mine.file_roots, max_bytes=limits.body_bytes),
-        urls=urls,
+        fetcher=fetcher,
+        writer=InputWriter(mine, workers, gate.images),
         workers=workers,
-        gate=gate,
+        places=gate.places,
     )
-    memory = TritonMemory(mine.triton, service.registry)
-    changes = VersionSwitcher(mine.models, store, engine, pipeline.dry_run, memory, service.registry)
-    changes.on_switch = policies.keep
-    newcomers = Newcomers(store, changes.join, engine.connection)
+    switcher = VersionSwitcher(
+        mine.models, store, engine, judging.dry_run, TritonMemory(mine.triton, service.registry), service.registry
+    )
+    switcher.on_switch = policies.keep
+    newcomers = Newcomers(store, switcher.join, engine.connection)
     newcomers.show()
     metrics = Metrics(service.registry, store)
     feed = LiveFeed(mine.page, service.registry)
     recorder = Recorder(mine.capture, settings.spool, service, store)
-    maker = RecordBuilder(settings.thing, settings.edge_manager, mine.capture.masks, max_pixels=limits.pixels)
-    desk = RequestHandler(limits, pipeline, metrics, feed, Evidence(recorder, maker), gate=gate, workers=workers)
+    builder = RecordBuilder(settings.thing, settings.edge_manager, mine.capture.masks, max_pixels=limits.pixels)
+    kept_evidence = Evidence(recorder, builder)
+    handler = RequestHandler(
+        judging,
+        AnswerCache(max_count=limits.remembered, max_bytes=limits.remembered_bytes),
+        gate=gate,
+        workers=workers,
+        evidence=kept_evidence,
+        feed=feed,
+        metrics=metrics,
+    )
     service.registry.register(CameraCollector(cameras))
-    service.registry.register(LoadCollector(desk.load, engine.arena_counts, lambda: engine.link.transport))
+    service.registry.register(LoadCollector(gate.places.load, engine.arena_counts, lambda: engine.link.transport))
 
     def apply(new: Policy) -> None:
-        pipeline.policy = new
-        changes.follow(new)
+        judging.policy = new
+        switcher.follow(new)
 
     policies.apply = apply
     apply(policies.current)
@@ -97,34 +117,40 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     async def life() -> AsyncIterator[None]:
         await recorder.start(service)
         engine.start()
-        service.spawn("model versions", changes.supervise())
+        service.spawn("model versions", switcher.supervise())
         service.spawn("model newcomers", newcomers.supervise())
-        cameras.start()
+        fetcher.start()
         try:
             yield
         finally:
-            cameras.close()
-            urls.close()
-            await changes.close()
+            fetcher.close()
+            await switcher.close()
             await engine.close()
             await recorder.close()
             workers.close()
 
     routers = (
-        infer.router(desk, gate, workers, limits),
+        infer.router(handler, gate, workers, limits),
         engine_route.router(engine),
         parts.router(
-            feed, workers.others, gate.pictures, max_pixels=limits.pixels, is_draining=lambda: service.is_draining
+            feed,
+            Thumbnails(workers.others, gate.images, max_pixels=limits.pixels),
+            is_draining=lambda: service.is_draining,
         ),
-        outcomes.router(desk, Chain(mine.state_dir), limits),
+        outcomes.router(
+            Outcomes(feed, kept_evidence, metrics, lambda: judging.policy.capture),
+            Chain(mine.state_dir),
+            limits,
+            gate.bodies,
+        ),
         page.router(),
-        models.router(store, engine, changes, policies),
+        models.router(store, engine, switcher, policies),
         policy.router(policies, limits, gate.bodies),
         preview.router(policies, store, feed, limits, gate.bodies, workers.others),
         captures.router(recorder, store, limits, settings.edge_manager, settings.thing, gate, workers),
         evidence.router(evidence.EvidenceView(settings.spool, recorder)),
     )
-    app = V2Middleware(make_app(service, metrics, life, routers), V2(service, desk, engine, limits))
+    app = V2Middleware(make_app(service, metrics, life, routers), V2(service, handler, engine, limits))
     return Access(app, Doors.of(mine.http), tokens, metrics.refused), mine.http
 
 

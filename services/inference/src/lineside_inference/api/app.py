@@ -9,7 +9,7 @@ from lineside import contract
 from lineside.service import Service
 from lineside_inference.api import openapi, problems, query
 from lineside_inference.api.capture_request import CaptureRequest
-from lineside_inference.metrics import Metrics
+from lineside_inference.usecases.metrics import Metrics
 
 
 def make_app(

@@ -10,9 +10,10 @@ from lineside import contract
 from lineside_inference.api import openapi
 from lineside_inference.api.body import JSON, media_type, read_body
 from lineside_inference.api.problems import Problem
+from lineside_inference.dataplane.admission import Bodies
 from lineside_inference.live.chain import Chain
 from lineside_inference.settings import LimitSettings
-from lineside_inference.usecases.request_handler import RequestHandler
+from lineside_inference.usecases.outcomes import Outcomes
 
 _JSON = "application/json"
 _MAX_BYTES = 64 * 1024
@@ -30,7 +31,7 @@ _REFUSED = openapi.refusals(
 )
 
 
-def router(desk: RequestHandler, chain: Chain, limits: LimitSettings) -> APIRouter:
+def router(outcomes: Outcomes, chain: Chain, limits: LimitSettings, bodies: Bodies) -> APIRouter:
     """Return the routes."""
     routes = APIRouter()
 
@@ -41,7 +42,7 @@ def router(desk: RequestHandler, chain: Chain, limits: LimitSettings) -> APIRout
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
         max_bytes = min(_MAX_BYTES, limits.json_bytes)
         try:
-            with desk.gate.bodies.one(JSON) as taken:
+            with bodies.one(JSON) as taken:
                 return parse(await read_body(request, taken, max_bytes=max_bytes, within_s=limits.body_s))
         except ClientDisconnect:
             return None
@@ -55,7 +56,7 @@ def router(desk: RequestHandler, chain: Chain, limits: LimitSettings) -> APIRout
         """Take what the PLC got for a part; answered when it is taken, and the same one again changes nothing."""
         if (outcome := await read(request, contract.parse_outcome)) is None:
             return Response(status_code=_GONE)
-        await desk.conclude(outcome)
+        await outcomes.conclude(outcome)
         return Response(status_code=204)
 
     @routes.post(

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -14,13 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from lineside.contract import utc_now
 from lineside_inference.api.problems import Problem
-from lineside_inference.dataplane.admission import Capacity
 from lineside_inference.errors import RequestError
-from lineside_inference.imaging.decode import decoding_bytes
 from lineside_inference.imaging.formats.header import NAMES
 from lineside_inference.imaging.image_headers import MEDIA_TYPES, sniff
-from lineside_inference.imaging.thumbnail import thumbnail
-from lineside_inference.live.live_feed import LiveFeed, Part, Picture
+from lineside_inference.live.live_feed import LiveFeed, LivePart
+from lineside_inference.live.thumbnails import Thumbnails
 
 HEARTBEAT_S = 15.0
 _GLANCE_S = 0.5  # how soon a watcher notices that the service stops
@@ -36,19 +33,16 @@ _IMAGE: dict[int | str, dict[str, Any]] = {
 }
 _KEEP = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"}
 _NOT_SHOWN = frozenset({"tiff", "pgm"})
-_WHOLE = 65_536  # a width that no picture has
+_WHOLE = 65_536  # a width that no image has
 _TREND_MINUTES = 60
-_MAX_THUMBNAILS = 2  # a page asks for one width; what else is asked for is made and not kept
 _NAME = Annotated[str, Path(description="Id of a request, of a Result, or of a part: its newest.", max_length=128)]
 
 
-def router(
-    feed: LiveFeed, workers: Executor, pictures: Capacity, *, max_pixels: int, is_draining: Callable[[], bool]
-) -> APIRouter:
-    """Return the routes; thumbnails are made one at a time in a worker thread, within the memory of all pictures."""
+def router(feed: LiveFeed, thumbnails: Thumbnails, *, is_draining: Callable[[], bool]) -> APIRouter:
+    """Return the routes."""
     routes = APIRouter()
     _add_lists(routes, feed)
-    _add_images(routes, feed, workers, pictures, max_pixels)
+    _add_images(routes, feed, thumbnails)
     _add_events(routes, feed, is_draining)
     return routes
 
@@ -85,10 +79,10 @@ def _add_lists(routes: APIRouter, feed: LiveFeed) -> None:
     ) -> dict[str, Any]:
         """Count verdicts since an instant, and give the 95th percentile of the time to a verdict by minute."""
         start = since if since is None or since.tzinfo else since.replace(tzinfo=UTC)
-        return {**feed.now(), **feed.tally.since(start), "trend": feed.tally.trend(_TREND_MINUTES, utc_now())}
+        return {**feed.now(), **feed.counts.since(start), "trend": feed.counts.trend(_TREND_MINUTES, utc_now())}
 
 
-async def _listed(head: bytes, parts: Iterable[Part]) -> AsyncIterator[bytes]:
+async def _listed(head: bytes, parts: Iterable[LivePart]) -> AsyncIterator[bytes]:
     """Yield a list of parts in pieces, the next once the last is taken: who takes none costs little memory."""
     piece, comma = bytearray(head), b""
     for part in parts:
@@ -100,44 +94,28 @@ async def _listed(head: bytes, parts: Iterable[Part]) -> AsyncIterator[bytes]:
     yield bytes(piece) + b"]}"
 
 
-def _add_images(routes: APIRouter, feed: LiveFeed, workers: Executor, pictures: Capacity, max_pixels: int) -> None:
-    one_at_a_time = asyncio.Semaphore(1)
-
+def _add_images(routes: APIRouter, feed: LiveFeed, thumbnails: Thumbnails) -> None:
     @routes.get("/v1/parts/{name}/image", response_class=Response, responses=_IMAGE)
     async def part_image(
         name: _NAME,
         width: Annotated[int | None, Query(ge=16, le=640, description="A JPEG at most this wide.")] = None,
     ) -> Response:
         """Answer the image that a part was judged by, as it came or smaller; TIFF and PGM as JPEG, for a browser."""
-        picture = feed.picture(name)
-        if picture is None:
+        image = feed.image(name)
+        if image is None:
             raise Problem(404, "image-unknown", f"No image of part {name!r:.150} is kept (any more).")
         if width is None:
-            kind = sniff(picture.data)
+            kind = sniff(image.data)
             if kind is None:
                 raise Problem(404, "image-unknown", f"What was judged is no {NAMES}.")
             if kind not in _NOT_SHOWN:
-                return Response(picture.data, media_type=MEDIA_TYPES[kind], headers=_KEEP)
+                return Response(image.data, media_type=MEDIA_TYPES[kind], headers=_KEEP)
             width = _WHOLE
-        async with one_at_a_time:
-            try:
-                small = await _small(picture, width)
-            except RequestError as error:
-                raise Problem(404, "image-unknown", f"The image cannot be shown: {error.what}") from None
+        try:
+            small = await thumbnails.of(image, width)
+        except RequestError as error:
+            raise Problem(404, "image-unknown", f"The image cannot be shown: {error.what}") from None
         return Response(small, media_type="image/jpeg", headers=_KEEP)
-
-    async def _small(picture: Picture, width: int) -> bytes:
-        kept = picture.thumbnails.get(width)
-        if kept is not None:
-            return kept
-        needed = decoding_bytes(picture.data, max_pixels=max_pixels)
-        await pictures.wait(needed, line=False)
-        making = asyncio.get_running_loop().run_in_executor(workers, thumbnail, picture.data, width, max_pixels)
-        making.add_done_callback(lambda _: pictures.give(needed, line=False))
-        made = await asyncio.shield(making)
-        if len(picture.thumbnails) < _MAX_THUMBNAILS:
-            picture.thumbnails[width] = made
-        return made
 
 
 def _add_events(routes: APIRouter, feed: LiveFeed, is_draining: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lineside_inference.errors import Refused, Stopping
-from lineside_inference.metrics import Metrics
+from lineside_inference.usecases.metrics import Metrics
 
 log = structlog.get_logger("lineside.inference.api")
 

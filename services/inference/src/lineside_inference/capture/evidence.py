@@ -2,17 +2,17 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 
-from lineside.contract import Capture, Outcome, Request, Result
+from lineside.contract import Capture, Outcome, Result
 from lineside.errors import LinesideError
 from lineside_inference.capture.decide import Counter, Decision, decide, decide_outcome, is_part
-from lineside_inference.capture.evidence_inputs import EvidenceInputs
 from lineside_inference.capture.record_builder import RecordBuilder, Seen, outcome_key
 from lineside_inference.capture.recorder import Recorder
-from lineside_inference.deadline import Arrival
+from lineside_inference.dataplane.judged import Judged
 
 _OVERHEAD = 8192
-"""Bytes of a record beside its picture and tensors, about."""
+"""Bytes of a record beside its image and tensors, about."""
 _OUTCOME_WAIT_S = 2.0
 _ANSWER_FIRST_S = 0.003
 """The threads that make a record take turns with the one that answers: an answer that waits for none goes first."""
@@ -21,42 +21,33 @@ _ANSWER_FIRST_S = 0.003
 class Evidence:
     """Decides by the policy and hands over to the recorder; used on the event loop."""
 
-    def __init__(self, recorder: Recorder, maker: RecordBuilder) -> None:
+    def __init__(self, recorder: Recorder, builder: RecordBuilder) -> None:
         self._recorder = recorder
-        self._maker = maker
+        self._builder = builder
         self._counter = Counter()
 
-    def collect(self, capture: Capture) -> EvidenceInputs:
-        """Return what a request fills on its way; nothing is collected where no evidence is kept."""
-        return EvidenceInputs(keep=capture.keep if self._recorder.is_on else ())
+    def wanted(self, capture: Capture) -> Collection[str]:
+        """Return which evidence inputs a policy keeps; nothing is collected where no evidence is kept."""
+        return capture.keep if self._recorder.is_on else ()
 
-    async def keep(
-        self,
-        request: Request,
-        result: Result,
-        taken: EvidenceInputs,
-        capture: Capture,
-        *,
-        arrival: Arrival,
-        left_s: float,
-        outcome: Outcome | None = None,
-    ) -> Result:
+    async def keep(self, judged: Judged, capture: Capture, *, outcome: Outcome | None = None) -> Result:
         """Keep the evidence where the policy says so; return the Result, with `evidence_id` where that is on the disk.
 
         `outcome` is what the PLC got, where that is known already.
-        Waits for the disk for `left_s` seconds and the setting's `wait_ms` at most; the capture goes on after that.
+        Waits for the disk for the setting's `wait_ms` at most, and until the deadline; the capture goes on after that.
         """
-        decision = self._decide(request, result, capture, arrival, outcome) if self._recorder.is_on else None
+        request, result = judged.request, judged.result
+        decision = self._decide(judged, capture, outcome) if self._recorder.is_on else None
         if decision is None:
             return result
         start = time.monotonic()
-        wait_s = min(self._recorder.settings.wait_ms / 1000, left_s)
+        wait_s = min(self._recorder.settings.wait_ms / 1000, judged.deadline.left() if judged.deadline else 0.0)
         try:
             kept = self._recorder.submit(
-                lambda: self._maker.entry(request, result, taken, decision, arrival.wall),
+                lambda: self._builder.entry(judged, decision),
                 key=request.id,
                 model=request.model,
-                size=taken.size + _OVERHEAD,
+                size=judged.evidence.size + _OVERHEAD,
                 after_s=0.0 if wait_s > 0 else _ANSWER_FIRST_S,
             )
         except LinesideError:
@@ -83,17 +74,16 @@ class Evidence:
             return
         try:
             kept = self._recorder.submit(
-                lambda: self._maker.outcome(outcome, seen, decision),
+                lambda: self._builder.outcome(outcome, seen, decision),
                 key=outcome_key(outcome.request_id),
                 model=outcome.model,
-                size=len(seen.picture or b"") + _OVERHEAD,
+                size=len(seen.image or b"") + _OVERHEAD,
             )
         except LinesideError:
             return
         await asyncio.wait((kept,), timeout=_OUTCOME_WAIT_S)
 
-    def _decide(
-        self, request: Request, result: Result, capture: Capture, arrival: Arrival, outcome: Outcome | None
-    ) -> Decision | None:
-        counts = self._counter.look(request.model, arrival.wall, counted=is_part(request, result))
+    def _decide(self, judged: Judged, capture: Capture, outcome: Outcome | None) -> Decision | None:
+        request, result = judged.request, judged.result
+        counts = self._counter.look(request.model, judged.arrival.wall, counted=is_part(request, result))
         return decide(capture, request, result, counts, outcome)

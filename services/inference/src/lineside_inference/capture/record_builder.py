@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from lineside.contract import Outcome, Request, Result, TensorsSource, UrlSource
 from lineside.edge_manager import EdgeManagerSettings
 from lineside.spool import Entry
 from lineside_inference.capture.decide import Decision
-from lineside_inference.capture.evidence_inputs import EvidenceInputs
+from lineside_inference.dataplane.judged import EvidenceInputs, Judged
 from lineside_inference.dataplane.request_summary import summarize
 from lineside_inference.errors import RequestError, TensorValues
 from lineside_inference.imaging import masks
@@ -31,7 +30,7 @@ _WORDS = {np.dtype(dtype): word for word, dtype in DTYPES.items()}
 _OUTCOME = "-outcome"
 MAX_ID = 128
 _LARGE_BYTES = 64 * 1024 * 1024
-"""Memory that decoding a picture takes, from which on pictures are decoded for their evidence one at a time."""
+"""Memory that decoding an image takes, from which on images are decoded for their evidence one at a time."""
 _SUFFIX = {"jpeg": "jpg", "png": "png", "bmp": "bmp", "tiff": "tiff", "pgm": "pgm", "webp": "webp", None: "bin"}
 
 
@@ -43,8 +42,8 @@ class Seen:
     """What it judged."""
     model_version: str | None = None
     camera: str | None = None
-    picture: bytes | None = None
-    """The picture as it came, where it is still here."""
+    image: bytes | None = None
+    """The image's file as it came, where it is still here."""
 
 
 def outcome_key(request_id: str) -> str:
@@ -53,7 +52,7 @@ def outcome_key(request_id: str) -> str:
 
 
 class RecordBuilder:
-    """Makes entries of what requests left; holds what is the same for all of this box."""
+    """Makes entries of judged requests; holds what is the same for all of this box."""
 
     def __init__(
         self,
@@ -70,18 +69,17 @@ class RecordBuilder:
         self._max_pixels = max_pixels
         self._large = threading.Lock()
 
-    def entry(
-        self, request: Request, result: Result, taken: EvidenceInputs, decision: Decision, ran: datetime
-    ) -> Entry:
+    def entry(self, judged: Judged, decision: Decision) -> Entry:
         """Return the entry; what cannot be kept as the masks want it is left out, and the record says so."""
+        request, result = judged.request, judged.result
         rectangles = masks.masks_of(request, self._masks)
         items: list[Item] = []
         left_out: dict[str, str] = {}
-        for part, make in self._parts(request, result, taken, rectangles):
+        for name, make in self._pieces(judged, rectangles):
             try:
                 items += make()
             except RequestError as error:
-                left_out[part] = error.what
+                left_out[name] = error.what
         final = result.model_copy(update={"evidence_id": request.id})
         items.append(Item("auxiliary-outputs", "result", "json", to_json(final), "JSON", "json"))
         extra: dict[str, Any] = {
@@ -100,7 +98,7 @@ class RecordBuilder:
             device=self._device,
             model=request.model,
             model_version=(result.model and result.model.version) or request.model_version or "",
-            time=ran,
+            time=judged.arrival.wall,
             extra=extra,
         )
         return self._compose(event, items, decision)
@@ -116,16 +114,16 @@ class RecordBuilder:
         )
 
     def outcome(self, outcome: Outcome, seen: "Seen", decision: Decision) -> Entry:
-        """Return the entry of what the PLC got, beside the one of what was judged, with the picture where there is one.
+        """Return the entry of what the PLC got, beside the one of what was judged, with the image where there is one.
 
         Its id is the request's with `-outcome`, so that neither stands in the other's way.
         """
         rectangles = masks.masks_for(seen.camera, outcome.station, self._masks)
         items: list[Item] = []
         left_out: dict[str, str] = {}
-        if seen.picture is not None:
+        if seen.image is not None:
             try:
-                items += self._image(Frame(seen.picture), rectangles)
+                items += self._image(Frame(seen.image), rectangles)
             except RequestError as error:
                 left_out["image"] = error.what
         items.append(Item("auxiliary-outputs", "outcome", "json", to_json(outcome), "JSON", "json"))
@@ -153,25 +151,26 @@ class RecordBuilder:
         )
         return self._compose(event, items, decision)
 
-    def _parts(
-        self, request: Request, result: Result, taken: EvidenceInputs, rectangles: Sequence[Rectangle]
+    def _pieces(
+        self, judged: Judged, rectangles: Sequence[Rectangle]
     ) -> Iterator[tuple[str, Callable[[], list[Item]]]]:
-        """Yield the parts that there are, each with what makes its items; those raise RequestError."""
-        keep, frame = taken.keep, taken.frame
+        """Yield the pieces of evidence that there are, each with what makes its items; those raise RequestError."""
+        request, inputs = judged.request, judged.evidence
+        keep, frame = inputs.keep, inputs.frame
         if isinstance(request.source, TensorsSource):
-            if "input" in keep and taken.input is not None:
-                yield "input", lambda: _input(taken, ())
+            if "input" in keep and inputs.input is not None:
+                yield "input", lambda: _input(inputs, ())
             elif "image" in keep or "input" in keep:
                 yield "image", lambda: _given(request)
         else:
-            if "input" in keep and taken.input is not None:
-                yield "input", lambda: _input(taken, rectangles)
+            if "input" in keep and inputs.input is not None:
+                yield "input", lambda: _input(inputs, rectangles)
             if "image" in keep and frame is not None:
                 yield "image", lambda: self._image(frame, rectangles)
             if "overlay" in keep and frame is not None:
-                yield "overlay", lambda: self._overlay(frame, rectangles, result, taken)
+                yield "overlay", lambda: self._overlay(frame, rectangles, judged.result, inputs)
         if "outputs" in keep:
-            yield "outputs", lambda: [_tensor("outputs", name, value) for name, value in taken.outputs.items()]
+            yield "outputs", lambda: [_tensor("outputs", name, value) for name, value in inputs.outputs.items()]
 
     def _image(self, frame: Frame, rectangles: Sequence[Rectangle]) -> list[Item]:
         if frame.pixels is not None:
@@ -184,15 +183,15 @@ class RecordBuilder:
         return [Item("auxiliary-inputs", "image", suffix, data, suffix=suffix)]
 
     def _overlay(
-        self, frame: Frame, rectangles: Sequence[Rectangle], result: Result, taken: EvidenceInputs
+        self, frame: Frame, rectangles: Sequence[Rectangle], result: Result, inputs: EvidenceInputs
     ) -> list[Item]:
-        defects = taken.model.card.defects if taken.model else ()
+        defects = inputs.model.card.defects if inputs.model else ()
         with self._alone(frame):
             data = draw(self._pixels(frame, rectangles), result, defects)
         return [Item("auxiliary-outputs", "overlay", "overlay.jpg", data, suffix="jpg")]
 
     def _alone(self, frame: Frame) -> AbstractContextManager[object]:
-        """Return what a large picture waits for before it is decoded: together they would fill the memory."""
+        """Return what a large image waits for before it is decoded: together they would fill the memory."""
         needed = 0 if frame.pixels is not None else decoding_bytes(frame.data, max_pixels=self._max_pixels)
         return self._large if needed > _LARGE_BYTES else nullcontext()
 
@@ -206,12 +205,12 @@ class RecordBuilder:
         return pixels
 
 
-def _input(taken: EvidenceInputs, rectangles: Sequence[Rectangle]) -> list[Item]:
-    tensor, model = taken.input, taken.model
+def _input(inputs: EvidenceInputs, rectangles: Sequence[Rectangle]) -> list[Item]:
+    tensor, model = inputs.input, inputs.model
     if tensor is None or model is None:
         return []
-    if rectangles and model.preparation is not None and taken.geometry is not None:
-        masks.black_out_input(tensor, model.preparation, taken.geometry, rectangles)
+    if rectangles and model.preparation is not None and inputs.geometry is not None:
+        masks.black_out_input(tensor, model.preparation, inputs.geometry, rectangles)
     return [_tensor("inputs", model.card.input.name, tensor[np.newaxis])]
 
 
@@ -234,7 +233,7 @@ def _tensor(group: Any, name: str, values: NDArray[Any]) -> Item:
 
 
 def _source(request: Request) -> dict[str, Any]:
-    """Return where the picture or the numbers came from; of an address not what stands behind its `?`."""
+    """Return where the image or the numbers came from; of an address not what stands behind its `?`."""
     source: dict[str, Any] = summarize(request)["source"]
     if isinstance(request.source, UrlSource):
         source = {**source, "url": source["url"].partition("?")[0]}

@@ -7,19 +7,22 @@ place is taken when the body is in, so that slow bodies hold none; their bytes a
 
 import asyncio
 import math
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from lineside import machine
 from lineside.contract import InlineSource, Request
-from lineside_inference.errors import Refused, Stopping
+from lineside_inference.dataplane.wait_estimator import WaitEstimator
+from lineside_inference.deadline import Deadline
+from lineside_inference.errors import DeadlineOutOfReach, Expired, Refused, RequestError, Stopping
 from lineside_inference.settings import LimitSettings
 
 _KEPT = 4
 """One part of so many is kept for the line."""
 _MEMORY_SHARE = 4
-"""One part of so many of the container's memory is for bodies and pictures, where the settings do not say."""
+"""One part of so many of the container's memory is for bodies and images, where the settings do not say."""
 
 
 def is_lines_own(request: Request, size: int, max_bytes: int) -> bool:
@@ -28,15 +31,15 @@ def is_lines_own(request: Request, size: int, max_bytes: int) -> bool:
 
 
 class Capacity:
-    """An amount of something; others than the line get at most `most` less what is `kept` for it.
+    """An amount of something; others than the line get at most the `total` less what is `kept` for it.
 
     What is larger than its share is let in while nothing else of its kind is, so that no bound below it is in force.
     One of the line is let in whatever others have.
     """
 
-    def __init__(self, most: int, *, kept: int) -> None:
-        self.most = most
-        self._shares = {True: most, False: most - kept}
+    def __init__(self, total: int, *, kept: int) -> None:
+        self.total = total
+        self._shares = {True: total, False: total - kept}
         self._used = {True: 0, False: 0}
         self._waiting: dict[bool, deque[tuple[int, asyncio.Future[None]]]] = {True: deque(), False: deque()}
 
@@ -82,7 +85,7 @@ class Capacity:
         except asyncio.CancelledError:
             if came.done() and not came.cancelled():
                 self.give(amount, line=line)
-            else:
+            elif entry in self._waiting[line]:  # else `give` took it out, for one that gave up before it
                 self._waiting[line].remove(entry)
                 self.give(0, line=line)  # who waited behind it may fit now
             raise
@@ -92,7 +95,7 @@ class Capacity:
             return True
         # One of the others that is larger than all their share takes nothing of the line's.
         others = min(self._used[False], self._shares[False])
-        return self._used[True] + others + amount <= self.most and self._used[line] + amount <= self._shares[line]
+        return self._used[True] + others + amount <= self.total and self._used[line] + amount <= self._shares[line]
 
 
 class Bodies:
@@ -144,31 +147,31 @@ class Body:
 
 
 class AdmissionGate:
-    """So many are worked on at once and so many more wait, of each kind; one more is refused.
+    """So many requests are worked on at once and so many more wait, of each kind; one more is refused.
 
-    With `kept` 0 there is only one kind.
+    With `kept` 0 there is only one kind. `bounds` names the settings, for who is refused.
     """
 
-    def __init__(self, most: int, queue: int, *, kept: int, bounds: str, is_draining: Callable[[], bool]) -> None:
-        self.room = Capacity(most, kept=kept)
-        self._most = {True: most + queue, False: most - kept + queue}
+    def __init__(self, places: int, queue: int, *, kept: int, bounds: str, is_draining: Callable[[], bool]) -> None:
+        self.room = Capacity(places, kept=kept)
+        self.estimator = WaitEstimator(places)
+        self._queue = queue
+        self._max_inside = {True: places + queue, False: places - kept + queue}
         self._inside = {True: 0, False: 0}
         self._bounds = bounds
         self._is_draining = is_draining
+        self._waits: dict[asyncio.Timeout, Callable[[], RequestError]] = {}
 
     @contextmanager
-    def admit(self, *, line: bool = False, wait_s: float = 0.0) -> Iterator[None]:
-        """Count a request from when its body is in until its answer is out; raises Refused or Stopping.
-
-        `wait_s` is how long one more would wait, for who is refused.
-        """
+    def admit(self, *, line: bool = False) -> Iterator[None]:
+        """Count a request from when its body is in until its answer is out; raises Refused or Stopping."""
         if self._is_draining():
             raise Stopping("the inference service is stopping", remedy="Ask again in a moment")
-        if self._inside[line] >= self._most[line]:
+        if self._inside[line] >= self._max_inside[line]:
             raise Refused(
                 f"{self._inside[line]} requests are being worked on or wait",
                 remedy=f"Ask again in a moment; the bounds are {self._bounds}",
-                retry_after_s=max(1, math.ceil(wait_s)),
+                retry_after_s=max(1, math.ceil(self.estimator.wait(self._queue))),
             )
         self._inside[line] += 1
         try:
@@ -176,21 +179,77 @@ class AdmissionGate:
         finally:
             self._inside[line] -= 1
 
+    @asynccontextmanager
+    async def place(self, deadline: Deadline, *, line: bool = False, model: str | None = None) -> AsyncIterator[None]:
+        """Hold one of the places for work; who waits gets one in order of asking, the line's own first.
+
+        With `model`, one of the store's, the time at work is measured, and used to tell who could not be done in time.
+        Raises DeadlineOutOfReach at once for those, Expired where no place came free until the deadline, or the error
+        of `end_waits`.
+        """
+        if not self.room.take(1, line=line):
+            if model is not None:
+                self._check_reach(model, deadline, line=line)
+            await self._wait(deadline, line=line)
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.room.give(1, line=line)
+            if model is not None:
+                self.estimator.observe(model, time.monotonic() - start)
+
+    def end_waits(self, error: Callable[[], RequestError]) -> None:
+        """Let all who wait for a place go now, each with an error of this kind."""
+        for wait in self._waits:
+            if not wait.expired():
+                self._waits[wait] = error
+                wait.reschedule(0)
+
     def load(self) -> dict[str, int]:
         """Return how many requests are worked on and how many wait."""
         inside = sum(self._inside.values())
-        working = min(inside, self.room.most)
+        working = min(inside, self.room.total)
         return {"working": working, "waiting": inside - working}
+
+    def _check_reach(self, model: str, deadline: Deadline, *, line: bool) -> None:
+        ahead = self.room.waiting(line=True) + (0 if line else self.room.waiting(line=False))
+        if (needed := self.estimator.until_done(model, ahead)) > (left := deadline.left()):
+            raise DeadlineOutOfReach(
+                f"{ahead} requests wait already: this one would take {needed * 1000:.0f} ms "
+                f"and has {left * 1000:.0f} ms left",
+                remedy="Ask less often, or give a later deadline",
+            )
+
+    async def _wait(self, deadline: Deadline, *, line: bool) -> None:
+        try:
+            async with asyncio.timeout(deadline.left()) as wait:
+                self._waits[wait] = _no_place
+                try:
+                    await self.room.wait(1, line=line)
+                finally:
+                    error = self._waits.pop(wait)
+        except TimeoutError:
+            raise error() from None
+
+
+def _no_place() -> RequestError:
+    return Expired("the deadline passed before a place came free", remedy="Ask less often, or give a later deadline")
 
 
 class Admission:
-    """The bounds of the service: bytes of bodies, bytes of pictures while they are decoded, and the places of /v1."""
+    """The bounds of the service: bytes of bodies, bytes of images while they are decoded, and places.
 
-    def __init__(self, limits: LimitSettings, *, max_line_bytes: int, is_draining: Callable[[], bool]) -> None:
+    Places are for requests of /v1, for those of v2, and for captures of clients, of which `max_captures` at a time.
+    """
+
+    def __init__(
+        self, limits: LimitSettings, *, max_line_bytes: int, max_captures: int, is_draining: Callable[[], bool]
+    ) -> None:
         half = (limits.memory_bytes or machine.memory_bytes() // _MEMORY_SHARE) // 2
         self.max_line_bytes = max_line_bytes
         self.bodies = Bodies(half, small=max_line_bytes)
-        self.pictures = Capacity(half, kept=half // _KEPT)
+        self.images = Capacity(half, kept=half // _KEPT)
         self.places = AdmissionGate(
             limits.concurrency,
             limits.queue,
@@ -204,4 +263,7 @@ class Admission:
             kept=0,
             bounds="inference.limits.v2_concurrency and queue",
             is_draining=is_draining,
+        )
+        self.captures = AdmissionGate(
+            max_captures, 0, kept=0, bounds="inference.capture.queue", is_draining=lambda: False
         )

@@ -1,9 +1,8 @@
-"""The operator's policy as it applies to one model."""
+"""The thresholds in force for one model: the operator's policy over the card's."""
 
 from dataclasses import dataclass
 
 from lineside.contract import Policy
-from lineside_inference.errors import Disabled
 from lineside_inference.models.card import DEFAULT_THRESHOLD, Card
 
 
@@ -29,9 +28,3 @@ def thresholds(policy: Policy, card: Card) -> Thresholds:
         return Thresholds(dict(policy.thresholds), policy.thresholds["default"])
     default = card.thresholds.get("default", DEFAULT_THRESHOLD)
     return Thresholds({**card.thresholds, **policy.thresholds}, default)
-
-
-def check_enabled(policy: Policy) -> None:
-    """Raise Disabled where the operator has switched judging off."""
-    if not policy.enabled:
-        raise Disabled("judging is switched off by the policy", remedy="Set policy.enabled to true to switch it on")

@@ -24,22 +24,22 @@ from lineside.contract import (
     ANSWERED_ELSEWHERE,
     TRY_STATION,
     Outcome,
-    Request,
     Result,
     Verdict,
     to_json,
     utc_now,
     uuid7,
 )
+from lineside_inference.dataplane.judged import Judged
 from lineside_inference.dataplane.request_summary import summarize
-from lineside_inference.live.minute_counts import KINDS, Counted, Kind, Tally
+from lineside_inference.live.minute_counts import KINDS, Counted, Kind, MinuteCounts
 from lineside_inference.settings import PageSettings
 
 log = structlog.get_logger("lineside.inference.feed")
 
 
 @dataclass(slots=True)
-class Part:
+class LivePart:
     """One part as the page reads it: `number` counts from 1 since the start, `change` from 1 over all changes."""
 
     number: int
@@ -60,7 +60,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Picture:
+class KeptImage:
     """A part's image as it came, and its thumbnails by width once somebody asked for them."""
 
     number: int
@@ -106,17 +106,17 @@ class LiveFeed:
         self.settings = settings
         self.run = uuid7()
         self.started = now()
-        self.tally = Tally()
+        self.counts = MinuteCounts()
         self._now = now
         self._number = 0
         self._change = 0
         self._forgotten = 0
         """The last change of a part that is no longer kept."""
-        self._parts: deque[Part] = deque()
-        self._by_request: dict[str, Part] = {}
+        self._parts: deque[LivePart] = deque()
+        self._by_request: dict[str, LivePart] = {}
         self._part_bytes = 0
-        self._pictures: OrderedDict[str, Picture] = OrderedDict()
-        self._picture_bytes = 0
+        self._images: OrderedDict[str, KeptImage] = OrderedDict()
+        self._image_bytes = 0
         self._watchers: set[Watcher] = set()
         gauge = Gauge("lineside_inference_page_watchers", "Open pages that follow the line.", registry=registry)
         gauge.set_function(lambda: len(self._watchers))
@@ -127,21 +127,22 @@ class LiveFeed:
             registry=registry,
         )
 
-    def offer(self, request: Request, result: Result, body: bytes, image: bytes | None) -> None:
+    def offer(self, judged: Judged, body: bytes) -> None:
         """Keep one result, of which `body` is the JSON, with the image it was judged by where there was one."""
+        request, result = judged.request, judged.result
         if request.context.station == TRY_STATION:
             return
         now = self._now()
-        self.tally.time(result, now)
+        self.counts.time(result, now)
         part = self._by_request.get(request.id)
         if part is None or part.result is not None:  # an id used again for something else is answered on its own
             part = self._new(request.id, now, request.context.station, request.context.part_id, request.model)
         part.result_id, part.result = result.id, body
         part.head["request"] = summarize(request)
-        part.head["picture"] = bool(image) and self._keep_picture(part.number, result.id, image or b"")
+        part.head["picture"] = self._keep_image(part.number, result.id, judged.image)
         if part.outcome is None:
             part.verdict = result.verdict
-            part.counted = self.tally.count(kind_of_result(result), now)
+            part.counted = self.counts.count(kind_of_result(result), now)
         self._changed(part)
 
     def conclude(self, outcome: Outcome) -> bool:
@@ -156,7 +157,7 @@ class LiveFeed:
         part.outcome = outcome
         part.verdict = outcome.verdict or "unknown"
         kind = kind_of_outcome(outcome)
-        part.counted = self.tally.count(kind, now) if part.counted is None else self.tally.move(part.counted, kind)
+        part.counted = self.counts.count(kind, now) if part.counted is None else self.counts.move(part.counted, kind)
         self._changed(part)
         return True
 
@@ -165,7 +166,7 @@ class LiveFeed:
         part = self._by_request.get(request_id)
         return part.outcome if part else None
 
-    def _new(self, request_id: str, now: datetime, station: str | None, part_id: str | None, model: str) -> Part:
+    def _new(self, request_id: str, now: datetime, station: str | None, part_id: str | None, model: str) -> LivePart:
         self._number += 1
         head = {
             "number": self._number,
@@ -177,12 +178,12 @@ class LiveFeed:
             "picture": False,
             "request": None,
         }
-        part = Part(self._number, request_id, head)
+        part = LivePart(self._number, request_id, head)
         self._parts.append(part)
         self._by_request.setdefault(request_id, part)
         return part
 
-    def _changed(self, part: Part) -> None:
+    def _changed(self, part: LivePart) -> None:
         """Write a part anew, make room for it, and tell who watches."""
         self._change += 1
         part.change = self._change
@@ -208,9 +209,9 @@ class LiveFeed:
         before: int | None = None,
         part_id: str | None = None,
         station: str | None = None,
-    ) -> tuple[list[Part], bool]:
+    ) -> tuple[list[LivePart], bool]:
         """Return kept parts, newest first, and whether there are older ones of the kind."""
-        found: list[Part] = []
+        found: list[LivePart] = []
         for part in reversed(self._parts):
             is_wanted = (
                 (before is None or part.number < before)
@@ -224,17 +225,17 @@ class LiveFeed:
                 found.append(part)
         return found, False
 
-    def find(self, name: str) -> Part | None:
+    def find(self, name: str) -> LivePart | None:
         """Return the part of a result's id, a request's, or the newest of a part id; None where it is not kept."""
         kept = self._by_request.get(name)
         return kept or next((part for part in reversed(self._parts) if name in part.names), None)
 
-    def picture(self, name: str) -> Picture | None:
+    def image(self, name: str) -> KeptImage | None:
         """Return a part's image, or None where it is no longer kept or there was none."""
-        if name in self._pictures:
-            return self._pictures[name]
+        if name in self._images:
+            return self._images[name]
         part = self.find(name)
-        return self._pictures.get(part.result_id) if part and part.result_id else None
+        return self._images.get(part.result_id) if part and part.result_id else None
 
     @property
     def is_full(self) -> bool:
@@ -257,7 +258,7 @@ class LiveFeed:
 
     def now(self) -> dict[str, Any]:
         """Return what a page needs to tell how old things are, and from which part on images are still kept."""
-        oldest = next(iter(self._pictures.values()), None)
+        oldest = next(iter(self._images.values()), None)
         return {
             "run": self.run,
             "started": self.started.isoformat(),
@@ -266,14 +267,16 @@ class LiveFeed:
             "pictures_since": oldest.number if oldest else self._number + 1,
         }
 
-    def _keep_picture(self, number: int, result_id: str, data: bytes) -> bool:
+    def _keep_image(self, number: int, result_id: str, data: bytes | None) -> bool:
+        if not data:
+            return False
         if len(data) > self.settings.image_bytes // 2:
             self._dropped.labels("image").inc()
             return False
-        self._pictures[result_id] = Picture(number, data)
-        self._picture_bytes += len(data)
-        while len(self._pictures) > self.settings.images or self._picture_bytes > self.settings.image_bytes:
-            self._picture_bytes -= len(self._pictures.popitem(last=False)[1].data)
+        self._images[result_id] = KeptImage(number, data)
+        self._image_bytes += len(data)
+        while len(self._images) > self.settings.images or self._image_bytes > self.settings.image_bytes:
+            self._image_bytes -= len(self._images.popitem(last=False)[1].data)
         return True
 
     def _tell(self, event: bytes) -> None:
@@ -283,7 +286,7 @@ class LiveFeed:
                 self._dropped.labels("watcher").inc()
                 log.warning("a page fell behind and was dropped", watcher=watcher.name, backlog=self.settings.backlog)
 
-    def _since(self, after: str | None) -> list[Part] | None:
+    def _since(self, after: str | None) -> list[LivePart] | None:
         run, _, number = (after or "").rpartition(".")
         if run != self.run or not (number.isascii() and number.isdigit()) or int(number) > self._change:
             return None
@@ -292,7 +295,7 @@ class LiveFeed:
         whole = int(number) >= self._forgotten and len(missed) < self.settings.backlog
         return missed if whole else None
 
-    def _event(self, part: Part) -> bytes:
+    def _event(self, part: LivePart) -> bytes:
         return b"event: part\nid: %s.%d\ndata: %s\n\n" % (self.run.encode(), part.change, part.body)
 
     def _hello(self, *, resumed: bool) -> bytes:

@@ -44,7 +44,7 @@ Counted = tuple[Minute, Kind]
 """Where and as what a part was counted."""
 
 
-class Tally:
+class MinuteCounts:
     """Counts by minute over the last 24 hours; older minutes are forgotten."""
 
     def __init__(self) -> None:

@@ -26,14 +26,14 @@ class _Running:
     task: asyncio.Task[bytes]
 
 
-class Repeats:
-    """The answers of late, oldest forgotten first when there are more than `most` or they exceed `max_bytes`.
+class AnswerCache:
+    """The last answers by the request's id; the oldest is forgotten first, above `max_count` or `max_bytes` of them.
 
-    What runs is bounded by who lets requests in, and is never forgotten.
+    Requests that run are bounded by admission, and are never forgotten.
     """
 
-    def __init__(self, *, most: int, max_bytes: int) -> None:
-        self._most = most
+    def __init__(self, *, max_count: int, max_bytes: int) -> None:
+        self._max_count = max_count
         self._max_bytes = max_bytes
         self._bytes = 0
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
@@ -43,15 +43,15 @@ class Repeats:
         return len(self._kept)
 
     async def answer(
-        self, request: Request, mark: bytes, run: Callable[[], Coroutine[None, None, bytes]]
+        self, request: Request, fingerprint: bytes, run: Callable[[], Coroutine[None, None, bytes]]
     ) -> tuple[bytes, bool]:
         """Return the answer, and whether it is a repeat; raises IdReused where the content is another one.
 
-        `mark` is the request's fingerprint. `run` goes on when the caller goes away, so that its answer is there when
+        `run` goes on when the caller goes away, so that its answer is there when
         the caller asks again.
         """
         known = self._kept.get(request.id) or self._running.get(request.id)
-        if known is not None and known.fingerprint != mark:
+        if known is not None and known.fingerprint != fingerprint:
             raise IdReused(
                 f"id {request.id!r} was used before, for a request with other content",
                 remedy="Give every request an id of its own",
@@ -62,17 +62,17 @@ class Repeats:
         if known is not None:
             return await asyncio.shield(known.task), True
         task = asyncio.get_running_loop().create_task(run(), name=f"request {request.id}")
-        self._running[request.id] = _Running(mark, task)
-        task.add_done_callback(lambda done: self._ended(request.id, mark, done))
+        self._running[request.id] = _Running(fingerprint, task)
+        task.add_done_callback(lambda done: self._ended(request.id, fingerprint, done))
         return await asyncio.shield(task), False
 
-    def _ended(self, request_id: str, mark: bytes, task: asyncio.Task[bytes]) -> None:
+    def _ended(self, request_id: str, fingerprint: bytes, task: asyncio.Task[bytes]) -> None:
         del self._running[request_id]
         if task.cancelled() or task.exception() is not None:
             return
-        self._kept[request_id] = _Kept(mark, task.result())
+        self._kept[request_id] = _Kept(fingerprint, task.result())
         self._bytes += _weight(request_id, task.result())
-        while len(self._kept) > self._most or self._bytes > self._max_bytes:
+        while len(self._kept) > self._max_count or self._bytes > self._max_bytes:
             oldest, kept = self._kept.popitem(last=False)
             self._bytes -= _weight(oldest, kept.answer)
 
@@ -82,7 +82,7 @@ def fingerprint(request: Request) -> bytes:
 
     Not when, nor how long it waits.
     """
-    digest = hashlib.sha256()  # which processors have instructions for: half the time of BLAKE2 on a picture
+    digest = hashlib.sha256()  # which processors have instructions for: half the time of BLAKE2 on an image
     digest.update(f"{request.model}\0{request.model_version or ''}\0{request.capture:d}\0".encode())
     source = request.source
     if isinstance(source, InlineSource):

@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from lineside.contract import Outcome, Result, Timing
+from lineside_inference.dataplane.judged import Judged
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5)
 _CONFIDENCES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
@@ -70,8 +71,9 @@ class Metrics:
             registry=registry,
         )
 
-    def answered(self, result: Result, model: str) -> None:
+    def answered(self, judged: Judged) -> None:
         """Count one Result."""
+        result, model = judged.result, judged.request.model
         label = model if model in self._models else _OTHER
         self._requests.labels(label, result.status).inc()
         self._verdicts.labels(label, result.verdict).inc()
