@@ -1,8 +1,8 @@
-"""uvicorn's HTTP connections with bounds that it has not: the head's size and time, their number, answers not taken.
+"""Bounds that uvicorn lacks: a head's size and time, the number of connections, the time to take an answer.
 
-Whoever can reach a port could otherwise fill the memory with one endless head, or every place with connections that
-say nothing. Where there are too many, the one goes that has not been answered for longest: first those that never
-brought a whole request. One whose request is being worked on never goes.
+Without them one client could fill the memory with an endless head, or use up all connections with idle ones. Where
+there are too many, the one is closed that has gone longest without an answer, first those that never sent a whole
+request; one whose request is being handled is never closed.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.abort()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Take the connection, in the place of the one that matters least where there are too many."""
+        """Accept the connection; where there are too many, close the one of least worth."""
         super().connection_made(transport)
         self._wait_for_head()
         if len(self.connections) > self._max_connections:

@@ -1,6 +1,7 @@
 """One capture as Edge Manager wrote it: a line of JSON, with large tensors and images as objects of their own.
 
-Who makes a capture composes its line with places for the objects; who ships it puts their addresses there. The shape
+The service that makes a capture writes its line with placeholders for the objects; the forwarder replaces them by their
+addresses. The shape
 is that of public samples of the agent's output: `deviceFleetInputs`, `deviceFleetOutputs`, the two auxiliary lists,
 `eventMetadata`, `eventVersion "0"`; the layout is `<prefix>/<fleet>/<model>/<YYYY>/<MM>/<DD>/<HH>/` in UTC.
 """

@@ -121,7 +121,7 @@ def ask(service: str, settings: HttpSettings, path: str) -> tuple[str, int, byte
     """GET a path of one of our services; return where it answered, the status and the body; blocks.
 
     It is asked on the address of the settings, this machine's own where that is every address. A container reaches
-    the others by their names: there `service`, with dashes, is asked where nobody listens beside us. Where the
+    the others by their names: there `service`, with dashes, is asked where nothing listens beside us. Where the
     settings name a file of tokens that we may read, its first one goes with the request.
     Raises OSError or http.client.HTTPException.
     """

@@ -1,4 +1,4 @@
-"""What one section of the settings file names and another one has: cameras, folders, hosts.
+"""Checks names that one section of the settings file uses and another defines: cameras, folders, hosts.
 
 Sections are compared as they are written or as they were read: either is a mapping. A section that the file lacks is in
 another file, of another machine, and nothing is said of it.

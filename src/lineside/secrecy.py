@@ -65,6 +65,6 @@ def exposed(group: BaseModel) -> Iterator[tuple[str, Path, int]]:
             mode = stat.S_IMODE(path.stat().st_mode)
             reached = all(each.stat().st_mode & stat.S_IXOTH for each in path.resolve().parents)
         except OSError:
-            continue  # who reads it says so
+            continue  # reported where it is read
         if mode & (stat.S_IROTH | stat.S_IWOTH) and reached:
             yield where, path, mode

@@ -165,7 +165,7 @@ class Service:
         return JSONResponse(body, 200 if self.is_ready else 503)
 
     async def _metrics(self, _request: Request) -> Response:
-        if self._scrape is None or self._scrape.done():  # who asks meanwhile gets the same text
+        if self._scrape is None or self._scrape.done():  # requests that come meanwhile get the same text
             self._scrape = asyncio.ensure_future(asyncio.to_thread(generate_latest, self.registry))
         return Response(await asyncio.shield(self._scrape), media_type=CONTENT_TYPE_LATEST)
 

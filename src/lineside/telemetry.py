@@ -38,7 +38,7 @@ _TELLING = ("code", "kind", "reason_code", "because", "trigger", "connection", "
 
 
 _ESCAPED = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029)}
-"""What JSON lets stand and a terminal, or who splits lines, would act on."""
+"""Characters that JSON leaves as they are and that a terminal or a reader of lines would act on."""
 
 
 class Repeats:

@@ -24,7 +24,7 @@ def start(call: Callable[[], T], name: str) -> Future[T]:
     def run() -> None:
         try:
             result = call()
-        except BaseException as error:  # noqa: BLE001 - whatever it is goes to who waits
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
             outcome.set_exception(error)
         else:
             outcome.set_result(result)
@@ -51,7 +51,7 @@ async def run_to_end_in(pool: Executor | None, call: Callable[P, T], *args: P.ar
     except asyncio.CancelledError:
         await asyncio.wait((running,))
         if not running.cancelled():
-            running.exception()  # retrieved here, as nobody else will
+            running.exception()  # retrieved here: the caller is cancelled
         raise
 
 

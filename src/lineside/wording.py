@@ -1,4 +1,4 @@
-"""What pydantic says of a wrong value, in the words of who wrote the file: no name of a class, no bare pattern."""
+"""pydantic's messages about wrong values, reworded for the author of a settings file: no class names, no patterns."""
 
 from collections.abc import Mapping
 from typing import Any

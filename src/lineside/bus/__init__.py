@@ -43,7 +43,7 @@ class Bus(Protocol):
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False, keep: bool = True) -> None:
         """Return once the broker has taken the message; wait while it is away.
 
-        Without `keep` it is for who listens now, and kept for nobody who is away: once at most (QoS 0).
+        Without `keep` it is sent with QoS 0: at most once, to clients that are connected now.
 
         Raises BacklogFull at once when too many already wait.
         """

@@ -97,7 +97,7 @@ class MqttBus:
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False, keep: bool = True) -> None:
         """Return once the broker has taken the message; wait while it is away.
 
-        Without `keep` it is sent with QoS 0: once at most, and kept for nobody who is away.
+        Without `keep` it is sent with QoS 0: at most once, to clients that are connected now.
 
         Raises BacklogFull at once when `bus.max_backlog` messages wait already, BusError when the broker refuses
         this message, MessageRefused where it is larger than the broker takes, or where connections fell at it again

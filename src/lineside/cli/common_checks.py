@@ -93,7 +93,7 @@ async def _broker(settings: Settings) -> Check:
 
 
 async def _accounts(bus: BusSettings) -> Check:
-    """Say whether the broker takes who has no account, who could then answer for the line."""
+    """Say whether the broker accepts clients without an account, which could then publish results."""
     if not await takes_anybody(bus):
         return ok(_ACCOUNTS, f"{bus.host}:{bus.port} takes nobody without an account")
     return warn(

@@ -69,7 +69,7 @@ def doctor(
 
 
 def contributors() -> dict[str, Contributor]:
-    """Return who checks, by name, in the order of the sections; who has none comes last."""
+    """Return the contributors of checks by name, in the order of the sections; those without a section come last."""
     order = {name: place for place, name in enumerate(SECTIONS)}
     found = sorted(entry_points(group=GROUP), key=lambda entry: (order.get(entry.name, len(order)), entry.name))
     return {entry.name: entry.load() for entry in found}

@@ -28,8 +28,8 @@ class Need:
 def needs(status: Status, settings: SpoolSettings, *, quarantined_files: int) -> list[Need]:
     """Return what needs a person now, in the order of urgency.
 
-    `quarantined_files` is how many files lie in the spool's `quarantine` folder: who has looked at them removes them.
-    Counts of the past (what was dropped or quarantined once) need nobody.
+    `quarantined_files` is how many files lie in the spool's `quarantine` folder: a person removes them after a look.
+    Past counts (dropped, quarantined) need no action.
     """
     return [*_served(status), *_space(status, settings), *_dead(status), *_quarantine(quarantined_files)]
 

@@ -251,7 +251,7 @@ class Spool:
         self._reserve.make(self._free())
 
     def _take_folder(self) -> bool:
-        """Take the right to use the folder; returns whether nobody else had it."""
+        """Take the folder's lock; returns whether no other process had it."""
         try:
             return self._access.open()
         except SpoolFull:  # the logs, which `_draining` would write over, cannot be used before

@@ -121,7 +121,7 @@ def _wanted(status: Status, settings: SpoolSettings) -> Iterator[Check]:
 
 
 def _destinations(known: list[DestinationStatus], plans: list[Plan]) -> Iterator[Check]:
-    """Yield what the forwarder said last of each destination, and those that nobody serves any more."""
+    """Yield what the forwarder said last of each destination, and those that no forwarder serves any more."""
     by_name = {each.name: each for each in known}
     for each in plans:
         yield destination(each.settings.name, by_name.pop(each.settings.name, None))

@@ -48,7 +48,7 @@ class Clients:
             return self._client
 
     def drop(self, client: "S3Client") -> None:
-        """Let the next one be made anew; who still uses this one may go on."""
+        """Have the next client made anew; users of this one may go on."""
         with self._lock:
             if self._client is client:
                 self._client = None

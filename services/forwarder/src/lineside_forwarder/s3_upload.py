@@ -98,9 +98,9 @@ class Uploads:
             raise
 
     def _abort_leftovers(self, client: "S3Client", key: str) -> None:
-        """Abort what a process that died left of this very key: nobody else uploads it, and a store charges for it.
+        """Abort uploads of this key that a dead process left; no other uploads it, and the store charges for them.
 
-        It is no part of delivering: where the store cannot say what is half done, nothing waits for that.
+        The delivery does not depend on it: where the store cannot list unfinished uploads, it goes on.
         """
         if not self._may_list:
             return

@@ -1,7 +1,7 @@
 """Docker as its own command sees it, by context or DOCKER_HOST: the Engine, Compose, NVIDIA's runtime.
 
 Where services run as processes Docker is not needed: what is wrong with it is a warning then, unless DOCKER_HOST says
-that somebody counts on it. Nothing is started, pulled or changed.
+that it is meant to be used. Nothing is started, pulled or changed.
 """
 
 import asyncio

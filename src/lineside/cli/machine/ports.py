@@ -30,7 +30,7 @@ class Listener:
 
 
 def look(settings: Sequence[Settings], root: Path) -> Check:
-    """Look who has the ports of the settings."""
+    """Check which process listens on each port of the settings."""
     if kind := container(root):
         return skip(PORTS, f"in a container ({kind}) they are the container's own")
     wanted = {each.section: getattr(each, each.section).http for each in settings}
@@ -52,7 +52,7 @@ def look(settings: Sequence[Settings], root: Path) -> Check:
 
 
 def listeners(root: Path) -> Iterator[Listener]:
-    """Yield who waits for TCP connections in this network namespace; see proc_net_tcp in Linux's documentation."""
+    """Yield the sockets that listen for TCP in this network namespace; see proc_net_tcp in Linux's documentation."""
     for name in ("tcp", "tcp6"):
         try:
             lines = (root / "proc/net" / name).read_text(encoding="ascii").splitlines()[1:]

@@ -50,7 +50,7 @@ class Delivery:
 
     def register(self, destinations: Sequence[str]) -> list[str]:
         """Make destinations known; see Spool.register."""
-        self._owner()  # from now on others see that somebody delivers
+        self._owner()  # from now on `is_served` is true
         with self._progress.writing() as link:
             known = {row[0] for row in link.execute("SELECT name FROM destinations").fetchall()}
             for name in destinations:

@@ -60,7 +60,7 @@ def faults(link: sqlite3.Connection) -> list[str]:
 
 
 def _schema_fault(link: sqlite3.Connection, schema: str) -> str | None:
-    """Compare tables and version with what they should be; a version to come is for who opens the file to refuse."""
+    """Compare tables and version with what they should be; a newer version is refused where the file is opened."""
     (version,) = link.execute("PRAGMA user_version").fetchone()
     tables = _tables(link)
     if version == 0 and not tables:

@@ -172,7 +172,7 @@ class _Reader:
                 self._say("file", RECORDS, f"its total {name} says {said}, there is {found}")
 
     def _progress(self, link: sqlite3.Connection) -> None:
-        """See whether every batch has its records, and nobody is beyond the last batch."""
+        """Check that every batch has its records, and that no destination is beyond the last batch."""
         (last,) = link.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'batches'").fetchone()
         for destination, stream, batch in link.execute("SELECT destination, stream, batch FROM progress"):
             if batch > last:

@@ -1,7 +1,7 @@
 """Locks between the processes and containers of a box: `flock` on files of the spool's folder.
 
 The kernel lets go of a dead process's locks, so that nothing here needs a clock or a process id. A lock belongs to the
-open file: who forks without starting another program shares it with the child.
+open file: a process that forks without starting another program shares it with its child.
 """
 
 import fcntl
@@ -105,7 +105,7 @@ def is_alive(locks: Path, owner: str) -> bool:
 
 
 def is_served(locks: Path) -> bool:
-    """Return whether any owner's process lives, so that somebody delivers; raises OSError."""
+    """Return whether any owner's process lives, that is, whether a forwarder runs; raises OSError."""
     return any(is_alive(locks, path.stem) for path in locks.glob(_OWNERS))
 
 

@@ -44,7 +44,7 @@ def request_repair(folder: Path, reason: str) -> None:
 
 
 def is_repair_requested(folder: Path) -> bool:
-    """Return whether somebody requested the repair of a spool."""
+    """Return whether the repair of a spool is requested."""
     return (folder / MARK).exists()
 
 

@@ -1,4 +1,4 @@
-"""Putting records: one thread commits for all who wait, in one transaction."""
+"""Writes records by group commit: one thread commits for all that wait, in one transaction."""
 
 import json
 import threading
@@ -96,7 +96,7 @@ class Writer:
             self._delete_blobs(blobs)
             raise SpoolFull(f"The spool is full: {call.lacking.describe(size)}", remedy=_REMEDY)
         error = call.error
-        if isinstance(error, SpoolError):  # one instance would collect the tracebacks of all who wait
+        if isinstance(error, SpoolError):  # one instance would collect the tracebacks of all threads
             raise type(error)(error.what, remedy=error.remedy, transient=error.transient) from error
         raise RuntimeError("The thread that committed for others was interrupted") from error
 

@@ -45,7 +45,7 @@ class Block:
 
 
 def series_of(result: Result) -> Series | None:
-    """Return where a result counts; None for one that somebody tried by hand, which is no part of the line."""
+    """Return the series that a result counts in; None for one that was tried by hand."""
     if result.context.station == TRY_STATION:
         return None
     return Series(_dimension(result.context.station), _dimension(result.model.name if result.model else None))

@@ -1,7 +1,7 @@
 """Greengrass' component aws.greengrass.Cloudwatch: one figure a message, put on its topic by our bus.
 
-The component takes single values only, so a period's figures are summed up here: how many results, and of each metric
-what people ask for. What became of a message comes back on another topic, without saying which message it was.
+The component takes single values only, so a period's figures are reduced here: the number of results, and a few
+statistics of each metric. What became of a message comes back on another topic, without saying which message it was.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _SUMS: Final[dict[str, tuple[tuple[str, Callable[[Histogram], float]], ...]]] = 
 
 
 class Greengrass:
-    """Sends blocks; see lineside_exporter.cloudwatch.reporter.Sender. `bus` is entered by who made it."""
+    """Sends blocks; see lineside_exporter.cloudwatch.reporter.Sender. The caller enters `bus`."""
 
     def __init__(self, settings: GreengrassSettings, thing: str, bus: Bus) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""The way to CloudWatch as part of the service's life."""
+"""Runs the reports to CloudWatch for the service's life."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

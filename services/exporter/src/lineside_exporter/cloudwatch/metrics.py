@@ -1,4 +1,4 @@
-"""What the way to CloudWatch counts."""
+"""Metrics of the reports to CloudWatch."""
 
 from collections.abc import Callable
 

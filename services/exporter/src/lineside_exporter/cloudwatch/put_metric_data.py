@@ -1,4 +1,4 @@
-"""CloudWatch's own API: PutMetricData with values and counts, by boto3 on a thread that nobody waits for.
+"""CloudWatch's own API: PutMetricData with values and counts, by boto3 in a daemon thread.
 
 Credentials come by boto3's own chain: environment, files, then the container provider, which on Greengrass is the token
 exchange service. A call whose answer was lost may have been taken: sent again, its figures count twice there.

@@ -1,4 +1,4 @@
-"""Takes results from the bus, closes a period when it is over, sends what waits: three tasks that wait for no other."""
+"""Takes results from the bus, closes each period, sends what waits: three independent tasks."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ _NOT_ALLOWED_S = 60.0
 
 
 class Sender(Protocol):
-    """A way to CloudWatch."""
+    """Sends figures to CloudWatch."""
 
     target: str
 
@@ -43,7 +43,7 @@ class Sender(Protocol):
 
 
 class Reporter:
-    """Results in, figures out. Make it before the bus is entered, and run its `work` for the service's life."""
+    """Aggregates results, sends figures. Make it before the bus is entered; run its `work` for the service's life."""
 
     def __init__(
         self,
@@ -179,7 +179,7 @@ class Reporter:
 def _sender(settings: PutMetricDataSettings | GreengrassSettings, thing: str, bus: Bus) -> Sender:
     if isinstance(settings, GreengrassSettings):
         return Greengrass(settings, thing, bus)
-    # boto3 takes tens of megabytes: only who sends by it carries it.
+    # boto3 takes tens of megabytes: it is imported only where it is used.
     from lineside_exporter.cloudwatch.put_metric_data import PutMetricData  # noqa: PLC0415 - as said above
 
     return PutMetricData(settings, thing)

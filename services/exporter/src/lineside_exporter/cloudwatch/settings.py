@@ -1,4 +1,4 @@
-"""Settings of the way to CloudWatch: `exporter.cloudwatch`."""
+"""Settings of the reports to CloudWatch: `exporter.cloudwatch`."""
 
 from typing import Annotated, Literal
 
@@ -9,7 +9,7 @@ from lineside.settings import Section, Topic
 
 
 class _CloudWatchSettings(Section):
-    """What both ways have."""
+    """What both senders have."""
 
     namespace: str = Field(
         "Lineside",

@@ -145,4 +145,4 @@ class Exports:
     def _ended(self, key: str, work: asyncio.Task[bool]) -> None:
         self._live.pop(key, None)
         if not work.cancelled():
-            work.exception()  # Seen, also where nobody waits any more.
+            work.exception()  # Retrieved, also where nothing awaits it any more.

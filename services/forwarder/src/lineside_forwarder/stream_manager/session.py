@@ -95,7 +95,7 @@ class Session:
             for last, _on_status in list(self._waiting.values()):
                 if not last.done():
                     last.set_exception(reason)
-                    last.exception()  # Seen, also where nobody waits any more.
+                    last.exception()  # Retrieved, also where nothing awaits it any more.
 
     async def _read_on(self) -> None:
         empty = 0

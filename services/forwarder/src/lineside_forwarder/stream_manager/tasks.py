@@ -17,7 +17,7 @@ from lineside_forwarder.stream_manager.client import Lost, Refused, StreamManage
 from lineside_forwarder.stream_manager.wire import Code
 
 EXPORT = "lineside-evidence"
-"""Identifier of the export in the stream's definition: what we made, and nobody else."""
+"""Identifier of the export in the stream's definition; tells our streams from others."""
 
 _OVERWRITE_OLDEST, _FILE, _MEMORY, _INFO = 1, 0, 1, 2
 _STREAM_BYTES = 16 * 1024 * 1024
