@@ -54,7 +54,7 @@ CREATE TABLE progress (
     destination TEXT NOT NULL, stream TEXT NOT NULL, batch INTEGER NOT NULL,
     proof INTEGER AS (proof(destination, stream, batch)) STORED,
     PRIMARY KEY (destination, stream)) WITHOUT ROWID;
--- Batches that a destination was given and has not answered for, `owner` is the session that has it. A batch before the
+-- Batches that a destination was given and has not answered for, `owner` is the process that has it. A batch before the
 -- destination's progress is a dead letter that is to be tried again.
 CREATE TABLE leases (
     destination TEXT NOT NULL, batch INTEGER NOT NULL, owner TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
