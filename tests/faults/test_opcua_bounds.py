@@ -16,9 +16,9 @@ from lineside.settings import BusSettings
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import Answer
-from lineside_opcua_bridge.station.station import Station
+from lineside_opcua_bridge.station.pending import PendingRequests
+from lineside_opcua_bridge.station.trigger_worker import TriggerWorker
 from lineside_opcua_bridge.ticker import FairLock
 from tests.support.waiting import until
 
@@ -34,7 +34,7 @@ class Away(MemoryBus):
         await asyncio.Event().wait()
 
 
-def station_of(bus: Bus, pending: Pending, registry: CollectorRegistry, **changes: Any) -> Station:
+def station_of(bus: Bus, pending: PendingRequests, registry: CollectorRegistry, **changes: Any) -> TriggerWorker:
     about = {
         "name": "station-1",
         "when": {"kind": "counter", "node": "alias=/press/count"},
@@ -46,7 +46,7 @@ def station_of(bus: Bus, pending: Pending, registry: CollectorRegistry, **change
         "sample": {"part_id": "alias=/press/part"},
     }
     settings = TriggerSettings.model_validate(about | changes)
-    return Station(
+    return TriggerWorker(
         settings,
         CameraSource(camera="station-1"),
         bus=bus,
@@ -55,7 +55,7 @@ def station_of(bus: Bus, pending: Pending, registry: CollectorRegistry, **change
         metrics=Metrics(registry),
         grace_s=0.1,
         backlog=256,
-        turns=FairLock(),
+        fair_lock=FairLock(),
         tell=lambda _outcome: None,
     )
 
@@ -70,7 +70,7 @@ def accepted(registry: CollectorRegistry) -> float:
     return registry.get_sample_value("lineside_opcua_bridge_triggers_total", labels) or 0.0
 
 
-async def feed(station: Station, first: int, count: int) -> None:
+async def feed(station: TriggerWorker, first: int, count: int) -> None:
     for number in range(first, first + count):
         station.receive(None, "sample.part_id", sample(f"P-{number}"))
         station.receive(None, "trigger", sample(number))
@@ -79,13 +79,13 @@ async def feed(station: Station, first: int, count: int) -> None:
             await asyncio.sleep(0.001)
 
 
-async def settle(pending: Pending, registry: CollectorRegistry, count: int) -> None:
+async def settle(pending: PendingRequests, registry: CollectorRegistry, count: int) -> None:
     """Wait until so many parts were taken from the station's queue, and none of them waits any more."""
-    await until(lambda: not pending.asked and accepted(registry) >= count)
+    await until(lambda: not pending.open and accepted(registry) >= count)
 
 
 async def test_while_the_broker_is_away_neither_tasks_nor_parts_pile_up() -> None:
-    pending = Pending()
+    pending = PendingRequests()
     registry = CollectorRegistry()
     station = station_of(Away(MemoryBroker()), pending, registry, overrun="queue", overrun_limit=8)
     running = asyncio.create_task(station.run())
@@ -93,7 +93,7 @@ async def test_while_the_broker_is_away_neither_tasks_nor_parts_pile_up() -> Non
     for start in range(0, HOUR, 100):
         await feed(station, start, 100)
         most = max(most, len(asyncio.all_tasks()))
-        assert len(pending.asked) <= 8
+        assert len(pending.open) <= 8
     assert most <= 8 + 4 + 8, "one task a part that waits, and those just cancelled"
     await settle(pending, registry, HOUR - 1)
     await asyncio.sleep(0)
@@ -104,7 +104,7 @@ async def test_while_the_broker_is_away_neither_tasks_nor_parts_pile_up() -> Non
 
 
 async def test_an_hour_of_parts_leaves_no_memory_behind() -> None:
-    pending = Pending()
+    pending = PendingRequests()
     broker = MemoryBroker()
     bus = MemoryBus(broker)
     registry = CollectorRegistry()
@@ -115,8 +115,8 @@ async def test_an_hour_of_parts_leaves_no_memory_behind() -> None:
         async def hour(first: int) -> None:
             for start in range(first, first + HOUR, 50):
                 await feed(station, start, 50)
-                for request_id in list(pending.asked):
-                    station.decided(request_id, Answer("pass", 1.0, "result", "as told"))
+                for request_id in list(pending.open):
+                    station.take_answer(request_id, Answer("pass", 1.0, "result", "as told"))
                 broker.published.clear()
             await settle(pending, registry, first + HOUR - 1)
 

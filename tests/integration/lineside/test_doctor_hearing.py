@@ -20,7 +20,7 @@ from lineside.settings import BusSettings, HttpSettings
 from lineside_opcua_bridge.doctor import hearing
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.results import Results
-from lineside_opcua_bridge.station.part_queue import Pending
+from lineside_opcua_bridge.station.pending import PendingRequests
 from tests.support.mqtt_broker import MOSQUITTO
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, until
@@ -84,7 +84,7 @@ async def line(folder: Path, port: int, registry: CollectorRegistry) -> AsyncIte
     answering = MqttBus(settings(folder, port, "topic-bridge"), client="topic-bridge", connection=links[0])
     listening = MqttBus(settings(folder, port, "opcua-bridge"), client="opcua-bridge", connection=links[1])
     requests, results = answering.subscribe("local/inference/request"), listening.subscribe(RESULT_TOPIC)
-    taker = Results(Pending(), set(), Metrics(registry))
+    taker = Results(PendingRequests(), set(), Metrics(registry))
 
     async def answer() -> None:
         async for message in requests:

@@ -44,7 +44,7 @@ from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.pausing import Pausing
 from lineside_opcua_bridge.results import Results
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.station.part_queue import Asked, Pending
+from lineside_opcua_bridge.station.pending import PendingRequest, PendingRequests
 from lineside_opcua_bridge.values import tags_of
 from lineside_topic_bridge.bridge import _refusal
 from lineside_topic_bridge.policy import report
@@ -162,7 +162,7 @@ class Station:
     def pause(self, reason: str | None) -> None:
         pass
 
-    def decided(self, request_id: str, answer: Any) -> None:
+    def take_answer(self, request_id: str, answer: Any) -> None:
         pass
 
 
@@ -191,8 +191,8 @@ def inference_answers(payload: bytes) -> None:
 def handlers() -> dict[str, Callable[[bytes], object]]:
     """Return what takes the messages of each topic, by what the topic carries."""
     registry, bus, station = CollectorRegistry(), MemoryBus(MemoryBroker()), Station()
-    pending = Pending()
-    pending.asked[REQUEST.id] = Asked(station, REQUEST, to_json(REQUEST))
+    pending = PendingRequests()
+    pending.open[REQUEST.id] = PendingRequest(station, REQUEST, to_json(REQUEST))
     metrics = Metrics(registry)
     results = Results(pending, {"s"}, metrics)
     pausing = Pausing([station], [Connection("x", "y")])

@@ -14,7 +14,7 @@ from lineside_opcua_bridge.samples import Sample
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRED, RECOVERED, DEBOUNCED, TOO_SOON = Decision.FIRED, Decision.RECOVERED, Decision.DEBOUNCED, Decision.TOO_SOON
-BAD, LOOK, NONE = Decision.BAD, Decision.LOOK, Decision.NONE
+BAD, RECHECK, NONE = Decision.BAD, Decision.RECHECK, Decision.NONE
 
 
 def sample(value: object, ms: float = 0.0, **changes: Any) -> Sample:
@@ -33,9 +33,11 @@ def sample(value: object, ms: float = 0.0, **changes: Any) -> Sample:
 class Edges:
     """A detector that has seen a first value, low; `see` returns the decision alone."""
 
-    def __init__(self, *, active: bool = True, looks: bool = True, debounce_ms: float = 20, interval_ms: float = 0):
-        self.detector = EdgeDetector(Debouncer(debounce_ms / 1000, interval_ms / 1000), active=active, looks=looks)
-        assert self.see(not active, -1000) is (LOOK if looks else NONE)
+    def __init__(self, *, active: bool = True, has_done: bool = True, debounce_ms: float = 20, interval_ms: float = 0):
+        self.detector = EdgeDetector(
+            Debouncer(debounce_ms / 1000, interval_ms / 1000), active=active, has_done=has_done
+        )
+        assert self.see(not active, -1000) is (RECHECK if has_done else NONE)
 
     def see(self, value: object, ms: float = 0.0, **changes: Any) -> Decision:
         return self.detector.see(sample(value, ms, **changes)).decision
@@ -50,17 +52,17 @@ def test_an_edge_counts_at_once_and_only_once(active: bool) -> None:
 
 
 def test_the_first_value_after_a_connect_asks_for_a_look() -> None:
-    assert EdgeDetector(Debouncer(0.02, 0)).see(sample(value=True)).decision is LOOK
+    assert EdgeDetector(Debouncer(0.02, 0)).see(sample(value=True)).decision is RECHECK
 
 
 def test_after_doubt_a_true_asks_for_a_look_and_the_next_edge_counts() -> None:
     edges = Edges()
     edges.detector.mark_gap()
-    assert [edges.see(value, ms) for value, ms in [(True, 1), (False, 100), (True, 200)]] == [LOOK, NONE, FIRED]
+    assert [edges.see(value, ms) for value, ms in [(True, 1), (False, 100), (True, 200)]] == [RECHECK, NONE, FIRED]
 
 
 def test_without_a_done_flag_what_has_risen_while_values_were_missing_is_recovered() -> None:
-    edges = Edges(looks=False)
+    edges = Edges(has_done=False)
     edges.detector.mark_gap()
     assert edges.see(value=True, ms=100) is RECOVERED
     edges.detector.mark_gap()
@@ -70,7 +72,7 @@ def test_without_a_done_flag_what_has_risen_while_values_were_missing_is_recover
     assert edges.see(value=False, ms=500) is NONE
     assert edges.see(value=True, ms=600, quality="bad") is BAD
     assert edges.see(value=True, ms=700) is RECOVERED
-    never_low = EdgeDetector(Debouncer(0.02, 0), looks=False)
+    never_low = EdgeDetector(Debouncer(0.02, 0), has_done=False)
     assert never_low.see(sample(value=True)).decision is NONE
 
 
@@ -102,16 +104,16 @@ def test_debounce_goes_by_our_clock_where_the_plc_has_none_or_it_was_set(source:
 def test_bad_quality_and_what_is_no_boolean_never_trigger() -> None:
     edges = Edges()
     assert [edges.see(value=True, quality="bad"), edges.see(None), edges.see(1)] == [BAD, BAD, BAD]
-    assert edges.see(value=True, ms=50) is LOOK
+    assert edges.see(value=True, ms=50) is RECHECK
 
 
 def test_an_overflow_asks_for_a_look() -> None:
-    assert Edges().see(value=True, overflow=True) is LOOK
+    assert Edges().see(value=True, overflow=True) is RECHECK
 
 
 def test_a_rise_that_a_look_dealt_with_is_no_edge_and_its_bounce_is_debounced() -> None:
     edges = Edges()
-    edges.detector.know(START)
+    edges.detector.mark_handled(START)
     assert edges.see(value=True, ms=0) is NONE
     edges.see(value=False, ms=5)
     assert edges.see(value=True, ms=10) is DEBOUNCED
@@ -122,7 +124,7 @@ def test_a_rise_that_a_look_dealt_with_is_no_edge_and_its_bounce_is_debounced() 
 def test_to_know_of_the_edge_that_counted_leaves_its_time_by_our_clock() -> None:
     edges = Edges()
     assert edges.see(value=True, ms=0) is FIRED
-    edges.detector.know(START)
+    edges.detector.mark_handled(START)
     edges.see(value=False, ms=5, source=None)
     assert edges.see(value=True, ms=10, source=None) is DEBOUNCED
 
@@ -153,10 +155,10 @@ def test_an_edge_is_always_a_good_true_after_a_good_false(steps: list[tuple[bool
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(1, 50)), min_size=1, max_size=60), st.booleans())
 def test_every_rise_is_said_once_or_lies_where_values_are_missing(
-    steps: list[tuple[bool, bool, int]], looks: bool
+    steps: list[tuple[bool, bool, int]], has_done: bool
 ) -> None:
     """Each step of the PLC's Boolean is delivered or lost; the detector is told of a loss before the next value."""
-    edges = EdgeDetector(Debouncer(0.02, 0), looks=looks)
+    edges = EdgeDetector(Debouncer(0.02, 0), has_done=has_done)
     edges.see(sample(value=False, ms=0))
     truth, now, lost, risen = False, 0, False, 0
     for value, delivered, wait in steps:
@@ -169,8 +171,8 @@ def test_every_rise_is_said_once_or_lies_where_values_are_missing(
         if lost:
             edges.mark_gap()
         said = edges.see(sample(value, now)).decision
-        if lost and looks:
-            assert said is LOOK
+        if lost and has_done:
+            assert said is RECHECK
         elif lost:
             assert said in ({RECOVERED, DEBOUNCED, NONE} if risen else {NONE})
         else:

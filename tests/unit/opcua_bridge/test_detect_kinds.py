@@ -32,7 +32,7 @@ def detector(kind: str, *, debounce_ms: float = 0, min_interval_ms: float = 0, *
             "when": {"kind": kind, "node": NODE} | when,
         }
     )
-    made = detector_of(trigger, looks=False)
+    made = detector_of(trigger, has_done=False)
     assert made is not None
     return made
 
@@ -225,4 +225,4 @@ def test_the_clock_and_a_window_have_no_values(kind: str) -> None:
     trigger = TriggerSettings.model_validate(
         {"name": "t", "station": "s", "model": "m", "source": window, "when": when}
     )
-    assert detector_of(trigger, looks=True) is None
+    assert detector_of(trigger, has_done=True) is None

@@ -64,10 +64,10 @@ def test_of_what_is_only_sampled_each_value_is_told_and_an_array_of_one_is_its_e
 def test_the_stamp_of_an_array_tells_no_two_values_of_an_element_apart() -> None:
     stamps = Stamps(of_element=True)
     told = stamps.take(sample(value=True, second=1))
-    shown = stamps.shown(sample(value=True, second=1))
-    assert not stamps.identify
-    assert not stamps.proven
-    assert stamps.shown(sample(value=True, second=2)).source == shown.source == told.source
+    shown = stamps.identify_read(sample(value=True, second=1))
+    assert not stamps.are_identity
+    assert not stamps.are_proven
+    assert stamps.identify_read(sample(value=True, second=2)).source == shown.source == told.source
 
 
 def test_an_element_is_written_as_an_array_of_one_with_its_range_and_a_scalar_without() -> None:

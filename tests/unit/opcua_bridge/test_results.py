@@ -10,8 +10,8 @@ from lineside.bus.memory import MemoryMessage, MemorySubscription
 from lineside.contract import CameraSource, Context, ErrorReport, ModelRef, Request, Result, to_json, uuid7
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.results import Results
-from lineside_opcua_bridge.station.part_queue import Asked, Pending
 from lineside_opcua_bridge.station.parts import Answer, Part
+from lineside_opcua_bridge.station.pending import PendingRequest, PendingRequests
 
 
 class Bench:
@@ -19,21 +19,20 @@ class Bench:
 
     def __init__(self, **asked: Any) -> None:
         self.registry = CollectorRegistry()
-        self.pending = Pending()
+        self.pending = PendingRequests()
         self.results = Results(self.pending, {"s"}, Metrics(self.registry))
         self.told: list[tuple[str, Answer]] = []
         context = Context(station="s", part_id="P-1")
         self.request = Request.new(model="m", source=CameraSource(camera="c"), context=context, **asked)
         self.payload = to_json(self.request)
-        self.pending.asked[self.request.id] = Asked(self, self.request, self.payload)
+        self.pending.open[self.request.id] = PendingRequest(self, self.request, self.payload)
 
-    def decided(self, request_id: str, answer: Answer) -> None:
+    def take_answer(self, request_id: str, answer: Answer) -> None:
         self.told.append((request_id, answer))
 
     def close(self) -> None:
         part = Part.arrived(self.request.id, seen=0, deadline_s=1, margin_s=0, part_id="P-1", risen=None)
-        part.answer = self.told[0][1]
-        self.pending.close(part)
+        self.pending.close(part.answered(self.told[0][1]))
 
     def result(self, **fields: Any) -> None:
         made = Result.model_validate(

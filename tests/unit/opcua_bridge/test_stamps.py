@@ -22,16 +22,16 @@ def sample(value: object, stamp: float | None, *, came: float, **changes: Any) -
     return Sample(**(fields | {"received": at(10_000 + came), "ticks": came / 1000} | changes))
 
 
-def line(stamps: Stamps, *values: tuple[object, float | None]) -> list[datetime | None]:
+def epoch(stamps: Stamps, *values: tuple[object, float | None]) -> list[datetime | None]:
     """Take values that came 10 ms after one another; return by which instants they are known."""
     return [stamps.take(sample(value, stamp, came=10 * place)).source for place, (value, stamp) in enumerate(values)]
 
 
 def test_stamps_of_writes_are_what_rises_are_known_by() -> None:
     stamps = Stamps()
-    assert line(stamps, (LOW, 1.5), (HIGH, 2.5)) == [at(1.5), at(2.5)]
-    assert stamps.shown(sample(HIGH, 2.5, came=30)).source == at(2.5)
-    assert (stamps.run, stamps.identify, stamps.proven) == (True, True, True)
+    assert epoch(stamps, (LOW, 1.5), (HIGH, 2.5)) == [at(1.5), at(2.5)]
+    assert stamps.identify_read(sample(HIGH, 2.5, came=30)).source == at(2.5)
+    assert (stamps.are_usable, stamps.are_identity, stamps.are_proven) == (True, True, True)
 
 
 @pytest.mark.parametrize(
@@ -48,90 +48,90 @@ def test_stamps_that_do_not_move_with_the_values_are_used_for_nothing_and_said_o
 ) -> None:
     said: list[str | None] = []
     stamps = Stamps(said.append)
-    known = line(stamps, *values)
+    known = epoch(stamps, *values)
     assert said == [wrong]
     assert known[1:] == [at(10_010), at(10_020), at(10_030)]  # by when they came: no two rises are one
-    assert not stamps.run
-    assert not stamps.identify
+    assert not stamps.are_usable
+    assert not stamps.are_identity
 
 
 def test_an_equal_value_under_an_equal_stamp_says_nothing() -> None:
     stamps = Stamps()
-    line(stamps, (HIGH, 5), (HIGH, 5))
-    assert stamps.run
+    epoch(stamps, (HIGH, 5), (HIGH, 5))
+    assert stamps.are_usable
 
 
 def test_a_broken_line_says_nothing_of_the_stamps() -> None:
     stamps = Stamps()
-    line(stamps, (LOW, 5))
+    epoch(stamps, (LOW, 5))
     stamps.mark_gap()
-    line(stamps, (HIGH, 5))
-    assert stamps.run
-    line(stamps, (LOW, 4), (HIGH, 3))
-    assert not stamps.run
+    epoch(stamps, (HIGH, 5))
+    assert stamps.are_usable
+    epoch(stamps, (LOW, 4), (HIGH, 3))
+    assert not stamps.are_usable
 
 
 def test_a_clock_that_was_set_back_once_is_used_again_after_many_good_changes() -> None:
     said: list[str | None] = []
     stamps = Stamps(said.append)
-    line(stamps, (LOW, 9000), (HIGH, 100), *((bool(place % 2), 200 + place) for place in range(100)))
+    epoch(stamps, (LOW, 9000), (HIGH, 100), *((bool(place % 2), 200 + place) for place in range(100)))
     assert said == [BACKWARDS, None]
-    assert stamps.run
+    assert stamps.are_usable
 
 
 def test_a_server_that_stamps_the_read_is_known_by_its_line_alone() -> None:
     """open62541: each look shows another stamp for the same rise."""
     stamps = Stamps()
-    _low, risen = line(stamps, (LOW, 1), (HIGH, 100))
-    assert stamps.shown(sample(HIGH, 130, came=20)).source == risen
-    assert stamps.shown(sample(HIGH, 160, came=50)).source == risen
-    assert not stamps.identify
+    _low, risen = epoch(stamps, (LOW, 1), (HIGH, 100))
+    assert stamps.identify_read(sample(HIGH, 130, came=20)).source == risen
+    assert stamps.identify_read(sample(HIGH, 160, came=50)).source == risen
+    assert not stamps.are_identity
     (fell,) = [stamps.take(sample(LOW, 200, came=90)).source]
     assert fell == at(10_090)
-    assert not stamps.identify
-    assert not stamps.proven
+    assert not stamps.are_identity
+    assert not stamps.are_proven
     again = stamps.take(sample(HIGH, 300, came=190)).source
     assert again == at(10_190)
-    assert stamps.shown(sample(HIGH, 310, came=200)).source == again
+    assert stamps.identify_read(sample(HIGH, 310, came=200)).source == again
 
 
 def test_a_look_ahead_of_the_line_is_no_disproof() -> None:
     """A server that stamps the write, read when the next rise is on its way."""
     stamps = Stamps()
-    line(stamps, (LOW, 1), (HIGH, 100))
-    assert stamps.shown(sample(HIGH, 100, came=20)).source == at(100)
-    ahead = stamps.shown(sample(HIGH, 300, came=40))
+    epoch(stamps, (LOW, 1), (HIGH, 100))
+    assert stamps.identify_read(sample(HIGH, 100, came=20)).source == at(100)
+    ahead = stamps.identify_read(sample(HIGH, 300, came=40))
     assert ahead.source == at(300)
     assert stamps.is_on_its_way(ahead)
-    line(stamps, (LOW, 200), (HIGH, 300))
-    assert stamps.proven
-    assert not stamps.is_on_its_way(stamps.shown(sample(HIGH, 300, came=60)))
+    epoch(stamps, (LOW, 200), (HIGH, 300))
+    assert stamps.are_proven
+    assert not stamps.is_on_its_way(stamps.identify_read(sample(HIGH, 300, came=60)))
 
 
 def test_a_look_that_shows_what_the_line_has_not_brought_is_known_by_nothing() -> None:
     stamps = Stamps()
-    line(stamps, (LOW, 1), (HIGH, 100))
-    stamps.shown(sample(HIGH, 130, came=20))
+    epoch(stamps, (LOW, 1), (HIGH, 100))
+    stamps.identify_read(sample(HIGH, 130, came=20))
     stamps.take(sample(LOW, 200, came=30))
-    ahead = stamps.shown(sample(HIGH, 230, came=40))
+    ahead = stamps.identify_read(sample(HIGH, 230, came=40))
     assert ahead.source is None
     assert stamps.is_on_its_way(ahead)
 
 
 def test_each_gap_begins_another_line() -> None:
     stamps = Stamps()
-    line(stamps, (HIGH, 1))
-    before = stamps.line
+    epoch(stamps, (HIGH, 1))
+    before = stamps.epoch
     stamps.mark_gap()
     stamps.mark_gap()
-    assert stamps.line == before + 1
+    assert stamps.epoch == before + 1
     assert not stamps.is_on_its_way(sample(HIGH, 9, came=1))
     stamps.take(sample(HIGH, 10, came=2))
     stamps.take(sample(HIGH, 11, came=3, overflow=True))
-    assert stamps.line == before + 2
+    assert stamps.epoch == before + 2
 
 
 def test_without_any_stamp_a_value_is_known_by_when_it_came() -> None:
     stamps = Stamps()
-    assert line(stamps, (LOW, None), (HIGH, None)) == [at(10_000), at(10_010)]
-    assert stamps.shown(sample(HIGH, None, came=50)).source == at(10_010)
+    assert epoch(stamps, (LOW, None), (HIGH, None)) == [at(10_000), at(10_010)]
+    assert stamps.identify_read(sample(HIGH, None, came=50)).source == at(10_010)

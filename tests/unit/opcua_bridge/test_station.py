@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -31,9 +32,9 @@ from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.outcome import outcome_of
-from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
-from lineside_opcua_bridge.station.station import Station
+from lineside_opcua_bridge.station.pending import PendingRequests
+from lineside_opcua_bridge.station.trigger_worker import TriggerWorker
 from lineside_opcua_bridge.ticker import FairLock
 from tests.support.waiting import until
 
@@ -47,7 +48,7 @@ class Bench:
     def __init__(self, *, backlog: int = 16, broker: Connection | None = None, **trigger: Any) -> None:
         self.registry = CollectorRegistry()
         self.broker = MemoryBroker()
-        self.pending = Pending()
+        self.pending = PendingRequests()
         self.outcomes: list[Outcome] = []
         self.bus = MemoryBus(self.broker)
         settings = TriggerSettings.model_validate(
@@ -62,14 +63,14 @@ class Bench:
             }
             | trigger
         )
-        self.station = Station(
+        self.station = TriggerWorker(
             settings,
             CameraSource(camera="c") if settings.source.kind == "camera" else None,
             bus=self.bus,
             topics=BusSettings(),
             pending=self.pending,
             metrics=Metrics(self.registry),
-            turns=FairLock(),
+            fair_lock=FairLock(),
             tell=self.outcomes.append,
             broker=broker,
             grace_s=1.0,
@@ -110,11 +111,11 @@ async def test_values_above_the_backlog_are_dropped_counted_and_doubted() -> Non
     session: Any = object()
     binding = Binding(session, (), {"trigger": NODE}, {"verdict": NODE, "done": NODE})
     bench.station.attach(binding, continuous=False)
-    before = len(bench.station._mailbox)
+    before = len(bench.station._events)
     for number in range(20):
         bench.see(number)
     assert bench.counted("overflow_total", where="backlog") == 4 + before
-    assert len(bench.station._mailbox) == 17  # what fits, and one doubt for all that did not
+    assert len(bench.station._events) == 17  # what fits, and one doubt for all that did not
 
 
 async def test_an_element_counts_where_it_changed_and_after_a_gap_whatever_it_is() -> None:
@@ -122,12 +123,12 @@ async def test_an_element_counts_where_it_changed_and_after_a_gap_whatever_it_is
     session: Any = object()
     binding = Binding(session, (), {"trigger": NODE}, {}, elements={"trigger": 1})
     bench.station.attach(binding, continuous=False)
-    mailbox = bench.station._mailbox
+    mailbox = bench.station._events
 
     def put(*content: int) -> int:
-        before = len(mailbox.waiting("trigger"))
+        before = len(mailbox.queued("trigger"))
         bench.station.receive(binding, "trigger", Sample(list(content), "good", START, None, START, 0.0))
-        return len(mailbox.waiting("trigger")) - before
+        return len(mailbox.queued("trigger")) - before
 
     assert [put(0, 0), put(1, 0), put(1, 1), put(0, 1)] == [1, 0, 1, 0]
     bench.station.mark_gap("trigger")
@@ -144,11 +145,11 @@ async def test_a_value_of_a_session_that_is_gone_is_not_taken() -> None:
     session: Any = object()
     gone, present = (Binding(session, (), {"trigger": NODE}, {}) for _ in range(2))
     bench.station.attach(present, continuous=True)
-    before = len(bench.station._mailbox)
+    before = len(bench.station._events)
     bench.station.receive(gone, "trigger", Sample(1, "good", START, None, START, 0.0))
-    assert len(bench.station._mailbox) == before
+    assert len(bench.station._events) == before
     bench.station.receive(present, "trigger", Sample(1, "good", START, None, START, 0.0))
-    assert len(bench.station._mailbox) == before + 1
+    assert len(bench.station._events) == before + 1
 
 
 @pytest.mark.parametrize(("whole", "asked"), [(True, 1), (False, 0)])
@@ -173,7 +174,7 @@ async def test_a_change_is_asked_about_and_its_result_closes_it() -> None:
         bench.see("P-2")
         request = await bench.request()
         assert request.context.station == "s"
-        bench.station.decided(request.id, Answer("pass", 0.9, "result", "good"))
+        bench.station.take_answer(request.id, Answer("pass", 0.9, "result", "good"))
         await until(lambda: bench.counted("verdicts_total", verdict="pass", origin="result"))
         assert len(bench.requests()) == 1
         assert bench.pending.closed.kind(request.id) == "duplicate"
@@ -276,8 +277,8 @@ async def test_each_part_has_one_outcome_that_says_what_became_of_it() -> None:
         bench.see(1)
         judged = await bench.request()
         assert judged.deadline_ms == 300  # the reason must be here before `unknown` is written
-        bench.station.decided(judged.id, Answer("fail", 0.9, "result", "scratch 0.93 >= 0.60"))
-        bench.station.decided(judged.id, Answer("pass", 0.9, "result", "said twice"))
+        bench.station.take_answer(judged.id, Answer("fail", 0.9, "result", "scratch 0.93 >= 0.60"))
+        bench.station.take_answer(judged.id, Answer("pass", 0.9, "result", "said twice"))
         await until(lambda: len(bench.outcomes) == 1)
         bench.see(2)
         await until(lambda: len(bench.outcomes) == 2)  # nobody answers: the deadline decides
@@ -309,10 +310,10 @@ async def test_newest_lets_the_older_part_go_without_a_verdict() -> None:
         first = await bench.request()
         bench.see(2)
         second = await bench.request(2)
-        bench.station.decided(first.id, Answer("pass", 0.9, "result", "good"))
+        bench.station.take_answer(first.id, Answer("pass", 0.9, "result", "good"))
         await until(lambda: bench.counted("unanswered_parts_total", reason="superseded") == 1)
         assert bench.pending.closed.kind(first.id) == "late"
-        assert list(bench.pending.asked) == [second.id]
+        assert list(bench.pending.open) == [second.id]
 
 
 async def test_queue_lets_each_part_have_its_own_up_to_the_limit() -> None:
@@ -322,7 +323,7 @@ async def test_queue_lets_each_part_have_its_own_up_to_the_limit() -> None:
             await until(lambda number=content: len(bench.requests()) == number)
         await until(lambda: bench.counted("unanswered_parts_total", reason="overrun") == 1)
         for request in bench.requests()[1:]:
-            bench.station.decided(request.id, Answer("pass", 0.9, "result", "good"))
+            bench.station.take_answer(request.id, Answer("pass", 0.9, "result", "good"))
         await until(lambda: bench.counted("verdicts_total", verdict="pass", origin="result") == 2)
 
 
@@ -332,7 +333,7 @@ async def test_skip_answers_the_newer_part_unknown_unasked() -> None:
             bench.see(content)
         await until(lambda: bench.counted("verdicts_total", verdict="unknown", origin="overrun") == 1)
         request = await bench.request()
-        bench.station.decided(request.id, Answer("pass", 0.9, "result", "good"))
+        bench.station.take_answer(request.id, Answer("pass", 0.9, "result", "good"))
         await until(lambda: bench.counted("verdicts_total", verdict="pass", origin="result") == 1)
         assert len(bench.requests()) == 1
 
@@ -370,7 +371,7 @@ async def test_a_part_that_comes_while_stopping_is_left_to_the_next_start() -> N
         await bench.station.drain()
         bench.see(1)
         await until(lambda: bench.counted("triggers_total", kind="accepted"))
-        await until(lambda: len(bench.station._mailbox) == 0)
+        await until(lambda: len(bench.station._events) == 0)
         assert not bench.requests()
 
 
@@ -405,8 +406,8 @@ async def test_tags_that_rest_make_windows_as_far_as_the_server_was_heard_and_no
 async def test_an_outcome_fits_the_bus_whatever_the_plc_and_its_errors_say() -> None:
     bench = Bench(station="\U0001f6e0" * 128)
     part = Part.arrived("r" * 128, seen=0.0, deadline_s=1, margin_s=0.1, part_id="\U0001f6e0" * 500, risen=None)
-    part.decide(unknown("error", "\U0001f6e0" * 5000, code="error"))
-    part.failure, part.lost = "\U0001f6e0" * 5000, "write_failed"
+    answer = unknown("error", "\U0001f6e0" * 5000, code="error")
+    part = replace(part, answer=answer, failure="\U0001f6e0" * 5000, lost="write_failed")
     told = outcome_of(bench.station.settings, part)
     assert parse_outcome(to_json(told)) == told
     assert len(to_json(told)) <= MAX_MESSAGE_BYTES

@@ -14,8 +14,7 @@ T = ua.VariantType
 
 def content(kinds: dict[str, T], *, part_id: str | None = "P-1", asked: bool = True, **settings: Any) -> dict[str, Any]:
     written = WriteBackSettings.model_validate({"verdict": "nsu=u;s=v", "done": "nsu=u;s=d"} | settings)
-    part = Part.arrived("r-1", seen=0.0, deadline_s=1.0, margin_s=0.1, part_id=part_id, risen=None)
-    part.asked = asked
+    part = Part.arrived("r-1", seen=0.0, deadline_s=1.0, margin_s=0.1, part_id=part_id, risen=None, asked=asked)
     answer = Answer("fail", 0.5, "result", "scratch", code="ok", findings=300)
     return {role: variant.Value for role, variant in content_of(written, part, answer, kinds).items()}
 

@@ -26,8 +26,8 @@ from lineside_opcua_bridge.security import describe, is_insecure, keep_certifica
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.station.ownership import Ownership
-from lineside_opcua_bridge.station.part_queue import Pending
-from lineside_opcua_bridge.station.station import Station
+from lineside_opcua_bridge.station.pending import PendingRequests
+from lineside_opcua_bridge.station.trigger_worker import TriggerWorker
 from lineside_opcua_bridge.supervisor import PlcSupervisor
 from lineside_opcua_bridge.telling import Outcomes
 from lineside_opcua_bridge.ticker import FairLock
@@ -50,8 +50,8 @@ class Bridge:
         self._drain_s = own.http.drain_s
         self._metrics = Metrics(service.registry)
         self._metrics.simulate.set(own.simulate)
-        self._pending = Pending()
-        self._turns = FairLock()
+        self._pending = PendingRequests()
+        self._fair_lock = FairLock()
         self._run = uuid7()
         self._outcomes = Outcomes(bus, settings.bus.outcome_topic, service.registry)
         self._answers = bus.subscribe(settings.bus.result_topic)
@@ -70,17 +70,17 @@ class Bridge:
             self._stations, max_bytes=settings.bus.max_message_bytes, metrics=CollectorMetrics(service.registry)
         )
 
-    def _station(self, trigger: TriggerSettings) -> tuple[Station, Connection]:
+    def _station(self, trigger: TriggerSettings) -> tuple[TriggerWorker, Connection]:
         own = self._settings.opcua_bridge
         window = isinstance(trigger.source, WindowSourceSettings)
-        station = Station(
+        station = TriggerWorker(
             trigger,
             None if window else _SOURCE.validate_python(trigger.source.model_dump()),
             bus=self._bus,
             topics=self._settings.bus,
             pending=self._pending,
             metrics=self._metrics,
-            turns=self._turns,
+            fair_lock=self._fair_lock,
             tell=self._outcomes.tell,
             broker=self._service.connections.get("bus"),
             grace_s=own.grace_ms / 1000,
@@ -109,7 +109,7 @@ class Bridge:
             if station.settings.station == result.context.station:
                 station.ownership.other_asked(result)
 
-    def _plc_of(self, stations: list[tuple[Station, Connection]]) -> PlcSupervisor | None:
+    def _plc_of(self, stations: list[tuple[TriggerWorker, Connection]]) -> PlcSupervisor | None:
         """Return the way to the PLC; None where no trigger needs one, for a collector or the clock has it all."""
         own = self._settings.opcua_bridge
         needing = [(station, link) for station, link in stations if station.settings.needs_plc()]

@@ -16,8 +16,8 @@ from lineside.bus import Message
 from lineside.contract import ErrorReport, Request, Result, Unreadable, Verdict, parse_error_report, parse_result
 from lineside.secrecy import excerpt
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.station.part_queue import Pending
 from lineside_opcua_bridge.station.parts import answer_of, unknown
+from lineside_opcua_bridge.station.pending import PendingRequests
 
 log = structlog.get_logger("lineside.opcua_bridge")
 
@@ -34,7 +34,7 @@ class Results:
 
     def __init__(
         self,
-        pending: Pending,
+        pending: PendingRequests,
         own_stations: Collection[str],
         metrics: Metrics,
         *,
@@ -54,7 +54,7 @@ class Results:
             self._metrics.results.labels("unreadable").inc()
             log.warning("a result cannot be read", code=error.code, reason=error.reason)
             return
-        asked = self._pending.asked.get(result.request_id)
+        asked = self._pending.open.get(result.request_id)
         first = self._verdicts.get(result.request_id)
         if asked and (wrong := mismatch(asked.request, result)):
             self._refuse("mismatched", "a result does not belong to its request; refused", result, reason=wrong)
@@ -63,7 +63,7 @@ class Results:
             self._refuse("contradicting", "a second result has another verdict; refused", result, first=first)
         elif asked:
             self._remember(result)
-            asked.by.decided(result.request_id, answer_of(result))
+            asked.asker.take_answer(result.request_id, answer_of(result))
         else:
             self._belated(result)
 
@@ -74,7 +74,7 @@ class Results:
         except Unreadable as error:
             log.warning("an error report cannot be read", code=error.code, reason=error.reason)
             return
-        asked = self._pending.asked.get(report.request_id or "")
+        asked = self._pending.open.get(report.request_id or "")
         if asked is None:
             return
         if not is_about(report, asked.payload):
@@ -88,7 +88,7 @@ class Results:
             )
             return
         self._metrics.results.labels("error").inc()
-        asked.by.decided(asked.request.id, unknown("error", f"{report.code}: {report.reason}", code=report.code))
+        asked.asker.take_answer(asked.request.id, unknown("error", f"{report.code}: {report.reason}", code=report.code))
 
     def _belated(self, result: Result) -> None:
         kind: str = self._pending.closed.kind(result.request_id)

@@ -26,22 +26,22 @@ from lineside_opcua_bridge.settings.triggers import (
 __all__ = ["Decision", "Detection", "Detector", "detector_of", "unmet"]
 
 
-def detector_of(settings: TriggerSettings, *, looks: bool) -> Detector | None:
+def detector_of(settings: TriggerSettings, *, has_done: bool) -> Detector | None:
     """Return the detector of a trigger, or None for one by the clock or by a window, which has no values.
 
     `looks` says whether there is a done flag that tells what an edge means when values are missing.
     """
-    pace = Debouncer(settings.debounce_s(), settings.min_interval_ms / 1000)
+    debouncer = Debouncer(settings.debounce_s(), settings.min_interval_ms / 1000)
     match settings.when:
         case EdgeTrigger() as when:
-            return EdgeDetector(pace, active=when.edge == "rising", looks=looks)
+            return EdgeDetector(debouncer, active=when.edge == "rising", has_done=has_done)
         case ChangeTrigger():
-            return ChangeDetector(pace)
+            return ChangeDetector(debouncer)
         case LimitTrigger() as when:
-            return LimitDetector(pace, above=when.above, below=when.below, hysteresis=when.hysteresis)
+            return LimitDetector(debouncer, above=when.above, below=when.below, hysteresis=when.hysteresis)
         case CounterTrigger() as when:
-            return CounterDetector(pace, wraps_at=when.wraps_at)
+            return CounterDetector(debouncer, wraps_at=when.wraps_at)
         case EventTrigger() as when:
-            return EventDetector(pace, min_severity=when.min_severity, source_name=when.source_name)
+            return EventDetector(debouncer, min_severity=when.min_severity, source_name=when.source_name)
         case PeriodTrigger() | WindowTrigger():
             return None

@@ -17,27 +17,27 @@ from lineside_opcua_bridge.samples import Sample
 class ChangeDetector(Detector):
     """The changes of one tag."""
 
-    def __init__(self, pace: Debouncer) -> None:
-        super().__init__(pace)
+    def __init__(self, debouncer: Debouncer) -> None:
+        super().__init__(debouncer)
         self._value: object = None
         """The last good value; None before the first."""
 
-    def stands(self, sample: Sample, now: Sample) -> bool:
+    def is_still_shown(self, sample: Sample, now: Sample) -> bool:
         """Return whether the tag still has the trigger's value."""
         return now.quality != "bad" and same(sample.value, now.value)
 
     def is_followed(self, sample: Sample, later: Sequence[Sample]) -> bool:
         """Return whether it has changed again."""
-        return not all(self.stands(sample, each) for each in later)
+        return not all(self.is_still_shown(sample, each) for each in later)
 
     def see(self, sample: Sample) -> Detection:
         """Return what a value means; nothing, an array, or bad quality never triggers."""
         if sample.quality == "bad" or sample.value is None or isinstance(sample.value, list | tuple):
             return self._unusable()
-        before, self._value, whole = self._value, sample.value, self._joins(sample)
+        before, self._value, continuous = self._value, sample.value, self._take_usable(sample)
         if before is None or same(before, sample.value):
             return Detection(Decision.NONE)
-        return self._counts(sample, whole=whole)
+        return self._admit(sample, continuous=continuous)
 
 
 def same(first: object, second: object) -> bool:

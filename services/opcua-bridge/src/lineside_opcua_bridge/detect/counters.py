@@ -18,29 +18,29 @@ from lineside_opcua_bridge.samples import Sample
 class CounterDetector(Detector):
     """The increments of one counter; `wraps_at` is the largest value, after which it goes on from 0."""
 
-    def __init__(self, pace: Debouncer, *, wraps_at: int | None) -> None:
-        super().__init__(pace)
+    def __init__(self, debouncer: Debouncer, *, wraps_at: int | None) -> None:
+        super().__init__(debouncer)
         self._wraps_at = wraps_at
         self._count: int | None = None
 
-    def stands(self, sample: Sample, now: Sample) -> bool:
+    def is_still_shown(self, sample: Sample, now: Sample) -> bool:
         """Return whether the tag still has the trigger's value."""
         return now.quality != "bad" and same(sample.value, now.value)
 
     def is_followed(self, sample: Sample, later: Sequence[Sample]) -> bool:
         """Return whether it has changed again."""
-        return not all(self.stands(sample, each) for each in later)
+        return not all(self.is_still_shown(sample, each) for each in later)
 
     def see(self, sample: Sample) -> Detection:
         """Return what a value means, and how many parts were missed before its own."""
         count = _whole_number(sample.value)
         if sample.quality == "bad" or count is None:
             return self._unusable()
-        before, self._count, whole = self._count, count, self._joins(sample)
+        before, self._count, continuous = self._count, count, self._take_usable(sample)
         more = 0 if before is None else self._went_up(before, count)
         if more == 0:
             return Detection(Decision.NONE)
-        return self._counts(sample, whole=whole, missed=more - 1)
+        return self._admit(sample, continuous=continuous, missed=more - 1)
 
     def _went_up(self, before: int, count: int) -> int:
         if count >= before:

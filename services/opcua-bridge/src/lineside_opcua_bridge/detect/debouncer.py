@@ -73,7 +73,7 @@ class Debouncer:
         """Take it that the last one admitted became no request; the debounce still counts from it."""
         self._asked = self._asked_before
 
-    def know(self, source: datetime | None) -> None:
+    def mark_handled(self, source: datetime | None) -> None:
         """Take it that a trigger with this source timestamp was asked about, which no value here has shown."""
         seen = self._counted is not None and self._counted.source == source
         if source is not None and not seen and (self._last is None or source >= self._last):

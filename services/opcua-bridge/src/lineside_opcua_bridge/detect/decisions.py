@@ -19,7 +19,7 @@ class Decision(StrEnum):
     """A condition on another tag does not hold; no detector says this, the station does."""
     BAD = "bad_quality"
     """It is of bad quality, or of a kind that this trigger cannot take."""
-    LOOK = "look"
+    RECHECK = "recheck"
     """Values before it are missing, and only the PLC's done flag can tell what it means."""
     NONE = "none"
     """It is no trigger."""

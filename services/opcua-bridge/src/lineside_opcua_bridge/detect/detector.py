@@ -12,9 +12,9 @@ from lineside_opcua_bridge.samples import Sample
 class Detector(ABC):
     """Which values of one trigger are a part."""
 
-    def __init__(self, pace: Debouncer) -> None:
-        self._pace = pace
-        self._whole = False
+    def __init__(self, debouncer: Debouncer) -> None:
+        self._debouncer = debouncer
+        self._is_continuous = False
 
     @abstractmethod
     def see(self, sample: Sample) -> Detection:
@@ -22,16 +22,16 @@ class Detector(ABC):
 
     def mark_gap(self) -> None:
         """Say that values may be missing before the next one."""
-        self._whole = False
+        self._is_continuous = False
 
-    def know(self, source: datetime | None) -> None:
+    def mark_handled(self, source: datetime | None) -> None:
         """Say that the edge with this source timestamp is dealt with: should its value come, it is none.
 
         Only an edge has a level that can be looked at, before its value comes; the others pay no heed.
         """
         del source
 
-    def stands(self, sample: Sample, now: Sample) -> bool:
+    def is_still_shown(self, sample: Sample, now: Sample) -> bool:
         """Return whether the PLC, which shows `now`, still stands where the trigger `sample` came; False if unknown."""
         del sample, now
         return False
@@ -43,19 +43,19 @@ class Detector(ABC):
 
     def not_asked(self) -> None:
         """Say that the last one that counted became no request: the least interval goes on from the one before."""
-        self._pace.not_asked()
+        self._debouncer.not_asked()
 
     def _unusable(self) -> Detection:
-        self._whole = False
+        self._is_continuous = False
         return Detection(Decision.BAD)
 
-    def _joins(self, sample: Sample) -> bool:
+    def _take_usable(self, sample: Sample) -> bool:
         """Put a usable value on the line; return whether the line before it is whole."""
-        whole = self._whole and not sample.overflow
-        self._whole = True
-        self._pace.watch(sample, fresh=whole)
-        return whole
+        continuous = self._is_continuous and not sample.overflow
+        self._is_continuous = True
+        self._debouncer.watch(sample, fresh=continuous)
+        return continuous
 
-    def _counts(self, sample: Sample, *, whole: bool, missed: int = 0) -> Detection:
+    def _admit(self, sample: Sample, *, continuous: bool, missed: int = 0) -> Detection:
         """Return what a value means that shows a part."""
-        return Detection(self._pace.admit(sample, Decision.FIRED if whole else Decision.RECOVERED), missed)
+        return Detection(self._debouncer.admit(sample, Decision.FIRED if continuous else Decision.RECOVERED), missed)

@@ -22,20 +22,20 @@ from lineside_opcua_bridge.samples import Sample
 class EdgeDetector(Detector):
     """The edges to `active` of one Boolean; `looks` says whether there is a done flag to look at."""
 
-    def __init__(self, pace: Debouncer, *, active: bool = True, looks: bool = True) -> None:
-        super().__init__(pace)
+    def __init__(self, debouncer: Debouncer, *, active: bool = True, has_done: bool = True) -> None:
+        super().__init__(debouncer)
         self._active = active
-        self._looks = looks
+        self._has_done = has_done
         self._high: bool | None = None
         """Whether the trigger was active at the last good value."""
-        self._known: datetime | None = None
+        self._handled: datetime | None = None
 
-    def know(self, source: datetime | None) -> None:
+    def mark_handled(self, source: datetime | None) -> None:
         """Say that the edge with this source timestamp is dealt with: its value, should it come, is no edge."""
-        self._known = source
-        self._pace.know(source)
+        self._handled = source
+        self._debouncer.mark_handled(source)
 
-    def stands(self, sample: Sample, now: Sample) -> bool:
+    def is_still_shown(self, sample: Sample, now: Sample) -> bool:
         """Return whether the trigger is still active."""
         del sample
         return now.quality != "bad" and now.value is self._active
@@ -45,7 +45,7 @@ class EdgeDetector(Detector):
         fell = False
         for each in later:
             active = each.value is self._active
-            if active and fell and not self._pace.is_bounce(sample, each):
+            if active and fell and not self._debouncer.is_bounce(sample, each):
                 return True
             fell = fell or not active
         return False
@@ -54,11 +54,11 @@ class EdgeDetector(Detector):
         """Return what a value means; one that is not a Boolean of good or uncertain quality never triggers."""
         if sample.quality == "bad" or not isinstance(sample.value, bool):
             return self._unusable()
-        before, self._high, whole = self._high, sample.value is self._active, self._joins(sample)
-        if not whole and self._looks:
-            return Detection(Decision.LOOK)
+        before, self._high, continuous = self._high, sample.value is self._active, self._take_usable(sample)
+        if not continuous and self._has_done:
+            return Detection(Decision.RECHECK)
         if not self._high or before is not False:
             return Detection(Decision.NONE)
-        if sample.source is not None and sample.source == self._known:
+        if sample.source is not None and sample.source == self._handled:
             return Detection(Decision.NONE)
-        return self._counts(sample, whole=whole)
+        return self._admit(sample, continuous=continuous)

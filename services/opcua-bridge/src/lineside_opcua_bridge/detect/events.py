@@ -9,8 +9,8 @@ from lineside_opcua_bridge.samples import Sample
 class EventDetector(Detector):
     """The events of one notifier. `min_severity` 1 to 1000; `source_name` None takes every source."""
 
-    def __init__(self, pace: Debouncer, *, min_severity: int, source_name: str | None) -> None:
-        super().__init__(pace)
+    def __init__(self, debouncer: Debouncer, *, min_severity: int, source_name: str | None) -> None:
+        super().__init__(debouncer)
         self._min_severity = min_severity
         self._source_name = source_name
 
@@ -19,10 +19,10 @@ class EventDetector(Detector):
         fields = sample.value
         if sample.quality == "bad" or not isinstance(fields, dict):
             return Detection(Decision.BAD)
-        self._joins(sample)
+        self._take_usable(sample)
         severity = fields.get("Severity")
         if isinstance(severity, int) and severity < self._min_severity:
             return Detection(Decision.NONE)
         if self._source_name is not None and fields.get("SourceName") != self._source_name:
             return Detection(Decision.NONE)
-        return self._counts(sample, whole=True)  # one event says nothing of another: none of them is recovered
+        return self._admit(sample, continuous=True)  # one event says nothing of another: none of them is recovered

@@ -18,29 +18,29 @@ from lineside_opcua_bridge.samples import Sample
 class LimitDetector(Detector):
     """The crossings of one limit, upwards past `above` or downwards past `below`; exactly one is given."""
 
-    def __init__(self, pace: Debouncer, *, above: float | None, below: float | None, hysteresis: float) -> None:
-        super().__init__(pace)
+    def __init__(self, debouncer: Debouncer, *, above: float | None, below: float | None, hysteresis: float) -> None:
+        super().__init__(debouncer)
         self._above, self._below, self._hysteresis = above, below, hysteresis
         self._outside: bool | None = None
 
-    def stands(self, sample: Sample, now: Sample) -> bool:
+    def is_still_shown(self, sample: Sample, now: Sample) -> bool:
         """Return whether the value is still beyond the limit."""
         del sample
         return now.quality != "bad" and _is_number(now.value) and self._is_outside(now.value)
 
     def is_followed(self, sample: Sample, later: Sequence[Sample]) -> bool:
         """Return whether it came back, so that it may have crossed again."""
-        return not all(self.stands(sample, each) for each in later)
+        return not all(self.is_still_shown(sample, each) for each in later)
 
     def see(self, sample: Sample) -> Detection:
         """Return what a value means; what is no number, NaN among it, or of bad quality never triggers."""
         value = sample.value
         if sample.quality == "bad" or not _is_number(value):
             return self._unusable()
-        before, self._outside, whole = self._outside, self._is_outside(value), self._joins(sample)
+        before, self._outside, continuous = self._outside, self._is_outside(value), self._take_usable(sample)
         if not self._outside or before is not False:
             return Detection(Decision.NONE)
-        return self._counts(sample, whole=whole)
+        return self._admit(sample, continuous=continuous)
 
     def _is_outside(self, value: float) -> bool:
         back = self._hysteresis if self._outside else 0.0

@@ -1,7 +1,7 @@
-"""One element of an array as a tag of its own: its values out of the array's. Pure.
+"""One element of an array as a tag of its own: its values are taken from the array's. Pure.
 
-Arrays are subscribed and read whole. So it is right on every server: asyncua's and python-opcua's ignore an IndexRange
-and send the array all the same, and a range on an array of one could not be told from a range that was ignored.
+Arrays are subscribed and read whole. That works on every server: those of asyncua and python-opcua ignore an IndexRange
+and send the whole array, and on an array of one a range that is honoured looks the same as one that is ignored.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,8 +14,9 @@ from lineside_opcua_bridge.values import element_of, scalar
 class Elements:
     """The tags of a station that are elements: `indices` by role.
 
-    Of those that are `acted_on` a value is told only where the element itself has changed, as by a server that watches
-    the element alone; of all others each of the array's, for it says when the element still was what it is.
+    Of those that are `acted_on` a value is returned only where the element itself has changed, as if the server
+    monitored the element alone. Of all others each value of the array is returned: it shows that the element had not
+    changed by then.
     """
 
     def __init__(self, indices: Mapping[str, int], *, acted_on: Collection[str]) -> None:
@@ -27,7 +28,7 @@ class Elements:
         return role in self._indices
 
     def take(self, role: str, sample: Sample) -> Sample | None:
-        """Take the next value of a role's node, return the role's; None where only other elements have changed.
+        """Take the next value of a role's node and return the role's; None where only other elements have changed.
 
         A role that is no element has the array's one element, where it is an array of one.
         """
@@ -41,5 +42,5 @@ class Elements:
         return taken
 
     def mark_gap(self) -> None:
-        """Say that values may be missing before the next ones, which are told whatever they are."""
+        """Say that values may be missing before the next ones, which are returned whether they changed or not."""
         self._last.clear()

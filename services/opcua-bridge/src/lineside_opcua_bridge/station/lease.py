@@ -18,6 +18,16 @@ VALID_S = (PATIENCE - 2) * BEAT_S
 """For how long after a look that found its own mark an owner writes; others wait longer than that."""
 
 
+class OwnershipState(StrEnum):
+    """Whether this bridge serves a station."""
+
+    OWNER = "owner"
+    UNSURE = "unsure"
+    """The owner is not known yet: parts are asked about, their verdicts are held."""
+    STANDBY = "standby"
+    """Another bridge serves it: nothing is asked and nothing is written."""
+
+
 class Move(StrEnum):
     """What follows from a look at the mark."""
 

@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from enum import StrEnum
 
 import structlog
 from asyncua import ua
@@ -22,23 +21,13 @@ from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.settings import TriggerSettings
-from lineside_opcua_bridge.station.lease import BEAT_S, SETTLE_S, VALID_S, Lease, Move
+from lineside_opcua_bridge.station.lease import BEAT_S, SETTLE_S, VALID_S, Lease, Move, OwnershipState
 
 log = structlog.get_logger("lineside.opcua_bridge.ownership")
 
 _REMEDY = "stop one of the bridges at this station, or give each stations of its own; see act-on-alerts.md"
 _LONGER_S = 1.0
 """Beside a part's deadline, how long the other bridge's result may be on its way."""
-
-
-class Place(StrEnum):
-    """Where this bridge stands at a station."""
-
-    OWNER = "owner"
-    UNSURE = "unsure"
-    """It was not yet seen whose the station is: parts are asked about, their verdicts held."""
-    STANDBY = "standby"
-    """Another bridge writes: nothing is asked and nothing written."""
 
 
 class Ownership:
@@ -67,27 +56,27 @@ class Ownership:
         self._marked = settings.write_back is not None and settings.write_back.owner is not None and not simulate
         self._contests = settings.write_back is not None and not simulate
         self._lease = Lease(owner, self.run)
-        self._place = Place.UNSURE if self._marked else Place.OWNER
+        self._state = OwnershipState.UNSURE if self._marked else OwnershipState.OWNER
         self._valid_until = 0.0
         self._other: str | None = None
         self._proofs = 0
         """Results of the other's, so that one that came since a trigger is told."""
         self._binding: Binding | None = None
         self._changed = asyncio.Event()
-        metrics.owner.labels(settings.name).set(self._place is Place.OWNER)
+        metrics.owner.labels(settings.name).set(self._state is OwnershipState.OWNER)
         if self._marked:
             self._show("it is being looked at whose the station is")
 
     @property
-    def place(self) -> Place:
+    def state(self) -> OwnershipState:
         """Where this bridge stands now."""
-        if self._marked and self._place is Place.OWNER and time.monotonic() >= self._valid_until:
-            return Place.UNSURE
-        return self._place
+        if self._marked and self._state is OwnershipState.OWNER and time.monotonic() >= self._valid_until:
+            return OwnershipState.UNSURE
+        return self._state
 
     def asks(self) -> bool:
         """Whether a part that comes now is asked about; one that is not shall have its result by the other bridge."""
-        if self.place is not Place.STANDBY:
+        if self.state is not OwnershipState.STANDBY:
             return True
         if not self._marked:
             within = self._settings.deadline_ms / 1000 + _LONGER_S
@@ -131,8 +120,8 @@ class Ownership:
     async def release(self) -> None:
         """Give the mark back, where it is ours: the bridge stops."""
         binding = self._binding
-        if self._marked and self.place is Place.OWNER and binding:
-            self._marked, self._place = False, Place.STANDBY
+        if self._marked and self.state is OwnershipState.OWNER and binding:
+            self._marked, self._state = False, OwnershipState.STANDBY
             with suppress(CallFailed):
                 await binding.session.write([(binding.write_back["owner"], _text(""))])
 
@@ -146,7 +135,7 @@ class Ownership:
         if not self._marked:
             return BEAT_S  # it was given back meanwhile
         if move is Move.WAIT and not self._lease.is_contested:
-            self._place = Place.UNSURE
+            self._state = OwnershipState.UNSURE
             self._show(f"it is being looked at whether {self._lease.holder} still writes to it")
             return BEAT_S
         if move is Move.WAIT:
@@ -162,23 +151,23 @@ class Ownership:
 
     def _missed(self, proofs: int) -> None:
         """Take it that the deadline of a part is over that we left to the other, who had so many proofs until then."""
-        if self._proofs == proofs and self._place is Place.STANDBY:
+        if self._proofs == proofs and self._state is OwnershipState.STANDBY:
             log.warning("the other bridge left a part unanswered; this one serves the station", other=self._other)
             self._own()
 
     def _stand_by(self, other: str, why: str) -> None:
-        if self._place is not Place.STANDBY:
+        if self._state is not OwnershipState.STANDBY:
             log.error("a second bridge at a station; this one gives way", other=other, why=why, remedy=_REMEDY)
-        self._place, self._other = Place.STANDBY, other
+        self._state, self._other = OwnershipState.STANDBY, other
         self._metrics.owner.labels(self._settings.name).set(0)
         self._show(f"{why}; this one asks nothing and writes nothing")
 
     def _own(self) -> None:
-        before, self._place = self._place, Place.OWNER
+        before, self._state = self._state, OwnershipState.OWNER
         self._metrics.owner.labels(self._settings.name).set(1)
         if self._link:
             self._link.online("this bridge writes")
-        if before is not Place.OWNER:
+        if before is not OwnershipState.OWNER:
             self.taken()
 
     def _show(self, why: str) -> None:

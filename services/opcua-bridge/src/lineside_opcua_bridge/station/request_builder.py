@@ -1,4 +1,4 @@
-"""The request that a trigger becomes: what was sampled, the four timestamps, the deadline, within the bus's limit."""
+"""Builds the request for a trigger: what was sampled, four timestamps, the deadline; within the bus's size limit."""
 
 from lineside.contract import Context, Request, Source, Times, to_json, utc_now
 from lineside_opcua_bridge.samples import Sample
@@ -18,10 +18,10 @@ def request_of(
 ) -> tuple[Request, bytes]:
     """Return a new request for a trigger's value and its JSON; `deadline_ms` counts from `sample.received`.
 
-    It is the PLC's less the margin, so that the answer, or why there is none, is here before `unknown` is written.
-    Tags that would make it larger than `limit` bytes are left out, and named in `tags.left_out`; whether it is small
-    enough then is for the caller to see. `context.bridge` is the run of the bridge that asks; a part found after its
-    trigger was missed is marked by `context.recovered`.
+    The deadline is the PLC's less the margin, so that an answer arrives before `unknown` is written. Tags that would
+    make the request larger than `limit` bytes are left out, and named in `tags.left_out`; the caller must check whether
+    it is small enough then. `context.bridge` is the run of the bridge that asks; `context.recovered` marks a part that
+    was found after its trigger was missed.
     """
     about = {"station": settings.station, "part_id": tags.part_id, "tags": tags.tags, "bridge": bridge}
     request = Request.new(

@@ -1,4 +1,4 @@
-"""Requests on their way to the bus, each in a task of its own: a broker that is away keeps nobody waiting."""
+"""Publishes requests on the bus, each in a task of its own: a broker that is away must not delay anything else."""
 
 import asyncio
 import time
@@ -19,8 +19,8 @@ AWAY = "broker-away"
 log = structlog.get_logger("lineside.opcua_bridge.station")
 
 
-class Sending:
-    """The requests of one trigger; `decided` is told of one that the bus refused."""
+class RequestPublisher:
+    """The requests of one trigger; `refused` gets the answer of a request that the bus refused."""
 
     def __init__(
         self,
@@ -29,42 +29,45 @@ class Sending:
         bus: Bus,
         topic: str,
         metrics: Metrics,
-        decided: Callable[[str, Answer], None],
+        refused: Callable[[str, Answer], None],
         broker: Connection | None = None,
     ) -> None:
         self._trigger = trigger
         self._bus = bus
         self._topic = topic
         self._metrics = metrics
-        self._decided = decided
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._refused = refused
+        self.tasks: asyncio.TaskGroup | None = None
+        """Where requests are published; without it nothing is."""
+        self._publishing: dict[str, asyncio.Task[None]] = {}
         self._unsent: set[str] = set()
         self._broker = broker
 
     def away(self, part: Part) -> Answer | None:
-        """Return the answer of a part whose request cannot go out in time, for the broker is known to be away."""
+        """Return the answer of a part whose request cannot be published in time: the broker is known to be away."""
         if self._broker is None or self._broker.away_for() <= part.answer_by - time.monotonic():
             return None
         return unknown("bus", f"the broker is away: {self._broker.detail}", code=AWAY)
 
     def unsent(self, part: Part) -> Answer | None:
-        """Return the answer of a part whose request did not go out until its deadline."""
-        task = self._tasks.get(part.request_id)
+        """Return the answer of a part whose request was not published until its deadline; None where it was."""
+        task = self._publishing.get(part.request_id)
         if part.request_id not in self._unsent and (task is None or task.done()):
             return None
         why = f": {self._broker.detail}" if self._broker and self._broker.detail else ""
         return unknown("deadline", f"the broker did not take the request in time{why}", code=AWAY)
 
-    def send(self, part: Part, payload: bytes, tasks: asyncio.TaskGroup) -> None:
-        """Publish a part's request until its deadline, beside everything else."""
-        self._tasks[part.request_id] = tasks.create_task(
-            self._publish(part, payload), name=f"publish {self._trigger} {part.request_id}"
-        )
+    def publish(self, part: Part, payload: bytes) -> None:
+        """Publish a part's request in a task of its own, until its deadline."""
+        if self.tasks:
+            self._publishing[part.request_id] = self.tasks.create_task(
+                self._publish(part, payload), name=f"publish {self._trigger} {part.request_id}"
+            )
 
-    def closed(self, part: Part) -> None:
-        """Take it that a part waits no longer; a request that nobody answered need not go out any more."""
+    def close(self, part: Part) -> None:
+        """Take it that a part waits no longer; a request that is not published yet, and has no answer, is withdrawn."""
         self._unsent.discard(part.request_id)
-        task = self._tasks.pop(part.request_id, None)
+        task = self._publishing.pop(part.request_id, None)
         if task and part.answer is None:
             task.cancel()
 
@@ -76,11 +79,11 @@ class Sending:
                     await self._bus.publish(self._topic, payload)
             except TimeoutError:
                 outcome = "unsent"
-                if part.request_id in self._tasks:  # else it waits no longer
+                if part.request_id in self._publishing:  # else the part waits no longer
                     self._unsent.add(part.request_id)
                 log.warning("the broker did not take the request in time")
             except BusError as error:
                 outcome = "refused"
                 log.warning("the bus refused the request", error=error.what, remedy=error.remedy)
-                self._decided(part.request_id, unknown("bus", error.what))
+                self._refused(part.request_id, unknown("bus", error.what))
             self._metrics.requests.labels(self._trigger, outcome).inc()

@@ -1,13 +1,13 @@
-"""The tags that a trigger takes with it: what was sampled, what its conditions compare, the columns of its window.
+"""The tags that belong to a trigger: what is sampled, what its conditions compare, the columns of its window.
 
-They are subscribed, so that it is known how they changed, and read at the trigger, because a subscription may lag
-behind it: in one call, with the trigger itself last, so that the call shows whether the part it is about still stands
-there. Which value counts is decided in `in_force`.
+They are subscribed, so that it is known how they changed, and read at the trigger, because a notification may come
+later: in one call, with the trigger itself last, so that the call shows whether its part is still there. `in_force`
+decides which value counts.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,7 +22,8 @@ from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger, WindowTrigger
 from lineside_opcua_bridge.station.handshake_signal import PART_ID
 from lineside_opcua_bridge.station.history import History
-from lineside_opcua_bridge.station.in_force import Choice, Found, Moment, choose, settled
+from lineside_opcua_bridge.station.in_force import Choice, Provenance, TriggerMoment, choose, choose_again
+from lineside_opcua_bridge.station.trigger_check import TriggerCheck
 from lineside_opcua_bridge.tags import Alias, parse
 from lineside_opcua_bridge.values import Tags, tags_of
 from lineside_opcua_bridge.windows import Unusable, Window
@@ -30,36 +31,20 @@ from lineside_opcua_bridge.windows import Unusable, Window
 _KEPT = 64
 """Values of a tag that are kept to tell which was in force when the trigger came."""
 _SHARE = 4
-"""What part of the deadline may be waited for the PLC to say more."""
+"""The pause before tags are read again is at most the deadline divided by this."""
 _LAG_S = 0.1
-"""How long the values up to the trigger may lag behind it, beyond the time between two samples."""
+"""How much later than a trigger the values up to it may be notified, beside the time between two samples."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a trigger took with it: the tags, and why it is held back or cannot be judged, where it is so."""
+class TagSnapshot:
+    """The tags at a trigger, and why it is held back or cannot be judged, where it is so."""
 
     tags: Tags
     unmet: str | None = None
     """Which condition did not hold."""
     unknown: str | None = None
-    """Which condition nobody can tell to have held."""
-
-
-@dataclass(frozen=True)
-class Rise:
-    """The trigger that tags are taken for, and what the station can tell of it.
-
-    `role` is that of the tag whose value says that the part is there; None for the clock and a window. `stands` is told
-    of that value as it was read beside the others, and returns whether it is still this trigger; `newer` returns
-    whether another one has come since, and `stamped` whether its source timestamp is that of its write.
-    """
-
-    sample: Sample
-    role: str | None
-    stands: Callable[[Sample], bool]
-    newer: Callable[[], bool]
-    stamped: Callable[[], bool]
+    """Which condition cannot be checked, because the value at the trigger is not known."""
 
 
 class TagCache:
@@ -75,8 +60,8 @@ class TagCache:
         self._columns = {role: role.removeprefix("window.") for role in tags if role.startswith("window.")}
         self._window: Window | None = None
         self._lag_s = _LAG_S
-        self.settles_s = _LAG_S
-        """Within what time a change in the PLC has come by its subscription."""
+        self.notification_delay_s = _LAG_S
+        """Within how many seconds a change in the PLC is notified."""
         if isinstance(settings.source, WindowSourceSettings):
             own = settings.when if isinstance(settings.when, WindowTrigger) else None
             stride = (own.stride or settings.source.samples) if own else None
@@ -89,11 +74,11 @@ class TagCache:
         return role in self._histories or role in self._columns
 
     def add(self, role: str, sample: Sample) -> bool:
-        """Take a value; return whether its role is that of a tag which is listened to."""
+        """Take a value; return whether its role is that of a tag in this cache."""
         column = self._columns.get(role)
         if column is not None and self._window:
             self._window.add(column, sample)
-            if self._awaited and self._window.covers(self._awaited[0], ticks=self._rests_until()):
+            if self._awaited and self._window.covers(self._awaited[0], ticks=self._unchanged_until()):
                 self._awaited[1].set()
             return True
         history = self._histories.get(role)
@@ -102,7 +87,7 @@ class TagCache:
         history.add(sample)
         return True
 
-    def seen(self, session: Session | None, *, continuous: bool = True) -> None:
+    def set_session(self, session: Session | None, *, continuous: bool = True) -> None:
         """Take the present session, None while the PLC is away; without `continuous` values were missed meanwhile."""
         self._session = session
         if not continuous:
@@ -111,7 +96,7 @@ class TagCache:
                     self.mark_gap(role)
 
     def mark_gap(self, role: str | None) -> None:
-        """Take it that values of this role, or of all, are missing at this place of their lines."""
+        """Take it that values of this role, or of all, are missing before the next one."""
         for each in [role] if role else [*self._histories, *self._columns]:
             if each in self._histories:
                 self._histories[each].mark_gap()
@@ -125,25 +110,27 @@ class TagCache:
 
     def due(self) -> list[datetime]:
         """Return the ends of the windows that are complete and were not taken yet."""
-        return self._window.due(self._rests_until()) if self._window else []
+        return self._window.due(self._unchanged_until()) if self._window else []
 
-    async def take(self, binding: Binding | None, rise: Rise) -> Taken:
+    async def take(self, binding: Binding | None, check: TriggerCheck) -> TagSnapshot:
         """Return the tags that the request carries, sampled or fields of an event, and what the conditions say."""
         started = time.monotonic()
-        read, failed, moment = await self._read(binding, rise)
+        read, failed, moment = await self._read(binding, check)
         chosen = {role: self._choose(role, read.get(role), moment) for role in self._histories}
-        unsettled = [role for role, (_sample, found) in chosen.items() if found is Found.SETTLE]
+        unsettled = [role for role, (_sample, found) in chosen.items() if found is Provenance.SETTLE]
         if unsettled:
-            await asyncio.sleep(min(self.settles_s, self._settings.deadline_ms / 1000 / _SHARE))
-            again, failed, now = await self._read(binding, rise)
-            moment = replace(moment, stamped=now.stamped)
+            await asyncio.sleep(min(self.notification_delay_s, self._settings.deadline_ms / 1000 / _SHARE))
+            again, failed, now = await self._read(binding, check)
+            moment = replace(moment, is_write_stamped=now.is_write_stamped)
             for role in unsettled:
-                chosen[role] = settled(read[role], again.get(role), self._histories[role], moment, newer=rise.newer())
-        values, left_out = self._fields_of(rise.sample), {}
+                chosen[role] = choose_again(
+                    read[role], again.get(role), self._histories[role], moment, is_superseded=check.is_superseded()
+                )
+        values, left_out = self._fields_of(check.sample), {}
         for name in self._settings.sample:
             found, kind = chosen[f"sample.{name}"]
             if found is None:
-                left_out[name] = failed or ("no_value" if kind is not Found.UNKNOWN else kind.value)
+                left_out[name] = failed or ("no_value" if kind is not Provenance.UNKNOWN else kind.value)
                 continue
             values[name] = found
             self._metrics.samples.labels(self._settings.name, kind.value).inc()
@@ -153,32 +140,36 @@ class TagCache:
         tags.left_out |= left_out
         return self._judge(chosen, tags)
 
-    def _judge(self, chosen: Mapping[str, Choice], tags: Tags) -> Taken:
-        """Return the tags with what the conditions say; one that does not hold outweighs one that nobody can tell."""
-        lost = [place for place in range(len(self._settings.only_if)) if chosen[_condition(place)][1] is Found.UNKNOWN]
+    def _judge(self, chosen: Mapping[str, Choice], tags: Tags) -> TagSnapshot:
+        """Return the tags with what the conditions say; one that does not hold outweighs one that cannot be checked."""
+        lost = [
+            place for place in range(len(self._settings.only_if)) if chosen[_condition(place)][1] is Provenance.UNKNOWN
+        ]
         known = [place for place in range(len(self._settings.only_if)) if place not in lost]
         conditions = [self._settings.only_if[place] for place in known]
         why = unmet(conditions, lambda index: chosen[_condition(known[index])][0], places=known)
         if why or not lost:
-            return Taken(tags, unmet=why)
+            return TagSnapshot(tags, unmet=why)
         node = self._settings.only_if[lost[0]].node
-        return Taken(tags, unknown=f"{_condition(lost[0])}: nobody can tell what {node} was: the PLC has moved on")
+        return TagSnapshot(
+            tags, unknown=f"{_condition(lost[0])}: nobody can tell what {node} was: the PLC has moved on"
+        )
 
     async def source(self, trigger: Sample) -> Source | Unusable:
         """Return what is judged: a window's values as a tensor, or why there are none."""
         if self._window is None:
             return self._source or Unusable("no source", "window-short")
-        if trigger.source and not self._window.covers(trigger.source, ticks=self._rests_until()):
-            await self._come(trigger.source, within=min(self._lag_s, self._settings.deadline_ms / 4000))
-        taken = self._window.take(trigger.source, ticks=self._rests_until())
+        if trigger.source and not self._window.covers(trigger.source, ticks=self._unchanged_until()):
+            await self._wait_for(trigger.source, within=min(self._lag_s, self._settings.deadline_ms / 4000))
+        taken = self._window.take(trigger.source, ticks=self._unchanged_until())
         return taken if isinstance(taken, Unusable) else TensorsSource(tensors=(taken,))
 
-    def _rests_until(self) -> float | None:
-        """Return until when a tag that says nothing has not changed, in ticks; None where silence may be an outage."""
+    def _unchanged_until(self) -> float | None:
+        """Return until when, in ticks, a tag without a notification has not changed; None where that is not known."""
         return self._session.heard if self._session and self._aliases.isdisjoint(self._columns) else None
 
-    async def _come(self, end: datetime, *, within: float) -> None:
-        """Wait until the values up to `end` have come, some seconds at most: what lags longer is a gap."""
+    async def _wait_for(self, end: datetime, *, within: float) -> None:
+        """Wait until the values up to `end` have come, for `within` seconds at most: what is later is a gap."""
         arrived = asyncio.Event()
         self._awaited = end, arrived
         try:
@@ -189,35 +180,40 @@ class TagCache:
         finally:
             self._awaited = None
 
-    async def _read(self, binding: Binding | None, rise: Rise) -> tuple[dict[str, Sample], str | None, Moment]:
-        """Return what the PLC says now of its tags, by role, why it says nothing, and what it says of the trigger."""
+    async def _read(
+        self, binding: Binding | None, check: TriggerCheck
+    ) -> tuple[dict[str, Sample], str | None, TriggerMoment]:
+        """Return the present values by role, why reading failed where it did, and what is known of the trigger."""
         roles = [role for role in self._histories if role not in self._aliases]
-        unknown = Moment(
-            rise.sample, stands=rise.role is None and rise.sample.source is None, stamped=rise.stamped(), seen=False
+        unknown = TriggerMoment(
+            check.sample,
+            is_shown=check.role is None and check.sample.source is None,
+            is_write_stamped=check.is_write_stamped(),
+            is_watched=False,
         )
         if not roles:
             return {}, None, unknown
         if binding is None:
             return {}, "connection", unknown
-        is_event = rise.role == "trigger" and isinstance(self._settings.when, EventTrigger)
-        level = rise.role if rise.role in binding.nodes and not is_event else None
-        asked = [*roles, level] if level else roles  # last: where it stands, it stood when the others were read
+        is_event = check.role == "trigger" and isinstance(self._settings.when, EventTrigger)
+        signal = check.role if check.role in binding.nodes and not is_event else None
+        asked = [*roles, signal] if signal else roles  # last: where it is shown, it was when the others were read
         try:
             found = await binding.read(asked)
         except CallFailed as error:
             return {}, error.reason, unknown
-        stands = rise.stands(found.pop(level)) and not rise.newer() if level else unknown.stands
-        seen = rise.role is not None and rise.role not in self._aliases
-        return found, None, Moment(rise.sample, stands, rise.stamped(), seen=seen)
+        is_shown = check.is_still_shown(found.pop(signal)) and not check.is_superseded() if signal else unknown.is_shown
+        is_watched = check.role is not None and check.role not in self._aliases
+        return found, None, TriggerMoment(check.sample, is_shown, check.is_write_stamped(), is_watched=is_watched)
 
-    def _choose(self, role: str, read: Sample | None, moment: Moment) -> Choice:
+    def _choose(self, role: str, read: Sample | None, moment: TriggerMoment) -> Choice:
         history, at = self._histories[role], moment.trigger.source
         if read is not None:
-            return choose(read, history, moment, bound=role == PART_ID or role.startswith("only_if."))
-        if role not in self._aliases and not moment.stamped:
-            return None, Found.UNKNOWN  # the PLC is away, and its stamps tell nothing
+            return choose(read, history, moment, is_of_part=role == PART_ID or role.startswith("only_if."))
+        if role not in self._aliases and not moment.is_write_stamped:
+            return None, Provenance.UNKNOWN  # the PLC is away, and its stamps cannot be compared
         past = history.at(at) if at else None
-        return past or self.latest(role), Found.IN_FORCE
+        return past or self.latest(role), Provenance.IN_FORCE
 
     def _fields_of(self, trigger: Sample) -> dict[str, Sample]:
         when = self._settings.when

@@ -1,8 +1,8 @@
-"""The verdict into the PLC: two calls, each status checked, and only nodes that the settings list.
+"""Writes a verdict to the PLC: two calls, each status checked, and only nodes that the settings list.
 
-First verdict, code, confidence, findings, request id and part id; then done, only where the PLC took what it acts on.
-Done raised over an empty verdict, or over another part's, would be worse than none: the PLC times the part out by
-itself.
+First verdict, code, confidence, findings, request id and part id are written; then done, only where the PLC took what
+it acts on. Done that is raised with no verdict, or with another part's, would be worse than none: without done the PLC
+times the part out by itself.
 """
 
 import time
@@ -16,6 +16,7 @@ from lineside_opcua_bridge.link.session import CallFailed
 from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.settings.write_back import WriteBackSettings
+from lineside_opcua_bridge.station.handshake_state import WriteEnd
 from lineside_opcua_bridge.station.parts import Answer, Part
 
 log = structlog.get_logger("lineside.opcua_bridge.write_back")
@@ -27,7 +28,7 @@ _FATAL = frozenset({"verdict", "code", "request_id", "part_id"})
 def content_of(
     settings: WriteBackSettings, part: Part, answer: Answer, kinds: Mapping[str, ua.VariantType]
 ) -> dict[str, ua.Variant]:
-    """Return what is written before done, by role and in the PLC's own words; `kinds` are the nodes' types."""
+    """Return what is written before done, by role, as the settings map it; `kinds` are the types of the nodes."""
     codes = settings.codes
     values: dict[str, object] = {
         "verdict": settings.values.get(answer.verdict, answer.verdict),
@@ -46,29 +47,27 @@ def content_of(
 
 async def write_back(
     trigger: str, settings: WriteBackSettings, binding: Binding, part: Part, answer: Answer, metrics: Metrics
-) -> bool:
-    """Write the answer and raise done; return whether done is raised. What failed is counted and logged."""
+) -> WriteEnd:
+    """Write the answer and raise done; return how that ended. What failed is counted and logged."""
     started = time.monotonic()
     for node in binding.refused:
         metrics.write_failures.labels(trigger, node, "left_out").inc()
     content = content_of(settings, part, answer, binding.kinds)
+    raising, failure = part.raising, part.failure
     try:
         refused = await _write(trigger, binding, content, metrics)
-        part.failure = _said(refused) or part.failure
+        failure = _in_words(refused) or failure
         if _FATAL & refused.keys():
-            return False
-        part.raising = True
+            return WriteEnd(done_raised=False, raising=raising, failure=failure)
+        raising = True
         refused = await _write(trigger, binding, {"done": _done(raised=True)}, metrics)
-        part.raising = False
         if refused:
-            part.failure = _said(refused)
-            return False
+            return WriteEnd(done_raised=False, raising=False, failure=_in_words(refused))
     except CallFailed as failed:
-        part.failure = failed.what
         _failed(trigger, failed, metrics)
-        return False
+        return WriteEnd(done_raised=False, raising=raising, failure=failed.what)
     metrics.write_back.labels(trigger).observe(time.monotonic() - started)
-    return True
+    return WriteEnd(done_raised=True, raising=False, failure=failure)
 
 
 async def lower_done(trigger: str, binding: Binding, metrics: Metrics) -> bool:
@@ -96,7 +95,7 @@ def _failed(trigger: str, failed: CallFailed, metrics: Metrics) -> None:
     log.warning("the write-back failed", error=failed.what)
 
 
-def _said(refused: Mapping[str, str]) -> str | None:
+def _in_words(refused: Mapping[str, str]) -> str | None:
     return f"the PLC refused {', '.join(f'{node} ({status})' for node, status in refused.items())}" if refused else None
 
 

@@ -1,4 +1,4 @@
-"""What a station is told, in the order in which it was told it; the values among it are bounded."""
+"""The events of one trigger's worker, in order of arrival; the number of values among them is bounded."""
 
 import asyncio
 from collections import deque
@@ -11,10 +11,10 @@ from lineside_opcua_bridge.station.parts import Answer
 
 @dataclass(frozen=True)
 class Value:
-    """A value of a tag that says when to act: trigger, request or done."""
+    """A value of the tag with the role trigger, request or done."""
 
-    line: int | None
-    """Which unbroken line of values it belongs to; None for a collector's tag."""
+    generation: int | None
+    """The generation of the worker's sessions that it belongs to; None for a collector's tag."""
     role: str
     sample: Sample
 
@@ -28,7 +28,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Recheck:
-    """Look at the PLC; a part that nobody asked about is asked about only with `recover`."""
+    """Read the view of the PLC; a part that nobody asked about is asked about only with `recover`."""
 
     binding: Binding
     recover: bool = True
@@ -36,7 +36,7 @@ class Recheck:
 
 @dataclass(frozen=True)
 class Gap:
-    """Values of the trigger are missing at this place of their line."""
+    """Values of the trigger are missing here."""
 
 
 @dataclass(frozen=True)
@@ -48,53 +48,53 @@ class AnswerReceived:
 
 
 @dataclass(frozen=True)
-class Unread:
-    """A trigger's value that could not be used was not followed by one that can, and its part's time is up."""
+class TriggerUnusable:
+    """A trigger's value could not be used, no usable one followed, and its part's time is up."""
 
     sample: Sample
 
 
-Event = Value | Tick | Recheck | Gap | AnswerReceived | Unread
+Event = Value | Tick | Recheck | Gap | AnswerReceived | TriggerUnusable
 
 
-class Mailbox:
-    """A queue that never blocks who puts into it; `backlog` is how many may wait for values to be taken."""
+class EventQueue:
+    """A queue that never blocks who puts into it; no value is taken while `backlog` events wait."""
 
     def __init__(self, backlog: int) -> None:
         self._backlog = backlog
         self._queue: asyncio.Queue[Event] = asyncio.Queue()
         self._values: deque[Value | Tick] = deque()
         """The values and ticks that are in it."""
-        self._doubted = False
+        self._ends_with_gap = False
 
-    def put(self, event: Value | Tick) -> bool:
-        """Take a value or a tick; return False where too many wait and it is dropped."""
+    def put_value(self, event: Value | Tick) -> bool:
+        """Put a value or a tick; return False where the queue is full and it is dropped."""
         if self._queue.qsize() >= self._backlog:
             return False
-        self._doubted = False
+        self._ends_with_gap = False
         self._values.append(event)
         self._queue.put_nowait(event)
         return True
 
-    def waiting(self, role: str) -> list[Sample]:
-        """Return the values of a role that were not taken yet, in order."""
-        return [each.sample for each in self._values if isinstance(each, Value) and each.role == role]
-
-    def tell(self, event: Recheck | AnswerReceived | Unread) -> None:
-        """Take what is bounded by the parts that wait."""
+    def put(self, event: Recheck | AnswerReceived | TriggerUnusable) -> None:
+        """Put an event whose number is bounded by the parts that wait."""
         self._queue.put_nowait(event)
 
+    def queued(self, role: str) -> list[Sample]:
+        """Return the values of a role that are in the queue, in order."""
+        return [each.sample for each in self._values if isinstance(each, Value) and each.role == role]
+
     def mark_gap(self) -> None:
-        """Say that values are missing here; saying it again before another value comes changes nothing."""
-        if not self._doubted:
-            self._doubted = True
+        """Put a gap; a second one before the next value changes nothing."""
+        if not self._ends_with_gap:
+            self._ends_with_gap = True
             self._queue.put_nowait(Gap())
 
     async def get(self) -> Event:
         """Return the next event, once there is one."""
         event = await self._queue.get()
         if isinstance(event, Gap):
-            self._doubted = False
+            self._ends_with_gap = False
         elif isinstance(event, Value | Tick):
             self._values.popleft()
         return event
