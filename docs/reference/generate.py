@@ -21,8 +21,8 @@ import lineside_forwarder.metrics
 import lineside_opcua_bridge.collector.collector
 import lineside_opcua_bridge.link.metrics
 import lineside_opcua_bridge.metrics
+import lineside_opcua_bridge.outcome_publisher
 import lineside_opcua_bridge.security
-import lineside_opcua_bridge.telling
 import lineside_topic_bridge.bridge
 import lineside_topic_bridge.outcomes
 import lineside_topic_bridge.policy
@@ -242,7 +242,7 @@ def _registries() -> dict[str, CollectorRegistry]:
             client = name.replace("_", "-")
             bus = MqttBus(BusSettings(), client=client, connection=Connection("bus", ""), registry=service.registry)
             if name == "opcua_bridge":
-                lineside_opcua_bridge.telling.Outcomes(bus, "", service.registry)
+                lineside_opcua_bridge.outcome_publisher.OutcomePublisher(bus, "", service.registry)
             faults = MessageFaults(name, service.registry)
             if name == "topic_bridge":
                 link = InferenceLink(httpx.AsyncClient(), Connection("inference", ""))

@@ -17,9 +17,9 @@ from lineside.checks import Mark
 from lineside.connections import Connection
 from lineside.contract import RESULT_TOPIC, Result, parse_request, to_json, uuid7
 from lineside.settings import BusSettings, HttpSettings
-from lineside_opcua_bridge.doctor import hearing
+from lineside_opcua_bridge.doctor import results
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.results import Results
+from lineside_opcua_bridge.results import ResultRouter
 from lineside_opcua_bridge.station.pending import PendingRequests
 from tests.support.mqtt_broker import MOSQUITTO
 from tests.support.ports import free_port
@@ -84,7 +84,7 @@ async def line(folder: Path, port: int, registry: CollectorRegistry) -> AsyncIte
     answering = MqttBus(settings(folder, port, "topic-bridge"), client="topic-bridge", connection=links[0])
     listening = MqttBus(settings(folder, port, "opcua-bridge"), client="opcua-bridge", connection=links[1])
     requests, results = answering.subscribe("local/inference/request"), listening.subscribe(RESULT_TOPIC)
-    taker = Results(PendingRequests(), set(), Metrics(registry))
+    taker = ResultRouter(PendingRequests(), set(), Metrics(registry))
 
     async def answer() -> None:
         async for message in requests:
@@ -114,11 +114,11 @@ async def test_a_bridge_that_is_online_and_hears_nothing_is_found(
     registry = CollectorRegistry()
     with metrics(registry) as served:
         async with line(tmp_path, broker, registry):
-            check = await hearing.check(settings(tmp_path, broker, "operator"), served)
+            check = await results.check(settings(tmp_path, broker, "operator"), served)
     assert (check.name, check.mark) == ("results heard", Mark.OK if may_read else Mark.FAIL)
     assert ("came to us and not to the opcua-bridge" in check.what) is not may_read
 
 
 async def test_a_bridge_that_does_not_run_here_is_not_judged() -> None:
-    check = await hearing.check(BusSettings(), HttpSettings(port=free_port()))
+    check = await results.check(BusSettings(), HttpSettings(port=free_port()))
     assert check.mark is Mark.SKIP

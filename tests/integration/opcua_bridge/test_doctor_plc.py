@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from lineside.checks import Check
 from lineside.contract import utc_now
-from lineside_opcua_bridge.doctor import checks, hearing
+from lineside_opcua_bridge.doctor import checks, results
 from lineside_opcua_bridge.doctor.nodes import skew
 from lineside_opcua_bridge.security.own_certificate import Own, Wanted
 from lineside_opcua_bridge.security.store import Store
@@ -46,7 +46,7 @@ def ask(tmp_path: Path) -> Ask:
         return {
             check.name: check
             async for check in checks(file, {}, now=lambda: utc_now() + ahead)
-            if check.name != hearing.NAME
+            if check.name != results.NAME
         }
 
     return found

@@ -41,8 +41,8 @@ from lineside_inference.errors import PolicyRefused
 from lineside_inference.policies.policy_store import read
 from lineside_opcua_bridge.collector.collector import Collector, CollectorMetrics
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.pausing import Pausing
-from lineside_opcua_bridge.results import Results
+from lineside_opcua_bridge.pausing import PauseSwitch
+from lineside_opcua_bridge.results import ResultRouter
 from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.station.pending import PendingRequest, PendingRequests
 from lineside_opcua_bridge.values import tags_of
@@ -194,8 +194,8 @@ def handlers() -> dict[str, Callable[[bytes], object]]:
     pending = PendingRequests()
     pending.open[REQUEST.id] = PendingRequest(station, REQUEST, to_json(REQUEST))
     metrics = Metrics(registry)
-    results = Results(pending, {"s"}, metrics)
-    pausing = Pausing([station], [Connection("x", "y")])
+    results = ResultRouter(pending, {"s"}, metrics)
+    pausing = PauseSwitch([station], [Connection("x", "y")])
     collector = Collector([station], max_bytes=10**6, metrics=CollectorMetrics(registry))  # type: ignore[list-item]
     reporter = PolicyReporter(bus=bus, topic="t", inference=SimpleNamespace(), max_bytes=6144)  # type: ignore[arg-type]
     reporter._told = dict(POLICY)

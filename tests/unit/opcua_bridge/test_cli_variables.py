@@ -10,10 +10,10 @@ import pytest
 import typer
 from asyncua import ua
 
-from lineside_opcua_bridge.cli import running, watching
+from lineside_opcua_bridge.cli import run_command, watch_nodes
 from lineside_opcua_bridge.cli.tables import show, show_json, table
 from lineside_opcua_bridge.cli.variables import Variable, as_text, jsonable, moment, status_name
-from lineside_opcua_bridge.finding.find import Found
+from lineside_opcua_bridge.finding.find import FoundNode
 from lineside_opcua_bridge.nodes import OPC_UA
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
@@ -84,9 +84,9 @@ def test_a_status_is_named_whatever_its_lower_half_says() -> None:
 def test_a_watched_value_says_that_others_were_dropped(
     capsys: pytest.CaptureFixture[str], code: int, dropped: bool
 ) -> None:
-    found, change = Found(ua.NodeId("x", 1), "nsu=urn:line;s=x"), (0, 1.5, code, NOON, None)
-    watching._print(Connected(), found, change, as_json=True)
-    watching._print(Connected(), found, change, as_json=False)
+    found, change = FoundNode(ua.NodeId("x", 1), "nsu=urn:line;s=x"), (0, 1.5, code, NOON, None)
+    watch_nodes._print(Connected(), found, change, as_json=True)
+    watch_nodes._print(Connected(), found, change, as_json=False)
     as_json, line = capsys.readouterr().out.splitlines()
     said = json.loads(as_json)
     assert (said["overflow"], said["value"], said["server"]) == (dropped, 1.5, None)
@@ -100,8 +100,8 @@ SHOWN = r"Drill\x1b]0;owned\x07\x9b2J\u202ecod\u2066.\x7f\r"
 
 def test_nothing_of_a_plc_is_obeyed_by_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     show(table(["PATH"], [[HOSTILE.replace("\n", "")]]))
-    watching._print(
-        Connected(), Found(ua.NodeId("x", 1), HOSTILE.replace("\n", "")), (0, HOSTILE, 0, NOON, None), as_json=False
+    watch_nodes._print(
+        Connected(), FoundNode(ua.NodeId("x", 1), HOSTILE.replace("\n", "")), (0, HOSTILE, 0, NOON, None), as_json=False
     )
     show_json({"name": HOSTILE})
     out = capsys.readouterr().out
@@ -131,8 +131,8 @@ def test_a_command_shows_whole_arrays_and_says_so_of_an_element(capsys: pytest.C
     async def work(_session: object) -> None:
         raise AssertionError("nothing is connected to")
 
-    where = running.Where(OpcuaBridgeSettings(), "thing")
+    server = run_command.PlcServer(OpcuaBridgeSettings(), "thing")
     with pytest.raises(typer.Exit) as ended:
-        running.run(where, ["nsu=urn:line;s=A", "index=3;nsu=urn:line;s=B"], work)
+        run_command.run(server, ["nsu=urn:line;s=A", "index=3;nsu=urn:line;s=B"], work)
     assert ended.value.exit_code == 2
     assert "name the array, 'nsu=urn:line;s=B'" in capsys.readouterr().err

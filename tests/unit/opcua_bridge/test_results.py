@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from lineside.bus.memory import MemoryMessage, MemorySubscription
 from lineside.contract import CameraSource, Context, ErrorReport, ModelRef, Request, Result, to_json, uuid7
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.results import Results
+from lineside_opcua_bridge.results import ResultRouter
 from lineside_opcua_bridge.station.parts import Answer, Part
 from lineside_opcua_bridge.station.pending import PendingRequest, PendingRequests
 
@@ -20,7 +20,7 @@ class Bench:
     def __init__(self, **asked: Any) -> None:
         self.registry = CollectorRegistry()
         self.pending = PendingRequests()
-        self.results = Results(self.pending, {"s"}, Metrics(self.registry))
+        self.results = ResultRouter(self.pending, {"s"}, Metrics(self.registry))
         self.told: list[tuple[str, Answer]] = []
         context = Context(station="s", part_id="P-1")
         self.request = Request.new(model="m", source=CameraSource(camera="c"), context=context, **asked)

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from lineside.bus.memory import MemoryBroker, MemoryBus
 from lineside.contract import OUTCOME_TOPIC, Outcome, parse_outcome
 from lineside.errors import BusError
-from lineside_opcua_bridge.telling import Outcomes
+from lineside_opcua_bridge.outcome_publisher import OutcomePublisher
 from tests.support.waiting import until
 
 
@@ -22,7 +22,7 @@ class Sender:
         self.registry = CollectorRegistry()
         self.broker = MemoryBroker()
         self.bus = MemoryBus(self.broker, max_backlog=backlog)
-        self.outcomes = Outcomes(self.bus, OUTCOME_TOPIC, self.registry, most=most)
+        self.outcomes = OutcomePublisher(self.bus, OUTCOME_TOPIC, self.registry, most=most)
 
     def sent(self) -> list[str]:
         return [parse_outcome(payload).request_id for topic, payload in self.broker.published if topic == OUTCOME_TOPIC]

@@ -20,8 +20,9 @@ from lineside_opcua_bridge.collector.collector import Collector, CollectorMetric
 from lineside_opcua_bridge.heartbeat import Heartbeat
 from lineside_opcua_bridge.link.metrics import LinkMetrics
 from lineside_opcua_bridge.metrics import Metrics
-from lineside_opcua_bridge.pausing import Pausing
-from lineside_opcua_bridge.results import Results
+from lineside_opcua_bridge.outcome_publisher import OutcomePublisher
+from lineside_opcua_bridge.pausing import PauseSwitch
+from lineside_opcua_bridge.results import ResultRouter
 from lineside_opcua_bridge.security import describe, is_insecure, keep_certificate, register
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
@@ -29,7 +30,6 @@ from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.pending import PendingRequests
 from lineside_opcua_bridge.station.trigger_worker import TriggerWorker
 from lineside_opcua_bridge.supervisor import PlcSupervisor
-from lineside_opcua_bridge.telling import Outcomes
 from lineside_opcua_bridge.ticker import FairLock
 
 log = structlog.get_logger("lineside.opcua_bridge")
@@ -53,18 +53,18 @@ class Bridge:
         self._pending = PendingRequests()
         self._fair_lock = FairLock()
         self._run = uuid7()
-        self._outcomes = Outcomes(bus, settings.bus.outcome_topic, service.registry)
+        self._outcomes = OutcomePublisher(bus, settings.bus.outcome_topic, service.registry)
         self._answers = bus.subscribe(settings.bus.result_topic)
         self._errors = bus.subscribe(f"{settings.bus.result_topic}/error")
         stations = [self._station(trigger) for trigger in own.triggers]
         self._stations = [station for station, _link in stations]
         written = {trigger.station for trigger in own.triggers if trigger.write_back}
-        self._results = Results(self._pending, written, self._metrics, other_asked=self._other_asked)
+        self._results = ResultRouter(self._pending, written, self._metrics, other_asked=self._other_asked)
         self._faults = MessageFaults("opcua_bridge", service.registry)
         self._heartbeat = Heartbeat(own.heartbeat, self._metrics, simulate=own.simulate) if own.heartbeat else None
         self._plc = self._plc_of(stations)
         self._reports = bus.subscribe(reported_policy_topic(settings.thing))
-        self._pausing = Pausing(self._stations, [link for _station, link in stations])
+        self._pausing = PauseSwitch(self._stations, [link for _station, link in stations])
         self._collected = [bus.subscribe(topic) for topic in own.collector.topics]
         self._collector = Collector(
             self._stations, max_bytes=settings.bus.max_message_bytes, metrics=CollectorMetrics(service.registry)

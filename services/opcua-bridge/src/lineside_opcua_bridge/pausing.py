@@ -37,7 +37,7 @@ def enabled(report: bytes) -> bool | None:
     return said if isinstance(said, bool) else None
 
 
-class Pausing:
+class PauseSwitch:
     """Follows the reports; `links` show PAUSED meanwhile."""
 
     def __init__(self, stations: Sequence[Pausable], links: Iterable[Connection]) -> None:

@@ -26,7 +26,7 @@ _REMEMBERED = 4096
 _REMEDY = "who else writes there? Give each service an account of its own at the broker: see secure-the-broker.md"
 
 
-class Results:
+class ResultRouter:
     """Hands answers on to the stations of `pending`; `own_stations`: nobody else should ask for those.
 
     `other_asked` hears of results for those stations that nobody here asked for.

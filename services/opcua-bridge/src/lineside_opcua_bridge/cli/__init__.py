@@ -1,6 +1,6 @@
-"""`lineside opcua`: what the person who commissions the bridge asks the PLC's server.
+"""`lineside opcua`: browse, read and watch nodes of the PLC's server, for whoever commissions the bridge.
 
-asyncua takes a second to import, so it comes in when a command runs, not when the help is shown.
+asyncua takes a second to import, so it is imported when a command runs, not when the help is shown.
 """
 
 from pathlib import Path
@@ -53,11 +53,11 @@ def browse(
 
     In a path `*`, `?` and `[abc]` match within a name and `**` any depth: '/Objects/**/PartPresent'.
     """
-    from lineside_opcua_bridge.cli import looking, running  # noqa: PLC0415 - the help must not wait for asyncua
+    from lineside_opcua_bridge.cli import browse_nodes, run_command  # noqa: PLC0415 - the help must not wait for asyncua
 
-    where = running.where(config, endpoint, insecure=insecure)
-    running.run(
-        where, [start], lambda session: looking.browse(session, start, depth=depth, values=values, as_json=json)
+    server = run_command.plc_server(config, endpoint, insecure=insecure)
+    run_command.run(
+        server, [start], lambda session: browse_nodes.browse(session, start, depth=depth, values=values, as_json=json)
     )
 
 
@@ -70,10 +70,10 @@ def read(
     insecure: Insecure = False,
 ) -> None:
     """Read values with type, status, timestamps and what we may do with them."""
-    from lineside_opcua_bridge.cli import looking, running  # noqa: PLC0415 - the help must not wait for asyncua
+    from lineside_opcua_bridge.cli import read_nodes, run_command  # noqa: PLC0415 - the help must not wait for asyncua
 
-    where = running.where(config, endpoint, insecure=insecure)
-    running.run(where, nodes, lambda session: looking.read(session, nodes, as_json=json))
+    server = run_command.plc_server(config, endpoint, insecure=insecure)
+    run_command.run(server, nodes, lambda session: read_nodes.read(session, nodes, as_json=json))
 
 
 @app.command()
@@ -87,11 +87,11 @@ def watch(
     insecure: Insecure = False,
 ) -> None:
     """Print the present values and each change, until Ctrl-C."""
-    from lineside_opcua_bridge.cli import running, watching  # noqa: PLC0415 - the help must not wait for asyncua
+    from lineside_opcua_bridge.cli import run_command, watch_nodes  # noqa: PLC0415 - the help must not wait for asyncua
 
-    where = running.where(config, endpoint, insecure=insecure)
-    running.run(
-        where,
+    server = run_command.plc_server(config, endpoint, insecure=insecure)
+    run_command.run(
+        server,
         nodes,
-        lambda session: watching.watch(session, nodes, where.settings, seconds=seconds, count=count, as_json=json),
+        lambda session: watch_nodes.watch(session, nodes, server.settings, seconds=seconds, count=count, as_json=json),
     )

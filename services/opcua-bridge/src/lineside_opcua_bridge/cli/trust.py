@@ -20,17 +20,17 @@ Thumbprint = Annotated[
 @app.command("list")
 def show_all(json: Json = False, config: Config = None) -> None:
     """List the certificates that are trusted, complete chains, or were refused."""
-    from lineside_opcua_bridge.cli import trusting  # noqa: PLC0415 - the help must not wait for asyncua
+    from lineside_opcua_bridge.cli import manage_trust  # noqa: PLC0415 - the help must not wait for asyncua
 
-    trusting.run(config, lambda place: trusting.show_all(place, as_json=json))
+    manage_trust.run(config, lambda pki: manage_trust.show_all(pki, as_json=json))
 
 
 @app.command()
 def show(thumbprint: Thumbprint, json: Json = False, config: Config = None) -> None:
     """Show all of a certificate, and why it is refused where it is."""
-    from lineside_opcua_bridge.cli import trusting  # noqa: PLC0415 - the help must not wait for asyncua
+    from lineside_opcua_bridge.cli import manage_trust  # noqa: PLC0415 - the help must not wait for asyncua
 
-    trusting.run(config, lambda place: trusting.show(place, thumbprint, as_json=json))
+    manage_trust.run(config, lambda pki: manage_trust.show(pki, thumbprint, as_json=json))
 
 
 @app.command()
@@ -44,17 +44,17 @@ def add(
     config: Config = None,
 ) -> None:
     """Trust a certificate, of a PLC or of an authority; the running bridge takes it at its next attempt."""
-    from lineside_opcua_bridge.cli import trusting  # noqa: PLC0415 - the help must not wait for asyncua
+    from lineside_opcua_bridge.cli import manage_trust  # noqa: PLC0415 - the help must not wait for asyncua
 
-    trusting.run(config, lambda place: trusting.add(place, what, group="issuers" if issuer else "trusted"))
+    manage_trust.run(config, lambda pki: manage_trust.add(pki, what, group="issuers" if issuer else "trusted"))
 
 
 @app.command()
 def remove(thumbprint: Thumbprint, config: Config = None) -> None:
     """Trust a certificate no more; it is kept among the rejected ones."""
-    from lineside_opcua_bridge.cli import trusting  # noqa: PLC0415 - the help must not wait for asyncua
+    from lineside_opcua_bridge.cli import manage_trust  # noqa: PLC0415 - the help must not wait for asyncua
 
-    trusting.run(config, lambda place: trusting.remove(place, thumbprint))
+    manage_trust.run(config, lambda pki: manage_trust.remove(pki, thumbprint))
 
 
 @app.command()
@@ -66,6 +66,6 @@ def own(
     config: Config = None,
 ) -> None:
     """Show or export the bridge's own certificate, which the PLC must be made to trust; makes the first one."""
-    from lineside_opcua_bridge.cli import trusting  # noqa: PLC0415 - the help must not wait for asyncua
+    from lineside_opcua_bridge.cli import manage_trust  # noqa: PLC0415 - the help must not wait for asyncua
 
-    trusting.run(config, lambda place: trusting.own(place, export=export, as_json=json))
+    manage_trust.run(config, lambda pki: manage_trust.own(pki, export=export, as_json=json))

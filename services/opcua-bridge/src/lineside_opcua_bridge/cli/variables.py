@@ -1,4 +1,4 @@
-"""What a person wants to know of nodes: data type, shape, access, the present value, in words and as JSON."""
+"""Attributes and values of nodes, as text for a table and as JSON."""
 
 import base64
 import json
@@ -55,7 +55,7 @@ class Variable:
 
 
 async def variables(session: Session, nodes: Sequence[ua.NodeId], *, values: bool) -> list[Variable]:
-    """Return what is to know of each node, its present value only where asked; raises CallFailed."""
+    """Return the attributes of each node, its present value only with `values`; raises CallFailed."""
     attributes = (*_ATTRIBUTES, AttributeIds.Value) if values else _ATTRIBUTES
     read = await session.read([(node, attribute) for node in nodes for attribute in attributes])
     rows = [read[at : at + len(attributes)] for at in range(0, len(read), len(attributes))]
@@ -63,8 +63,29 @@ async def variables(session: Session, nodes: Sequence[ua.NodeId], *, values: boo
     return [_variable(row, names) for row in rows]
 
 
+def shown_value(variable: Variable, session: Session) -> str:
+    """Return a node's value for a table; its status where it has none."""
+    if variable.value is None:
+        return ""
+    value, code = content(variable.value), variable.value.StatusCode
+    if value is None and code is not None and code.is_bad():
+        return status(variable.value)
+    return as_text(value, session.namespaces)
+
+
+def described(variable: Variable) -> dict[str, Any]:
+    """Return a node's attributes as JSON has them."""
+    return {
+        "class": variable.kind,
+        "data_type": variable.data_type,
+        "array_shape": list(variable.shape) if variable.shape is not None else None,
+        "readable": variable.readable,
+        "writable": variable.writable,
+    }
+
+
 def content(value: ua.DataValue | None) -> Any:
-    """Return a value without what stands around it; None where there is none or it is bad."""
+    """Return the content of a DataValue; None where there is none or it is bad."""
     if value is None or value.Value is None or (value.StatusCode is not None and value.StatusCode.is_bad()):
         return None
     return value.Value.Value
@@ -97,9 +118,9 @@ def jsonable(value: Any, namespaces: Sequence[str]) -> Any:
         return describe(value, namespaces)
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    for kind, say in _SAID:
+    for kind, convert in _AS_TEXT:
         if isinstance(value, kind):
-            return say(value)
+            return convert(value)
     return _structure(value, namespaces) if is_dataclass(value) else str(value)
 
 
@@ -139,7 +160,7 @@ def _shape(rank: int | None, dimensions: Sequence[int] | None, value: Any) -> tu
     if rank in _SHAPE_IN_VALUE:
         return (len(value),) if isinstance(value, list) else None
     if value is not None and not isinstance(value, list):
-        return None  # the value is right: servers state a rank that it has not
+        return None  # the value counts: some servers state a rank that their values do not have
     if rank is None or rank < 0:
         return None
     return tuple(dimensions) if dimensions else (0,) * rank
@@ -172,7 +193,7 @@ def _line(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-_SAID: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+_AS_TEXT: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (bytes, lambda value: base64.b64encode(value).decode("ascii")),
     (datetime, moment),
     (ua.LocalizedText, lambda value: value.Text),

@@ -37,10 +37,10 @@ _AHEAD = timedelta(seconds=5)
 """A timestamp further than this ahead of our clock comes from a clock that is wrong."""
 _SAY_AGAIN_S = 60.0
 
-_Taken = Literal["next", "anew", "stale"]
+_Acceptance = Literal["next", "anew", "stale"]
 
 
-class Listener(Protocol):
+class Consumer(Protocol):
     """A station, as far as a collector's values go."""
 
     @property
@@ -72,7 +72,7 @@ class CollectorMetrics:
         )
 
 
-class Line:
+class AliasSequence:
     """The values of one alias, in the order of their timestamps."""
 
     def __init__(self) -> None:
@@ -103,19 +103,19 @@ class Collector:
 
     def __init__(
         self,
-        stations: Iterable[Listener],
+        stations: Iterable[Consumer],
         *,
         max_bytes: int,
         metrics: CollectorMetrics,
         now: Callable[[], datetime] = utc_now,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._users: dict[str, list[tuple[Listener, str]]] = {}
+        self._users: dict[str, list[tuple[Consumer, str]]] = {}
         for station in stations:
             for role, text in station.settings.tags().items():
                 if isinstance(tag := parse(text), Alias):
                     self._users.setdefault(tag.name, []).append((station, role))
-        self._lines = {alias: Line() for alias in self._users}
+        self._lines = {alias: AliasSequence() for alias in self._users}
         self._max_bytes = max_bytes
         self._metrics = metrics
         self._now = now
@@ -155,7 +155,7 @@ class Collector:
         ]
         self._deliver(taken, received, ticks)
 
-    def _place(self, value: Value, received: datetime, *, catching_up: bool) -> _Taken | None:
+    def _place(self, value: Value, received: datetime, *, catching_up: bool) -> _Acceptance | None:
         """Return how a value is handed on, None for one that is dropped."""
         line = self._lines.get(value.alias)
         if line is None:
@@ -175,7 +175,7 @@ class Collector:
         self._metrics.values.labels("taken").inc()
         return place
 
-    def _deliver(self, values: Sequence[tuple[Value, _Taken]], received: datetime, ticks: float) -> None:
+    def _deliver(self, values: Sequence[tuple[Value, _Acceptance]], received: datetime, ticks: float) -> None:
         for asks in (False, True):
             for value, taken in values:
                 sample = Sample(

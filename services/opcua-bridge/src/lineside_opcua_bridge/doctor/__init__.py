@@ -12,7 +12,7 @@ from pathlib import Path
 from lineside.checks import Check, needs, skip
 from lineside.contract import utc_now
 from lineside.settings import load
-from lineside_opcua_bridge.doctor import access, hearing, nodes
+from lineside_opcua_bridge.doctor import access, nodes, results
 from lineside_opcua_bridge.link.session import Session
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 
@@ -26,7 +26,7 @@ async def checks(
     logging.getLogger("asyncua").setLevel(logging.CRITICAL)
     settings = load(Settings, file=file)
     own = settings.opcua_bridge
-    yield needs(hearing.NAME, before, "broker") or await hearing.check(settings.bus, own.http)
+    yield needs(results.NAME, before, "broker") or await results.check(settings.bus, own.http)
     if not own.heartbeat and not any(trigger.needs_plc() for trigger in own.triggers):
         why = "no tag and no write-back needs it" if own.triggers else "no triggers are configured"
         yield skip("PLC", f"{why} (opcua_bridge.triggers)")

@@ -29,7 +29,7 @@ _hints: WeakKeyDictionary[Session, dict[str, str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundNode:
     """A node that a text names, and the browse path by which it was found, where it was found by one."""
 
     node: ua.NodeId
@@ -38,7 +38,7 @@ class Found:
     path: str | None = None
 
 
-_Outcome = tuple[dict[str, list[Found]], dict[str, NodeMissing]]
+_Findings = tuple[dict[str, list[FoundNode]], dict[str, NodeMissing]]
 
 
 async def find(session: Session, texts: Mapping[str, str]) -> dict[str, ua.NodeId]:
@@ -62,7 +62,7 @@ async def find(session: Session, texts: Mapping[str, str]) -> dict[str, ua.NodeI
     return {role: found[0].node for role, found in everything.items()}
 
 
-async def find_all(session: Session, text: str) -> list[Found]:
+async def find_all(session: Session, text: str) -> list[FoundNode]:
     """Return every node that a text names, at least one; raises as `find` does, but not for several."""
     everything, problems = await _find(session, {text: text})
     if problems:
@@ -70,7 +70,7 @@ async def find_all(session: Session, text: str) -> list[Found]:
     return everything[text]
 
 
-async def _find(session: Session, texts: Mapping[str, str]) -> _Outcome:
+async def _find(session: Session, texts: Mapping[str, str]) -> _Findings:
     """Return what each text names, and of those that name nothing, what is wrong."""
     tags = {role: _node_of(parse(text)) for role, text in texts.items()}
     ids, wrong_ids = await _find_ids(session, {role: tag for role, tag in tags.items() if isinstance(tag, Address)})
@@ -88,8 +88,8 @@ def _node_of(tag: Tag) -> Address | Path | Alias:
     return tag.of if isinstance(tag, Element) else tag
 
 
-async def _find_ids(session: Session, tags: Mapping[str, Address]) -> _Outcome:
-    found: dict[str, list[Found]] = {}
+async def _find_ids(session: Session, tags: Mapping[str, Address]) -> _Findings:
+    found: dict[str, list[FoundNode]] = {}
     wrong: dict[str, NodeMissing] = {}
     nodes: dict[str, ua.NodeId] = {}
     for role, tag in tags.items():
@@ -103,12 +103,12 @@ async def _find_ids(session: Session, tags: Mapping[str, Address]) -> _Outcome:
         if node in absent:
             wrong[role] = NodeMissing(f"node {text!r} is not on the server", remedy=await _like(session, text, node))
         else:
-            found[role] = [Found(node, describe(node, session.namespaces))]
+            found[role] = [FoundNode(node, describe(node, session.namespaces))]
     return found, wrong
 
 
-async def _find_paths(session: Session, tags: Mapping[str, Path]) -> _Outcome:
-    found: dict[str, list[Found]] = {}
+async def _find_paths(session: Session, tags: Mapping[str, Path]) -> _Findings:
+    found: dict[str, list[FoundNode]] = {}
     wrong: dict[str, NodeMissing] = {}
     walks = {role: Walk(tag.names) for role, tag in tags.items()}
     browser = Browser(session)
@@ -119,7 +119,7 @@ async def _find_paths(session: Session, tags: Mapping[str, Path]) -> _Outcome:
         wrong = {role: BrowseTooLarge(f"{tags[role].text!r}: {error.what}", remedy=error.remedy) for role in unfinished}
     for role, walk in walks.items():
         if walk.found and role not in wrong:
-            found[role] = [Found(node, describe(node, session.namespaces), way) for node, way in walk.found.items()]
+            found[role] = [FoundNode(node, describe(node, session.namespaces), way) for node, way in walk.found.items()]
         elif role not in wrong:
             wrong[role] = walk.missing(tags[role].text, browser)
     return found, wrong

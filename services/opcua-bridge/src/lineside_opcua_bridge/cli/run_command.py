@@ -1,4 +1,4 @@
-"""What every command does around its own work: settings, session, and errors in one line instead of a traceback."""
+"""Runs a command: loads the settings, opens a session, and prints an error as one line instead of a traceback."""
 
 import asyncio
 import logging
@@ -24,15 +24,15 @@ _INSECURE = {"security": {"policy": "none"}, "user": {"kind": "anonymous"}}
 
 
 @dataclass(frozen=True)
-class Where:
-    """Which server, and how to get in."""
+class PlcServer:
+    """The PLC's server, and how to log in."""
 
     settings: OpcuaBridgeSettings
     thing: str
 
 
-def where(config: Path | None, endpoint: str | None, *, insecure: bool) -> Where:
-    """Return what the settings file and the options say; ends the program where they are wrong."""
+def plc_server(config: Path | None, endpoint: str | None, *, insecure: bool) -> PlcServer:
+    """Return the server that the settings file and the options name; ends the program where they are wrong."""
     try:
         settings = lineside.settings.load(Settings, file=config)
     except SettingsError as error:
@@ -40,13 +40,13 @@ def where(config: Path | None, endpoint: str | None, *, insecure: bool) -> Where
     section = settings.opcua_bridge.model_dump(exclude={"triggers", "heartbeat"})
     section |= ({"endpoint": endpoint} if endpoint else {}) | (_INSECURE if insecure else {})
     try:
-        return Where(OpcuaBridgeSettings.model_validate(section), settings.thing)
+        return PlcServer(OpcuaBridgeSettings.model_validate(section), settings.thing)
     except ValidationError as error:  # the settings were right, so it is the option
         raise end(f"--endpoint: {error.errors()[0]['msg'].removeprefix('Value error, ')}", status=_WRONG) from None
 
 
-def run(where: Where, texts: Sequence[str], work: Callable[[Session], Awaitable[None]]) -> None:
-    """Do a command's work in a session; exit status 1 where that fails, 2 where a text is none of a node."""
+def run(server: PlcServer, texts: Sequence[str], work: Callable[[Session], Awaitable[None]]) -> None:
+    """Run a command's work in a session; exit status 1 where that fails, 2 where a text names no node."""
     try:
         for text in texts:
             if isinstance(tag := parse(text), Element):
@@ -56,26 +56,26 @@ def run(where: Where, texts: Sequence[str], work: Callable[[Session], Awaitable[
     lineside.telemetry.configure("opcua", level="error", style="console")
     logging.getLogger("asyncua").setLevel(logging.CRITICAL)  # what matters comes as an error of ours
     try:
-        asyncio.run(_run(where, work))
+        asyncio.run(_run(server, work))
     except CallFailed as error:
-        remedy = f". Is {where.settings.endpoint} right, and does the server run?" if _connecting(error) else ""
+        remedy = f". Is {server.settings.endpoint} right, and does the server run?" if _connecting(error) else ""
         raise end(f"{error}{remedy}") from None
     except LinesideError as error:
         raise end(str(error)) from None
     except KeyboardInterrupt:
         raise typer.Exit from None
-    except BrokenPipeError:  # `| head` has seen enough; nothing more may be written, not at the exit either
+    except BrokenPipeError:  # the reader, as `| head`, has ended: nothing more may be written, not at the exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def end(why: str, *, status: int = _FAILED) -> typer.Exit:
-    """Say what was wrong; return what to raise to end the program."""
+    """Print what was wrong; return what to raise to end the program."""
     sys.stderr.write(f"{why}\n")
     return typer.Exit(status)
 
 
-async def _run(where: Where, work: Callable[[Session], Awaitable[None]]) -> None:
-    session = Session(where.settings, where.thing, looks_only=True)
+async def _run(server: PlcServer, work: Callable[[Session], Awaitable[None]]) -> None:
+    session = Session(server.settings, server.thing, looks_only=True)
     try:
         await session.open()
         await work(session)

@@ -23,7 +23,7 @@ _PAUSE_S = 0.2
 _LAST_CHANCE_S = 1.0
 
 
-class Outcomes:
+class OutcomePublisher:
     """The outcomes on their way to the bus, in order, each at least once; a process that is killed loses its own."""
 
     def __init__(self, bus: Bus, topic: str, registry: CollectorRegistry, *, most: int = MAX_OUTCOMES) -> None:

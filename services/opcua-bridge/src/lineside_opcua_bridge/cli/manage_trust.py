@@ -1,4 +1,4 @@
-"""The work of `lineside opcua trust`: on the files only, no PLC is asked."""
+"""The work of `lineside opcua trust`: on files only, without a connection to the PLC."""
 
 import sys
 from collections.abc import Callable
@@ -31,11 +31,11 @@ from lineside_opcua_bridge.security.validation import judge
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 
 GROUPS = ("trusted", "issuers", "rejected")
-_SHORTEST = 4
+_MIN_DIGITS = 4
 _DIGITS = frozenset("0123456789ABCDEF")
 
 
-class Found(NamedTuple):
+class HeldCertificate(NamedTuple):
     """A certificate and the group that it is in."""
 
     group: str
@@ -43,16 +43,16 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Whose certificates, and where they lie."""
+class PkiContext:
+    """The bridge's settings and its certificate store."""
 
     settings: OpcuaBridgeSettings
     thing: str
     store: Store
 
 
-def run(config: Path | None, work: Callable[[Place], None]) -> None:
-    """Do a command's work; exit status 1 where it fails, 2 where the settings are wrong."""
+def run(config: Path | None, work: Callable[[PkiContext], None]) -> None:
+    """Run a command's work; exit status 1 where it fails, 2 where the settings are wrong."""
     try:
         settings = lineside.settings.load(Settings, file=config)
     except SettingsError as error:
@@ -60,26 +60,26 @@ def run(config: Path | None, work: Callable[[Place], None]) -> None:
         raise typer.Exit(2) from None
     own = settings.opcua_bridge
     try:
-        work(Place(own, settings.thing, Store(own.security.pki_dir)))
+        work(PkiContext(own, settings.thing, Store(own.security.pki_dir)))
     except LinesideError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(1) from None
 
 
-def show_all(place: Place, *, as_json: bool) -> None:
+def show_all(pki: PkiContext, *, as_json: bool) -> None:
     """Print every certificate by group."""
-    found = [(group, held) for group in GROUPS for held in place.store.held(group)]
+    found = [(group, held) for group in GROUPS for held in pki.store.held(group)]
     if as_json:
         show_json([{"group": group, **_facts(held.certificate), "file": str(held.path)} for group, held in found])
         return
     rows = [[group, held.thumbprint, subject(held.certificate), _end(held.certificate)] for group, held in found]
-    write(table(["GROUP", "THUMBPRINT", "SUBJECT", "VALID UNTIL"], rows) if rows else f"none in {place.store.root}\n")
+    write(table(["GROUP", "THUMBPRINT", "SUBJECT", "VALID UNTIL"], rows) if rows else f"none in {pki.store.root}\n")
 
 
-def show(place: Place, text: str, *, as_json: bool) -> None:
+def show(pki: PkiContext, text: str, *, as_json: bool) -> None:
     """Print one certificate."""
-    group, held = _one(place.store, text, GROUPS)
-    refused = _refused(place, held.certificate)
+    group, held = _one(pki.store, text, GROUPS)
+    refused = _refused(pki, held.certificate)
     if as_json:
         show_json({"group": group, **_facts(held.certificate), "file": str(held.path), "refused": refused})
         return
@@ -89,44 +89,44 @@ def show(place: Place, text: str, *, as_json: bool) -> None:
         write(f"refused: {reason}\n")
 
 
-def add(place: Place, text: str, *, group: str) -> None:
+def add(pki: PkiContext, text: str, *, group: str) -> None:
     """Take a certificate, by its thumbprint or from a file, into a group."""
-    place.store.prepare()
+    pki.store.prepare()
     if Path(text).is_file():
         try:
-            certificate = parse(place.store.read(Path(text)))[0]
+            certificate = parse(pki.store.read(Path(text)))[0]
         except ValueError as error:
             raise LinesideError(f"{text} is no certificate: {error}", remedy="give a PEM or DER file") from None
     else:
-        certificate = _one(place.store, text, ("rejected", "issuers")).held.certificate
+        certificate = _one(pki.store, text, ("rejected", "issuers")).held.certificate
     if group == "issuers" and not is_authority(certificate):
         raise LinesideError(
             f"{thumbprint(certificate)} ({subject(certificate)}) is no authority: it cannot complete a chain",
             remedy="leave out --issuer to trust it itself",
         )
-    path = place.store.add(group, certificate)
+    path = pki.store.add(group, certificate)
     write(f"{group}: {thumbprint(certificate)} ({subject(certificate)}) in {path}\n")
     if group == "trusted" and not is_authority(certificate):
-        for reason in _refused(place, certificate):
+        for reason in _refused(pki, certificate):
             sys.stderr.write(f"it is trusted, but still refused: {reason}\n")
 
 
-def remove(place: Place, text: str) -> None:
+def remove(pki: PkiContext, text: str) -> None:
     """Trust a certificate no more."""
-    group, held = _one(place.store, text, ("trusted", "issuers"))
-    place.store.remove(held)
+    group, held = _one(pki.store, text, ("trusted", "issuers"))
+    pki.store.remove(held)
     write(f"no longer {group}: {held.thumbprint} ({subject(held.certificate)})\n")
     write("a session that stands goes on until it ends: restart the bridge to end it now\n")
 
 
-def own(place: Place, *, export: Path | None, as_json: bool) -> None:
+def own(pki: PkiContext, *, export: Path | None, as_json: bool) -> None:
     """Print the own certificates, the one to trust next first; write that to a file."""
     now = utc_now()
-    kept = own_of(place.settings, thing=place.thing)
-    identities = kept.present() or kept.identities(now)  # looking at it must not replace what the bridge uses
+    kept = own_of(pki.settings, thing=pki.thing)
+    identities = kept.present() or kept.identities(now)  # printing it must not replace the one that the bridge uses
     if export:
         encoding = Encoding.PEM if export.suffix.lower() == ".pem" else Encoding.DER
-        place.store.write(export, identities[0].certificate.public_bytes(encoding))
+        pki.store.write(export, identities[0].certificate.public_bytes(encoding))
     kinds = ["next" if identity.is_next else "in use" for identity in identities]
     if as_json:
         show_json(
@@ -144,15 +144,20 @@ def own(place: Place, *, export: Path | None, as_json: bool) -> None:
     )
 
 
-def _one(store: Store, text: str, groups: tuple[str, ...]) -> Found:
+def _one(store: Store, text: str, groups: tuple[str, ...]) -> HeldCertificate:
     """Return the only certificate whose thumbprint begins so; raises LinesideError."""
     wanted = text.upper().replace(":", "").replace(" ", "")
-    if len(wanted) < _SHORTEST or not set(wanted) <= _DIGITS:
+    if len(wanted) < _MIN_DIGITS or not set(wanted) <= _DIGITS:
         raise LinesideError(
             f"{text!r} is neither a file nor the beginning of a thumbprint",
-            remedy=f"give at least {_SHORTEST} of its digits as `lineside opcua trust list` shows them",
+            remedy=f"give at least {_MIN_DIGITS} of its digits as `lineside opcua trust list` shows them",
         )
-    found = [Found(group, held) for group in groups for held in store.held(group) if held.thumbprint.startswith(wanted)]
+    found = [
+        HeldCertificate(group, held)
+        for group in groups
+        for held in store.held(group)
+        if held.thumbprint.startswith(wanted)
+    ]
     if len({each.held.certificate for each in found}) > 1:
         names = ", ".join(each.held.thumbprint for each in found)
         raise LinesideError(f"{text} is the beginning of more than one: {names}", remedy="give more digits")
@@ -164,9 +169,9 @@ def _one(store: Store, text: str, groups: tuple[str, ...]) -> Found:
     return found[0]
 
 
-def _refused(place: Place, certificate: x509.Certificate) -> list[str]:
-    host = urlsplit(place.settings.endpoint).hostname or ""
-    opinion = judge([certificate], place.store.known(), application_uri=None, host=host, now=utc_now())
+def _refused(pki: PkiContext, certificate: x509.Certificate) -> list[str]:
+    host = urlsplit(pki.settings.endpoint).hostname or ""
+    opinion = judge([certificate], pki.store.known(), application_uri=None, host=host, now=utc_now())
     return [f"{each.cause}: {each.what}" for each in opinion.objections]
 
 

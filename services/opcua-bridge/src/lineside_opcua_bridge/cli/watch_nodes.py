@@ -1,4 +1,4 @@
-"""`lineside opcua watch`: a subscription of its own, printed as it comes, with what the server says it dropped."""
+"""`lineside opcua watch`: prints the notifications of a subscription, and where the server dropped values."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +9,7 @@ from asyncua.ua.attribute_ids import AttributeIds
 from lineside.contract import utc_now
 from lineside_opcua_bridge.cli.tables import show, show_json
 from lineside_opcua_bridge.cli.variables import as_text, jsonable, moment, status_name
-from lineside_opcua_bridge.finding.find import Found, find_all
+from lineside_opcua_bridge.finding.find import FoundNode, find_all
 from lineside_opcua_bridge.link.bulk_decode import Change
 from lineside_opcua_bridge.link.publishing import decode
 from lineside_opcua_bridge.link.rates import batches
@@ -18,8 +18,8 @@ from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 
 _QUEUE = 100
 _KEEPALIVE_S = 1.0
-_LIVES = 30
-_SILENT_S = 5.0
+_LIFETIME_KEEPALIVES = 30
+_MIN_SILENCE_S = 5.0
 _OVERFLOW = 0x480
 """InfoType DataValue with the overflow bit (OPC 10000-4, 7.39.1)."""
 
@@ -44,11 +44,11 @@ async def watch(
                 left = None if left is None else left - 1
                 if left == 0:
                     return
-    except TimeoutError:  # the end that was asked for
+    except TimeoutError:  # `seconds` are over
         return
 
 
-def _print(session: Session, found: Found, change: Change, *, as_json: bool) -> None:
+def _print(session: Session, found: FoundNode, change: Change, *, as_json: bool) -> None:
     _handle, value, code, source, server = change
     overflow = code & _OVERFLOW == _OVERFLOW
     if as_json:
@@ -90,17 +90,17 @@ async def _changes(session: Session, subscription: int, silent_s: float) -> Asyn
             yield change
 
 
-async def _subscribe(session: Session, found: Sequence[Found], settings: OpcuaBridgeSettings) -> tuple[int, float]:
-    """Return the subscription, in which the place of a node in `found` is its handle, and how long it may be silent."""
+async def _subscribe(session: Session, found: Sequence[FoundNode], settings: OpcuaBridgeSettings) -> tuple[int, float]:
+    """Return the subscription, and for how many seconds it may be silent; a node's handle is its index in `found`."""
     keepalives = max(1, round(_KEEPALIVE_S * 1000 / max(settings.publishing_interval_ms, 1.0)))
     asked = ua.CreateSubscriptionParameters(
         RequestedPublishingInterval=settings.publishing_interval_ms,
-        RequestedLifetimeCount=ua.UInt32(_LIVES * keepalives),
+        RequestedLifetimeCount=ua.UInt32(_LIFETIME_KEEPALIVES * keepalives),
         RequestedMaxKeepAliveCount=ua.UInt32(keepalives),
         MaxNotificationsPerPublish=ua.UInt32(0),
         PublishingEnabled=True,
     )
-    created = await session.call("subscribing", lambda calls: calls.create_subscription(asked, _nobody))
+    created = await session.call("subscribing", lambda calls: calls.create_subscription(asked, _ignore))
     subscription = int(created.SubscriptionId)
     items = [(each, _item(each, handle, settings)) for handle, each in enumerate(found)]
     for batch in batches(items, session.limits.monitored):
@@ -109,7 +109,7 @@ async def _subscribe(session: Session, found: Sequence[Found], settings: OpcuaBr
             if not status.is_good():
                 raise CallFailed(f"{each.path or each.text} cannot be watched: {status.name}", reason=status.name)
     keepalive_s = float(created.RevisedPublishingInterval) * int(created.RevisedMaxKeepAliveCount) / 1000
-    return subscription, max(3 * keepalive_s, _SILENT_S)
+    return subscription, max(3 * keepalive_s, _MIN_SILENCE_S)
 
 
 async def _monitor(
@@ -124,7 +124,7 @@ async def _monitor(
     return [result.StatusCode for result in results]
 
 
-def _item(found: Found, handle: int, settings: OpcuaBridgeSettings) -> ua.MonitoredItemCreateRequest:
+def _item(found: FoundNode, handle: int, settings: OpcuaBridgeSettings) -> ua.MonitoredItemCreateRequest:
     return ua.MonitoredItemCreateRequest(
         ItemToMonitor=ua.ReadValueId(NodeId=found.node, AttributeId=AttributeIds.Value),
         MonitoringMode=ua.MonitoringMode.Reporting,
@@ -137,5 +137,5 @@ def _item(found: Found, handle: int, settings: OpcuaBridgeSettings) -> ua.Monito
     )
 
 
-def _nobody(_result: ua.PublishResult) -> None:
-    """Take what asyncua's own publishing would bring; `_changes` publishes."""
+def _ignore(_result: ua.PublishResult) -> None:
+    """Stand in for the callback of asyncua's own publish loop; `_changes` publishes."""
