@@ -19,7 +19,7 @@ from lineside.spool import Spool, SpoolSettings
 from lineside.spool.store.clock import Clock as SpoolClock
 from lineside_bench.processes.process import clean_environment
 from lineside_forwarder.errors import DestinationAway
-from lineside_inference.api.capture_request import CaptureUnreadable, parse
+from lineside_inference.capture.capture_request import CaptureUnreadable, parse
 from tests.support import forwarding as forwarding_scene
 from tests.support.forwarding import Scripted, Simulated, forwarding
 from tests.support.ports import free_port

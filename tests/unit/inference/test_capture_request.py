@@ -11,10 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineside.edge_manager import EdgeManagerSettings
-from lineside.spool import DestinationStatus, SpoolSettings, Status
-from lineside_inference.api.capture_admission import strictly
-from lineside_inference.api.capture_request import SKEW, CaptureUnreadable, entry, parse
-from lineside_inference.api.evidence import absent, shown
+from lineside.errors import LinesideError
+from lineside.spool import DestinationStatus, SpoolFull, SpoolSettings, SpoolUnusable, Status
+from lineside_inference.api.captures import as_problems
+from lineside_inference.api.problems import Problem
+from lineside_inference.capture.capture_request import SKEW, CaptureUnreadable, entry, parse
+from lineside_inference.capture.client_captures import refusal_of_agent
+from lineside_inference.capture.evidence_status import describe, unknown_status
+from lineside_inference.errors import (
+    CaptureBufferFull,
+    CaptureExists,
+    CaptureQueueFull,
+    CaptureUnknown,
+    DestinationAway,
+    NotKept,
+)
 
 NOW = datetime(2026, 11, 22, 2, 30, tzinfo=UTC)
 FLOATS = base64.b64encode(struct.pack("<6f", *range(6))).decode()
@@ -210,11 +221,28 @@ def em(**fields: Any) -> EdgeManagerSettings:
     ],
 )
 def test_strict_refuses_where_the_agent_did(settings: EdgeManagerSettings, state: Status, code: str | None) -> None:
-    refusal = strictly(state, settings)
+    refusal = refusal_of_agent(state, settings)
     assert (refusal and refusal.code) == code
-    if refusal is not None:
-        assert refusal.status == (429 if code == "capture-buffer-full" else 503)
-        assert refusal.headers["Retry-After"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "is_retried"),
+    [
+        (CaptureExists("x"), 409, False),
+        (CaptureUnknown("x"), 404, False),
+        (CaptureBufferFull("x"), 429, True),
+        (CaptureQueueFull("x"), 429, True),
+        (SpoolFull("x"), 429, True),
+        (DestinationAway("x"), 503, True),
+        (NotKept("x"), 503, False),
+        (SpoolUnusable("x"), 503, True),
+    ],
+)
+def test_what_a_capture_is_refused_with_has_a_status(error: LinesideError, status: int, is_retried: bool) -> None:
+    with pytest.raises(Problem) as refused, as_problems("c-1"):
+        raise error
+    assert (refused.value.status, refused.value.code) == (status, error.code)
+    assert ("Retry-After" in refused.value.headers) is is_retried
 
 
 def test_evidence_says_what_waits_and_what_needs_a_person() -> None:
@@ -226,7 +254,7 @@ def test_evidence_says_what_waits_and_what_needs_a_person() -> None:
         kept_bytes=500,
         dropped={"age": 3},
     )
-    document = shown(state, SpoolSettings.model_validate({}), quarantined_files=0)
+    document = describe(state, SpoolSettings.model_validate({}), quarantined_files=0)
     assert document["waiting"] == {
         "records": 4,
         "bytes": 9_000,
@@ -243,5 +271,7 @@ def test_evidence_says_what_waits_and_what_needs_a_person() -> None:
 
 
 def test_evidence_that_is_not_kept_says_why() -> None:
-    assert absent("why")["reason"] == "why"
-    assert set(absent("why")) == set(shown(state_of(), SpoolSettings.model_validate({}), quarantined_files=0))
+    assert unknown_status("why")["reason"] == "why"
+    assert set(unknown_status("why")) == set(
+        describe(state_of(), SpoolSettings.model_validate({}), quarantined_files=0)
+    )

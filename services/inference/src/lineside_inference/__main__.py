@@ -16,7 +16,9 @@ from lineside_inference.api import engine as engine_route
 from lineside_inference.api.access import Access, Doors
 from lineside_inference.api.app import make_app
 from lineside_inference.api.tokens import TokenFile
+from lineside_inference.capture.client_captures import ClientCaptures
 from lineside_inference.capture.evidence import Evidence
+from lineside_inference.capture.evidence_status import EvidenceStatus
 from lineside_inference.capture.record_builder import RecordBuilder
 from lineside_inference.capture.recorder import Recorder
 from lineside_inference.dataplane.admission import Admission
@@ -147,8 +149,8 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         models.router(store, engine, switcher, policies),
         policy.router(policies, limits, gate.bodies),
         preview.router(policies, store, feed, limits, gate.bodies, workers.others),
-        captures.router(recorder, store, limits, settings.edge_manager, settings.thing, gate, workers),
-        evidence.router(evidence.EvidenceView(settings.spool, recorder)),
+        captures.router(ClientCaptures(recorder, store, settings.edge_manager, settings.thing), limits, gate, workers),
+        evidence.router(EvidenceStatus(settings.spool, recorder)),
     )
     app = V2Middleware(make_app(service, metrics, life, routers), V2(service, handler, engine, limits))
     return Access(app, Doors.of(mine.http), tokens, metrics.refused), mine.http

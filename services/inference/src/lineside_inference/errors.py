@@ -14,6 +14,10 @@
     +-- StateNotKept         what must survive a restart cannot be written: nothing changed
     +-- NotKept              no evidence is kept: the line goes on without
     +-- CaptureQueueFull     too much evidence is on its way to the disk: this is dropped
+    +-- CaptureExists        a client's capture of this id was kept before
+    +-- CaptureUnknown       no capture of this id is known
+    +-- DestinationAway      Edge Manager's agent would have refused a capture: no network
+    +-- CaptureBufferFull    Edge Manager's agent would have refused a capture: too many wait
     +-- Refused              there is no room for the request now: HTTP 429
         +-- Stopping         the service is being stopped: HTTP 503
 
@@ -77,6 +81,32 @@ class CaptureQueueFull(LinesideError):
     """As many captures are on their way to the disk as the settings allow."""
 
     code = "capture-queue-full"
+    transient = True
+
+
+class CaptureExists(LinesideError):
+    """A capture of this id was kept before, and stays as it is."""
+
+    code = "capture-exists"
+
+
+class CaptureUnknown(LinesideError):
+    """No capture of this id is known here (any more)."""
+
+    code = "capture-unknown"
+
+
+class DestinationAway(LinesideError):
+    """With `edge_manager.strict`: destination Cloud cannot be reached."""
+
+    code = "destination-away"
+    transient = True
+
+
+class CaptureBufferFull(LinesideError):
+    """With `edge_manager.strict`: as many captures wait as CaptureDataBufferSize says."""
+
+    code = "capture-buffer-full"
     transient = True
 
 

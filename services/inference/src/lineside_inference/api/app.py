@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from lineside import contract
 from lineside.service import Service
 from lineside_inference.api import openapi, problems, query
-from lineside_inference.api.capture_request import CaptureRequest
+from lineside_inference.capture.capture_request import CaptureRequest
 from lineside_inference.usecases.metrics import Metrics
 
 

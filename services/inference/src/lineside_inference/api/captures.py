@@ -4,33 +4,39 @@ Taking one never waits for the network: it is answered when the record is on thi
 `edge_manager.strict` it is refused where Edge Manager's agent refused it.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from lineside.contract import utc_now
-from lineside.edge_manager import EdgeManagerSettings
-from lineside.spool import Outcome
-from lineside_inference.api import capture_request, openapi
+from lineside.errors import LinesideError
+from lineside.spool import Outcome, SpoolError, SpoolFull
+from lineside_inference.api import openapi
 from lineside_inference.api.body import JSON, media_type, read_json
-from lineside_inference.api.capture_admission import CaptureAdmission, as_problems
-from lineside_inference.api.capture_request import CaptureRequest, CaptureUnreadable
 from lineside_inference.api.documents import CaptureDocument
 from lineside_inference.api.problems import Problem
-from lineside_inference.capture.recorder import Recorder
+from lineside_inference.capture.capture_request import CaptureRequest, CaptureUnreadable, parse
+from lineside_inference.capture.client_captures import ClientCaptures
 from lineside_inference.dataplane.admission import Admission
 from lineside_inference.dataplane.workers import Workers
-from lineside_inference.errors import ModelUnknown
-from lineside_inference.models.store import ModelStore
+from lineside_inference.errors import (
+    CaptureBufferFull,
+    CaptureExists,
+    CaptureQueueFull,
+    CaptureUnknown,
+    DestinationAway,
+    ModelUnknown,
+    NotKept,
+)
 from lineside_inference.settings import LimitSettings
 
 _JSON = "application/json"
-_STATUS: dict[Outcome, tuple[Literal["IN_PROGRESS", "SUCCESS", "FAILURE"], str]] = {
+_STATUS: dict[Outcome | None, tuple[Literal["IN_PROGRESS", "SUCCESS", "FAILURE"], str]] = {
+    None: ("IN_PROGRESS", "on its way to this box's disk"),
     "waiting": ("IN_PROGRESS", "on this box's disk, on its way to the destinations"),
     "delivered": ("SUCCESS", "at every destination"),
     "dead": ("FAILURE", "refused by a destination for good; `lineside spool list` says why, `retry` tries again"),
@@ -48,24 +54,32 @@ _PROBLEMS = {
     503: "No evidence can be kept now; `detail` says what to do.",
 }
 _UNKNOWN = "No capture of this id is known here (any more)."
-_UNDER_WAY = "on its way to this box's disk"
 _TAKEN = "The capture is on this box's disk, and leaves as the network allows."
+_RETRY = {"Retry-After": "5"}
+_REFUSALS: tuple[tuple[type[LinesideError], int, dict[str, str]], ...] = (
+    (ModelUnknown, 404, {}),
+    (CaptureUnknown, 404, {}),
+    (CaptureExists, 409, {}),
+    (SpoolFull, 429, _RETRY),
+    (CaptureQueueFull, 429, _RETRY),
+    (CaptureBufferFull, 429, _RETRY),
+    (DestinationAway, 503, _RETRY),
+    (NotKept, 503, {}),
+    (SpoolError, 503, _RETRY),
+)
+"""The status and the headers of each error, by the first kind that it is of."""
 
 
 def router(
-    recorder: Recorder,
-    store: ModelStore,
+    captures: ClientCaptures,
     limits: LimitSettings,
-    edge_manager: EdgeManagerSettings,
-    device: str,
     gate: Admission,
     workers: Workers,
     *,
     now: Callable[[], datetime] = utc_now,
 ) -> APIRouter:
-    """Return the routes; `device` is this box's name in every record."""
+    """Return the routes."""
     routes = APIRouter()
-    door = CaptureAdmission(recorder, edge_manager)
 
     @routes.post(
         "/v1/capture",
@@ -90,80 +104,43 @@ def router(
                 )
             except ClientDisconnect:
                 return Response(status_code=499)
-            with door.place():
-                return await take(payload, arrived)
-
-    async def take(payload: bytes, arrived: datetime) -> Response:
-        given = await workers.read(len(payload), _parse, payload, arrived)
-        version = _version(given.model, store, recorder.settings.models)
-        async with door.admitted(given.capture_id):
-            await _keep(given, arrived, version, len(payload))
-        answer = _answer(given.capture_id, "waiting")
-        return Response(answer.model_dump_json(), 202, media_type=_JSON)
+            with gate.captures.admit():
+                given = await workers.read(len(payload), _parse, payload, arrived)
+                with as_problems(given.capture_id):
+                    await captures.keep(given, arrived, len(payload))
+                return Response(_answer(given.capture_id, "waiting").model_dump_json(), 202, media_type=_JSON)
 
     @routes.get("/v1/capture/{capture_id}", responses=openapi.refusals({404: _UNKNOWN, 503: _PROBLEMS[503]}))
     async def status(
         capture_id: Annotated[str, Path(description="Its capture_id, or the id of a request.", max_length=128)],
     ) -> CaptureDocument:
         """Answer what became of one capture: IN_PROGRESS, SUCCESS or FAILURE, and why."""
-        spool = door.spool(capture_id)
-        is_under_way = recorder.is_under_way(capture_id)  # asked first: it may arrive while the spool is asked
         with as_problems(capture_id):
-            outcome = await run_in_threadpool(spool.find, capture_id)
-        if outcome is None and is_under_way:
-            return CaptureDocument(capture_id=capture_id, status="IN_PROGRESS", detail=_UNDER_WAY)
-        if outcome is None:
-            raise Problem(404, "capture-unknown", f"Capture {capture_id!r:.140} is not known here (any more).")
-        return _answer(capture_id, outcome)
-
-    async def _keep(given: CaptureRequest, arrived: datetime, version: str | None, size: int) -> None:
-        with as_problems(given.capture_id):
-            receipt = await asyncio.shield(
-                recorder.submit(
-                    lambda: capture_request.entry(
-                        given,
-                        arrived,
-                        fleet=edge_manager.DeviceFleetName,
-                        device=device,
-                        version=version,
-                        embed_limit=edge_manager.embed_limit,
-                        text_as_base64=edge_manager.text_as_base64,
-                    ),
-                    key=given.capture_id,
-                    model=given.model,
-                    size=size,
-                )
-            )
-        if not receipt.is_new:
-            raise Problem(
-                409,
-                "capture-exists",
-                f"Capture {given.capture_id!r} was taken before, and stays as it is.",
-                request_id=given.capture_id,
-            )
+            return _answer(capture_id, await captures.find(capture_id))
 
     return routes
 
 
-def _version(model: str, store: ModelStore, others: Sequence[str]) -> str | None:
-    """Return a model's version in force, None where only its clients know; raises Problem 404 for an unknown one."""
-    if model in store:
-        return store[model].card.version if store.is_loaded(model) else None
-    if model in others or model in store.out:
-        return None
-    known = ", ".join(sorted({*store, *others}))
-    detail = f"Model {model!r:.140} is not known. Known here: {known}. Others are named in inference.capture.models."
-    raise Problem(404, ModelUnknown.code, detail)
+@contextmanager
+def as_problems(capture_id: str) -> Iterator[None]:
+    """Answer what a capture is refused with as a problem."""
+    try:
+        yield
+    except LinesideError as error:
+        for kind, status, headers in _REFUSALS:
+            if isinstance(error, kind):
+                raise Problem(status, error.code, str(error), request_id=capture_id, headers=headers) from None
+        raise
 
 
-def _answer(capture_id: str, outcome: Outcome) -> CaptureDocument:
+def _answer(capture_id: str, outcome: Outcome | None) -> CaptureDocument:
     word, detail = _STATUS[outcome]
     return CaptureDocument(capture_id=capture_id, status=word, detail=detail)
 
 
 def _parse(payload: bytes, now: datetime) -> CaptureRequest:
     try:
-        return capture_request.parse(payload, now)
+        return parse(payload, now)
     except CaptureUnreadable as error:
         status = 400 if error.code == "not-json" else 422
         raise Problem(status, error.code, error.reason, request_id=error.capture_id) from None
