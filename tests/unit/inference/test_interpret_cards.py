@@ -165,7 +165,7 @@ def test_outputs_of_known_size_get_room_in_the_slot(head_card: Make) -> None:
         ),
         ({"head": "detection", "format": "yolov5", "rotated": True}, "rotated stands only with format yolov8"),
         ({"head": "detection", "format": "yolov8", "rotated": True, "prototypes": "p"}, "has no prototypes"),
-        ({"head": "detection", "format": "yolov8", "rotated": True, "box": "xyxy"}, "a turned box is cxcywh"),
+        ({"head": "detection", "format": "yolov8", "rotated": True, "box": "xyxy"}, "a rotated box is cxcywh"),
         ({"head": "detection", "format": "yolov8", "activation": "softmax"}, "format is yolov8"),
         ({"head": "detection", "format": "xyxy6", "activation": "sigmoid"}, "leave activation away"),
         ({"head": "detection", "format": "yolov8", "max_findings": 1001}, "max_findings"),

@@ -1,4 +1,4 @@
-"""Each format of a detector says the same of the same boxes; turned boxes and masks against plain loops."""
+"""Each format of a detector says the same of the same boxes; rotated boxes and masks against plain loops."""
 
 import math
 from collections.abc import Callable
@@ -138,11 +138,11 @@ def test_of_finished_boxes_only_those_that_are_filled_have_to_be_numbers(head_ca
     assert (none.verdict, none.findings) == ("pass", ())
 
 
-# --- turned boxes
+# --- rotated boxes
 
 
 def corners_of(x: float, y: float, width: float, height: float, angle: float) -> list[complex]:
-    """Corners of a turned box, as complex numbers."""
+    """Corners of a rotated box, as complex numbers."""
     turn = complex(math.cos(angle), math.sin(angle))
     return [
         complex(x, y) + complex(a * width / 2, b * height / 2) * turn for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))

@@ -1,7 +1,7 @@
 """From the bytes of an image to pixels, with the header checked before anything is allocated.
 
-EXIF orientation is ignored: a camera on a line is fixed, and a turned image would be another one than the model
-was trained on.
+EXIF orientation is ignored: a camera on a line is fixed, and a rotated image would differ from those that the
+model was trained on.
 """
 
 from typing import Any
@@ -18,9 +18,9 @@ from lineside_inference.models.preparation import Preparation
 
 Pixels = NDArray[np.uint8]
 
-# Work comes from a pool of one thread a core; OpenCV's own threads would only fight for the same cores.
+# Images are decoded in a pool of one thread a core; threads of OpenCV's own would compete for the same cores.
 cv2.setNumThreads(1)
-# What it would print is raised, as an error of ours.
+# OpenCV's messages are not printed: they are raised as errors of ours.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 

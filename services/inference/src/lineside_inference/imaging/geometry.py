@@ -1,4 +1,4 @@
-"""Where an image lies in a model's input, and the way back from there to its original pixels."""
+"""The mapping between an image's pixels and a model's input, both ways."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Geometry:
     """An image of `width` x `height` pixels that was fitted into an input of `input_width` x `input_height`.
 
     It takes `fitted_width` x `fitted_height` of it, from `left`, `top`; the rest is padding. Each axis has a scale of
-    its own, which also takes in what a reduced decode rounded away.
+    its own, which also corrects the rounding of a reduced decode.
     """
 
     input_width: int
@@ -49,7 +49,7 @@ class Geometry:
 
     @classmethod
     def whole(cls, width: int, height: int) -> "Geometry":
-        """Return that of an input which is the image."""
+        """Return the geometry of an input that is the image itself."""
         return cls(width, height, 0, 0, width, height, width, height)
 
     def to_image(self, boxes: Boxes) -> Boxes:
@@ -57,7 +57,7 @@ class Geometry:
         return (boxes - self._origin()) * self._scale()
 
     def to_input(self, boxes: Boxes) -> Boxes:
-        """Return boxes of the image as boxes of the input; the way back of `to_image`."""
+        """Return boxes of the image as boxes of the input; the inverse of `to_image`."""
         return boxes / self._scale() + self._origin()
 
     def clip(self, boxes: Boxes) -> Boxes:
@@ -65,7 +65,7 @@ class Geometry:
         return np.clip(boxes, 0.0, (self.width, self.height) * 2)
 
     def window(self, map_width: int, map_height: int) -> tuple[slice, slice]:
-        """Return the rows and columns of a map over the whole input whose middles lie in the image; at least one."""
+        """Return the rows and columns of a map over the whole input whose centres lie in the image; at least one."""
         return (
             _within(self.top, self.fitted_height, self.input_height, map_height),
             _within(self.left, self.fitted_width, self.input_width, map_width),

@@ -1,6 +1,6 @@
 """What an image's header says, read before anything is decoded: format, width, height, and whether it is all there.
 
-A decoder allocates what the header asks for, so that is bounded first; and what ends early never reaches one.
+A decoder allocates what the header announces, so the size is bounded first; a truncated image is never decoded.
 """
 
 import re
@@ -31,7 +31,7 @@ _STARTS: dict[Format, re.Pattern[bytes]] = {
 
 
 def sniff(data: bytes | bytearray | memoryview) -> Format | None:
-    """Return the format by the first bytes, or None where it is none of ours."""
+    """Return the format by the first bytes, or None for any other."""
     return next((kind for kind, start in _STARTS.items() if start.match(data)), None)
 
 

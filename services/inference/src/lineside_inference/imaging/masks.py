@@ -1,4 +1,4 @@
-"""Regions of privacy, blacked out in what is kept: in the image, and in the model's input that was made of it."""
+"""Privacy masks: rectangles that are blacked out in evidence, in the image and in the model's input made of it."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ def masks_for(
 
 
 def black_out(pixels: Pixels, rectangles: Iterable[Rectangle]) -> None:
-    """Fill rectangles of an image, all channels, with 0; what is opaque stays so. Every pixel touched is filled."""
+    """Fill every pixel that a rectangle touches with 0, in all channels but alpha."""
     height, width = pixels.shape[:2]
     for x0, y0, x1, y1 in rectangles:
         region = pixels[
@@ -61,7 +61,7 @@ def masked_file(data: bytes, rectangles: Sequence[Rectangle], *, max_pixels: int
 def black_out_input(
     tensor: NDArray[Any], preparation: Preparation, geometry: Geometry, rectangles: Sequence[Rectangle]
 ) -> None:
-    """Give rectangles of the image, in a prepared tensor, the value of black.
+    """Set rectangles of the image, in a prepared tensor, to the value that black has there.
 
     One value more on each side is filled: interpolation mixes neighbours.
     """

@@ -1,4 +1,4 @@
-"""The image with what was found drawn on it, as a JPEG for people."""
+"""The image with the findings and the verdict drawn on it, as a JPEG."""
 
 from collections.abc import Collection
 
@@ -18,7 +18,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw(pixels: NDArray[np.uint8], result: Result, defects: Collection[str]) -> bytes:
-    """Return a JPEG of an image (height x width x 3, BGR; it is drawn on) with boxes and the verdict on top."""
+    """Return a JPEG of an image (height x width x 3, BGR; it is drawn on) with boxes and the verdict drawn on it."""
     unit = max(1, round(min(pixels.shape[:2]) / 240))
     for finding in reversed(result.findings):  # the surest is drawn last, above the others
         if finding.box is not None:

@@ -18,10 +18,10 @@ def prepare(
     *,
     original: tuple[int, int] | None = None,
 ) -> Geometry:
-    """Write the model's input for an image into `out`, without a copy of it between; return where the image lies.
+    """Write the model's input for an image into `out`, without a copy of it between; return the geometry.
 
     `pixels` is height x width x 3 (BGR) or height x width (gray), `out` has the card's shape and datatype. `original`
-    is the image's width and height before a reduced decode, for the way back to its pixels.
+    is the image's width and height before a reduced decode, from which the geometry is computed.
     """
     geometry = Geometry.of(preparation, pixels.shape[1], pixels.shape[0], original)
     fitted = _fit(pixels, preparation, geometry)
@@ -29,7 +29,7 @@ def prepare(
         fitted = fitted[:, :, np.newaxis]
     for channel, taken in enumerate(preparation.order):
         plane = out[channel] if preparation.is_planar else out[:, :, channel]
-        if out.dtype == np.uint8:  # the card sees to it that there is nothing to work out
+        if out.dtype == np.uint8:  # the card allows UINT8 only without scale, mean and std
             plane[...] = fitted[:, :, taken]
             continue
         np.multiply(fitted[:, :, taken], preparation.gain[channel], out=plane, casting="unsafe")

@@ -1,6 +1,7 @@
 """From a model's outputs to findings, scores and a verdict, by its card and the thresholds in force.
 
-Pure: values in, a Judgement out. Each head has a module; `interpret` runs those of the card and joins what they say.
+Pure functions: values in, a Judgement out. Each head has a module; `interpret` runs those of the card and joins their
+judgements.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +11,12 @@ from numpy.typing import NDArray
 
 from lineside.contract import Verdict
 from lineside_inference.imaging.geometry import Geometry
-from lineside_inference.interpret.anomaly import weigh
+from lineside_inference.interpret.anomaly import judge_anomaly
 from lineside_inference.interpret.classification import classify
 from lineside_inference.interpret.detection import detect
 from lineside_inference.interpret.judgement import Judgement, ranked
 from lineside_inference.interpret.outputs import Outputs
-from lineside_inference.interpret.raw import show
+from lineside_inference.interpret.raw import judge_raw
 from lineside_inference.interpret.score import score
 from lineside_inference.interpret.segmentation import segment
 from lineside_inference.interpret.thresholds import Thresholds
@@ -48,7 +49,7 @@ def interpret(
 
 
 def is_large(outputs: Mapping[str, NDArray[np.generic]]) -> bool:
-    """Whether interpreting them takes long enough to be done beside the event loop."""
+    """Whether interpreting them takes long enough to be done in a worker thread."""
     return sum(array.size for array in outputs.values()) > LARGE
 
 
@@ -60,9 +61,9 @@ def _judge(outputs: Outputs, head: Head, card: Card, thresholds: Thresholds, geo
     if isinstance(head, Detection):
         return detect(outputs, head, card, thresholds, geometry)
     if isinstance(head, Anomaly):
-        return weigh(outputs, head, card, thresholds, geometry)
+        return judge_anomaly(outputs, head, card, thresholds, geometry)
     if isinstance(head, Raw):
-        return show(outputs, head)
+        return judge_raw(outputs, head)
     return segment(outputs, head, card, thresholds, geometry)
 
 

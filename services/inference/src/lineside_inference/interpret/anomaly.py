@@ -1,4 +1,4 @@
-"""Anomaly: how unlike sound parts this one is, where on it, and a small heat map of that."""
+"""Anomaly: how much a part differs from good ones, where, and a small heat map of that."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from lineside.contract import Finding
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret.judgement import DIGITS, Judgement, compare
 from lineside_inference.interpret.outputs import Floats, Outputs
-from lineside_inference.interpret.regions import Frame, regions
+from lineside_inference.interpret.regions import MapWindow, regions
 from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.heads import Anomaly
@@ -21,7 +21,9 @@ HEAT_SIDE = 64
 _SLACK = 10.0**-DIGITS / 2
 
 
-def weigh(outputs: Outputs, head: Anomaly, card: Card, thresholds: Thresholds, geometry: Geometry | None) -> Judgement:
+def judge_anomaly(
+    outputs: Outputs, head: Anomaly, card: Card, thresholds: Thresholds, geometry: Geometry | None
+) -> Judgement:
     """Judge an anomaly map, a score, or both, in units of the card's `range`.
 
     The part fails where its score reaches the threshold. Without a score of its own that is the map's highest value
@@ -33,13 +35,13 @@ def weigh(outputs: Outputs, head: Anomaly, card: Card, thresholds: Thresholds, g
     if head.kind == "score":
         return by_score(label, _score(outputs, head, head.name), threshold)
     values = _scaled(outputs.shaped(head.name, 2, "[height, width]"), head)
-    frame = Frame.of(geometry, values.shape[1], values.shape[0])
-    inside = np.ascontiguousarray(values[frame.window])
+    window = MapWindow.of(geometry, values.shape[1], values.shape[0])
+    inside = np.ascontiguousarray(values[window.slices])
     mask = inside >= threshold - _SLACK
     found, omitted = list[Finding](), 0
     if mask.any():
         found, omitted = regions(
-            mask, inside, frame, label, min_area=head.min_area, most=head.max_findings, confidence="peak"
+            mask, inside, window, label, min_area=head.min_area, most=head.max_findings, confidence="peak"
         )
     peak = round(float(inside.max()), DIGITS)
     score = peak if head.score is None else _score(outputs, head, head.score)

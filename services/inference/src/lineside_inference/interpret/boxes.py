@@ -1,4 +1,4 @@
-"""Boxes: their forms, how much two overlap, and which of those that overlap stays."""
+"""Boxes: their forms, and non-maximum suppression."""
 
 from typing import Literal
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from lineside_inference.imaging.geometry import Boxes
 
 _FARTHEST = 1e9
-"""Coordinates are cut here, far beyond any image, so that nothing overflows."""
+"""Coordinates are clipped to this, far beyond any image, so that no product of them overflows."""
 
 
 def bounded(numbers: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return coordinates cut where no image reaches."""
+    """Return coordinates clipped to +-1e9, beyond any image."""
     return np.clip(numbers.astype(np.float64), -_FARTHEST, _FARTHEST)
 
 
@@ -31,7 +31,7 @@ def corners(numbers: NDArray[np.floating], form: Literal["cxcywh", "xyxy", "xywh
 
 
 def has_area(boxes: Boxes) -> NDArray[np.bool_]:
-    """Say of each box whether there is anything in it."""
+    """Say of each box whether its width and height are above 0."""
     filled: NDArray[np.bool_] = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return filled
 

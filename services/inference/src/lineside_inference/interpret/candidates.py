@@ -1,4 +1,4 @@
-"""The formats of detectors: what each gives as boxes, labels and scores, read into one form."""
+"""The output formats of detectors, each read into boxes, labels and scores of one form."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Detection: from what a detector gave, in whichever format, to boxes on the original image and a verdict.
+"""Detection: from a detector's output, in any of the formats, to boxes on the original image and a verdict.
 
 Every label of a box that reaches its threshold counts, not only the best one: a defect must not hide behind a surer
 harmless label. What survives is filtered label by label, and boxes outside the image are no findings.
@@ -15,9 +15,9 @@ from lineside_inference.interpret.boxes import bounded, corners, has_area, suppr
 from lineside_inference.interpret.candidates import Candidates, read
 from lineside_inference.interpret.judgement import DIGITS, Judgement, by_defects
 from lineside_inference.interpret.outputs import Outputs
-from lineside_inference.interpret.prototypes import covered
+from lineside_inference.interpret.prototypes import mask_pixels
+from lineside_inference.interpret.rotated import rotated_corners, suppress_rotated
 from lineside_inference.interpret.thresholds import Thresholds
-from lineside_inference.interpret.turned import quads, suppress_alike
 from lineside_inference.models.card import Card
 from lineside_inference.models.detection import Detection
 
@@ -44,11 +44,11 @@ def detect(
     found = read(outputs, head, len(labels), floors)
     confidence = np.round(found.score, DIGITS)
     fails = is_defect[found.label] & (confidence >= limits[found.label])
-    # Twice, so that a flood is thinned before it is worked on, and boxes beside the image take nobody's place.
+    # Bounded twice: before the boxes are placed, and again after those outside the image are gone.
     chosen = np.flatnonzero(confidence >= floors[found.label])
     chosen = chosen[_first(fails[chosen], confidence[chosen], MAX_CANDIDATES * 10)]
     label, confidence, fails = found.label[chosen], confidence[chosen], fails[chosen]
-    placed = _Placed(found, found.box[chosen], head, geometry)
+    placed = _PlacedBoxes(found, found.box[chosen], head, geometry)
     boxes = placed.boxes
     shown = np.round(boxes if geometry is None else geometry.clip(boxes), _BOX_DIGITS)
     kept = np.flatnonzero(has_area(shown))
@@ -69,8 +69,8 @@ def detect(
     return by_defects(findings, scores, card.defects, thresholds, most=head.max_findings, dropped=dropped)
 
 
-class _Placed:
-    """Boxes of the output on the image, or in the model's input where there is no image; `boxes` is N x 4."""
+class _PlacedBoxes:
+    """The output's boxes on the image, or in the model's input where there is no image; `boxes` is N x 4."""
 
     def __init__(self, found: Candidates, rows: NDArray[np.intp], head: Detection, geometry: Geometry | None) -> None:
         self._found, self._rows, self._head, self._geometry = found, rows, head, geometry
@@ -78,7 +78,7 @@ class _Placed:
         if head.is_normalised and geometry is not None:
             numbers = numbers * np.array(_sides(head, geometry))
         self._numbers = numbers
-        self._quads = quads(numbers, self._angles) if head.is_turned else None
+        self._quads = rotated_corners(numbers, self._angles) if head.is_rotated else None
         if self._quads is None:
             self.boxes = self._to_image(corners(numbers, head.box_form))
         else:
@@ -89,10 +89,10 @@ class _Placed:
         """Return which of these, in the order of their rank, are kept by non-maximum suppression."""
         if self._quads is None:
             return suppress(self.boxes[which], labels, threshold)
-        return suppress_alike(self._numbers[which], self._angles[which], labels, threshold)
+        return suppress_rotated(self._numbers[which], self._angles[which], labels, threshold)
 
     def regions(self, outputs: Outputs, which: NDArray[np.intp], shown: Boxes) -> list[dict[str, Any]]:
-        """Return what is to be said of each of these beside its box: its corners where turned, what its mask covers."""
+        """Return the fields of each finding beside its box: its corners where rotated, the area of its mask."""
         if self._quads is not None:
             corners_of = np.round(self._quads[which], _BOX_DIGITS).tolist()
             return [{"corners": tuple(map(tuple, one))} for one in corners_of]
@@ -100,7 +100,7 @@ class _Placed:
         if name is None or self._geometry is None:
             return [{} for _ in which]
         whole = self._geometry.width * self._geometry.height
-        pixels = covered(
+        pixels = mask_pixels(
             outputs.shaped(name, 3, "[K, height, width]"), self._found.extra[self._rows[which]], shown, self._geometry
         )
         return [
@@ -122,7 +122,7 @@ def _sides(head: Detection, geometry: Geometry) -> tuple[int, ...]:
 
 
 def _first(fails: NDArray[np.bool_], confidence: NDArray[np.float64], most: int) -> NDArray[np.intp]:
-    """Return the order of rank, at most `most`: what fails the part first, then the surest."""
+    """Return indices in the order of rank, at most `most`: first what fails the part, then by confidence."""
     rank = confidence + np.where(fails, confidence.max(initial=0.0) + 1.0, 0.0)
     chosen = np.arange(rank.size) if rank.size <= most else np.sort(np.argpartition(-rank, most)[:most])
     return chosen[np.argsort(-rank[chosen], kind="stable")]

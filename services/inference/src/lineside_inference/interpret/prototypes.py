@@ -8,7 +8,9 @@ from lineside_inference.imaging.geometry import Boxes, Geometry
 from lineside_inference.interpret.outputs import Floats
 
 
-def covered(prototypes: Floats, coefficients: NDArray[np.floating], boxes: Boxes, geometry: Geometry) -> list[float]:
+def mask_pixels(
+    prototypes: Floats, coefficients: NDArray[np.floating], boxes: Boxes, geometry: Geometry
+) -> list[float]:
     """Return for each box of the image how many of its pixels the mask covers.
 
     `prototypes` is K x height x width over the whole input, `coefficients` N x K. A pixel is of the mask where the sum

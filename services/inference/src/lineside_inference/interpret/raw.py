@@ -1,4 +1,4 @@
-"""Raw: numbers without a meaning here, shown and not judged."""
+"""Raw: numbers that the card gives no meaning, shown and not judged."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ MAX_VALUES = 64
 """An output of more values is shown by its lowest, highest and mean."""
 
 
-def show(outputs: Outputs, head: Raw) -> Judgement:
+def judge_raw(outputs: Outputs, head: Raw) -> Judgement:
     """Return verdict unknown; the scores are the output's values as `name[index]`, or what sums them up."""
     values = outputs.finite(head.name)
     reason = f"raw output: {head.name} {list(outputs.raw(head.name).shape)} has no verdict"

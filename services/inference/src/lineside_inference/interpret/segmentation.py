@@ -9,7 +9,7 @@ from lineside.contract import Finding
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret.judgement import DIGITS, Judgement, by_defects
 from lineside_inference.interpret.outputs import Floats, Outputs, sigmoid
-from lineside_inference.interpret.regions import Frame, regions
+from lineside_inference.interpret.regions import MapWindow, regions
 from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
 from lineside_inference.models.heads import Segmentation
@@ -39,19 +39,19 @@ def _masks(
     outputs: Outputs, head: Segmentation, card: Card, thresholds: Thresholds, geometry: Geometry | None
 ) -> tuple[list[Finding], int]:
     maps = _maps(outputs, head, len(card.labels_of(head)))
-    frame = Frame.of(geometry, maps.shape[2], maps.shape[1])
+    window = MapWindow.of(geometry, maps.shape[2], maps.shape[1])
     found, dropped = list[Finding](), 0
     for label, values in zip(card.labels_of(head), maps, strict=True):
         if label == head.background:
             continue
-        inside = np.ascontiguousarray(values[frame.window])
+        inside = np.ascontiguousarray(values[window.slices])
         sure = sigmoid(inside) if head.activation != "none" else inside
         level = head.mask_threshold
         if label in card.defects:
             level = min(level, thresholds.of(label))
         mask = sure >= level - _SLACK
         if mask.any():
-            kept, omitted = _regions(mask, sure, frame, label, head)
+            kept, omitted = _regions(mask, sure, window, label, head)
             found, dropped = found + kept, dropped + omitted
     return found, dropped
 
@@ -65,26 +65,26 @@ def _exclusive(
     background = labels.index(head.background) if head.background is not None else None
     if head.format == "indices":
         numbers = _numbers(outputs, head, len(labels))
-        frame = Frame.of(geometry, numbers.shape[1], numbers.shape[0])
-        numbers = numbers[frame.window]
+        window = MapWindow.of(geometry, numbers.shape[1], numbers.shape[0])
+        numbers = numbers[window.slices]
     else:
         maps = _maps(outputs, head, len(labels))
-        frame = Frame.of(geometry, maps.shape[2], maps.shape[1])
-        rows, columns = frame.window
+        window = MapWindow.of(geometry, maps.shape[2], maps.shape[1])
+        rows, columns = window.slices
         numbers, sure = _winners(maps[:, rows, columns], background, is_logits=head.activation != "none")
     found, dropped = list[Finding](), 0
     for number in np.flatnonzero(np.bincount(numbers.reshape(-1), minlength=len(labels))).tolist():
         if number != background:
             mask = numbers == number
-            kept, omitted = _regions(mask, sure, frame, labels[number], head)
+            kept, omitted = _regions(mask, sure, window, labels[number], head)
             found, dropped = found + kept, dropped + omitted
     return found, dropped
 
 
 def _regions(
-    mask: NDArray[np.bool_], sure: NDArray[np.floating] | None, frame: Frame, label: str, head: Segmentation
+    mask: NDArray[np.bool_], sure: NDArray[np.floating] | None, window: MapWindow, label: str, head: Segmentation
 ) -> tuple[list[Finding], int]:
-    return regions(mask, sure, frame, label, min_area=head.min_area, most=head.max_findings, confidence="mean")
+    return regions(mask, sure, window, label, min_area=head.min_area, most=head.max_findings, confidence="mean")
 
 
 def _maps(outputs: Outputs, head: Segmentation, labels: int) -> Floats:

@@ -69,14 +69,14 @@ class Detection(CardHead):
         return self.columns or _XYXY6
 
     @property
-    def is_turned(self) -> bool:
+    def is_rotated(self) -> bool:
         """Whether each box has an angle."""
         return self.rotated or "angle" in (self.columns or ())
 
     @property
     def box_form(self) -> Literal["cxcywh", "xyxy", "xywh", "yxyx"]:
         """What the four numbers of a box are."""
-        return self.box or ("xyxy" if self.format in _FINISHED and not self.is_turned else "cxcywh")
+        return self.box or ("xyxy" if self.format in _FINISHED and not self.is_rotated else "cxcywh")
 
     @property
     def is_normalised(self) -> bool:
@@ -158,6 +158,6 @@ class Detection(CardHead):
                 raise ValueError(f"columns has {column} {self.row.count(column)} times; it may stand there once")
         if self.rotated and self.format != "yolov8":
             raise ValueError(f"rotated stands only with format yolov8; format is {self.format}")
-        if self.is_turned and (self.prototypes is not None or self.box_form != "cxcywh"):
-            raise ValueError("a turned box is cxcywh, and has no prototypes")
+        if self.is_rotated and (self.prototypes is not None or self.box_form != "cxcywh"):
+            raise ValueError("a rotated box is cxcywh, and has no prototypes")
         return self

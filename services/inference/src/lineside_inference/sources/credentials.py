@@ -1,4 +1,4 @@
-"""What a camera wants to know of who asks: Basic (RFC 7617) and Digest (RFC 7616) authentication.
+"""Basic (RFC 7617) and Digest (RFC 7616) authentication towards a camera.
 
 Nothing is sent until the camera asks for it. A password is never part of a message, a log line or a state.
 """

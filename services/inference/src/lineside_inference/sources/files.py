@@ -1,4 +1,4 @@
-"""An image file below an allowed root; whatever leads out of the roots, links too, is refused."""
+"""An image file below an allowed root; a path that leads out of the roots, also by a link, is refused."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ from lineside_inference.errors import FileFailed, ImageTooLarge, NoSuchFile, Pat
 
 
 class Files:
-    """The allowed roots."""
+    """The allowed roots, and reading below them."""
 
     def __init__(self, roots: Iterable[Path], *, max_bytes: int) -> None:
         self._roots = [Path(os.path.realpath(root)) for root in roots]

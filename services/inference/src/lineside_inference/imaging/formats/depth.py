@@ -1,7 +1,7 @@
-"""From 16-bit values to 8 bits, by the bits that are significant; nothing is guessed.
+"""From 16-bit values to 8 bits, by the number of significant bits, which is never guessed.
 
 A camera of 12 bits writes 0 to 4095 into 16, and its file seldom says so. Taken by the high byte, as decoders do, it
-is nearly black, and a defect is gone.
+is nearly black, and a defect is not seen.
 """
 
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""JPEG (ITU-T T.81, annex B), decoded by libjpeg-turbo, whose every complaint counts.
+"""JPEG (ITU-T T.81, annex B), decoded by libjpeg-turbo, whose warnings are errors here.
 
 libjpeg fills what is missing with grey and only warns; OpenCV drops the warning. simplejpeg raises it, and decodes to
 the same pixels in the same time.
@@ -190,7 +190,7 @@ def pixels(data: bytes, header: Header, *, is_gray: bool, factor: int = 1, is_st
     try:
         return _decode(data, header, is_gray=is_gray, factor=factor, is_strict=is_strict)
     except ValueError as error:
-        tidied = _tidied(data) if is_strict else None
+        tidied = _without_harmless(data) if is_strict else None
         if tidied is None:
             raise _damaged(error) from None
     try:
@@ -216,7 +216,7 @@ def _damaged(error: ValueError) -> ImageTruncated:
     )
 
 
-def _tidied(data: bytes) -> bytes | None:
+def _without_harmless(data: bytes) -> bytes | None:
     """Return a JPEG less what the decoder warns of though every pixel is there, or None where there is no such thing.
 
     These are an unknown revision of JFIF, an unknown transform of Adobe (taken for YCbCr or YCCK, as libjpeg does), a

@@ -1,4 +1,4 @@
-"""What every kind of camera is: a name, its settings, a connection whose state is shown, and a way to a frame."""
+"""What every kind of camera has: a name, settings, a connection whose state is shown, and `grab`."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -32,11 +32,11 @@ class Camera(ABC):
         return None
 
     def close(self) -> None:  # noqa: B027 - not every camera holds something
-        """Give back what is held."""
+        """Close connections and files."""
 
 
 def look_at(settings: CameraSettings) -> str:
-    """Return what a person looks at where a camera of this kind is away."""
+    """Return what to check where a camera of this kind is away, as a remedy."""
     if settings.path is None:
         password = "; and its password file" if settings.password_file else ""
         return f"See its address, cable and power{password}"

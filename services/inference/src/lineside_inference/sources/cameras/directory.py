@@ -1,8 +1,8 @@
 """A camera that writes its images into a folder: the newest file that is complete.
 
-Complete is what its own format says is whole (a JPEG's end marker, a PNG's last chunk with its checksum); the others,
-whose headers only say how large they will be, when they did not change between two looks. Files are read, and left
-where they are. The instant of a frame is the file's time of change.
+A file is complete when its own format says so (a JPEG's end marker, a PNG's last chunk with its checksum); the others,
+whose headers only announce their size, when they did not change between two listings. Files are never moved or
+deleted. The instant of a frame is the file's modification time.
 """
 
 import fnmatch
@@ -35,7 +35,7 @@ _UNFINISHED = (".tmp", ".part", ".partial", ".filepart", "~")
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """A file as one look at the folder shows it; the newest sorts last."""
+    """A file as one listing of the folder shows it; the newest sorts last."""
 
     mtime_ns: int
     name: str
@@ -43,7 +43,7 @@ class Entry:
 
 
 class DirectoryCamera(ThreadedCamera):
-    """Looks at its folder again and again, in a thread: a network folder may hang."""
+    """Lists its folder every `poll_ms`, in a thread: a network folder may hang."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class DirectoryCamera(ThreadedCamera):
         self._useless: set[Entry] = set()
 
     def read(self, stop: threading.Event) -> Iterator[Frame | None]:
-        """Yield the newest complete file whenever there is a newer one."""
+        """Yield the newest complete file, each once."""
         seen: dict[str, Entry] = {}
         while not stop.is_set():
             self._follow_clock(self._now_ns())
@@ -73,7 +73,7 @@ class DirectoryCamera(ThreadedCamera):
             stop.wait(self.settings.poll_ms / 1000)
 
     def _follow_clock(self, now_ns: int) -> None:
-        """Forget instants that a clock set back has put into the future: else no file would be newer than they."""
+        """Forget instants in the future, left by a clock that was set back: no file would be newer than those."""
         self._since_ns = min(self._since_ns, now_ns)
         if self._taken is not None and self._taken.mtime_ns > now_ns + _MAX_AHEAD_NS:
             self._taken = None
@@ -109,7 +109,7 @@ class DirectoryCamera(ThreadedCamera):
         )
 
     def _newest_whole(self, newer: list[Entry], seen: dict[str, Entry]) -> Frame | None:
-        """Return the newest file that does; one that does not, and no longer changes, is not read again."""
+        """Return the newest usable file; one that is unusable and no longer changes is not read again."""
         self._useless &= set(newer)
         for entry in newer:
             if entry in self._useless:
@@ -137,7 +137,7 @@ class DirectoryCamera(ThreadedCamera):
         try:
             descriptor = os.open(self._folder / entry.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
-            return None  # gone again, or not ours to read: the next look shows it
+            return None  # deleted meanwhile, or not readable: the next listing shows it
         with os.fdopen(descriptor, "rb") as stream:
             data = stream.read(self._max_bytes + 1)
             status = os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""A camera that sends frame after frame over one HTTP answer; the newest is kept, as the JPEG that it is."""
+"""A camera that sends frame after frame in one HTTP response; the newest is kept, as its JPEG file."""
 
 import asyncio
 import time
@@ -119,7 +119,7 @@ class MjpegCamera(LiveCamera):
         if self._parts is None:
             self._parts = Parts(boundary_of(response.header("content-type")), max_bytes=self._max_bytes)
         for body in self._parts.feed(piece):
-            if sniff(body) is None:  # a text between the images says nothing; nothing but such parts is no camera
+            if sniff(body) is None:  # a text part between images is passed over, several in a row are an error
                 self._pass_over(f"it sends parts that are no {NAMES}: they begin with {body[:8].hex(' ')}")
                 self._strange += 1
                 if self._strange > _MAX_STRANGE:
@@ -129,7 +129,7 @@ class MjpegCamera(LiveCamera):
             if not self._rate.is_due(clock):
                 self.frames["skipped"] += 1
                 continue
-            try:  # a frame that was damaged on its way costs no part: the next one is taken
+            try:  # a damaged frame fails no part: the next one is taken
                 check_whole(body, read_header(body))
             except (ImageTruncated, ImageUndecodable) as error:
                 self._pass_over(error.what)

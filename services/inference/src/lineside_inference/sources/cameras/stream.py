@@ -18,7 +18,7 @@ from lineside_inference.sources.cameras.live import FrameRate
 from lineside_inference.sources.cameras.threaded import ThreadedCamera
 from lineside_inference.sources.credentials import Credentials
 
-# What FFmpeg would print is seen as the connection's state; its own lines may hold an address with the password.
+# FFmpeg prints nothing: its errors are the connection's state, and its lines may hold an address with the password.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 _DEVICE = "/dev/"

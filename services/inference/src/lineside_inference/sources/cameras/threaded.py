@@ -1,7 +1,7 @@
-"""A camera whose reading blocks: it has a thread of its own, which may hang and is then left behind.
+"""A camera whose reading blocks: it has a thread of its own, which is abandoned where it hangs.
 
 A thread in a driver or in a network file system cannot be stopped. One that is silent for too long is told to end and
-another takes its place; at most three are ever left behind, then the camera waits for one of them to end.
+another is started; at most three are abandoned, then the camera waits for one of them to end.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ MAX_LEFT_BEHIND = 3
 
 
 class _Reader(threading.Thread):
-    """Runs `read` and hands what it yields to the event loop; what comes after `stop` goes nowhere."""
+    """Runs `read` and hands what it yields to the event loop; what comes after `stop` is dropped."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Turned boxes: their corners, how alike two are, and which of those that are alike are kept."""
+"""Rotated boxes: their corners, and non-maximum suppression by probabilistic intersection over union."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 _TINY = 1e-7
 
 
-def quads(boxes: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return N x 4 x 2 corners of boxes (N x 4: middle, width, height), turned by angles in radians.
+def rotated_corners(boxes: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return N x 4 x 2 corners of boxes (N x 4: centre, width, height), rotated by angles in radians.
 
-    An angle turns the x axis towards the y axis, clockwise as an image is seen.
+    A positive angle turns the x axis towards the y axis, which is clockwise on an image.
     """
     middle, half = boxes[:, :2], boxes[:, 2:] / 2
     cos, sin = np.cos(angles), np.sin(angles)
@@ -20,8 +20,8 @@ def quads(boxes: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np
     )
 
 
-def likeness(boxes: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return N x N: 1 for two turned boxes that are the same, 0 for two that are far from one another.
+def probabilistic_iou(boxes: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return N x N: 1 for two rotated boxes that are equal, towards 0 the farther they are apart.
 
     One less the Hellinger distance of the normal distributions that the boxes stand for (Llerena and others, "Gaussian
     Bounding Boxes and Probabilistic Intersection-over-Union for Object Detection", arXiv:2106.06072), by which the
@@ -41,18 +41,19 @@ def likeness(boxes: NDArray[np.float64], angles: NDArray[np.float64]) -> NDArray
     own = np.sqrt(np.maximum(a * b - c**2, 0))
     form = np.log(np.maximum(area, 0) / (4 * own[:, None] * own[None, :] + _TINY) + _TINY) / 2
     distance = np.clip(near + form, _TINY, 100)
-    alike: NDArray[np.float64] = 1 - np.sqrt(1 - np.exp(-distance) + _TINY)
-    return alike
+    iou: NDArray[np.float64] = 1 - np.sqrt(1 - np.exp(-distance) + _TINY)
+    return iou
 
 
-def suppress_alike(
+def suppress_rotated(
     boxes: NDArray[np.float64], angles: NDArray[np.float64], labels: NDArray[np.intp], threshold: float
 ) -> NDArray[np.intp]:
-    """Return the indices of the turned boxes that are kept, of boxes in the order of their rank.
+    """Return the indices of the rotated boxes that are kept, of boxes in the order of their rank.
 
-    A box is dropped where a kept one of the same label and of higher rank is more alike than the threshold, 0 to 1.
+    A box is dropped where its probabilistic IoU with a kept one of the same label and of higher rank is above the
+    threshold, 0 to 1.
     """
-    rivals = (likeness(boxes, angles) > threshold) & (labels[:, None] == labels[None, :])
+    rivals = (probabilistic_iou(boxes, angles) > threshold) & (labels[:, None] == labels[None, :])
     is_kept = np.ones(len(boxes), np.bool_)
     for index in range(len(boxes)):
         if is_kept[index]:
