@@ -1,4 +1,4 @@
-"""What is in the spool and where each destination stands, from totals; nothing reads all records."""
+"""The status of the spool and its destinations, from totals, without reading all records."""
 
 from sqlite3 import Connection
 
@@ -27,7 +27,7 @@ WHERE leases.destination = ? AND batches.number <= coalesce(
 
 
 def status(records: Database, progress: Database, max_bytes: int, free_bytes: int, *, is_served: bool) -> Status:
-    """Return where the spool stands."""
+    """Return the status of the spool and of each destination."""
     with records.reading() as link:
         totals = dict(link.execute("SELECT name, value FROM counters WHERE name IN ('.records', '.bytes')").fetchall())
     with progress.reading() as link:

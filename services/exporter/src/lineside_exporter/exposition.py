@@ -56,7 +56,7 @@ class Bounds:
 
 @dataclass
 class _Open:
-    """A family while its lines come in."""
+    """A family that is being parsed."""
 
     kind: str | None = None
     help: str | None = None

@@ -19,7 +19,7 @@ class Clock:
         return utc_now()
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep."""
+        """Sleep for so many seconds."""
         await asyncio.sleep(seconds)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> None:

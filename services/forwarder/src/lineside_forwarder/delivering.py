@@ -260,7 +260,7 @@ def _cause(error: ForwarderError) -> str:
 
 
 def _worse(before: ForwarderError | None, error: ForwarderError) -> ForwarderError:
-    """Return the one that asks for the longer wait; of equal ones the later."""
+    """Return the error that needs the longer wait; of equal ones the later."""
 
     def rank(one: ForwarderError) -> tuple[bool, float]:
         return isinstance(one, NotAllowed), one.retry_after_s if isinstance(one, Throttled) else 0.0

@@ -15,7 +15,7 @@ DISK = "disk"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One destination to be: its settings, whether its folder is made, and the period where it goes in rounds."""
+    """A planned destination: its settings, whether its folder is made, and the seconds between rounds, if any."""
 
     settings: DiskSettings | S3Settings | StreamManagerSettings
     make_path: bool = False

@@ -37,7 +37,7 @@ class DiskDestination:
         self._path = path
         self._make_path = make_path
         self._durable: set[Path] = set()
-        # A share that hangs holds these threads and no others.
+        # A network share that hangs blocks these threads and no others.
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"disk {name}")
 
     async def start(self) -> None:

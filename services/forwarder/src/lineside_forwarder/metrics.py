@@ -43,7 +43,7 @@ class Metrics:
 
 
 class SpoolCollector(Collector):
-    """Exports what the spool said last; nothing where that is too long ago, for old figures would pass for new."""
+    """Exports the spool's last status; nothing where that is too old, so that old figures are not taken for new."""
 
     LONGEST_S = 30.0
 

@@ -36,7 +36,7 @@ def minutes(windows: Sequence[str]) -> frozenset[int]:
 
 
 class QuietHours:
-    """Says when it goes on. The clock on the wall decides, so a window is an hour longer or shorter on two nights."""
+    """Says until when nothing is sent. Local time decides: with daylight saving two nights are longer or shorter."""
 
     def __init__(self, windows: Sequence[str], time_zone: str) -> None:
         self._minutes = minutes(windows)

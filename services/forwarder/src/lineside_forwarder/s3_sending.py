@@ -67,15 +67,15 @@ class Body:
         return self._size
 
     def begin_sending(self) -> None:
-        """From here on what is read is sent."""
+        """Count what is read from here on as sent."""
         self._is_sent = True
 
     def tell(self) -> int:
-        """Return the place in the window."""
+        """Return the position in the window."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place in the window, to read it again."""
+        """Set the position in the window, to read from there again."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = min(max(origin + offset, 0), self._size)
         self._is_sent = False

@@ -85,7 +85,7 @@ class InferenceLink:
 
     @property
     def trouble(self) -> str:
-        """Why the service is away, in words."""
+        """Why the service is away, for people."""
         return self._connection.detail or "it is being reached"
 
     async def is_back_within(self, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a file of the spool is whole: what SQLite itself checks, and what it would not notice."""
+"""Checks a file of the spool: by SQLite's own check, and for damage that this does not notice."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Read everything in a spool and say what is damaged or missing; changes nothing, works beside the services."""
+"""Reads everything in a spool and reports what is damaged or missing; changes nothing, also while services run."""
 
 import hashlib
 import json

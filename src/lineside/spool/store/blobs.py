@@ -1,4 +1,4 @@
-"""Large parts of records, each a file below the spool's folder; on the disk before the record that names it."""
+"""Blobs: large parts of records, each a file below the spool's folder, synced before the record that names it."""
 
 import hashlib
 import uuid

@@ -1,7 +1,7 @@
 """Whether the wall clock may decide that evidence is too old: pure, but for reading the two clocks.
 
-A box without network starts in 1970, or is set a year ahead by a bad time server. The clock decides only after it went
-as evenly as the time since the box's start, for an hour, in the life of this process.
+A box without network starts in 1970, or is set a year ahead by a bad time server. The clock decides only after it
+kept pace with the time since boot for an hour of this process's life.
 """
 
 import time

@@ -23,7 +23,7 @@ _CHUNK = 500
 
 
 class Leaver(NamedTuple):
-    """A record that is to go."""
+    """A record that is to be deleted."""
 
     number: int
     key: str

@@ -1,4 +1,4 @@
-"""What is put into the spool and what comes out: values, and the checksum over everything of a record."""
+"""The values that are put into the spool and read from it, and the checksum over a whole record."""
 
 import hashlib
 import json

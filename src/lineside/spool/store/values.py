@@ -1,4 +1,4 @@
-"""What the spool says about itself and its batches: values."""
+"""Values that the spool returns: runs, leases, dead letters, status."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,4 +1,4 @@
-"""A device's figures, wherever they came from, as metrics. What could not be read is absent."""
+"""A device's figures as metrics, whichever source they come from. What could not be read is absent."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

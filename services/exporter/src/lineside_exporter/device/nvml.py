@@ -1,6 +1,6 @@
 """Discrete NVIDIA GPUs, and Thor's, by NVML: the library that comes with NVIDIA's driver.
 
-Its calls may hang for as long as a driver does: they are made on a thread of their own, which is never waited for.
+Its calls may hang for as long as a driver does: they are made in a daemon thread, which is never waited for.
 """
 
 import contextlib

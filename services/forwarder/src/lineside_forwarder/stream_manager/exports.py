@@ -73,12 +73,12 @@ class Exports:
         return export.work.result()
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Remember no longer that these are done: their batch is."""
+        """Forget that these keys are exported, since their batch is."""
         for key in keys:
             self._done.pop(key, None)
 
     async def close(self) -> None:
-        """Give up all exports; the files go."""
+        """Cancel all exports; their files are removed."""
         works = [export.work for export in self._live.values()]
         for work in works:
             work.cancel()
