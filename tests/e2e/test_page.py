@@ -53,13 +53,16 @@ def test_the_live_part_appears_and_the_next_one_too(open_page, shots) -> None:
 
 @pytest.mark.parametrize(("name", "viewport"), [("panel", PANEL), ("phone", PHONE)])
 def test_nothing_is_cut_off_at_the_side(open_page, shots, name: str, viewport: dict[str, int]) -> None:
-    page = open_page(viewport=viewport, color_scheme="dark")
+    page = open_page(viewport=viewport)
     expect(page.locator("#strip .part").first).to_be_visible()
     for view in ("line", "thresholds", "models", "try", "health"):
         page.goto(page.url.split("#")[0] + f"#{view}")
         expect(page.locator(f"#view-{view}")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
-        shots(page, f"{name}-dark-{view}")
+        assert page.evaluate("scrollY") == 0, f"{view} begins below its top"
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            shots(page, f"{name}-{scheme}-{view}")
 
 
 def test_the_verdict_can_be_read_from_five_metres(open_page) -> None:
@@ -152,6 +155,7 @@ def test_judging_is_switched_off_and_on_again_after_a_confirmation(open_page, sh
     page.get_by_role("button", name="Switch judging off").click()
     page.get_by_role("button", name="Switch off", exact=True).click()
     expect(page.locator("#verdict-word")).to_have_text("OFF")
+    expect(page.locator("#verdict use")).to_have_attribute("href", "#shape-off")
     expect(page.locator("#alarm")).to_contain_text("switched off")
     result = predict(line)
     assert (result["status"], result["verdict"]) == ("disabled", "unknown")
@@ -191,8 +195,8 @@ def test_a_dropped_image_is_judged_and_not_counted(open_page, shots, tmp_path: P
 
 def test_models_and_health_are_said_in_words(open_page) -> None:
     page = open_page("models")
-    expect(page.locator("#models")).to_contain_text("surface-defect")
-    expect(page.locator("#models")).to_contain_text("version 1 in force")
+    expect(page.locator("#model-list")).to_contain_text("surface-defect")
+    expect(page.locator("#model-list")).to_contain_text("version 1 in force")
     page.get_by_role("link", name="Health").click()
     expect(page.locator("#health-summary")).to_have_text("Every part can be judged.")
     expect(page.locator("#health-list")).to_contain_text("Triton works")

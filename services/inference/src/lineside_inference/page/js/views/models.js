@@ -21,7 +21,7 @@ function draw() {
   const mark = JSON.stringify(known.models);
   if (mark === drawn) return;
   drawn = mark;
-  byId("models").replaceChildren(...known.models.map(card));
+  byId("model-list").replaceChildren(...known.models.map(card));
 }
 
 /** @param {ModelDocument} model */

@@ -12,6 +12,7 @@ import { showImage } from "./image.js";
 import { bars } from "./scores.js";
 
 /** @import { PartDocument } from "../documents.js" */
+/** @import { Kind } from "../words/format.js" */
 
 const OLD_MS = 60_000;
 const SAY_EVERY_MS = 3000;
@@ -53,12 +54,22 @@ export function drawAge() {
 function drawOff() {
   const wasOff = isOff;
   isOff = known.policy?.enabled === false;
-  if (isOff) {
-    byId("verdict").dataset.verdict = "off";
-    byId("verdict-word").textContent = WORDS.off;
-  } else if (wasOff && current) {
-    drawPart(current);
-  }
+  if (isOff) drawBand("off");
+  else if (wasOff && current) drawPart(current);
+}
+
+/**
+ * Draw the band's colour, shape and word.
+ * @param {Kind} kind
+ */
+function drawBand(kind) {
+  const band = byId("verdict");
+  const word = byId("verdict-word");
+  if (band.dataset.verdict === lookOf(kind) && word.textContent === WORDS[kind]) return;
+  band.dataset.verdict = lookOf(kind);
+  band.classList.toggle("long", kind !== lookOf(kind));
+  band.querySelector("svg")?.replaceWith(shape(lookOf(kind)));
+  word.textContent = WORDS[kind];
 }
 
 /** @param {PartDocument} part */
@@ -66,11 +77,7 @@ function drawPart(part) {
   const { result, outcome } = part;
   const kind = kindOf(part);
   drawnKind = kind;
-  const band = byId("verdict");
-  band.dataset.verdict = lookOf(kind);
-  band.classList.toggle("long", kind !== lookOf(kind));
-  band.querySelector("svg")?.replaceWith(shape(lookOf(kind)));
-  byId("verdict-word").textContent = WORDS[kind];
+  drawBand(kind);
   byId("newest-reason").textContent = why(part);
   byId("verdict-part").textContent = partName(part);
   byId("verdict-where").textContent = part.station ?? "";
