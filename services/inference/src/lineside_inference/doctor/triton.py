@@ -1,10 +1,8 @@
 """Triton and each model in it: there, ready, in the version that is wanted, as its card says."""
 
-import http.client
-from functools import partial
+import asyncio
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import grpc
 from pydantic import ValidationError
@@ -12,10 +10,11 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc as stubs
 
 from lineside.checks import Check, fail, ok, warn
-from lineside.threads import run_abandonable
 from lineside_inference.engine.link import describe
 from lineside_inference.engine.wire import batch_axes
 from lineside_inference.errors import EngineFailed, StoreError
+from lineside_inference.http1.client import HttpClient
+from lineside_inference.http1.target import Target
 from lineside_inference.models.configuration import default_file
 from lineside_inference.models.store import ModelStore
 from lineside_inference.policies.policy_file import FILE, Kept
@@ -28,6 +27,7 @@ ANSWER_S = 3.0
 WHOLE_S = 8.0
 _LOAD = "the inference service loads it when it starts; then see Triton's log"
 _OK = 200
+_MAX_BYTES = 64 * 1024
 
 
 def name_of(model: str) -> str:
@@ -80,7 +80,16 @@ class Server:
 
     async def check_http(self) -> Check:
         """Ask its HTTP endpoint, where inferences go to it."""
-        return await run_abandonable(partial(_check_http, self.settings.http_url or ""))
+        where = self.settings.http_url or ""
+        client = HttpClient()
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                response = await client.request(Target.of(f"http://{where}/v2/health/live"), max_bytes=_MAX_BYTES)
+        finally:
+            client.close()
+        if response.status != _OK:
+            return fail(HTTP, f"{where} answers {response.status}", REMEDY)
+        return ok(HTTP, where)
 
     async def check_model(self, store: ModelStore, name: str, version: str) -> Check:
         """Ask whether the wanted version is ready, and compare it with its card."""
@@ -125,14 +134,3 @@ class Server:
         metadata = await self.stub.ModelMetadata(pb.ModelMetadataRequest(name=name, version=version), timeout=ANSWER_S)
         answer = await self.stub.ModelConfig(pb.ModelConfigRequest(name=name, version=version), timeout=ANSWER_S)
         return batch_axes(card, metadata), default_file(answer.config)
-
-
-def _check_http(where: str) -> Check:
-    parts = urlsplit(f"//{where}")
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_S)
-    try:
-        connection.request("GET", "/v2/health/live")
-        status = connection.getresponse().status
-    finally:
-        connection.close()
-    return ok(HTTP, where) if status == _OK else fail(HTTP, f"{where} answers {status}", REMEDY)
