@@ -365,6 +365,24 @@ class EngineRefused(Rejected):
     code = "engine-refused"
 
 
+class SharedMemoryRefused(Rejected):
+    """The client's shared memory is not on the list of those that may be used."""
+
+    code = "shared-memory-refused"
+
+
+class SharedMemoryInvalid(Rejected):
+    """The client's shared memory is not there, is smaller than said, or its name is taken."""
+
+    code = "shared-memory-invalid"
+
+
+class SharedMemoryUnknown(Rejected):
+    """No region of this name is registered."""
+
+    code = "shared-memory-unknown"
+
+
 class OutputNotJson(Rejected):
     """The output has no form in JSON; it can be asked for as binary."""
 

@@ -8,6 +8,7 @@ import pytest
 from lineside.errors import LinesideError
 from lineside_inference.api.problems import Problem
 from lineside_inference.dataplane.infer_request import Region
+from lineside_inference.engine.client_memory import ClientRegion
 from lineside_inference.settings import LimitSettings
 from lineside_inference.v2.request_json import read
 
@@ -99,7 +100,7 @@ def test_a_size_that_the_shape_does_not_have_is_refused(datatype: str, shape: li
 def test_shared_memory_of_a_listed_prefix_passes_and_no_other() -> None:
     place = {"shared_memory_region": "cam-1", "shared_memory_offset": 64, "shared_memory_byte_size": 8}
     asked = read(document(inputs=[tensor(data=None, parameters=place)]), OPEN, binary=False)
-    assert asked.inputs[0].region == Region("cam-1", 64, 8)
+    assert asked.inputs[0].region == Region("cam-1", "cam-1", 64, 8)
     for name in ("lineside_1_ab", "Cam-1", "", 5, None):
         with pytest.raises(Problem) as caught:
             read(
@@ -108,6 +109,21 @@ def test_shared_memory_of_a_listed_prefix_passes_and_no_other() -> None:
                 binary=False,
             )
         assert caught.value.code == "shared-memory-refused"
+
+
+def test_a_registered_region_passes_by_its_name_in_triton_and_within_its_size() -> None:
+    known = {"any name": ClientRegion("any name", "/cam-1", 0, 64, "lineside_1.any name", (1, 2))}
+    place = {"shared_memory_region": "any name", "shared_memory_offset": 32, "shared_memory_byte_size": 32}
+    body = document(inputs=[tensor(data=None, parameters=place)])
+    request = read(body, LIMITS, binary=False, regions=known.get)
+    assert request.inputs[0].region == Region("any name", "lineside_1.any name", 32, 32)
+    with pytest.raises(Problem, match="ends at byte 65"):
+        read(
+            document(inputs=[tensor(data=None, parameters=place | {"shared_memory_byte_size": 33})]),
+            LIMITS,
+            binary=False,
+            regions=known.get,
+        )
 
 
 @pytest.mark.parametrize("prefix", ["", "line", "lineside_x", "triton"])

@@ -9,9 +9,13 @@ Scalar = bool | int | float | str
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A part of a client's own shared memory; `name` is the region's in Triton, `offset` and `size` are bytes."""
+    """A part of a client's own shared memory, `offset` and `size` in bytes.
+
+    `name` is the region's as the client calls it, `in_triton` as Triton does.
+    """
 
     name: str
+    in_triton: str
     offset: int
     size: int
 

@@ -107,7 +107,7 @@ class TensorBuffers:
             tensor = head.inputs.add(name=given.name, datatype=given.datatype, shape=given.shape)
             put(tensor.parameters, given.parameters)
             if given.region is not None:
-                in_region(tensor.parameters, given.region.name, given.region.offset, given.region.size)
+                in_region(tensor.parameters, given.region.in_triton, given.region.offset, given.region.size)
             elif slot is not None and region is not None:
                 in_region(tensor.parameters, region, slot.offset + at, size)
             else:
@@ -117,7 +117,7 @@ class TensorBuffers:
             wanted = head.outputs.add(name=output.name)
             put(wanted.parameters, output.parameters)
             if output.region is not None:
-                in_region(wanted.parameters, output.region.name, output.region.offset, output.region.size)
+                in_region(wanted.parameters, output.region.in_triton, output.region.offset, output.region.size)
         if rooms and not request.outputs:
             for name in names:
                 head.outputs.add(name=name)

@@ -128,13 +128,15 @@ class TritonCaller:
         if not isinstance(error, AioRpcError):
             raise EngineFailed(f"the call to Triton failed: {error!r}") from error
         kind = kind_of(error)
+        if kind == "region" and not self.link.has_lost(text_of(error)):
+            kind = "wrong"  # memory that nobody registered here
         if kind == "model":  # the others' line goes on where only this one is not loaded
             await target.missing(text_of(error), attempt, deadline)
         elif kind in {"server", "region"}:
             target.was_lost()
             self.link.trouble(describe(error))
         if kind not in {"server", "region", "model"} or (kind == "server" and not message.is_repeatable):
-            raise meaning(error, f"model {target.name!r}", wrong=target.wrong) from None
+            raise meaning(error, f"model {target.name!r}", wrong=target.wrong, kind=kind) from None
         log.warning(
             "triton lost a request; it is asked again", model=target.name, attempt=attempt, reason=describe(error)
         )

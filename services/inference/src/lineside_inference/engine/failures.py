@@ -36,9 +36,11 @@ def kind_of(error: AioRpcError) -> Kind:
     return "wrong" if code in _WRONG else "failed"
 
 
-def meaning(error: AioRpcError, what: str, wrong: type[RequestError] = EngineFailed) -> RequestError:
+def meaning(
+    error: AioRpcError, what: str, wrong: type[RequestError] = EngineFailed, kind: Kind | None = None
+) -> RequestError:
     """Return the error of a call about `what` that is not made again; `wrong` is the one of a request that misfits."""
-    kind = kind_of(error)
+    kind = kind or kind_of(error)
     if kind == "late":
         return EngineTimeout(f"Triton did not answer for {what} in time")
     if kind == "wrong" and wrong is not EngineFailed:

@@ -7,9 +7,10 @@ two checks shows in nothing else where tensors go in bytes.
 
 import asyncio
 import os
+import re
 import secrets
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Container
+from typing import Any, Protocol
 
 import grpc
 import structlog
@@ -26,6 +27,8 @@ from lineside_inference.settings import TritonSettings
 
 log = structlog.get_logger("lineside.inference.triton")
 
+_REGION = "lineside_"
+_UNKNOWN_REGION = re.compile("region: '([^']*)'")
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -34,6 +37,22 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
 )
+
+
+class ClientRegions(Protocol):
+    """Regions of clients that are registered in Triton beside our own."""
+
+    def has(self, in_triton: str) -> bool:
+        """Whether Triton should have a region of this name."""
+
+    async def sweep(self) -> None:
+        """Let go of those whose memory is gone."""
+
+    async def restore(self, known: Container[str]) -> None:
+        """Register those that are not among what Triton has."""
+
+    async def unregister(self) -> None:
+        """Let go of all."""
 
 
 class TritonLink:
@@ -52,7 +71,8 @@ class TritonLink:
         self.why_bytes = "shared memory is off (inference.triton.shared_memory)" if arena.key is None else ""
         self.server = ""
         self.version = ""
-        self.region = f"lineside_{os.getpid()}_{secrets.token_hex(4)}"
+        self.clients: ClientRegions | None = None
+        self.region = f"{_REGION}{os.getpid()}_{secrets.token_hex(4)}"
         self._arena = arena
         self._timeout_s = settings.timeout_ms / 1000
         self._check_now = asyncio.Event()
@@ -91,6 +111,12 @@ class TritonLink:
                 breaking.cancel()
             self._lost()
 
+    def has_lost(self, said: str) -> bool:
+        """Whether Triton's words are about a region that it should have."""
+        found = _UNKNOWN_REGION.search(said)
+        name = found[1] if found is not None else ""
+        return name == self.region or (self.clients is not None and self.clients.has(name))
+
     def trouble(self, reason: str) -> None:
         """Say that the server was found away; the supervisor checks at once."""
         if self.online.is_set():
@@ -109,6 +135,8 @@ class TritonLink:
 
     async def close(self) -> None:
         """Let Triton forget the region, as far as it answers within a second, and close the channel."""
+        if self.clients is not None and self.online.is_set():
+            await self.clients.unregister()
         if self.transport == "shared-memory" and self.online.is_set():
             try:
                 await self.stub.SystemSharedMemoryUnregister(
@@ -128,6 +156,8 @@ class TritonLink:
         metadata = await self.stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=self._timeout_s)
         self.server, self.version = metadata.name, metadata.version
         transport: Transport = "shared-memory" if await self._is_shared() else "bytes"
+        if self.clients is not None:
+            await self.clients.restore(await self._regions())
         if transport != self.transport:
             log.info("transport to triton", transport=transport, reason=self.why_bytes or None)
         self.transport = transport
@@ -147,6 +177,8 @@ class TritonLink:
                 if self.transport == "shared-memory" and self.region not in await self._regions():
                     log.warning("triton has lost our shared memory; it has been restarted")
                     return
+                if self.clients is not None:
+                    await self.clients.sweep()
             except grpc.RpcError as error:
                 log.warning("triton does not answer", reason=describe(error))
                 return
@@ -179,9 +211,10 @@ class TritonLink:
         return {name: region.key for name, region in status.regions.items()}
 
     async def _forget_the_dead(self, regions: dict[str, str]) -> None:
-        """Let Triton forget the regions of ours whose file is gone: it would hold their memory for ever."""
+        """Let Triton forget our regions and those of our clients whose file is gone: it would hold them for ever."""
         for name, key in regions.items():
-            if name != self.region and key.startswith(f"/{PREFIX}") and not (FOLDER / key[1:]).exists():
+            is_ours = key.startswith(f"/{PREFIX}") or name.startswith(_REGION)
+            if name != self.region and is_ours and not (FOLDER / key.removeprefix("/")).exists():
                 await self.stub.SystemSharedMemoryUnregister(
                     pb.SystemSharedMemoryUnregisterRequest(name=name), timeout=self._timeout_s
                 )

@@ -339,8 +339,14 @@ class LimitSettings(Section):
         30_000.0, gt=0, le=MAX_DEADLINE_MS, description="Deadline of a v2 request that names none."
     )
     client_shared_memory_prefixes: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$")], ...] = Field(
-        (), description="Clients of v2 may name shared memory of their own whose name begins so; empty: none may."
+        (),
+        description="Clients of v2 may register and name shared memory of their own (system_shared_memory) whose key "
+        "begins so; empty: none may.",
     )
+    client_shared_memory_regions: int = Field(
+        128, ge=1, le=4096, description="Most regions of such memory that are registered at the same time."
+    )
+    client_shared_memory_bytes: int = Field(1024 * MIB, ge=4096, description="Most bytes of all such regions together.")
 
     @model_validator(mode="after")
     def _not_our_own_memory(self) -> Self:

@@ -17,9 +17,11 @@ from lineside_inference.dataplane.model_outputs import ModelOutputs, Outputs
 from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffers
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.any_model import AnyModel
+from lineside_inference.engine.client_memory import ClientMemory
 from lineside_inference.engine.message import InferMessage, Reply
 from lineside_inference.engine.triton import Engine
 from lineside_inference.errors import EngineFailed, EngineRefused, Expired, RequestError
+from lineside_inference.settings import LimitSettings
 
 log = structlog.get_logger("lineside.inference.direct")
 
@@ -45,8 +47,10 @@ class DirectResult:
 class DirectInference:
     """Runs the requests; at most so many at a time as the gate has places."""
 
-    def __init__(self, engine: Engine, gate: AdmissionGate, slots: int) -> None:
-        """Make it; `slots` are those of the arena that it may hold."""
+    def __init__(self, engine: Engine, gate: AdmissionGate, limits: LimitSettings) -> None:
+        """Make it; it holds at most the slots that are more than judging has places."""
+        slots = min(limits.v2_concurrency, len(engine.arena.slots) - limits.concurrency)
+        self.client_memory = ClientMemory(engine.link, limits)
         self._engine = engine
         self._gate = gate
         self._caller = engine.caller

@@ -25,11 +25,12 @@ from lineside_inference.engine.triton import Engine
 from lineside_inference.settings import LimitSettings
 from lineside_inference.usecases.direct import DirectInference
 from lineside_inference.usecases.request_handler import RequestHandler
-from lineside_inference.v2 import answer, intake, raw
+from lineside_inference.v2 import answer, intake, raw, shared_memory
 from lineside_inference.v2.answer import HttpAnswer, as_json, empty
 from lineside_inference.v2.describe import EXTENSIONS, Describe
 from lineside_inference.v2.error_mapping import as_problem
 from lineside_inference.v2.intake import ClientGone
+from lineside_inference.v2.methods import allow
 
 log = structlog.get_logger("lineside.inference.v2")
 
@@ -67,8 +68,8 @@ class V2:
         self._places = desk.gate.v2
         self._limits = limits
         self._link = engine.link
-        slots = min(limits.v2_concurrency, len(engine.arena.slots) - limits.concurrency)
-        self._direct = DirectInference(engine, desk.gate.v2, slots)
+        self._direct = DirectInference(engine, desk.gate.v2, limits)
+        self._client_memory = self._direct.client_memory
         self._describe = Describe(engine.caller)
         self._counts = Counts(service.registry)
 
@@ -96,22 +97,25 @@ class V2:
             case ["models", name, *rest] if len(rest) < 2:  # noqa: PLR2004 - same
                 return await self._about(method, name, "", *rest)
             case ["repository", "index"]:
-                _allow(method, "POST")
+                allow(method, "POST")
                 with self._places.admit():
                     return as_json(await self._describe.index(ready=await intake.ready_only(receive)))
             case ["repository" | "trace" | "logging", *_] | ["models", _, "trace", *_]:
                 detail = "Models are loaded and unloaded by /v1/models, and nothing else of Triton is set through v2"
                 raise Problem(403, "model-control-refused", detail)
-            case ["systemsharedmemory" | "cudasharedmemory", *_]:
-                detail = "Shared memory is not registered through this service; send tensors in binary"
+            case ["systemsharedmemory", *rest]:
+                with self._places.admit():
+                    return await shared_memory.answer(self._client_memory, method, rest, receive)
+            case ["cudasharedmemory", *_]:
+                detail = "CUDA shared memory is not taken through this service; use system shared memory, or binary"
                 raise Problem(403, "shared-memory-refused", detail)
         return self._about_us(method, path)
 
     def _about_us(self, method: str, path: list[str]) -> HttpAnswer:
-        _allow(method)
+        allow(method)
         match path:
             case []:
-                return as_json({"name": "lineside", "version": _VERSION, "extensions": list(EXTENSIONS)})
+                return as_json({"name": "lineside", "version": _VERSION, "extensions": self._extensions()})
             case ["health", "live"]:
                 return as_json({"live": not self._service.failed}, 500 if self._service.failed else 200)
             case ["health", "ready"]:
@@ -119,8 +123,11 @@ class V2:
                 return as_json({"ready": is_ready}, 200 if is_ready else 503)
         raise Problem(404, "path-unknown", f"There is no /v2/{'/'.join(path)}"[:300])
 
+    def _extensions(self) -> list[str]:
+        return [*EXTENSIONS, "system_shared_memory"] if self._client_memory.is_allowed else list(EXTENSIONS)
+
     async def _about(self, method: str, name: str, version: str, what: str = "") -> HttpAnswer:
-        _allow(method)
+        allow(method)
         _check_version(version)
         with self._places.admit():
             match what:
@@ -159,7 +166,7 @@ class V2:
 
     async def _answer(self, scope: Scope, path: list[str], receive: Receive, arrived: float, body: Body) -> HttpAnswer:
         name, version = _model_of(path)
-        _allow(scope["method"], "POST")
+        allow(scope["method"], "POST")
         headers = {
             key: value.decode("latin-1") for raw, value in scope["headers"] if (key := raw.decode("latin-1")) in _SEEN
         }
@@ -167,7 +174,8 @@ class V2:
         if headers.get(intake.HEADER_LENGTH) == "0":
             buffers = await self._take_raw(name, version, receive, headers, body)
         else:
-            buffers = await intake.take(receive, headers, self._limits, self._direct.budget, body, self._workers)
+            budget, regions = self._direct.budget, self._client_memory.find
+            buffers = await intake.take(receive, headers, self._limits, budget, body, self._workers, regions)
         try:
             result = await self._direct.run(name, version, buffers, arrived, deadline)
             found = answer.detached(await answer.write(buffers.request, result, max_values=self._limits.json_values))
@@ -228,13 +236,6 @@ def _model_of(path: list[str]) -> tuple[str, str]:
 def _check_version(version: str) -> None:
     if version and not (version.isascii() and version.isdigit() and len(version) < 19):  # noqa: PLR2004 - 64 bits
         raise Problem(404, "version-unknown", f"version {version!r:.60} must be a whole number")
-
-
-def _allow(method: str, *methods: str) -> None:
-    allowed = methods or ("GET", "HEAD")
-    if method not in allowed:
-        words = ", ".join(allowed)
-        raise Problem(405, "method-not-allowed", f"{method} is not allowed here; use {words}", headers={"Allow": words})
 
 
 async def _send(found: HttpAnswer, send: Send) -> None:

@@ -10,12 +10,15 @@ from lineside_inference.errors import (
     Refused,
     Rejected,
     RequestError,
+    SharedMemoryRefused,
+    SharedMemoryUnknown,
     Stopping,
     VersionUnknown,
 )
 
 _STATUS: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
-    ((ModelUnknown, VersionUnknown), 404),
+    ((SharedMemoryRefused,), 403),
+    ((ModelUnknown, VersionUnknown, SharedMemoryUnknown), 404),
     ((Rejected, OutputNotFinite), 400),  # the latter can be asked for as binary
     ((EngineUnavailable, Stopping), 503),
     ((EngineTimeout, Expired), 504),

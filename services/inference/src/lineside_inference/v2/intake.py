@@ -5,6 +5,7 @@ import math
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from pydantic_core import from_json
 from starlette.types import Receive
@@ -18,7 +19,7 @@ from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffer
 from lineside_inference.dataplane.workers import Workers
 from lineside_inference.settings import LimitSettings
 from lineside_inference.v2.raw import Raw
-from lineside_inference.v2.request_json import read, wrong
+from lineside_inference.v2.request_json import FindRegion, read, wrong
 
 HEADER_LENGTH = "inference-header-content-length"
 _PIECE = 256 * 1024
@@ -39,6 +40,7 @@ async def take(
     budget: SlotBudget | None,
     body: Body,
     workers: Workers,
+    regions: FindRegion = lambda _: None,
 ) -> TensorBuffers:
     """Return the request with its tensors where Triton will read them; give it back with `release`.
 
@@ -51,7 +53,9 @@ async def take(
         async with asyncio.timeout(limits.body_s):
             head, rest = await _head(chunks, headers, limits, body)
             check_values(head, limits.json_body_values)
-            request = await workers.read(len(head), partial(read, head, limits, binary=rest is not None))
+            request = await workers.read(
+                len(head), partial(read, head, limits, binary=rest is not None, regions=regions)
+            )
             ready = [await _packed(given, len(head), workers) for given in request.inputs]
             sizes = [
                 len(data) if data is not None else given.size or 0
@@ -98,8 +102,8 @@ def _drop(buffers: TensorBuffers | None) -> None:
         buffers.release()
 
 
-async def ready_only(receive: Receive) -> bool:
-    """Return the field `ready` of a small JSON body, False where there is none; raises Problem 400 and ClientGone."""
+async def small_json(receive: Receive) -> dict[str, Any]:
+    """Return a small JSON object, an empty one where there is no body; raises Problem 400 and ClientGone."""
     body = bytearray()
     while True:
         message = await receive()
@@ -114,7 +118,14 @@ async def ready_only(receive: Receive) -> bool:
         given = from_json(bytes(body)) if body.strip() else {}
     except ValueError as error:
         raise wrong(f"the request is not JSON: {error}") from None
-    ready = given.get("ready", False) if isinstance(given, dict) else None
+    if not isinstance(given, dict):
+        raise wrong("the request is not a JSON object")
+    return given
+
+
+async def ready_only(receive: Receive) -> bool:
+    """Return the field `ready` of a small JSON body, False where there is none; raises Problem 400 and ClientGone."""
+    ready = (await small_json(receive)).get("ready", False)
     if not isinstance(ready, bool):
         raise wrong("the request must be an object whose field ready is true or false")
     return ready

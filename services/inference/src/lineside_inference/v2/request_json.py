@@ -5,7 +5,7 @@ shared memory (by an allow-list only).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic_core import from_json
@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from lineside_inference.api.problems import Problem
 from lineside_inference.dataplane.datatypes import BYTES, ITEM_BYTES, check_size
 from lineside_inference.dataplane.infer_request import InferRequest, Input, Output, Region, Scalar
+from lineside_inference.engine.client_memory import SETTING, ClientRegion
 from lineside_inference.engine.parameters import SEQUENCE
 from lineside_inference.settings import LimitSettings
 
@@ -22,12 +23,18 @@ _MAX_NAME = 256
 _MAX_TEXT = 4096
 _INT64 = range(-(2**63), 2**63)
 _UINT64 = range(2**64)
+FindRegion = Callable[[str], ClientRegion | None]
 _SHARED = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
 _OWN = {"binary_data", "binary_data_size", "binary_data_output"}
 
 
-def read(document: bytes | bytearray, limits: LimitSettings, *, binary: bool) -> InferRequest:
-    """Read the JSON; `binary` says whether a binary part may follow. Raises Problem 400 or 403, TensorShape."""
+def read(
+    document: bytes | bytearray, limits: LimitSettings, *, binary: bool, regions: FindRegion = lambda _: None
+) -> InferRequest:
+    """Read the JSON; `binary` says whether a binary part may follow, `regions` finds clients' memory.
+
+    Raises Problem 400, 403 or 413, TensorShape.
+    """
     try:
         given = from_json(document, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:
@@ -40,10 +47,11 @@ def read(document: bytes | bytearray, limits: LimitSettings, *, binary: bool) ->
     own, parameters = _parameters(given, "the request")
     default = _flag(own, "binary_data_output", "the request")
     inputs = tuple(
-        _input(part, limits, binary=binary) for part in _parts(given, "inputs", limits.tensors, "limits.tensors")
+        _input(part, limits, regions, binary=binary)
+        for part in _parts(given, "inputs", limits.tensors, "limits.tensors")
     )
     outputs = tuple(
-        _output(part, limits, default) for part in _parts(given, "outputs", limits.outputs, "limits.outputs")
+        _output(part, limits, regions, default) for part in _parts(given, "outputs", limits.outputs, "limits.outputs")
     )
     for kind, names in (("input", [part.name for part in inputs]), ("output", [part.name for part in outputs])):
         if len(set(names)) != len(names):
@@ -67,7 +75,7 @@ def _parts(given: Mapping[str, Any], field: str, most: int, setting: str) -> lis
     return parts
 
 
-def _input(part: Any, limits: LimitSettings, *, binary: bool) -> Input:
+def _input(part: Any, limits: LimitSettings, regions: FindRegion, *, binary: bool) -> Input:
     name = _name(part, "input")
     datatype = part.get("datatype")
     if datatype != BYTES and (not isinstance(datatype, str) or datatype not in ITEM_BYTES):
@@ -84,7 +92,7 @@ def _input(part: Any, limits: LimitSettings, *, binary: bool) -> Input:
             400, "tensor-shape", f"input {name!r}: shape must be at most {_MAX_RANK} whole numbers of 0 to 2^31 - 1"
         )
     own, parameters = _parameters(part, f"input {name!r}", null_is_absent=True)
-    size, data, region = own.get("binary_data_size"), part.get("data"), _region(own, name, limits)
+    size, data, region = own.get("binary_data_size"), part.get("data"), _region(own, name, limits, regions)
     if sum(given is not None for given in (size, data, region)) != 1:
         raise wrong(f"input {name!r} must have exactly one of data and parameters.binary_data_size")
     if datatype == BYTES and math.prod(shape) > limits.strings:
@@ -102,11 +110,11 @@ def _input(part: Any, limits: LimitSettings, *, binary: bool) -> Input:
     return Input(name, datatype, tuple(shape), parameters, size, data, region)
 
 
-def _output(part: Any, limits: LimitSettings, default: bool) -> Output:
+def _output(part: Any, limits: LimitSettings, regions: FindRegion, default: bool) -> Output:
     name = _name(part, "output")
     own, parameters = _parameters(part, f"output {name!r}", null_is_absent=True)
     wanted = _flag(own, "binary_data", f"output {name!r}") if "binary_data" in own else default
-    return Output(name, wanted, parameters, _region(own, name, limits))
+    return Output(name, wanted, parameters, _region(own, name, limits, regions))
 
 
 def _name(part: Any, kind: str) -> str:
@@ -149,18 +157,21 @@ def _flag(own: Mapping[str, Any], name: str, where: str) -> bool:
     return value
 
 
-def _region(own: Mapping[str, Any], tensor: str, limits: LimitSettings) -> Region | None:
-    """Return the client's shared memory that a tensor names; raises Problem 403 where no allow-list has its prefix."""
+def _region(own: Mapping[str, Any], tensor: str, limits: LimitSettings, regions: FindRegion) -> Region | None:
+    """Return the client's shared memory that a tensor names; raises Problem 400 or 403."""
     if not any(field in own for field in _SHARED):
         return None
     name, offset, size = own.get(_SHARED[0]), own.get(_SHARED[1], 0), own.get(_SHARED[2])
-    if not isinstance(name, str) or not name.startswith(limits.client_shared_memory_prefixes or ("\0",)):
+    known = regions(name) if isinstance(name, str) else None
+    if not isinstance(name, str) or not (known or name.startswith(limits.client_shared_memory_prefixes or ("\0",))):
         raise Problem(
             403,
             "shared-memory-refused",
-            f"tensor {tensor!r} names shared memory {name!r:.100}; only regions whose name begins as "
-            "inference.limits.client_shared_memory_prefixes says may be named. Send the data in binary",
+            f"tensor {tensor!r} names shared memory {name!r:.100}, which is not registered here, and whose name does "
+            f"not begin as {SETTING} says. Register it, or send the data in binary",
         )
     if type(offset) is not int or type(size) is not int or offset not in _INT64 or not 0 <= size < 2**63 or offset < 0:
         raise wrong(f"tensor {tensor!r}: shared_memory_offset and shared_memory_byte_size must be whole numbers")
-    return Region(name, offset, size)
+    if known is not None and offset + size > known.size:
+        raise wrong(f"tensor {tensor!r} ends at byte {offset + size} of region {name!r:.100}, which has {known.size}")
+    return Region(name, known.in_triton if known else name, offset, size)
