@@ -7,14 +7,18 @@ request; one whose request is being handled is never closed.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import httptools
 import structlog
 from prometheus_client import CollectorRegistry, Counter
+from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+
+from lineside.buffered_http import DIRECT_BODY, LARGE_BODY, BufferedConnection, JoinedWrites
 
 log = structlog.get_logger("lineside.service")
 
@@ -79,6 +83,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = self._head_fields = 0
         self._is_too_large = False
         self._beside_body = 0  # bytes since the parser last gave something of use
+        self.wanted: memoryview | None = None
+        """Where the next bytes of the body go, while a handler reads it into memory of its own."""
+        self._is_body_new = False  # whether its handler could not ask for it yet
+        self._is_direct = False  # whether the transport reads into `wanted`
+        self._body_left = 0  # bytes of a body of known length that were not read yet
+        self._parts: list[memoryview] = []  # what is to be filled behind `wanted`
+        self._is_filled: asyncio.Future[None] | None = None
+        self._is_out_of_step = False  # a body was given up in the middle
         self._head_timer: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
 
@@ -92,6 +104,10 @@ class BoundedHttp(HttpToolsProtocol):
         """Whether there was no request yet, or the last one is answered."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
+
+    def reads_directly(self) -> None:
+        """Say that the transport asks where the next bytes go: bodies can be read into their handlers' memory."""
+        self._is_direct = True
 
     def cut(self, why: str) -> None:
         """End the connection at once."""
@@ -112,16 +128,21 @@ class BoundedHttp(HttpToolsProtocol):
         """Stop the clocks."""
         self._head_is_in()
         self._answer_is_taken()
+        if self._is_filled is not None and not self._is_filled.done():
+            self._is_filled.set_exception(ConnectionResetError("the client went away"))
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what came; what is no body is bounded."""
-        if self.transport.is_closing():
+        if self._is_out_of_step or self.transport.is_closing():
             return
         self._beside_body += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
+        if self._is_direct and self._is_body_new and self._body_left > LARGE_BODY:
+            self._is_body_new = False
+            self.flow.pause_reading()  # until the handler asks, who may have a place for it
         if self._beside_body > HEAD_BYTES:
             self._refuse_head()
         elif self._is_in_head or self._is_between:
@@ -130,7 +151,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to count."""
         self._is_in_head = True
-        self._head_bytes = self._head_fields = 0
+        self._head_bytes = self._head_fields = self._body_left = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -142,6 +163,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Count it; trailers come here too."""
         self._head_fields += 1
         self._count(len(name) + len(value) + 4)  # `: ` and the line's end
+        if self._is_in_head and name.lower() == b"content-length" and value.isdigit():
+            self._body_left = int(value)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -149,11 +172,16 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_in_head = False
         self._beside_body = 0
         self._head_is_in()
+        self._is_body_new = self._body_left > LARGE_BODY
+        if self._is_direct and self._is_body_new:
+            self.scope["extensions"] = {DIRECT_BODY: self}  # type: ignore[dict-item]  # not one of ASGI's own
         super().on_headers_complete()
+        self.cycle.transport = JoinedWrites(self.cycle)  # type: ignore[assignment]  # all that a cycle does with it
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
         self._beside_body = 0
+        self._body_left -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -165,6 +193,62 @@ class BoundedHttp(HttpToolsProtocol):
         """Note when it was."""
         self.answered_at = self.loop.time()
         super().on_response_complete()
+
+    @property
+    def is_in_body(self) -> bool:
+        """Whether the next bytes are a body's."""
+        return not self._is_between and self.cycle.more_body
+
+    def left(self, scope: Scope) -> int:
+        """Return the bytes of the body that were not received; as of DirectBody."""
+        is_mine = self.cycle.scope is scope and self.cycle.more_body
+        return self._body_left + len(self.cycle.body) if is_mine else 0
+
+    async def read_rest(self, parts: Sequence[memoryview]) -> None:
+        """Fill the parts with the rest of the body; as of DirectBody."""
+        cycle = self.cycle
+        if sum(map(len, parts)) != self._body_left + len(cycle.body) or not self._body_left:
+            raise ValueError("the parts do not hold exactly what is left")
+        if self.transport.is_closing():
+            raise ConnectionResetError("the client went away")
+        self._parts = [part for part in reversed(parts) if len(part)]
+        self.wanted = self._parts.pop()
+        waiting, cycle.body = memoryview(cycle.body), bytearray()
+        while waiting:
+            size = min(len(waiting), len(self.wanted))
+            self.wanted[:size] = waiting[:size]
+            self._put(size)
+            waiting = waiting[size:]
+        self._is_filled = is_filled = self.loop.create_future()
+        self.flow.resume_reading()
+        try:
+            await is_filled
+        finally:
+            self._is_filled = None
+            if is_filled.cancelled():
+                self.wanted = None
+                self._is_out_of_step, cycle.keep_alive = True, False
+
+    def came(self, size: int) -> None:
+        """Take note of so many bytes of the body."""
+        self._body_left -= size
+        self._put(size)
+        if self._body_left:
+            return
+        # The parser saw nothing of it, and would wait for it: the next message is another one's.
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
+        if self._is_filled is not None and not self._is_filled.done():
+            self._is_filled.set_result(None)
+
+    def _put(self, size: int) -> None:
+        """Go on behind so many bytes that are in `wanted` now."""
+        if self.wanted is not None and size < len(self.wanted):
+            self.wanted = self.wanted[size:]
+        else:
+            self.wanted = self._parts.pop() if self._parts else None
 
     def send_400_response(self, msg: str) -> None:
         """Answer what cannot be read; a head above its bounds by 431."""
@@ -211,6 +295,15 @@ class BoundedHttp(HttpToolsProtocol):
         if self._answer_timer is not None:
             self._answer_timer.cancel()
             self._answer_timer = None
+
+
+def make_connection(
+    config: Config, server_state: ServerState, app_state: dict[str, Any], **given: Any
+) -> BufferedConnection:
+    """Return a connection as the transport sees it; `given` as of BoundedHttp."""
+    http = BoundedHttp(config, server_state, app_state, **given)
+    http.reads_directly()
+    return BufferedConnection(http)
 
 
 def _worth(one: BoundedHttp) -> tuple[bool, float]:

@@ -30,7 +30,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from lineside import __version__, command, telemetry
-from lineside.bounded_http import MAX_CONNECTIONS, BoundedHttp, Cuts
+from lineside.bounded_http import MAX_CONNECTIONS, Cuts, make_connection
 from lineside.connections import Connection, ConnectionCollector
 from lineside.errors import LinesideError, SettingsError
 from lineside.secrecy import exposed
@@ -196,7 +196,7 @@ def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.s
     files, _hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     config = uvicorn.Config(
         app,
-        http=functools.partial(BoundedHttp, cuts=service.cuts, max_connections=min(MAX_CONNECTIONS, files // 2)),  # type: ignore[arg-type]  # called as a class is
+        http=functools.partial(make_connection, cuts=service.cuts, max_connections=min(MAX_CONNECTIONS, files // 2)),  # type: ignore[arg-type]  # called as a class is
         ws="none",
         log_config=None,
         access_log=False,

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from lineside import bounded_http
-from lineside.bounded_http import HEAD_BYTES, HEAD_FIELDS, BoundedHttp, Cuts
+from lineside.bounded_http import HEAD_BYTES, HEAD_FIELDS, Cuts, make_connection
 from tests.support.waiting import until
 
 MUCH = b"x" * (32 * 1024 * 1024)
@@ -83,7 +83,7 @@ def serving() -> Callable[..., Any]:
         ]
         listener = socket.create_server(("127.0.0.1", 0))
         serving.port = listener.getsockname()[1]
-        kind = functools.partial(BoundedHttp, cuts=Cuts("lineside_x", serving.registry), max_connections=most)
+        kind = functools.partial(make_connection, cuts=Cuts("lineside_x", serving.registry), max_connections=most)
         config = uvicorn.Config(Starlette(routes=routes), http=kind, ws="none", log_config=None)
         server = uvicorn.Server(config)
         running = asyncio.create_task(server.serve([listener]))

@@ -6,6 +6,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,20 +19,21 @@ from lineside_inference.dataplane.admission import Bodies
 from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffers
 from lineside_inference.dataplane.workers import Workers
 from lineside_inference.engine.arena import Arena
+from lineside_inference.engine.client_memory import ClientMemory
 from lineside_inference.settings import LimitSettings
-from lineside_inference.v2 import intake
-from lineside_inference.v2.intake import ClientGone, ready_only
+from lineside_inference.v2.intake import ClientGone, Intake, ready_only
 
 LIMITS = LimitSettings.model_validate({"body_bytes": 8192, "json_bytes": 2048, "unpacked_bytes": 16384, "body_s": 5})
 BODIES = Bodies(1 << 20, small=0)
 WORKERS = Workers(1)
+MEMORY = ClientMemory(SimpleNamespace(region="lineside_1"), LIMITS)  # type: ignore[arg-type]  # no Triton is asked
 
 
 async def take(
     receive: Any, headers: dict[str, str], limits: LimitSettings, budget: SlotBudget | None, bodies: Bodies = BODIES
 ) -> TensorBuffers:
-    with bodies.one(3) as taken:
-        return await intake.take(receive, headers, limits, budget, taken, WORKERS)
+    with bodies.one(3) as body:
+        return await Intake(limits, WORKERS, MEMORY).take({}, receive, headers, budget, body)
 
 
 class Wire:

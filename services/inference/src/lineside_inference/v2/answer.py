@@ -57,21 +57,13 @@ async def write(request: InferRequest, result: DirectResult, *, max_values: int)
     parts: list[bytes | memoryview] = []
     for output, data in zip(answered.outputs, result.data, strict=True):
         described: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
-        if data is None:
-            described["parameters"] = plain(output.parameters) | _client_region(request, output.name)
-        elif request.wants_binary(output.name):
+        if data is not None and request.wants_binary(output.name):
             described["parameters"] = {"binary_data_size": len(data)}
             parts.append(data)
-        else:
+        elif data is not None:
             described["data"] = await _values(output, data, max_values)
         head["outputs"].append(described)
     return await _finish(request, head, parts)
-
-
-def _client_region(request: InferRequest, output: str) -> dict[str, Any]:
-    """Return where an output lies in a client's memory, by the client's own name of it."""
-    named = next((one.region for one in request.outputs if one.name == output), None)
-    return {"shared_memory_region": named.name} if named is not None else {}
 
 
 async def _finish(request: InferRequest, head: dict[str, Any], parts: list[bytes | memoryview]) -> HttpAnswer:

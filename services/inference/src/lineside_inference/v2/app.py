@@ -29,7 +29,7 @@ from lineside_inference.v2 import answer, intake, raw, shared_memory
 from lineside_inference.v2.answer import HttpAnswer, as_json, empty
 from lineside_inference.v2.describe import EXTENSIONS, Describe
 from lineside_inference.v2.error_mapping import as_problem
-from lineside_inference.v2.intake import ClientGone
+from lineside_inference.v2.intake import ClientGone, Intake
 from lineside_inference.v2.methods import allow
 
 log = structlog.get_logger("lineside.inference.v2")
@@ -41,7 +41,10 @@ MEMORY = 3
 _SMALL = 64 * 1024
 _MAX_MODELS = 128
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
-_SEEN = frozenset({"accept-encoding", "content-length", "content-encoding", "x-deadline-ms", intake.HEADER_LENGTH})
+_SEEN = {
+    name.encode(): name
+    for name in ("accept-encoding", "content-length", "content-encoding", "x-deadline-ms", intake.HEADER_LENGTH)
+}
 
 
 class V2Middleware:
@@ -70,6 +73,7 @@ class V2:
         self._link = engine.link
         self._direct = DirectInference(engine, desk.gate.v2, limits)
         self._client_memory = self._direct.client_memory
+        self._intake = Intake(limits, desk.workers, self._client_memory)
         self._describe = Describe(engine.caller)
         self._counts = Counts(service.registry)
 
@@ -167,15 +171,12 @@ class V2:
     async def _answer(self, scope: Scope, path: list[str], receive: Receive, arrived: float, body: Body) -> HttpAnswer:
         name, version = _model_of(path)
         allow(scope["method"], "POST")
-        headers = {
-            key: value.decode("latin-1") for raw, value in scope["headers"] if (key := raw.decode("latin-1")) in _SEEN
-        }
+        headers = {known: value.decode("latin-1") for name, value in scope["headers"] if (known := _SEEN.get(name))}
         deadline = self._deadline(headers, arrived)
         if headers.get(intake.HEADER_LENGTH) == "0":
             buffers = await self._take_raw(name, version, receive, headers, body)
         else:
-            budget, regions = self._direct.budget, self._client_memory.find
-            buffers = await intake.take(receive, headers, self._limits, budget, body, self._workers, regions)
+            buffers = await self._intake.take(scope, receive, headers, self._direct.budget, body)
         try:
             result = await self._direct.run(name, version, buffers, arrived, deadline)
             found = answer.detached(await answer.write(buffers.request, result, max_values=self._limits.json_values))
@@ -255,6 +256,8 @@ class Counts:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._models: set[str] = set()
+        self._requests_of: dict[tuple[str, int], Counter] = {}
+        self._seconds_of: dict[str, Histogram] = {}
         self._requests = Counter(
             "lineside_inference_v2_requests_total",
             "Inference requests of the Open Inference Protocol, by model and HTTP status.",
@@ -274,6 +277,12 @@ class Counts:
         if status < 400 and len(self._models) < _MAX_MODELS:  # noqa: PLR2004 - HTTP's first error
             self._models.add(model)
         label = model if model in self._models else "other"
-        self._requests.labels(label, str(status)).inc()
+        requests = self._requests_of.get((label, status))
+        if requests is None:
+            requests = self._requests_of[label, status] = self._requests.labels(label, str(status))
+        requests.inc()
         if status < 400:  # noqa: PLR2004 - same
-            self._seconds.labels(label).observe(seconds)
+            took = self._seconds_of.get(label)
+            if took is None:
+                took = self._seconds_of[label] = self._seconds.labels(label)
+            took.observe(seconds)

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from pydantic_core import from_json
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
+from lineside.buffered_http import DIRECT_BODY, DirectBody
 from lineside_inference.api.body import check_values
 from lineside_inference.api.problems import Problem
 from lineside_inference.dataplane.admission import Body
@@ -17,9 +18,10 @@ from lineside_inference.dataplane.datatypes import BYTES, check_strings, pack
 from lineside_inference.dataplane.infer_request import InferRequest, Input
 from lineside_inference.dataplane.tensor_buffers import SlotBudget, TensorBuffers
 from lineside_inference.dataplane.workers import Workers
+from lineside_inference.engine.client_memory import ClientMemory
 from lineside_inference.settings import LimitSettings
 from lineside_inference.v2.raw import Raw
-from lineside_inference.v2.request_json import FindRegion, read, wrong
+from lineside_inference.v2.request_json import read, wrong
 
 HEADER_LENGTH = "inference-header-content-length"
 _PIECE = 256 * 1024
@@ -29,49 +31,74 @@ _MANY_STRINGS = 1024
 _CLOSE = {"Connection": "close"}
 
 
+_MAX_KEPT = 256
+
+
 class ClientGone(Exception):
     """The client went away before its body was complete."""
 
 
-async def take(
-    receive: Receive,
-    headers: Mapping[str, str],
-    limits: LimitSettings,
-    budget: SlotBudget | None,
-    body: Body,
-    workers: Workers,
-    regions: FindRegion = lambda _: None,
-) -> TensorBuffers:
-    """Return the request with its tensors where Triton will read them; give it back with `release`.
+class Intake:
+    """Reads the bodies of inference requests; a head of names and sizes only that comes again is not read again."""
 
-    What is not in a slot counts in `body`. Raises Problem 400, 403, 408, 413 or 415, Refused where there is no memory,
-    the errors of `datatypes`, and ClientGone.
-    """
-    chunks = _plain(_wire(receive, headers, limits), headers, limits, workers)
-    buffers: TensorBuffers | None = None
-    try:
-        async with asyncio.timeout(limits.body_s):
-            head, rest = await _head(chunks, headers, limits, body)
-            check_values(head, limits.json_body_values)
-            request = await workers.read(
-                len(head), partial(read, head, limits, binary=rest is not None, regions=regions)
-            )
-            ready = [await _packed(given, len(head), workers) for given in request.inputs]
-            sizes = [
-                len(data) if data is not None else given.size or 0
-                for given, data in zip(request.inputs, ready, strict=True)
-            ]
-            buffers = TensorBuffers(request, sizes, budget)
-            expected = sum(given.size or 0 for given in request.inputs)
-            await _fill(buffers, ready, _Binary(rest, chunks, expected), body)
-            await _check(buffers)
-    except TimeoutError:
-        _drop(buffers)
-        raise _late(limits) from None
-    except BaseException:
-        _drop(buffers)
-        raise
-    return buffers
+    def __init__(self, limits: LimitSettings, workers: Workers, memory: ClientMemory) -> None:
+        self._limits = limits
+        self._workers = workers
+        self._memory = memory
+        self._kept: dict[tuple[bytes, bool], InferRequest] = {}
+        self._kept_for = memory.version
+
+    async def take(
+        self, scope: Scope, receive: Receive, headers: Mapping[str, str], budget: SlotBudget | None, body: Body
+    ) -> TensorBuffers:
+        """Return the request with its tensors where Triton will read them; give it back with `release`.
+
+        What is not in a slot counts in `body`. Raises Problem 400, 403, 408, 413 or 415, Refused where there is no
+        memory, the errors of `datatypes`, and ClientGone.
+        """
+        limits = self._limits
+        chunks = _plain(_wire(receive, headers, limits), headers, limits, self._workers)
+        buffers: TensorBuffers | None = None
+        try:
+            async with asyncio.timeout(limits.body_s):
+                head, rest = await _head(chunks, headers, limits, body)
+                request = await self._read(head, is_binary=rest is not None)
+                ready = [await _packed(given, len(head), self._workers) for given in request.inputs]
+                sizes = [
+                    len(data) if data is not None else given.size or 0
+                    for given, data in zip(request.inputs, ready, strict=True)
+                ]
+                buffers = TensorBuffers(request, sizes, budget)
+                if not await _fill_directly(scope, headers, buffers, ready, rest):
+                    expected = sum(given.size or 0 for given in request.inputs)
+                    await _fill(buffers, ready, _Binary(rest, chunks, expected), body)
+                await _check(buffers)
+        except TimeoutError:
+            _drop(buffers)
+            raise _late(limits) from None
+        except BaseException:
+            _drop(buffers)
+            raise
+        return buffers
+
+    async def _read(self, head: bytes | bytearray, *, is_binary: bool) -> InferRequest:
+        if self._kept_for != self._memory.version:
+            self._kept.clear()
+            self._kept_for = self._memory.version
+        key = (bytes(head) if len(head) <= _SMALL else b"", is_binary)
+        known = self._kept.get(key)
+        if known is not None:
+            return known
+        check_values(head, self._limits.json_body_values)
+        reading = partial(read, head, self._limits, binary=is_binary, regions=self._memory.find)
+        request = await self._workers.read(len(head), reading)
+        # Whoever gives an id gives another one each time.
+        is_the_same_again = not request.id and all(given.data is None for given in request.inputs)
+        if key[0] and is_the_same_again and self._kept_for == self._memory.version:
+            if len(self._kept) >= _MAX_KEPT:
+                self._kept.clear()
+            self._kept[key] = request
+        return request
 
 
 async def take_raw(
@@ -262,6 +289,36 @@ class _Binary:
 
     def _sum(self) -> str:
         return f"the inputs' binary_data_size sum to {self._expected}"
+
+
+async def _fill_directly(
+    scope: Scope,
+    headers: Mapping[str, str],
+    buffers: TensorBuffers,
+    ready: Sequence[bytes | None],
+    rest: memoryview | None,
+) -> bool:
+    """Let a large binary part be read straight into the slot; return whether it was, whole and nothing behind it.
+
+    `rest` are its first bytes, which came with the JSON. Raises ClientGone.
+    """
+    direct: DirectBody | None = scope.get("extensions", {}).get(DIRECT_BODY)
+    if direct is None or rest is None or buffers.slot is None or any(data is not None for data in ready):
+        return False
+    left = direct.left(scope)
+    if "content-encoding" in headers or not left or left + len(rest) != sum(size for _at, size in buffers.spans):
+        return False
+    parts = []
+    for at, size in buffers.spans:
+        memory, first = buffers.memory[at : at + size], rest[:size]
+        memory[: len(first)] = first
+        rest = rest[len(first) :]
+        parts.append(memory[len(first) :])
+    try:
+        await direct.read_rest(parts)
+    except ConnectionResetError:
+        raise ClientGone from None
+    return True
 
 
 async def _fill(buffers: TensorBuffers, ready: Sequence[bytes | None], binary: _Binary, body: Body) -> None:
