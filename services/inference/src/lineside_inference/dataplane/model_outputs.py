@@ -44,11 +44,14 @@ class ModelOutputs:
         self._caller = caller
         self._known: dict[tuple[str, str], Outputs] = {}
 
-    async def of(self, name: str, version: str) -> Outputs:
-        """Return a model's outputs; raises as TritonCaller.ask does."""
+    def known(self, name: str, version: str) -> Outputs | None:
+        """Return a model's outputs where they were asked for lately."""
         known = self._known.get((name, version))
-        if known is not None and time.monotonic() - known.since < _KEPT_S:
-            return known
+        return known if known is not None and time.monotonic() - known.since < _KEPT_S else None
+
+    async def of(self, name: str, version: str) -> Outputs:
+        """Return a model's outputs, asked for anew; raises as TritonCaller.ask does."""
+        known = self._known.get((name, version))
         config = await self._caller.ask("ModelConfig", pb.ModelConfigRequest(name=name, version=version))
         metadata = await self._caller.ask("ModelMetadata", pb.ModelMetadataRequest(name=name, version=version))
         shapes = {output.name: (output.datatype, list(output.shape)) for output in metadata.outputs}

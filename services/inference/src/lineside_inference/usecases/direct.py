@@ -151,6 +151,8 @@ class DirectInference:
 
     async def _outputs_of(self, name: str, version: str, deadline: Deadline) -> Outputs | None:
         """Return what the model gives; None where that cannot be told now: the request itself will say why."""
+        if (known := self._outputs.known(name, version)) is not None:
+            return known
         try:
             async with asyncio.timeout(deadline.left()):
                 return await self._outputs.of(name, version)

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tritonclient.grpc import service_pb2 as pb
 
@@ -43,27 +44,44 @@ def empty(status: int = 200) -> HttpAnswer:
     return _answer(status, [], [])
 
 
-async def write(request: InferRequest, result: DirectResult, *, max_values: int) -> HttpAnswer:
-    """Return the answer to a request; its parts may lie where the result's bytes do.
+class AnswerWriter:
+    """Writes answers; what comes before the tensors' bytes is written once for the same request and the same reply."""
 
-    Raises OutputNotJson, OutputNotFinite or OutputTooLarge.
-    """
-    answered = result.head
-    head: dict[str, Any] = {"id": answered.id} if answered.id else {}
-    head |= {"model_name": answered.model_name, "model_version": answered.model_version}
-    if answered.parameters:
-        head["parameters"] = plain(answered.parameters)
-    head["outputs"] = []
-    parts: list[bytes | memoryview] = []
-    for output, data in zip(answered.outputs, result.data, strict=True):
-        described: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
-        if data is not None and request.wants_binary(output.name):
-            described["parameters"] = {"binary_data_size": len(data)}
-            parts.append(data)
-        elif data is not None:
-            described["data"] = await _values(output, data, max_values)
-        head["outputs"].append(described)
-    return await _finish(request, head, parts)
+    def __init__(self, max_values: int) -> None:
+        """Make it; `max_values` are the most that are written as JSON."""
+        self._max_values = max_values
+        self._kept: WeakKeyDictionary[InferRequest, tuple[pb.ModelInferResponse, HttpAnswer]] = WeakKeyDictionary()
+
+    async def write(self, request: InferRequest, result: DirectResult) -> HttpAnswer:
+        """Return the answer to a request; its parts may lie where the result's bytes do.
+
+        Raises OutputNotJson, OutputNotFinite or OutputTooLarge.
+        """
+        kept = self._kept.get(request)
+        if kept is not None and kept[0] is result.head:
+            known = kept[1]
+            return HttpAnswer(known.status, known.headers, [known.parts[0], *filter(None, result.data)])
+        answered = result.head
+        head: dict[str, Any] = {"id": answered.id} if answered.id else {}
+        head |= {"model_name": answered.model_name, "model_version": answered.model_version}
+        if answered.parameters:
+            head["parameters"] = plain(answered.parameters)
+        head["outputs"] = []
+        parts: list[bytes | memoryview] = []
+        is_kept = True
+        for output, data in zip(answered.outputs, result.data, strict=True):
+            described: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
+            if data is not None and request.wants_binary(output.name):
+                described["parameters"] = {"binary_data_size": len(data)}
+                parts.append(data)
+            elif data is not None:
+                described["data"] = await _values(output, data, self._max_values)
+                is_kept = False
+            head["outputs"].append(described)
+        found = await _finish(request, head, parts)
+        if is_kept:
+            self._kept[request] = answered, HttpAnswer(found.status, found.headers, found.parts[:1])
+        return found
 
 
 async def _finish(request: InferRequest, head: dict[str, Any], parts: list[bytes | memoryview]) -> HttpAnswer:

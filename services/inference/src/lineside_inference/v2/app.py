@@ -26,7 +26,7 @@ from lineside_inference.settings import LimitSettings
 from lineside_inference.usecases.direct import DirectInference
 from lineside_inference.usecases.request_handler import RequestHandler
 from lineside_inference.v2 import answer, intake, raw, shared_memory
-from lineside_inference.v2.answer import HttpAnswer, as_json, empty
+from lineside_inference.v2.answer import AnswerWriter, HttpAnswer, as_json, empty
 from lineside_inference.v2.describe import EXTENSIONS, Describe
 from lineside_inference.v2.error_mapping import as_problem
 from lineside_inference.v2.intake import ClientGone, Intake
@@ -74,6 +74,7 @@ class V2:
         self._direct = DirectInference(engine, desk.gate.v2, limits)
         self._client_memory = self._direct.client_memory
         self._intake = Intake(limits, desk.workers, self._client_memory)
+        self._writer = AnswerWriter(limits.json_values)
         self._describe = Describe(engine.caller)
         self._counts = Counts(service.registry)
 
@@ -163,8 +164,11 @@ class V2:
                 except Exception as error:  # noqa: BLE001 - whatever it is, a v2 client gets its form of answer
                     found = self._refuse(error)
                 self._counts.answered(name, found.status, time.monotonic() - arrived)
-                async with asyncio.timeout(self._limits.body_s):
+                if sum(map(len, found.parts)) <= _SMALL:  # the transport takes it whole
                     await _send(found, send)
+                else:
+                    async with asyncio.timeout(self._limits.body_s):
+                        await _send(found, send)
         except TimeoutError:
             log.warning("a v2 client did not take its answer in time", model=name)
 
@@ -179,10 +183,11 @@ class V2:
             buffers = await self._intake.take(scope, receive, headers, self._direct.budget, body)
         try:
             result = await self._direct.run(name, version, buffers, arrived, deadline)
-            found = answer.detached(await answer.write(buffers.request, result, max_values=self._limits.json_values))
+            found = answer.detached(await self._writer.write(buffers.request, result))
         finally:
             buffers.release()
-        encoding = answer.wanted_encoding(headers.get("accept-encoding", ""))
+        accepted = headers.get("accept-encoding")
+        encoding = answer.wanted_encoding(accepted) if accepted else None
         if encoding is None:
             return found
         size = sum(map(len, found.parts))

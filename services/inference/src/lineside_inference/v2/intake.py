@@ -57,7 +57,7 @@ class Intake:
         memory, the errors of `datatypes`, and ClientGone.
         """
         limits = self._limits
-        chunks = _plain(_wire(receive, headers, limits), headers, limits, self._workers)
+        chunks = _plain(_Wire(receive, headers, limits), headers, limits, self._workers)
         buffers: TensorBuffers | None = None
         try:
             async with asyncio.timeout(limits.body_s):
@@ -108,7 +108,7 @@ async def take_raw(
     whole = bytearray()
     try:
         async with asyncio.timeout(limits.body_s):
-            async for chunk in _plain(_wire(receive, headers, limits), headers, limits, workers):
+            async for chunk in _plain(_Wire(receive, headers, limits), headers, limits, workers):
                 body.grow(len(chunk))
                 whole += chunk
     except TimeoutError:
@@ -158,24 +158,34 @@ async def ready_only(receive: Receive) -> bool:
     return ready
 
 
-async def _wire(receive: Receive, headers: Mapping[str, str], limits: LimitSettings) -> AsyncIterator[bytes]:
-    """Yield the body as it comes."""
-    most, size = limits.body_bytes, 0
-    declared = headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared[:19]) > most:
-        raise _too_large(int(declared[:19]), most, "body_bytes")
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        if size > most:
-            raise _too_large(size, most, "body_bytes")
-        if chunk:
-            yield chunk
-        if not message.get("more_body", False):
-            return
+class _Wire:
+    """The body as it comes; no generator, for one that is left before its end costs a task to close it."""
+
+    def __init__(self, receive: Receive, headers: Mapping[str, str], limits: LimitSettings) -> None:
+        declared = headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit() and int(declared[:19]) > limits.body_bytes:
+            raise _too_large(int(declared[:19]), limits.body_bytes, "body_bytes")
+        self._receive = receive
+        self._most = limits.body_bytes
+        self._size = 0
+        self._is_over = False
+
+    def __aiter__(self) -> "_Wire":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._is_over:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            self._is_over = not message.get("more_body", False)
+            self._size += len(chunk)
+            if self._size > self._most:
+                raise _too_large(self._size, self._most, "body_bytes")
+            if chunk:
+                return chunk
+        raise StopAsyncIteration
 
 
 def _plain(
