@@ -135,14 +135,21 @@ def test_what_cannot_be_registered(service: Any, told: dict[str, Any], status: i
     assert service.http.get(f"{ALL}/status").json() == []
 
 
-@pytest.mark.usefixtures("region")
-def test_a_name_is_taken_once_and_regions_are_bounded(service: Any) -> None:
+def test_a_name_is_taken_once_and_regions_are_bounded(service: Any, region: Any) -> None:
+    assert region is not None
     assert register(service.http).status_code == 200
     refused(register(service.http), 400, "shared-memory-invalid")
-    assert [register(service.http, name).status_code for name in ("second", "third", "fourth")] == [200, 200, 429]
-    refused(service.http.get(f"{ALL}/region/fourth/status"), 404, "shared-memory-unknown")
-    assert service.http.post(f"{ALL}/region/fourth/unregister").status_code == 200
-    refused(service.http.get(f"{ALL}/region/mine/register"), 405, "method-not-allowed")
+    names = ("second", "third", "fourth")
+    handles = [shared_memory.create_shared_memory_region(name, f"/{PREFIX}{name}", 64) for name in names]
+    try:
+        told = [register(service.http, name, key=f"/{PREFIX}{name}", byte_size=64) for name in names]
+        assert [answer.status_code for answer in told] == [200, 200, 429]
+        refused(service.http.get(f"{ALL}/region/fourth/status"), 404, "shared-memory-unknown")
+        assert service.http.post(f"{ALL}/region/fourth/unregister").status_code == 200
+        refused(service.http.get(f"{ALL}/region/mine/register"), 405, "method-not-allowed")
+    finally:
+        for handle in handles:
+            shared_memory.destroy_shared_memory_region(handle)
 
 
 @pytest.mark.usefixtures("region")

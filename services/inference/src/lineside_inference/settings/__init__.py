@@ -65,8 +65,9 @@ class TritonSettings(Section):
     url: HostAndPort = Field("127.0.0.1:8001", description="Host and port of Triton's gRPC endpoint.")
     http_url: HostAndPort | None = Field(
         None,
-        description="Host and port of Triton's HTTP endpoint, if inference calls are to go there: it answers them "
-        "sooner than gRPC, which stays in use for all the rest.",
+        description="Host and port of Triton's HTTP endpoint, where inference calls go: it answers them sooner than "
+        "gRPC, which stays in use for all the rest. Absent: the port before that of url, where it is this Triton's "
+        "(it knows our shared memory), else gRPC.",
     )
     shared_memory: Literal["auto", "off"] = Field(
         "auto",

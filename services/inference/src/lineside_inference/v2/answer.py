@@ -60,7 +60,9 @@ class AnswerWriter:
         kept = self._kept.get(request)
         if kept is not None and kept[0] is result.head:
             known = kept[1]
-            return HttpAnswer(known.status, known.headers, [known.parts[0], *filter(None, result.data)])
+            return HttpAnswer(
+                known.status, known.headers, [*known.parts, *(data for data in result.data if data is not None)]
+            )
         answered = result.head
         head: dict[str, Any] = {"id": answered.id} if answered.id else {}
         head |= {"model_name": answered.model_name, "model_version": answered.model_version}
