@@ -6,10 +6,8 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +29,8 @@ from lineside.contract import (
 )
 from lineside_bench.parts.part import encode_jpeg, make_part
 from lineside_bench.parts.spindle import TAGS, WINDOW, make_window
+from tests.support.picture_files import png_header
+from tests.support.processes import is_running
 from tests.support.waiting import HANG_S, block_until
 
 LINESIDE = Path(sys.executable).with_name("lineside")
@@ -99,13 +99,6 @@ def test_a_port_in_use_is_named_where_the_usual_ports_are_wanted() -> None:
     assert run.returncode == 2
     assert "8080" in run.stderr
     assert "--ports auto" in run.stderr
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")
@@ -215,11 +208,6 @@ def bus(up) -> Iterator[Bus]:
     bus.client.loop_stop()
 
 
-def png_header(width: int, height: int) -> bytes:
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
-
-
 TINY = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
 
 
@@ -289,10 +277,10 @@ def test_nothing_was_restarted_by_bad_input_and_ctrl_c_ends_the_line_cleanly(up)
     document = json.loads(up.state.read_text())
     assert {process["restarts"] for process in document["processes"].values()} == {0}
     pids = [process["pid"] for process in document["processes"].values()]
-    assert all(alive(pid) for pid in pids)
+    assert all(is_running(pid) for pid in pids)
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(HANG_S) == 0, up.log.read_text()
-    assert not any(alive(pid) for pid in pids)
+    assert not any(is_running(pid) for pid in pids)
     assert not up.state.exists()
     assert "Traceback" not in up.log.read_text()
 
@@ -308,6 +296,6 @@ def test_a_killed_bench_leaves_no_process_and_no_file_behind(tmp_path: Path) -> 
     pids = [peer["pid"] for peer in document["processes"].values()]
     os.kill(process.pid, signal.SIGKILL)
     process.wait(HANG_S)
-    block_until(lambda: not any(alive(pid) for pid in pids))
+    block_until(lambda: not any(is_running(pid) for pid in pids))
     assert document["pid"] == process.pid
     block_until(lambda: not state.exists() and not Path(document["work"]).exists())

@@ -1,12 +1,9 @@
 """The whole chain of evidence: from the camera's picture to the folder and the bucket, over kills and a lost store."""
 
-import asyncio
 import hashlib
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,28 +19,13 @@ from lineside_bench.runner.simulated_line import SimulatedLine
 from tests.support.fault_proxy import FaultProxy
 from tests.support.simulated_s3 import KEYS, Store
 from tests.support.waiting import HANG_S, until
+from tests.support.whole_line import judged, parts_coming
 
 BUCKET = "amzn-s3-demo-bucket"
 SAID = ("id", "request_id", "status", "verdict", "reason", "code", "model", "findings", "scores", "context")
 """What of a result is the same wherever it stands; its times go on after the record was made."""
 AROUND = timedelta(seconds=2)
 """A result of this time around the kill may have left before its evidence was on the disk, which it then says."""
-
-
-async def judged(line: SimulatedLine, count: int) -> None:
-    start = line.tally.verdicts["pass"] + line.tally.verdicts["fail"]
-    await until(lambda: line.tally.verdicts["pass"] + line.tally.verdicts["fail"] >= start + count, "parts judged")
-
-
-@asynccontextmanager
-async def parts_coming(line: SimulatedLine) -> AsyncIterator[None]:
-    feeding = asyncio.create_task(line.run())
-    try:
-        await judged(line, 10)
-        yield
-    finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
 
 
 async def kill(line: SimulatedLine, name: str) -> datetime:
@@ -174,7 +156,7 @@ async def test_every_fail_is_in_the_folder_and_in_the_bucket_once_and_is_what_th
         async with SimulatedLine(Options(parts=None, rate=12)) as line:
             folder = line.work / config.CAPTURE
             pictures, seen = remember_pictures(line, monkeypatch), 0
-            async with parts_coming(line):
+            async with parts_coming(line, 10):
                 await until(lambda: store.keys(BUCKET), "the first upload")
                 await way.down()
                 await judged(line, 15)

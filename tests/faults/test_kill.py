@@ -4,12 +4,10 @@
 reported as kept is delivered, once. One line bears all the kills of a broker, one after the other.
 """
 
-import asyncio
 import os
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -22,6 +20,7 @@ from lineside_bench.reporting.evidence import reported
 from lineside_bench.reporting.records import PartRecord
 from lineside_bench.runner.simulated_line import SimulatedLine
 from tests.support.waiting import HANG_S, until
+from tests.support.whole_line import judged, parts_coming
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,28 +49,6 @@ def answers_wait_for_the_disk() -> Iterator[None]:
 async def line(request: pytest.FixtureRequest) -> AsyncIterator[SimulatedLine]:
     async with SimulatedLine(Options(parts=None, rate=15, broker=request.param)) as line:
         yield line
-
-
-@asynccontextmanager
-async def parts_coming(line: SimulatedLine) -> AsyncIterator[None]:
-    """Feed the line without end; at the end what is under way is waited for."""
-    feeding = asyncio.create_task(line.run())
-    try:
-        await judged(line, 15)
-        yield
-    finally:
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
-
-
-async def judged(line: SimulatedLine, count: int) -> None:
-    """Wait until that many more parts got pass or fail."""
-
-    def now() -> int:
-        return line.tally.verdicts["pass"] + line.tally.verdicts["fail"]
-
-    start = now()
-    await until(lambda: now() >= start + count, f"{count} more parts judged")
 
 
 def pid_of(line: SimulatedLine, name: str) -> int:
@@ -114,7 +91,7 @@ async def test_a_killed_forwarder_costs_no_evidence(line: SimulatedLine) -> None
 async def kill_and_go_on(line: SimulatedLine, name: str) -> None:
     """Kill a process in the middle of a run, wait until the line judges again, and look at all that came of it."""
     fed, before, delivered = len(line.records), restarts(line), len(line.files.events)
-    async with parts_coming(line):
+    async with parts_coming(line, 15):
         os.kill(pid_of(line, name), signal.SIGKILL)
         await until(lambda: line.processes[name].restarts > before[name], f"{name} started again")
         await line.processes[name].until_ready(HANG_S)
@@ -130,7 +107,7 @@ async def kill_and_go_on(line: SimulatedLine, name: str) -> None:
 @pytest.mark.parametrize("line", [USUAL], indirect=True)
 async def test_a_process_that_hangs_costs_no_part_its_verdict(line: SimulatedLine, name: str) -> None:
     fed = len(line.records)
-    async with parts_coming(line):
+    async with parts_coming(line, 15):
         hanging = pid_of(line, name)
         os.kill(hanging, signal.SIGSTOP)
         try:
@@ -149,7 +126,7 @@ async def test_the_harness_sees_lost_evidence_and_a_part_without_a_verdict(monke
     """Negative control: with the forwarder and then the opcua-bridge stopped for good, the summary says so."""
     monkeypatch.setattr("lineside_bench.reporting.evidence.LONGEST_S", 2.0)
     async with SimulatedLine(Options(parts=None, rate=15, broker=USUAL, patience_s=1.0)) as line:
-        async with parts_coming(line):
+        async with parts_coming(line, 15):
             await line.processes["forwarder"].stop()
             await until(lambda: bool(reported(line.observer.exchanges())), "evidence reported as kept")
             await line.processes["opcua-bridge"].stop()

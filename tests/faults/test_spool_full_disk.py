@@ -6,7 +6,6 @@ and forwarder are killed on the way.
 
 import itertools
 import json
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -21,26 +20,14 @@ from lineside.spool import SpoolFull, SpoolSettings
 from lineside.spool.spool import Spool
 from tests.support.forwarding import HOUR, Scripted, forwarding, opened
 from tests.support.forwarding import entry as capture
+from tests.support.mounts import UNSHARE, needs_mount
 from tests.support.paths import ROOT
 from tests.support.spooling import drain, entry, seal_all
-from tests.support.waiting import HANG_S, until
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
 CYCLES = 10
 BOUND_S = 900
-UNSHARE = ("unshare", "--mount", "--propagation", "private")
-
-
-def may_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    tried = subprocess.run(
-        [*UNSHARE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, timeout=HANG_S, check=False
-    )
-    return tried.returncode == 0
-
-
-needs_mount = pytest.mark.skipif(not may_mount(), reason="mounting a small disk needs root and CAP_SYS_ADMIN")
 
 
 def run(folder: Path, *given: str) -> dict:

@@ -1,16 +1,15 @@
 """The dashboards and rules as files: what Grafana needs of them, and that they ask for metrics that exist."""
 
-import importlib.util
 import json
 import re
 from itertools import combinations
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.support.paths import ROOT
+from tests.support.scripts import load_script
 
 GRAFANA = ROOT / "docker" / "grafana"
 RULES = ROOT / "docker" / "prometheus" / "rules" / "lineside.yaml"
@@ -39,15 +38,6 @@ def dashboard(name: str) -> dict[str, Any]:
     found = json.loads((GRAFANA / "dashboards" / f"{name}.json").read_text())
     assert isinstance(found, dict)
     return found
-
-
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("grafana_generate", GRAFANA / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def rules() -> list[dict[str, Any]]:
@@ -92,7 +82,7 @@ def _pattern(name: str, expr: str) -> bool:
 
 
 def test_the_files_are_what_the_generator_writes() -> None:
-    module = generator()
+    module = load_script(GRAFANA / "generate.py")
     assert sorted(module.DASHBOARDS) == sorted(file.stem for file in (GRAFANA / "dashboards").iterdir())
     for name in NAMES:
         assert (GRAFANA / "dashboards" / f"{name}.json").read_text() == module.text(name), "run generate.py"

@@ -26,13 +26,15 @@ from lineside_forwarder.retry_schedule import FIRST_S, LONGEST_S
 HOUR = datetime(2026, 11, 22, 2, 5, tzinfo=UTC)
 
 
-def entry(key: str, model: str = "spindle", *, image: bytes = b"", time: datetime = HOUR) -> Entry:
-    """Return a capture; an image of more than 3072 bytes is an object of its own."""
+def entry(
+    key: str, model: str = "spindle", *, image: bytes = b"", time: datetime = HOUR, embed_limit: int = 3072
+) -> Entry:
+    """Return a capture; an image of more than `embed_limit` bytes is an object of its own."""
     event = Event(id=key, fleet="line", device="box", model=model, model_version="1", time=time, extra={})
     items = [Item("outputs", "scores", "Tensor[FLOAT32; 1, 2]", b"12345678")]
     if image:
         items.append(Item("inputs", "image", "jpg", image, suffix="jpg"))
-    return compose(event, items, embed_limit=3072)
+    return compose(event, items, embed_limit=embed_limit)
 
 
 class Simulated(Clock):

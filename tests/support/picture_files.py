@@ -37,6 +37,12 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def png_header(width: int, height: int) -> bytes:
+    """The signature and the header of a PNG of 8 bits in three colours, without its pixels."""
+    body = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return SIGNATURE + chunk(b"IHDR", body)
+
+
 def png(values: np.ndarray, *before: bytes, packed: bytes | None = None) -> bytes:
     """A PNG of a gray or BGR picture, uint8 or uint16; `before` are chunks before its pixels, `packed` their zlib."""
     height, width = values.shape[:2]

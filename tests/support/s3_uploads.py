@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import BinaryIO
 
 from lineside.spool import Batch, Entry, Record, StoredBlob
 from lineside_forwarder.destination import BatchUpload
+from tests.support.forwarding import entry
 
 
 @dataclass
@@ -64,3 +66,32 @@ class Counting:
 
     async def spend(self, amount: int) -> None:
         self.spent.append(amount)
+
+
+class MemoryBlobs:
+    """Blobs in memory, by digest; what is not there is damaged."""
+
+    def __init__(self) -> None:
+        self.data: dict[bytes, bytes] = {}
+
+    async def open(self, blob: StoredBlob) -> BinaryIO | None:
+        data = self.data.get(blob.digest)
+        return None if data is None else io.BytesIO(data)
+
+
+def upload_of(blobs: MemoryBlobs, *images: bytes, first: int = 1, model: str = "spindle") -> BatchUpload:
+    """Return a batch with a capture for each image; an image of more than 100 bytes is an object of its own."""
+    records = []
+    for number, image in enumerate(images, first):
+        made = entry(f"capture-{number}", model, image=image, embed_limit=100)
+        stored = []
+        for blob in made.blobs:
+            digest = hashlib.sha256(blob.data).digest()
+            blobs.data[digest] = blob.data
+            stored.append(StoredBlob(blob.name, blob.content_type, "unused", len(blob.data), digest))
+        records.append(
+            Record(number, made.key, made.stream, made.folder, "always", "test", number, 0, made.body, tuple(stored))
+        )
+    numbers = tuple(record.number for record in records)
+    batch = Batch(1, records[0].key, model, records[0].folder, numbers, sum(record.size for record in records))
+    return BatchUpload(batch, tuple(records), device="box", root="sme-capture")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import is_running
 from tests.support.waiting import HANG_S, block_until
 
 PROGRAM = """
@@ -59,13 +60,6 @@ def pids(bench: subprocess.Popen[str]) -> tuple[int, int]:
     return forked, sweeper
 
 
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def left(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -76,7 +70,7 @@ def test_what_goes_with_a_killed_bench_goes_and_the_rest_stays(bench: subprocess
         os.kill(bench.pid, signal.SIGKILL)
         block_until(lambda: left(folder) == ["kept/log", "other/region-3"])
         assert not (folder / "work").exists()
-        block_until(lambda: not runs(sweeper))
+        block_until(lambda: not is_running(sweeper))
     finally:
         os.kill(forked, signal.SIGKILL)
 
@@ -86,7 +80,7 @@ def test_another_benchs_state_file_stays(bench: subprocess.Popen[str], folder: P
     try:
         (folder / "state.json").write_text(json.dumps({"ready": True, "pid": os.getpid()}))
         os.kill(bench.pid, signal.SIGKILL)
-        block_until(lambda: not runs(sweeper))
+        block_until(lambda: not is_running(sweeper))
         assert "state.json" in left(folder)
         assert not (folder / "work").exists()
     finally:
@@ -98,5 +92,5 @@ def test_an_end_in_order_leaves_nobody_behind(bench: subprocess.Popen[str], fold
     assert bench.stdin is not None
     bench.stdin.close()
     bench.wait(HANG_S)
-    assert not runs(sweeper)
+    assert not is_running(sweeper)
     assert left(folder) == ["kept/log", "other/region-3"]

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +10,11 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside_exporter.cloudwatch.settings import GreengrassSettings
 from tests.support.cloudwatch_rig import TOPIC, running, thing_of
-from tests.support.mqtt_broker import MOSQUITTO, Broker, running_broker
+from tests.support.mqtt_broker import Broker
 from tests.support.result_messages import message
 from tests.support.waiting import until
 
 SETTINGS = GreengrassSettings(namespace="Test/Greengrass")
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    yield from running_broker("mosquitto" if MOSQUITTO else "amqtt", tmp_path)
 
 
 class Component:

@@ -14,16 +14,11 @@ import yaml
 from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from tests.support.cloudwatch_rig import TOPIC, ask, statistics
-from tests.support.mqtt_broker import MOSQUITTO, Broker, running_broker
+from tests.support.mqtt_broker import Broker
 from tests.support.ports import free_port
 from tests.support.result_messages import message
 from tests.support.simulated_s3 import KEYS, Store
 from tests.support.waiting import HANG_S, until
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    yield from running_broker("mosquitto" if MOSQUITTO else "amqtt", tmp_path)
 
 
 @pytest.fixture

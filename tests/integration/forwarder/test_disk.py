@@ -1,75 +1,27 @@
 """The disk destination on real files."""
 
-import hashlib
-import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from lineside.capture import Event, Item, compose
-from lineside.spool import Batch, Record, StoredBlob
 from lineside_forwarder import disk
 from lineside_forwarder.clock import Clock
-from lineside_forwarder.destination import BatchUpload
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed
 from lineside_forwarder.rate_limiter import RateLimiter
 from tests.support.paths import ROOT
+from tests.support.s3_uploads import MemoryBlobs, upload_of
 from tests.support.waiting import HANG_S
 
 FOLDER = "sme-capture/line/spindle/2026/11/22/02"
 FREE = RateLimiter(None, Clock())
-
-
-class Blobs:
-    """Blobs in memory, by digest; what is not there is damaged."""
-
-    def __init__(self) -> None:
-        self.data: dict[bytes, bytes] = {}
-
-    async def open(self, blob: StoredBlob) -> BinaryIO | None:
-        data = self.data.get(blob.digest)
-        return None if data is None else io.BytesIO(data)
-
-
-def upload_of(blobs: Blobs, *, images: list[bytes], first: int = 1) -> BatchUpload:
-    records = []
-    for number, image in enumerate(images, first):
-        event = Event(
-            id=f"capture-{number}",
-            fleet="line",
-            device="box",
-            model="spindle",
-            model_version="1",
-            time=datetime(2026, 11, 22, 2, 5, tzinfo=UTC),
-            extra={},
-        )
-        items = [
-            Item("inputs", "image", "jpg", image, suffix="jpg"),
-            Item("outputs", "scores", "Tensor[FLOAT32; 1, 2]", b"12345678"),
-        ]
-        entry = compose(event, items, embed_limit=3072)
-        stored = []
-        for blob in entry.blobs:
-            digest = hashlib.sha256(blob.data).digest()
-            blobs.data[digest] = blob.data
-            stored.append(StoredBlob(blob.name, blob.content_type, "unused", len(blob.data), digest))
-        records.append(
-            Record(
-                number, entry.key, entry.stream, entry.folder, "always", "test", number, 0, entry.body, tuple(stored)
-            )
-        )
-    batch = Batch(1, records[0].key, "spindle", records[0].folder, tuple(r.number for r in records), 0)
-    return BatchUpload(batch, tuple(records), device="box", root="sme-capture")
 
 
 def files(top: Path) -> dict[str, bytes]:
@@ -81,8 +33,8 @@ def reference(line: bytes) -> Path:
 
 
 @pytest.fixture
-def blobs() -> Blobs:
-    return Blobs()
+def blobs() -> MemoryBlobs:
+    return MemoryBlobs()
 
 
 @pytest.fixture
@@ -104,9 +56,9 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return done
 
 
-async def test_lines_and_objects_lie_as_edge_manager_laid_them(tmp_path: Path, blobs: Blobs) -> None:
+async def test_lines_and_objects_lie_as_edge_manager_laid_them(tmp_path: Path, blobs: MemoryBlobs) -> None:
     images = [b"first" * 1000, b"second" * 1000]
-    await DiskDestination("disk", tmp_path).deliver(upload_of(blobs, images=images), blobs, FREE)
+    await DiskDestination("disk", tmp_path).deliver(upload_of(blobs, *images), blobs, FREE)
     found = files(tmp_path)
     assert sorted(found) == [
         f"{FOLDER}/box.capture-1.jsonl",
@@ -125,19 +77,19 @@ def too_open(top: Path) -> list[Path]:
     return [path for path in top.rglob("*") if path.stat().st_mode & (0o027 if path.is_dir() else 0o137)]
 
 
-async def test_a_repetition_changes_nothing(tmp_path: Path, blobs: Blobs) -> None:
+async def test_a_repetition_changes_nothing(tmp_path: Path, blobs: MemoryBlobs) -> None:
     def state() -> dict[str, tuple[int, int]]:
         return {str(p): (p.stat().st_ino, p.stat().st_mtime_ns) for p in tmp_path.rglob("*") if p.is_file()}
 
-    upload = upload_of(blobs, images=[b"x" * 5000])
+    upload = upload_of(blobs, b"x" * 5000)
     await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
     before = state()
     await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
     assert state() == before
 
 
-async def test_what_was_cut_is_made_whole(tmp_path: Path, blobs: Blobs) -> None:
-    upload = upload_of(blobs, images=[b"x" * 5000, b"y" * 5000])
+async def test_what_was_cut_is_made_whole(tmp_path: Path, blobs: MemoryBlobs) -> None:
+    upload = upload_of(blobs, b"x" * 5000, b"y" * 5000)
     await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
     whole = files(tmp_path)
     for name in whole:
@@ -149,9 +101,9 @@ async def test_what_was_cut_is_made_whole(tmp_path: Path, blobs: Blobs) -> None:
 
 
 async def test_every_name_is_durable_before_the_lines_are_seen(
-    tmp_path: Path, blobs: Blobs, syncs: list[tuple[str, str]]
+    tmp_path: Path, blobs: MemoryBlobs, syncs: list[tuple[str, str]]
 ) -> None:
-    upload = upload_of(blobs, images=[b"x" * 5000])
+    upload = upload_of(blobs, b"x" * 5000)
     await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
     lines, image = str(tmp_path / upload.path), str(tmp_path / next(upload.objects())[0])
     hour, raw = str(tmp_path / FOLDER), str(Path(image).parent)
@@ -168,8 +120,8 @@ async def test_every_name_is_durable_before_the_lines_are_seen(
     assert set(made) <= set(syncs[: -len(order)])
 
 
-async def test_a_damaged_object_is_said_in_its_line(tmp_path: Path, blobs: Blobs) -> None:
-    upload = upload_of(blobs, images=[b"x" * 5000, b"y" * 5000])
+async def test_a_damaged_object_is_said_in_its_line(tmp_path: Path, blobs: MemoryBlobs) -> None:
+    upload = upload_of(blobs, b"x" * 5000, b"y" * 5000)
     del blobs.data[upload.records[0].blobs[0].digest]
     await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
     lines = (tmp_path / upload.path).read_bytes().splitlines()
@@ -179,25 +131,25 @@ async def test_a_damaged_object_is_said_in_its_line(tmp_path: Path, blobs: Blobs
     assert reference(lines[1]).read_bytes() == b"y" * 5000
 
 
-async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path, blobs: Blobs) -> None:
+async def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path, blobs: MemoryBlobs) -> None:
     destination = DiskDestination("disk", tmp_path / "mount")
     with pytest.raises(NotAllowed, match="is not there") as raised:
-        await destination.deliver(upload_of(blobs, images=[b"x"]), blobs, FREE)
+        await destination.deliver(upload_of(blobs, b"x"), blobs, FREE)
     assert raised.value.reason == "no-folder"
     assert not (tmp_path / "mount").exists()
     (tmp_path / "mount").mkdir()
-    await destination.deliver(upload_of(blobs, images=[b"x"]), blobs, FREE)
+    await destination.deliver(upload_of(blobs, b"x"), blobs, FREE)
 
 
-async def test_the_folder_of_its_own_is_made(tmp_path: Path, blobs: Blobs) -> None:
-    upload = upload_of(blobs, images=[b"x"])
+async def test_the_folder_of_its_own_is_made(tmp_path: Path, blobs: MemoryBlobs) -> None:
+    upload = upload_of(blobs, b"x")
     await DiskDestination("disk", tmp_path / "capture", make_path=True).deliver(upload, blobs, FREE)
     assert (tmp_path / "capture" / upload.path).is_file()
 
 
-async def test_a_folder_that_was_taken_away_is_made_again(tmp_path: Path, blobs: Blobs) -> None:
+async def test_a_folder_that_was_taken_away_is_made_again(tmp_path: Path, blobs: MemoryBlobs) -> None:
     destination = DiskDestination("disk", tmp_path)
-    upload = upload_of(blobs, images=[b"x" * 5000])
+    upload = upload_of(blobs, b"x" * 5000)
     await destination.deliver(upload, blobs, FREE)
     whole = files(tmp_path)
     (tmp_path / "sme-capture").rename(tmp_path / "away")
@@ -207,24 +159,24 @@ async def test_a_folder_that_was_taken_away_is_made_again(tmp_path: Path, blobs:
     assert {name: data for name, data in files(tmp_path).items() if not name.startswith("away")} == whole
 
 
-async def test_a_name_that_is_too_long_is_this_batchs_fault(tmp_path: Path, blobs: Blobs) -> None:
-    upload = upload_of(blobs, images=[b"x" * 5000])
+async def test_a_name_that_is_too_long_is_this_batchs_fault(tmp_path: Path, blobs: MemoryBlobs) -> None:
+    upload = upload_of(blobs, b"x" * 5000)
     blob = replace(upload.records[0].blobs[0], name="raw-data/" + "x" * 300)
     upload = replace(upload, records=(replace(upload.records[0], blobs=(blob,)),))
     with pytest.raises(BatchRefused, match="too long"):
         await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
 
 
-async def test_a_file_in_the_way_is_for_somebody_to_move(tmp_path: Path, blobs: Blobs) -> None:
+async def test_a_file_in_the_way_is_for_somebody_to_move(tmp_path: Path, blobs: MemoryBlobs) -> None:
     (tmp_path / "sme-capture").write_text("in the way")
     with pytest.raises(NotAllowed, match="File exists"):
-        await DiskDestination("disk", tmp_path).deliver(upload_of(blobs, images=[b"x"]), blobs, FREE)
+        await DiskDestination("disk", tmp_path).deliver(upload_of(blobs, b"x"), blobs, FREE)
 
 
 async def test_an_error_of_the_disk_leaves_no_name_and_is_tried_again(
-    tmp_path: Path, blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, blobs: MemoryBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload = upload_of(blobs, images=[b"x" * 5000])
+    upload = upload_of(blobs, b"x" * 5000)
     destination = DiskDestination("disk", tmp_path)
     fsync = os.fsync
 
@@ -243,16 +195,17 @@ async def test_an_error_of_the_disk_leaves_no_name_and_is_tried_again(
 HEAD = """
 import asyncio, sys
 from pathlib import Path
-sys.path[:0] = [{here!r}, {root!r}]
-from test_disk import Blobs, FREE, files, upload_of
+sys.path[:0] = [{root!r}]
+from tests.integration.forwarder.test_disk import FREE, files
+from tests.support.s3_uploads import MemoryBlobs, upload_of
 from lineside_forwarder.disk import DiskDestination
 from lineside_forwarder.errors import DestinationAway, NotAllowed
 """
 READ_ONLY = """
 async def main() -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     try:
-        await DiskDestination("disk", Path({mount!r})).deliver(upload_of(blobs, images=[b"x"]), blobs, FREE)
+        await DiskDestination("disk", Path({mount!r})).deliver(upload_of(blobs, b"x"), blobs, FREE)
     except NotAllowed as error:
         print(error.reason, error)
 
@@ -261,10 +214,10 @@ asyncio.run(main())
 FULL = """
 async def main() -> None:
     top = Path({mount!r})
-    blobs, destination = Blobs(), DiskDestination("disk", top)
+    blobs, destination = MemoryBlobs(), DiskDestination("disk", top)
     room = top / "somebody-else"
     room.write_bytes(bytes(900_000))
-    upload = upload_of(blobs, images=[b"x" * 60_000, b"y" * 200_000])
+    upload = upload_of(blobs, b"x" * 60_000, b"y" * 200_000)
     try:
         await destination.deliver(upload, blobs, FREE)
     except DestinationAway as error:
@@ -295,7 +248,7 @@ def program(folder: Path, text: str, options: str) -> str:
     mount = folder / "small"
     mount.mkdir()
     script = folder / "program.py"
-    script.write_text((HEAD + text).format(here=str(Path(__file__).parent), root=str(ROOT), mount=str(mount)))
+    script.write_text((HEAD + text).format(root=str(ROOT), mount=str(mount)))
     return f"mount -t tmpfs -o {options} none {mount} && exec $PYTHON {script}"
 
 

@@ -1,8 +1,6 @@
 """Evidence by way of Stream Manager, against a server that speaks its protocol."""
 
 import asyncio
-import hashlib
-import io
 import json
 import signal
 import stat
@@ -10,14 +8,10 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
-from lineside.capture import Event, Item, compose
-from lineside.spool import Batch, Record, StoredBlob
 from lineside_forwarder.destination import BatchUpload
 from lineside_forwarder.errors import BatchRefused, DestinationAway, NotAllowed, Throttled
 from lineside_forwarder.settings import StreamManagerSettings
@@ -26,6 +20,7 @@ from lineside_forwarder.stream_manager.destination import PORT_VARIABLE, TOKEN_V
 from lineside_forwarder.stream_manager.session import Session
 from lineside_forwarder.stream_manager.tasks import Status, StatusMessage
 from tests.support.paths import SUPPORT
+from tests.support.s3_uploads import MemoryBlobs, upload_of
 from tests.support.stream_manager_server import (
     CANCELED,
     FAILURE,
@@ -50,44 +45,6 @@ class Free:
 
     async def spend(self, amount: int) -> None:
         self.spent += amount
-
-
-class Blobs:
-    """Blobs in memory, by digest; what is not there is damaged."""
-
-    def __init__(self) -> None:
-        self.data: dict[bytes, bytes] = {}
-
-    async def open(self, blob: StoredBlob) -> BinaryIO | None:
-        data = self.data.get(blob.digest)
-        return None if data is None else io.BytesIO(data)
-
-
-def upload_of(blobs: Blobs, *images: bytes, first: int = 1, model: str = "spindle") -> BatchUpload:
-    """Return a batch with a capture for each image."""
-    records = []
-    for number, image in enumerate(images, first):
-        event = Event(
-            id=f"capture-{number}",
-            fleet="line",
-            device="box",
-            model=model,
-            model_version="1",
-            time=datetime(2026, 11, 22, 2, 5, tzinfo=UTC),
-            extra={},
-        )
-        entry = compose(event, [Item("inputs", "image", "jpg", image, suffix="jpg")], embed_limit=100)
-        stored = []
-        for blob in entry.blobs:
-            digest = hashlib.sha256(blob.data).digest()
-            blobs.data[digest] = blob.data
-            stored.append(StoredBlob(blob.name, blob.content_type, f"blobs/{number}", len(blob.data), digest))
-        records.append(
-            Record(number, entry.key, model, entry.folder, "always", "test", number, 0, entry.body, tuple(stored))
-        )
-    numbers = tuple(record.number for record in records)
-    batch = Batch(1, records[0].key, model, records[0].folder, numbers, sum(record.size for record in records))
-    return BatchUpload(batch, tuple(records), "box", "sme-capture")
 
 
 @pytest.fixture
@@ -136,7 +93,7 @@ def bytes_of(files: list[Path]) -> int:
     return total
 
 
-def check_arrived(bucket: Path, upload: BatchUpload, blobs: Blobs) -> None:
+def check_arrived(bucket: Path, upload: BatchUpload, blobs: MemoryBlobs) -> None:
     """Everything of a batch is in the bucket, and every reference leads to the right bytes."""
     lines = (bucket / BUCKET / upload.path).read_bytes().splitlines()
     assert len(lines) == len(upload.records)
@@ -150,7 +107,7 @@ def check_arrived(bucket: Path, upload: BatchUpload, blobs: Blobs) -> None:
             assert (bucket / reference.removeprefix("s3://")).read_bytes() == blobs.data[blob.digest]
 
 
-async def deliver_at_last(destination: StreamManagerDestination, upload: BatchUpload, blobs: Blobs) -> None:
+async def deliver_at_last(destination: StreamManagerDestination, upload: BatchUpload, blobs: MemoryBlobs) -> None:
     """Deliver as the supervisor does, again and again."""
     async with asyncio.timeout(HANG_S):
         while True:
@@ -160,7 +117,7 @@ async def deliver_at_last(destination: StreamManagerDestination, upload: BatchUp
 
 
 async def test_a_batch_arrives_objects_first(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs, limiter = Blobs(), Free()
+    blobs, limiter = MemoryBlobs(), Free()
     upload = upload_of(blobs, b"a" * 200_000, b"small", b"b" * 101)
     async with destination_at(server.port, tmp_path / "files") as destination:
         await destination.deliver(upload, blobs, limiter)
@@ -178,7 +135,7 @@ async def test_a_batch_arrives_objects_first(server: StreamManagerServer, tmp_pa
 
 async def test_the_lines_wait_until_every_object_has_arrived(server: StreamManagerServer, tmp_path: Path) -> None:
     """The order of tasks in the stream is not enough: behind a task that fails the next one runs."""
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500, b"b" * 500)
     first, _second = (path for path, _blob in upload.objects())
     server.outcome = lambda task: [(FAILURE, "InternalError")] if task["key"] == first else None
@@ -194,7 +151,7 @@ async def test_the_lines_wait_until_every_object_has_arrived(server: StreamManag
 
 
 async def test_a_repetition_changes_nothing(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     found = []
     for _attempt in range(2):
@@ -207,7 +164,7 @@ async def test_a_repetition_changes_nothing(server: StreamManagerServer, tmp_pat
 
 
 async def test_a_damaged_object_is_said_in_its_line(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500, b"b" * 500)
     blobs.data = dict(list(blobs.data.items())[1:])
     async with destination_at(server.port, tmp_path / "files") as destination:
@@ -217,7 +174,7 @@ async def test_a_damaged_object_is_said_in_its_line(server: StreamManagerServer,
 
 
 async def test_many_streams_and_files_at_once_stay_within_bounds(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     size = 300_000
     uploads = [
         upload_of(blobs, *(bytes([model, number]) * (size // 2) for number in range(12)), model=f"model-{model}")
@@ -241,7 +198,7 @@ async def test_many_streams_and_files_at_once_stay_within_bounds(server: StreamM
 
 
 async def test_a_file_larger_than_the_bound_goes_alone(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 3_000_000, b"b" * 500)
     async with destination_at(server.port, tmp_path / "files") as destination:
         await destination.deliver(upload, blobs, Free())
@@ -253,7 +210,7 @@ async def test_files_are_for_the_group_of_the_folder(server: StreamManagerServer
     path.mkdir()
     path.chmod(0o2750)
     (server.folder / "hold").touch()
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     async with destination_at(server.port, path) as destination:
         delivery = asyncio.create_task(destination.deliver(upload, blobs, Free()))
@@ -274,7 +231,7 @@ class _Nothing:
 async def test_away_at_the_start_then_there(server: StreamManagerServer, tmp_path: Path) -> None:
     port = server.port
     await server.stop()
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     async with destination_at(port, tmp_path / "files") as destination:
         with pytest.raises(DestinationAway, match=r"no connection to 127\.0\.0\.1"):
@@ -286,7 +243,7 @@ async def test_away_at_the_start_then_there(server: StreamManagerServer, tmp_pat
 
 async def test_restarted_while_exports_wait(server: StreamManagerServer, tmp_path: Path) -> None:
     """The tasks of before are still in the stream; their files are gone, and what they say counts for nobody."""
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     (server.folder / "hold").touch()
     async with destination_at(server.port, tmp_path / "files") as destination:
@@ -308,7 +265,7 @@ async def test_killed_between_append_and_status(tmp_path: Path) -> None:
     folder = tmp_path / "stream-manager"
     folder.mkdir()
     (folder / "hold").touch()
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     process, port = await asyncio.to_thread(_process, folder, 0)
     try:
@@ -346,7 +303,7 @@ async def test_control_a_destination_that_trusts_an_append_loses(
         return sequence, last
 
     monkeypatch.setattr(Session, "append", trusting)
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     (server.folder / "hold").touch()
     async with destination_at(server.port, tmp_path / "files") as destination:
@@ -376,7 +333,7 @@ def _on_disk(folder: Path, stream: str) -> int:
 async def test_a_forwarder_that_was_killed_leaves_nothing(server: StreamManagerServer, tmp_path: Path) -> None:
     """What a process that is gone left below the folder is swept; what one that lives has there stays."""
     path = tmp_path / "files"
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     path.mkdir()
     left = path / "greengrass.0123456789abcdef"
@@ -400,7 +357,7 @@ async def test_a_forwarder_that_was_killed_leaves_nothing(server: StreamManagerS
 
 async def test_a_word_of_an_earlier_attempt_counts_for_nobody(server: StreamManagerServer, tmp_path: Path) -> None:
     """Negative control of the reading: a Success for the same key, of a file that is not ours, ends nothing."""
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     (server.folder / "hold").touch()
     async with destination_at(server.port, tmp_path / "files", max_silence_s=0.2) as destination:
@@ -419,7 +376,7 @@ async def test_a_word_of_an_earlier_attempt_counts_for_nobody(server: StreamMana
 
 async def test_patience_ends_but_the_export_goes_on(server: StreamManagerServer, tmp_path: Path) -> None:
     """A box without network: shown as away, with what Stream Manager said; nothing is appended twice."""
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     is_connected = False
     server.outcome = lambda _task: None if is_connected else [(WARNING, "Unable to execute HTTP request")]
@@ -439,7 +396,7 @@ async def test_patience_ends_but_the_export_goes_on(server: StreamManagerServer,
 
 
 async def test_a_task_that_vanished_is_appended_again(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     (server.folder / "hold").touch()
     async with destination_at(server.port, tmp_path / "files", max_silence_s=0.1) as destination:
@@ -458,7 +415,7 @@ async def test_a_task_that_is_passed_without_a_word_is_appended_again(
     server: StreamManagerServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not before an hour is over: until then it may be on its way."""
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     with monkeypatch.context() as silence:
         silence.setattr(server, "_say", lambda *_arguments: None)
@@ -476,7 +433,7 @@ async def test_a_task_that_is_passed_without_a_word_is_appended_again(
 
 
 async def test_words_that_were_overwritten_are_noticed(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     lost = 0
 
@@ -516,7 +473,7 @@ async def test_failure_then_success(
     error: type[Exception],
     reason: str | None,
 ) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     server.outcome = lambda _task: [(IN_PROGRESS, ""), (WARNING, "slow"), (status, message)]
     async with destination_at(server.port, tmp_path / "files") as destination:
@@ -540,7 +497,7 @@ async def test_a_token_is_shown_and_a_wrong_one_named(
 ) -> None:
     caplog.set_level("DEBUG")
     server.token = "right-and-secret"  # noqa: S105
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     async with destination_at(server.port, tmp_path / "files") as destination:
         for given in (None, "wrong-and-secret"):
@@ -562,7 +519,7 @@ async def test_the_port_is_that_of_the_environment(
     monkeypatch.setenv(PORT_VARIABLE, str(server.port))
     settings = StreamManagerSettings(name="greengrass", kind="stream-manager", bucket=BUCKET, path=tmp_path)
     destination = StreamManagerDestination(settings)
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     try:
         assert f"127.0.0.1:{server.port}" in destination.target
@@ -589,7 +546,7 @@ async def test_the_port_is_that_of_the_environment(
 async def test_an_answer_that_is_an_error(
     server: StreamManagerServer, tmp_path: Path, operation: int, code: int, error: type[Exception]
 ) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     answers = {APPEND: 9, READ: 10, CREATE: 7}
 
@@ -624,7 +581,7 @@ async def test_an_answer_that_is_an_error(
 async def test_garbage_ends_the_connection_and_the_next_works(
     server: StreamManagerServer, tmp_path: Path, garbage: bytes
 ) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
 
     def spoil(operation: int, _body: dict[str, object]) -> bytes | None:
@@ -657,7 +614,7 @@ async def test_what_listens_there_is_something_else(tmp_path: Path, greeting: by
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as other:
         port = other.sockets[0].getsockname()[1]
         async with destination_at(port, tmp_path / "files") as destination:
-            blobs = Blobs()
+            blobs = MemoryBlobs()
             with pytest.raises((DestinationAway, NotAllowed)):
                 await destination.deliver(upload_of(blobs, b"a"), blobs, Free())
 
@@ -669,7 +626,7 @@ async def test_a_stream_of_somebody_else_is_left_alone(server: StreamManagerServ
         "exportDefinition": {"kinesis": [{"identifier": "theirs", "kinesisStreamName": "plant"}]},
     }
     server._create({"definition": theirs})
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     async with destination_at(server.port, tmp_path / "files") as destination:
         with pytest.raises(NotAllowed, match="exports for somebody else") as caught:
             await destination.deliver(upload_of(blobs, b"a"), blobs, Free())
@@ -681,7 +638,7 @@ async def test_a_stream_of_somebody_else_is_left_alone(server: StreamManagerServ
 async def test_a_stream_with_another_definition_is_mended_where_that_can_be(
     server: StreamManagerServer, tmp_path: Path
 ) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 500)
     server._create({"definition": {"name": STREAM, "strategyOnFull": 0, "persistence": 0}})
     async with destination_at(server.port, tmp_path / "files") as destination:
@@ -697,7 +654,7 @@ async def test_a_stream_with_another_definition_is_mended_where_that_can_be(
 
 async def test_a_long_life_does_not_fill_the_stream(server: StreamManagerServer, tmp_path: Path) -> None:
     """With its bound at a few tasks: what is exported makes room. RejectNewData would not, as the control shows."""
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     async with destination_at(server.port, tmp_path / "files") as destination:
         await destination.deliver(upload_of(blobs, b"a" * 500), blobs, Free())
         definition = server.streams[STREAM].definition
@@ -711,7 +668,7 @@ async def test_a_long_life_does_not_fill_the_stream(server: StreamManagerServer,
 
 
 async def test_a_key_that_stream_manager_would_not_take(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a")
     upload = BatchUpload(upload.batch, upload.records, "box", "a folder")
     async with destination_at(server.port, tmp_path / "files") as destination:
@@ -721,7 +678,7 @@ async def test_a_key_that_stream_manager_would_not_take(server: StreamManagerSer
 
 
 async def test_the_folder_is_missing(server: StreamManagerServer, tmp_path: Path) -> None:
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     async with destination_at(server.port, tmp_path / "files") as destination:
         (tmp_path / "files").rmdir()
         with pytest.raises(NotAllowed, match="cannot be used") as caught:
@@ -735,7 +692,7 @@ async def test_the_folder_is_missing(server: StreamManagerServer, tmp_path: Path
 
 async def test_cancelled_anywhere_then_delivered(server: StreamManagerServer, tmp_path: Path) -> None:
     """A delivery that is cancelled after each of its steps leaves nothing behind that hinders the next."""
-    blobs = Blobs()
+    blobs = MemoryBlobs()
     upload = upload_of(blobs, b"a" * 200_000, b"b" * 500)
     async with destination_at(server.port, tmp_path / "files") as destination:
         for steps in range(0, 60, 3):

@@ -1,19 +1,15 @@
 """The operator's policy over HTTP, applied to a running line and kept over a restart."""
 
-import base64
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.inference_service import inline
 from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
 DEFECT = {"thresholds": {"default": 0.0}}  # every defect's score is at or above it: the part fails
-
-
-def inline(data: bytes) -> dict[str, str]:
-    return {"kind": "inline", "content_type": "image/jpeg", "data": base64.b64encode(data).decode()}
 
 
 def test_a_threshold_changes_the_next_verdict(start_inference: Start, triton_server: Any, part_jpeg: bytes) -> None:

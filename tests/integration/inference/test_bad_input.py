@@ -1,6 +1,5 @@
 """Whatever is wrong is named, in time; nothing restarts and memory stays flat."""
 
-import base64
 import http.client
 import json
 import socket
@@ -14,16 +13,13 @@ import numpy as np
 import pytest
 
 from tests.support import picture_files as files
+from tests.support.inference_service import inline
 from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
 
 HUGE = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
 HUGE_PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + HUGE + struct.pack(">I", zlib.crc32(HUGE))
-
-
-def inline(data: bytes, content_type: str = "image/jpeg") -> dict[str, str]:
-    return {"kind": "inline", "content_type": content_type, "data": base64.b64encode(data).decode()}
 
 
 def window(**fields: Any) -> dict[str, Any]:

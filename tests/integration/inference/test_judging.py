@@ -1,6 +1,5 @@
 """A request in, a verdict out, through real HTTP and a real Triton."""
 
-import base64
 import os
 import signal
 import subprocess
@@ -12,15 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.inference_service import inline
 from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
 WINDOW = [1500.0, 40.0, 1.2, 45.0] * 64
 Start = Callable[..., Any]
-
-
-def inline(data: bytes) -> dict[str, str]:
-    return {"kind": "inline", "content_type": "image/jpeg", "data": base64.b64encode(data).decode()}
 
 
 def window(**fields: Any) -> dict[str, Any]:

@@ -16,8 +16,6 @@ import pytest
 import trustme
 
 from lineside.connections import State
-from lineside.service import Service
-from lineside_inference.deadline import Deadline
 from lineside_inference.errors import (
     CameraFailed,
     CameraStale,
@@ -26,10 +24,11 @@ from lineside_inference.errors import (
     UrlNotAllowed,
     UrlTimeout,
 )
-from lineside_inference.settings import CameraSettings, UrlSettings
-from lineside_inference.sources.cameras import Cameras
+from lineside_inference.settings import UrlSettings
 from lineside_inference.sources.cameras.camera import Camera
 from lineside_inference.sources.urls import Urls
+from tests.support.cameras import watched
+from tests.support.deadlines import within
 from tests.support.waiting import HANG_S, until
 
 MAX_BYTES = 200_000
@@ -100,27 +99,8 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Peer]]]:
 @pytest.fixture
 async def watch() -> AsyncIterator[Callable[..., Camera]]:
     """Make and start one camera; ended with the test."""
-    started: list[tuple[Service, Cameras]] = []
-
-    def make(**settings: Any) -> Camera:
-        service = Service("inference")
-        parsed = CameraSettings.model_validate({"timeout_ms": 30_000} | settings)
-        cameras = Cameras({"c": parsed}, service, max_bytes=MAX_BYTES, max_pixels=1_000_000)
-        cameras.start()
-        started.append((service, cameras))
-        return next(iter(cameras))
-
-    yield make
-    for service, cameras in started:
-        service.drain()
-        cameras.close()
-        for task in service._tasks:
-            task.cancel()
-        await asyncio.gather(*service._tasks, return_exceptions=True)
-
-
-def within(seconds: float) -> Deadline:
-    return Deadline(time.monotonic() + seconds)
+    async with watched(max_bytes=MAX_BYTES, max_pixels=1_000_000, timeout_ms=30_000) as make:
+        yield make
 
 
 async def grab(camera: Camera, seconds: float = 5) -> bytes:

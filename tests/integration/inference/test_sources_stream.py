@@ -18,12 +18,10 @@ import numpy as np
 import pytest
 
 from lineside.connections import State
-from lineside.service import Service
-from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraFailed
-from lineside_inference.settings import CameraSettings
-from lineside_inference.sources.cameras import Cameras
 from lineside_inference.sources.cameras.camera import Camera
+from tests.support.cameras import watched
+from tests.support.deadlines import within
 from tests.support.waiting import HANG_S, until
 
 
@@ -38,27 +36,8 @@ def write_video(path: Path, *, frames: int = 10, fps: float = 50, size: tuple[in
 @pytest.fixture
 async def watch() -> AsyncIterator[Callable[..., Camera]]:
     """Make and start one camera; ended with the test."""
-    started: list[tuple[Service, Cameras]] = []
-
-    def make(**settings: Any) -> Camera:
-        service = Service("inference")
-        parsed = CameraSettings.model_validate(settings)
-        cameras = Cameras({"c": parsed}, service, max_bytes=1_000_000, max_pixels=100_000)
-        cameras.start()
-        started.append((service, cameras))
-        return next(iter(cameras))
-
-    yield make
-    for service, cameras in started:
-        service.drain()
-        cameras.close()
-        for task in service._tasks:
-            task.cancel()
-        await asyncio.gather(*service._tasks, return_exceptions=True)
-
-
-def within(seconds: float) -> Deadline:
-    return Deadline(time.monotonic() + seconds)
+    async with watched(max_bytes=1_000_000, max_pixels=100_000) as make:
+        yield make
 
 
 async def test_a_film_runs_in_a_loop_and_each_grab_is_newer_than_its_trigger(watch: Any, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Changing models under load, on a real Triton with a repository of the test's own."""
 
 import asyncio
-import base64
 import hashlib
 import json
 import re
@@ -17,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.support.inference_service import Inference
+from tests.support.inference_service import Inference, inline
 from tests.support.paths import ROOT
 from tests.support.triton_server import TritonServer
 from tests.support.waiting import HANG_S, block_until
@@ -259,7 +258,3 @@ def test_a_change_survives_triton_being_killed(service: Inference, triton: Trito
     service.wait_for("/readyz", 200)
     result = service.infer(deadline_ms=60_000, source=inline(part_jpeg))
     assert (result["status"], result["model"]["version"]) == ("ok", "2")
-
-
-def inline(jpeg: bytes) -> dict[str, str]:
-    return {"kind": "inline", "content_type": "image/jpeg", "data": base64.b64encode(jpeg).decode()}

@@ -24,6 +24,7 @@ import lineside_forwarder.settings
 from lineside.checks import Check, Mark
 from lineside.cli.machine import certificates, clock, disk, docker, host, ports
 from lineside.settings import BusSettings, BusTlsSettings, Settings
+from tests.support.mounts import UNSHARE, needs_mount
 from tests.support.paths import ROOT
 from tests.support.ports import free_port, refusing_port
 from tests.support.variables import missing
@@ -32,7 +33,6 @@ from tests.support.waiting import HANG_S
 HERE = Path("/")
 MODELS = ROOT / "models"
 LINESIDE = Path(sys.executable).with_name("lineside")
-UNSHARE = ("unshare", "--mount", "--propagation", "private", "sh", "-c")
 
 
 def doctor(settings: Path, *before: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -185,16 +185,6 @@ def test_a_port_with_the_wrong_service_and_one_given_twice() -> None:
     assert "of exporter is taken" not in found.what
 
 
-def may_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    tried = subprocess.run([*UNSHARE, "mount -t tmpfs tmpfs /mnt"], capture_output=True, timeout=HANG_S, check=False)
-    return tried.returncode == 0
-
-
-needs_mount = pytest.mark.skipif(not may_mount(), reason="mounting a small disk needs root and CAP_SYS_ADMIN")
-
-
 LOOK = """
 import dataclasses, json, sys
 from pathlib import Path
@@ -213,7 +203,7 @@ print(json.dumps(dataclasses.asdict(disk.look([Spooling(spool=spool)], Path("/")
 def on_a_disk(folder: Path, options: str, more: str) -> dict[str, Any]:
     """Return what the doctor says of a spool on a disk of its own, which nobody else sees."""
     steps = f'mount -t tmpfs -o {options} tmpfs {folder} && cd {folder} && {more}; cd / && exec "$0" "$@"'
-    argv = [*UNSHARE, steps, sys.executable, "-c", LOOK, str(folder)]
+    argv = [*UNSHARE, "sh", "-c", steps, sys.executable, "-c", LOOK, str(folder)]
     return dict(json.loads(subprocess.run(argv, stdout=subprocess.PIPE, timeout=HANG_S, check=True).stdout))
 
 
@@ -240,7 +230,7 @@ def test_shared_memory_that_is_too_small_is_told(tmp_path: Path) -> None:
     with refusing_port() as port:  # on the usual ports another line may run
         own = {"model_repository": str(MODELS), "http": {"port": port}, "triton": {"url": f"127.0.0.1:{port}"}}
         settings.write_text(yaml.safe_dump({"inference": own}))
-        _status, found = doctor(settings, *UNSHARE, steps)
+        _status, found = doctor(settings, *UNSHARE, "sh", "-c", steps)
     assert found["shared memory"]["mark"] == "warn"
     assert "/dev/shm has 1.0 MiB of 1.0 MiB free, the arena takes 32.0 MiB" in found["shared memory"]["what"]
     assert "shm_size" in found["shared memory"]["remedy"]

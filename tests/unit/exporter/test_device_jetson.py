@@ -8,18 +8,9 @@ from lineside_exporter.device.jetson import LASTS_S, Events, JetsonSource
 from lineside_exporter.device.nvml import NvmlSource
 from lineside_exporter.device.tegrastats import Line
 from lineside_exporter.errors import SourceAway
+from tests.support.clocks import ManualClock
 from tests.support.jetson_tree import grow, recorded
 from tests.support.nvml_table import Driver, load
-
-
-class Hand:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.time = 100.0
-
-    def __call__(self) -> float:
-        return self.time
 
 
 async def read(source: JetsonSource) -> dict[str, float]:
@@ -68,8 +59,8 @@ async def test_where_nothing_can_be_read_it_is_away(line: Line | None, tmp_path:
 
 
 async def test_an_event_is_shown_for_a_while(tmp_path: Path) -> None:
-    hand, root = Hand(), grow("agx-orin-jetpack-6", tmp_path)
-    source = JetsonSource(root, monotonic=hand)
+    clock, root = ManualClock(100.0), grow("agx-orin-jetpack-6", tmp_path)
+    source = JetsonSource(root, monotonic=clock)
     assert (await read(source))["throttled over-current"] == 0
 
     (root / "sys/class/hwmon/hwmon0/oc3_event_cnt").write_text("38\n")
@@ -78,14 +69,14 @@ async def test_an_event_is_shown_for_a_while(tmp_path: Path) -> None:
     assert found["throttled under-voltage"] == 0
     assert found["throttle_events_total over-current"] == 38
 
-    hand.time += LASTS_S - 1
+    clock.now += LASTS_S - 1
     assert (await read(source))["throttled over-current"] == 1
-    hand.time += 1
+    clock.now += 1
     assert (await read(source))["throttled over-current"] == 0
 
 
 def test_a_counter_that_begins_again_is_no_event() -> None:
-    events = Events(Hand())
+    events = Events(ManualClock(100.0))
     events.now({"over-current": 5})
 
     assert events.now({"over-current": 0}) == {"over-current": False}

@@ -1,34 +1,16 @@
-from dataclasses import dataclass
-
 import pytest
 from prometheus_client import CollectorRegistry
 
 from lineside_exporter.exposition import Bounds, Parser
 from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.sources.source import Reading
-
-
-@dataclass
-class Named:
-    name: str
-    target: str = "somewhere"
-    period_s: float = 5.0
-    timeout_s: float = 2.0
-
-    async def read(self) -> list:
-        return []
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clocks import ManualClock
+from tests.support.exporter_source import Named
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> ManualClock[float]:
+    return ManualClock(100.0)
 
 
 @pytest.fixture
@@ -37,7 +19,7 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def cache(registry: CollectorRegistry, clock: Clock) -> ReadingCache:
+def cache(registry: CollectorRegistry, clock: ManualClock[float]) -> ReadingCache:
     cache = ReadingCache(registry, now=clock)
     for name in ("one", "two"):
         cache.add(Named(name))
@@ -52,7 +34,9 @@ def shown(cache: ReadingCache) -> list[str]:
     return [line for families in cache.readings() for family in families for line in family.lines]
 
 
-def test_a_reading_is_shown_with_its_age(cache: ReadingCache, registry: CollectorRegistry, clock: Clock) -> None:
+def test_a_reading_is_shown_with_its_age(
+    cache: ReadingCache, registry: CollectorRegistry, clock: ManualClock[float]
+) -> None:
     clock.now = 100.5
     cache.put("one", reading("x 1\n"), began=100.0)
     clock.now = 103.0
@@ -83,7 +67,7 @@ def test_what_is_away_says_nothing(cache: ReadingCache, registry: CollectorRegis
 
 
 def test_what_nobody_renews_is_not_shown_for_ever(
-    cache: ReadingCache, registry: CollectorRegistry, clock: Clock
+    cache: ReadingCache, registry: CollectorRegistry, clock: ManualClock[float]
 ) -> None:
     cache.put("one", reading("x 1\n"), began=100.0)
     clock.now = 109.0  # the period and two timeouts

@@ -3,8 +3,6 @@
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -16,6 +14,7 @@ from lineside_exporter.reading_cache import ReadingCache
 from lineside_exporter.scrape import Scrape
 from lineside_exporter.sources import containers, drift, host, triton
 from lineside_exporter.sources.containers import Container
+from tests.support.exporter_source import Named
 from tests.support.variables import missing
 
 BOUNDS = Bounds(series=100, label_characters=100)
@@ -23,17 +22,6 @@ MODEL = {"name": "surface-defect", "version": "1", "wanted": "2", "detail": ""}
 REFUSED = {"refused": {"version": "2", "reason": 'load failed: "model.onnx" is not there'}}
 HEALTHY = {"Status": "running", "Health": {"Status": "healthy"}}
 COMPOSE = {"Labels": {"com.docker.compose.service": "inference"}}
-
-
-@dataclass
-class Named:
-    name: str
-    target: str = "somewhere"
-    period_s: float = 5.0
-    timeout_s: float = 2.0
-
-    async def read(self) -> list[Any]:
-        return []
 
 
 def service_text(name: str) -> str:

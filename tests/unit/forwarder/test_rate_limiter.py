@@ -4,42 +4,33 @@ import pytest
 
 from lineside_forwarder.clock import Clock
 from lineside_forwarder.rate_limiter import Bucket, RateLimiter
-
-
-class Hand:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.time = 100.0
-
-    def __call__(self) -> float:
-        return self.time
+from tests.support.clocks import ManualClock
 
 
 def test_the_average_keeps_to_the_rate() -> None:
-    hand = Hand()
-    bucket = Bucket(1000, hand)
-    begun = hand.time
+    clock = ManualClock(100.0)
+    bucket = Bucket(1000, clock)
+    begun = clock.now
     for _ in range(50):
-        hand.time += bucket.take(640)
-    assert hand.time - begun == pytest.approx(50 * 640 / 1000)
+        clock.now += bucket.take(640)
+    assert clock.now - begun == pytest.approx(50 * 640 / 1000)
 
 
 def test_an_idle_hour_earns_one_second_only() -> None:
-    hand = Hand()
-    bucket = Bucket(1000, hand)
-    hand.time += 3600
+    clock = ManualClock(100.0)
+    bucket = Bucket(1000, clock)
+    clock.now += 3600
     assert bucket.take(1000) == 0
     assert bucket.take(1000) == 1
 
 
 def test_who_comes_together_waits_one_after_the_other() -> None:
-    bucket = Bucket(1000, Hand())
+    bucket = Bucket(1000, ManualClock(100.0))
     assert [bucket.take(1000) for _ in range(3)] == [1, 2, 3]
 
 
 def test_more_than_a_second_is_worth_may_go_at_once_and_is_waited_for() -> None:
-    bucket = Bucket(1000, Hand())
+    bucket = Bucket(1000, ManualClock(100.0))
     assert bucket.take(8_000) == 8
 
 

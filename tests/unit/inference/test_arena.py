@@ -1,16 +1,11 @@
 import asyncio
 import os
-import time
 from pathlib import Path
 
 import pytest
 
-from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import PREFIX, Arena, clean_leftovers
-
-
-def soon(seconds: float = 5.0) -> Deadline:
-    return Deadline(time.monotonic() + seconds)
+from tests.support.deadlines import within
 
 
 def region(folder: Path) -> tuple[str, bytes]:
@@ -29,7 +24,7 @@ def arena(tmp_path: Path) -> Arena:
 
 
 async def test_slots_are_pages_that_do_not_overlap(arena: Arena, tmp_path: Path) -> None:
-    first, second = await arena.acquire(soon()), await arena.acquire(soon())
+    first, second = await arena.acquire(within()), await arena.acquire(within())
     first.memory[:] = 1
     second.memory[:] = 2
     name, content = region(tmp_path)
@@ -40,10 +35,10 @@ async def test_slots_are_pages_that_do_not_overlap(arena: Arena, tmp_path: Path)
 
 
 async def test_none_free_waits_until_the_deadline(arena: Arena) -> None:
-    slots = [await arena.acquire(soon()) for _ in range(2)]
+    slots = [await arena.acquire(within()) for _ in range(2)]
     with pytest.raises(TimeoutError):
-        await arena.acquire(soon(0.01))
-    waiting = asyncio.create_task(arena.acquire(soon()))
+        await arena.acquire(within(0.01))
+    waiting = asyncio.create_task(arena.acquire(within()))
     await asyncio.sleep(0)
     slots[0].release()
     assert await waiting is slots[0]
@@ -52,18 +47,18 @@ async def test_none_free_waits_until_the_deadline(arena: Arena) -> None:
 
 async def test_a_slot_that_something_may_still_write_is_not_given_out(arena: Arena) -> None:
     writer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    slot = await arena.acquire(soon())
+    slot = await arena.acquire(within())
     slot.keep_for(writer)
     slot.release()
     assert arena.counts() == {"free": 1, "used": 0, "quarantined": 1}
-    assert await arena.acquire(soon()) is not slot
+    assert await arena.acquire(within()) is not slot
     writer.set_exception(OSError("it ended badly; that is an end too"))
-    assert await arena.acquire(soon()) is slot
+    assert await arena.acquire(within()) is slot
 
 
 async def test_a_writer_that_ends_first_does_not_free_the_slot_twice(arena: Arena) -> None:
     writer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    slot = await arena.acquire(soon())
+    slot = await arena.acquire(within())
     slot.keep_for(writer)
     writer.set_result(None)
     slot.release()

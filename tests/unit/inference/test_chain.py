@@ -5,15 +5,9 @@ from pathlib import Path
 
 from lineside.contract import LinkState, ServiceStatus
 from lineside_inference.live.chain import FILE, SILENT_S, Chain
+from tests.support.clocks import ManualClock
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def status(name: str = "opcua_bridge", *, ready: bool = True) -> ServiceStatus:
@@ -31,7 +25,7 @@ def test_nothing_is_expected_where_nothing_was_ever_heard(tmp_path: Path) -> Non
 
 
 def test_who_tells_no_more_is_silent_and_not_ready() -> None:
-    clock = Clock()
+    clock = ManualClock(0.0)
     chain = Chain(None, clock=clock)
     chain.heard(status("topic_bridge"))
     chain.heard(status())
@@ -54,7 +48,7 @@ def test_what_does_not_work_is_said_with_its_reason() -> None:
 
 def test_who_was_heard_before_a_restart_is_expected_after_it(tmp_path: Path) -> None:
     Chain(tmp_path).heard(status())
-    clock = Clock()
+    clock = ManualClock(0.0)
     again = Chain(tmp_path, clock=clock)
     assert shown(again) == {"opcua_bridge": (False, False)}  # it has its seconds to tell
     clock.now = SILENT_S * 2

@@ -11,6 +11,7 @@ from lineside_inference.errors import ImageTooLarge, ImageTruncated, ImageUndeco
 from lineside_inference.imaging.decode import decode
 from lineside_inference.models.card import Card
 from lineside_inference.models.preparation import Preparation
+from tests.support.picture_files import png_header
 
 MOST = 1_000_000
 
@@ -51,11 +52,6 @@ def test_exif_orientation_is_ignored(preparation: Preparation) -> None:
     assert obeyed.shape == (40, 30, 3)
     found = decode(turned, preparation, max_pixels=MOST)
     assert found.shape[0] < found.shape[1]
-
-
-def png_header(width: int, height: int) -> bytes:
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def test_30000_by_30000_is_refused_by_its_header(preparation: Preparation) -> None:

@@ -38,19 +38,12 @@ from lineside_inference.live.minute_counts import MINUTES, MinuteCounts, percent
 from lineside_inference.live.thumbnails import Thumbnails
 from lineside_inference.settings import PageSettings
 from lineside_inference.usecases.metrics import Metrics
+from tests.support.clocks import ManualClock
 from tests.support.page_events import read_events
 from tests.support.picture_files import plain_jpeg
 from tests.support.waiting import HANG_S, until
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 def make_feed(
@@ -207,7 +200,7 @@ async def test_offering_costs_the_loop_less_than_a_tenth_of_a_millisecond() -> N
 
 
 def test_counts_are_by_minute_and_from_an_instant() -> None:
-    clock = Clock()
+    clock = ManualClock(NOON)
     feed = make_feed(clock)
     give(feed, "pass")
     clock.now += timedelta(minutes=2)

@@ -11,7 +11,7 @@ import pytest
 
 from lineside.connections import Connection, State
 from lineside.contract import Request, Times
-from lineside_inference.deadline import Arrival, Deadline, trigger_clock
+from lineside_inference.deadline import Arrival, trigger_clock
 from lineside_inference.errors import CameraFailed, CameraStale
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
@@ -19,6 +19,7 @@ from lineside_inference.sources.cameras.camera import look_at
 from lineside_inference.sources.cameras.live import FrameRate, LiveCamera
 from lineside_inference.sources.cameras.mjpeg import Throttle
 from lineside_inference.sources.cameras.threaded import MAX_LEFT_BEHIND, ThreadedCamera
+from tests.support.deadlines import within
 from tests.support.waiting import HANG_S, until
 
 
@@ -34,23 +35,19 @@ def camera(first_s: float = 0.1, **settings: Any) -> Still:
     return Still("c", CameraSettings.model_validate(document), link)
 
 
-def soon(seconds: float = 0.02) -> Deadline:
-    return Deadline(time.monotonic() + seconds)
-
-
 async def test_the_newest_frame_after_the_trigger_is_taken_at_once() -> None:
     live = camera()
     trigger = time.monotonic()
     live.deliver(Frame(b"old", clock=trigger - 1))
     live.deliver(Frame(b"new", clock=trigger))
-    assert (await live.grab(trigger, soon(0))).data == b"new"
+    assert (await live.grab(trigger, within(0))).data == b"new"
 
 
 async def test_an_older_frame_is_not_taken_and_the_next_one_is_waited_for() -> None:
     live = camera()
     trigger = time.monotonic()
     live.deliver(Frame(b"old", clock=trigger - 0.001))
-    grabbing = asyncio.ensure_future(live.grab(trigger, soon(5)))
+    grabbing = asyncio.ensure_future(live.grab(trigger, within(5)))
     await asyncio.sleep(0)
     live.deliver(Frame(b"still old", clock=trigger - 0.0005))
     await asyncio.sleep(0)
@@ -64,7 +61,7 @@ async def test_without_a_newer_frame_it_is_stale_and_says_by_how_much() -> None:
     trigger = time.monotonic()
     live.deliver(Frame(b"old", clock=trigger - 0.35))
     with pytest.raises(CameraStale, match=r"350 ms older.*allow_older_ms") as caught:
-        await live.grab(trigger, soon())
+        await live.grab(trigger, within())
     assert (caught.value.code, caught.value.status) == ("camera-stale", "failed")
 
 
@@ -73,10 +70,10 @@ async def test_a_camera_that_cannot_be_back_in_time_is_said_at_once() -> None:
     live = camera(first_s=600.0, timeout_ms=60_000)
     live.connection.backoff("no route to host")
     with pytest.raises(CameraFailed, match=r"is away \(BACKOFF: no route to host\)"):
-        await asyncio.wait_for(live.grab(time.monotonic(), soon(3600)), HANG_S / 10)
+        await asyncio.wait_for(live.grab(time.monotonic(), within(3600)), HANG_S / 10)
     trigger = time.monotonic()
     live.connection.connecting()  # control: it may be back now
-    grabbing = asyncio.ensure_future(live.grab(trigger, soon(3600)))
+    grabbing = asyncio.ensure_future(live.grab(trigger, within(3600)))
     await asyncio.sleep(0)
     live.deliver(Frame(b"new", clock=trigger + 0.001))
     assert (await grabbing).data == b"new"
@@ -86,16 +83,16 @@ async def test_an_older_frame_is_taken_within_what_is_allowed() -> None:
     live = camera(allow_older_ms=100)
     trigger = time.monotonic()
     live.deliver(Frame(b"old", clock=trigger - 0.09))
-    assert (await live.grab(trigger, soon())).data == b"old"
+    assert (await live.grab(trigger, within())).data == b"old"
     with pytest.raises(CameraStale):
-        await live.grab(trigger + 0.02, soon())
+        await live.grab(trigger + 0.02, within())
 
 
 async def test_a_camera_that_is_away_says_why() -> None:
     live = camera()
     live.connection.backoff("no route")
     with pytest.raises(CameraFailed, match=r"away \(BACKOFF: no route\)"):
-        await live.grab(0.0, soon())
+        await live.grab(0.0, within())
 
 
 async def test_the_warm_up_is_thrown_away_after_each_connect() -> None:
@@ -107,7 +104,7 @@ async def test_the_warm_up_is_thrown_away_after_each_connect() -> None:
     assert live.frames["discarded"] == 4
     assert live.frames["kept"] == 2
     assert live.connection.state is State.ONLINE
-    assert (await live.grab(0.0, soon())).data == b"3"
+    assert (await live.grab(0.0, within())).data == b"3"
 
 
 def request(**times: Any) -> Request:

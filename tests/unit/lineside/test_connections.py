@@ -5,18 +5,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from lineside.connections import Connection, ConnectionCollector, State, describe
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 21, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
+from tests.support.clocks import ManualClock
 
 
 def test_the_state_says_what_since_when_and_when_next() -> None:
-    clock = Clock()
+    clock = ManualClock(datetime(2026, 11, 21, tzinfo=UTC))
     link = Connection("mqtt", "mqtt://broker:1883", now=clock)
     assert link.state is State.CONNECTING
     clock.now += timedelta(seconds=3)
@@ -91,7 +84,7 @@ def test_a_least_wait_is_kept_and_shown() -> None:
 
 
 def test_it_is_known_to_be_away_until_the_next_attempt_and_no_longer() -> None:
-    clock = Clock()
+    clock = ManualClock(datetime(2026, 11, 21, tzinfo=UTC))
     link = Connection("x", "y", first_s=4, now=clock)
     assert link.away_for() == 0  # it was never tried
     delay = link.backoff("refused")

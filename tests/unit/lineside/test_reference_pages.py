@@ -1,4 +1,3 @@
-import importlib.util
 import re
 from pathlib import Path
 
@@ -6,22 +5,14 @@ import pytest
 
 import lineside_inference.api
 from tests.support.paths import ROOT
+from tests.support.scripts import load_script
 
 PAGES = ROOT / "docs" / "reference"
 
 
-def generator():
-    spec = importlib.util.spec_from_file_location("generate", PAGES / "generate.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", ["settings.md", "messages.md", "metrics.md", "errors.md", "card.md"])
 def test_the_reference_pages_say_what_the_code_does(name: str) -> None:
-    made = generator().pages()[name]
+    made = load_script(PAGES / "generate.py").pages()[name]
     assert made == (PAGES / name).read_text(encoding="utf-8"), "run .venv/bin/python docs/reference/generate.py"
 
 
@@ -30,7 +21,7 @@ def test_every_code_of_an_http_problem_is_on_the_page() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     used = set(re.findall(r'Problem\(\s*\d+,\s*"([a-z-]+)"', sources))
     assert used, "the pattern finds nothing any more"
-    assert used <= set(generator().OTHER_CODES) | {"internal"}
+    assert used <= set(load_script(PAGES / "generate.py").OTHER_CODES) | {"internal"}
 
 
 @pytest.mark.parametrize(

@@ -1,39 +1,20 @@
 """`lineside opcua trust`: on the files, without any PLC."""
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner, Result
 
 from lineside_opcua_bridge.cli.trust import app
 from lineside_opcua_bridge.security.certificates import thumbprint
 from lineside_opcua_bridge.security.store import Store
+from tests.support.certificates import plc_certificate
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def certificate(name: str, *, days: int = 90) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(KEY.public_key())
-    builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(days=100)).not_valid_after(now + timedelta(days=days))
-    names = x509.SubjectAlternativeName([x509.DNSName("127.0.0.1"), x509.UniformResourceIdentifier("urn:plc")])
-    return builder.add_extension(names, critical=False).sign(KEY, hashes.SHA256())
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    made = Store(tmp_path / "pki")
-    made.prepare()
-    return made
 
 
 @pytest.fixture
@@ -50,7 +31,7 @@ def run(config: Path, *arguments: str) -> Result:
 def test_a_rejected_certificate_is_listed_shown_and_added_by_the_beginning_of_its_thumbprint(
     store: Store, config: Path
 ) -> None:
-    plc = certificate("press-7")
+    plc = plc_certificate("press-7")
     store.reject(plc)
     name = thumbprint(plc)
     listed = run(config, "list")
@@ -70,7 +51,7 @@ def test_a_rejected_certificate_is_listed_shown_and_added_by_the_beginning_of_it
 
 
 def test_one_that_stays_refused_says_so_when_it_is_added(store: Store, config: Path) -> None:
-    store.reject(certificate("old", days=-1))
+    store.reject(plc_certificate("old", days=-1))
     added = run(config, "add", store.held("rejected")[0].thumbprint)
     assert added.exit_code == 0
     assert "still refused: BadCertificateTimeInvalid" in added.stderr
@@ -78,7 +59,7 @@ def test_one_that_stays_refused_says_so_when_it_is_added(store: Store, config: P
 
 def test_a_file_is_added_and_a_wrong_one_is_named(config: Path, tmp_path: Path) -> None:
     file = tmp_path / "plc.pem"
-    file.write_bytes(certificate("plc").public_bytes(Encoding.PEM))
+    file.write_bytes(plc_certificate("plc").public_bytes(Encoding.PEM))
     assert run(config, "add", str(file)).exit_code == 0
     refused = run(config, "add", "--issuer", str(file))
     assert (refused.exit_code, "is no authority" in refused.stderr) == (1, True)

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
@@ -21,29 +20,15 @@ from lineside_opcua_bridge.security.metrics import SecurityMetrics
 from lineside_opcua_bridge.security.own_certificate import VALID, Own, Wanted
 from lineside_opcua_bridge.security.store import REJECTED_KEPT, Store
 from lineside_opcua_bridge.settings.access import AccessSettings
+from tests.support.certificates import plc_certificate
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 URI = "urn:lineside:test:opcua-bridge"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def certificate(name: str) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(KEY.public_key())
-    builder = builder.serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(NOW).not_valid_after(NOW + timedelta(days=9))
-    return builder.sign(KEY, hashes.SHA256())
-
-
 def own(root: Path, **more: Any) -> Own:
     return Own(Store(root), Wanted(URI, **more))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    made = Store(tmp_path / "pki")
-    made.prepare()
-    return made
 
 
 def test_the_first_certificate_says_what_opc_ua_asks_for(tmp_path: Path) -> None:
@@ -154,7 +139,7 @@ def test_a_key_that_belongs_to_another_certificate_is_named(tmp_path: Path) -> N
 
 
 def test_the_rejected_are_kept_once_each_and_the_oldest_give_way(store: Store) -> None:
-    many = [certificate(f"plc-{number}") for number in range(REJECTED_KEPT + 3)]
+    many = [plc_certificate(f"plc-{number}") for number in range(REJECTED_KEPT + 3)]
     for age, one in enumerate(many):
         path = store.reject(one)
         os.utime(path, (age, age))
@@ -164,7 +149,7 @@ def test_the_rejected_are_kept_once_each_and_the_oldest_give_way(store: Store) -
 
 
 def test_one_that_is_added_is_no_longer_rejected_and_comes_back_when_removed(store: Store) -> None:
-    one = certificate("plc")
+    one = plc_certificate("plc")
     store.reject(one)
     store.add("trusted", one)
     assert store.held("rejected") == []
@@ -175,12 +160,12 @@ def test_one_that_is_added_is_no_longer_rejected_and_comes_back_when_removed(sto
 
 
 def test_a_name_from_a_certificate_does_not_lead_out_of_the_folder(store: Store) -> None:
-    path = store.reject(certificate("../../../tmp/x\ny"))
+    path = store.reject(plc_certificate("../../../tmp/x\ny"))
     assert path.parent == store.root / "rejected/certs"
 
 
 def test_a_damaged_certificate_trusts_nobody_and_hides_no_other(store: Store) -> None:
-    store.add("trusted", certificate("plc"))
+    store.add("trusted", plc_certificate("plc"))
     (store.root / "trusted/certs/damaged.der").write_bytes(b"0\x82")
     assert len(store.known().trusted) == 1
 

@@ -1,0 +1,33 @@
+"""Cameras of the inference service, in the test's own event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from lineside.service import Service
+from lineside_inference.settings import CameraSettings
+from lineside_inference.sources.camera import Cameras
+from lineside_inference.sources.live import Camera
+
+
+@asynccontextmanager
+async def watched(*, max_bytes: int, max_pixels: int, **defaults: Any) -> AsyncIterator[Callable[..., Camera]]:
+    """Give a function that makes and starts a camera from its settings; all are ended at the end."""
+    started: list[tuple[Service, Cameras]] = []
+
+    def make(**settings: Any) -> Camera:
+        service = Service("inference")
+        parsed = CameraSettings.model_validate(defaults | settings)
+        cameras = Cameras({"c": parsed}, service, max_bytes=max_bytes, max_pixels=max_pixels)
+        cameras.start()
+        started.append((service, cameras))
+        return next(iter(cameras))
+
+    yield make
+    for service, cameras in started:
+        service.drain()
+        cameras.close()
+        for task in service._tasks:
+            task.cancel()
+        await asyncio.gather(*service._tasks, return_exceptions=True)
