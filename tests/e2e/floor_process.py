@@ -1,19 +1,21 @@
 """A plant floor's PLC as a process: a tag for every kind of trigger, tags for windows, nodes for verdicts.
 
-`floor_process.py PORT`; it says {"ready": true} on stdout, then answers each line of JSON on stdin with {"ok": ...}:
+`python -m tests.e2e.floor_process PORT`; it says {"ready": true} on stdout, then answers each line of JSON on stdin
+with {"ok": ...}:
 {"set": {tag: value}} writes tags with one source timestamp, and returns it; with "at" that is the timestamp.
 {"play": [[value, ...], ...], "tags": [...], "every_ms": ms} writes row by row, in real time and with source timestamps
 exactly that far apart, and returns those. {"event": message} raises an event. {"read": [tag, ...]} returns values.
 """
 
 import asyncio
-import json
 import logging
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asyncua import Server, ua
+
+from tests.support.commanded import obey_stdin
 
 URI = "urn:lineside:floor"
 SIGNALS: dict[str, bool | int | float | str] = {"Edge": False, "Change": "P-0", "Limit": 0.0, "Counter": 7}
@@ -83,12 +85,7 @@ async def main(port: int) -> None:
     logging.disable(logging.CRITICAL)
     floor = Floor()
     await floor.start(port)
-    sys.stdout.write('{"ready": true}\n')
-    sys.stdout.flush()
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        answer = await floor.obey(json.loads(line))
-        sys.stdout.write(json.dumps({"ok": answer}) + "\n")
-        sys.stdout.flush()
+    await obey_stdin(floor.obey)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import yaml
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Tensor, TensorsSource, to_json
 from lineside_bench.parts.part import encode_jpeg, make_part
 from lineside_bench.parts.spindle import TAGS, WINDOW, make_window
+from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, block_until
 
@@ -42,10 +43,10 @@ class Floor:
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
-        program = Path(__file__).with_name("floor_process.py")
         with (folder / "floor.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(program), str(self.port)],
+                [sys.executable, "-m", "tests.e2e.floor_process", str(self.port)],
+                cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -1,6 +1,7 @@
 """A PLC's OPC UA server as a process of its own, which keeps a record of every done that was raised.
 
-`opcua_plc.py PORT` says {"ready": true} on stdout, then answers each line of JSON on stdin with one line:
+`python -m tests.faults.opcua_plc PORT` says {"ready": true} on stdout, then answers each line of JSON on stdin with
+one line:
 {"part": id, "station": name} brings a part; {"take": station, "lowers": bool} waits for done, lowers the request and
 then done (or waits until the bridge has lowered it) and returns the verdict; {"write": tag, "value": v} writes one;
 {"rises": true} returns what the PLC showed at each rise of done, and each done written while it was up already;
@@ -9,7 +10,6 @@ then done (or waits until the bridge has lowered it) and returns the verdict; {"
 
 import asyncio
 import contextlib
-import json
 import logging
 import sys
 import time
@@ -17,6 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncua import Server, ua
+
+from tests.support.commanded import obey_stdin
 
 URI = "urn:lineside:test"
 STATIONS = ("Station1", "Station2")
@@ -118,12 +120,7 @@ async def main(port: int) -> None:
     logging.disable(logging.CRITICAL)
     plc = Plc()
     await plc.start(port)
-    sys.stdout.write('{"ready": true}\n')
-    sys.stdout.flush()
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        answer = await plc.obey(json.loads(line))
-        sys.stdout.write(json.dumps({"ok": answer}) + "\n")
-        sys.stdout.flush()
+    await obey_stdin(plc.obey)
     await plc.server.stop()
 
 

@@ -26,6 +26,7 @@ from lineside.settings import BusSettings
 from lineside_bench.processes.process import clean_environment
 from tests.support import waiting
 from tests.support.fault_proxy import FaultProxy
+from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
@@ -84,9 +85,12 @@ class PlcProcess:
 
     def __init__(self) -> None:
         self.port = free_port()
-        program = str(Path(__file__).with_name("opcua_plc.py"))
         self.process = subprocess.Popen(
-            [sys.executable, program, str(self.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.faults.opcua_plc", str(self.port)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._answer()["ready"]
 

@@ -1,6 +1,7 @@
 """A PLC's OPC UA server as a process that tests may stop, kill and command.
 
-`plc_process.py PORT [options as JSON]`; options: counters (how many), namespaces (URIs registered before ours, so that
+`python -m tests.support.plc_process PORT [options as JSON]`
+options: counters (how many), namespaces (URIs registered before ours, so that
 our index moves), certificate and key (files; then nothing but Basic256Sha256, encrypted, is offered). It says
 {"ready": true} on stdout, then answers each line of JSON on stdin with one line:
 {"count": rounds, "every_ms": ms, "nodes": how many, "step_s": offset of the clock} counts the counters up by one a
@@ -18,6 +19,8 @@ from typing import Any
 
 from asyncua import Server, ua
 from asyncua.server.internal_subscription import InternalSubscription
+
+from tests.support.commanded import obey_stdin
 
 URI = "urn:lineside:test"
 TAGS = {"PartPresent": False, "PartId": "", "Verdict": "", "Confidence": 0.0, "RequestId": "", "Done": False}
@@ -110,12 +113,7 @@ async def main(port: int, options: dict[str, Any]) -> None:
     logging.disable(logging.CRITICAL)
     plc = Plc(options)
     await plc.start(port)
-    sys.stdout.write('{"ready": true}\n')
-    sys.stdout.flush()
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        answer = await plc.obey(json.loads(line))
-        sys.stdout.write(json.dumps({"ok": answer}) + "\n")
-        sys.stdout.flush()
+    await obey_stdin(plc.obey)
     await asyncio.Event().wait()
 
 

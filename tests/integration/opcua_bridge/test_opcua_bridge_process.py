@@ -21,7 +21,7 @@ from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, Request, Result, pars
 from lineside.settings import BusSettings
 from lineside_bench.processes.process import clean_environment
 from tests.support import waiting
-from tests.support.paths import SUPPORT
+from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
@@ -38,7 +38,9 @@ class Processes:
 
     def start(self, name: str, *argv: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, *argv], stdout=log, stderr=log, env=clean_environment())
+            process = subprocess.Popen(
+                [sys.executable, *argv], stdout=log, stderr=log, cwd=ROOT, env=clean_environment()
+            )
         self._all.append(process)
         return process
 
@@ -107,7 +109,7 @@ class Rig:
         }
 
     def plc(self) -> subprocess.Popen[bytes]:
-        return self.processes.start("plc", str(SUPPORT / "plc_process.py"), str(self.opcua))
+        return self.processes.start("plc", "-m", "tests.support.plc_process", str(self.opcua))
 
     def broker(self) -> subprocess.Popen[bytes]:
         return self.processes.start("broker", "-m", "lineside_bench.peers.amqtt_broker", str(self.mqtt))

@@ -30,7 +30,7 @@ from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.security.store import Store
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.supervisor import PlcSupervisor
-from tests.support.paths import SUPPORT
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S
 
 URI = "urn:lineside:test"
@@ -47,7 +47,11 @@ class Program:
     async def start(cls, *argv: str) -> "Program":
         program = cls(
             await asyncio.create_subprocess_exec(
-                *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+                *argv,
+                cwd=ROOT,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
             )
         )
         assert (await program._answer()).get("ready")
@@ -78,8 +82,8 @@ class Programs:
         self._all: list[Program] = []
 
     async def plc(self, port: int, **options: Any) -> Program:
-        path = SUPPORT / "plc_process.py"
-        return await self._keep(Program.start(sys.executable, str(path), str(port), json.dumps(options)))
+        command = (sys.executable, "-m", "tests.support.plc_process", str(port))
+        return await self._keep(Program.start(*command, json.dumps(options)))
 
     async def node_opcua(self, folder: Path, **options: Any) -> Program:
         return await self._keep(Program.start("node", str(folder / "server.mjs"), json.dumps(options)))
