@@ -7,8 +7,8 @@ from typing import Any
 
 from lineside.service import Service
 from lineside_inference.settings import CameraSettings
-from lineside_inference.sources.camera import Cameras
-from lineside_inference.sources.live import Camera
+from lineside_inference.sources.cameras import Cameras
+from lineside_inference.sources.cameras.camera import Camera
 
 
 @asynccontextmanager
