@@ -1,10 +1,10 @@
 """POST /v1/policy/preview: what the last parts would have been judged under a policy that is not in force."""
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -75,9 +75,9 @@ def router(
             except PolicyRefused as error:
                 raise Problem(422, error.code, str(error), errors=error.problems[:MAX_ERRORS]) from None
             async with one_at_a_time:
-                results = _results(feed, cards, limit)
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(workers, _previewed, results, cards, policies.current, proposed)
+                results = _results(feed, cards)
+                work = partial(_previewed, results, cards, policies.current, proposed, limit)
+                return await asyncio.get_running_loop().run_in_executor(workers, work)
 
     return routes
 
@@ -94,14 +94,15 @@ def _cards(store: ModelStore, name: str | None) -> dict[str, Card]:
     return {name: store[name].card}
 
 
-def _results(feed: LiveFeed, cards: dict[str, Card], limit: int) -> Sequence[bytes]:
+def _results(feed: LiveFeed, cards: dict[str, Card]) -> Sequence[bytes]:
     parts, _more = feed.parts(limit=feed.settings.parts)
-    of_cards = (part.result for part in parts if part.result is not None and part.head["model"] in cards)
-    return list(itertools.islice(of_cards, limit))
+    return [part.result for part in parts if part.result is not None and part.head["model"] in cards]
 
 
-def _previewed(results: Sequence[bytes], cards: dict[str, Card], current: Policy, proposed: Policy) -> dict[str, Any]:
-    return document(preview(map(Result.model_validate_json, results), cards, current, proposed))
+def _previewed(
+    results: Sequence[bytes], cards: dict[str, Card], current: Policy, proposed: Policy, limit: int
+) -> dict[str, Any]:
+    return document(preview(map(Result.model_validate_json, results), cards, current, proposed, limit))
 
 
 def document(made: Preview) -> dict[str, Any]:

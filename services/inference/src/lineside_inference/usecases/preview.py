@@ -33,17 +33,21 @@ class Preview:
     is_exact: bool
 
 
-def preview(results: Iterable[Result], cards: Mapping[str, Card], current: Policy, proposed: Policy) -> Preview:
+def preview(
+    results: Iterable[Result], cards: Mapping[str, Card], current: Policy, proposed: Policy, limit: int
+) -> Preview:
     """Judge results again, by the policy in force and by the proposed one; `cards` are those in force, by model.
 
-    Results that were not judged by one of these cards are left out. Only thresholds count: switching judging off, other
-    versions and the choice of evidence change no verdict that was given.
+    Results that were not judged by one of these cards are left out; of the others at most `limit` are compared. Only
+    thresholds count: switching judging off, other versions and the choice of evidence change no verdict that was given.
     """
     limits = {name: (thresholds(current, card), thresholds(proposed, card)) for name, card in cards.items()}
     before, after = Counter[Verdict](), Counter[Verdict]()
     changed = []
     judged = set[str]()
     for result in results:
+        if before.total() == limit:
+            break
         if result.model is None or result.model.name not in cards:
             continue
         card = cards[result.model.name]
