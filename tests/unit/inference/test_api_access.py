@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from lineside_inference.api.access import Access, Doors
+from lineside_inference.api.access import Access, AccessRules
 from lineside_inference.api.tokens import TokenFile, TokenFileError, read_tokens
 from lineside_inference.settings import InferenceHttpSettings
 
@@ -58,7 +58,7 @@ def client(counted: list[str]) -> Ask:
     def make(base: str = "http://127.0.0.1:8080", **http: object) -> httpx.AsyncClient:
         settings = InferenceHttpSettings.model_validate(http)
         tokens = TokenFile(settings.token_file) if settings.token_file else None
-        app = Access(Starlette(routes=ROUTES), Doors.of(settings), tokens, counted.append)
+        app = Access(Starlette(routes=ROUTES), AccessRules.of(settings), tokens, counted.append)
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=base)
 
     return make

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lineside.contract import TRY_STATION, CameraSource, Capture, Context, Finding, Request, Result, uuid7
-from lineside_inference.capture.decide import Counter, Counts, Decision, decide, share
+from lineside_inference.capture.decide import Counts, Decision, PartCounter, decide, share
 
 FIRST = Counts(part=1, sampled=0)
 
@@ -105,12 +105,12 @@ def test_the_rate_is_a_share_of_all() -> None:
 
 
 def test_parts_are_counted_by_model_and_samples_by_hour() -> None:
-    counter, now = Counter(), datetime(2026, 11, 22, 2, 59, tzinfo=UTC)
-    assert counter.look("m", now, counted=True) == Counts(1, 0)
+    counter, now = PartCounter(), datetime(2026, 11, 22, 2, 59, tzinfo=UTC)
+    assert counter.count("m", now, counted=True) == Counts(1, 0)
     counter.sampled("m")
-    assert counter.look("m", now, counted=False) == Counts(1, 1)  # no part of the line
-    assert counter.look("other", now, counted=True) == Counts(1, 0)
-    assert counter.look("m", now + timedelta(minutes=2), counted=True) == Counts(2, 0)
+    assert counter.count("m", now, counted=False) == Counts(1, 1)  # no part of the line
+    assert counter.count("other", now, counted=True) == Counts(1, 0)
+    assert counter.count("m", now + timedelta(minutes=2), counted=True) == Counts(2, 0)
 
 
 @pytest.mark.parametrize(

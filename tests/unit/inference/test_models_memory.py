@@ -42,7 +42,7 @@ def test_another_process_under_the_number_is_not_triton(tmp_path: Path) -> None:
 def test_above_the_bound_it_is_counted(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     memory = TritonMemory(settings(proc(tmp_path, 77), recycle_above_bytes=100 * MIB), registry, tmp_path)
-    memory.look("a test")
+    memory.check("a test")
     assert registry.get_sample_value("lineside_inference_triton_recycles_total", {"action": "report"}) == 1
 
 
@@ -51,10 +51,10 @@ def test_triton_is_ended_where_the_settings_say_so(tmp_path: Path) -> None:
     try:
         file = proc(tmp_path, child.pid)
         below = settings(file, recycle_above_bytes=300 * MIB, recycle="terminate")
-        TritonMemory(below, proc=tmp_path).look("a test")
+        TritonMemory(below, proc=tmp_path).check("a test")
         assert child.poll() is None
         above = settings(file, recycle_above_bytes=100 * MIB, recycle="terminate")
-        TritonMemory(above, proc=tmp_path).look("a test")
+        TritonMemory(above, proc=tmp_path).check("a test")
         assert child.wait(HANG_S) == -signal.SIGTERM
     finally:
         child.kill()

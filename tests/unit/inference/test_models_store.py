@@ -110,9 +110,9 @@ def test_python_code_of_a_model_puts_it_out(folder: Path) -> None:
     assert "surface-defect" in read_store(folder.parent, allow_python=True)
 
 
-async def test_users_are_waited_for() -> None:
+async def test_requests_in_flight_are_waited_for() -> None:
     in_flight = InFlight()
-    assert await in_flight.gone(0.0)
+    assert await in_flight.wait_until_idle(0.0)
     with in_flight.one():
-        assert not await in_flight.gone(0.0)
-    assert await in_flight.gone(0.0)
+        assert not await in_flight.wait_until_idle(0.0)
+    assert await in_flight.wait_until_idle(0.0)

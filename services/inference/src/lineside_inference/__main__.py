@@ -13,7 +13,7 @@ from lineside.service import Service
 from lineside.settings import HttpSettings
 from lineside_inference.api import captures, evidence, infer, models, outcomes, page, parts, policy, preview
 from lineside_inference.api import engine as engine_route
-from lineside_inference.api.access import Access, Doors
+from lineside_inference.api.access import Access, AccessRules
 from lineside_inference.api.app import make_app
 from lineside_inference.api.tokens import TokenFile
 from lineside_inference.capture.client_captures import ClientCaptures
@@ -29,7 +29,7 @@ from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.live.thumbnails import Thumbnails
 from lineside_inference.models.hardware import probe
 from lineside_inference.models.memory import TritonMemory
-from lineside_inference.models.newcomers import Newcomers
+from lineside_inference.models.repository_watcher import RepositoryWatcher
 from lineside_inference.models.store import read_store
 from lineside_inference.policies.policy_file import PolicyFile
 from lineside_inference.policies.policy_store import PolicyStore
@@ -57,44 +57,44 @@ def main() -> None:
 
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     """Put the service together; raises StoreError where there is no model at all."""
-    mine = settings.inference
-    limits = mine.limits
-    tokens = TokenFile(mine.http.token_file) if mine.http.token_file else None
-    allow_python = mine.models.allow_python_backend
-    store = read_store(mine.model_repository, probe(mine.hardware), allow_python=allow_python)
-    kept = PolicyFile(mine.state_dir)
-    policies = PolicyStore(start_policy(mine.policy, store, kept), store, kept, service.registry)
+    section = settings.inference
+    limits = section.limits
+    tokens = TokenFile(section.http.token_file) if section.http.token_file else None
+    allow_python = section.models.allow_python_backend
+    store = read_store(section.model_repository, probe(section.hardware), allow_python=allow_python)
+    kept = PolicyFile(section.state_dir)
+    policies = PolicyStore(start_policy(section.policy, store, kept), store, kept, service.registry)
     workers = Workers(limits.workers or machine.cores())
     gate = Admission(
         limits,
         max_line_bytes=settings.bus.max_message_bytes,
-        max_captures=mine.capture.queue,
+        max_captures=section.capture.queue,
         is_draining=lambda: service.is_draining,
     )
     others = [card for name in (*store, *store.out) for card in store.cards(name).values()]
-    engine = Engine(mine.triton, store, service, others=others, allow_python=allow_python)
-    cameras = Cameras(mine.cameras, service, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
-    files = Files(mine.file_roots, max_bytes=limits.body_bytes)
-    fetcher = Fetcher(cameras, files, Urls(mine.urls, max_bytes=limits.body_bytes), workers)
+    engine = Engine(section.triton, store, service, others=others, allow_python=allow_python)
+    cameras = Cameras(section.cameras, service, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
+    files = Files(section.file_roots, max_bytes=limits.body_bytes)
+    fetcher = Fetcher(cameras, files, Urls(section.urls, max_bytes=limits.body_bytes), workers)
     judging = Judging(
-        mine,
+        section,
         store=store,
         engine=engine,
         fetcher=fetcher,
-        writer=InputWriter(mine, workers, gate.images),
+        writer=InputWriter(section, workers, gate.images),
         workers=workers,
         places=gate.places,
     )
     switcher = VersionSwitcher(
-        mine.models, store, engine, judging.dry_run, TritonMemory(mine.triton, service.registry), service.registry
+        section.models, store, engine, judging.dry_run, TritonMemory(section.triton, service.registry), service.registry
     )
     switcher.on_switch = policies.keep
-    newcomers = Newcomers(store, switcher.join, engine.connection)
-    newcomers.show()
+    watcher = RepositoryWatcher(store, switcher.join, engine.connection)
+    watcher.show()
     metrics = Metrics(service.registry, store)
-    feed = LiveFeed(mine.page, service.registry)
-    recorder = Recorder(mine.capture, settings.spool, service, store)
-    builder = RecordBuilder(settings.thing, settings.edge_manager, mine.capture.masks, max_pixels=limits.pixels)
+    feed = LiveFeed(section.page, service.registry)
+    recorder = Recorder(section.capture, settings.spool, service, store)
+    builder = RecordBuilder(settings.thing, settings.edge_manager, section.capture.masks, max_pixels=limits.pixels)
     kept_evidence = Evidence(recorder, builder)
     handler = RequestHandler(
         judging,
@@ -120,7 +120,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         await recorder.start(service)
         engine.start()
         service.spawn("model versions", switcher.supervise())
-        service.spawn("model newcomers", newcomers.supervise())
+        service.spawn("model repository", watcher.supervise())
         fetcher.start()
         try:
             yield
@@ -141,7 +141,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         ),
         outcomes.router(
             Outcomes(feed, kept_evidence, metrics, lambda: judging.policy.capture),
-            Chain(mine.state_dir),
+            Chain(section.state_dir),
             limits,
             gate.bodies,
         ),
@@ -153,7 +153,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         evidence.router(EvidenceStatus(settings.spool, recorder)),
     )
     app = V2Middleware(make_app(service, metrics, life, routers), V2(service, handler, engine, limits))
-    return Access(app, Doors.of(mine.http), tokens, metrics.refused), mine.http
+    return Access(app, AccessRules.of(section.http), tokens, metrics.refused), section.http
 
 
 if __name__ == "__main__":

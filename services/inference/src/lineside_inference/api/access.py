@@ -1,8 +1,9 @@
 """Who may ask, and what every answer carries: the outermost layer, before any route and any body.
 
-Three doors, in this order: the Host header (a web page must not reach a service that asks for no token by a name of its
-own, DNS rebinding), the Origin (a web page from elsewhere must neither act for who has it open nor hold a place here),
-and the bearer token where one is in force. The page's own files and /livez are open: they say nothing about the parts.
+Three checks, in this order: the Host header (a web page must not reach a service that asks for no token by a name of
+its own, DNS rebinding), the Origin (a web page from elsewhere must neither act for who has it open nor hold a place
+here), and the bearer token where one is in force. The page's own files and /livez are open: they say nothing about the
+parts.
 """
 
 import ipaddress
@@ -41,7 +42,7 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 
 @dataclass(frozen=True)
-class Doors:
+class AccessRules:
     """The rules, worked out once; `hosts` is None where any Host is taken.
 
     `addresses` is whether any numeric address is one of ours too: no page comes under the address of another machine.
@@ -53,7 +54,7 @@ class Doors:
     open_paths: frozenset[str]
 
     @classmethod
-    def of(cls, http: InferenceHttpSettings) -> "Doors":
+    def of(cls, http: InferenceHttpSettings) -> "AccessRules":
         """Work out the rules; names are checked where no token is needed, and wherever `allowed_hosts` lists some."""
         named = {_bracketed(host) for host in http.allowed_hosts}
         is_checked = named or is_loopback(http.host) or http.token_file is None
@@ -97,13 +98,17 @@ class Doors:
 
 
 class Access:
-    """The doors around an application, and the security headers on every answer of it."""
+    """The checks before an application, and the security headers on every answer of it."""
 
     def __init__(
-        self, app: ASGIApp, doors: Doors, tokens: TokenFile | None, on_refusal: Callable[[str], None] = lambda _: None
+        self,
+        app: ASGIApp,
+        rules: AccessRules,
+        tokens: TokenFile | None,
+        on_refusal: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._app = app
-        self._doors = doors
+        self._rules = rules
         self._tokens = tokens
         self._on_refusal = on_refusal
 
@@ -129,8 +134,8 @@ class Access:
         """Return whether who asks may see details; raises Problem."""
         asked = _wanted(scope["headers"])
         host = asked.get(b"host", "")
-        self._doors.check_host(host)
-        self._doors.check_origin(
+        self._rules.check_host(host)
+        self._rules.check_origin(
             scope["method"],
             host,
             asked.get(b"origin"),
@@ -141,13 +146,13 @@ class Access:
             return True
         given = asked.get(b"authorization")
         if given is None:
-            if self._doors.is_open(path):
+            if self._rules.is_open(path):
                 return False
             raise _unauthorized("a bearer token is needed", "")
         scheme, _, token = given.partition(" ")
         if scheme.lower() == "bearer" and self._tokens.knows(token.strip()):
             return True
-        if self._doors.is_open(path):
+        if self._rules.is_open(path):
             return False
         raise _unauthorized("the bearer token is not known", ', error="invalid_token"')
 

@@ -11,8 +11,8 @@ RAW, JSON = 2, 3
 """Bytes of memory for each byte of a body until it is answered: its pieces and the whole, or what is read from it."""
 
 
-async def read_body(request: Request, taken: Body, *, max_bytes: int, within_s: float) -> bytes:
-    """Return the body, which counts in `taken`.
+async def read_body(request: Request, body: Body, *, max_bytes: int, within_s: float) -> bytes:
+    """Return the body, which counts in `body`.
 
     Raises Problem 408, 413 or 415, Refused where there is no memory for it, and starlette's ClientDisconnect.
     """
@@ -30,7 +30,7 @@ async def read_body(request: Request, taken: Body, *, max_bytes: int, within_s: 
                 size += len(chunk)
                 if size > max_bytes:
                     raise _too_large(size, max_bytes)
-                taken.grow(len(chunk))
+                body.grow(len(chunk))
                 chunks.append(chunk)
     except TimeoutError:
         raise Problem(
@@ -42,17 +42,19 @@ async def read_body(request: Request, taken: Body, *, max_bytes: int, within_s: 
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def read_json(request: Request, taken: Body, *, max_bytes: int, max_values: int, within_s: float) -> bytes:
+async def read_json(request: Request, body: Body, *, max_bytes: int, max_values: int, within_s: float) -> bytes:
     """Return a body of JSON of at most so many values, none of which was made yet; raises as `read_body` does."""
-    payload = await read_body(request, taken, max_bytes=max_bytes, within_s=within_s)
+    payload = await read_body(request, body, max_bytes=max_bytes, within_s=within_s)
     check_values(payload, max_values)
     return payload
 
 
-def check_values(payload: bytes | bytearray, most: int) -> None:
+def check_values(payload: bytes | bytearray, max_values: int) -> None:
     """Raise Problem 413 where JSON may have more than so many values: each but the first has a comma before it."""
-    if (values := payload.count(b",") + 1) > most:
-        detail = f"The JSON has {values} values or so; at most {most} are read (inference.limits.json_body_values)"
+    if (values := payload.count(b",") + 1) > max_values:
+        detail = (
+            f"The JSON has {values} values or so; at most {max_values} are read (inference.limits.json_body_values)"
+        )
         raise Problem(413, "body-too-large", f"{detail}. Tensors go in binary by /v2.")
 
 

@@ -93,11 +93,11 @@ def router(
         if kind is not None and kind != _JSON and not kind.endswith("+json"):
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
         arrived = now()
-        with gate.bodies.one(JSON) as taken:
+        with gate.bodies.one(JSON) as body:
             try:
                 payload = await read_json(
                     request,
-                    taken,
+                    body,
                     max_bytes=limits.json_bytes,
                     max_values=limits.json_body_values,
                     within_s=limits.body_s,

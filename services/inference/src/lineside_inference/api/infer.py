@@ -57,11 +57,11 @@ def router(handler: RequestHandler, gate: Admission, workers: Workers, limits: L
         kind = media_type(request)
         if kind is not None and kind != _JSON and not kind.endswith("+json"):
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
-        with gate.bodies.one(JSON) as taken:
+        with gate.bodies.one(JSON) as body:
             try:
                 payload = await read_json(
                     request,
-                    taken,
+                    body,
                     max_bytes=limits.json_bytes,
                     max_values=limits.json_body_values,
                     within_s=limits.body_s,
@@ -69,11 +69,11 @@ def router(handler: RequestHandler, gate: Admission, workers: Workers, limits: L
             except ClientDisconnect:
                 return _gone()
             try:
-                message, mark = await workers.read(len(payload), _understand, payload)
+                message, digest = await workers.read(len(payload), _understand, payload)
             except contract.Unreadable as error:
                 status = _UNREADABLE.get(error.code, 400)
                 raise Problem(status, error.code, error.reason, request_id=error.request_id) from None
-            return Response(await handler.answer(message, len(payload), mark, arrival), media_type=_JSON)
+            return Response(await handler.answer(message, len(payload), digest, arrival), media_type=_JSON)
 
     @routes.post("/v1/models/{model}/predict", responses=_ANSWERS, openapi_extra=openapi.raw_body(CONTENT_TYPES))
     async def predict(
@@ -90,9 +90,9 @@ def router(handler: RequestHandler, gate: Admission, workers: Workers, limits: L
         if kind not in CONTENT_TYPES:
             detail = f"Content-Type {kind!r:.100} is not supported; use {', '.join(sorted(CONTENT_TYPES))}"
             raise Problem(415, "content-type-unsupported", detail)
-        with gate.bodies.one(RAW) as taken:
+        with gate.bodies.one(RAW) as body:
             try:
-                data = await read_body(request, taken, max_bytes=limits.body_bytes, within_s=limits.body_s)
+                data = await read_body(request, body, max_bytes=limits.body_bytes, within_s=limits.body_s)
             except ClientDisconnect:
                 return _gone()
             given = {"id": x_request_id, "deadline_ms": x_deadline_ms}
@@ -106,8 +106,8 @@ def router(handler: RequestHandler, gate: Admission, workers: Workers, limits: L
                 )
             except ValidationError as error:
                 raise Problem(422, "message-invalid", contract.explain(error)) from None
-            mark = await workers.read(len(data), fingerprint, message)
-            return Response(await handler.answer(message, len(data), mark, arrival), media_type=_JSON)
+            digest = await workers.read(len(data), fingerprint, message)
+            return Response(await handler.answer(message, len(data), digest, arrival), media_type=_JSON)
 
     routes.routes[:0] = _hot_routes(infer, predict)
     return routes
@@ -118,7 +118,7 @@ def _hot_routes(
 ) -> list[BaseRoute]:
     """Return the routes that come before FastAPI's own of the same paths, which describe them.
 
-    Reading the parameters FastAPI's way costs a seventh of all that the event loop does for a picture.
+    Reading the parameters FastAPI's way costs a seventh of all that the event loop does for an image.
     """
 
     async def infer_plainly(request: Request) -> Response:

@@ -36,7 +36,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(store: ModelStore, engine: Engine, changes: VersionSwitcher, policies: PolicyStore) -> APIRouter:
+def router(store: ModelStore, engine: Engine, switcher: VersionSwitcher, policies: PolicyStore) -> APIRouter:
     """Return the routes."""
     routes = APIRouter()
 
@@ -50,15 +50,15 @@ def router(store: ModelStore, engine: Engine, changes: VersionSwitcher, policies
         model, link = store[name], engine.model_links[name]
         card = model.card
         in_force = thresholds(policies.current, card)
-        refused = changes.refused.get(name)
+        refused = switcher.refused.get(name)
         return {
             "name": name,
             "version": card.version if store.is_loaded(name) else None,
             "versions": versions,
             "wanted": policies.current.models.get(name, store.default_version(name)),
             "state": "unloaded" if not store.is_loaded(name) else str(link.state.state),
-            "detail": changes.under_way.get(name) or (refused.reason if refused else link.state.detail),
-            "changing": name in changes.under_way,
+            "detail": switcher.under_way.get(name) or (refused.reason if refused else link.state.detail),
+            "changing": name in switcher.under_way,
             "refused": {"version": refused.version, "reason": refused.reason} if refused else None,
             "task": card.task,
             "input": card.input.kind,
@@ -95,7 +95,7 @@ def router(store: ModelStore, engine: Engine, changes: VersionSwitcher, policies
     async def load_version(model: _NAME, version: _VERSION) -> dict[str, Any]:
         """Put a version into force, blue/green, and name it in the policy; answered when it is done or has failed."""
         with _as_problems():
-            await changes.load(model, version)
+            await switcher.load(model, version)
             await policies.pin(model, version)
         return await describe(model)
 
@@ -103,7 +103,7 @@ def router(store: ModelStore, engine: Engine, changes: VersionSwitcher, policies
     async def unload_model(model: _NAME) -> dict[str, Any]:
         """Take a model out of service; requests are answered model-unloaded until a version is loaded."""
         with _as_problems():
-            await changes.unload(model)
+            await switcher.unload(model)
         return await describe(model)
 
     return routes

@@ -42,8 +42,8 @@ def router(outcomes: Outcomes, chain: Chain, limits: LimitSettings, bodies: Bodi
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
         max_bytes = min(_MAX_BYTES, limits.json_bytes)
         try:
-            with bodies.one(JSON) as taken:
-                return parse(await read_body(request, taken, max_bytes=max_bytes, within_s=limits.body_s))
+            with bodies.one(JSON) as body:
+                return parse(await read_body(request, body, max_bytes=max_bytes, within_s=limits.body_s))
         except ClientDisconnect:
             return None
         except contract.Unreadable as error:

@@ -20,8 +20,8 @@ from lineside_inference.live.live_feed import LiveFeed, LivePart
 from lineside_inference.live.thumbnails import Thumbnails
 
 HEARTBEAT_S = 15.0
-_GLANCE_S = 0.5  # how soon a watcher notices that the service stops
-_FAREWELL_S = 1.0
+_POLL_S = 0.5  # how soon a watcher notices that the service stops
+_LAST_SEND_S = 1.0
 _PIECE = 64 * 1024
 _VERDICTS = frozenset({"pass", "fail", "unknown"})
 _JSON = "application/json"
@@ -150,8 +150,8 @@ class EventStream(Response):
             async def talk() -> None:
                 quiet = 0.0
                 while not self._is_draining():
-                    chunk = await watcher.read(_GLANCE_S)
-                    quiet = 0.0 if chunk else quiet + _GLANCE_S
+                    chunk = await watcher.read(_POLL_S)
+                    quiet = 0.0 if chunk else quiet + _POLL_S
                     if quiet >= HEARTBEAT_S:
                         chunk, quiet = b": still here\n\n", 0.0
                     if chunk:
@@ -172,5 +172,5 @@ class EventStream(Response):
             if watcher.fell_behind.is_set():
                 # A slow client sees an orderly end; one that reads nothing at all is cut off by the server.
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_FAREWELL_S):
+                    async with asyncio.timeout(_LAST_SEND_S):
                         await send({"type": "http.response.body", "body": b""})

@@ -63,10 +63,10 @@ def router(
         if kind is not None and kind != _JSON and not kind.endswith("+json"):
             raise Problem(415, "content-type-unsupported", f"Content-Type {kind!r:.100} is not supported; send {_JSON}")
         cards = _cards(store, model)
-        with bodies.one(JSON) as taken:
+        with bodies.one(JSON) as body:
             try:
                 payload = await read_json(
-                    request, taken, max_bytes=max_bytes, max_values=limits.json_body_values, within_s=limits.body_s
+                    request, body, max_bytes=max_bytes, max_values=limits.json_body_values, within_s=limits.body_s
                 )
             except ClientDisconnect:
                 return Response(status_code=499)

@@ -100,7 +100,7 @@ def _surest(result: Result) -> tuple[str | None, float | None]:
     return None, None
 
 
-class Counter:
+class PartCounter:
     """Counts the parts of each model since the start, and those sampled in the hour."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Counter:
         self._hour: str = ""
         self._sampled: dict[str, int] = {}
 
-    def look(self, model: str, now: datetime, *, counted: bool) -> Counts:
+    def count(self, model: str, now: datetime, *, counted: bool) -> Counts:
         """Return where a model stands, with one part more where it is `counted`."""
         hour = f"{now:%Y%m%d%H}"
         if hour != self._hour:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from lineside.contract import Capture, Outcome, Result
 from lineside.errors import LinesideError
-from lineside_inference.capture.decide import Counter, Decision, decide, decide_outcome, is_part
+from lineside_inference.capture.decide import Decision, PartCounter, decide, decide_outcome, is_part
 from lineside_inference.capture.record_builder import RecordBuilder, Seen, outcome_key
 from lineside_inference.capture.recorder import Recorder
 from lineside_inference.dataplane.judged import Judged
@@ -24,7 +24,7 @@ class Evidence:
     def __init__(self, recorder: Recorder, builder: RecordBuilder) -> None:
         self._recorder = recorder
         self._builder = builder
-        self._counter = Counter()
+        self._counter = PartCounter()
 
     def wanted(self, capture: Capture) -> Collection[str]:
         """Return which evidence inputs a policy keeps; nothing is collected where no evidence is kept."""
@@ -85,5 +85,5 @@ class Evidence:
 
     def _decide(self, judged: Judged, capture: Capture, outcome: Outcome | None) -> Decision | None:
         request, result = judged.request, judged.result
-        counts = self._counter.look(request.model, judged.arrival.wall, counted=is_part(request, result))
+        counts = self._counter.count(request.model, judged.arrival.wall, counted=is_part(request, result))
         return decide(capture, request, result, counts, outcome)

@@ -1,8 +1,8 @@
-"""How long requests take lately, and so how long one more will wait: what cannot make it does not wait for nothing.
+"""How long requests took lately, and so how long one more will wait: what cannot be done in time is refused at once.
 
 A smoothed mean (EWMA) of the time that requests hold a place, over all models, tells how fast the queue moves; one a
-model tells how long the work itself takes. They are asked for only while every place is taken, and so are renewed by
-those who hold the places: a slow spell cannot shut the door for good.
+model tells how long the work itself takes. Estimates are asked for only while every place is taken, so the requests
+that hold the places always renew them: after a slow time requests are let in again.
 """
 
 _WEIGHT = 0.1

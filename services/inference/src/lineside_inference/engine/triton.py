@@ -168,7 +168,7 @@ class Engine:
         if link is None or version not in {"", link.wanted.card.version}:
             yield version
             return
-        with link.wanted.users.one():
+        with link.wanted.in_flight.one():
             yield link.wanted.card.version
 
     def make_room(self, model: Model) -> None:

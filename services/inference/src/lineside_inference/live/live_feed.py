@@ -71,10 +71,10 @@ class KeptImage:
 class Watcher:
     """One open page: what it has not read yet, and whether it fell behind."""
 
-    def __init__(self, name: str, most: int) -> None:
+    def __init__(self, name: str, backlog: int) -> None:
         self.name = name
         self.fell_behind = asyncio.Event()
-        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(most)
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(backlog)
 
     async def read(self, within_s: float) -> bytes:
         """Return all that waits as one piece, empty where nothing came within the time."""

@@ -23,7 +23,7 @@ class InFlight:
             if self.count == 0 and self._idle is not None:
                 self._idle.set()
 
-    async def gone(self, within_s: float) -> bool:
+    async def wait_until_idle(self, within_s: float) -> bool:
         """Wait until none is left, at most so many seconds; return whether none is."""
         if self.count == 0:
             return True

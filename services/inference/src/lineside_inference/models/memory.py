@@ -54,8 +54,8 @@ class TritonMemory:
         except OSError:
             return None
 
-    def look(self, after: str) -> None:
-        """Look after a change; above the bound do what the settings say."""
+    def check(self, after: str) -> None:
+        """Compare it with the bound after a change; above it do what the settings say."""
         bound, resident = self._settings.recycle_above_bytes, self.resident()
         if resident is None:
             return

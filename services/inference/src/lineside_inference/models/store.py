@@ -31,8 +31,8 @@ log = structlog.get_logger("lineside.inference.models")
 class Model:
     """One version of a model: its card, what a Result says of it, its image preparation if any, its chosen files.
 
-    `config` is Triton's configuration of the model's folder, `users` the requests that run on this version, `folder`
-    where it lies.
+    `config` is Triton's configuration of the model's folder, `in_flight` the requests that run on this version,
+    `folder` where it lies.
     """
 
     card: Card
@@ -40,7 +40,7 @@ class Model:
     preparation: Preparation | None
     choice: Choice
     config: config_pb.ModelConfig = field(default_factory=config_pb.ModelConfig)
-    users: InFlight = field(default_factory=InFlight)
+    in_flight: InFlight = field(default_factory=InFlight)
     folder: Path | None = None
 
     @classmethod

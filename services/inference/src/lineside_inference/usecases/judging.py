@@ -84,7 +84,7 @@ class Judging:
             model = run.model = self._store.find(request.model, request.model_version)
             self._check_enabled()
             deadline = run.deadline = self._deadline(request, arrival)
-            with model.users.one():  # a version is unloaded when nobody runs on it any more
+            with model.in_flight.one():  # a version is unloaded when nobody runs on it any more
                 judgement = await self._judge(run, model, deadline)
         except RequestError as error:
             return run.refused(error)

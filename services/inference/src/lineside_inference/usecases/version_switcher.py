@@ -119,13 +119,13 @@ class VersionSwitcher:
             model = self._store[name]
             self._store.unload(name)
             try:
-                await model.users.gone(self._settings.drain_s)
+                await model.in_flight.wait_until_idle(self._settings.drain_s)
                 await self._engine.model_links[name].unload()
             except (grpc.RpcError, LinesideError) as error:
                 self._store.switch(model)
                 raise CandidateFailed(f"model {name!r} is not unloaded: {_reason(error)}") from error
             self._show(name)
-            self._memory.look(f"model {name} unloaded")
+            self._memory.check(f"model {name} unloaded")
 
     def follow(self, policy: Policy) -> None:
         """Bring the versions that a policy names into force, in the background; a refused one gets another try."""
@@ -203,7 +203,7 @@ class VersionSwitcher:
                 await self.on_switch()
             if serving:
                 await self._retire(old, new, link)
-            self._memory.look(f"model {name} switched to version {version}")
+            self._memory.check(f"model {name} switched to version {version}")
             return new
 
     async def _bring(self, name: str, version: str, link: ModelLink, serving: list[Model]) -> Model:
@@ -226,8 +226,8 @@ class VersionSwitcher:
         """Unload the old version when its last request has ended."""
         name = new.card.name
         self.under_way[name] = f"version {old.card.version}: draining"
-        if not await old.users.gone(self._settings.drain_s):
-            log.warning("requests are still on the old version", model=name, requests=old.users.count)
+        if not await old.in_flight.wait_until_idle(self._settings.drain_s):
+            log.warning("requests are still on the old version", model=name, requests=old.in_flight.count)
         try:
             await link.serve([new])
         except (grpc.RpcError, LinesideError) as error:

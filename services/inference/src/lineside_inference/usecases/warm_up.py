@@ -1,6 +1,6 @@
 """A new version's warm-up: made-up parts through the real preparation, the real Triton and the real interpretation.
 
-What it proves: the pictures reach the model, the outputs are finite and shaped as the card says. Not that its verdicts
+What it proves: the images reach the model, the outputs are finite and shaped as the card says. Not that its verdicts
 are right: the parts are noise.
 """
 

@@ -1,7 +1,7 @@
 """Models that come while the service runs: new folders, and those that were out and have been mended.
 
-A folder is read when two looks found it the same, so that one that is being copied is left in peace, and once only for
-each state that it is in.
+A folder is read when it was found unchanged twice in a row, so that one that is still being copied is not read, and
+once only for each state that it is in.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from lineside_inference.models.store import Model, ModelStore
 log = structlog.get_logger("lineside.inference.models")
 
 LOOK_S = 2.0
-"""Seconds between two looks into the repository."""
+"""Seconds between two readings of the repository's folders."""
 
 
-class Newcomers:
-    """Looks into the model repository, and serves what has become whole.
+class RepositoryWatcher:
+    """Watches the folders of the model repository, and serves what has become whole.
 
     `join` starts to serve a model and raises LinesideError where it cannot; `connection` returns a model's connection.
     """
@@ -47,7 +47,7 @@ class Newcomers:
                 link.backoff(reason)
 
     async def supervise(self) -> None:
-        """Look for ever."""
+        """Watch for ever."""
         while True:
             self.admit(await asyncio.to_thread(self.look))
             await asyncio.sleep(LOOK_S)

@@ -11,7 +11,7 @@ import yaml
 from lineside.connections import Connection, State
 from lineside.contract import Policy
 from lineside_inference.errors import EngineFailed, ModelOut, PolicyRefused, StoreError
-from lineside_inference.models.newcomers import Newcomers
+from lineside_inference.models.repository_watcher import RepositoryWatcher
 from lineside_inference.models.store import Model, ModelStore, read_store
 from lineside_inference.policies.policy_file import Kept, PolicyFile
 from lineside_inference.policies.policy_store import PolicyStore, start
@@ -28,19 +28,19 @@ def put(repository: Path, document: Any, name: str, version: str = "1", **fields
 
 
 class Scene:
-    """The newcomers of a repository, and the connections under which they are shown."""
+    """The watcher of a repository, and the connections under which they are shown."""
 
     def __init__(self, repository: Path) -> None:
         self.store = read_store(repository)
         self.links: dict[str, Connection] = {}
-        self.newcomers = Newcomers(self.store, self.store.take, self.link)
+        self.watcher = RepositoryWatcher(self.store, self.store.take, self.link)
 
     def link(self, name: str) -> Connection:
         return self.links.setdefault(name, Connection(f"model/{name}", ""))
 
     def look(self) -> list[str]:
         """Look twice, as it takes for what rests, and return who came."""
-        found: list[Model] = [*self.newcomers.look(), *self.newcomers.look()]
+        found: list[Model] = [*self.watcher.look(), *self.watcher.look()]
         for model in found:
             self.store.take(model)
         return [model.card.name for model in found]
@@ -54,7 +54,7 @@ def test_one_wrong_model_is_out_and_the_others_serve(tmp_path: Path, document: A
     assert set(scene.store) == {"good"}
     with pytest.raises(ModelOut, match=r"'changed' is out: .* has SHA-256"):
         scene.store.find("changed")
-    scene.newcomers.show()
+    scene.watcher.show()
     assert {name: (link.state, link.required) for name, link in scene.links.items()} == {
         "changed": (State.BACKOFF, False),
         "half": (State.BACKOFF, False),
@@ -68,7 +68,7 @@ def test_one_wrong_model_is_out_and_the_others_serve(tmp_path: Path, document: A
 def test_where_all_are_out_the_service_is_not_ready(tmp_path: Path, document: Any) -> None:
     (put(tmp_path, document, "only") / "1" / "model.onnx").unlink()
     scene = Scene(tmp_path)
-    scene.newcomers.show()
+    scene.watcher.show()
     assert scene.links["only"].required
 
 
@@ -78,9 +78,9 @@ def test_a_new_folder_is_found_when_it_is_whole(tmp_path: Path, document: Any) -
     assert scene.look() == []
     folder = put(tmp_path, document, "later")
     (folder / "1" / "model.onnx").write_bytes(b"la")
-    assert scene.newcomers.look() == []  # it may be being copied
+    assert scene.watcher.look() == []  # it may be being copied
     (folder / "1" / "model.onnx").write_bytes(b"late")
-    assert scene.newcomers.look() == []
+    assert scene.watcher.look() == []
     assert "later" not in scene.store.out
     (folder / "1" / "model.onnx").write_bytes(b"later")
     assert scene.look() == ["later"]
@@ -114,9 +114,9 @@ async def test_one_that_cannot_join_is_out_by_name(tmp_path: Path, document: Any
         raise EngineFailed(f"{model.card.name} needs a larger slot")
 
     put(tmp_path, document, "large")
-    newcomers = Newcomers(scene.store, join, scene.link)
+    watcher = RepositoryWatcher(scene.store, join, scene.link)
     for _ in range(2):
-        newcomers.admit(newcomers.look())
+        watcher.admit(watcher.look())
     assert scene.store.out == {"large": "large needs a larger slot"}
     assert scene.links["large"].state is State.BACKOFF
 
