@@ -23,8 +23,8 @@ from lineside.checks import Check
 from lineside.contract import utc_now
 from lineside_opcua_bridge.doctor import checks, results
 from lineside_opcua_bridge.doctor.nodes import skew
-from lineside_opcua_bridge.security.own_certificate import Own, Wanted
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.own_certificate import CertificateSpec, OwnCertificates
+from lineside_opcua_bridge.security.store import CertificateStore
 from tests.support.paths import SUPPORT
 from tests.support.waiting import HANG_S
 
@@ -169,7 +169,7 @@ class Secured:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port = folder, port
         self.endpoint = f"opc.tcp://127.0.0.1:{port}"
-        self.store = Store(folder / "pki")
+        self.store = CertificateStore(folder / "pki")
         self.clients = folder / "clients"
         self.clients.mkdir()
         self.certificate = self._make()
@@ -200,8 +200,8 @@ class Secured:
         self.store.add("trusted", self.certificate)
 
     def introduce_ourselves(self, *, trusted: bool = True) -> None:
-        wanted = Wanted("urn:lineside:bench:opcua-bridge", ("127.0.0.1",))
-        [identity] = Own(self.store, wanted).identities(utc_now())
+        wanted = CertificateSpec("urn:lineside:bench:opcua-bridge", ("127.0.0.1",))
+        [identity] = OwnCertificates(self.store, wanted).identities(utc_now())
         if trusted:
             (self.clients / "bridge.der").write_bytes(identity.certificate.public_bytes(Encoding.DER))
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from lineside_opcua_bridge.security.certificates import application_uris
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.store import CertificateStore
 from tests.support.paths import SUPPORT
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, block_until
@@ -124,7 +124,7 @@ class Bridge:
 @pytest.fixture
 def pki(plc: Plc, tmp_path: Path) -> Path:
     """A folder that trusts the PLC and holds no certificate of our own yet."""
-    store = Store(tmp_path / "pki")
+    store = CertificateStore(tmp_path / "pki")
     store.prepare()
     store.add("trusted", plc.certificate)
     return store.root

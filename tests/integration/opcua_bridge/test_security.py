@@ -34,7 +34,7 @@ from lineside_opcua_bridge.security.errors import (
     SecretUnusable,
     SecurityError,
 )
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.store import CertificateStore
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 from tests.support.paths import SUPPORT
 from tests.support.ports import free_port
@@ -171,8 +171,8 @@ async def connected(settings: OpcuaBridgeSettings) -> AsyncIterator[Client]:
         await client.disconnect()
 
 
-def trust(settings: OpcuaBridgeSettings, *certificates: x509.Certificate, group: str = "trusted") -> Store:
-    store = Store(settings.security.pki_dir)
+def trust(settings: OpcuaBridgeSettings, *certificates: x509.Certificate, group: str = "trusted") -> CertificateStore:
+    store = CertificateStore(settings.security.pki_dir)
     store.prepare()
     for certificate in certificates:
         store.add(group, certificate)
@@ -216,7 +216,7 @@ async def test_an_unknown_certificate_is_kept_and_accepted_after_trust_add_witho
     assert name in rejected.what
     assert "CN=press-7" in rejected.what
     assert f"lineside opcua trust add {name}" in rejected.remedy
-    store = Store(settings.security.pki_dir)
+    store = CertificateStore(settings.security.pki_dir)
     assert [held.thumbprint for held in store.held("rejected")] == [name]
     store.add("trusted", plc_certificate.certificate)
     assert await is_let_in(settings)
@@ -249,7 +249,7 @@ async def test_negative_control_without_our_checks_every_bad_certificate_gets_th
 ) -> None:
     from lineside_opcua_bridge.security import validation  # noqa: PLC0415 - only this test takes it apart
 
-    monkeypatch.setattr("lineside_opcua_bridge.security.judge", lambda *_a, **_k: validation.Opinion(()))
+    monkeypatch.setattr("lineside_opcua_bridge.security.judge", lambda *_a, **_k: validation.Validation(()))
     await secure_plc.start(make(secure_plc.folder, "wrong", days=(-20, -10)))
     assert await is_let_in(access())
 

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from lineside_opcua_bridge.cli.trust import app
 from lineside_opcua_bridge.security import client_for
 from lineside_opcua_bridge.security.certificates import thumbprint
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.store import CertificateStore
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 from tests.support.paths import SUPPORT
 from tests.support.ports import free_port
@@ -136,7 +136,7 @@ async def test_a_replaced_certificate_is_rejected_kept_and_accepted_by_trust_add
     changing: ChangingPlc, configured: Settings, line_of: Any, wait_until: Callable[..., Any], tmp_path: Path
 ) -> None:
     own = configured.opcua_bridge
-    store = Store(own.security.pki_dir)
+    store = CertificateStore(own.security.pki_dir)
     store.prepare()
     first, second = certificate(issuer=None), certificate(issuer=None)
     store.add("trusted", first)
@@ -170,7 +170,7 @@ async def test_a_replacement_by_a_trusted_authority_is_accepted_at_once(
     changing: ChangingPlc, configured: Settings, line_of: Any, wait_until: Callable[..., Any]
 ) -> None:
     own = configured.opcua_bridge
-    store = Store(own.security.pki_dir)
+    store = CertificateStore(own.security.pki_dir)
     store.prepare()
     store.add("trusted", authority())
     await changing.start(certificate(issuer="plant"))

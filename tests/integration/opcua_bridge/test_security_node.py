@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from lineside.contract import utc_now
 from lineside_opcua_bridge.security import client_for, own_of, refusal
 from lineside_opcua_bridge.security.errors import AccessRefused, CertificateRejected
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.store import CertificateStore
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
@@ -107,7 +107,7 @@ async def enter_trusting(settings: OpcuaBridgeSettings) -> bool:
     with pytest.raises(CertificateRejected) as caught:
         await enter(settings)
     assert caught.value.causes == ("BadCertificateUntrusted",)
-    store = Store(settings.security.pki_dir)
+    store = CertificateStore(settings.security.pki_dir)
     for held in store.held("rejected"):
         store.add("trusted", held.certificate)
     return await enter(settings)
@@ -159,7 +159,7 @@ async def test_a_wrong_server_certificate_is_refused_although_it_is_trusted(
 ) -> None:
     certificate = put_certificate(node_server.pki, uri, days)
     await node_server.start()
-    store = Store(access().security.pki_dir)
+    store = CertificateStore(access().security.pki_dir)
     store.prepare()
     store.add("trusted", certificate)
     with pytest.raises(CertificateRejected) as caught:

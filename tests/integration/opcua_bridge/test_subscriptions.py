@@ -27,7 +27,7 @@ from lineside_opcua_bridge.link.metrics import LinkMetrics
 from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.samples import Sample
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.store import CertificateStore
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, TriggerSettings
 from lineside_opcua_bridge.supervisor import PlcSupervisor
 from tests.support.paths import ROOT
@@ -303,7 +303,7 @@ async def test_a_secured_link_goes_on_after_a_short_cut_and_not_with_a_certifica
         key, certificate, "urn:test:plc", "127.0.0.1", [ExtendedKeyUsageOID.SERVER_AUTH], {}
     )
     server = await programs.plc(port, counters=5, certificate=str(certificate), key=str(key))
-    store = Store(tmp_path / "pki")
+    store = CertificateStore(tmp_path / "pki")
     store.prepare()
     trusted = x509.load_der_x509_certificate(certificate.read_bytes())
     store.add("trusted", trusted)

@@ -11,14 +11,14 @@ from typer.testing import CliRunner, Result
 
 from lineside_opcua_bridge.cli.trust import app
 from lineside_opcua_bridge.security.certificates import thumbprint
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.store import CertificateStore
 from tests.support.certificates import plc_certificate
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture
-def config(tmp_path: Path, store: Store) -> Path:
+def config(tmp_path: Path, store: CertificateStore) -> Path:
     file = tmp_path / "lineside.yaml"
     file.write_text(f"thing: edge-1\nopcua_bridge: {{security: {{pki_dir: {store.root}}}}}\n")
     return file
@@ -29,7 +29,7 @@ def run(config: Path, *arguments: str) -> Result:
 
 
 def test_a_rejected_certificate_is_listed_shown_and_added_by_the_beginning_of_its_thumbprint(
-    store: Store, config: Path
+    store: CertificateStore, config: Path
 ) -> None:
     plc = plc_certificate("press-7")
     store.reject(plc)
@@ -50,7 +50,7 @@ def test_a_rejected_certificate_is_listed_shown_and_added_by_the_beginning_of_it
     assert [each["group"] for each in json.loads(run(config, "list", "--json").stdout)] == ["rejected"]
 
 
-def test_one_that_stays_refused_says_so_when_it_is_added(store: Store, config: Path) -> None:
+def test_one_that_stays_refused_says_so_when_it_is_added(store: CertificateStore, config: Path) -> None:
     store.reject(plc_certificate("old", days=-1))
     added = run(config, "add", store.held("rejected")[0].thumbprint)
     assert added.exit_code == 0

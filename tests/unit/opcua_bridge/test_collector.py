@@ -220,5 +220,5 @@ def test_one_alias_serves_every_role_that_names_it() -> None:
 def test_what_is_remembered_is_bounded(bench: Bench) -> None:
     for second in range(500):
         bench.take(entry(PRESENT, (second, bool(second % 2))))
-    [line] = [line for alias, line in bench.collector._lines.items() if alias == PRESENT]
+    [line] = [line for alias, line in bench.collector._sequences.items() if alias == PRESENT]
     assert len(line._taken) <= 64

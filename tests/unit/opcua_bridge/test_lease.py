@@ -2,7 +2,7 @@
 
 import pytest
 
-from lineside_opcua_bridge.station.lease import PATIENCE, Lease, Mark, Move
+from lineside_opcua_bridge.station.lease import MAX_UNCHANGED, Lease, Mark, Move
 
 
 class Node:
@@ -28,7 +28,7 @@ def test_alone_it_claims_and_keeps() -> None:
 def test_a_second_one_waits_while_the_mark_changes_however_long() -> None:
     node, one, two = Node(), Lease("a@one:8082", "r1"), Lease("a@two:8082", "r2")
     node.step(one)
-    for _ in range(5 * PATIENCE):
+    for _ in range(5 * MAX_UNCHANGED):
         assert node.step(one) is Move.KEEP
         assert node.step(two) is Move.WAIT
     assert two.is_contested
@@ -40,8 +40,8 @@ def test_a_second_one_takes_over_from_an_owner_that_ended_and_the_owner_that_com
     node, one, two = Node(), Lease("a@one:8082", "r1"), Lease("a@two:8082", "r2")
     node.step(one)
     node.step(one)
-    looks = [node.step(two) for _ in range(PATIENCE + 1)]
-    assert looks == [Move.WAIT] * PATIENCE + [Move.CLAIM]
+    looks = [node.step(two) for _ in range(MAX_UNCHANGED + 1)]
+    assert looks == [Move.WAIT] * MAX_UNCHANGED + [Move.CLAIM]
     assert not two.is_contested, "nobody was seen alive"
     assert node.step(two) is Move.KEEP
     assert node.step(one) is Move.WAIT
@@ -80,5 +80,5 @@ def test_a_plc_that_was_restarted_is_claimed_again() -> None:
 @pytest.mark.parametrize("text", ["out of service", "x", "a b c", " ", "a@one:8082 r1 ²"])
 def test_what_is_no_mark_of_ours_is_waited_for_like_an_owner_that_may_have_ended(text: str) -> None:
     node, one = Node(text), Lease("a@one:8082", "r1")
-    assert [node.step(one) for _ in range(PATIENCE + 1)] == [Move.WAIT] * PATIENCE + [Move.CLAIM]
+    assert [node.step(one) for _ in range(MAX_UNCHANGED + 1)] == [Move.WAIT] * MAX_UNCHANGED + [Move.CLAIM]
     assert one.holder in text

@@ -13,12 +13,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
-from lineside_opcua_bridge.security import describe, is_insecure, register
+from lineside_opcua_bridge.security import describe, is_insecure, register_metrics
 from lineside_opcua_bridge.security.certificates import application_uris, hosts, is_self_signed
 from lineside_opcua_bridge.security.errors import PkiUnusable
 from lineside_opcua_bridge.security.metrics import SecurityMetrics
-from lineside_opcua_bridge.security.own_certificate import VALID, Own, Wanted
-from lineside_opcua_bridge.security.store import REJECTED_KEPT, Store
+from lineside_opcua_bridge.security.own_certificate import VALID, CertificateSpec, OwnCertificates
+from lineside_opcua_bridge.security.store import REJECTED_KEPT, CertificateStore
 from lineside_opcua_bridge.settings.access import AccessSettings
 from tests.support.certificates import plc_certificate
 
@@ -28,7 +28,7 @@ KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def own(root: Path, **more: Any) -> Own:
-    return Own(Store(root), Wanted(URI, **more))
+    return Own(CertificateStore(root), Wanted(URI, **more))
 
 
 def test_the_first_certificate_says_what_opc_ua_asks_for(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_new_hosts_renew_it_and_a_new_application_uri_replaces_it_at_once(tmp_pa
     fresh, used = own(tmp_path, hosts=("edge-1", "edge-2")).identities(NOW)
     assert hosts(fresh.certificate) == ["edge-1", "edge-2"]
     assert used.thumbprint == first.thumbprint
-    (other,) = Own(Store(tmp_path), Wanted("urn:another")).identities(NOW)
+    (other,) = OwnCertificates(CertificateStore(tmp_path), CertificateSpec("urn:another")).identities(NOW)
     assert application_uris(other.certificate) == ["urn:another"]
     assert first.path.with_name(f"{first.path.stem}.old.der").is_file()
     (again,) = own(tmp_path).identities(NOW)
@@ -138,7 +138,7 @@ def test_a_key_that_belongs_to_another_certificate_is_named(tmp_path: Path) -> N
         own(tmp_path / "a").identities(NOW)
 
 
-def test_the_rejected_are_kept_once_each_and_the_oldest_give_way(store: Store) -> None:
+def test_the_rejected_are_kept_once_each_and_the_oldest_give_way(store: CertificateStore) -> None:
     many = [plc_certificate(f"plc-{number}") for number in range(REJECTED_KEPT + 3)]
     for age, one in enumerate(many):
         path = store.reject(one)
@@ -148,7 +148,7 @@ def test_the_rejected_are_kept_once_each_and_the_oldest_give_way(store: Store) -
     assert kept == set(many[3:])
 
 
-def test_one_that_is_added_is_no_longer_rejected_and_comes_back_when_removed(store: Store) -> None:
+def test_one_that_is_added_is_no_longer_rejected_and_comes_back_when_removed(store: CertificateStore) -> None:
     one = plc_certificate("plc")
     store.reject(one)
     store.add("trusted", one)
@@ -159,21 +159,21 @@ def test_one_that_is_added_is_no_longer_rejected_and_comes_back_when_removed(sto
     assert [each.certificate for each in store.held("rejected")] == [one]
 
 
-def test_a_name_from_a_certificate_does_not_lead_out_of_the_folder(store: Store) -> None:
+def test_a_name_from_a_certificate_does_not_lead_out_of_the_folder(store: CertificateStore) -> None:
     path = store.reject(plc_certificate("../../../tmp/x\ny"))
     assert path.parent == store.root / "rejected/certs"
 
 
-def test_a_damaged_certificate_trusts_nobody_and_hides_no_other(store: Store) -> None:
+def test_a_damaged_certificate_trusts_nobody_and_hides_no_other(store: CertificateStore) -> None:
     store.add("trusted", plc_certificate("plc"))
     (store.root / "trusted/certs/damaged.der").write_bytes(b"0\x82")
-    assert len(store.known().trusted) == 1
+    assert len(store.trust_list().trusted) == 1
 
 
-def test_a_damaged_revocation_list_stops_everything(store: Store) -> None:
+def test_a_damaged_revocation_list_stops_everything(store: CertificateStore) -> None:
     (store.root / "trusted/crl/plant.crl").write_bytes(b"0\x82")
     with pytest.raises(PkiUnusable, match=r"plant\.crl is no revocation list"):
-        store.known()
+        store.trust_list()
 
 
 def test_a_folder_that_cannot_be_used_is_named_with_the_setting(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_folder_that_cannot_be_used_is_named_with_the_setting(tmp_path: Path) 
 
 
 def test_a_key_whose_certificate_could_not_be_written_does_not_stay(tmp_path: Path) -> None:
-    class Full(Store):
+    class Full(CertificateStore):
         """A disk with room for the key and not for the certificate."""
 
         def write(self, path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -195,7 +195,7 @@ def test_a_key_whose_certificate_could_not_be_written_does_not_stay(tmp_path: Pa
 
     for _ in range(3):
         with pytest.raises(PkiUnusable, match="No space left") as caught:
-            Own(Full(tmp_path), Wanted(URI)).identities(NOW)
+            OwnCertificates(Full(tmp_path), CertificateSpec(URI)).identities(NOW)
         assert "make room on the disk" in caught.value.remedy
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [".lock"]
 
@@ -212,7 +212,7 @@ def test_metrics_show_what_is_not_protected_and_how_long_the_certificates_last(t
         "next": VALID.days,
     }
     registry = CollectorRegistry()
-    register(registry, AccessSettings.model_validate({"security": {"policy": "none"}}))
+    register_metrics(registry, AccessSettings.model_validate({"security": {"policy": "none"}}))
     assert registry.get_sample_value("lineside_opcua_bridge_insecure") == 1.0
 
 

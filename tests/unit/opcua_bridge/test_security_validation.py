@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from lineside_opcua_bridge.security.certificates import is_authority, parse, thumbprint
 from lineside_opcua_bridge.security.endpoints import POLICIES, choose, token_policies
 from lineside_opcua_bridge.security.errors import NotOffered
-from lineside_opcua_bridge.security.validation import Known, Opinion, judge
+from lineside_opcua_bridge.security.validation import TrustList, Validation, validate
 from lineside_opcua_bridge.settings.access import AccessSettings
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -99,11 +99,11 @@ def crl(by: str, *serials: int, days: tuple[int, int] = (-1, 30)) -> x509.Certif
     return builder.sign(key(by), hashes.SHA256())
 
 
-def opinion(*sent: x509.Certificate, host: str = "press-7", uri: str | None = URI, **known: Any) -> Opinion:
-    return judge(sent, Known(**known), application_uri=uri, host=host, now=NOW)
+def opinion(*sent: x509.Certificate, host: str = "press-7", uri: str | None = URI, **known: Any) -> Validation:
+    return validate(sent, TrustList(**known), application_uri=uri, host=host, now=NOW)
 
 
-def causes(given: Opinion) -> list[str]:
+def causes(given: Validation) -> list[str]:
     return [objection.cause for objection in given.objections]
 
 
@@ -112,7 +112,7 @@ VERSION_4 = made("press").public_bytes(Encoding.DER).replace(b"\xa0\x03\x02\x01\
 
 def test_a_trusted_certificate_is_accepted_without_a_doubt() -> None:
     leaf = made("press")
-    assert opinion(leaf, trusted=[leaf]) == Opinion(())
+    assert opinion(leaf, trusted=[leaf]) == Validation(())
 
 
 def test_nobody_is_trusted_unasked() -> None:
@@ -172,13 +172,13 @@ def test_a_forged_issuer_does_not_count() -> None:
 
 def test_what_is_revoked_is_refused_and_an_unknown_or_old_list_is_a_doubt() -> None:
     root, leaf = authority(), made("press", "plant")
-    assert opinion(leaf, trusted=[root], crls=[crl("plant")]) == Opinion(())
+    assert opinion(leaf, trusted=[root], crls=[crl("plant")]) == Validation(())
     assert causes(opinion(leaf, trusted=[root], crls=[crl("plant", leaf.serial_number)])) == ["BadCertificateRevoked"]
     assert causes(opinion(leaf, trusted=[leaf, root], crls=[crl("plant", leaf.serial_number)])) == [
         "BadCertificateRevoked"
     ]
-    assert "no revocation list" in opinion(leaf, trusted=[root]).doubts[0]
-    assert "is old" in opinion(leaf, trusted=[root], crls=[crl("plant", days=(-9, -1))]).doubts[0]
+    assert "no revocation list" in opinion(leaf, trusted=[root]).warnings[0]
+    assert "is old" in opinion(leaf, trusted=[root], crls=[crl("plant", days=(-9, -1))]).warnings[0]
 
 
 def test_a_revocation_list_counts_only_where_the_authority_has_signed_it() -> None:
@@ -202,14 +202,14 @@ def test_a_revocation_list_counts_only_where_the_authority_has_signed_it() -> No
 
 def test_another_host_is_a_doubt_where_the_plc_itself_is_trusted_and_refused_where_only_its_authority_is() -> None:
     leaf = made("press", "plant")
-    assert "not for 192.0.2.7" in opinion(leaf, host="192.0.2.7", trusted=[leaf]).doubts[0]
+    assert "not for 192.0.2.7" in opinion(leaf, host="192.0.2.7", trusted=[leaf]).warnings[0]
     assert causes(opinion(leaf, host="192.0.2.7", trusted=[authority()])) == ["BadCertificateHostNameInvalid"]
     assert causes(opinion(leaf, host="PRESS-7", trusted=[authority()])) == []
 
 
 def test_a_certificate_that_ends_soon_is_a_doubt() -> None:
     leaf = made("press", days=(-10, 20))
-    assert "it ends 2026-07-21" in opinion(leaf, trusted=[leaf]).doubts[0]
+    assert "it ends 2026-07-21" in opinion(leaf, trusted=[leaf]).warnings[0]
 
 
 def test_chains_are_read_as_opc_ua_sends_them() -> None:

@@ -378,7 +378,7 @@ async def test_a_part_that_comes_while_stopping_is_left_to_the_next_start() -> N
 async def test_tags_that_rest_make_windows_as_far_as_the_server_was_heard_and_no_further() -> None:
     tags = {name: f"nsu=u;s={name}" for name in ("a", "b")}
     source = {"kind": "window", "input": "x", "tags": tags, "rate_hz": 100, "samples": 10}
-    session: Any = SimpleNamespace(heard=0.0)
+    session: Any = SimpleNamespace(last_publish=0.0)
     nodes = {f"window.{name}": NODE for name in tags}
     async with running(Bench(source=source, when={"kind": "window"}, overrun="queue", overrun_limit=1000)) as bench:
         binding = Binding(session, (), nodes, {})
@@ -391,14 +391,14 @@ async def test_tags_that_rest_make_windows_as_far_as_the_server_was_heard_and_no
                 bench.station.receive(binding, role, value)
         await asyncio.sleep(0.1)  # control: our own clock alone makes no window
         assert not bench.requests()
-        session.heard = ticks + 0.35
+        session.last_publish = ticks + 0.35
         request = await bench.request(2)
         await asyncio.sleep(0.1)
         ends = [each.time.source for each in bench.requests()]
         assert ends == [START + timedelta(milliseconds=ms) for ms in (100, 200, 300)]
         assert isinstance(request.source, TensorsSource)
         bench.station.detach()
-        session.heard = ticks + 10
+        session.last_publish = ticks + 10
         await asyncio.sleep(0.1)
         assert len(bench.requests()) == 3
 

@@ -18,11 +18,11 @@ def outcome(number: int) -> Outcome:
 
 
 class Sender:
-    def __init__(self, *, most: int = 3, backlog: int = 1000) -> None:
+    def __init__(self, *, limit: int = 3, backlog: int = 1000) -> None:
         self.registry = CollectorRegistry()
         self.broker = MemoryBroker()
         self.bus = MemoryBus(self.broker, max_backlog=backlog)
-        self.outcomes = OutcomePublisher(self.bus, OUTCOME_TOPIC, self.registry, most=most)
+        self.outcomes = OutcomePublisher(self.bus, OUTCOME_TOPIC, self.registry, limit=limit)
 
     def sent(self) -> list[str]:
         return [parse_outcome(payload).request_id for topic, payload in self.broker.published if topic == OUTCOME_TOPIC]
@@ -35,7 +35,7 @@ class Sender:
 
 
 async def test_outcomes_go_out_in_order() -> None:
-    sender = Sender(most=100)
+    sender = Sender(limit=100)
     task = asyncio.ensure_future(sender.outcomes.run())
     for number in range(20):
         sender.outcomes.tell(outcome(number))
@@ -46,7 +46,7 @@ async def test_outcomes_go_out_in_order() -> None:
 
 
 async def test_while_the_broker_is_away_they_are_bounded_and_the_newest_stay() -> None:
-    sender = Sender(most=3)
+    sender = Sender(limit=3)
     sender.broker.online = False
     task = asyncio.ensure_future(sender.outcomes.run())
     for number in range(50):

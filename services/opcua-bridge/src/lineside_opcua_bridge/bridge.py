@@ -1,4 +1,4 @@
-"""The bridge put together: triggers to requests on the bus, results from the bus to their stations."""
+"""Builds the bridge from its parts, and runs it: from triggers to requests, from results to the triggers' workers."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from lineside_opcua_bridge.metrics import Metrics
 from lineside_opcua_bridge.outcome_publisher import OutcomePublisher
 from lineside_opcua_bridge.pausing import PauseSwitch
 from lineside_opcua_bridge.results import ResultRouter
-from lineside_opcua_bridge.security import describe, is_insecure, keep_certificate, register
+from lineside_opcua_bridge.security import describe, is_insecure, keep_certificate, register_metrics
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.station.ownership import Ownership
@@ -38,10 +38,10 @@ _SOURCE: TypeAdapter[Source] = TypeAdapter(Source)
 
 
 class Bridge:
-    """All stations of one PLC on one bus; `life` is its life within the service."""
+    """The triggers of one PLC on one bus; `life` runs them within the service."""
 
     def __init__(self, settings: Settings, service: Service, bus: Bus) -> None:
-        # What asyncua logs of a lost connection, tracebacks included, the supervisor says in one line.
+        # The supervisor logs a lost connection in one line; asyncua would log tracebacks.
         logging.getLogger("asyncua").setLevel(logging.CRITICAL)
         own = settings.opcua_bridge
         self._settings = settings
@@ -56,24 +56,24 @@ class Bridge:
         self._outcomes = OutcomePublisher(bus, settings.bus.outcome_topic, service.registry)
         self._answers = bus.subscribe(settings.bus.result_topic)
         self._errors = bus.subscribe(f"{settings.bus.result_topic}/error")
-        stations = [self._station(trigger) for trigger in own.triggers]
-        self._stations = [station for station, _link in stations]
+        workers = [self._worker(trigger) for trigger in own.triggers]
+        self._workers = [worker for worker, _connection in workers]
         written = {trigger.station for trigger in own.triggers if trigger.write_back}
         self._results = ResultRouter(self._pending, written, self._metrics, other_asked=self._other_asked)
         self._faults = MessageFaults("opcua_bridge", service.registry)
         self._heartbeat = Heartbeat(own.heartbeat, self._metrics, simulate=own.simulate) if own.heartbeat else None
-        self._plc = self._plc_of(stations)
+        self._supervisor = self._supervisor_of(workers)
         self._reports = bus.subscribe(reported_policy_topic(settings.thing))
-        self._pausing = PauseSwitch(self._stations, [link for _station, link in stations])
+        self._pausing = PauseSwitch(self._workers, [connection for _worker, connection in workers])
         self._collected = [bus.subscribe(topic) for topic in own.collector.topics]
         self._collector = Collector(
-            self._stations, max_bytes=settings.bus.max_message_bytes, metrics=CollectorMetrics(service.registry)
+            self._workers, max_bytes=settings.bus.max_message_bytes, metrics=CollectorMetrics(service.registry)
         )
 
-    def _station(self, trigger: TriggerSettings) -> tuple[TriggerWorker, Connection]:
+    def _worker(self, trigger: TriggerSettings) -> tuple[TriggerWorker, Connection]:
         own = self._settings.opcua_bridge
         window = isinstance(trigger.source, WindowSourceSettings)
-        station = TriggerWorker(
+        worker = TriggerWorker(
             trigger,
             None if window else _SOURCE.validate_python(trigger.source.model_dump()),
             bus=self._bus,
@@ -90,7 +90,7 @@ class Bridge:
         )
         self._metrics.deadline.labels(trigger.name).set(trigger.deadline_ms / 1000)
         target = trigger.trigger_node() or trigger.when.kind
-        return station, self._service.connection(f"trigger {trigger.name}", target, first_s=1.0)
+        return worker, self._service.connection(f"trigger {trigger.name}", target, first_s=1.0)
 
     def _ownership(self, trigger: TriggerSettings) -> Ownership:
         own = self._settings.opcua_bridge
@@ -105,24 +105,24 @@ class Bridge:
         )
 
     def _other_asked(self, result: Result) -> None:
-        for station in self._stations:
-            if station.settings.station == result.context.station:
-                station.ownership.other_asked(result)
+        for worker in self._workers:
+            if worker.settings.station == result.context.station:
+                worker.ownership.other_asked(result)
 
-    def _plc_of(self, stations: list[tuple[TriggerWorker, Connection]]) -> PlcSupervisor | None:
-        """Return the way to the PLC; None where no trigger needs one, for a collector or the clock has it all."""
+    def _supervisor_of(self, workers: list[tuple[TriggerWorker, Connection]]) -> PlcSupervisor | None:
+        """Return the supervisor of the PLC; None where all triggers come by a collector or the clock."""
         own = self._settings.opcua_bridge
-        needing = [(station, link) for station, link in stations if station.settings.needs_plc()]
-        for station, link in stations:
-            if not station.settings.needs_plc():
-                link.online("it needs no session with the PLC")
-        if stations and not needing and not own.heartbeat:
+        needing = [(worker, connection) for worker, connection in workers if worker.settings.needs_plc()]
+        for worker, connection in workers:
+            if not worker.settings.needs_plc():
+                connection.online("it needs no session with the PLC")
+        if workers and not needing and not own.heartbeat:
             return None
-        beating = None
+        heartbeat = None
         if self._heartbeat:
             node = self._heartbeat.settings.node
-            beating = self._heartbeat, self._service.connection("heartbeat", node, first_s=1.0)
-        register(self._service.registry, own)
+            heartbeat = self._heartbeat, self._service.connection("heartbeat", node, first_s=1.0)
+        register_metrics(self._service.registry, own)
         return PlcSupervisor(
             own,
             self._settings.thing,
@@ -130,30 +130,30 @@ class Bridge:
             needing,
             metrics=LinkMetrics(self._service.registry),
             fail=partial(self._service.fail, status=2),
-            heartbeat=beating,
+            heartbeat=heartbeat,
         )
 
     @asynccontextmanager
     async def life(self) -> AsyncIterator[None]:
-        """Run from start to stop; parts that wait at the stop get their verdicts, within `http.drain_s`."""
-        if not self._stations:
+        """Run from start to stop; parts that wait when it stops get their verdicts, within `http.drain_s`."""
+        if not self._workers:
             log.warning("no triggers are configured: nothing will be asked", remedy="set opcua_bridge.triggers")
         if self._settings.opcua_bridge.simulate:
             log.warning("simulate: nothing is written to the PLC", remedy="unset opcua_bridge.simulate for production")
         async with self._bus:
-            # What a crash loses after its acknowledgement the PLC still shows: its trigger without done is recovered.
+            # A result that a crash loses is asked for again: the PLC still shows the trigger without done.
             self._service.spawn("results", self._faults.each(self._answers, self._results.take))
             self._service.spawn("errors", self._faults.each(self._errors, self._results.take_error))
             self._service.spawn("outcomes", self._outcomes.run())
-            most = self._settings.bus.max_message_bytes
-            self._service.spawn("status", tell("opcua_bridge", self._service, self._tell_status, max_bytes=most))
+            limit = self._settings.bus.max_message_bytes
+            self._service.spawn("status", tell("opcua_bridge", self._service, self._tell_status, max_bytes=limit))
             self._service.spawn("pausing", self._faults.each(self._reports, self._pausing.take))
             for topic, messages in zip(self._settings.opcua_bridge.collector.topics, self._collected, strict=True):
                 self._service.spawn(f"collector {topic}", self._faults.each(messages, self._collector.take))
-            for station in self._stations:
-                self._service.spawn(f"station {station.name}", station.run())
-            if self._plc:
-                self._service.spawn("opcua", self._plc.run())
+            for worker in self._workers:
+                self._service.spawn(f"station {worker.name}", worker.run())
+            if self._supervisor:
+                self._service.spawn("opcua", self._supervisor.run())
                 self._spawn_security()
             try:
                 yield
@@ -172,7 +172,7 @@ class Bridge:
             self._heartbeat.stop()
         try:
             async with asyncio.timeout(self._drain_s):
-                await asyncio.gather(*(station.drain() for station in self._stations))
+                await asyncio.gather(*(worker.drain() for worker in self._workers))
         except TimeoutError:
             log.warning("stopped with parts that wait; the next start recovers them", drain_s=self._drain_s)
         await self._outcomes.flush()

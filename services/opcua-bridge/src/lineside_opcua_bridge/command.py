@@ -1,4 +1,4 @@
-"""`lineside-opcua-bridge`: the service, or a word to a running one; light until the service shall run."""
+"""`lineside-opcua-bridge`: runs the service, or a command on a running one; imports asyncua only for the service."""
 
 from lineside import command
 

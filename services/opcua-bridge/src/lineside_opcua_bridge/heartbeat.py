@@ -1,7 +1,7 @@
-"""A sign of life in the PLC: a Boolean that is toggled, or an integer that counts up, while the bridge can do its work.
+"""The heartbeat in the PLC: a Boolean that is toggled, or an integer that counts up, while the bridge works.
 
-It is written over the session that the verdicts go by, from the same event loop: a bridge that hangs, lost its PLC or
-is stopping beats no more. What the PLC does when it sees no beat is the PLC's to decide.
+It is written in the session of the verdicts, from the same event loop: it ends where the bridge hangs, has lost its PLC
+or is stopping. What follows then is up to the PLC.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ PLACE = "heartbeat.node"
 
 
 class Heartbeat:
-    """The beats of one bridge; `attach` and `detach` are called by whoever keeps the session."""
+    """The heartbeat of one bridge; the supervisor calls `attach` and `detach`."""
 
     def __init__(self, settings: HeartbeatSettings, metrics: Metrics, *, simulate: bool = False) -> None:
         self.settings = settings
         self._metrics = metrics
         self._simulate = simulate
-        self._beating: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._stopped = False
         self._failing: str | None = None
         self.node: ua.NodeId | None = None
@@ -39,11 +39,11 @@ class Heartbeat:
 
     @property
     def detail(self) -> str:
-        """What /readyz says of it."""
+        """Its detail in /readyz."""
         return "simulate: nothing is written to the PLC" if self._simulate else f"every {self.settings.every_ms:g} ms"
 
     async def attach(self, session: Session) -> None:
-        """Check the node on a new session and beat from now on; raises NodeMissing, NodeUnfit or CallFailed."""
+        """Check the node in a new session and begin to write; raises NodeMissing, NodeUnfit or CallFailed."""
         node = (await find(session, {"heartbeat": self.settings.node}))["heartbeat"]
         facts = (await read_facts(session, {PLACE: (self.settings.node, node)}))[PLACE]
         if why := problem(heartbeat_need(), self.settings.node, facts):
@@ -51,25 +51,25 @@ class Heartbeat:
         self.detach()
         self.node = node
         if facts.kind and not self._simulate and not self._stopped:
-            self._beating = asyncio.get_running_loop().create_task(
-                self._beat(session, node, facts.kind), name="heartbeat"
+            self._task = asyncio.get_running_loop().create_task(
+                self._write(session, node, facts.kind), name="heartbeat"
             )
 
     def detach(self) -> None:
-        """Beat no more: the session is gone."""
+        """Stop writing: the session is lost."""
         self.node = None
-        if self._beating:
-            self._beating.cancel()
-            self._beating = None
+        if self._task:
+            self._task.cancel()
+            self._task = None
 
     def stop(self) -> None:
-        """Beat no more, on this session or any other: the bridge is stopping."""
+        """Stop writing, in this session and any other: the bridge is stopping."""
         self._stopped = True
         self.detach()
 
-    async def _beat(self, session: Session, node: ua.NodeId, kind: ua.VariantType) -> None:
+    async def _write(self, session: Session, node: ua.NodeId, kind: ua.VariantType) -> None:
         value = await self._start(session, node, kind)
-        grid = Ticker(time.monotonic(), self.settings.every_ms / 1000)
+        ticker = Ticker(time.monotonic(), self.settings.every_ms / 1000)
         while not session.lost.done():
             try:
                 (status,) = await session.write([(node, ua.Variant(value, kind))])
@@ -78,11 +78,11 @@ class Heartbeat:
             else:
                 self._count("written" if status.is_good() else status.name)
             value = following(value, kind)
-            grid.take(time.monotonic())
-            await asyncio.sleep(max(0.0, grid.due - time.monotonic()))
+            ticker.take(time.monotonic())
+            await asyncio.sleep(max(0.0, ticker.due - time.monotonic()))
 
     async def _start(self, session: Session, node: ua.NodeId, kind: ua.VariantType) -> int | bool:
-        """Return the first value: the one after what is there, so that the PLC sees it change."""
+        """Return the first value: the one after the present value, so that the PLC sees a change."""
         try:
             (present,) = await session.read([(node, AttributeIds.Value)])
         except CallFailed:
@@ -93,7 +93,7 @@ class Heartbeat:
     def _count(self, outcome: str) -> None:
         self._metrics.heartbeats.labels(outcome).inc()
         failing = None if outcome == "written" else outcome
-        if failing != self._failing:  # said when it begins and when it ends, not with every beat
+        if failing != self._failing:  # logged when it begins and when it ends, not with every write
             self._failing = failing
             if failing:
                 log.warning("the PLC does not take our heartbeat", node=self.settings.node, reason=failing)
@@ -102,7 +102,7 @@ class Heartbeat:
 
 
 def following(value: int | bool, kind: ua.VariantType) -> int | bool:
-    """Return the beat after `value` for a node of this type; a whole number wraps from its greatest to 0."""
+    """Return the value after `value` for a node of this type; an integer wraps from its greatest to 0."""
     if kind not in INTEGERS:
         return not value
     return value + 1 if 0 <= value < INTEGERS[kind][1] else 0

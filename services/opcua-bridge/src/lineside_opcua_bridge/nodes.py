@@ -1,7 +1,7 @@
-"""Node ids by namespace URI, because a namespace's index may change with every restart of the server.
+"""Node ids by namespace URI, for a namespace's index may change with every restart of the server.
 
 The form is that of OPC 10000-6, 5.3.1.11: `nsu=<uri>;s=<text>`, or `i=` (number), `g=` (GUID), `b=` (base64) after
-the URI; `i=2258` alone is a node of OPC UA's own namespace. In the URI `;` stands as `%3B` and `%` as `%25`.
+the URI; `i=2258` alone is a node of OPC UA's own namespace. In the URI `;` is written as `%3B` and `%` as `%25`.
 """
 
 import base64
@@ -47,7 +47,7 @@ class Address:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What two spellings of the same node have in common."""
+        """The same for all spellings of one node."""
         return self.uri, repr(self.identifier)
 
 

@@ -1,7 +1,7 @@
-"""What the bridge tells on the bus beside its requests: each part's outcome.
+"""Publishes the outcome of each part on the bus.
 
-It is in no part's way: outcomes wait in a line of their own, which a broker that is away cannot make longer than its
-bound, and go out one after another, so that they take one place of the bus's backlog.
+This delays no part: outcomes wait in a bounded queue of their own while the broker is away, and are published one after
+another, so that they take one place of the bus's backlog.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from lineside.errors import BacklogFull, BusError
 log = structlog.get_logger("lineside.opcua_bridge")
 
 MAX_OUTCOMES = 1000
-"""Outcomes that wait for the broker; one more and the oldest is dropped, counted."""
+"""How many outcomes wait for the broker at most; beyond it the oldest is dropped and counted."""
 _PAUSE_S = 0.2
-_LAST_CHANCE_S = 1.0
+_FLUSH_S = 1.0
 
 
 class OutcomePublisher:
-    """The outcomes on their way to the bus, in order, each at least once; a process that is killed loses its own."""
+    """Publishes outcomes in order, each at least once; a process that is killed loses those that wait."""
 
-    def __init__(self, bus: Bus, topic: str, registry: CollectorRegistry, *, most: int = MAX_OUTCOMES) -> None:
+    def __init__(self, bus: Bus, topic: str, registry: CollectorRegistry, *, limit: int = MAX_OUTCOMES) -> None:
         self._bus = bus
         self._topic = topic
-        self._most = most
-        self._waiting: deque[Outcome] = deque()
-        self._come = asyncio.Event()
+        self._limit = limit
+        self._queue: deque[Outcome] = deque()
+        self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._dropping = False
@@ -46,27 +46,27 @@ class OutcomePublisher:
         waiting = Gauge(
             "lineside_opcua_bridge_outcomes_waiting", "Outcomes of parts that wait for the broker.", registry=registry
         )
-        waiting.set_function(lambda: len(self._waiting))
+        waiting.set_function(lambda: len(self._queue))
 
     def tell(self, outcome: Outcome) -> None:
-        """Take an outcome; never waits."""
-        if len(self._waiting) >= self._most:
-            self._waiting.popleft()
+        """Queue an outcome; never waits."""
+        if len(self._queue) >= self._limit:
+            self._queue.popleft()
             self._counts.labels("dropped").inc()
             if not self._dropping:
-                log.warning("outcomes of parts are dropped: too many wait for the broker", waiting=self._most)
+                log.warning("outcomes of parts are dropped: too many wait for the broker", waiting=self._limit)
             self._dropping = True
-        self._waiting.append(outcome)
+        self._queue.append(outcome)
         self._idle.clear()
-        self._come.set()
+        self._arrived.set()
 
     async def run(self) -> None:
         """Publish for ever."""
         while True:
-            await self._come.wait()
-            while self._waiting:
-                await self._publish(self._waiting[0])
-            self._come.clear()
+            await self._arrived.wait()
+            while self._queue:
+                await self._publish(self._queue[0])
+            self._arrived.clear()
             self._idle.set()
             self._dropping = False
 
@@ -74,20 +74,20 @@ class OutcomePublisher:
         try:
             await self._bus.publish(self._topic, to_json(outcome))
             kind = "published"
-        except BacklogFull:  # of our requests, which go first
+        except BacklogFull:  # by our requests, which have priority
             await asyncio.sleep(_PAUSE_S)
             return
         except BusError as error:
             kind = "refused"
             log.warning("the bus refused the outcome of a part", request_id=outcome.request_id, error=error.what)
         self._counts.labels(kind).inc()
-        if self._waiting and self._waiting[0] is outcome:  # else it was dropped while it was on its way
-            self._waiting.popleft()
+        if self._queue and self._queue[0] is outcome:  # else it was dropped while it was published
+            self._queue.popleft()
 
     async def flush(self) -> None:
-        """Give those that wait a last, bounded chance to go out."""
+        """Wait, for a second at most, until the outcomes that wait are published."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_CHANCE_S):
+            async with asyncio.timeout(_FLUSH_S):
                 await self._idle.wait()
-        if self._waiting:
-            log.warning("outcomes of parts are lost: the broker did not take them", outcomes=len(self._waiting))
+        if self._queue:
+            log.warning("outcomes of parts are lost: the broker did not take them", outcomes=len(self._queue))

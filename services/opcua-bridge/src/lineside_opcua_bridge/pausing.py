@@ -1,9 +1,9 @@
-"""The operator's switch: while the policy in force says so, no part is asked about.
+"""Pauses the bridge: while the policy in force is not enabled, no part is asked about.
 
-The topic-bridge retains the policy in force on `lineside/<thing>/policy/reported`, whichever way it came into force.
-Paused, every station answers its parts `unknown` with code `paused` at once; sessions and subscriptions stay, so that
-the next part after the switch is judged. Until a first report comes the switch counts as on: the inference service,
-whose policy it is, answers `disabled` by itself.
+The topic-bridge retains the policy in force on `lineside/<thing>/policy/reported`, however it came into force. While
+paused, every part is answered `unknown` with code `paused` at once; sessions and subscriptions stay, so that the first
+part after the pause is judged. Until the first report the policy counts as enabled: the inference service, whose policy
+it is, answers `disabled` by itself.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,14 +21,14 @@ REASON = "paused by policy"
 
 
 class Pausable(Protocol):
-    """What stops asking while it is given a reason, and goes on when it is given None."""
+    """What can be paused: a trigger's worker."""
 
     def pause(self, reason: str | None) -> None:
-        """Take the reason."""
+        """Pause for this reason; None resumes."""
 
 
 def enabled(report: bytes) -> bool | None:
-    """Return whether the policy in force is enabled, None where the report does not say it."""
+    """Return whether the policy in force is enabled, None where the report does not contain it."""
     try:
         document = from_json(report)
     except ValueError:
@@ -38,15 +38,15 @@ def enabled(report: bytes) -> bool | None:
 
 
 class PauseSwitch:
-    """Follows the reports; `links` show PAUSED meanwhile."""
+    """Follows the reports of the policy; `connections` show PAUSED meanwhile."""
 
-    def __init__(self, stations: Sequence[Pausable], links: Iterable[Connection]) -> None:
-        self._stations = stations
-        self._links = tuple(links)
+    def __init__(self, workers: Sequence[Pausable], connections: Iterable[Connection]) -> None:
+        self._workers = workers
+        self._connections = tuple(connections)
         self._reason: str | None = None
 
     def take(self, message: Message) -> None:
-        """Follow one report."""
+        """Take one report."""
         said = enabled(message.payload)
         if said is None:
             log.info("a report of the policy does not say whether it is enabled; nothing changes")
@@ -57,8 +57,8 @@ class PauseSwitch:
         if reason == self._reason:
             return
         self._reason = reason
-        log.warning("paused" if reason else "resumed", stations=len(self._stations))
-        for station in self._stations:
-            station.pause(reason)
-        for link in self._links:
-            link.hold(reason)
+        log.warning("paused" if reason else "resumed", stations=len(self._workers))
+        for worker in self._workers:
+            worker.pause(reason)
+        for connection in self._connections:
+            connection.hold(reason)

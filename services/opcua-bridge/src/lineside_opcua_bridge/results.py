@@ -1,9 +1,9 @@
-"""Results and error reports on their way from the bus to the station that waits for them.
+"""Delivers results and error reports from the bus to the workers that wait for them.
 
-Whoever may write to these topics can name a request that waits. So what answers it must belong to it: a result says the
-model, the station and the part of the request; an error report says which bytes it is about, and those must be the
-request's own. What does not belong is refused and counted, and the part goes on waiting for its answer. The first
-result counts; a second one with another verdict is no repetition but a contradiction, which an operator should hear of.
+Any client that may write to these topics can name an open request. So an answer must belong to its request: a result
+must name the model, the station and the part of the request; an error report must have the digest of the request's own
+bytes. An answer that does not belong is refused and counted, and the part goes on waiting. The first result counts; a
+second one with another verdict is logged as a contradiction, which an operator should see.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ from lineside_opcua_bridge.station.pending import PendingRequests
 log = structlog.get_logger("lineside.opcua_bridge")
 
 _REMEMBERED = 4096
-"""Requests whose verdict by a result is remembered, so that another one is noticed."""
+"""How many requests' verdicts are remembered, to notice another one."""
 _REMEDY = "who else writes there? Give each service an account of its own at the broker: see secure-the-broker.md"
 
 
 class ResultRouter:
-    """Hands answers on to the stations of `pending`; `own_stations`: nobody else should ask for those.
+    """Delivers answers to the askers of the open requests in `pending`.
 
-    `other_asked` hears of results for those stations that nobody here asked for.
+    `other_asked` gets the results for `own_stations` that nobody here asked for: no other bridge should serve those.
     """
 
     def __init__(
@@ -54,30 +54,30 @@ class ResultRouter:
             self._metrics.results.labels("unreadable").inc()
             log.warning("a result cannot be read", code=error.code, reason=error.reason)
             return
-        asked = self._pending.open.get(result.request_id)
+        pending = self._pending.open.get(result.request_id)
         first = self._verdicts.get(result.request_id)
-        if asked and (wrong := mismatch(asked.request, result)):
+        if pending and (wrong := mismatch(pending.request, result)):
             self._refuse("mismatched", "a result does not belong to its request; refused", result, reason=wrong)
         elif first is not None and result.verdict != first and result.status != "expired":
-            # A request that is asked again after its deadline, by a bridge that was restarted, contradicts nothing.
+            # A request that a restarted bridge asked again after its deadline has expired: that is no contradiction.
             self._refuse("contradicting", "a second result has another verdict; refused", result, first=first)
-        elif asked:
+        elif pending:
             self._remember(result)
-            asked.asker.take_answer(result.request_id, answer_of(result))
+            pending.asker.take_answer(result.request_id, answer_of(result))
         else:
-            self._belated(result)
+            self._take_unmatched(result)
 
     def take_error(self, message: Message) -> None:
-        """Take an error report: a part whose own request could not be understood gets no result any more."""
+        """Take an error report: the request could not be understood, so there will be no result."""
         try:
             report = parse_error_report(message.payload)
         except Unreadable as error:
             log.warning("an error report cannot be read", code=error.code, reason=error.reason)
             return
-        asked = self._pending.open.get(report.request_id or "")
-        if asked is None:
+        pending = self._pending.open.get(report.request_id or "")
+        if pending is None:
             return
-        if not is_about(report, asked.payload):
+        if not is_about(report, pending.payload):
             self._metrics.results.labels("foreign_error").inc()
             log.warning(
                 "an error report names a request of ours and is about another message; the part goes on waiting",
@@ -88,9 +88,11 @@ class ResultRouter:
             )
             return
         self._metrics.results.labels("error").inc()
-        asked.asker.take_answer(asked.request.id, unknown("error", f"{report.code}: {report.reason}", code=report.code))
+        pending.asker.take_answer(
+            pending.request.id, unknown("error", f"{report.code}: {report.reason}", code=report.code)
+        )
 
-    def _belated(self, result: Result) -> None:
+    def _take_unmatched(self, result: Result) -> None:
         kind: str = self._pending.closed.kind(result.request_id)
         station = result.context.station
         if kind == "foreign" and station in self._own_stations:
@@ -102,7 +104,7 @@ class ResultRouter:
                 request_id=result.request_id,
                 remedy="after a restart it is for a request of before; else a second bridge serves it: stop one",
             )
-        elif kind != "foreign":  # other bridges share the topic: theirs are nothing to say
+        elif kind != "foreign":  # results of other bridges on the topic are not logged
             log.info("a result came too late or twice; it is not written", request_id=result.request_id, kind=kind)
         self._metrics.results.labels(kind).inc()
 
@@ -118,9 +120,9 @@ class ResultRouter:
 
 
 def mismatch(request: Request, result: Result) -> str:
-    """Return in what a result is not of this request, empty where it is: model, version where asked for, station, part.
+    """Return where a result differs from its request in model, version if asked for, station or part; empty: nowhere.
 
-    A result that says no model, as one of a request that was refused, is held against the others alone.
+    A result without a model, as that of a refused request, is compared by the others alone.
     """
     pairs: list[tuple[str, object, object]] = [
         ("station", request.context.station, result.context.station),
@@ -134,7 +136,7 @@ def mismatch(request: Request, result: Result) -> str:
 
 
 def is_about(report: ErrorReport, payload: bytes) -> bool:
-    """Whether a report is about the very message that was sent; one without a digest is judged by its excerpt."""
+    """Whether a report is about the message that was sent; one without a digest is compared by its excerpt."""
     if report.digest is None:
         return report.excerpt == excerpt(payload)
     return report.digest == hashlib.sha256(payload).hexdigest()

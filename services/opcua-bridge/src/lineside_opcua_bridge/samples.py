@@ -1,4 +1,4 @@
-"""One value of a tag on its way inside the bridge, from whichever side it came: OPC UA or a collector's messages."""
+"""One value of a tag inside the bridge, from OPC UA or a collector's messages."""
 
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -19,4 +19,4 @@ class Sample(NamedTuple):
     overflow: bool = False
     """The server dropped values of this tag before this one."""
     stale: bool = False
-    """A broker had kept it: it is the baseline of what follows, and triggers nothing, for its part is gone."""
+    """A broker had kept it: later values are compared with it, but it triggers nothing, for its part is gone."""

@@ -8,7 +8,7 @@
 
 The index stands before the node because an identifier may itself end in `[3]` and then is a node of its own.
 
-In a browse path a name stands without its namespace; `&` before `/`, `&`, `*`, `?` or `[` takes the sign as it is.
+In a browse path names have no namespace; `&` escapes a `/`, `&`, `*`, `?` or `[`.
 """
 
 import fnmatch
@@ -41,7 +41,7 @@ class Path:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What two spellings of the same path have in common."""
+        """The same for all spellings of one path."""
         return "path", "/".join(self.names)
 
     @property
@@ -60,7 +60,7 @@ class Alias:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What two spellings of the same alias have in common."""
+        """The same for all spellings of one alias."""
         return "alias", self.name
 
 
@@ -76,7 +76,7 @@ class Element:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What two spellings of the same element have in common."""
+        """The same for all spellings of one element."""
         space, name = self.of.key
         return f"{_INDEX}{self.index};{space}", name
 
@@ -85,7 +85,7 @@ Tag = nodes.Address | Path | Alias | Element
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name of a path has a glob sign that no `&` takes as it is."""
+    """Whether a name of a path has a glob character that is not escaped."""
     return any(not taken and sign in _GLOB for sign, taken in _signs(name))
 
 
@@ -101,7 +101,7 @@ def escape(name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def pattern(name: str) -> re.Pattern[str]:
-    """Return what the browse names that a name of a path stands for match whole."""
+    """Return the pattern that the browse names of a path's name match as a whole."""
     glob = "".join(f"[{sign}]" if taken and sign in _GLOB else sign for sign, taken in _signs(name))
     return re.compile(fnmatch.translate(glob))
 
@@ -157,7 +157,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _signs(name: str) -> Iterator[tuple[str, bool]]:
-    """Yield each sign of a path and whether a `&` before it, which is not yielded, takes it as it is."""
+    """Yield each character of a path and whether it is escaped by a `&`, which is not yielded."""
     signs = iter(name)
     for sign in signs:
         if sign == "&":

@@ -1,4 +1,4 @@
-"""From OPC UA's values to ours: a trigger's sample, a look, tags. Nothing unreadable is ever made up."""
+"""Converts OPC UA's values to samples and to the tags of a request; nothing is made up for an unusable value."""
 
 import math
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from lineside.contract import Scalar
 from lineside_opcua_bridge.samples import Sample
 
 MAX_TEXT = 128
-"""Longest part id, in characters, as in the contract; tags are cut there too, to keep messages small."""
+"""Longest part id and longest text of a tag, in characters, as in the contract."""
 
 _OVERFLOW = 0x480
 """InfoType DataValue with the overflow bit (OPC 10000-4, 7.39.1)."""
 _FIRST_YEAR = 1602
-"""Before it stands OPC UA's zero, which means that nobody set the time."""
+"""Years before it are OPC UA's zero: the time is not set."""
 
 
 def sample_of(value: ua.DataValue, *, received: datetime, ticks: float, index: int | None = None) -> Sample:
-    """Return a value as triggers and windows take it; with `index` that of one element of an array."""
+    """Return a value as a sample; with `index` that of one element of an array."""
     code = value.StatusCode
     quality: Literal["good", "uncertain", "bad"] = (
         "good" if code is None or code.is_good() else "uncertain" if code.is_uncertain() else "bad"
@@ -40,12 +40,12 @@ def sample_of(value: ua.DataValue, *, received: datetime, ticks: float, index: i
 
 
 def scalar(content: object) -> object:
-    """Return the one element of an array of one, which some PLCs send for a scalar; anything else as it is."""
+    """Return the element of an array of one, which some PLCs send for a scalar; anything else unchanged."""
     return content[0] if isinstance(content, list) and len(content) == 1 else content
 
 
 def element_of(sample: Sample, index: int) -> Sample:
-    """Return a whole array's sample as that of its element at `index`; bad and without a value where there is none."""
+    """Return the sample of an array's element at `index`; of bad quality and without a value where there is none."""
     content = sample.value
     if isinstance(content, list) and index < len(content) and not isinstance(content[index], list):
         return sample._replace(value=content[index])
@@ -67,7 +67,7 @@ def boolean(sample: Sample | None) -> bool | None:
 
 @dataclass
 class Tags:
-    """What was sampled: the part's id, the other tags, and why each that is absent is absent."""
+    """What was sampled: the part's id, the other tags, and for each that is absent, why."""
 
     part_id: str | None = None
     tags: dict[str, Scalar] = field(default_factory=dict)
@@ -103,7 +103,7 @@ def tags_of(values: Mapping[str, Sample]) -> Tags:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can travel as UTF-8: asyncua turns a PLC's other bytes into surrogates, which stand for nothing."""
+    """Whether it can be encoded as UTF-8: asyncua decodes a PLC's invalid bytes as surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
-"""A trigger's nodes on the server that is connected now: found, of the right type, open for what we do with them.
+"""Binds a trigger to the connected server: its nodes are found, and checked for type, shape and access.
 
-What makes a trigger useless (a node missing, of the wrong type or shape, that we may not read or write, or a mapping
-that does not fit) raises one error that names all of it; a confidence, a count of findings or a request id that cannot
-be written is left out and named.
+What makes a trigger unusable (a node missing, of the wrong type or shape, that may not be read or written, or a mapping
+that does not fit) raises one error that names all of it. A confidence, a count of findings or a request id that cannot
+be written is left out and reported.
 """
 
 from collections.abc import Mapping
@@ -35,13 +35,13 @@ from lineside_opcua_bridge.settings.sources import WindowSourceSettings
 from lineside_opcua_bridge.settings.triggers import EventTrigger
 from lineside_opcua_bridge.tags import Alias, index_of, parse
 
-_SPARED = frozenset({"confidence", "findings", "request_id"})
+_OPTIONAL = frozenset({"confidence", "findings", "request_id"})
 _NOTIFIES = 1 << ua.EventNotifier.SubscribeToEvents
 
 
 @dataclass(frozen=True)
-class _Written:
-    """An element of an array that is written: as the settings name it, where it is, and how long the array is."""
+class _WrittenElement:
+    """An element of an array that is written: its text in the settings, its node and index, and the array's length."""
 
     text: str
     node: ua.NodeId
@@ -49,13 +49,13 @@ class _Written:
     length: int | None
 
     @property
-    def past_end(self) -> int:
+    def index_past_end(self) -> int:
         """An index that the array does not have."""
         return max(self.length or 0, self.index + 1)
 
 
 class NodeUnfit(LinesideError):
-    """A node is there and cannot be used as the settings say."""
+    """A node exists and cannot be used as the settings say."""
 
     code = "node-unfit"
     transient = True
@@ -76,7 +76,7 @@ async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSett
     refused = _check(settings, {role: (text, facts[place_of(role)]) for role, text in variables.items()})
     indices = settings.elements()
     elements = {
-        role: _Written(written[role], found[role], index, facts[place_of(role)].length)
+        role: _WrittenElement(written[role], found[role], index, facts[place_of(role)].length)
         for role, index in indices.items()
         if role in written and role not in refused
     }
@@ -106,7 +106,7 @@ async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSett
 
 
 async def read_facts(session: Session, nodes: Mapping[str, tuple[str, ua.NodeId]]) -> dict[str, Facts]:
-    """Return what the server says of variables, by their places in the settings; raises NodeMissing or CallFailed."""
+    """Return the attributes of variables, by their places in the settings; raises NodeMissing or CallFailed."""
     wanted = [(node, attribute) for _text, node in nodes.values() for attribute in ATTRIBUTES]
     values = await session.read(wanted) if wanted else []
     each = len(ATTRIBUTES)
@@ -118,7 +118,7 @@ async def read_facts(session: Session, nodes: Mapping[str, tuple[str, ua.NodeId]
 
 
 def _check(settings: TriggerSettings, nodes: Mapping[str, tuple[str, Facts]]) -> dict[str, str]:
-    """Return which write-backs are left out and why; raises NodeUnfit with all that the trigger cannot do without."""
+    """Return which write-backs are left out and why; raises NodeUnfit with all that makes the trigger unusable."""
     problems = {role: problem(need_of(role, settings), text, facts) for role, (text, facts) in nodes.items()}
     if settings.write_back:
         for role in settings.write_back.nodes():
@@ -134,20 +134,20 @@ def _check(settings: TriggerSettings, nodes: Mapping[str, tuple[str, Facts]]) ->
                 f"node {text!r} is {facts.shown}; it must be String, or write_back.values must give what stands for "
                 "pass, fail and unknown"
             )
-    spared = {role for role in _SPARED & nodes.keys() if not unlike(need_of(role, settings), *nodes[role])}
-    unfit = [f"{place_of(role)}: {why}" for role, why in problems.items() if why and role not in spared]
+    optional = {role for role in _OPTIONAL & nodes.keys() if not unlike(need_of(role, settings), *nodes[role])}
+    unfit = [f"{place_of(role)}: {why}" for role, why in problems.items() if why and role not in optional]
     if unfit:
         raise NodeUnfit("; ".join(unfit), remedy="correct the settings, or the node in the PLC")
     return {role: why for role, why in problems.items() if why}
 
 
-async def _check_elements(session: Session, written: Mapping[str, _Written]) -> None:
-    """Raise NodeUnfit with every element of an array, by its role, that this server would not write by itself.
+async def _check_elements(session: Session, written: Mapping[str, _WrittenElement]) -> None:
+    """Raise NodeUnfit with every element of an array, by its role, that cannot be written alone on this server.
 
-    An element is written only where the server has shown that it honours an IndexRange: one that ignores it would take
-    the element for the whole array, and the PLC would lose the others.
+    An element is written only where the server was seen to honour an IndexRange: one that ignores it would replace the
+    whole array by the element.
     """
-    asked = [(each.node, index) for each in written.values() for index in (each.index, each.past_end)]
+    asked = [(each.node, index) for each in written.values() for index in (each.index, each.index_past_end)]
     values = await session.read_elements(asked) if asked else []
     slices = zip(values[::2], values[1::2], strict=True)
     unfit = [

@@ -1,7 +1,7 @@
-"""Whether a node is fit for what the settings use it for: its type, its shape, and what we may do with it.
+"""Validates that a node fits its use in the settings: its type, its shape, and its access level. Pure.
 
-Values in, words out: nothing here talks to the PLC. A node is one scalar value everywhere; where the settings map
-verdicts or codes to the PLC's own numbers, each of them must fit the node's type.
+A node must be one scalar value; where the settings map verdicts or codes to the PLC's own numbers, each of them must
+fit the node's type.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from lineside_opcua_bridge.settings.write_back import WriteBackSettings
 from lineside_opcua_bridge.tags import index_of
 
 WITHOUT_RANGES = "let the PLC have a scalar node for it; elements of this array can only be read"
-"""What to do where elements of arrays cannot be written."""
+"""The remedy where elements of arrays cannot be written."""
 
 ATTRIBUTES = (
     AttributeIds.DataType,
@@ -57,14 +57,14 @@ _CARRIED = (*_BOOLEAN, *_NUMBERS, *_TEXT, _T.DateTime, _T.LocalizedText)
 
 @dataclass(frozen=True)
 class Facts:
-    """A variable as the server describes it."""
+    """A variable by its attributes."""
 
     kind: ua.VariantType | None
-    """The built-in type; None where it cannot be told."""
+    """The built-in type; None where it is not known."""
     shown: str
-    """The type in words."""
+    """The type in words, for messages."""
     rank: int
-    """OPC UA's ValueRank: -1 is a scalar, 1 and more an array of so many dimensions, else the server leaves it open."""
+    """OPC UA's ValueRank: -1 is a scalar, 1 and more an array of so many dimensions, other values leave it open."""
     holds_array: bool | None
     """Whether the present value is an array; None where there is none."""
     nested: bool
@@ -76,13 +76,13 @@ class Facts:
 
     @property
     def is_array(self) -> bool:
-        """Whether it is an array: as its value is, for servers state a rank that its values do not have."""
+        """Whether it is an array, by its value: some servers state a rank that their values do not have."""
         return self.rank >= 0 if self.holds_array is None else self.holds_array
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a node must be; `kinds` empty takes any type, `untold` one that cannot be told before there is a value."""
+    """What a node must be; empty `kinds` allow any type, `untold` one that is not known before there is a value."""
 
     kinds: tuple[ua.VariantType, ...] = ()
     read: bool = False
@@ -111,7 +111,7 @@ def facts_of(attributes: Sequence[ua.DataValue]) -> Facts | None:
 
 
 def problem(need: Need, node: str, facts: Facts) -> str | None:
-    """Return why a node is unfit, naming it, what it is and what it must be; None where it is fit."""
+    """Return why a node does not fit, naming it, what it is and what it must be; None where it fits."""
     if why := unlike(need, node, facts):
         return why
     if need.write and not facts.writable:
@@ -122,7 +122,7 @@ def problem(need: Need, node: str, facts: Facts) -> str | None:
 
 
 def unlike(need: Need, node: str, facts: Facts) -> str | None:
-    """Return why a node has the wrong shape or type, whatever we may do with it; None where it has not."""
+    """Return why a node has the wrong shape or type, regardless of access; None where it has not."""
     if (index := index_of(node)) is not None:
         if why := _no_element(index, node, facts):
             return why
@@ -138,7 +138,7 @@ def unlike(need: Need, node: str, facts: Facts) -> str | None:
 
 
 def _no_element(index: int, node: str, facts: Facts) -> str | None:
-    """Return why a node has no element at `index`; None where it has, or has no value yet that could tell."""
+    """Return why a node has no element at `index`; None where it has one, or has no value yet."""
     if not facts.is_array:
         return f"node {node!r} is no array: without index={index}; it is the node itself"
     if facts.nested:
@@ -149,9 +149,9 @@ def _no_element(index: int, node: str, facts: Facts) -> str | None:
 
 
 def range_problem(node: str, within: ua.DataValue, beyond: ua.DataValue) -> str | None:
-    """Return why an element may not be written, by what the server gave for its index and for one past the end.
+    """Return why an element may not be written, by the reads of its index and of one past the end.
 
-    None where it was shown to honour an IndexRange: the one is a slice of one, and the other is nothing.
+    None where the server honours an IndexRange: the first read is an array of one, and the second has no value.
     """
     content = _content(within)
     if not _is_good(within):

@@ -26,8 +26,8 @@ from lineside_opcua_bridge.security.certificates import (
     subject,
     thumbprint,
 )
-from lineside_opcua_bridge.security.store import Held, Store
-from lineside_opcua_bridge.security.validation import judge
+from lineside_opcua_bridge.security.store import CertificateStore, StoredCertificate
+from lineside_opcua_bridge.security.validation import validate
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
 
 GROUPS = ("trusted", "issuers", "rejected")
@@ -39,7 +39,7 @@ class HeldCertificate(NamedTuple):
     """A certificate and the group that it is in."""
 
     group: str
-    held: Held
+    held: StoredCertificate
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class PkiContext:
 
     settings: OpcuaBridgeSettings
     thing: str
-    store: Store
+    store: CertificateStore
 
 
 def run(config: Path | None, work: Callable[[PkiContext], None]) -> None:
@@ -60,7 +60,7 @@ def run(config: Path | None, work: Callable[[PkiContext], None]) -> None:
         raise typer.Exit(2) from None
     own = settings.opcua_bridge
     try:
-        work(PkiContext(own, settings.thing, Store(own.security.pki_dir)))
+        work(PkiContext(own, settings.thing, CertificateStore(own.security.pki_dir)))
     except LinesideError as error:
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(1) from None
@@ -144,7 +144,7 @@ def own(pki: PkiContext, *, export: Path | None, as_json: bool) -> None:
     )
 
 
-def _one(store: Store, text: str, groups: tuple[str, ...]) -> HeldCertificate:
+def _one(store: CertificateStore, text: str, groups: tuple[str, ...]) -> HeldCertificate:
     """Return the only certificate whose thumbprint begins so; raises LinesideError."""
     wanted = text.upper().replace(":", "").replace(" ", "")
     if len(wanted) < _MIN_DIGITS or not set(wanted) <= _DIGITS:
@@ -171,8 +171,8 @@ def _one(store: Store, text: str, groups: tuple[str, ...]) -> HeldCertificate:
 
 def _refused(pki: PkiContext, certificate: x509.Certificate) -> list[str]:
     host = urlsplit(pki.settings.endpoint).hostname or ""
-    opinion = judge([certificate], pki.store.known(), application_uri=None, host=host, now=utc_now())
-    return [f"{each.cause}: {each.what}" for each in opinion.objections]
+    validation = validate([certificate], pki.store.trust_list(), application_uri=None, host=host, now=utc_now())
+    return [f"{each.cause}: {each.what}" for each in validation.objections]
 
 
 def _facts(certificate: x509.Certificate) -> dict[str, Any]:

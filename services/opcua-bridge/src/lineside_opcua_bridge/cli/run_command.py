@@ -75,7 +75,7 @@ def end(why: str, *, status: int = _FAILED) -> typer.Exit:
 
 
 async def _run(server: PlcServer, work: Callable[[Session], Awaitable[None]]) -> None:
-    session = Session(server.settings, server.thing, looks_only=True)
+    session = Session(server.settings, server.thing, read_only=True)
     try:
         await session.open()
         await work(session)

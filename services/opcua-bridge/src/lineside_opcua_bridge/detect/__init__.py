@@ -1,6 +1,6 @@
-"""What of a trigger's values is a part: one detector for each kind, and the conditions that hold it back.
+"""Detects parts in a trigger's values: one detector for each kind, and the conditions that hold a trigger back.
 
-All of it is pure: values go in, decisions come out, and time is in the values.
+All of it is pure: time is in the values.
 """
 
 from lineside_opcua_bridge.detect.changes import ChangeDetector
@@ -29,7 +29,7 @@ __all__ = ["Decision", "Detection", "Detector", "detector_of", "unmet"]
 def detector_of(settings: TriggerSettings, *, has_done: bool) -> Detector | None:
     """Return the detector of a trigger, or None for one by the clock or by a window, which has no values.
 
-    `looks` says whether there is a done flag that tells what an edge means when values are missing.
+    `has_done`: there is a done flag, which tells whether a part waits when values are missing.
     """
     debouncer = Debouncer(settings.debounce_s(), settings.min_interval_ms / 1000)
     match settings.when:

@@ -1,9 +1,9 @@
 """Any change of a scalar, for instance of a part's id.
 
-The first value is what later ones are compared with. Where values are missing, one that differs from the last that was
-seen has changed at least once (RECOVERED); one that is the same may have changed and changed back, which nobody can
-know. Whole numbers and fractions are compared as numbers, so that a collector's 1 and 1.0 are the same; a Boolean is
-no number. NaN is a value like any other and the same as itself.
+The first value is what later ones are compared with. Where values are missing, one that differs from the last one seen
+has changed at least once (RECOVERED); one that is the same may have changed and changed back, which is not known. Whole
+numbers and fractions are compared as numbers, so that a collector's 1 and 1.0 are the same; a Boolean is no number. NaN
+is a value like any other and the same as itself.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class ChangeDetector(Detector):
 
 
 def same(first: object, second: object) -> bool:
-    """Whether two scalars are the same value: numbers as numbers, Booleans and text only to their like."""
+    """Whether two scalars are the same value: numbers as numbers, Booleans and text only with their own type."""
     if isinstance(first, bool) or isinstance(second, bool):
         return first is second
     if isinstance(first, int | float) and isinstance(second, int | float):

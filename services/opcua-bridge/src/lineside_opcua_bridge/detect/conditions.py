@@ -16,7 +16,7 @@ def unmet(
 
     `places` are their places in `only_if`, where they are not all of it.
 
-    A tag without a value, of bad quality, or of another kind than it is compared with fulfils nothing. Numbers are
+    A tag without a value, of bad quality, or of another type than it is compared with meets no condition. Numbers are
     compared as numbers. A Boolean tag may be compared with true and false or 1 and 0; a number is never true or false.
     """
     for place, condition in enumerate(conditions):

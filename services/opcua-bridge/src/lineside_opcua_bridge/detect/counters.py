@@ -1,9 +1,9 @@
 """A whole number that goes up by one with every part.
 
-It is the one trigger that shows what was missed: where it goes up by more than one, the last part is asked about and
-the others are said to be missed, whether values were lost on the way or the PLC counted faster than it was sampled.
-Going down is the counter coming round, where `wraps_at` is given and the way forward is the shorter one; else it was
-reset, and the value is where counting begins again: how many parts there were since the reset nobody can know.
+It is the one trigger that shows how many parts were missed: where it goes up by more than one, the last part is asked
+about and the others are reported as missed, whether values were lost or the PLC counted faster than it was sampled.
+Where it goes down it has wrapped, if `wraps_at` is given and that is the smaller difference; else it was reset, and
+counting begins again at this value: how many parts came since the reset is not known.
 """
 
 from collections.abc import Sequence

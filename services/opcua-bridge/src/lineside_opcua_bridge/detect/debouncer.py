@@ -1,9 +1,9 @@
-"""How soon a trigger may follow another: the debounce after one that counted, and the least time between requests.
+"""How soon a trigger may follow another: the debounce time after a trigger, and the minimum time between requests.
 
 Time is the PLC's where it runs forward, for values that waited in the server's queue arrive together; else it is ours.
-A PLC's clock that is set shows in two ways: a source timestamp that goes back, and one that is early, for a value can
-arrive late but never before it was made. From there on the time since the last trigger is ours, so that a step of an
-hour neither blocks triggers nor lets a bounce through.
+That the PLC's clock was set shows in two ways: a source timestamp that goes back, or one that is early, for a value can
+arrive late but never before it was made. Then the time since the last trigger is taken by our clock, so that a step of
+an hour neither blocks triggers nor lets a bounce through.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from lineside_opcua_bridge.detect.decisions import Decision
 from lineside_opcua_bridge.samples import Sample
 
 EARLY_S = 10.0
-"""Seconds by which a value may be fresher than all before it without the PLC's clock having been set.
+"""By how many seconds the delay of a value may be shorter than all before it; more means that the clock was set.
 
-Values that are published or collected in batches are late by up to a batch's length, now more and now less.
+Values that are published or collected in batches are delayed by up to a batch's length, which varies.
 """
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """When something counted: by the PLC's clock while that can be trusted, and by ours where we saw it."""
+    """When a trigger counted: by the PLC's clock while that can be used, and by ours where its value was seen."""
 
     source: datetime | None
     ticks: float | None
 
 
 class Debouncer:
-    """The last trigger that counted and the last that became a request. Both times in seconds."""
+    """The last trigger that counted and the last that became a request. Both parameters in seconds."""
 
     def __init__(self, debounce_s: float, min_interval_s: float) -> None:
         self._debounce_s = debounce_s
@@ -40,7 +40,7 @@ class Debouncer:
         self._least_late: float | None = None
 
     def watch(self, sample: Sample, *, fresh: bool = True) -> None:
-        """Look at the clock of a value; not `fresh` is one that may be old, as the first of a subscription is."""
+        """Check the PLC's clock by a value; without `fresh` it may be old, as the first of a subscription is."""
         if sample.source is None:
             return
         late = sample.ticks - sample.source.timestamp()
@@ -56,7 +56,7 @@ class Debouncer:
         self._last = sample.source
 
     def admit(self, sample: Sample, decision: Decision = Decision.FIRED) -> Decision:
-        """Return `decision` and start anew from this value, or DEBOUNCED or TOO_SOON."""
+        """Return `decision` and count from this value on, or return DEBOUNCED or TOO_SOON."""
         if _within(self._counted, sample, self._debounce_s):
             return Decision.DEBOUNCED
         if _within(self._asked, sample, self._min_interval_s):
@@ -66,15 +66,15 @@ class Debouncer:
         return decision
 
     def is_bounce(self, sample: Sample, later: Sample) -> bool:
-        """Whether a value is within the debounce after one that counted."""
+        """Whether a value is within the debounce time after one that counted."""
         return _within(_Mark(sample.source, sample.ticks), later, self._debounce_s)
 
     def not_asked(self) -> None:
-        """Take it that the last one admitted became no request; the debounce still counts from it."""
+        """Take it that the last one admitted became no request; the debounce time still counts from it."""
         self._asked = self._asked_before
 
     def mark_handled(self, source: datetime | None) -> None:
-        """Take it that a trigger with this source timestamp was asked about, which no value here has shown."""
+        """Take it that a trigger with this source timestamp was asked about before its value was seen."""
         seen = self._counted is not None and self._counted.source == source
         if source is not None and not seen and (self._last is None or source >= self._last):
             self._counted = self._asked = _Mark(source, None)

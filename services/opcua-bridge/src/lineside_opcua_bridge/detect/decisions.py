@@ -12,22 +12,22 @@ class Decision(StrEnum):
     RECOVERED = "recovered"
     """A part arrived while values were missing."""
     DEBOUNCED = "debounced"
-    """It came within the debounce after the last one that counted."""
+    """It came within the debounce time after the last one that counted."""
     TOO_SOON = "too_soon"
-    """It came within the least interval after the last request."""
+    """It came within the minimum interval after the last request."""
     HELD_BACK = "condition"
-    """A condition on another tag does not hold; no detector says this, the station does."""
+    """A condition on another tag does not hold; set by `part_intake`, not by a detector."""
     BAD = "bad_quality"
     """It is of bad quality, or of a kind that this trigger cannot take."""
     RECHECK = "recheck"
-    """Values before it are missing, and only the PLC's done flag can tell what it means."""
+    """Values before it are missing: only a view of the PLC tells whether a part waits."""
     NONE = "none"
     """It is no trigger."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What a detector says of one value. `missed`: parts that a counter shows and nobody asked about, 0 or more."""
+    """A detector's result for one value. `missed`: parts that a counter shows and nobody asked about, 0 or more."""
 
     decision: Decision
     missed: int = 0

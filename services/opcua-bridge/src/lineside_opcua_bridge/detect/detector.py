@@ -1,4 +1,4 @@
-"""What every detector shares: a line of values that is whole or broken, and the pace of what counts."""
+"""What all detectors share: whether values may be missing, and the debouncer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from lineside_opcua_bridge.samples import Sample
 
 
 class Detector(ABC):
-    """Which values of one trigger are a part."""
+    """Detects which values of one trigger are a part."""
 
     def __init__(self, debouncer: Debouncer) -> None:
         self._debouncer = debouncer
@@ -25,14 +25,14 @@ class Detector(ABC):
         self._is_continuous = False
 
     def mark_handled(self, source: datetime | None) -> None:
-        """Say that the edge with this source timestamp is dealt with: should its value come, it is none.
+        """Say that the edge with this source timestamp is dealt with: its value, should it come, is no trigger.
 
-        Only an edge has a level that can be looked at, before its value comes; the others pay no heed.
+        Only an edge can be seen in a view before its value is notified; other detectors ignore this.
         """
         del source
 
     def is_still_shown(self, sample: Sample, now: Sample) -> bool:
-        """Return whether the PLC, which shows `now`, still stands where the trigger `sample` came; False if unknown."""
+        """Return whether the tag, read as `now`, still shows the trigger `sample`; False if unknown."""
         del sample, now
         return False
 
@@ -42,7 +42,7 @@ class Detector(ABC):
         return bool(later)
 
     def not_asked(self) -> None:
-        """Say that the last one that counted became no request: the least interval goes on from the one before."""
+        """Say that the last trigger became no request: the minimum interval counts from the one before."""
         self._debouncer.not_asked()
 
     def _unusable(self) -> Detection:
@@ -50,12 +50,12 @@ class Detector(ABC):
         return Detection(Decision.BAD)
 
     def _take_usable(self, sample: Sample) -> bool:
-        """Put a usable value on the line; return whether the line before it is whole."""
+        """Take a usable value; return whether no value is missing before it."""
         continuous = self._is_continuous and not sample.overflow
         self._is_continuous = True
         self._debouncer.watch(sample, fresh=continuous)
         return continuous
 
     def _admit(self, sample: Sample, *, continuous: bool, missed: int = 0) -> Detection:
-        """Return what a value means that shows a part."""
+        """Return what a value means that shows a part, by the debouncer."""
         return Detection(self._debouncer.admit(sample, Decision.FIRED if continuous else Decision.RECOVERED), missed)

@@ -1,13 +1,12 @@
-"""The rising or falling edge of a Boolean, with nothing assumed.
+"""The rising or falling edge of a Boolean.
 
-A value is trusted only while the line of values before it is whole. After a connect, a reconnect, bad quality or an
-overflow the line is broken: a high trigger then may be a part that arrived unseen, or one already judged. Where there
-is a done flag it can tell, and the answer is LOOK. Where there is none, a trigger that was low before and is high now
-has risen meanwhile (RECOVERED); one that was high before, or that nobody has ever seen low, is taken for the same part
-still: a part asked about twice would look like two.
+After a connect, a reconnect, bad quality or an overflow values may be missing: a high trigger then may be a part that
+arrived unseen, or one already judged. Where there is a done flag it can tell, and the decision is RECHECK. Where there
+is none, a trigger that was low before and is high now has risen meanwhile (RECOVERED); one that was high before, or was
+never seen low, is taken for the same part still: a part asked about twice would look like two.
 
-Debounce adds no latency: an edge counts at once, and those that follow within the window are ignored and counted. The
-station looks at the done flag once the window is over, so that a part that arrived within it is found all the same.
+Debouncing adds no latency: an edge counts at once, and those that follow within the debounce time are ignored and
+counted. The view of the PLC is read once the debounce time is over, so that a part that arrived within it is found.
 """
 
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from lineside_opcua_bridge.samples import Sample
 
 
 class EdgeDetector(Detector):
-    """The edges to `active` of one Boolean; `looks` says whether there is a done flag to look at."""
+    """The edges to `active` of one Boolean; `has_done`: there is a done flag that can be read."""
 
     def __init__(self, debouncer: Debouncer, *, active: bool = True, has_done: bool = True) -> None:
         super().__init__(debouncer)

@@ -25,4 +25,4 @@ class EventDetector(Detector):
             return Detection(Decision.NONE)
         if self._source_name is not None and fields.get("SourceName") != self._source_name:
             return Detection(Decision.NONE)
-        return self._admit(sample, continuous=True)  # one event says nothing of another: none of them is recovered
+        return self._admit(sample, continuous=True)  # events are independent of one another: none is recovered

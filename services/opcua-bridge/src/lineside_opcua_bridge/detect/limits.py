@@ -2,8 +2,8 @@
 
     above 80, hysteresis 5:  79 inside | 81 crosses | 78 still outside | 75 inside again | 80 inside | 80.1 crosses
 
-The first value only says on which side it is. Where values are missing, one that is outside after one inside has
-crossed meanwhile (RECOVERED); one that was outside before and is still may have come back between, which nobody knows.
+The first value only shows on which side it is. Where values are missing, one that is outside after one inside has
+crossed meanwhile (RECOVERED); one that was outside before and still is may have come back between, which is not known.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""What the doctor asks about the opcua-bridge: the way to the PLC, step by step, and every node on it.
+"""The doctor's checks of the opcua-bridge: the connection to the PLC, step by step, and every node.
 
-The session is one more beside the bridge's own; nothing is written, nothing is subscribed. A certificate of the PLC
-that is not trusted is kept among the rejected ones, as the bridge keeps it: there `lineside opcua trust add` finds it.
+They open a session of their own; nothing is written and nothing is subscribed. A certificate of the PLC that is not
+trusted is kept among the rejected ones, as by the bridge itself, where `lineside opcua trust add` finds it.
 """
 
 import logging
@@ -31,7 +31,7 @@ async def checks(
         why = "no tag and no write-back needs it" if own.triggers else "no triggers are configured"
         yield skip("PLC", f"{why} (opcua_bridge.triggers)")
         return
-    session = Session(own, settings.thing, looks_only=True)
+    session = Session(own, settings.thing, read_only=True)
     try:
         failed = False
         async for check in access.checks(own, settings.thing, session, now=now):

@@ -1,4 +1,4 @@
-"""The way into the PLC's server: its address, what it offers, both certificates, the user."""
+"""Checks the connection to the PLC's server: its address, its endpoints, both certificates, the user."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -69,7 +69,7 @@ async def _offers(own: OpcuaBridgeSettings, thing: str, offered: list[ua.Endpoin
 
 
 def _own_certificate(own: OpcuaBridgeSettings, thing: str, now: datetime) -> Check:
-    """Look at the own certificate without making one."""
+    """Check the own certificate without making one."""
     if is_insecure(own):
         return skip(OWN, "not needed without security")
     try:
@@ -94,13 +94,13 @@ def _certificate(offered: Sequence[ua.EndpointDescription], own: OpcuaBridgeSett
     try:
         return parse(offered[0].ServerCertificate or b"")[0]
     except (ValueError, IndexError):
-        return None  # the session says what is wrong with it
+        return None  # opening the session tells what is wrong with it
 
 
 async def _enter(
     own: OpcuaBridgeSettings, session: Session, certificate: x509.Certificate | None, now: datetime
 ) -> AsyncIterator[Check]:
-    """Open the session; one attempt tells of both certificates and the user."""
+    """Open the session: one attempt checks both certificates and the user."""
     who = describe(own)
     try:
         await session.open()

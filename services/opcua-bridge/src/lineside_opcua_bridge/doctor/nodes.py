@@ -1,4 +1,4 @@
-"""What the PLC's server has: its clock, its namespaces, its limits, and every node that the settings name."""
+"""Checks the PLC's server: its clock, its namespaces, its limits, and every node that the settings name."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
@@ -56,7 +56,7 @@ async def checks(own: OpcuaBridgeSettings, session: Session, *, now: Callable[[]
 
 
 def skew(server: datetime | None, before: datetime, after: datetime) -> Check:
-    """Judge the server's clock, read between two instants of ours."""
+    """Check the server's clock, which was read between two instants of ours."""
     remedy = "set both clocks by the same time server (NTP)"
     if server is None:
         return warn(CLOCK, "the server does not tell the time (i=2258)", remedy)
@@ -87,7 +87,7 @@ def _limits(limits: Limits) -> Check:
 async def _trigger(
     trigger: TriggerSettings, session: Session, own: OpcuaBridgeSettings, bound: dict[str, Bound]
 ) -> Check:
-    """Find and check every node of a trigger, as the bridge does; `bound` has those before it, and takes this one."""
+    """Find and check every node of a trigger, as the bridge does, and add it to `bound`."""
     name = name_of(trigger)
     binding = await bind(trigger, session, own)
     check_conflicts({**bound, trigger.name: (trigger, binding)}, heartbeat=None)
@@ -104,9 +104,9 @@ async def _trigger(
 
 
 def stamping(first: ua.DataValue, second: ua.DataValue) -> str:
-    """Return what two reads of a trigger, one after the other, say of its source timestamps; empty where all is well.
+    """Return what is wrong with a trigger's source timestamps by two reads in a row; empty where nothing is.
 
-    Whether stamps move with the values only a running bridge sees.
+    Whether stamps advance with the values is only seen by a running bridge.
     """
     stamps = instant(first.SourceTimestamp), instant(second.SourceTimestamp)
     if None in stamps:

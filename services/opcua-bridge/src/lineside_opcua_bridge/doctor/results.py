@@ -1,7 +1,7 @@
-"""Whether the running bridge hears results: a broker may grant a subscription and bring nothing, as mosquitto does.
+"""Checks that the running bridge gets results: a broker may grant a subscription and deliver nothing, as mosquitto may.
 
-A request whose deadline has long passed is put on its topic, as the topic-bridge's own check does; its result is of a
-station that is no part of the line, and the bridge counts it as somebody else's.
+A request whose deadline has long passed is published, as by the topic-bridge's own check; its result is for a station
+that is not on the line, and the bridge counts it as that of another bridge.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from lineside.threads import run_abandonable
 
 NAME = "results heard"
 _ANSWER_S = 5.0
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 async def check(bus: BusSettings, own: HttpSettings) -> Check:
-    """Return whether a result that we see is seen by the bridge too."""
+    """Return whether a result that we get is delivered to the bridge too."""
     try:
         before = await _results(own)
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -41,7 +41,7 @@ async def check(bus: BusSettings, own: HttpSettings) -> Check:
             await _there_and_back(bus, request)
             came = True
             while await _results(own) <= before:  # noqa: ASYNC110 - it is another process that counts
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(_POLL_S)
     except TimeoutError:
         if not came:
             return skip(NAME, "needs: topics end to end")
@@ -57,7 +57,7 @@ async def _there_and_back(settings: BusSettings, request: Request) -> None:
     results = bus.subscribe(settings.result_topic)
     async with bus:
         while not link.is_online:  # noqa: ASYNC110 - a Connection is for people to look at, it wakes nobody
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
         await bus.publish(settings.request_topic, to_json(request))
         async for message in results:
             message.ack()
@@ -69,7 +69,7 @@ async def _there_and_back(settings: BusSettings, request: Request) -> None:
 
 
 async def _results(own: HttpSettings) -> float:
-    """Return how many results the bridge has seen; raises OSError, HTTPException, ValueError."""
+    """Return how many results the bridge got; raises OSError, HTTPException, ValueError."""
     _where, _status, body = await run_abandonable(partial(ask, "opcua_bridge", own, "/metrics"))
     rows = (row for row in body.decode().splitlines() if row.startswith("lineside_opcua_bridge_results_total{"))
     return sum(float(row.rpartition(" ")[2]) for row in rows)

@@ -1,1 +1,1 @@
-"""From the texts in the settings to nodes of the server that is connected now."""
+"""Finds the nodes that the settings name on the connected server."""

@@ -1,7 +1,7 @@
-"""The children of nodes, level by level: as many at once as the server takes, and no more than anybody would read.
+"""Browses the children of nodes, level by level, within the limits of the server and bounds of our own.
 
-Followed are hierarchical references, forward. A server gives a long list in pieces, each with a continuation point
-for the next (OPC 10000-4, 5.9.3); points that are not followed to their end are given back, for a server has few.
+Hierarchical references are followed forward. A server returns a long list in parts, each with a continuation point for
+the next one (OPC 10000-4, 5.9.3); points that are not used to the end are released, for a server has few.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import NodeMissing, describe
 
 MAX_NODES = 20_000
-"""Most nodes whose children one browser asks for."""
+"""Of so many nodes at most one browser reads the children."""
 MAX_CHILDREN = 200_000
-"""Most children that one browser takes, so that its memory is bounded."""
+"""So many children at most one browser keeps, so that its memory is bounded."""
 MAX_DEPTH = 32
-"""Most levels below the Root folder."""
+"""So many levels at most below the Root folder."""
 
 _BATCH = 50
 _PIECE = 500
@@ -36,14 +36,14 @@ _TOO_MUCH = frozenset({"BadTooManyOperations", "BadResponseTooLarge", "BadEncodi
 
 
 class BrowseTooLarge(NodeMissing):
-    """There is more on the server than is browsed at once, so a node that may be there was not found."""
+    """The server has more nodes than are browsed at once: a node that may exist was not found."""
 
     code = "browse-too-large"
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A node as a reference to it shows it."""
+    """A node as described by a reference to it."""
 
     node: ua.NodeId
     text: str
@@ -58,7 +58,7 @@ class Child:
 
 
 class Browser:
-    """Browses with one session and remembers what it saw; `limit` bounds the nodes whose children it asks for."""
+    """Browses with one session and keeps the results; `limit` bounds the nodes whose children it reads."""
 
     def __init__(self, session: Session, *, limit: int = MAX_NODES) -> None:
         self._session = session
@@ -69,7 +69,7 @@ class Browser:
         self._by_name: dict[ua.NodeId, dict[str, list[Child]]] = {}
 
     async def visit(self, nodes: Iterable[ua.NodeId]) -> None:
-        """Learn the children of nodes; raises BrowseTooLarge or CallFailed."""
+        """Read the children of nodes; raises BrowseTooLarge or CallFailed."""
         new = [node for node in dict.fromkeys(nodes) if node not in self._known]
         if len(new) > self.room:
             raise BrowseTooLarge(
@@ -97,11 +97,11 @@ class Browser:
         return node in self._known
 
     def children(self, node: ua.NodeId) -> tuple[Child, ...]:
-        """Return the children of a node that was visited; none of one that was not."""
+        """Return the children of a node that was visited; none for one that was not."""
         return self._known.get(node, ())
 
     def named(self, node: ua.NodeId, name: str) -> list[Child]:
-        """Return the children with this browse name; they differ in its namespace, or the server is careless."""
+        """Return the children with this browse name; several should differ in its namespace."""
         if node not in self._by_name:
             by_name = self._by_name[node] = {}
             for child in self.children(node):
@@ -115,7 +115,7 @@ class Browser:
         return min(most, _BATCH) if isinstance(most, int) and most > 0 else _BATCH
 
     async def _browse(self, nodes: Sequence[ua.NodeId]) -> list[ua.NodeId]:
-        """Learn the children of nodes; return those for which the server had no continuation point left."""
+        """Read the children of nodes; return those for which the server had no continuation point left."""
         parameters = ua.BrowseParameters(
             RequestedMaxReferencesPerNode=ua.UInt32(_PIECE),
             NodesToBrowse=[
@@ -132,20 +132,20 @@ class Browser:
         results = await self._session.call("browsing", lambda session: session.browse(parameters))
         if len(results) != len(nodes):
             raise CallFailed(f"browsing {len(nodes)} nodes gave {len(results)} answers", reason="mismatch")
-        again = [
+        unread = [
             node
             for node, result in zip(nodes, results, strict=True)
             if result.StatusCode.value == _NO_POINTS and len(nodes) > 1
         ]
-        answers = {node: result for node, result in zip(nodes, results, strict=True) if node not in again}
+        answers = {node: result for node, result in zip(nodes, results, strict=True) if node not in unread}
         for node, children in (await self._whole(answers)).items():
             self._known[node] = tuple({child.node: child for child in children}.values())
-        if again:  # the points of the others are free now; fewer at once will need fewer
+        if unread:  # the points of the others are free now; fewer nodes at once need fewer
             self._batch = max(1, len(nodes) // 2)
-        return again
+        return unread
 
     async def _whole(self, answers: dict[ua.NodeId, ua.BrowseResult]) -> dict[ua.NodeId, list[Child]]:
-        """Return the children in first answers and in all that follow them."""
+        """Return all children, from the first responses and by continuation points."""
         whole: dict[ua.NodeId, list[Child]] = {node: [] for node in answers}
         points: dict[ua.NodeId, bytes] = {}
         try:
@@ -157,7 +157,7 @@ class Browser:
                 answers = dict(zip(points, results, strict=True))
         except BaseException:
             if points:
-                with contextlib.suppress(CallFailed):  # the server drops them with the session anyway
+                with contextlib.suppress(CallFailed):  # the server releases them with the session anyway
                     await self._next(list(points.values()), release=True)
             raise
         return whole
@@ -173,7 +173,7 @@ class Browser:
         return results
 
     def _take(self, node: ua.NodeId, result: ua.BrowseResult) -> list[Child]:
-        """Return the children in one answer; a node that is gone, or that we may not see into, has none."""
+        """Return the children in one response; none for a node that is gone or may not be browsed."""
         status = result.StatusCode
         if not status.is_good():
             if status.value in {_NO_POINTS, StatusCodes.BadContinuationPointInvalid}:
@@ -221,7 +221,7 @@ class Browser:
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to three known names that are like `name`, the nearest first, whatever their case."""
+    """Return up to three known names that are similar to `name`, the most similar first, ignoring case."""
     by_folded: dict[str, str] = {}
     for each in known:
         by_folded.setdefault(each.casefold(), each)

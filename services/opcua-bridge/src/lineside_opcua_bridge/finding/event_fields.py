@@ -1,7 +1,7 @@
 """The fields of an event by their paths in the settings: which type declares each, and its qualified names there.
 
-A server does not have to say that it knows no such field: the events come all the same, with nothing in it. So the
-types are looked at: the event's own, those that it derives from, and those derived from it, for their events come too.
+A server need not report an unknown field: events then arrive with null in it. So the types are browsed: the event's
+own, those that it derives from, and those derived from it, whose events are notified too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ async def find_fields(session: Session, event_type: ua.NodeId, paths: Mapping[st
             fields[name] = found
         elif any(found):
             problems.append(_missing(name, paths[name], found))
-        else:  # a server that does not show its types: it has to be taken at its word
+        else:  # the server does not show its types: the path cannot be checked
             index = event_type.NamespaceIndex
             fields[name] = EventField(event_type, tuple(ua.QualifiedName(each, ua.UInt16(index)) for each in path))
     if problems:
@@ -67,7 +67,7 @@ async def _types(browser: Browser, event_type: ua.NodeId) -> list[ua.NodeId]:
     while own[-1] in bases:
         own.append(bases[own[-1]])
     derived = [event_type]
-    for node in derived:  # it grows while it is walked
+    for node in derived:  # the list grows during the loop
         derived += [each for each, base in bases.items() if base == node]
     return own + derived[1:]
 
@@ -75,7 +75,7 @@ async def _types(browser: Browser, event_type: ua.NodeId) -> list[ua.NodeId]:
 async def _find(
     browser: Browser, types: Iterable[ua.NodeId], path: tuple[str, ...], namespaces: list[str]
 ) -> EventField | list[str]:
-    """Return the field, or the names that stand where the first one is that is not there."""
+    """Return the field, or the names that exist where the first unknown one was expected."""
     furthest, there = 0, list[str]()
     for declaring in types:
         node, names = declaring, list[ua.QualifiedName]()

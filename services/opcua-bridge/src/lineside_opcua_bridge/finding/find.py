@@ -1,7 +1,7 @@
-"""From the texts in the settings to node ids on the server that is connected now.
+"""Finds the node ids of the settings' texts on the connected server.
 
-Node ids are read to see that they exist. Browse paths are walked from the Root folder, all of them together, one level
-at a time, and only along branches that match; what was seen on the way tells the nearest names of what was not found.
+Node ids are read to check that they exist. Browse paths are followed from the Root folder, all of them together, one
+level at a time, and only along branches that match; the nodes on the way give the nearest names for what is missing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ from lineside_opcua_bridge.link.session import CallFailed, Session
 from lineside_opcua_bridge.nodes import Address, NodeAmbiguous, NodeMissing, describe, resolve
 from lineside_opcua_bridge.tags import Alias, Element, Path, Tag, parse
 
-_LOOKED_AT = 2000
-"""Nodes that are browsed to name the ids nearest to a missing one."""
+_BROWSED_FOR_HINT = 2000
+"""Nodes that are browsed at most for the ids nearest to a missing one."""
 _SHOWN = 5
 _ABSENT = frozenset({StatusCodes.BadNodeIdUnknown, StatusCodes.BadNodeIdInvalid})
 
 _hints: WeakKeyDictionary[Session, dict[str, str]] = WeakKeyDictionary()
-"""What was nearest to a missing id, by session: a trigger that is tried again must not have the PLC browsed again."""
+"""The hint for each missing id, by session: a trigger that is bound again must not browse the PLC again."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,8 @@ _Findings = tuple[dict[str, list[FoundNode]], dict[str, NodeMissing]]
 async def find(session: Session, texts: Mapping[str, str]) -> dict[str, ua.NodeId]:
     """Return the one node of each text, by role; of an element of an array the node that has it.
 
-    Raises NodeMissing for what is not there, naming the nearest, is there more than once (NodeAmbiguous), or cannot be
-    looked for because too much would match on the way (BrowseTooLarge); or CallFailed. All that is wrong is named, up
-    to five.
+    Raises NodeMissing for a text that names no node, with the nearest names; NodeAmbiguous for one that names several;
+    BrowseTooLarge where too many nodes match on the way; or CallFailed. The error names up to five texts.
     """
     everything, problems = await _find(session, texts)
     for role, found in everything.items():
@@ -71,7 +70,7 @@ async def find_all(session: Session, text: str) -> list[FoundNode]:
 
 
 async def _find(session: Session, texts: Mapping[str, str]) -> _Findings:
-    """Return what each text names, and of those that name nothing, what is wrong."""
+    """Return the nodes of each text, and the errors of those that name none."""
     tags = {role: _node_of(parse(text)) for role, text in texts.items()}
     ids, wrong_ids = await _find_ids(session, {role: tag for role, tag in tags.items() if isinstance(tag, Address)})
     paths, wrong_paths = await _find_paths(session, {role: tag for role, tag in tags.items() if isinstance(tag, Path)})
@@ -84,7 +83,7 @@ async def _find(session: Session, texts: Mapping[str, str]) -> _Findings:
 
 
 def _node_of(tag: Tag) -> Address | Path | Alias:
-    """Return what is looked for on the server: of an element of an array, the node that has it."""
+    """Return what is searched on the server: for an element of an array, the array's node."""
     return tag.of if isinstance(tag, Element) else tag
 
 
@@ -132,7 +131,7 @@ async def _walk(browser: Browser, walks: Mapping[str, Walk]) -> None:
         await browser.visit(open_nodes)
         for walk in walks.values():
             walk.step(browser)
-    # What lies deeper is a chain of references that leads to ever new nodes; nobody names a tag there.
+    # Anything deeper is a chain of references that leads to ever new nodes; no tag is there.
 
 
 async def _absent(session: Session, nodes: Sequence[ua.NodeId]) -> set[ua.NodeId]:
@@ -145,7 +144,7 @@ async def _absent(session: Session, nodes: Sequence[ua.NodeId]) -> set[ua.NodeId
 
 
 async def _like(session: Session, text: str, missing: ua.NodeId) -> str:
-    """Return the remedy for a node id that is not there; a walk below Objects looks for ids that are like it."""
+    """Return the remedy for a missing node id, with similar ids found below Objects."""
     remedy = "`lineside opcua browse` shows what there is"
     if not isinstance(missing.Identifier, str):
         return remedy
@@ -158,15 +157,15 @@ async def _like(session: Session, text: str, missing: ua.NodeId) -> str:
 
 
 async def _ids_beside(session: Session, missing: ua.NodeId) -> dict[str, str]:
-    """Return the text of node ids in the same namespace by their identifier, objects searched before variables."""
-    browser = Browser(session, limit=_LOOKED_AT)
+    """Return the texts of node ids in the same namespace by their identifier; objects are browsed before variables."""
+    browser = Browser(session, limit=_BROWSED_FOR_HINT)
     ids: dict[str, str] = {}
     level = [ua.NodeId(ua.Int32(ObjectIds.ObjectsFolder))]
     for _level in range(MAX_DEPTH):
         level = level[: browser.room]
         try:
             await browser.visit(level)
-        except (BrowseTooLarge, CallFailed):  # a hint is not worth a failure of its own
+        except (BrowseTooLarge, CallFailed):  # a hint must not cause a failure of its own
             break
         children = [child for node in level for child in browser.children(node) if not browser.has(child.node)]
         ids |= {
@@ -179,7 +178,7 @@ async def _ids_beside(session: Session, missing: ua.NodeId) -> dict[str, str]:
 
 
 def _together(problems: Mapping[str, NodeMissing]) -> NodeMissing:
-    """Return one error that says what is wrong with each role."""
+    """Return one error that names what is wrong with each role."""
     ((role, first), *others) = problems.items()
     kind = NodeAmbiguous if all(isinstance(each, NodeAmbiguous) for each in problems.values()) else NodeMissing
     if not others:

@@ -1,7 +1,7 @@
-"""The way of one browse path through the server's tree: a step a level, from what the browser saw. It asks nobody.
+"""Follows one browse path through the server's tree, one level a step, by the nodes that a browser has read. Pure.
 
-A state is a node and the place in the path of the name that its children must match next. `**` stays in its place from
-level to level, and matches no level too. A node comes into a state once, so that a cycle of references ends.
+A state is a node and the index of the name in the path that its children must match next. `**` keeps its index from
+level to level, and matches no level too. Each state is entered once, so that a cycle of references ends.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,14 +19,14 @@ _SHOWN = 8
 
 
 class Walk:
-    """Where one path has come to; `names` as in `tags.Path`."""
+    """The states of one path; `names` as in `tags.Path`."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
         self._paths: dict[_State, str] = {}
         self._open: list[_State] = []
         self.found: dict[ua.NodeId, str] = {}
-        """The nodes at the path's end, each with the way on which it was met first."""
+        """The nodes at the path's end, each with the first path by which it was reached."""
         self._reach(ua.NodeId(ua.Int32(ObjectIds.RootFolder)), 0, "")
 
     def open_nodes(self) -> list[ua.NodeId]:
@@ -43,7 +43,7 @@ class Walk:
                 self._reach(child.node, below, f"{path}/{escape(child.name)}")
 
     def missing(self, text: str, browser: Browser) -> NodeMissing:
-        """Return what to say of a path that found nothing: how far it came, and the nearest names there."""
+        """Return the error of a path that found nothing: how far it came, and the nearest names there."""
         if self._open:
             return BrowseTooLarge(
                 f"{text!r} leads deeper than {MAX_DEPTH} levels below the Root folder, and no deeper is looked",

@@ -1,1 +1,1 @@
-"""The way from and to the PLC: session, subscriptions that lose nothing unseen, and their one supervisor."""
+"""The connection to the PLC: session, calls, and subscriptions whose losses are always reported."""

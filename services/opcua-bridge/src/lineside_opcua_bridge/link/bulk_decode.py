@@ -1,6 +1,6 @@
-"""Many changes of one type at once: a plant's tags are mostly numbers, and come by the thousand.
+"""Decodes many consecutive changes of one type at once: most tags are numbers, and thousands come together.
 
-A run is a stretch of notifications that have the same parts and the same type, which stand right after the client
+A run is a sequence of notifications with the same DataValue mask and the same type, the two bytes after the client
 handle. Where the type has a fixed size all of them have one size, and are read column by column.
 """
 
@@ -12,22 +12,22 @@ from struct import Struct
 from lineside_opcua_bridge.link.ua_time import timestamps
 
 _MASK, _TYPE = 4, 5
-"""Where the DataValue's mask and the Variant's type stand in a notification."""
+"""Offsets of the DataValue's mask and the Variant's type in a notification."""
 _GROWTH = 8
 
 Change = tuple[int, object, int, datetime | None, datetime | None]
-"""A value that arrived: client handle, value, status code, source and server timestamp."""
+"""A notified value: client handle, value, status code, source and server timestamp."""
 
 
-def length(body: bytes, at: int, size: int, most: int) -> int:
-    """Return how many notifications of `size` bytes from `at` on are alike, 1 to `most`.
+def length(body: bytes, at: int, size: int, limit: int) -> int:
+    """Return how many notifications of `size` bytes from offset `at` on are of one run, 1 to `limit`.
 
-    It looks at a few first and then at ever more, so that a mixture of types costs little.
+    A few are compared first and then ever more, so that a mixture of types costs little.
     """
     mask, kind = body[at + _MASK : at + _MASK + 1], body[at + _TYPE : at + _TYPE + 1]
     run = 1
-    while run < most:
-        step = min(most, _GROWTH * run) - run
+    while run < limit:
+        step = min(limit, _GROWTH * run) - run
         start, stop = at + run * size, at + (run + step) * size
         masks, kinds = body[start + _MASK : stop : size], body[start + _TYPE : stop : size]
         alike = min(len(masks) - len(masks.lstrip(mask)), len(kinds) - len(kinds.lstrip(kind)))
@@ -38,9 +38,9 @@ def length(body: bytes, at: int, size: int, most: int) -> int:
 
 
 def read(layout: Struct, status: int, source: int, server: int, content: bytes) -> Iterable[Change]:
-    """Return the changes of a run; `layout` gives the handle, the value and the others at these places, 0 if absent.
+    """Return the changes of a run; `status`, `source` and `server` are their indices in `layout`, 0 if absent.
 
-    Raises struct.error where `content` ends in the middle of one.
+    Handle and value are the first two. Raises struct.error where `content` ends within a change.
     """
     columns = list(zip(*layout.iter_unpack(content), strict=True))
     statuses = columns[status] if status > 0 else repeat(0)

@@ -1,6 +1,7 @@
-"""Metrics of the way from the PLC: what came, what is missing and why; their names are a public contract.
+"""Metrics of the link: what arrived, what is missing and why; their names are a public contract.
 
-What a tag sent is what came plus what is reported here as lost. No label names a tag: a plant has thousands.
+The values of a tag are those that arrived plus those that are reported here as lost. No label names a tag: a plant has
+thousands.
 """
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -9,7 +10,7 @@ _PREFIX = "lineside_opcua_bridge"
 
 
 class LinkMetrics:
-    """Counters of values and messages, gauges of what is watched."""
+    """Counters of values and messages, gauges of subscriptions and items."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:

@@ -1,4 +1,4 @@
-"""Publish requests: several wait at the server at once, so that it never has to wait for our next one to speak."""
+"""Keeps several Publish requests waiting at the server, so that it can always send a notification at once."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,26 +14,26 @@ log = structlog.get_logger("lineside.opcua_bridge.publish_loop")
 
 _SPARE = 2
 """Requests beyond one for each subscription."""
-_MOST = 20
+_MAX_REQUESTS = 20
 
 
 class PublishLoop:
-    """The Publish requests of one session; what they bring is given to `take`, and acknowledged with the next one.
+    """The Publish requests of one session; `take` gets each response, which the next request acknowledges.
 
-    `stop` must be called. A failure loses the session, except that a server with too many requests gets fewer.
+    `stop` must be called. A failure loses the session; a server that reports too many requests gets fewer.
     """
 
     def __init__(self, session: Session, take: Callable[[Publication], None], metrics: LinkMetrics) -> None:
         self._session = session
         self._take = take
         self._metrics = metrics
-        self._most = _MOST
+        self._max_requests = _MAX_REQUESTS
         self._tasks: set[asyncio.Task[None]] = set()
         self._unacknowledged: list[ua.SubscriptionAcknowledgement] = []
 
     def serve(self, subscriptions: int) -> None:
-        """Have as many requests under way as this many subscriptions need."""
-        while len(self._tasks) < min(subscriptions + _SPARE, self._most):
+        """Keep as many requests waiting as this many subscriptions need."""
+        while len(self._tasks) < min(subscriptions + _SPARE, self._max_requests):
             task = asyncio.create_task(self._publish(), name=f"publish {len(self._tasks) + 1}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -57,7 +57,7 @@ class PublishLoop:
                 if failed.reason == "BadTimeout":
                     continue
                 if failed.reason == "BadTooManyPublishRequests" and len(self._tasks) > 1:
-                    self._most = len(self._tasks) - 1
+                    self._max_requests = len(self._tasks) - 1
                     return
                 self._session.lose(failed.what)
                 return

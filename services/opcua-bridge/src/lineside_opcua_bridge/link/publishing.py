@@ -1,10 +1,9 @@
-"""Publish responses from the wire to plain values, fast: what a PLC with thousands of tags sends all day.
+"""Decodes Publish responses into plain values, fast enough for a PLC with thousands of tags.
 
 asyncua makes five objects of every value that arrives. Here a data change of a scalar (Boolean, number, String,
-DateTime) becomes one tuple, read by one precompiled layout for its type and the parts that its DataValue has
-(OPC 10000-6, 5.2.2.17). Everything else, arrays, structures, events, is asyncua's to decode, value by value, so that
-one array among a thousand numbers costs what one array costs. Nothing that a server sends may do worse than
-`Malformed`.
+DateTime) becomes one tuple, read by one precompiled layout for its type and the fields that its DataValue has
+(OPC 10000-6, 5.2.2.17). Arrays, structures and events are decoded by asyncua, value by value, so that one array among
+a thousand numbers costs no more than one array. Whatever a server sends, nothing but `Malformed` is raised.
 """
 
 import struct
@@ -36,18 +35,18 @@ _UINT32 = struct.Struct("<I")
 _NUMBER_AND_TIME = struct.Struct("<Iq")
 
 _FIXED = {0: "", 1: "?", 2: "b", 3: "B", 4: "h", 5: "H", 6: "i", 7: "I", 8: "q", 9: "Q", 10: "f", 11: "d", 13: "q"}
-"""How scalars of a fixed size look, by the id of their built-in type."""
+"""struct formats of the scalars of a fixed size, by the id of their built-in type."""
 _STRING = 12
 _DATE_TIME = 13
 _SINGLY = frozenset({0, _DATE_TIME})
-"""Types of fixed size that are not just what stands on the wire: nothing, and an instant."""
+"""Types of fixed size whose value is not the number on the wire: Null, and DateTime."""
 _RUN = 8
-"""Changes alike from which on it is quicker to read them together."""
+"""So many changes of one type and mask are faster to read together."""
 _VALUE, _STATUS, _SOURCE, _SERVER, _SOURCE_PICO, _SERVER_PICO = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
 
 class Malformed(LinesideError):
-    """The server sent bytes that are no answer to a Publish."""
+    """The server sent bytes that are no valid response."""
 
     code = "plc-malformed"
     transient = True
@@ -55,21 +54,21 @@ class Malformed(LinesideError):
 
 @dataclass(frozen=True)
 class Message:
-    """One notification message of a subscription; without content it is a sign of life (`is_keepalive`)."""
+    """One notification message of a subscription; without content it is a keep-alive (`is_keepalive`)."""
 
     number: int
-    """The sequence number; a sign of life carries the one that comes next."""
+    """The sequence number; a keep-alive carries that of the next message."""
     changes: list[Change] = field(default_factory=list)
     events: list[tuple[int, list[object]]] = field(default_factory=list)
     """Client handle and the fields of each event, in the order in which they were asked for."""
     ended: str | None = None
-    """Why the server ended the subscription, where it did."""
+    """The status with which the server ended the subscription, where it did."""
     is_keepalive: bool = False
 
 
 @dataclass(frozen=True)
 class Publication:
-    """What one Publish response says."""
+    """The content of one Publish response."""
 
     subscription: int
     message: Message
@@ -77,7 +76,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the parts of a notification stand, for one type and one set of parts; 0 where a part is absent."""
+    """The layout of a notification for one type and one set of fields; the index of an absent field is -1."""
 
     unpack: Callable[[bytes, int], tuple[Any, ...]]
     size: int
@@ -85,11 +84,11 @@ class _Layout:
     source: int
     server: int
     whole: struct.Struct
-    """The same from the client handle on; mask and type are left out."""
+    """The same layout from the client handle on, without mask and type."""
 
 
 def _layout(mask: int, scalar: str) -> _Layout:
-    parts, places, place = "<", {}, 0
+    fields, indices, index = "<", {}, 0
     for bit, code in (
         (_VALUE, scalar),
         (_STATUS, "I"),
@@ -99,12 +98,12 @@ def _layout(mask: int, scalar: str) -> _Layout:
         (_SERVER_PICO, "2x"),
     ):
         if mask & bit and code:
-            parts += code
-            places[bit] = place
-            place += code != "2x"
-    compiled = struct.Struct(parts)
-    at = {bit: places.get(bit, -1) for bit in (_STATUS, _SOURCE, _SERVER)}
-    whole = struct.Struct(f"<I2x{parts[1:]}")
+            fields += code
+            indices[bit] = index
+            index += code != "2x"
+    compiled = struct.Struct(fields)
+    at = {bit: indices.get(bit, -1) for bit in (_STATUS, _SOURCE, _SERVER)}
+    whole = struct.Struct(f"<I2x{fields[1:]}")
     return _Layout(compiled.unpack_from, compiled.size, at[_STATUS], at[_SOURCE], at[_SERVER], whole)
 
 
@@ -117,7 +116,7 @@ _AFTER = [_layout(mask & ~_VALUE, "") for mask in range(64)]
 
 
 def decode(body: bytes) -> Publication:
-    """Return what a Publish response says, the response's own status being good; raises Malformed."""
+    """Return the content of a Publish response whose own status is good; raises Malformed."""
     try:
         return _publication(body)
     except Exception as error:  # bytes from outside: whatever they break, the answer is the same
@@ -136,12 +135,12 @@ def _publication(body: bytes) -> Publication:
     at = after_header(body)
     (subscription,) = _UINT32.unpack_from(body, at)
     (available,) = _INT32.unpack_from(body, at + 4)
-    at += 8 + 4 * max(0, available) + 1  # the last: more notifications follow, which we ask for anyway
+    at += 8 + 4 * max(0, available) + 1  # the last byte is MoreNotifications: the next request is sent anyway
     return Publication(subscription, _message(body, at))
 
 
 def after_header(body: bytes) -> int:
-    """Return where a response's own part begins; raises UaStatusCodeError where the service failed."""
+    """Return the offset after a response's header; raises UaStatusCodeError where the service failed."""
     head = Buffer(body)
     nodeid_from_binary(head)
     struct_from_binary(ua.ResponseHeader, head).ServiceResult.check()
@@ -168,7 +167,7 @@ def _message(body: bytes, at: int) -> Message:
 
 
 def _read_changes(body: bytes, at: int, changes: list[Change]) -> int:
-    """Add the changes of the DataChangeNotification whose length stands at `at`; return where it ends."""
+    """Add the changes of the DataChangeNotification whose length is at offset `at`; return the offset of its end."""
     length, count = _TWO_INT32.unpack_from(body, at)
     end: int = at + 4 + length
     at += 8
@@ -228,7 +227,7 @@ def _text(body: bytes, at: int) -> tuple[str | None, int]:
 
 
 def _by_asyncua(body: bytes, at: int) -> tuple[object, int]:
-    """Return any value. Only that: asyncua reads a DataValue's picoseconds in another order than OPC UA has."""
+    """Return any Variant's value; not a DataValue's, whose picoseconds asyncua reads in the wrong order."""
     rest = Buffer(body, at)
     return variant_from_binary(rest).Value, rest.cur_pos
 
@@ -240,7 +239,7 @@ def _change(handle: int, value: ua.DataValue) -> Change:
 
 
 def _add(content: object, changes: list[Change], events: list[tuple[int, list[object]]]) -> str | None:
-    """Add what a notification has to say; return why the subscription ended, where it says that."""
+    """Add the changes or events of a notification; return the status where it says that the subscription ended."""
     if isinstance(content, ua.DataChangeNotification):
         changes += [_change(int(item.ClientHandle), item.Value) for item in content.MonitoredItems or []]
     elif isinstance(content, ua.EventNotificationList):

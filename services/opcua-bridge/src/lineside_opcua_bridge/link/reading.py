@@ -1,7 +1,7 @@
-"""A Read response from the wire to values, as OPC UA has them (OPC 10000-6, 5.2.2.17).
+"""Decodes Read responses (OPC 10000-6, 5.2.2.17).
 
-asyncua reads a DataValue's two timestamps before the picoseconds of the first: where a server sends picoseconds, its
-time is then one of the year 9999 or of 1601.
+asyncua reads a DataValue's two timestamps before the picoseconds of the first: where a server sends picoseconds, a
+time becomes one of the year 9999 or of 1601.
 """
 
 import struct
@@ -30,7 +30,7 @@ def decode_values(body: bytes) -> list[ua.DataValue]:
         return [_value(rest) for _ in range(count)]
     except UaStatusCodeError:
         raise
-    except Exception as error:  # bytes from outside: whatever they break, the answer is the same
+    except Exception as error:  # any error in decoding bytes from outside means the same
         raise Malformed(f"the server's Read response cannot be read: {type(error).__name__}: {error}") from error
 
 

@@ -1,40 +1,39 @@
-"""The messages of one subscription in the order in which the server numbered them, and which of them are missing.
+"""Puts the messages of one subscription in the order of their sequence numbers, and tells which are missing.
 
-Several Publish requests wait at the server at once, so that their answers may overtake one another. Sequence numbers
-say what belongs where: they begin with 1, grow by one with each message that has content, and 1 follows 2^32 - 1; a
-sign of life carries the number that comes next (OPC 10000-4, 5.14.1.1). It decides only: whoever holds it asks the
-server to repeat what is missing.
+Several Publish requests wait at the server at once, so responses may be reordered. Sequence numbers begin with 1, grow
+by one with each message that has content, and 1 follows 2^32 - 1; a keep-alive carries the number of the next message
+(OPC 10000-4, 5.14.1.1). Pure: `subscriptions` requests missing messages again.
 """
 
 from lineside_opcua_bridge.link.publishing import Message
 
 _NUMBERS = 0xFFFFFFFF
-"""How many numbers there are: 1 to 2^32 - 1."""
+"""How many sequence numbers there are: 1 to 2^32 - 1."""
 
 
 def after(number: int, steps: int = 1) -> int:
-    """Return the sequence number that comes `steps` after this one."""
+    """Return the sequence number `steps` after this one."""
     return (number - 1 + steps) % _NUMBERS + 1
 
 
 def distance(first: int, second: int) -> int:
-    """Return how many steps lead from the first number to the second."""
+    """Return how many steps the second number is after the first."""
     return (second - first) % _NUMBERS
 
 
 class SequenceTracker:
-    """The messages of one subscription. `limit`: how many may wait for one that is missing."""
+    """The messages of one subscription; at most `limit` are kept while one before them is missing."""
 
     def __init__(self, *, limit: int = 256) -> None:
         self.expected = 1
         """The number that comes next."""
         self._limit = limit
-        self._waiting: dict[int, Message] = {}
+        self._early: dict[int, Message] = {}
         self._announced = 1
-        """The number before which everything exists, by what the server said last."""
+        """All messages before this number exist, by the last message or keep-alive."""
 
     def take(self, message: Message) -> list[Message]:
-        """Take a message; return what can be handed on now, in order. One that was there before gives nothing."""
+        """Take a message; return those that can be delivered now, in order; none for a message that came before."""
         ahead = distance(self.expected, message.number)
         if ahead > _NUMBERS // 2:
             return []
@@ -42,36 +41,36 @@ class SequenceTracker:
         if distance(self.expected, follows) > distance(self.expected, self._announced):
             self._announced = follows
         if not message.is_keepalive:
-            self._waiting[message.number] = message
+            self._early[message.number] = message
         return self._ready()
 
     def missing(self) -> list[int]:
-        """Return the numbers of the messages that exist and did not come, at most `limit` of them."""
+        """Return the numbers of the messages that exist and have not come, at most `limit` of them."""
         steps = min(distance(self.expected, self._announced), self._limit)
         numbers = (after(self.expected, step) for step in range(steps))
-        return [number for number in numbers if number not in self._waiting]
+        return [number for number in numbers if number not in self._early]
 
     @property
     def is_full(self) -> bool:
-        """Whether so many wait that the missing one must be given up."""
+        """Whether so many messages are kept that the missing one must be given up."""
         return distance(self.expected, self._announced) >= self._limit
 
     def give_up(self) -> tuple[int, list[Message]]:
-        """Wait no longer for what is missing: return how many messages that is, and what can be handed on now."""
+        """Give up the missing messages; return how many they are, and the messages that can be delivered now."""
         missing = 0
-        while self.expected not in self._waiting and self.expected != self._announced:
-            if not self._waiting:  # a jump may be wide: it is not walked step by step
+        while self.expected not in self._early and self.expected != self._announced:
+            if not self._early:  # the numbers may be far apart
                 missing += distance(self.expected, self._announced)
                 self.expected = self._announced
                 break
-            nearest = min(self._waiting, key=lambda number: distance(self.expected, number))
+            nearest = min(self._early, key=lambda number: distance(self.expected, number))
             missing += distance(self.expected, nearest)
             self.expected = nearest
         return missing, self._ready()
 
     def _ready(self) -> list[Message]:
         ready = []
-        while message := self._waiting.pop(self.expected, None):
+        while message := self._early.pop(self.expected, None):
             ready.append(message)
             self.expected = after(self.expected)
         if distance(self._announced, self.expected) <= _NUMBERS // 2:

@@ -1,11 +1,11 @@
-"""One OPC UA session over one connection, from connect to loss. It decides nothing and never connects again by itself.
+"""One OPC UA session over one connection, from connect to loss; it never reconnects by itself.
 
-A session outlives its connection at the server for a while. `open` takes the session of before, where there is one,
-and goes on with it over the new connection (OPC 10000-4, 6.7); the subscriptions are then still there (see
-`subscriptions`). Who gets in, and by which certificates, is looked at anew each time.
+A session outlives its connection at the server for a while. `open` resumes the previous session, where there is one,
+over the new connection (OPC 10000-4, 6.7); its subscriptions then still exist (see `subscriptions`). Certificates and
+the user's secrets are read anew each time.
 
-asyncua's services are used below its Subscription class and its own reconnecting: those keep one Publish request under
-way, start a task for each value, bring back subscriptions with the namespace indices of before, and count nothing.
+asyncua's services are used without its Subscription class and its own reconnecting: those keep only one Publish request
+waiting, start a task for each value, restore subscriptions with the old namespace indices, and count nothing.
 """
 
 import asyncio
@@ -35,9 +35,9 @@ T = TypeVar("T")
 
 _CLOSE_S = 1.0
 _CONNECT_CALLS = 3
-"""How many calls' time the whole of connecting may take."""
+"""Connecting may take as long as this many calls."""
 _RENEW_AT = 0.75
-"""The part of the secure channel's life after which it is renewed (OPC 10000-4, 5.6.2.1)."""
+"""The secure channel is renewed after this part of its lifetime (OPC 10000-4, 5.6.2.1)."""
 
 _GONE = frozenset(
     {
@@ -68,7 +68,7 @@ class CallFailed(LinesideError):
 
 @dataclass(frozen=True)
 class Limits:
-    """How many items one call of this server may have; 0 where it does not say."""
+    """How many items one call of this server may have; 0 where it names no limit."""
 
     read: int = 0
     write: int = 0
@@ -79,50 +79,50 @@ class _UaSession(UaSession):
     """asyncua's session without its publish loop."""
 
     def ensure_publish_loop(self) -> None:
-        """Start nothing: who subscribes here publishes too."""
+        """Start nothing: `PublishLoop` sends the Publish requests."""
 
     async def publish_bytes(self, request: ua.PublishRequest) -> bytes:
-        """Return a Publish response as it came; it may take as long as the server has nothing to say."""
+        """Return the bytes of a Publish response, without a time limit: the server answers when it has something."""
         return bytes(await self._send_request(request, timeout=0))
 
     async def read_bytes(self, request: ua.ReadRequest) -> bytes:
-        """Return a Read response as it came."""
+        """Return the bytes of a Read response."""
         return bytes(await self._send_request(request))
 
     async def republish_bytes(self, request: ua.RepublishRequest) -> bytes:
-        """Return a Republish response as it came."""
+        """Return the bytes of a Republish response."""
         return bytes(await self._send_request(request))
 
 
 class Session:
-    """A connected session; `lost` resolves to the reason once it is of no more use over this connection."""
+    """A connected session; `lost` resolves to the reason once it cannot be used over this connection any more."""
 
-    def __init__(self, settings: OpcuaBridgeSettings, thing: str, *, looks_only: bool = False) -> None:
+    def __init__(self, settings: OpcuaBridgeSettings, thing: str, *, read_only: bool = False) -> None:
         self._settings = settings
         self._thing = thing
-        self._looks_only = looks_only
+        self._read_only = read_only
         self._client: Client | None = None
         self._ua: _UaSession | None = None
         self._renewing: asyncio.Task[None] | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.namespaces: list[str] = []
         self.limits = Limits()
-        self._started: object = None
+        self._server_start: object = None
         self.is_resumed = False
-        """Whether it is the session of before over a new connection."""
+        """Whether it is the previous session over a new connection."""
         self.is_spent = False
-        """Whether nobody may go on with it."""
-        self.heard = 0.0
-        """When the server last answered a Publish request, by our monotonic clock: what changed before, it has said."""
+        """Whether it cannot be resumed over another connection either."""
+        self.last_publish = 0.0
+        """When the last Publish response came, by our monotonic clock: what changed before it was notified."""
 
     async def open(self, before: Self | None = None) -> Self:
-        """Connect, with the session of before where the server still has it; raises LinesideError.
+        """Connect, and resume the session `before` where the server still has it; raises LinesideError.
 
         After a failure `leave` or `close` must still be called.
         """
         try:
             async with asyncio.timeout(_CONNECT_CALLS * self._settings.request_timeout_ms / 1000):
-                client = self._client = await client_for(self._settings, thing=self._thing, looks_only=self._looks_only)
+                client = self._client = await client_for(self._settings, thing=self._thing, read_only=self._read_only)
                 session = self._ua = _UaSession(client.uaclient)
                 client.uaclient.session = session
                 client.session_timeout = round(self._settings.lifetime_s * 1000)
@@ -134,7 +134,7 @@ class Session:
                     await client.create_session()
                     await client._activate_with_credentials()  # noqa: SLF001 - what its `connect` does
                 self._renewing = asyncio.create_task(self._renew(client), name="renew the secure channel")
-                await self._look_around()
+                await self._read_server_info()
                 if before is not None and self.is_resumed:
                     self._check_same(before)
         except LinesideError:
@@ -144,11 +144,11 @@ class Session:
         return self
 
     async def close(self) -> None:
-        """End the session with its subscriptions, politely where the peer still listens, within a second."""
+        """Close the session with its subscriptions, by a call to the server if that answers within a second."""
         self.lose("closed", spent=True)
         if self._client is None:
             return
-        with contextlib.suppress(Exception):  # the peer may be gone: there is nobody left to tell
+        with contextlib.suppress(Exception):  # the server may be gone
             async with asyncio.timeout(_CLOSE_S):
                 await self._client.disconnect()
         self.leave()
@@ -166,14 +166,14 @@ class Session:
         self._client.disconnect_socket()
 
     def lose(self, reason: str, *, spent: bool = False) -> None:
-        """Say that the session is of no more use over this connection; `spent`: over no other either."""
+        """Take it that the session cannot be used over this connection any more; `spent`: over no other either."""
         self.is_spent = self.is_spent or spent
         if not self.lost.done():
             self.lost.set_result(reason)
 
     def is_same_server(self, other: Self) -> bool:
-        """Whether another session is with the same run of the server: not restarted since, its namespaces as before."""
-        return (self._started, self.namespaces) == (other._started, other.namespaces)
+        """Whether another session is with the same run of the server, and with the same namespaces."""
+        return (self._server_start, self.namespaces) == (other._server_start, other.namespaces)
 
     async def call(self, doing: str, service: Callable[[UaSession], Awaitable[T]]) -> T:
         """Call one service of the server and return its answer; raises CallFailed, whose text begins with `doing`."""
@@ -210,7 +210,7 @@ class Session:
     async def read_elements(self, what: Sequence[tuple[ua.NodeId, int]]) -> list[ua.DataValue]:
         """Return what the server gives for one element of each array, by IndexRange; raises CallFailed.
 
-        That need not be the element: some servers ignore the range and return the array.
+        A server that ignores the range returns the whole array.
         """
         values: list[ua.DataValue] = []
         for batch in batches(what, self.limits.read):
@@ -233,9 +233,9 @@ class Session:
     ) -> list[ua.StatusCode]:
         """Write values, in one call where the server takes that, and return each one's status; raises CallFailed.
 
-        `elements` says by its place in `what` which value is that of one element of an array only, by IndexRange: the
-        server must be known to honour it. Only the value is sent: many PLCs refuse a write that brings a status or
-        timestamps of its own.
+        `elements` gives the array index of each value, by its index in `what`, that is written to one element by
+        IndexRange: the server must be known to honour it. Only the value is sent: many PLCs refuse a write that has a
+        status or timestamps.
         """
         statuses: list[ua.StatusCode] = []
         writes = [_write_value(node, value, (elements or {}).get(at)) for at, (node, value) in enumerate(what)]
@@ -247,9 +247,9 @@ class Session:
         return statuses
 
     async def publish(self, acknowledged: list[ua.SubscriptionAcknowledgement]) -> bytes:
-        """Return the next Publish response, however long that takes; raises CallFailed.
+        """Return the next Publish response, without a time limit; raises CallFailed.
 
-        That of a server with too many such requests, or a timeout of its own, leaves the session as it is.
+        BadTooManyPublishRequests and BadTimeout leave the session usable.
         """
         request = ua.PublishRequest()
         request.Parameters.SubscriptionAcknowledgements = acknowledged
@@ -259,11 +259,11 @@ class Session:
             answer = await self._ua.publish_bytes(request)
         except Exception as error:
             raise self._call_failed("publishing", error) from error
-        self.heard = time.monotonic()
+        self.last_publish = time.monotonic()
         return answer
 
     async def republish(self, subscription: int, number: int) -> Message:
-        """Return a message of a subscription once more; raises CallFailed where the server does not have it."""
+        """Return a message of a subscription again; raises CallFailed where the server does not have it."""
         request = ua.RepublishRequest()
         request.Parameters.SubscriptionId = ua.UInt32(subscription)
         request.Parameters.RetransmitSequenceNumber = ua.UInt32(number)
@@ -280,7 +280,7 @@ class Session:
         return message
 
     async def _resume(self, client: Client, before: Self) -> bool:
-        """Go on with the session of before; only at a server that shows the certificate which was accepted then."""
+        """Resume the previous session; only at a server with the certificate that was accepted then."""
         old, policy = before._client, client.security_policy
         token = before._ua.authentication_token if before._ua else ua.NodeId()
         if old is None or before.is_spent or token.is_null():
@@ -302,8 +302,8 @@ class Session:
         return True
 
     def _check_same(self, before: Self) -> None:
-        if self._started != before._started:
-            before.is_spent = True  # whose session this is nobody knows: it is left, not closed
+        if self._server_start != before._server_start:
+            before.is_spent = True  # it may be another client's session: it is left, not closed
             raise CallFailed("connecting: a restarted server has a session of the same name", reason="session")
 
     async def _renew(self, client: Client) -> None:
@@ -312,11 +312,11 @@ class Session:
             try:
                 await client.open_secure_channel(renew=True)
                 client.uaclient.revolve_security_token()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the channel ends soon
+            except Exception as error:  # noqa: BLE001 - whatever it is, the channel will end
                 self.lose(_failed("renewing the secure channel", error).what)
                 return
 
-    async def _look_around(self) -> None:
+    async def _read_server_info(self) -> None:
         names = (
             ObjectIds.Server_NamespaceArray,
             ObjectIds.Server_ServerStatus_StartTime,
@@ -331,7 +331,7 @@ class Session:
         if not isinstance(found, list):
             raise CallFailed("connecting: the server shows no NamespaceArray (i=2255)", reason="namespaces")
         self.namespaces = [str(uri) for uri in found]
-        self._started = _good(started)
+        self._server_start = _good(started)
         self.limits = Limits(*(limit if isinstance(limit := _good(value), int) else 0 for value in limits))
 
     def _call_failed(self, doing: str, error: Exception) -> CallFailed:

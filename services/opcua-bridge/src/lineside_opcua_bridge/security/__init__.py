@@ -1,8 +1,8 @@
-"""The secure channel to the PLC, and who logs in over it.
+"""The secure channel to the PLC, and the user who logs in over it.
 
-`certificates`, `validation` and `endpoints` decide: values in, values out. `store`, `own` and `users` are the files:
-trusted, rejected and own certificates, passwords. `client`, `refusals` and `metrics` are the edge: asyncua, what its
-errors mean, what is shown.
+`certificates`, `validation` and `endpoints` are pure. `store`, `own_certificate` and `users` read and write files:
+trusted, rejected and own certificates, passwords. `client` extends asyncua, `error_mapping` says what its errors mean,
+and `metrics` shows the state.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from lineside_opcua_bridge.security.errors import (
     PkiUnusable,
     SecurityError,
 )
-from lineside_opcua_bridge.security.metrics import register
-from lineside_opcua_bridge.security.own_certificate import Identity, Own, Wanted
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.metrics import register_metrics
+from lineside_opcua_bridge.security.own_certificate import CertificateSpec, Identity, OwnCertificates
+from lineside_opcua_bridge.security.store import CertificateStore
 from lineside_opcua_bridge.security.users import certificate_of, password_of
-from lineside_opcua_bridge.security.validation import judge
+from lineside_opcua_bridge.security.validation import validate
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings
 from lineside_opcua_bridge.settings.access import AccessSettings, CertificateUser, PasswordUser
 
@@ -43,12 +43,12 @@ __all__ = [
     "keep_certificate",
     "own_of",
     "refusal",
-    "register",
+    "register_metrics",
 ]
 
 log = structlog.get_logger("lineside.opcua_bridge.security")
 
-_RENEWAL_LOOK_S = 3600.0
+_RENEWAL_CHECK_S = 3600.0
 
 
 def is_insecure(access: AccessSettings) -> bool:
@@ -57,7 +57,7 @@ def is_insecure(access: AccessSettings) -> bool:
 
 
 def describe(access: AccessSettings) -> str:
-    """Return how the PLC is entered, for /readyz."""
+    """Return the security and the user of the connection in words, for /readyz."""
     user = access.user
     who = f"user {user.name}" if isinstance(user, PasswordUser) else f"{user.kind} user"
     if is_insecure(access):
@@ -65,14 +65,16 @@ def describe(access: AccessSettings) -> str:
     return f"{access.security.policy}, {access.security.mode}, {who}"
 
 
-def own_of(access: AccessSettings, *, thing: str) -> Own:
+def own_of(access: AccessSettings, *, thing: str) -> OwnCertificates:
     """Return the bridge's own certificates."""
     security = access.security
-    return Own(Store(security.pki_dir), Wanted(_uri(access, thing), security.hosts, security.renew_days))
+    return OwnCertificates(
+        CertificateStore(security.pki_dir), CertificateSpec(_uri(access, thing), security.hosts, security.renew_days)
+    )
 
 
 async def endpoints_of(settings: OpcuaBridgeSettings, *, thing: str) -> list[ua.EndpointDescription]:
-    """Return what the server offers, over an unsecured channel: nothing in it is sure.
+    """Return the endpoints that the server offers, over an unsecured channel: they may be forged.
 
     Raises OSError, TimeoutError or UaError where it does not answer.
     """
@@ -81,27 +83,27 @@ async def endpoints_of(settings: OpcuaBridgeSettings, *, thing: str) -> list[ua.
         return list(await client.connect_and_get_server_endpoints())
 
 
-async def client_for(settings: OpcuaBridgeSettings, *, thing: str, looks_only: bool = False) -> Client:
-    """Return a client for the PLC, not connected yet, with what `security` and `user` ask for set on it.
+async def client_for(settings: OpcuaBridgeSettings, *, thing: str, read_only: bool = False) -> Client:
+    """Return a client for the PLC, not connected yet, with the security and the user of the settings.
 
-    Own certificates are made and renewed here, unless it only looks: then the one that is there is used.
-    The server's certificate has been judged by then, from the files as they are now. Raises SecurityError with a
-    remedy; OSError, TimeoutError or UaError where the server does not answer.
+    Own certificates are made and renewed here; with `read_only` the one that is there is used. The server's certificate
+    is validated here too, by the files as they are now. Raises SecurityError with a remedy; OSError, TimeoutError or
+    UaError where the server does not answer.
     """
     if is_insecure(settings):
         return plain_client(settings, _uri(settings, thing))
     own = own_of(settings, thing=thing)
-    identities = [] if looks_only else await asyncio.to_thread(own.identities, utc_now())
+    identities = [] if read_only else await asyncio.to_thread(own.identities, utc_now())
     host = urlsplit(settings.endpoint).hostname or ""
     endpoint = choose(await endpoints_of(settings, thing=thing), settings, host=host)
-    token_policies(endpoint, settings)  # refused now rather than after the whole handshake
-    if looks_only:
+    token_policies(endpoint, settings)  # raises now rather than after the whole handshake
+    if read_only:
         identities = await asyncio.to_thread(own.in_use)
-    server = await asyncio.to_thread(_judged, settings, endpoint, host)
+    server = await asyncio.to_thread(_validated, settings, endpoint, host)
 
     def client(identity: Identity) -> SecureClient:
-        uri, said = _uri(settings, thing), str(endpoint.Server.ApplicationUri)
-        return SecureClient(settings, uri, server, identity, said=said)
+        uri, server_uri = _uri(settings, thing), str(endpoint.Server.ApplicationUri)
+        return SecureClient(settings, uri, server, identity, uri_before=server_uri)
 
     identity = identities[-1]
     if identities[0].is_next and (len(identities) == 1 or await _accepts(client(identities[0]), settings)):
@@ -114,21 +116,21 @@ async def client_for(settings: OpcuaBridgeSettings, *, thing: str, looks_only: b
 
 
 async def keep_certificate(settings: AccessSettings, *, thing: str) -> None:
-    """Renew the own certificate in time while a session lasts for months; runs for ever."""
+    """Renew the own certificate in time, also while a session lasts for months; runs for ever."""
     while True:
         try:
             await asyncio.to_thread(own_of(settings, thing=thing).identities, utc_now())
         except SecurityError as error:
             log.warning("the own certificate cannot be kept", error=error.what, remedy=error.remedy)
-        await asyncio.sleep(_RENEWAL_LOOK_S)
+        await asyncio.sleep(_RENEWAL_CHECK_S)
 
 
 def _uri(access: AccessSettings, thing: str) -> str:
     return access.security.application_uri or f"urn:lineside:{thing}:opcua-bridge"
 
 
-def _judged(settings: AccessSettings, endpoint: ua.EndpointDescription, host: str) -> x509.Certificate:
-    """Return the server's certificate where it is accepted; raises CertificateRejected, and keeps it."""
+def _validated(settings: AccessSettings, endpoint: ua.EndpointDescription, host: str) -> x509.Certificate:
+    """Return the server's certificate where it is accepted; else keep it as rejected and raise CertificateRejected."""
     try:
         sent = parse(endpoint.ServerCertificate or b"")
     except ValueError as error:
@@ -138,14 +140,14 @@ def _judged(settings: AccessSettings, endpoint: ua.EndpointDescription, host: st
             thumbprint="",
             causes=("BadCertificateInvalid",),
         ) from None
-    store = Store(settings.security.pki_dir)
+    store = CertificateStore(settings.security.pki_dir)
     uri = endpoint.Server.ApplicationUri or ""
-    opinion = judge(sent, store.known(), application_uri=uri, host=host, now=utc_now())
+    validation = validate(sent, store.trust_list(), application_uri=uri, host=host, now=utc_now())
     leaf = sent[0]
     name = thumbprint(leaf)
-    if not opinion.objections:
-        for mark_gap in opinion.doubts:
-            log.warning("the PLC's certificate is in doubt", subject=subject(leaf), thumbprint=name, mark_gap=mark_gap)
+    if not validation.objections:
+        for doubt in validation.warnings:
+            log.warning("the PLC's certificate is in doubt", subject=subject(leaf), thumbprint=name, doubt=doubt)
         return leaf
     kept = ""
     try:
@@ -154,10 +156,10 @@ def _judged(settings: AccessSettings, endpoint: ua.EndpointDescription, host: st
         kept = f"; it could not be kept: {error.what}"
     raise CertificateRejected(
         f"the PLC's certificate {name} ({subject(leaf)}) is not accepted: "
-        f"{'; '.join(objection.what for objection in opinion.objections)}{kept}",
-        remedy="; ".join(dict.fromkeys(objection.remedy.format(name) for objection in opinion.objections)),
+        f"{'; '.join(objection.what for objection in validation.objections)}{kept}",
+        remedy="; ".join(dict.fromkeys(objection.remedy.format(name) for objection in validation.objections)),
         thumbprint=name,
-        causes=tuple(objection.cause for objection in opinion.objections),
+        causes=tuple(objection.cause for objection in validation.objections),
     )
 
 
@@ -171,17 +173,17 @@ def _log_in(client: Client, settings: AccessSettings) -> None:
 
 
 async def _accepts(client: SecureClient, settings: AccessSettings) -> bool:
-    """Whether the PLC accepts a renewed certificate: open a channel and a session with it, without any user."""
+    """Whether the PLC accepts a renewed certificate: a channel and a session are opened with it, without a user."""
     try:
         await client.connect_sessionless()
         try:
             await client.create_session()
-            with contextlib.suppress(Exception):  # the PLC has said yes; what it thinks of the end does not matter
+            with contextlib.suppress(Exception):  # it is accepted, however the session is closed
                 await client.close_session()
         finally:
             with contextlib.suppress(Exception):
                 await client.disconnect_sessionless()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the certificate in use is tried next, and tells
+    except Exception as error:  # noqa: BLE001 - whatever it is, the certificate in use is tried next
         refused = refusal(error, settings)
         if isinstance(refused, AccessRefused) and refused.reason in CERTIFICATE_REASONS:
             log.warning("the PLC does not accept the renewed certificate yet", remedy=refused.remedy)

@@ -1,4 +1,4 @@
-"""Facts of X.509 certificates in the field's own terms: thumbprint, application URI, hosts, authority or not."""
+"""Reads X.509 certificates: thumbprint, application URI, hosts, whether it is an authority."""
 
 import contextlib
 from collections.abc import Iterator
@@ -51,12 +51,12 @@ def der(certificate: x509.Certificate) -> bytes:
 
 
 def thumbprint(certificate: x509.Certificate) -> str:
-    """Return the SHA-1 of the DER as hexadecimal digits: the name by which OPC UA tools show a certificate."""
-    return certificate.fingerprint(hashes.SHA1()).hex().upper()  # noqa: S303 - a name; nothing is trusted by it
+    """Return the SHA-1 of the DER as hexadecimal digits, by which OPC UA tools show a certificate."""
+    return certificate.fingerprint(hashes.SHA1()).hex().upper()  # noqa: S303 - a name only; nothing is verified by it
 
 
 def sha256(certificate: x509.Certificate) -> str:
-    """Return the SHA-256 of the DER as hexadecimal digits, to compare what must not be forged."""
+    """Return the SHA-256 of the DER as hexadecimal digits, for comparisons that must not be forged."""
     return certificate.fingerprint(hashes.SHA256()).hex().upper()
 
 
@@ -101,10 +101,10 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Whether it may vouch for other certificates.
+    """Whether it may sign other certificates.
 
-    The certificate of an application stands for itself only, although many are made with `CA: true`, because they are
-    self-signed: who trusts one PLC does not mean to trust whatever that PLC signs.
+    The certificate of an application may not, although many are made with `CA: true` because they are self-signed:
+    trusting a PLC does not mean trusting what that PLC signs.
     """
     constraints = extension(certificate, x509.BasicConstraints)
     usage = extension(certificate, x509.KeyUsage)
@@ -130,7 +130,7 @@ def _alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternative
 
 @contextlib.contextmanager
 def _damage() -> Iterator[None]:
-    """Raise ValueError for all that is wrong; the library only finds damage when it comes to it, and names it so."""
+    """Raise ValueError for every kind of damage, which the library finds only when a field is read."""
     try:
         yield
     except _WRONG as error:
@@ -138,7 +138,7 @@ def _damage() -> Iterator[None]:
 
 
 def _split(data: bytes) -> Iterator[bytes]:
-    """Yield each DER value of several that stand one after the other."""
+    """Yield each of several concatenated DER values."""
     while data:
         if data[0] != _SEQUENCE or len(data) < 2:  # noqa: PLR2004 - tag and length
             raise ValueError("neither PEM nor DER")

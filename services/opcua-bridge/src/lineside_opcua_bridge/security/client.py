@@ -1,8 +1,8 @@
 """asyncua's client with the checks that it leaves out.
 
-asyncua takes the endpoints from an unsecured channel at their word and checks no certificate. Here the certificate is
-judged before the secure channel opens (`security.client_for`), and what the server says of itself once the channel is
-secure must be the same as before: only then is a user sent.
+asyncua trusts the endpoints from an unsecured channel and validates no certificate. Here the certificate is validated
+before the secure channel opens (`security.client_for`), and the endpoints that the server gives on the secured channel
+must be the same as before: only then is a user sent.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def plain_client(settings: OpcuaBridgeSettings, application_uri: str) -> Client:
 
 
 class SecureClient(Client):
-    """A client on a secure channel to one judged certificate, not connected."""
+    """A client on a secure channel to the holder of one validated certificate, not connected."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class SecureClient(Client):
         server: x509.Certificate,
         identity: Identity,
         *,
-        said: str,
+        uri_before: str,
     ) -> None:
         super().__init__(
             settings.endpoint,
@@ -52,7 +52,7 @@ class SecureClient(Client):
         _named(self, application_uri)
         self._settings = settings
         self._server = server
-        self._said = said
+        self._uri_before = uri_before
         self._identity = identity
         make: Callable[..., Any] = POLICIES[settings.security.policy]
         mode = ua.MessageSecurityMode[settings.security.mode]
@@ -62,8 +62,8 @@ class SecureClient(Client):
     async def open_secure_channel(self, renew: bool = False) -> None:
         """Open or renew the channel; raises UaStatusCodeError or AccessRefused where the PLC refuses us.
 
-        Of a PLC that answers the opening with a fault asyncua loses the status, and fails in an assertion of its own:
-        here the status is read as the answer passes.
+        Where a PLC answers with a ServiceFault asyncua loses its status, and fails in an assertion of its own: here the
+        status is read from the response before asyncua handles it.
         """
         protocol: Any = self.uaclient.protocol
         if renew or protocol is None:
@@ -76,7 +76,7 @@ class SecureClient(Client):
                 protocol.check_answer(body, " to the opening of the channel")
             except UaStatusCodeError as fault:
                 faults.append(fault)
-            type(protocol)._call_callback(protocol, request_id, body)  # noqa: SLF001 - the only place that it passes
+            type(protocol)._call_callback(protocol, request_id, body)  # noqa: SLF001 - the only place where the response can be read
 
         protocol._call_callback = answered  # noqa: SLF001
         try:
@@ -94,7 +94,7 @@ class SecureClient(Client):
             del protocol._call_callback  # noqa: SLF001
 
     async def create_session(self) -> ua.CreateSessionResult:
-        """Create a session and check, on the secured channel now, what was learnt before it; raises SecurityError."""
+        """Create a session and check the endpoints again, on the secured channel; raises SecurityError."""
         response = await super().create_session()
         endpoint = choose(response.ServerEndpoints, self._settings, host=self.server_url.hostname or "")
         if endpoint.ServerCertificate and parse(endpoint.ServerCertificate)[0] != self._server:
@@ -106,7 +106,7 @@ class SecureClient(Client):
         uri = endpoint.Server.ApplicationUri
         if uri not in application_uris(self._server):
             raise CertificateRejected(
-                f"the PLC called itself {self._said} before the channel was secure, and {uri} now",
+                f"the PLC called itself {self._uri_before} before the channel was secure, and {uri} now",
                 remedy=f"look who answers on the way to {self._settings.endpoint}",
                 thumbprint="",
                 causes=("BadCertificateUriInvalid",),

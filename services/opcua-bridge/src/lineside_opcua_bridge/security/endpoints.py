@@ -1,4 +1,4 @@
-"""Which of the server's endpoints is used, and how the user is sent over it: pure choices among what it offers."""
+"""Chooses the server's endpoint, and how the user is sent over it. Pure."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -33,10 +33,10 @@ _TRANSPORT = "http://opcfoundation.org/UA-Profile/Transport/uatcp-uasc-uabinary"
 
 
 def choose(offered: Sequence[ua.EndpointDescription], access: AccessSettings, *, host: str) -> ua.EndpointDescription:
-    """Return the endpoint with the policy and mode of the settings; raises NotOffered, which names what there is.
+    """Return the endpoint with the policy and mode of the settings; raises NotOffered, which names what is offered.
 
-    Many PLCs offer one endpoint for each of their names, which may not lead here: that of our own host comes first,
-    any other counts as well, and the host that the settings name is what is connected to.
+    Many PLCs offer one endpoint for each of their host names, some of which cannot be reached. That with the host of
+    the settings is preferred, any other counts as well; the connection is always made to the host of the settings.
     """
     security = access.security
     mode = ua.MessageSecurityMode[security.mode]
@@ -62,8 +62,8 @@ def choose(offered: Sequence[ua.EndpointDescription], access: AccessSettings, *,
 def token_policies(endpoint: ua.EndpointDescription, access: AccessSettings) -> list[ua.UserTokenPolicy]:
     """Return how the user of the settings may be sent, the best first; raises NotOffered.
 
-    A password is encrypted by itself, or travels inside a channel that encrypts: with mode Sign a token policy that
-    leaves it in clear text is refused, and so is one of a broken algorithm.
+    A password must be encrypted by the token policy or by the channel: with mode Sign a token policy that leaves it in
+    clear text is refused, and so is one with a broken algorithm.
     """
     wanted = access.user.kind
     tokens = list(endpoint.UserIdentityTokens or [])

@@ -1,4 +1,4 @@
-"""What the PLC's refusals mean and what to do about them, by status code."""
+"""Maps the status codes of a failed connection to errors that say what they mean and what to do."""
 
 from collections.abc import Mapping
 
@@ -7,8 +7,8 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 
 from lineside.errors import LinesideError
 from lineside_opcua_bridge.security.errors import AccessRefused, LogInRefused, SecurityError
-from lineside_opcua_bridge.security.own_certificate import Own, Wanted
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.own_certificate import CertificateSpec, OwnCertificates
+from lineside_opcua_bridge.security.store import CertificateStore
 from lineside_opcua_bridge.settings.access import AccessSettings, AnonymousUser, PasswordUser, UserSettings
 
 _TRUST = (
@@ -72,14 +72,14 @@ _OTHER: Mapping[str, tuple[str, str]] = {
     ),
 }
 _NO_PLAIN_ENDPOINT = "No matching endpoints"
-"""How asyncua says that the server has no endpoint like the one asked for; it has no status code for it."""
+"""asyncua's text where the server has no endpoint like the one asked for; it has no status code for that."""
 _PLAIN_REFUSED = frozenset({"BadSecurityPolicyRejected", "BadSecurityModeRejected", "BadSecurityChecksFailed"})
 CERTIFICATE_REASONS = frozenset({*_CERTIFICATE, "hung_up"})
-"""Reasons of AccessRefused that say that the PLC does not accept our certificate."""
+"""Reasons of AccessRefused that mean that the PLC does not accept our certificate."""
 
 
 def refusal(error: Exception, settings: AccessSettings) -> LinesideError | None:
-    """Return what a failure to connect means and what to do, or None where it is no matter of access."""
+    """Return what a failure to connect means and what to do, or None where it has nothing to do with security."""
     if isinstance(error, SecurityError):
         return error
     is_plain = settings.security.policy == "none"
@@ -121,7 +121,7 @@ def _secured_only(reason: str) -> AccessRefused:
 def _own(settings: AccessSettings) -> str:
     """Return the own certificate's file and thumbprint, where it can be read."""
     try:
-        present = Own(Store(settings.security.pki_dir), Wanted("")).present()
+        present = OwnCertificates(CertificateStore(settings.security.pki_dir), CertificateSpec("")).present()
     except SecurityError:
         present = []
     return " or ".join(f"{one.path} ({one.thumbprint})" for one in present) or f"in {settings.security.pki_dir}"

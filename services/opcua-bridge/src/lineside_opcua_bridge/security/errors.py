@@ -1,22 +1,22 @@
-"""What can go wrong on the way into the PLC, each saying what, which value, and what to do.
+"""The errors of connecting securely: each names what is wrong, the value, and what to do.
 
     LinesideError
-    +-- SecurityError            base; trying again helps once somebody has done what the remedy says
+    +-- SecurityError            base; trying again helps once the remedy was applied
         +-- PkiUnusable          the folder of certificates, or a file in it, cannot be read or written
         +-- NotOffered           the PLC does not offer what the settings ask for
         +-- CertificateRejected  we do not accept the PLC's certificate
         +-- AccessRefused        the PLC does not accept our certificate, our user or another session
-        |   +-- LogInRefused     it is the user, whom a PLC may lock out
+        |   +-- LogInRefused     the user is refused; a PLC may lock out who fails often
         +-- SecretUnusable       a password or key file cannot be used
 
-Any other failure to connect is the network's.
+Any other failure to connect is one of the network.
 """
 
 from lineside.errors import LinesideError
 
 
 class SecurityError(LinesideError):
-    """The PLC cannot be entered as the settings ask."""
+    """A connection as the settings ask is not possible."""
 
     code = "opcua-security"
     transient = True
@@ -56,7 +56,7 @@ class AccessRefused(SecurityError):
 
 
 class LogInRefused(AccessRefused):
-    """The PLC does not accept the user; who fails too often may be locked out there."""
+    """The PLC does not accept the user, and may lock out a user who fails often."""
 
     code = "opcua-log-in-refused"
 

@@ -1,4 +1,4 @@
-"""What /metrics shows of security; names are a public contract."""
+"""Metrics of security; their names are a public contract."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -9,13 +9,13 @@ from prometheus_client.registry import Collector
 
 from lineside.contract import utc_now
 from lineside_opcua_bridge.security.errors import SecurityError
-from lineside_opcua_bridge.security.own_certificate import Own, Wanted
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.own_certificate import CertificateSpec, OwnCertificates
+from lineside_opcua_bridge.security.store import CertificateStore
 from lineside_opcua_bridge.settings.access import AccessSettings
 
 
 class SecurityMetrics(Collector):
-    """Whether anything is protected, and how long the own certificates last; read from the files at each look."""
+    """Whether the channel is secured, and how long the own certificates last; read from the files at each scrape."""
 
     def __init__(self, access: AccessSettings, now: Callable[[], datetime] = utc_now) -> None:
         self._access = access
@@ -35,7 +35,11 @@ class SecurityMetrics(Collector):
             labels=["certificate"],
         )
         try:
-            present = [] if insecure else Own(Store(self._access.security.pki_dir), Wanted("")).present()
+            present = (
+                []
+                if insecure
+                else OwnCertificates(CertificateStore(self._access.security.pki_dir), CertificateSpec("")).present()
+            )
         except SecurityError:
             present = []
         for kind in ("own", "next"):
@@ -45,6 +49,6 @@ class SecurityMetrics(Collector):
         yield days
 
 
-def register(registry: CollectorRegistry, access: AccessSettings) -> None:
-    """Show `lineside_opcua_bridge_insecure` and `lineside_opcua_bridge_certificate_days{certificate}`."""
+def register_metrics(registry: CollectorRegistry, access: AccessSettings) -> None:
+    """Register `lineside_opcua_bridge_insecure` and `lineside_opcua_bridge_certificate_days{certificate}`."""
     registry.register(SecurityMetrics(access))

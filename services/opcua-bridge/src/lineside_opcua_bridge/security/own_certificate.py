@@ -1,8 +1,8 @@
-"""The bridge's own certificate: made at the first start, renewed before it ends, the old one used meanwhile.
+"""The bridge's own certificate: made at the first start, renewed before it ends; the old one is used meanwhile.
 
 A certificate `own/certs/<name>.der` belongs to the key `own/private/<name>.pem`. `<name>.next.der` is a renewed one
-that the PLC has not accepted yet, `<name>.old.der` one that was replaced; the newest of the others is in use. A plant's
-own authority may have issued it: then the plant renews it, too.
+that the PLC has not accepted yet, `<name>.old.der` one that was replaced; the newest of the others is in use. Where a
+plant's own authority issued it, the plant must renew it.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ from lineside_opcua_bridge.security.certificates import (
     thumbprint,
 )
 from lineside_opcua_bridge.security.errors import PkiUnusable
-from lineside_opcua_bridge.security.store import PRIVATE, Store
+from lineside_opcua_bridge.security.store import PRIVATE, CertificateStore
 
 log = structlog.get_logger("lineside.opcua_bridge.security")
 
 VALID = timedelta(days=5 * 365)
 _BACKDATED = timedelta(hours=24)
-"""So that a PLC whose clock or time zone is behind takes it at once."""
+"""So that a PLC whose clock or time zone is behind accepts it at once."""
 
 _NEXT = ".next"
 _OLD = ".old"
@@ -57,12 +57,12 @@ class Identity:
 
     @property
     def thumbprint(self) -> str:
-        """Its name in the PLC's lists."""
+        """The thumbprint by which OPC UA tools show it."""
         return thumbprint(self.certificate)
 
     @property
     def is_next(self) -> bool:
-        """Whether it waits for the PLC to accept it."""
+        """Whether the PLC has not accepted it yet."""
         return self.path.stem.endswith(_NEXT)
 
     def days(self, now: datetime) -> float:
@@ -71,23 +71,23 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the own certificate is to say; without `hosts` this machine's name, and any that it had before."""
+class CertificateSpec:
+    """What the own certificate must contain; without `hosts` the names of the one before, else this machine's name."""
 
     application_uri: str
     hosts: tuple[str, ...] = ()
     renew_days: int = 60
 
 
-class Own:
+class OwnCertificates:
     """The own certificates in a store."""
 
-    def __init__(self, store: Store, wanted: Wanted) -> None:
+    def __init__(self, store: CertificateStore, spec: CertificateSpec) -> None:
         self._store = store
-        self._wanted = wanted
+        self._spec = spec
 
     def identities(self, now: datetime) -> list[Identity]:
-        """Return what to introduce ourselves with, the best first: a renewed one before the one in use.
+        """Return the identities to connect with, the best first: a renewed one before the one in use.
 
         Makes and renews what is due. Raises PkiUnusable.
         """
@@ -95,7 +95,7 @@ class Own:
         with self._store.locked():
             found = self._present()
             current = next((one for one in found if not one.is_next), None)
-            if current is None or self._wanted.application_uri not in application_uris(current.certificate):
+            if current is None or self._spec.application_uri not in application_uris(current.certificate):
                 return [self._replaced(current, found, now)]
             waiting = [one for one in found if one.is_next]
             reason = self._renewal(current, now)
@@ -105,9 +105,9 @@ class Own:
             return [*waiting[:1], *usable]
 
     def in_use(self) -> list[Identity]:
-        """Return the one that the bridge introduces itself with, for who only looks: nothing is made or renewed.
+        """Return the identity that the bridge connects with; nothing is made or renewed.
 
-        A key made by another user than the bridge's would lock the bridge out of its own folder. Raises PkiUnusable.
+        For commands: a key made by another user could not be read by the bridge. Raises PkiUnusable.
         """
         found = self._present()
         if not found:
@@ -130,7 +130,7 @@ class Own:
         log.info("the PLC has accepted the renewed certificate of the bridge", thumbprint=identity.thumbprint)
 
     def present(self) -> list[Identity]:
-        """Return what is there, newest first, without making anything."""
+        """Return the identities that exist, newest first; nothing is made."""
         return self._present()
 
     def _present(self) -> list[Identity]:
@@ -151,8 +151,8 @@ class Own:
 
     def _renewal(self, current: Identity, now: datetime) -> str | None:
         """Return why a certificate is to be renewed, if it is."""
-        missing = {host.lower() for host in self._wanted.hosts} - set(hosts(current.certificate))
-        if current.days(now) <= self._wanted.renew_days:
+        missing = {host.lower() for host in self._spec.hosts} - set(hosts(current.certificate))
+        if current.days(now) <= self._spec.renew_days:
             return f"it ends in {max(0.0, current.days(now)):.0f} days"
         if missing:
             return f"security.hosts names {', '.join(sorted(missing))}"
@@ -175,11 +175,11 @@ class Own:
         return [fresh]
 
     def _replaced(self, current: Identity | None, found: Sequence[Identity], now: datetime) -> Identity:
-        """Make the first certificate, or another where the application URI has changed: the old one cannot serve it."""
+        """Make the first certificate, or another one where the application URI has changed."""
         if current and not is_self_signed(current.certificate):
             raise PkiUnusable(
                 f"the own certificate {current.path} is made for {', '.join(application_uris(current.certificate))}, "
-                f"not for {self._wanted.application_uri}",
+                f"not for {self._spec.application_uri}",
                 remedy="set opcua_bridge.security.application_uri to its URI, or have it issued anew",
             )
         fresh = self._retired(now) or self._make(now, suffix="", among=None)
@@ -187,7 +187,7 @@ class Own:
             self._retire(old)
         log.warning(
             "the bridge has made itself a certificate, or taken up an old one",
-            application_uri=self._wanted.application_uri,
+            application_uri=self._spec.application_uri,
             file=str(fresh.path),
             thumbprint=fresh.thumbprint,
             remedy="trust it in the PLC; `lineside opcua trust own` shows and exports it",
@@ -195,13 +195,13 @@ class Own:
         return fresh
 
     def _retired(self, now: datetime) -> Identity | None:
-        """Take up one that was replaced, where the settings ask for its application URI again: the PLC knows it."""
+        """Use a replaced one again, where the settings have its application URI again: the PLC knows it."""
         for path in self._store.files(self._store.root / "own" / "certs"):
             if not path.stem.endswith(_OLD):
                 continue
-            with contextlib.suppress(PkiUnusable):  # what was put aside may be damaged: another is made
+            with contextlib.suppress(PkiUnusable):  # a replaced one may be damaged: another is made
                 old = self._load(path)
-                fits = self._wanted.application_uri in application_uris(old.certificate)
+                fits = self._spec.application_uri in application_uris(old.certificate)
                 if fits and self._renewal(old, now) is None:
                     target = path.with_name(f"{path.stem.removesuffix(_OLD)}{path.suffix}")
                     self._store.move(path, target)
@@ -213,9 +213,9 @@ class Own:
         self._store.move(identity.path, identity.path.with_name(f"{stem}{_OLD}{identity.path.suffix}"))
 
     def _make(self, now: datetime, *, suffix: str, among: x509.Certificate | None) -> Identity:
-        names = self._wanted.hosts or tuple(hosts(among) if among else ()) or (socket.gethostname(),)
+        names = self._spec.hosts or tuple(hosts(among) if among else ()) or (socket.gethostname(),)
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        certificate = application_certificate(key, self._wanted.application_uri, names, now)
+        certificate = application_certificate(key, self._spec.application_uri, names, now)
         name = f"opcua-bridge-{thumbprint(certificate)[:8]}"
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         key_path = self._store.root / PRIVATE / f"{name}.pem"
@@ -223,7 +223,7 @@ class Own:
         self._store.write(key_path, pem, mode=0o600)
         try:
             self._store.write(path, der(certificate))
-        except PkiUnusable:  # the next attempt makes another: keys without certificates would pile up
+        except PkiUnusable:  # the next attempt makes another key: this one would be left over
             with contextlib.suppress(OSError):
                 key_path.unlink()
             raise
@@ -236,7 +236,7 @@ _RESTORE = (
 )
 
 
-def load_key(store: Store, path: Path, *, open_to: int) -> rsa.RSAPrivateKey:
+def load_key(store: CertificateStore, path: Path, *, open_to: int) -> rsa.RSAPrivateKey:
     """Return a private key in PEM; raises PkiUnusable, also where it is open to others (`open_to`: mode bits)."""
     data = store.read(path)
     mode = path.stat().st_mode & 0o777
@@ -288,7 +288,7 @@ def application_certificate(
                 key_encipherment=True,
                 data_encipherment=True,
                 key_agreement=False,
-                key_cert_sign=True,  # it has signed itself: OPC 10000-6 asks it of self-signed certificates
+                key_cert_sign=True,  # required of self-signed certificates by OPC 10000-6
                 crl_sign=False,
                 encipher_only=False,
                 decipher_only=False,

@@ -1,12 +1,12 @@
-"""The folder of certificates, laid out as OPC UA tools know it; read anew at each attempt to connect.
+"""The folder of certificates, in the layout of OPC UA tools; read anew at each attempt to connect.
 
     own/certs  own/private            the bridge's own certificate and its key
-    trusted/certs  trusted/crl        PLCs and authorities that are trusted, and what these have revoked
+    trusted/certs  trusted/crl        PLCs and authorities that are trusted, and their revocation lists
     issuers/certs  issuers/crl        authorities that only complete a chain
-    rejected/certs                    the newest certificates that were refused, to be looked at
+    rejected/certs                    the newest certificates that were rejected, for a person to check
 
-A file appears whole or not at all. A damaged certificate among the trusted trusts nobody, and is only named; a damaged
-revocation list could let a revoked certificate in, and stops everything.
+A file is written whole or not at all. A damaged trusted certificate is logged and ignored. A damaged revocation list is
+an error: without it a revoked certificate could be accepted.
 """
 
 import contextlib
@@ -24,25 +24,25 @@ from cryptography import x509
 from lineside.durable_files import replace_file, sync
 from lineside_opcua_bridge.security.certificates import common_name, der, parse, parse_crl, thumbprint
 from lineside_opcua_bridge.security.errors import PkiUnusable
-from lineside_opcua_bridge.security.validation import Known
+from lineside_opcua_bridge.security.validation import TrustList
 
 log = structlog.get_logger("lineside.opcua_bridge.security")
 
 REJECTED_KEPT = 20
-"""How many refused certificates are kept."""
+"""How many rejected certificates are kept."""
 
 FOLDERS = ("own/certs", "trusted/certs", "trusted/crl", "issuers/certs", "issuers/crl", "rejected/certs")
 PRIVATE = "own/private"
 
 CERTIFICATES = frozenset({".der", ".pem", ".crt", ".cer"})
-"""Ends of names of files that hold certificates."""
+"""Suffixes of files that hold certificates."""
 _LISTS = frozenset({".crl", ".der", ".pem"})
 _LARGEST = 1 << 20
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredCertificate:
     """A certificate and the file that holds it."""
 
     path: Path
@@ -50,12 +50,12 @@ class Held:
 
     @property
     def thumbprint(self) -> str:
-        """Its name in OPC UA tools."""
+        """The thumbprint by which OPC UA tools show it."""
         return thumbprint(self.certificate)
 
 
-class Store:
-    """The certificates in one folder; every method raises PkiUnusable where the disk does not let it."""
+class CertificateStore:
+    """The certificates in one folder; every method raises PkiUnusable where a file cannot be read or written."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -71,26 +71,26 @@ class Store:
             if private.stat().st_mode & 0o077 and private.stat().st_uid == os.geteuid():
                 private.chmod(0o700)
 
-    def known(self) -> Known:
-        """Return what the bridge trusts."""
-        return Known(
+    def trust_list(self) -> TrustList:
+        """Return the certificates and revocation lists that validation goes by."""
+        return TrustList(
             trusted=[held.certificate for held in self.held("trusted")],
             issuers=[held.certificate for held in self.held("issuers")],
             crls=[crl for group in ("trusted", "issuers") for crl in self._crls(self.root / group / "crl")],
         )
 
-    def held(self, group: str) -> list[Held]:
+    def held(self, group: str) -> list[StoredCertificate]:
         """Return the certificates of a group (own, trusted, issuers, rejected), by file name."""
         found = []
         for path in self.files(self.root / group / "certs", CERTIFICATES):
             try:
-                found += [Held(path, certificate) for certificate in parse(self.read(path))]
+                found += [StoredCertificate(path, certificate) for certificate in parse(self.read(path))]
             except ValueError as error:
                 log.warning("a certificate cannot be read and counts for nothing", file=str(path), error=str(error))
         return found
 
     def reject(self, certificate: x509.Certificate) -> Path:
-        """Keep a refused certificate, and of the older ones the newest; return its file."""
+        """Keep a rejected certificate, and the newest of the others; return its file."""
         path = self._put("rejected", certificate)
         kept = self.files(self.root / "rejected" / "certs", CERTIFICATES)
         with self._disk("removed", path.parent):
@@ -100,7 +100,7 @@ class Store:
         return path
 
     def add(self, group: str, certificate: x509.Certificate) -> Path:
-        """Take a certificate into trusted or issuers, and out of rejected; return its file."""
+        """Add a certificate to trusted or issuers, and remove it from rejected; return its file."""
         path = self._put(group, certificate)
         for held in self.held("rejected"):
             if held.certificate == certificate:
@@ -108,14 +108,14 @@ class Store:
                     held.path.unlink(missing_ok=True)
         return path
 
-    def remove(self, held: Held) -> None:
-        """Trust a certificate no more; it is kept among the rejected, so that it can be added again."""
+    def remove(self, held: StoredCertificate) -> None:
+        """Stop trusting a certificate; it is kept among the rejected, so that it can be added again."""
         self.reject(held.certificate)
         with self._disk("removed", held.path):
             held.path.unlink(missing_ok=True)
 
     def read(self, path: Path) -> bytes:
-        """Return a file's content; one beyond 1 MiB is no certificate, key or list."""
+        """Return a file's content; raises PkiUnusable beyond 1 MiB, which no certificate, key or list has."""
         with self._disk("read", path), path.open("rb") as file:
             data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
@@ -123,14 +123,14 @@ class Store:
         return data
 
     def write(self, path: Path, data: bytes, *, mode: int = 0o644) -> None:
-        """Write a file so that it is there whole or not at all, after a power failure too."""
+        """Write a file, whole or not at all, also if the power fails."""
         draft = path.with_name(f".{path.name}.{os.getpid()}.part")
         with self._disk("written", path):
             replace_file(path, data, mode=mode, draft=draft)
             sync(path.parent)
 
     def move(self, path: Path, target: Path) -> None:
-        """Rename a file, for good."""
+        """Rename a file, durably."""
         with self._disk("renamed", path):
             path.replace(target)
             sync(path.parent)
@@ -149,7 +149,7 @@ class Store:
             os.close(file)
 
     def _clear_up(self) -> None:
-        """Remove what a process left that was killed while it wrote, a key perhaps: who writes here holds the lock."""
+        """Remove the drafts of a process that was killed while it wrote; the caller holds the lock."""
         for folder in (self.root / "own" / "certs", self.root / PRIVATE):
             with self._disk("removed", folder):
                 for left in folder.glob(".*.part"):

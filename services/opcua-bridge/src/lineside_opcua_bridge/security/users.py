@@ -1,4 +1,4 @@
-"""The user's secrets, read from their files at each attempt: a changed password counts without a restart."""
+"""Reads the user's secrets from their files at each attempt: a changed password needs no restart."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lineside_opcua_bridge.settings.access import CertificateUser, PasswordUser
 log = structlog.get_logger("lineside.opcua_bridge.security")
 
 _LONGEST_PASSWORD = 128
-"""UTF-8 bytes: with the server's nonce it must fit one RSA block of 2048 bits."""
+"""In UTF-8 bytes: with the server's nonce it must fit into one RSA block of 2048 bits."""
 
 _LARGEST_FILE = 1 << 16
 

@@ -1,13 +1,13 @@
-"""Whether a PLC's certificate is accepted, by OPC 10000-4, 6.1.3: values in, an opinion out, nothing read or kept.
+"""Validates a PLC's certificate by OPC 10000-4, 6.1.3. Pure.
 
 Where the standard leaves the choice to the application:
 
-- **Host name.** A certificate that is trusted itself is that of the very PLC that a person has looked at: another host
-  name is a doubt. One that is trusted through an authority must name the host, because the authority signs for many.
-- **Revocation.** What a list names is refused. An authority without a list, or with an old one, is a doubt: most plants
-  have none, and a line must not stop because a list was not renewed.
-- **Chain.** A certificate that is trusted itself needs no issuers at hand.
-- **Key usage.** What the certificate says counts; an extension that it does not have restricts nothing.
+- **Host name.** A certificate that is trusted itself was checked by a person: another host name is a warning. One that
+  is trusted through an authority must name the host, because an authority signs for many.
+- **Revocation.** A certificate on a list is refused. An authority without a list, or with an old one, is a warning:
+  most plants have none, and a line must not stop because a list was not renewed.
+- **Chain.** A certificate that is trusted itself needs no issuers.
+- **Key usage.** An extension that the certificate does not have restricts nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,8 +39,8 @@ _TRUST = "look at it by `lineside opcua trust show {0}`; if it is the PLC's, `li
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the bridge trusts: certificates of PLCs and authorities, issuers to complete chains, revocation lists."""
+class TrustList:
+    """OPC UA's TrustList: trusted PLCs and authorities, issuers that complete chains, revocation lists."""
 
     trusted: Sequence[x509.Certificate] = ()
     issuers: Sequence[x509.Certificate] = ()
@@ -57,36 +57,36 @@ class Objection:
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """Objections refuse the certificate; doubts are only said."""
+class Validation:
+    """The result: any objection refuses the certificate; warnings are only logged."""
 
     objections: tuple[Objection, ...]
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def judge(
-    sent: Sequence[x509.Certificate], known: Known, *, application_uri: str | None, host: str, now: datetime
-) -> Opinion:
-    """Return an opinion of a certificate and the issuers sent with it.
+def validate(
+    sent: Sequence[x509.Certificate], trust_list: TrustList, *, application_uri: str | None, host: str, now: datetime
+) -> Validation:
+    """Return the result for a certificate and the issuers sent with it.
 
     `application_uri` and `host` are those of the server that sent it; without a URI none is compared.
     """
     leaf, *more = sent
     host = host.lower()
-    pinned = leaf in known.trusted
-    chain = _chain(leaf, more, known)
+    pinned = leaf in trust_list.trusted
+    chain = _chain(leaf, more, trust_list)
     objections = [*_policy(leaf), *_time(leaf, now), *_uri(leaf, application_uri), *_usage(leaf)]
-    doubts: list[str] = []
+    warnings: list[str] = []
     if not pinned:
-        objections += _trust(chain, known, now)
-    objections += _revoked(chain, known)
+        objections += _trust(chain, trust_list, now)
+    objections += _revoked(chain, trust_list)
     if not pinned:
-        doubts += _unknown_revocation(chain, known, now)
+        warnings += _unknown_revocation(chain, trust_list, now)
     if host not in hosts(leaf):
         named = ", ".join(hosts(leaf)) or "no host at all"
         text = f"it is made for {named}, not for {host}"
         if pinned or not chain[1:]:
-            doubts.append(text)
+            warnings.append(text)
         else:
             objections.append(
                 Objection(
@@ -96,14 +96,14 @@ def judge(
                 )
             )
     if now < leaf.not_valid_after_utc < now + _ENDS_SOON:
-        doubts.append(f"it ends {_day(leaf.not_valid_after_utc)}: renew the PLC's certificate before")
-    return Opinion(tuple(objections), tuple(doubts))
+        warnings.append(f"it ends {_day(leaf.not_valid_after_utc)}: renew the PLC's certificate before")
+    return Validation(tuple(objections), tuple(warnings))
 
 
-def _chain(leaf: x509.Certificate, more: Sequence[x509.Certificate], known: Known) -> list[x509.Certificate]:
-    """Return the leaf and the authorities above it, as far as they are known or were sent, ours before theirs."""
+def _chain(leaf: x509.Certificate, more: Sequence[x509.Certificate], trust_list: TrustList) -> list[x509.Certificate]:
+    """Return the leaf and the authorities above it: from the trust list first, else as they were sent."""
     chain = [leaf]
-    candidates = [*known.trusted, *known.issuers, *more]
+    candidates = [*trust_list.trusted, *trust_list.issuers, *more]
     while len(chain) < _LONGEST_CHAIN and not is_self_signed(chain[-1]):
         issuer = next(
             (one for one in candidates if one not in chain and is_authority(one) and is_issued_by(chain[-1], one)), None
@@ -114,9 +114,9 @@ def _chain(leaf: x509.Certificate, more: Sequence[x509.Certificate], known: Know
     return chain
 
 
-def _trust(chain: Sequence[x509.Certificate], known: Known, now: datetime) -> Iterator[Objection]:
+def _trust(chain: Sequence[x509.Certificate], trust_list: TrustList, now: datetime) -> Iterator[Objection]:
     authorities = chain[1:]
-    if not any(one in known.trusted for one in authorities):
+    if not any(one in trust_list.trusted for one in authorities):
         yield Objection("BadCertificateUntrusted", "nobody has said that it is trusted", _TRUST)
         return
     if not is_self_signed(chain[-1]):
@@ -200,9 +200,9 @@ def _usage(leaf: x509.Certificate) -> Iterator[Objection]:
         )
 
 
-def _revoked(chain: Sequence[x509.Certificate], known: Known) -> Iterator[Objection]:
+def _revoked(chain: Sequence[x509.Certificate], trust_list: TrustList) -> Iterator[Objection]:
     for certificate in chain:
-        for crl in _lists(certificate, chain, known):
+        for crl in _lists(certificate, chain, trust_list):
             if crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None:
                 yield Objection(
                     "BadCertificateRevoked",
@@ -211,11 +211,11 @@ def _revoked(chain: Sequence[x509.Certificate], known: Known) -> Iterator[Object
                 )
 
 
-def _unknown_revocation(chain: Sequence[x509.Certificate], known: Known, now: datetime) -> Iterator[str]:
+def _unknown_revocation(chain: Sequence[x509.Certificate], trust_list: TrustList, now: datetime) -> Iterator[str]:
     for certificate in chain:
         if is_self_signed(certificate):
             continue
-        lists = _lists(certificate, chain, known)
+        lists = _lists(certificate, chain, trust_list)
         issuer = certificate.issuer.rfc4514_string()
         if not lists:
             yield f"whether it is revoked is not known: there is no revocation list of {issuer}"
@@ -224,13 +224,13 @@ def _unknown_revocation(chain: Sequence[x509.Certificate], known: Known, now: da
 
 
 def _lists(
-    certificate: x509.Certificate, chain: Sequence[x509.Certificate], known: Known
+    certificate: x509.Certificate, chain: Sequence[x509.Certificate], trust_list: TrustList
 ) -> list[x509.CertificateRevocationList]:
     """Return the revocation lists that its issuer has signed."""
-    issuers = [one for one in (*chain, *known.trusted, *known.issuers) if one.subject == certificate.issuer]
+    issuers = [one for one in (*chain, *trust_list.trusted, *trust_list.issuers) if one.subject == certificate.issuer]
     return [
         crl
-        for crl in known.crls
+        for crl in trust_list.crls
         if crl.issuer == certificate.issuer and any(_signed(crl, issuer) for issuer in issuers)
     ]
 

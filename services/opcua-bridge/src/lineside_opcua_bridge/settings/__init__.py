@@ -1,4 +1,4 @@
-"""Settings of the opcua-bridge: which PLC, which triggers, what is asked of whom, where the verdict goes."""
+"""Settings of the opcua-bridge: the PLC, the triggers, what is judged, and where the verdict is written."""
 
 from collections import Counter
 from typing import Annotated, ClassVar, Literal, Self

@@ -1,1 +1,1 @@
-"""One station: from its trigger to the request, from the answer to done in the PLC."""
+"""A trigger's station: from the trigger to the request, and from the answer to done in the PLC."""

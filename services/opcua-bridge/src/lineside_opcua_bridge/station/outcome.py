@@ -1,4 +1,4 @@
-"""What the PLC got for a part, as the message that says so."""
+"""Builds the outcome message of a part: what the PLC got for it."""
 
 import time
 
@@ -6,11 +6,11 @@ from lineside.contract import Origin, Outcome, Times, utc_now
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.parts import Part
 
-_LONGEST_REASON = 600
-_LONGEST_ERROR = 300
-_LONGEST_NAME = 128
+_MAX_REASON = 600
+_MAX_ERROR = 300
+_MAX_NAME = 128
 
-# Who decided, by the answer's origin; of the inference service's answers only that judging is off stands for itself.
+# The outcome's origin by that of the answer; a result with the code `disabled` has one of its own.
 _ORIGINS: dict[str, Origin] = {
     "result": "judged",
     "deadline": "deadline",
@@ -29,7 +29,7 @@ LOST = {
     "not_taken": "the PLC never lowered done of the part before",
     "unproven": "done was raised, and the PLC's answer was lost",
 }
-"""Why a part got no verdict from us, in words."""
+"""Why a part got no verdict from us, in words, by `Part.lost`."""
 
 
 def outcome_of(settings: TriggerSettings, part: Part) -> Outcome:
@@ -43,14 +43,14 @@ def outcome_of(settings: TriggerSettings, part: Part) -> Outcome:
         trigger=settings.name,
         model=settings.model,
         station=settings.station,
-        part_id=part.part_id and part.part_id[:_LONGEST_NAME],
+        part_id=part.part_id and part.part_id[:_MAX_NAME],
         verdict=answer.verdict if answer and not part.lost else None,
         origin=_BY_CODE.get(answer.code) or _ORIGINS.get(answer.origin, "refused") if answer else "refused",
         cause=answer.code if answer and not part.lost else (part.lost or ""),
-        reason=told[:_LONGEST_REASON],
+        reason=told[:_MAX_REASON],
         written_at=part.written,
         late=part.written_late,
-        write_error=": ".join(problems)[:_LONGEST_ERROR] or None,
+        write_error=": ".join(problems)[:_MAX_ERROR] or None,
         trigger_to_verdict_ms=round((time.monotonic() - part.seen) * 1000, 3),
         deadline_ms=settings.deadline_ms,
         time=Times(published=utc_now()),

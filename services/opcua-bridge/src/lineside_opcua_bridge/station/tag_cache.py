@@ -166,7 +166,7 @@ class TagCache:
 
     def _unchanged_until(self) -> float | None:
         """Return until when, in ticks, a tag without a notification has not changed; None where that is not known."""
-        return self._session.heard if self._session and self._aliases.isdisjoint(self._columns) else None
+        return self._session.last_publish if self._session and self._aliases.isdisjoint(self._columns) else None
 
     async def _wait_for(self, end: datetime, *, within: float) -> None:
         """Wait until the values up to `end` have come, for `within` seconds at most: what is later is a gap."""

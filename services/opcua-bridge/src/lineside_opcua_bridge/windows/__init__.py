@@ -1,7 +1,7 @@
-"""Windows: N tags x M samples at a fixed rate, made of values that come when they change.
+"""Windows: samples of several tags at a fixed rate, resampled from values that are notified when they change.
 
-`Line` keeps what came, `resample` turns it into values on a grid, and `Window` puts the columns side by side and knows
-which windows are complete. All of it is pure: time is in the values.
+`TagSeries` keeps the values of one tag, `resample` interpolates them at the sampling instants, and `Window` combines
+the columns and knows which windows are complete. All of it is pure: time is in the values.
 """
 
 from lineside_opcua_bridge.windows.resample import Unusable

@@ -1,15 +1,15 @@
-"""One column's values at the instants of a grid, or why some of them cannot be had.
+"""Resamples one column at the instants of a grid, or says why some of its values are not known.
 
-An OPC UA server sends a value when it changes, and nothing while it does not. So while the line is whole the earlier
-value holds for as long as it likes: that is no gap but the truth. A gap is where the truth is not known: after values
-were lost, and while the quality is bad. What fills it is the policy's choice:
+An OPC UA server notifies a value when it changes, and nothing while it does not. So while no notification was lost a
+value holds until the next one, however long that takes: this is no gap. A gap is where the value is not known: after
+values were lost, and while the quality is bad. `gaps` says how it is filled:
 
-    hold     the value before it
-    linear   a straight line from the value before it to the one after it; between two values of a whole line the
+    hold     by the value before it
+    linear   by a straight line from the value before it to the one after it; between two values without a gap the
              earlier one holds until one sample period before the later one, for it changed within that period
-    refuse   for tags that send in every period, as measured ones do: a silence counts as a gap too, whole line or not
+    refuse   for tags that are notified in every period, as measured ones are: a longer pause is a gap in any case
 
-A gap longer than `max_gap_us` is never filled, and a gap in which no instant of the grid lies does not matter.
+A gap longer than `max_gap_us` is never filled, and a gap that contains no instant of the grid does not matter.
 """
 
 from bisect import bisect_right
@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside_opcua_bridge.windows.tag_series import BAD, BROKEN, TagSeries
+from lineside_opcua_bridge.windows.tag_series import AFTER_GAP, BAD, TagSeries
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOREVER = np.iinfo(np.int64).max
@@ -35,8 +35,8 @@ class Unusable:
 
 
 @dataclass(frozen=True)
-class Rules:
-    """The policy of a window; times in microseconds."""
+class GapRules:
+    """How the gaps of a window are filled; times in microseconds."""
 
     gaps: Literal["hold", "linear", "refuse"]
     bad: Literal["gap", "refuse"]
@@ -44,17 +44,17 @@ class Rules:
     period_us: float
 
 
-def resample(line: TagSeries, grid: NDArray[np.int64], rules: Rules) -> NDArray[np.float64] | Unusable:
+def resample(series: TagSeries, grid: NDArray[np.int64], rules: GapRules) -> NDArray[np.float64] | Unusable:
     """Return the values at `grid`, ascending microseconds since 1970, shape (n,); or what is wrong with the column."""
-    first, last = _stretch(line, int(grid[0]), int(grid[-1]))
+    first, last = _relevant(series, int(grid[0]), int(grid[-1]))
     if first < 0:
         return Unusable(f"there is no value at or before {_say(int(grid[0]))}", "window-short")
-    times = np.array(line.times[first:last], np.int64)
-    values = np.array(line.values[first:last], np.float64)
-    if rules.gaps == "hold" and _is_sound(line, first, last, int(grid[-1])):  # nearly always so: 4 times as fast
+    times = np.array(series.times[first:last], np.int64)
+    values = np.array(series.values[first:last], np.float64)
+    if rules.gaps == "hold" and _is_complete(series, first, last, int(grid[-1])):  # nearly always so; 4 times as fast
         return values[np.searchsorted(times, grid, side="right") - 1]
-    flags = np.frombuffer(line.flags[first:last], np.uint8)
-    return _filled(times, values, flags, grid, rules, whole=line.whole)
+    flags = np.frombuffer(series.flags[first:last], np.uint8)
+    return _filled(times, values, flags, grid, rules, is_continuous=series.is_continuous)
 
 
 def _filled(
@@ -62,11 +62,11 @@ def _filled(
     values: NDArray[np.float64],
     flags: NDArray[np.uint8],
     grid: NDArray[np.int64],
-    rules: Rules,
+    rules: GapRules,
     *,
-    whole: bool,
+    is_continuous: bool,
 ) -> NDArray[np.float64] | Unusable:
-    """Return the values at `grid`, gaps filled by the policy; `whole`: the last value holds for as long as it likes."""
+    """Return the values at `grid` with gaps filled; `is_continuous`: the last value holds until now."""
     bad = (flags & BAD) != 0
     if bad[0]:
         return Unusable(f"there is no good value at or before {_say(int(grid[0]))}", "window-quality")
@@ -78,9 +78,9 @@ def _filled(
     places = np.arange(len(times))
     good_before = np.maximum.accumulate(np.where(bad, -1, places))
     good_after = np.minimum.accumulate(np.where(bad, len(times), places)[::-1])[::-1]
-    # What follows each value: the next one's instant, and whether values may be missing before that.
+    # Of each value: the instant of the next one, and whether values may be missing between the two.
     follows = np.append(times[1:], _FOREVER)
-    missing = np.append((flags[1:] & BROKEN) != 0, not whole)
+    missing = np.append((flags[1:] & AFTER_GAP) != 0, not is_continuous)
 
     before = good_before[at]
     after = np.append(good_after, len(times))[at + 1]
@@ -109,24 +109,24 @@ def _filled(
     return np.where(drawn, held + (target - held) * share, held)
 
 
-def _stretch(line: TagSeries, start: int, end: int) -> tuple[int, int]:
-    """Return the places, first and one past the last, of the values that matter from `start` to `end`; first -1: none.
+def _relevant(series: TagSeries, start: int, end: int) -> tuple[int, int]:
+    """Return the range of the values that matter from `start` to `end`; its first index is -1 where there are none.
 
     It begins with the good value in force at `start` and ends with the first good one after `end`, where there are any.
     """
-    first = bisect_right(line.times, start) - 1
-    while first > 0 and line.flags[first] & BAD:
+    first = bisect_right(series.times, start) - 1
+    while first > 0 and series.flags[first] & BAD:
         first -= 1
-    last = bisect_right(line.times, end)
-    while last < len(line.times) and line.flags[last] & BAD:
+    last = bisect_right(series.times, end)
+    while last < len(series.times) and series.flags[last] & BAD:
         last += 1
-    return first, min(last + 1, len(line.times))
+    return first, min(last + 1, len(series.times))
 
 
-def _is_sound(line: TagSeries, first: int, last: int, end: int) -> bool:
-    """Whether the values at these places are good, and none are missing from the first of them to `end`."""
-    flags = line.flags[first:last]
-    known = line.whole or end <= line.times[last - 1]
+def _is_complete(series: TagSeries, first: int, last: int, end: int) -> bool:
+    """Whether the values in this range are good, and none are missing from the first of them to `end`."""
+    flags = series.flags[first:last]
+    known = series.is_continuous or end <= series.times[last - 1]
     return known and not flags[0] & BAD and flags.count(0, 1) == len(flags) - 1
 
 

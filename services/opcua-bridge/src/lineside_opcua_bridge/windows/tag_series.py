@@ -1,4 +1,4 @@
-"""The values of one column as they came: when by the PLC's clock, how much, and whether anything is missing before."""
+"""The last values of one column: instant by the PLC's clock, value, and whether values are missing before it."""
 
 import sys
 from array import array
@@ -8,10 +8,10 @@ from datetime import datetime
 from lineside_opcua_bridge.detect.debouncer import EARLY_S
 from lineside_opcua_bridge.samples import Sample
 
-BROKEN = 1
+AFTER_GAP = 1
 """Values may be missing before this one."""
 BAD = 2
-"""It is of bad quality or no finite number, and stands until the next one."""
+"""It is of bad quality or no finite number; so is the column until the next one."""
 
 _GREATEST = sys.float_info.max
 _NUMBERS = (int, float)
@@ -22,15 +22,15 @@ def microseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1e6)
 
 
-def placed(sample: Sample) -> datetime | None:
-    """Return the instant of a value: its source timestamp, or the server's where the source gives none."""
+def instant_of(sample: Sample) -> datetime | None:
+    """Return the instant of a value: its source timestamp, or the server timestamp where it has none."""
     return sample.source or sample.server
 
 
 class TagSeries:
-    """The newest values of a column, at least `keep` of them; `late_us` is how far a value may lie behind the newest.
+    """The newest values of a column, at least `keep` of them; `late_us` is how far a value may be behind the newest.
 
-    A value without an instant cannot be placed and breaks the line.
+    A value without an instant counts as a gap.
     """
 
     def __init__(self, *, keep: int, late_us: int) -> None:
@@ -41,12 +41,12 @@ class TagSeries:
         self.values = array("d")
         self.flags = bytearray()
         """BROKEN and BAD."""
-        self.whole = False
-        """Whether the newest value is the column's value until the next one comes."""
-        self.seen = 0.0
+        self.is_continuous = False
+        """Whether no value is missing after the newest one: it holds until the next one comes."""
+        self.last_ticks = 0.0
         """When the last value came, by our monotonic clock."""
-        self.least_late_s: float | None = None
-        """How far our monotonic clock is ahead of the PLC's, by the value that was fastest here; None if unknown."""
+        self.min_delay_s: float | None = None
+        """Our monotonic clock less the PLC's, by the value that arrived fastest; None if unknown."""
 
     @property
     def newest(self) -> int | None:
@@ -55,40 +55,40 @@ class TagSeries:
 
     def mark_gap(self) -> None:
         """Say that values may be missing before the next one."""
-        self.whole = False
+        self.is_continuous = False
 
     @property
-    def in_force(self) -> float | None:
+    def value_in_force(self) -> float | None:
         """The value now; None where it is not known."""
-        return self.values[-1] if self.values and self.whole and not self.flags[-1] & BAD else None
+        return self.values[-1] if self.values and self.is_continuous and not self.flags[-1] & BAD else None
 
     def add(self, sample: Sample, at: int | None) -> bool:
-        """Take the next value, which belongs to the instant `at`; return whether the PLC's clock was set before it.
+        """Take the next value, of the instant `at`; return whether the PLC's clock was set before it.
 
-        Then what came before is forgotten, for it is of another clock. `at` is what `placed` says of the sample: the
-        columns of one scan have it in common.
+        Then the earlier values are dropped: their instants are of another clock. `at` is `instant_of` the sample, which
+        the caller computes once for all columns of a scan.
         """
-        self.seen = sample.ticks
+        self.last_ticks = sample.ticks
         if at is None:
-            self.whole = False
+            self.is_continuous = False
             return False
         value = sample.value
         number, flags = 0.0, BAD
         if sample.quality != "bad" and isinstance(value, _NUMBERS) and -_GREATEST <= value <= _GREATEST:
             number, flags = float(value), 0
-        whole = self.whole and not sample.overflow
-        self.whole = True
+        is_continuous = self.is_continuous and not sample.overflow
+        self.is_continuous = True
         newest = self.times[-1] if self.times else None
         if newest is None:
-            self._append(at, number, flags | BROKEN)
-        elif whole:
-            late = sample.ticks - at / 1e6
-            least = self.least_late_s
-            if at < newest - self._late_us or (least is not None and late < least - EARLY_S):
-                self._start_anew(at, number, flags, late)
+            self._append(at, number, flags | AFTER_GAP)
+        elif is_continuous:
+            delay = sample.ticks - at / 1e6
+            least = self.min_delay_s
+            if at < newest - self._late_us or (least is not None and delay < least - EARLY_S):
+                self._restart(at, number, flags, delay)
                 return True
-            if least is None or late < least:
-                self.least_late_s = late
+            if least is None or delay < least:
+                self.min_delay_s = delay
             if at < newest:
                 place = bisect_right(self.times, at)
                 self.times.insert(place, at)
@@ -97,17 +97,17 @@ class TagSeries:
             else:
                 self._append(at, number, flags)
         elif at < newest:
-            self._start_anew(at, number, flags, None)
-        else:  # at the newest's own instant it is that very value, and nothing is missing between the two
-            self.least_late_s = None
-            self._append(at, number, flags | BROKEN)
+            self._restart(at, number, flags, None)
+        else:  # where it has the newest's instant it is that value again, and nothing is missing between the two
+            self.min_delay_s = None
+            self._append(at, number, flags | AFTER_GAP)
         return False
 
-    def _start_anew(self, at: int, number: float, flags: int, late: float | None) -> None:
+    def _restart(self, at: int, number: float, flags: int, delay: float | None) -> None:
         for kept in (self.times, self.values, self.flags):
             del kept[:]
-        self.least_late_s = late
-        self._append(at, number, flags | BROKEN)
+        self.min_delay_s = delay
+        self._append(at, number, flags | AFTER_GAP)
 
     def _append(self, at: int, number: float, flags: int) -> None:
         self.times.append(at)
