@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from lineside_opcua_bridge.security.store import Store
+from lineside_opcua_bridge.security.store import CertificateStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> CertificateStore:
     """A folder of certificates, prepared and empty."""
-    made = Store(tmp_path / "pki")
+    made = CertificateStore(tmp_path / "pki")
     made.prepare()
     return made

@@ -27,8 +27,8 @@ URI = "urn:lineside:test:opcua-bridge"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def own(root: Path, **more: Any) -> Own:
-    return Own(CertificateStore(root), Wanted(URI, **more))
+def own(root: Path, **more: Any) -> OwnCertificates:
+    return OwnCertificates(CertificateStore(root), CertificateSpec(URI, **more))
 
 
 def test_the_first_certificate_says_what_opc_ua_asks_for(tmp_path: Path) -> None:
