@@ -1,6 +1,7 @@
 """One model whose queue is full, or that somebody unloads, is that model's matter: Triton and the others go on."""
 
 import base64
+import math
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,14 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.support.constant_models import HEIGHT, WIDTH, write
+from tests.support.constant_models import HEIGHT, SIDE, WIDTH, write
 from tests.support.inference_service import Inference
 from tests.support.triton_server import TritonServer
 
 HEAD = {"name": "y", "head": "score"}
 PICTURE = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1].tobytes()
 SOURCE = {"kind": "inline", "content_type": "image/png", "data": base64.b64encode(PICTURE).decode()}
+SHAPE = (3, SIDE, SIDE)
 BOUNDED = "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"
 
 
@@ -40,44 +42,66 @@ def links(service: Inference) -> dict[str, Any]:
     return {link["name"]: (link["state"], link["since"]) for link in found}
 
 
+Ask = Callable[[Inference, str], tuple[str, str]]
+
+
+def by_v1(service: Inference, model: str) -> tuple[str, str]:
+    """Ask for a verdict; return `ok` or the code, and the reason."""
+    answer = service.infer(model=model, source=SOURCE, deadline_ms=60_000)
+    return answer["code"] or answer["status"], answer["reason"]
+
+
+def by_v2(service: Inference, model: str) -> tuple[str, str]:
+    """Ask for the outputs of zeros; return `ok` or the code, and the error."""
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, *SHAPE], "data": [0.0] * math.prod(SHAPE)}
+    answer = service.http.post(
+        f"/v2/models/{model}/infer", json={"inputs": [tensor]}, headers={"X-Deadline-Ms": "60000"}
+    ).json()
+    return answer.get("code", "ok"), answer.get("error", "")
+
+
+@pytest.mark.parametrize("ask", [by_v1, by_v2])
 def test_a_full_queue_of_one_model_leaves_the_others_alone(
-    start_inference: Callable[..., Inference], triton: TritonServer
+    start_inference: Callable[..., Inference], triton: TritonServer, ask: Ask
 ) -> None:
     service = start_inference(
         model_repository=str(triton.repository),
         triton={"url": triton.grpc, "health_ms": 60_000},
-        limits={"concurrency": 16, "queue": 16},
+        limits={"concurrency": 16, "v2_concurrency": 16, "queue": 16},
     )
-
-    def judge(model: str) -> Any:
-        return service.infer(model=model, source=SOURCE, deadline_ms=60_000)
-
+    assert ask(service, "fast")[0] == "ok"
     before = links(service)
     done = threading.Event()
     with ThreadPoolExecutor(7) as pool:
-        slow = [pool.submit(judge, "slow") for _ in range(6)]
+        slow = [pool.submit(ask, service, "slow") for _ in range(6)]
 
-        def ask() -> list[Any]:
-            answers = [judge("fast")]
+        def ask_the_other() -> list[tuple[str, str]]:
+            answers = [ask(service, "fast")]
             while not done.is_set():
-                answers.append(judge("fast"))
+                answers.append(ask(service, "fast"))
             return answers
 
-        fast = pool.submit(ask)
+        fast = pool.submit(ask_the_other)
         answers = [one.result() for one in slow]
         done.set()
         others = fast.result()
-    refused = [one for one in answers if one["status"] != "ok"]
+    refused = [one for one in answers if one[0] != "ok"]
     assert refused
-    assert {one["code"] for one in refused} == {"engine-unavailable"}
-    assert all("maximum queue size" in one["reason"] for one in refused)
-    assert any(one["status"] == "ok" for one in answers)
-    assert {one["status"] for one in others} == {"ok"}
+    assert {code for code, _ in refused} == {"engine-unavailable"}
+    assert all("maximum queue size" in reason for _, reason in refused)
+    assert any(code == "ok" for code, _ in answers)
+    assert {code for code, _ in others} == {"ok"}
     assert links(service) == before
 
-    # Somebody unloads it: its own link brings it back, nobody else notices.
+
+def test_a_model_that_somebody_unloads_comes_back_by_itself(
+    start_inference: Callable[..., Inference], triton: TritonServer
+) -> None:
+    service = start_inference(model_repository=str(triton.repository), triton={"url": triton.grpc, "health_ms": 60_000})
+    assert by_v1(service, "slow")[0] == "ok"
+    before = links(service)
     httpx.post(f"{triton.http}/v2/repository/models/slow/unload", json={}, timeout=60).raise_for_status()
-    assert judge("slow")["status"] == "ok"
+    assert by_v1(service, "slow")[0] == "ok"
     after = links(service)
     assert {name: link for name, link in after.items() if name != "model/slow"} == {
         name: link for name, link in before.items() if name != "model/slow"

@@ -74,8 +74,12 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     others = [card for name in (*store, *store.out) for card in store.cards(name).values()]
     engine = Engine(section.triton, store, service, others=others, allow_python=allow_python)
     cameras = Cameras(section.cameras, service, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
-    files = Files(section.file_roots, max_bytes=limits.body_bytes)
-    fetcher = Fetcher(cameras, files, Urls(section.urls, max_bytes=limits.body_bytes), workers)
+    fetcher = Fetcher(
+        cameras,
+        Files(section.file_roots, max_bytes=limits.body_bytes),
+        Urls(section.urls, max_bytes=limits.body_bytes),
+        workers,
+    )
     judging = Judging(
         section,
         store=store,
@@ -100,7 +104,6 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         judging,
         AnswerCache(max_count=limits.remembered, max_bytes=limits.remembered_bytes),
         gate=gate,
-        workers=workers,
         evidence=kept_evidence,
         feed=feed,
         metrics=metrics,
@@ -152,7 +155,8 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         captures.router(ClientCaptures(recorder, store, settings.edge_manager, settings.thing), limits, gate, workers),
         evidence.router(EvidenceStatus(settings.spool, recorder)),
     )
-    app = V2Middleware(make_app(service, metrics, life, routers), V2(service, handler, engine, limits))
+    v2 = V2(service, engine, limits, gate=gate, workers=workers, metrics=metrics)
+    app = V2Middleware(make_app(service, metrics, life, routers), v2)
     return Access(app, AccessRules.of(section.http), tokens, metrics.refused), section.http
 
 

@@ -77,9 +77,8 @@ class DirectInference:
         """
         with self._gate.admit():
             waits = time.monotonic()
-            await self._enter(deadline)
-            queued_s = time.monotonic() - waits
-            try:
+            async with self._gate.place(deadline):
+                queued_s = time.monotonic() - waits
                 # During a change of models Triton serves two versions: where none is named, the one in force.
                 with self._engine.using(name, version) as used:
                     deadline = _shorten(deadline, buffers.request, arrived)
@@ -88,21 +87,8 @@ class DirectInference:
                     start = time.monotonic()
                     reply = await self._run(name, used, buffers, deadline)
                     engine_s = time.monotonic() - start
-            finally:
-                self._gate.room.give(1, line=False)
         data = tuple(_data(reply, index, buffers) for index in range(len(reply.head.outputs)))
         return DirectResult(reply.head, data, queued_s, engine_s)
-
-    async def _enter(self, deadline: Deadline) -> None:
-        """Take one of the places for work; raises Expired where none comes free in time."""
-        room = self._gate.room
-        if room.take(1, line=False):
-            return
-        try:
-            async with asyncio.timeout(deadline.left()):
-                await room.wait(1, line=False)
-        except TimeoutError:
-            raise Expired("the deadline passed before a place came free", remedy="Ask less often") from None
 
     async def _run(self, name: str, version: str, buffers: TensorBuffers, deadline: Deadline) -> Reply:
         outputs = await self._outputs_of(name, version, deadline) if buffers.slot is not None else None

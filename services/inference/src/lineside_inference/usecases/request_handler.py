@@ -9,7 +9,6 @@ from lineside.contract import Request, to_json
 from lineside_inference.capture.evidence import Evidence
 from lineside_inference.dataplane.admission import Admission, is_lines_own
 from lineside_inference.dataplane.judged import Judged
-from lineside_inference.dataplane.workers import Workers
 from lineside_inference.deadline import Arrival
 from lineside_inference.errors import IdReused
 from lineside_inference.live.live_feed import LiveFeed
@@ -29,16 +28,14 @@ class RequestHandler:
         answers: AnswerCache,
         *,
         gate: Admission,
-        workers: Workers,
         evidence: Evidence,
         feed: LiveFeed,
         metrics: Metrics,
     ) -> None:
-        self.gate = gate
-        self.workers = workers
-        self.metrics = metrics
         self._judging = judging
         self._answers = answers
+        self._gate = gate
+        self._metrics = metrics
         self._evidence = evidence
         self._feed = feed
 
@@ -47,10 +44,10 @@ class RequestHandler:
 
         The same bytes again for a request whose id was asked before. Raises Refused where there is no place for it.
         """
-        line = is_lines_own(request, size, self.gate.max_line_bytes)
+        line = is_lines_own(request, size, self._gate.max_line_bytes)
         context = request.context
         with (
-            self.gate.places.admit(line=line),
+            self._gate.places.admit(line=line),
             telemetry.about_request(request.id, station=context.station, part_id=context.part_id),
         ):
             try:
@@ -60,7 +57,7 @@ class RequestHandler:
             except IdReused as error:
                 return self._done(refused(request, error, arrival))
             if is_repeat:
-                self.metrics.repeats.inc()
+                self._metrics.repeats.inc()
                 log.info("answered again")
             return body
 
@@ -72,7 +69,7 @@ class RequestHandler:
 
     def _done(self, judged: Judged) -> bytes:
         request, result = judged.request, judged.result
-        self.metrics.answered(judged)
+        self._metrics.answered(judged)
         if result.status == "ok":
             log.debug("judged", model=request.model, verdict=result.verdict, ms=result.timing_ms.total)
         else:

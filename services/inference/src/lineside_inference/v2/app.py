@@ -17,14 +17,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lineside.contract import MAX_DEADLINE_MS
 from lineside.service import Service
 from lineside_inference.api.problems import Problem
-from lineside_inference.dataplane.admission import Body
+from lineside_inference.dataplane.admission import Admission, Body
 from lineside_inference.dataplane.tensor_buffers import TensorBuffers
-from lineside_inference.dataplane.workers import SMALL
+from lineside_inference.dataplane.workers import SMALL, Workers
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.triton import Engine
 from lineside_inference.settings import LimitSettings
 from lineside_inference.usecases.direct import DirectInference
-from lineside_inference.usecases.request_handler import RequestHandler
+from lineside_inference.usecases.metrics import Metrics
 from lineside_inference.v2 import answer, intake, raw, shared_memory
 from lineside_inference.v2.answer import AnswerWriter, HttpAnswer, as_json, empty
 from lineside_inference.v2.describe import EXTENSIONS, Describe
@@ -63,17 +63,26 @@ class V2Middleware:
 class V2:
     """The Open Inference Protocol for every model in Triton, also those without a card."""
 
-    def __init__(self, service: Service, desk: RequestHandler, engine: Engine, limits: LimitSettings) -> None:
+    def __init__(
+        self,
+        service: Service,
+        engine: Engine,
+        limits: LimitSettings,
+        *,
+        gate: Admission,
+        workers: Workers,
+        metrics: Metrics,
+    ) -> None:
         self._service = service
-        self._metrics = desk.metrics
-        self._gate = desk.gate
-        self._workers = desk.workers
-        self._places = desk.gate.v2
+        self._metrics = metrics
+        self._gate = gate
+        self._workers = workers
+        self._places = gate.v2
         self._limits = limits
         self._link = engine.link
-        self._direct = DirectInference(engine, desk.gate.v2, limits)
+        self._direct = DirectInference(engine, gate.v2, limits)
         self._client_memory = self._direct.client_memory
-        self._intake = Intake(limits, desk.workers, self._client_memory)
+        self._intake = Intake(limits, workers, self._client_memory)
         self._writer = AnswerWriter(limits.json_values)
         self._describe = Describe(engine.caller)
         self._counts = Counts(service.registry)
