@@ -1,8 +1,10 @@
 """The Open Inference Protocol against Triton's own HTTP port: the same question, the same answer, bit for bit."""
 
 import gzip
+import http.client
 import json
 import shutil
+import socket
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from onnx import helper
 
 from tests.support.paths import ROOT
 from tests.support.triton_server import TritonServer
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
 TYPES = {
@@ -441,6 +443,79 @@ def test_damaged_bodies_are_answered_with_4xx(
         assert set(answer.json()) == {"error", "code"}
 
 
+def large() -> bytes:
+    """Return a request of the wide model as it goes over a connection; its body is read straight into a slot."""
+    tensors = {"x": np.zeros((1, *WIDE), np.float32), "y": np.arange(4, dtype=np.float32)}
+    asked = Tensors(tensors, parameters={"binary_data_output": True}, outputs=[{"name": "y_out"}])
+    lines = [
+        "POST /v2/models/wide/infer HTTP/1.1",
+        "Host: localhost",
+        *(f"{name}: {value}" for name, value in asked.headers.items()),
+        f"Content-Length: {len(asked.body)}",
+        "",
+        "",
+    ]
+    return "\r\n".join(lines).encode() + asked.body
+
+
+def connect(service: Any) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=HANG_S)
+
+
+def nothing_is_held(service: Any) -> None:
+    """Wait until every slot and place is free again."""
+    for sample in ('arena_slots{state="used"}', 'arena_slots{state="quarantined"}'):
+        block_until(lambda sample=sample: service.metric(f"lineside_inference_{sample}") == 0, sample)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.02, 0.5, 0.999])
+def test_a_client_that_stops_in_the_middle_holds_nothing_once_it_is_gone(service: Any, share: float) -> None:
+    sent = large()
+    with connect(service) as client:
+        client.sendall(sent[: int(len(sent) * share)])
+        shared = 'lineside_inference_engine_transport_info{transport="shared-memory"}'
+        if share > 0.02 and service.metric(shared):  # it got as far as the body
+            used = 'lineside_inference_arena_slots{state="used"}'
+            block_until(lambda: service.metric(used) == 1, used)
+    nothing_is_held(service)
+
+
+def test_a_client_that_closes_while_triton_works_holds_nothing(service: Any) -> None:
+    for _ in range(5):
+        with connect(service) as client:
+            client.sendall(large())
+    nothing_is_held(service)
+
+
+def test_two_requests_in_one_packet_are_answered_one_behind_the_other(service: Any) -> None:
+    with connect(service) as client:
+        client.sendall(large() * 2)
+        with client.makefile("rb") as stream:
+            for _ in range(2):
+                assert stream.readline().startswith(b"HTTP/1.1 200")
+                length = int(http.client.parse_headers(stream)["content-length"])
+                assert np.frombuffer(stream.read(length)[-16:], np.float32).tolist() == [0, 1, 2, 3]
+    nothing_is_held(service)
+
+
+@pytest.mark.parametrize("more", [1, 100_000])
+def test_a_body_with_more_or_less_than_its_tensors_is_refused(service: Any, more: int) -> None:
+    tensors = {"x": np.zeros((1, *WIDE), np.float32), "y": np.zeros(4, np.float32)}
+    asked = Tensors(tensors)
+    for body in (asked.body + bytes(more), asked.body[:-more]):
+        answer = service.http.post("/v2/models/wide/infer", content=body, headers=asked.headers)
+        assert "binary part has" in refused(answer, 400, "v2-request-invalid")
+    nothing_is_held(service)
+
+
+def test_who_announces_too_much_is_refused_before_it_is_sent(service: Any) -> None:
+    head, _, _body = large().partition(b"\r\n\r\n")
+    with connect(service) as client:
+        client.sendall(head[: head.rindex(b" ")] + b" 99999999999\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 413")
+    nothing_is_held(service)
+
+
 def test_slots_are_all_free_again(service: Any) -> None:
     assert service.metric('lineside_inference_arena_slots{state="used"}') == 0
     assert service.metric('lineside_inference_arena_slots{state="quarantined"}') == 0
@@ -521,3 +596,27 @@ def test_a_slow_v2_body_holds_no_place(start_inference: Start, triton: TritonSer
         goes_on.set()
         asking.join(HANG_S)
     assert slow[0].status_code == 200
+
+
+def test_triton_s_http_port_is_found_beside_its_grpc_port(start_inference: Start, own_triton: TritonServer) -> None:
+    own_triton.http_port = own_triton.grpc_port - 1
+    own_triton.start()
+    own_triton.wait_ready()
+    asked = Tensors({"window": np.ones((1, 64, 4), np.float32)}, parameters={"binary_data_output": True})
+    answers = []
+    for way in ({}, {"shared_memory": "off"}):
+        service = start_inference(triton={"url": own_triton.grpc} | way)
+        answers.append(ask(service.http, "spindle-anomaly", asked).content)
+        assert (f'"port": "127.0.0.1:{own_triton.http_port}"' in service.log.read_text()) == (not way)
+    assert answers[0] == answers[1]
+
+
+def test_who_answers_beside_the_grpc_port_and_is_not_this_triton_is_left_alone(
+    start_inference: Start, own_triton: TritonServer
+) -> None:
+    own_triton.start()
+    own_triton.wait_ready()
+    with socket.create_server(("127.0.0.1", own_triton.grpc_port - 1)):  # takes connections, and says nothing
+        service = start_inference(triton={"url": own_triton.grpc, "timeout_ms": 500})
+        asked = Tensors({"window": np.ones((1, 64, 4), np.float32)})
+        assert ask(service.http, "spindle-anomaly", asked).status_code == 200

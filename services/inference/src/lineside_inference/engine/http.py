@@ -133,7 +133,8 @@ class _Wire(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, ValueError) as error:
-            self._end(_error(grpc.StatusCode.INTERNAL, f"Triton's HTTP port answered what cannot be read: {error}"))
+            why = error.__context__ or error  # the parser's error hides that of what it calls
+            self._end(_error(grpc.StatusCode.INTERNAL, f"Triton's HTTP port answered what cannot be read: {why}"))
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
