@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import by_hand
@@ -106,10 +107,18 @@ def repository(folder: Path) -> Path:
     return folder
 
 
+def triton_ports() -> dict[str, int]:
+    """Return free ports for a Triton, HTTP's before gRPC's as by default: there the service finds it."""
+    while True:
+        grpc, metrics = free_ports(2)
+        with suppress(OSError), socket.create_server(("127.0.0.1", grpc - 1)):
+            return {"http_port": grpc - 1, "grpc_port": grpc, "metrics_port": metrics}
+
+
 @contextmanager
 def triton(work: Path) -> Iterator[tuple[str, str]]:
     """Run the CPU Triton; yield the addresses of HTTP and gRPC."""
-    ports = dict(zip(("http_port", "grpc_port", "metrics_port"), free_ports(3), strict=True))
+    ports = triton_ports()
     (work / "triton").mkdir()
     models = repository(work / "models")
     start = launch(ROOT / ".venv-triton", repository=models, work=work / "triton", **ports)
@@ -122,15 +131,19 @@ def triton(work: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def ours(work: Path, grpc: str, http_url: str | None = None) -> Iterator[tuple[str, int]]:
-    """Run the inference service, with its defaults or over Triton's HTTP port; yield its address and process id."""
+def ours(work: Path, grpc: str) -> Iterator[tuple[str, int]]:
+    """Run the inference service by its defaults, the load's shared memory allowed; yield address and process id."""
     cards = work / "cards"  # the v2 model has no card: it is called by the protocol alone
     if not cards.exists():
         cards.mkdir()
         shutil.copytree(ROOT / "models" / "surface-defect", cards / "surface-defect")
     (port,) = free_ports(1)
-    way = {"url": grpc, **({"http_url": http_url} if http_url else {})}
-    settings = {"http": {"port": port}, "triton": way, "model_repository": str(cards)}
+    settings = {
+        "http": {"port": port},
+        "triton": {"url": grpc},
+        "model_repository": str(cards),
+        "limits": {"client_shared_memory_prefixes": [v2_load.PREFIX]},
+    }
     config = work / f"inference-{port}.yaml"
     config.write_text(yaml.safe_dump({"inference": settings}), encoding="utf-8")
     url = f"http://127.0.0.1:{port}"
@@ -228,24 +241,28 @@ class Run:
             self.ratios[f"image_c{concurrency}"] = ratio
         self.show("image_per_s", f"JPEG {WIDTH} x {HEIGHT} to verdict, by hand in threads and in one loop", rows)
 
-    async def tensors(self, url: str, over_http: str, direct: str) -> None:
-        """(b) A 602 KB tensor by the v2 protocol, ours against Triton's own HTTP port.
+    async def tensors(self, url: str, direct: str) -> None:
+        """(b) A 602 KB tensor by the v2 protocol, ours against Triton's own HTTP port: in binary, and in shared memory.
 
-        The ratio is that of the defaults, gRPC to Triton; `over_http` is ours with `triton.http_url`.
+        `v2_shm_of_binary` is ours in shared memory against Triton's in binary: what a client gains that changes both.
         """
         rows: dict[str, dict[str, float]] = {}
         for concurrency in (1, 4):
-            its = self.tensors_at(direct, concurrency)
-            (mine, theirs), ratio = await in_turns(self.rounds, self.tensors_at(url, concurrency), its)
-            (http, beside), share = await in_turns(self.rounds, self.tensors_at(over_http, concurrency), its)
-            rows[f"c{concurrency}"] = {"ours": mine, "triton": theirs}
-            rows[f"c{concurrency}, http_url"] = {"ours": http, "triton": beside}
+            binary = self.tensors_at(direct, concurrency, shared=False)
+            mine, shared = (self.tensors_at(url, concurrency, shared=shared) for shared in (False, True))
+            (ours, theirs), ratio = await in_turns(self.rounds, mine, binary)
+            rows[f"c{concurrency}"] = {"ours": ours, "triton": theirs}
             self.ratios[f"v2_c{concurrency}"] = ratio
-            self.figures[f"v2_http_url_c{concurrency}"] = share
-        self.show("v2_per_s", "602 KB tensor by the v2 protocol, binary", rows)
+            (ours, theirs), ratio = await in_turns(
+                self.rounds, shared, self.tensors_at(direct, concurrency, shared=True)
+            )
+            rows[f"c{concurrency}, shared memory"] = {"ours": ours, "triton": theirs}
+            self.ratios[f"v2_shm_c{concurrency}"] = ratio
+            _both, self.figures[f"v2_shm_of_binary_c{concurrency}"] = await in_turns(self.rounds, shared, binary)
+        self.show("v2_per_s", "602 KB tensor by the v2 protocol", rows)
 
-    def tensors_at(self, url: str, concurrency: int) -> Callable[[], Awaitable[float]]:
-        return lambda: v2_load.run(url, WIDE, concurrency, self.seconds)
+    def tensors_at(self, url: str, concurrency: int, *, shared: bool) -> Callable[[], Awaitable[float]]:
+        return lambda: v2_load.run(url, WIDE, concurrency, self.seconds, shared=shared)
 
     async def others(self, url: str) -> None:
         """(c) The image job against MLServer."""
@@ -332,8 +349,7 @@ async def measure(run: Run) -> None:
         direct, grpc = stack.enter_context(triton(run.work))
         with ours(run.work, grpc) as (url, _pid):
             await run.images(url, grpc)
-            with ours(run.work, grpc, direct.removeprefix("http://")) as (over_http, _other):
-                await run.tensors(url, over_http, direct)
+            await run.tensors(url, direct)
             await run.others(url)
             await run.latency(url, grpc)
         with ours(run.work, grpc) as (url, pid):
