@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import cbor2
@@ -88,6 +88,13 @@ class StreamManagerServer:
     @property
     def bucket(self) -> Path:
         return self.folder / "s3"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.stop()
 
     async def start(self, port: int = 0) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

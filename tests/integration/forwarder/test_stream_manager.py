@@ -49,12 +49,8 @@ class Free:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[StreamManagerServer]:
-    server = StreamManagerServer(tmp_path / "stream-manager")
-    await server.start()
-    try:
+    async with StreamManagerServer(tmp_path / "stream-manager") as server:
         yield server
-    finally:
-        await server.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -41,12 +41,8 @@ def official(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[StreamManagerServer]:
-    server = StreamManagerServer(tmp_path / "stream-manager", token="a-token")  # noqa: S106
-    await server.start()
-    try:
+    async with StreamManagerServer(tmp_path / "stream-manager", token="a-token") as server:  # noqa: S106
         yield server
-    finally:
-        await server.stop()
 
 
 async def ask(python: Path, *arguments: str, token: str = "a-token") -> dict[str, Any]:  # noqa: S107

@@ -2,10 +2,9 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,8 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, TensorsSource, parse_request
 from lineside.service import Service
-from lineside.settings import BusSettings
 from lineside_opcua_bridge.bridge import Bridge
-from tests.support.ports import free_port
+from tests.support.mqtt_broker import Broker, running_broker
 from tests.support.waiting import HANG_S
 
 TOPIC = "collected/press"
@@ -192,34 +190,14 @@ async def test_a_window_of_collected_tags_is_complete_and_asked_about(plc, line_
         assert all(abs(step - 1) < 1.01 for step in steps)
 
 
-class Broker:
-    """A broker process, which can be killed and started again on the same port."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    def start(self) -> None:
-        argv = [sys.executable, "-m", "lineside_bench.peers.amqtt_broker", str(self.port)]
-        self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        process, self._process = self._process, None
-        if process:
-            process.kill()
-            process.wait(HANG_S)
-
-    def bus(self, client: str) -> tuple[MqttBus, Connection]:
-        link = Connection(client, f"mqtt://127.0.0.1:{self.port}", first_s=0.05, longest_s=0.2)
-        return MqttBus(BusSettings(port=self.port), client=client, connection=link), link
-
-
 @pytest.fixture
-def real_broker() -> Iterator[Broker]:
-    broker = Broker()
-    yield broker
-    broker.kill()
+def real_broker(tmp_path: Path) -> Iterator[Broker]:
+    yield from running_broker("amqtt", tmp_path)
+
+
+def bus_of(broker: Broker, client: str) -> tuple[MqttBus, Connection]:
+    link = Connection(client, broker.settings.url, first_s=0.05, longest_s=0.2)
+    return MqttBus(broker.settings, client=client, connection=link), link
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "negative control: not killed"])
@@ -229,9 +207,9 @@ async def test_a_hole_that_a_real_broker_leaves_is_known(
     """A tag is low before the broker dies and high after it: what came between them nobody has seen."""
     now = time.time()
     service = Service("opcua_bridge")
-    own, link = real_broker.bus("opcua-bridge")
+    own, link = bus_of(real_broker, "opcua-bridge")
     bridge = Bridge(configure(plc, TRIGGER, collector=COLLECTOR), service, own)
-    outside, outside_link = real_broker.bus("outside")
+    outside, outside_link = bus_of(real_broker, "outside")
     requests = aiter(outside.subscribe(REQUEST_TOPIC))
 
     def taken() -> float:
