@@ -29,7 +29,7 @@ from lineside.contract import (
 )
 from lineside_bench.parts.part import encode_jpeg, make_part
 from lineside_bench.parts.spindle import TAGS, WINDOW, make_window
-from tests.support.picture_files import png_header
+from tests.support.image_files import png_header
 from tests.support.processes import is_running
 from tests.support.waiting import HANG_S, block_until
 

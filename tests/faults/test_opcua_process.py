@@ -1,4 +1,4 @@
-"""The opcua-bridge's process killed, stopped, doubled and flooded at the worst moment; its PLC is a process too."""
+"""The opcua-bridge's process killed, stopped, run twice and flooded at the worst moment; its PLC is a process too."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The way to CloudWatch against a simulated one, with results that a real broker brings."""
+"""The exporter's CloudWatch reporter against a simulated CloudWatch, with results from a real broker."""
 
 import asyncio
 import json

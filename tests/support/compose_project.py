@@ -1,4 +1,4 @@
-"""One compose project of a test: its own name, its own ports, taken down whatever happens."""
+"""One compose project of a test: with a name and ports of its own, removed at the end in any case."""
 
 import contextlib
 import json

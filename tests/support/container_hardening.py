@@ -1,4 +1,4 @@
-"""What is soft about a running container: the engine's document and /proc in, complaints out."""
+"""The rights that a running container has and should not have, from the engine's document and /proc."""
 
 from collections.abc import Mapping
 from typing import Any

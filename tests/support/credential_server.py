@@ -1,4 +1,4 @@
-"""What gives a container its credentials, as Greengrass' token exchange service does: a real one, on loopback."""
+"""A server that gives a container its credentials, as Greengrass' token exchange service does, on loopback."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""What tests of the forwarder share: evidence, a destination that does as it is told, time that is simulated."""
+"""What tests of the forwarder share: evidence, a scripted destination, a simulated clock, a running forwarder."""
 
 import asyncio
 import heapq

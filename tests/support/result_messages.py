@@ -1,4 +1,4 @@
-"""Results as the bus brings them."""
+"""Results as messages on the bus."""
 
 from typing import Any
 

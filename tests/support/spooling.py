@@ -1,4 +1,4 @@
-"""What the tests of the spool do with it all the time."""
+"""Steps on a spool that many tests take: put, seal, lease and deliver records; and clocks that a test sets."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What stands before the simulated store: answers as scripted, compares checksums as a real store does, counts."""
+"""A server before the simulated S3: it gives scripted answers, compares checksums as a real store does, and counts."""
 
 import base64
 import hashlib

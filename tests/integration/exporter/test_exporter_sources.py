@@ -1,4 +1,4 @@
-"""The exporter as a process beside peers that are well, ill, slow, away, or lie."""
+"""The exporter as a process with peers that answer, fail, are slow, are away, or answer something wrong."""
 
 import asyncio
 import gzip

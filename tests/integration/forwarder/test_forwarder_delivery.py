@@ -1,4 +1,4 @@
-"""The forwarder from a real spool to destinations that do as they are told."""
+"""The forwarder from a real spool to scripted destinations."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""The forwarder as the process that is installed: it drains, restarts, stops, and stays small."""
+"""The forwarder's process: it drains the spool, restarts, stops, and its memory is bounded."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The whole way: from a real spool by the forwarder and a Stream Manager that is hardly ever well."""
+"""From a real spool through the forwarder and a Stream Manager that fails again and again."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The doors of the real process: what starts, who is let in, what is said without a token."""
+"""Access to the real process: which settings start, who may ask, what is answered without a token."""
 
 import asyncio
 import subprocess

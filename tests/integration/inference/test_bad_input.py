@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.support import picture_files as files
+from tests.support import image_files as files
 from tests.support.inference_service import inline
 from tests.support.waiting import HANG_S, block_until
 

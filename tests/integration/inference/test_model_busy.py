@@ -1,4 +1,4 @@
-"""One model whose queue is full, or that somebody unloads, is that model's matter: Triton and the others go on."""
+"""A full queue or an unloaded model affects that model only: Triton counts as online and the others are served."""
 
 import base64
 import math

@@ -1,4 +1,4 @@
-"""The policy's way from the bus to a real HTTP server and back."""
+"""A policy from the bus to a real HTTP server, and the report of it back on the bus."""
 
 import asyncio
 import hashlib

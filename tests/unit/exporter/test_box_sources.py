@@ -1,4 +1,4 @@
-"""Triton's models, the host, containers: from what was answered to what is shown."""
+"""Triton's models, the host, containers: the metrics made of what each of them answers."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Stream Manager: frames, words, and what they mean; no sockets."""
+"""Stream Manager's protocol without sockets: frames, status messages, and what they mean."""
 
 import asyncio
 import json

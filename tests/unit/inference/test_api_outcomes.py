@@ -16,8 +16,8 @@ from lineside_inference.imaging.decode import decode_all
 from lineside_inference.imaging.encode import encode
 from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.settings import PageSettings
+from tests.support.image_files import plain_jpeg
 from tests.support.page_events import read_events
-from tests.support.picture_files import plain_jpeg
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""Who tells how it stands, who tells no more, and who was never heard."""
+"""Which services report their status, which have stopped, and which never did."""
 
 from datetime import UTC, datetime
 from pathlib import Path

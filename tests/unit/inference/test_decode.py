@@ -11,7 +11,7 @@ from lineside_inference.errors import ImageTooLarge, ImageTruncated, ImageUndeco
 from lineside_inference.imaging.decode import decode
 from lineside_inference.models.card import Card
 from lineside_inference.models.preparation import Preparation
-from tests.support.picture_files import png_header
+from tests.support.image_files import png_header
 
 MOST = 1_000_000
 

@@ -16,7 +16,7 @@ from lineside_inference.imaging.formats.jpeg import Walk
 from lineside_inference.imaging.image_headers import check_whole, read_header
 from lineside_inference.models.card import Card
 from lineside_inference.models.preparation import Preparation
-from tests.support import picture_files as files
+from tests.support import image_files as files
 
 MOST = 1_000_000
 END = b"\xff\xd9"

@@ -11,7 +11,7 @@ from lineside_inference.imaging.decode import decode, view
 from lineside_inference.imaging.image_headers import read_header
 from lineside_inference.models.card import Card
 from lineside_inference.models.preparation import Preparation
-from tests.support import picture_files as files
+from tests.support import image_files as files
 
 MOST = 1_000_000
 

@@ -39,8 +39,8 @@ from lineside_inference.live.thumbnails import Thumbnails
 from lineside_inference.settings import PageSettings
 from lineside_inference.usecases.metrics import Metrics
 from tests.support.clocks import ManualClock
+from tests.support.image_files import plain_jpeg
 from tests.support.page_events import read_events
-from tests.support.picture_files import plain_jpeg
 from tests.support.waiting import HANG_S, until
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

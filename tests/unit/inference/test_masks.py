@@ -15,7 +15,7 @@ from lineside_inference.imaging.prepare import prepare
 from lineside_inference.models.card import CardInput, ImagePreparation
 from lineside_inference.models.preparation import Preparation
 from lineside_inference.settings.capture import CaptureSettings
-from tests.support import picture_files as files
+from tests.support import image_files as files
 
 MOST = 1_000_000
 LEFT_HALF = (0.0, 0.0, 0.5, 1.0)

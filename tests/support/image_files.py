@@ -1,4 +1,4 @@
-"""Picture files made byte by byte, as cameras and their tools write them."""
+"""Image files made byte by byte, as cameras and their tools write them."""
 
 import struct
 import zlib
