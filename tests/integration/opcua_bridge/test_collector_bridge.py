@@ -13,6 +13,7 @@ from lineside.bus.mqtt import MqttBus
 from lineside.connections import Connection
 from lineside.contract import REQUEST_TOPIC, TensorsSource, parse_request
 from lineside.service import Service
+from lineside.settings import BusSettings
 from lineside_opcua_bridge.bridge import Bridge
 from tests.support.mqtt_broker import Broker, running_broker
 from tests.support.waiting import HANG_S
@@ -196,8 +197,9 @@ def real_broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 def bus_of(broker: Broker, client: str) -> tuple[MqttBus, Connection]:
-    link = Connection(client, broker.settings.url, first_s=0.05, longest_s=0.2)
-    return MqttBus(broker.settings, client=client, connection=link), link
+    settings = BusSettings(port=broker.port)
+    link = Connection(client, settings.url, first_s=0.05, longest_s=0.2)
+    return MqttBus(settings, client=client, connection=link), link
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "negative control: not killed"])
