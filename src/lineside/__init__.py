@@ -5,7 +5,7 @@ the services and the bench may import; the others serve these, or the command.
 
 agreed between services   contract, bus, spool, capture, edge_manager, standing
 a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
-                          machine, aws_errors
+                          machine, aws_errors, buffered_http
 settings and diagnosis    settings, addresses, documents, naming, wording, secrecy, secret_files, checks
 """
 
@@ -16,6 +16,7 @@ __all__ = [
     "addresses",
     "aws_errors",
     "backoff",
+    "buffered_http",
     "bus",
     "capture",
     "checks",
