@@ -56,7 +56,7 @@ def station_of(bus: Bus, pending: PendingRequests, registry: CollectorRegistry, 
         grace_s=0.1,
         backlog=256,
         fair_lock=FairLock(),
-        tell=lambda _outcome: None,
+        on_outcome=lambda _outcome: None,
     )
 
 

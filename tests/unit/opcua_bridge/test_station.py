@@ -71,7 +71,7 @@ class Bench:
             pending=self.pending,
             metrics=Metrics(self.registry),
             fair_lock=FairLock(),
-            tell=self.outcomes.append,
+            on_outcome=self.outcomes.append,
             broker=broker,
             grace_s=1.0,
             backlog=backlog,

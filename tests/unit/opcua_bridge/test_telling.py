@@ -38,7 +38,7 @@ async def test_outcomes_go_out_in_order() -> None:
     sender = Sender(limit=100)
     task = asyncio.ensure_future(sender.outcomes.run())
     for number in range(20):
-        sender.outcomes.tell(outcome(number))
+        sender.outcomes.put(outcome(number))
     await sender.outcomes.flush()
     assert sender.sent() == [f"r-{number}" for number in range(20)]
     assert (sender.counted("published"), sender.counted("dropped"), sender.waiting()) == (20, 0, 0)
@@ -50,7 +50,7 @@ async def test_while_the_broker_is_away_they_are_bounded_and_the_newest_stay() -
     sender.broker.online = False
     task = asyncio.ensure_future(sender.outcomes.run())
     for number in range(50):
-        sender.outcomes.tell(outcome(number))
+        sender.outcomes.put(outcome(number))
         assert (sender.waiting() or 0) <= 3
         await asyncio.sleep(0)
     sender.broker.online = True
@@ -66,7 +66,7 @@ async def test_our_requests_that_fill_the_backlog_hold_them_up_and_lose_none() -
     request = asyncio.ensure_future(sender.bus.publish("request", b""))
     await asyncio.sleep(0)
     task = asyncio.ensure_future(sender.outcomes.run())
-    sender.outcomes.tell(outcome(1))
+    sender.outcomes.put(outcome(1))
     await asyncio.sleep(0)
     sender.broker.online = True
     await request
@@ -87,7 +87,7 @@ async def test_one_that_the_broker_refuses_is_counted_and_holds_up_no_other() ->
     sender.bus.publish = picky  # type: ignore[method-assign]
     task = asyncio.ensure_future(sender.outcomes.run())
     for number in range(3):
-        sender.outcomes.tell(outcome(number))
+        sender.outcomes.put(outcome(number))
     await sender.outcomes.flush()
     assert sender.sent() == ["r-0", "r-2"]
     assert sender.counted("refused") == 1

@@ -81,7 +81,7 @@ class Bridge:
             pending=self._pending,
             metrics=self._metrics,
             fair_lock=self._fair_lock,
-            tell=self._outcomes.tell,
+            on_outcome=self._outcomes.put,
             broker=self._service.connections.get("bus"),
             grace_s=own.grace_ms / 1000,
             backlog=own.backlog,

@@ -30,7 +30,7 @@ class Metrics:
         self.missed_parts = counter(
             "missed_parts_total", "Parts that the PLC's counter shows and nobody asked about.", "trigger"
         )
-        self.looks = counter(
+        self.rechecks = counter(
             "looks_total",
             "Looks at the PLC's own view of a station, after an outage, a failed write, or to hand done back: nothing, "
             "waiting, new, answered, gone, taking, unreadable.",

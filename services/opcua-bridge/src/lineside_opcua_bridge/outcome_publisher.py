@@ -48,7 +48,7 @@ class OutcomePublisher:
         )
         waiting.set_function(lambda: len(self._queue))
 
-    def tell(self, outcome: Outcome) -> None:
+    def put(self, outcome: Outcome) -> None:
         """Queue an outcome; never waits."""
         if len(self._queue) >= self._limit:
             self._queue.popleft()

@@ -6,7 +6,7 @@
     alias=/plant/press/station1/present           a property alias of SiteWise collector messages
     index=3;nsu=urn:plant:press;s=Press.Flags     one element of an array, counted from 0: before a node id or a path
 
-The index stands before the node because an identifier may itself end in `[3]` and then is a node of its own.
+The index comes before the node because an identifier may itself end in `[3]` and then is a node of its own.
 
 In a browse path names have no namespace; `&` escapes a `/`, `&`, `*`, `?` or `[`.
 """
@@ -33,7 +33,7 @@ _EXPECTED = "expected a node id (nsu=<namespace URI>;s=<text>), a browse path (/
 
 @dataclass(frozen=True)
 class Path:
-    """A browse path from the Root folder; `names` are patterns, `**` among them stands for any number of levels."""
+    """A browse path from the Root folder; `names` are patterns, `**` among them matches any number of levels."""
 
     names: tuple[str, ...]
     text: str

@@ -67,9 +67,9 @@ async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSett
     read = {role: text for role, text in settings.tags().items() if not isinstance(parse(text), Alias)}
     when = settings.when
     types = {"event_type": when.event_type} if isinstance(when, EventTrigger) else {}
-    wanted = read | written | types
-    places = await find(session, {place_of(role): text for role, text in wanted.items()})
-    found = {role: places[place_of(role)] for role in wanted}
+    named = read | written | types
+    by_place = await find(session, {place_of(role): text for role, text in named.items()})
+    found = {role: by_place[place_of(role)] for role in named}
     notifier = {"trigger"} if isinstance(when, EventTrigger) else set()
     variables = {role: text for role, text in (read | written).items() if role not in notifier}
     facts = await read_facts(session, {place_of(role): (text, found[role]) for role, text in variables.items()})
@@ -107,8 +107,8 @@ async def bind(settings: TriggerSettings, session: Session, own: OpcuaBridgeSett
 
 async def read_facts(session: Session, nodes: Mapping[str, tuple[str, ua.NodeId]]) -> dict[str, Facts]:
     """Return the attributes of variables, by their places in the settings; raises NodeMissing or CallFailed."""
-    wanted = [(node, attribute) for _text, node in nodes.values() for attribute in ATTRIBUTES]
-    values = await session.read(wanted) if wanted else []
+    attributes = [(node, attribute) for _text, node in nodes.values() for attribute in ATTRIBUTES]
+    values = await session.read(attributes) if attributes else []
     each = len(ATTRIBUTES)
     facts = {place: facts_of(values[number * each : (number + 1) * each]) for number, place in enumerate(nodes)}
     if missing := [place for place, known in facts.items() if known is None]:

@@ -82,12 +82,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Need:
-    """What a node must be; empty `kinds` allow any type, `untold` one that is not known before there is a value."""
+    """What a node must be; empty `kinds` allow any type, with `may_be_unknown` also one that is not known yet."""
 
     kinds: tuple[ua.VariantType, ...] = ()
     read: bool = False
     write: bool = False
-    untold: bool = False
+    may_be_unknown: bool = False
 
 
 def facts_of(attributes: Sequence[ua.DataValue]) -> Facts | None:
@@ -132,7 +132,7 @@ def unlike(need: Need, node: str, facts: Facts) -> str | None:
             f"node {node!r} is {shape} (ValueRank {facts.rank}); it must be a scalar (ValueRank -1), or one "
             f"element of it is named: 'index=0;{node}'"
         )
-    if need.kinds and facts.kind not in need.kinds and not (need.untold and facts.kind is None):
+    if need.kinds and facts.kind not in need.kinds and not (need.may_be_unknown and facts.kind is None):
         return f"node {node!r} is {facts.shown}; it must be {_either(need.kinds)}"
     return None
 
@@ -173,7 +173,7 @@ def need_of(role: str, settings: TriggerSettings) -> Need:
     if role == "request":
         return Need(_BOOLEAN, read=True)
     if role.startswith("sample."):
-        return Need(_CARRIED, read=True, untold=True)
+        return Need(_CARRIED, read=True, may_be_unknown=True)
     if role.startswith("only_if."):
         return Need(_comparable(settings.only_if[int(role.removeprefix("only_if."))]), read=True)
     if role.startswith("window."):
@@ -214,7 +214,7 @@ def misfit(role: str, settings: WriteBackSettings, kind: ua.VariantType | None) 
 
 
 def place_of(role: str) -> str:
-    """Return where in a trigger's settings the node with this role stands."""
+    """Return the place in a trigger's settings of the node with this role."""
     kind, dot, name = role.partition(".")
     if role == "trigger":
         return "when.node"

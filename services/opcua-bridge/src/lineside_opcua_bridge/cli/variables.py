@@ -97,7 +97,7 @@ def status(value: ua.DataValue) -> str:
 
 
 def status_name(code: int) -> str:
-    """Return a status' name, such as Good or BadNodeIdUnknown; the lower half of a code says other things."""
+    """Return a status' name, such as Good or BadNodeIdUnknown; the lower half of a code is left out."""
     return str(ua.StatusCode(ua.UInt32(code & 0xFFFF0000)).name)
 
 
@@ -110,7 +110,7 @@ def as_text(value: Any, namespaces: Sequence[str]) -> str:
 def jsonable(value: Any, namespaces: Sequence[str]) -> Any:
     """Return a value as JSON has it: bytes as base64, times as ISO 8601, structures as objects of their fields.
 
-    A structure whose type is not known is its `type_id` and its `body` as base64. What JSON cannot say is text.
+    A structure whose type is not known is its `type_id` and its `body` as base64. What JSON cannot represent is text.
     """
     if isinstance(value, list | tuple):
         return [jsonable(each, namespaces) for each in value]
@@ -134,7 +134,7 @@ def _structure(value: Any, namespaces: Sequence[str]) -> Any:
 
 
 def moment(when: datetime | None) -> str | None:
-    """Return a time in UTC as ISO 8601 with milliseconds; None where nobody set it."""
+    """Return a time in UTC as ISO 8601 with milliseconds; None where it is not set."""
     aware = instant(when)
     return aware.isoformat(timespec="milliseconds").replace("+00:00", "Z") if aware else None
 

@@ -335,7 +335,7 @@ class Session:
         self.limits = Limits(*(limit if isinstance(limit := _good(value), int) else 0 for value in limits))
 
     def _call_failed(self, doing: str, error: Exception) -> CallFailed:
-        """Return the failure; where the session cannot be used any more, or nobody knows what became of it, lose it."""
+        """Return the failure; lose the session where it cannot be used any more, or its state is not known."""
         failed = _failed(doing, error)
         if not isinstance(error, UaStatusCodeError):
             self.lose(failed.what)

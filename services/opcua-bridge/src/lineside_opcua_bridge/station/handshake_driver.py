@@ -1,4 +1,4 @@
-"""Executes the handshake of one station: reads, writes and timers for the actions that `handshake` decides on."""
+"""Executes the handshake of one station: the reads, writes and timers of the actions that `handshake` returns."""
 
 import asyncio
 import time
@@ -57,7 +57,7 @@ _MAX_DOUBLINGS = 8
 class HandshakeDriver:
     """The handshake of one station; called by the trigger's worker alone.
 
-    `recover` asks about a part that the PLC shows and nobody asked about; `tell` gets each part's outcome.
+    `recover` asks about a part that the PLC shows and nobody asked about; `on_outcome` gets each part's outcome.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class HandshakeDriver:
         publisher: RequestPublisher,
         pending: PendingRequests,
         metrics: Metrics,
-        tell: Callable[[Outcome], None],
+        on_outcome: Callable[[Outcome], None],
         recover: Callable[[RecoverPart], Awaitable[None]],
     ) -> None:
         self.rules = rules
@@ -91,7 +91,7 @@ class HandshakeDriver:
         self._publisher = publisher
         self._pending = pending
         self._metrics = metrics
-        self._tell = tell
+        self._on_outcome = on_outcome
         self._recover = recover
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
         self._recheck_timer: asyncio.TimerHandle | None = None
@@ -247,7 +247,7 @@ class HandshakeDriver:
             case MarkHandled(risen):
                 self.mark_handled(risen)
             case CountView(status):
-                self._metrics.looks.labels(self._settings.name, status.value).inc()
+                self._metrics.rechecks.labels(self._settings.name, status.value).inc()
 
     async def _write(self, part: Part, answer: Answer) -> tuple[Action, ...]:
         binding, settings = self.binding, self._settings.write_back
@@ -329,6 +329,6 @@ class HandshakeDriver:
         self._cancel_deadline(part.request_id)
         self._pending.close(part)
         self._publisher.close(part)
-        self._tell(outcome_of(self._settings, part))
+        self._on_outcome(outcome_of(self._settings, part))
         if not self._state.parts:
             self._idle.set()

@@ -16,7 +16,7 @@ PART_ID = "sample.part_id"
 
 @dataclass(frozen=True)
 class HandshakeSignal:
-    """The Boolean that says that a part waits: its role, and which of its values says so."""
+    """The Boolean that says that a part waits: its role, and which of its values means it."""
 
     role: str
     active: bool = True

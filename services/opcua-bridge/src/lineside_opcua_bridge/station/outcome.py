@@ -36,7 +36,7 @@ def outcome_of(settings: TriggerSettings, part: Part) -> Outcome:
     """Return the outcome of a part that waits no longer."""
     answer = part.answer
     problems = [text for text in (LOST.get(part.lost or "", part.lost), part.failure) if text]
-    told = answer.reason if answer else problems[0] if problems else ""
+    reason = answer.reason if answer else problems[0] if problems else ""
     return Outcome(
         request_id=part.request_id,
         asked=part.asked,
@@ -47,7 +47,7 @@ def outcome_of(settings: TriggerSettings, part: Part) -> Outcome:
         verdict=answer.verdict if answer and not part.lost else None,
         origin=_BY_CODE.get(answer.code) or _ORIGINS.get(answer.origin, "refused") if answer else "refused",
         cause=answer.code if answer and not part.lost else (part.lost or ""),
-        reason=told[:_MAX_REASON],
+        reason=reason[:_MAX_REASON],
         written_at=part.written,
         late=part.written_late,
         write_error=": ".join(problems)[:_MAX_ERROR] or None,

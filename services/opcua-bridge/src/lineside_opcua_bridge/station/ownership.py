@@ -60,7 +60,7 @@ class Ownership:
         self._valid_until = 0.0
         self._other: str | None = None
         self._other_results = 0
-        """How many results of the other bridge came, to tell whether one came since a trigger."""
+        """How many results of the other bridge came, to see whether one came since a trigger."""
         self._binding: Binding | None = None
         self._changed = asyncio.Event()
         metrics.owner.labels(settings.name).set(self._state is OwnershipState.OWNER)

@@ -119,7 +119,7 @@ class PartIntake:
         await self.trigger(sample, found.risen, role=signal.role if signal else "trigger", recovered=True)
 
     def answer_missed(self, sample: Sample, known: datetime | None, missed: int) -> None:
-        """Answer parts that a counter shows and nobody saw, where the PLC takes the dones in the order of its parts."""
+        """Answer parts that only a counter shows, where the PLC takes the dones in the order of its parts."""
         if self._settings.overrun == "newest" or not self._handshake.rules.writes or self.is_draining:
             return
         if not self._ownership.asks():

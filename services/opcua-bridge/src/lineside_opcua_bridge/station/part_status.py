@@ -1,4 +1,4 @@
-"""What the PLC's view of a station says about the part that waits. Pure.
+"""The status of the part that waits, by the PLC's view of its station. Pure.
 
 With `overrun: newest` at most one part waits at a station: a newer trigger supersedes it, and an answer for the older
 one is counted and never written, because the PLC's nodes belong to the newer part by then. With `queue` and `skip` the
@@ -36,7 +36,7 @@ class StationView:
     done_since: datetime | None = None
     """When `done` became what it is, by the PLC's clock."""
     epoch: int | None = None
-    """Set where the PLC's clock tells no rise from another: `risen` is comparable within this epoch only."""
+    """Set where the PLC's clock cannot tell rises apart: `risen` is comparable within this epoch only."""
 
 
 class PartStatus(StrEnum):
@@ -103,7 +103,7 @@ def status_in_queue(
     """Return the status of the first queued part, or NEW where the PLC shows one that is not the last in the queue.
 
     `done_raised`: done was raised for a part before the first, and not seen low since. What the PLC shows of signal and
-    part id is of the last part in the queue, so it says nothing against the first.
+    part id is of the last part in the queue, so it cannot contradict the first.
     """
     if view.done is None or (has_signal and view.present is None):
         return PartStatus.UNREADABLE

@@ -1,4 +1,4 @@
-"""What the source timestamps of one tag can be used for, by what was seen of them; and how rises are told apart if not.
+"""Decides what the source timestamps of one tag can be used for, and identifies values where they cannot be used.
 
 A source timestamp by itself is neither an order nor an identity (OPC 10000-4, 7.11.3 leaves its meaning to the server):
 open62541 stamps a value when it is read or sampled, some servers stamp once at their start or in whole seconds,

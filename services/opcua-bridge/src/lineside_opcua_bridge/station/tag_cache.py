@@ -29,7 +29,7 @@ from lineside_opcua_bridge.values import Tags, tags_of
 from lineside_opcua_bridge.windows import Unusable, Window
 
 _KEPT = 64
-"""Values of a tag that are kept to tell which was in force when the trigger came."""
+"""Values of a tag that are kept to find the one in force when the trigger came."""
 _SHARE = 4
 """The pause before tags are read again is at most the deadline divided by this."""
 _LAG_S = 0.1
@@ -120,11 +120,11 @@ class TagCache:
         unsettled = [role for role, (_sample, found) in chosen.items() if found is Provenance.SETTLE]
         if unsettled:
             await asyncio.sleep(min(self.notification_delay_s, self._settings.deadline_ms / 1000 / _SHARE))
-            again, failed, now = await self._read(binding, check)
+            second, failed, now = await self._read(binding, check)
             moment = replace(moment, is_write_stamped=now.is_write_stamped)
             for role in unsettled:
                 chosen[role] = choose_again(
-                    read[role], again.get(role), self._histories[role], moment, is_superseded=check.is_superseded()
+                    read[role], second.get(role), self._histories[role], moment, is_superseded=check.is_superseded()
                 )
         values, left_out = self._fields_of(check.sample), {}
         for name in self._settings.sample:

@@ -70,7 +70,7 @@ class TriggerWorker:
         pending: PendingRequests,
         metrics: Metrics,
         fair_lock: FairLock,
-        tell: Callable[[Outcome], None],
+        on_outcome: Callable[[Outcome], None],
         broker: Connection | None = None,
         grace_s: float,
         backlog: int,
@@ -110,7 +110,7 @@ class TriggerWorker:
             publisher=self._publisher,
             pending=pending,
             metrics=metrics,
-            tell=tell,
+            on_outcome=on_outcome,
             recover=self._recover,
         )
         self._intake = PartIntake(
