@@ -261,7 +261,7 @@ def _registries() -> dict[str, CollectorRegistry]:
     lineside_opcua_bridge.metrics.Metrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.link.metrics.LinkMetrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.collector.collector.CollectorMetrics(services["opcua_bridge"].registry)
-    lineside_opcua_bridge.security.register(services["opcua_bridge"].registry, AccessSettings())
+    lineside_opcua_bridge.security.register_metrics(services["opcua_bridge"].registry, AccessSettings())
     lineside_exporter.__main__.build(ExporterProcess(), services["exporter"])
     lineside_exporter.cloudwatch.metrics.Metrics(services["exporter"].registry, waiting=lambda: 0, series=lambda: 0)
     lineside_forwarder.metrics.Metrics(services["forwarder"].registry)
