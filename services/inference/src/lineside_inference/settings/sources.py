@@ -1,0 +1,147 @@
+"""Sections `inference.cameras` and `urls`: where images come from."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from lineside.settings import Port, Section
+from lineside_inference.http1.target import Target
+
+MIB = 1024 * 1024
+
+
+class CameraSettings(Section):
+    """One camera: `snapshot` is asked for each frame; of the others a reader keeps the newest frame."""
+
+    kind: Literal["snapshot", "mjpeg", "stream", "directory"] = Field(
+        "snapshot",
+        description="snapshot: one image by HTTP GET; mjpeg: multipart HTTP stream; stream: RTSP, V4L2 device or video "
+        "file, in a loop; directory: newest image file in a folder.",
+    )
+    url: str | None = Field(
+        None, description="snapshot, mjpeg: http(s) address; stream: rtsp(s) or http(s) address, without a password."
+    )
+    path: Path | None = Field(None, description="directory: the folder; stream: a device like /dev/video0, or a file.")
+    timeout_ms: float = Field(
+        2000.0,
+        gt=0,
+        le=60_000,
+        description="Longest wait for one frame; the request's deadline shortens it. A stream that is silent for "
+        "longer than this, and at least 2 s, is opened again.",
+    )
+    allow_older_ms: float = Field(
+        0.0,
+        ge=0,
+        le=600_000,
+        description="By how much a frame may be older than the trigger; 0: wait for the first one after it.",
+    )
+    warmup_frames: int = Field(
+        0, ge=0, le=100, description="Frames thrown away after each connect; snapshot: asked for at the start."
+    )
+    most_fps: float = Field(
+        60.0, gt=0, le=1000, description="Frames a second that are kept; what comes between is skipped and counted."
+    )
+    significant_bits: int | None = Field(
+        None,
+        ge=8,
+        le=16,
+        description="snapshot, mjpeg, directory: significant bits of a PNG, TIFF or PGM of 16 bits a value, where its "
+        "file does not say it; 16 where the values fill all 16 bits.",
+    )
+    required: bool = Field(default=False, description="Whether the whole service is unready while this camera is away.")
+    username: str | None = Field(None, description="User name at the camera.")
+    password_file: Path | None = Field(None, description="File that holds the password, on its first line.")
+    auth: Literal["auto", "basic", "digest"] = Field(
+        "auto", description="snapshot, mjpeg: what the camera's challenge may be; auto: either."
+    )
+    ca_file: Path | None = Field(None, description="snapshot, mjpeg: certificates (PEM) trusted for https.")
+    pattern: str = Field("*", min_length=1, max_length=255, description="directory: which file names are images.")
+    since: Literal["start", "any"] = Field(
+        "start", description="directory: start: only files written after the service's start; any: older ones too."
+    )
+    poll_ms: float = Field(50.0, ge=5, le=60_000, description="directory: how often it is looked at.")
+    most_files: int = Field(2000, ge=1, le=100_000, description="directory: most entries; above, it is refused.")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        wanted = {"snapshot": {"url"}, "mjpeg": {"url"}, "stream": {"url", "path"}, "directory": {"path"}}[self.kind]
+        given = {name for name in ("url", "path") if getattr(self, name) is not None}
+        if len(given & wanted) != 1:
+            raise ValueError(f"{' or '.join(sorted(wanted, reverse=True))}: must be given with kind {self.kind}")
+        for name in sorted(given - wanted):
+            raise ValueError(f"{name}: does not stand with kind {self.kind}")
+        of_kind = {
+            "directory": {"allow_older_ms", "pattern", "since", "poll_ms", "most_files", "significant_bits"},
+            "snapshot": {"username", "password_file", "auth", "ca_file", "significant_bits"},
+            "mjpeg": {"allow_older_ms", "username", "password_file", "auth", "ca_file", "most_fps", "significant_bits"},
+            "stream": {"allow_older_ms", "username", "password_file", "most_fps"},
+        }
+        strange = (self.model_fields_set & set().union(*of_kind.values())) - of_kind[self.kind]
+        for name in sorted(strange):
+            raise ValueError(f"{name}: does not stand with kind {self.kind}")
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file: give both or neither")
+        if self.url is not None:
+            _check_camera_url(self.url, self.kind)
+        return self
+
+
+def _check_camera_url(url: str, kind: str) -> None:
+    """Raise ValueError where an address has the wrong scheme, no host, or a password, which is not repeated."""
+    schemes = ("rtsp", "rtsps", "http", "https") if kind == "stream" else ("http", "https")
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        del error  # its words hold a part of the address
+        raise ValueError("url: is no address: expected <scheme>://<host>[:<port>]/<path>") from None
+    if parts.scheme.lower() not in schemes:
+        raise ValueError(f"url: its scheme is {parts.scheme!r:.20}; kind {kind} takes {', '.join(schemes)}")
+    if "@" in parts.netloc:
+        raise ValueError("url: has a user name or password in it; give username and password_file instead")
+    if not host or any(ord(character) <= ord(" ") for character in url):
+        raise ValueError("url: has no host, or a space in it")
+    if kind != "stream":
+        try:
+            Target.of(url)
+        except ValueError as error:
+            raise ValueError(f"url: {error}") from None
+
+
+class UrlHost(Section):
+    """One host from which images may be fetched; `host` or `host:port` is short for it."""
+
+    host: Annotated[str, Field(pattern=r"^[a-z0-9.:_-]{1,253}$")] = Field(
+        description="Name or address, in lower case, exactly as requests have it; no wildcards."
+    )
+    ports: tuple[Port, ...] = Field((80, 443), min_length=1, description="TCP ports that may be connected to.")
+    private: bool = Field(
+        default=False, description="Allow it where its name leads to a private, loopback or link-local address."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        host, colon, port = given.rpartition(":")
+        if not colon or given.count(":") > 1:
+            return {"host": given}
+        return {"host": host, "ports": (port,)}
+
+
+class UrlSettings(Section):
+    """Source `url`: images from hosts on a list; with an empty list it is refused."""
+
+    hosts: tuple[UrlHost, ...] = Field(
+        (), description="Hosts: `name`, `name:port`, or {host, ports, private}. Redirects are not followed."
+    )
+    timeout_ms: float = Field(
+        2000.0, gt=0, le=60_000, description="Longest wait for one image; the request's deadline shortens it."
+    )
+    most_bytes: int = Field(
+        16 * MIB, ge=1024, description="Largest image; limits.body_bytes is the bound where that is less."
+    )
+    ca_file: Path | None = Field(None, description="Certificates (PEM) trusted for https; the system's where absent.")
