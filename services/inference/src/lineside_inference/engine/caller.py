@@ -2,8 +2,8 @@
 
 It waits for Triton while it is away, asks again what Triton lost, keeps a slot out of use while Triton may still write
 into it, and all of it within the deadline. What may be asked again is an inference: it changes nothing in Triton, so
-that one that ran and whose answer was lost may run twice. A step of a sequence does change its model's memory: it is
-sent again only where the call did not reach Triton or was refused by it.
+that one that ran and whose answer was lost may run twice. A step of a sequence does change its model's memory: where
+its answer was lost it is not sent again.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from grpc.aio import AioRpcError
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Slot
 from lineside_inference.engine.failures import kind_of, meaning, text_of
-from lineside_inference.engine.http import StaleConnection
 from lineside_inference.engine.link import TritonLink, describe
 from lineside_inference.engine.message import InferMessage, Reply
 from lineside_inference.errors import EngineFailed, EngineTimeout, EngineUnavailable, ModelUnknown, RequestError
@@ -61,9 +60,7 @@ class TritonCaller:
 
         Raises EngineUnavailable, EngineTimeout, EngineFailed, or what the target raises.
         """
-        is_stale = False
-        attempt = 1
-        while attempt <= _ATTEMPTS:
+        for attempt in range(1, _ATTEMPTS + 1):
             await target.available(deadline)
             is_shared = slot is not None and slot.is_shared and self.is_shared
             message = build(self.link.region if is_shared else None)
@@ -82,11 +79,7 @@ class TritonCaller:
             error = call.exception()
             if error is None:
                 return call.result()
-            if isinstance(error, StaleConnection) and message.is_repeatable and not is_stale:
-                is_stale = True
-                continue
             await self._judge(error, target, message, attempt, deadline)
-            attempt += 1
         raise EngineUnavailable(f"Triton failed {_ATTEMPTS} times for model {target.name!r}")
 
     async def ask(self, method: str, message: Any) -> Any:

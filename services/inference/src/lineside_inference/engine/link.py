@@ -87,8 +87,11 @@ class TritonLink:
         self.stub = stubs.GRPCInferenceServiceStub(self._channel)
 
     def infer(self, message: InferMessage, timeout_s: float | None) -> "asyncio.Future[Reply]":
-        """Send one inference; raises AioRpcError by the future. `timeout_s` is told to gRPC; the caller bounds both."""
-        if self._is_over_http:
+        """Send one inference; raises AioRpcError by the future. `timeout_s` is told to gRPC; the caller bounds both.
+
+        What may not run twice goes by gRPC, which sends nothing again by itself.
+        """
+        if self._is_over_http and message.is_repeatable:
             return self._http.infer(message)
         return asyncio.ensure_future(self._infer_by_grpc(message, timeout_s))
 

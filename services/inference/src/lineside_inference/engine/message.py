@@ -14,7 +14,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.engine.parameters import SEQUENCE, plain, put
 
-LENGTH = b"inference-header-content-length"
+LENGTH = "inference-header-content-length"
 _MAX_KEPT = 256
 _MAX_KEPT_BYTES = 4096
 
@@ -29,7 +29,7 @@ class InferMessage:
     def __init__(self, head: pb.ModelInferRequest, tensors: Sequence[Buffer] = ()) -> None:
         self.head = head
         self.tensors = tensors
-        self._http: list[Buffer] | None = None
+        self._http: tuple[str, bytes] | None = None
 
     @property
     def is_repeatable(self) -> bool:
@@ -42,10 +42,12 @@ class InferMessage:
             self.head.raw_input_contents.extend(bytes(tensor) for tensor in self.tensors)
         return self.head
 
-    def as_http(self, host: str) -> list[Buffer]:
-        """Return the HTTP request, in parts that are sent one behind the other."""
+    def as_http(self) -> tuple[str, bytes]:
+        """Return path and JSON for the HTTP port; the tensors' bytes follow the JSON."""
         if self._http is None:
-            self._http = [_http_head(self.head, list(map(len, self.tensors)), host), *self.tensors]
+            version = f"/versions/{self.head.model_version}" if self.head.model_version else ""
+            path = f"/v2/models/{quote(self.head.model_name, safe='')}{version}/infer"
+            self._http = path, _http_head(self.head, list(map(len, self.tensors)))
         return self._http
 
 
@@ -66,10 +68,10 @@ class HttpReplies:
     def __init__(self) -> None:
         self._kept: dict[bytes, tuple[pb.ModelInferResponse, list[int]]] = {}
 
-    def read(self, body: bytes, length: int) -> Reply:
+    def read(self, body: Buffer, length: int) -> Reply:
         """Return an answer whose first `length` bytes are JSON, all where it is 0; raises ValueError."""
         length = length or len(body)
-        document = body[:length]
+        document = bytes(body[:length])
         known = self._kept.get(document)
         if known is None:
             known = _read_head(document)
@@ -105,7 +107,7 @@ def _read_head(document: bytes) -> tuple[pb.ModelInferResponse, list[int]]:
     return head, sizes
 
 
-def _http_head(message: pb.ModelInferRequest, sizes: Sequence[int], host: str) -> bytes:
+def _http_head(message: pb.ModelInferRequest, sizes: Sequence[int]) -> bytes:
     left = iter(sizes)
     inputs = []
     for tensor in message.inputs:
@@ -126,16 +128,7 @@ def _http_head(message: pb.ModelInferRequest, sizes: Sequence[int], host: str) -
     document["parameters"] |= plain(message.parameters)
     if message.outputs:
         document["outputs"] = [_output(output) for output in message.outputs]
-    head = json.dumps(document).encode()
-    version = f"/versions/{message.model_version}" if message.model_version else ""
-    lines = (
-        f"POST /v2/models/{quote(message.model_name, safe='')}{version}/infer HTTP/1.1",
-        f"Host: {host}",
-        f"Inference-Header-Content-Length: {len(head)}",
-        f"Content-Length: {len(head) + sum(sizes)}",
-        "\r\n",
-    )
-    return "\r\n".join(lines).encode() + head
+    return json.dumps(document).encode()
 
 
 def _output(output: Any) -> dict[str, Any]:
