@@ -1,4 +1,4 @@
-"""What happens at a station's bounds; nothing is connected here."""
+"""What happens at the bounds of a trigger's worker; nothing is connected here."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Bench:
-    """A station whose tags come by a collector, on a bus in memory, and what became of its parts."""
+    """A worker whose tags come by a collector, on a bus in memory, and what became of its parts."""
 
     def __init__(self, *, backlog: int = 16, broker: Connection | None = None, **trigger: Any) -> None:
         self.registry = CollectorRegistry()
@@ -63,7 +63,7 @@ class Bench:
             }
             | trigger
         )
-        self.station = TriggerWorker(
+        self.worker = TriggerWorker(
             settings,
             CameraSource(camera="c") if settings.source.kind == "camera" else None,
             bus=self.bus,
@@ -82,7 +82,7 @@ class Bench:
         self._ticks += 0.001
         at = START + timedelta(milliseconds=self._ticks * 1000 if at_ms is None else at_ms)
         now = asyncio.get_running_loop().time()
-        self.station.receive(None, role, Sample(content, "good", at, None, datetime.now(UTC), now))
+        self.worker.receive(None, role, Sample(content, "good", at, None, datetime.now(UTC), now))
 
     def requests(self) -> list[Request]:
         return [parse_request(payload) for topic, payload in self.broker.published if topic == REQUEST_TOPIC]
@@ -98,7 +98,7 @@ class Bench:
 @contextlib.asynccontextmanager
 async def running(bench: Bench) -> AsyncIterator[Bench]:
     async with bench.bus:
-        task = asyncio.get_running_loop().create_task(bench.station.run())
+        task = asyncio.get_running_loop().create_task(bench.worker.run())
         try:
             yield bench
         finally:
@@ -110,28 +110,28 @@ async def test_values_above_the_backlog_are_dropped_counted_and_doubted() -> Non
     bench = Bench(backlog=16)
     session: Any = object()
     binding = Binding(session, (), {"trigger": NODE}, {"verdict": NODE, "done": NODE})
-    bench.station.attach(binding, continuous=False)
-    before = len(bench.station._events)
+    bench.worker.attach(binding, continuous=False)
+    before = len(bench.worker._events)
     for number in range(20):
         bench.see(number)
     assert bench.counted("overflow_total", where="backlog") == 4 + before
-    assert len(bench.station._events) == 17  # what fits, and one doubt for all that did not
+    assert len(bench.worker._events) == 17  # what fits, and one doubt for all that did not
 
 
 async def test_an_element_counts_where_it_changed_and_after_a_gap_whatever_it_is() -> None:
     bench = Bench(backlog=16, when={"kind": "change", "node": "index=1;nsu=u;s=A"})
     session: Any = object()
     binding = Binding(session, (), {"trigger": NODE}, {}, elements={"trigger": 1})
-    bench.station.attach(binding, continuous=False)
-    mailbox = bench.station._events
+    bench.worker.attach(binding, continuous=False)
+    mailbox = bench.worker._events
 
     def put(*content: int) -> int:
         before = len(mailbox.queued("trigger"))
-        bench.station.receive(binding, "trigger", Sample(list(content), "good", START, None, START, 0.0))
+        bench.worker.receive(binding, "trigger", Sample(list(content), "good", START, None, START, 0.0))
         return len(mailbox.queued("trigger")) - before
 
     assert [put(0, 0), put(1, 0), put(1, 1), put(0, 1)] == [1, 0, 1, 0]
-    bench.station.mark_gap("trigger")
+    bench.worker.mark_gap("trigger")
     assert [put(1, 1), put(0, 1)] == [1, 0]
     while put(0, 0) + put(0, 1):
         pass  # until the mailbox is full: what it dropped last is told again
@@ -144,12 +144,12 @@ async def test_a_value_of_a_session_that_is_gone_is_not_taken() -> None:
     bench = Bench()
     session: Any = object()
     gone, present = (Binding(session, (), {"trigger": NODE}, {}) for _ in range(2))
-    bench.station.attach(present, continuous=True)
-    before = len(bench.station._events)
-    bench.station.receive(gone, "trigger", Sample(1, "good", START, None, START, 0.0))
-    assert len(bench.station._events) == before
-    bench.station.receive(present, "trigger", Sample(1, "good", START, None, START, 0.0))
-    assert len(bench.station._events) == before + 1
+    bench.worker.attach(present, continuous=True)
+    before = len(bench.worker._events)
+    bench.worker.receive(gone, "trigger", Sample(1, "good", START, None, START, 0.0))
+    assert len(bench.worker._events) == before
+    bench.worker.receive(present, "trigger", Sample(1, "good", START, None, START, 0.0))
+    assert len(bench.worker._events) == before + 1
 
 
 @pytest.mark.parametrize(("whole", "asked"), [(True, 1), (False, 0)])
@@ -157,13 +157,13 @@ async def test_what_came_before_a_short_cut_still_counts_after_it(whole: bool, a
     bench = Bench()
     session: Any = object()
     before, after = (Binding(session, (), {"trigger": NODE}, {}) for _ in range(2))
-    bench.station.attach(before, continuous=False)
+    bench.worker.attach(before, continuous=False)
     for number in (1, 2):
-        bench.station.receive(before, "trigger", Sample(number, "good", START, None, START, time.monotonic()))
-    bench.station.detach()
-    bench.station.attach(after, continuous=whole)
+        bench.worker.receive(before, "trigger", Sample(number, "good", START, None, START, time.monotonic()))
+    bench.worker.detach()
+    bench.worker.attach(after, continuous=whole)
     async with running(bench):
-        bench.station.receive(after, "trigger", Sample(None, "bad", START, None, START, 0.0))
+        bench.worker.receive(after, "trigger", Sample(None, "bad", START, None, START, 0.0))
         await until(lambda: bench.counted("triggers_total", kind="bad_quality"))
         assert bench.counted("triggers_total", kind="accepted") == asked
 
@@ -174,7 +174,7 @@ async def test_a_change_is_asked_about_and_its_result_closes_it() -> None:
         bench.see("P-2")
         request = await bench.request()
         assert request.context.station == "s"
-        bench.station.take_answer(request.id, Answer("pass", 0.9, "result", "good"))
+        bench.worker.take_answer(request.id, Answer("pass", 0.9, "result", "good"))
         await until(lambda: bench.counted("verdicts_total", verdict="pass", origin="result"))
         assert len(bench.requests()) == 1
         assert bench.pending.closed.kind(request.id) == "duplicate"
@@ -185,7 +185,7 @@ async def test_a_part_missed_is_counted_and_one_recovered_is_marked() -> None:
         bench.see(1)
         bench.see(2)
         assert (await bench.request()).context.model_extra.keys() == {"bridge"}
-        bench.station.mark_gap("trigger")
+        bench.worker.mark_gap("trigger")
         bench.see(5)
         assert (await bench.request(2)).context.model_extra["recovered"] is True
         assert bench.counted("missed_parts_total") == 2
@@ -230,10 +230,10 @@ async def test_an_unknown_tag_is_absent_and_said_to_be() -> None:
 async def test_while_paused_a_part_is_unknown_at_once_and_nobody_is_asked() -> None:
     async with running(Bench()) as bench:
         bench.see(0)
-        bench.station.pause("paused by policy")
+        bench.worker.pause("paused by policy")
         bench.see(1)
         await until(lambda: bench.counted("verdicts_total", verdict="unknown", origin="paused"))
-        bench.station.pause(None)
+        bench.worker.pause(None)
         bench.see(2)
         await bench.request()
         assert len(bench.requests()) == 1
@@ -277,15 +277,15 @@ async def test_each_part_has_one_outcome_that_says_what_became_of_it() -> None:
         bench.see(1)
         judged = await bench.request()
         assert judged.deadline_ms == 300  # the reason must be here before `unknown` is written
-        bench.station.take_answer(judged.id, Answer("fail", 0.9, "result", "scratch 0.93 >= 0.60"))
-        bench.station.take_answer(judged.id, Answer("pass", 0.9, "result", "said twice"))
+        bench.worker.take_answer(judged.id, Answer("fail", 0.9, "result", "scratch 0.93 >= 0.60"))
+        bench.worker.take_answer(judged.id, Answer("pass", 0.9, "result", "said twice"))
         await until(lambda: len(bench.outcomes) == 1)
         bench.see(2)
         await until(lambda: len(bench.outcomes) == 2)  # nobody answers: the deadline decides
-        bench.station.pause("paused by policy")
+        bench.worker.pause("paused by policy")
         bench.see(3)
         await until(lambda: len(bench.outcomes) == 3)
-        bench.station.pause(None)
+        bench.worker.pause(None)
         bench.see(4)
         await bench.request(3)
         bench.see(5)
@@ -310,7 +310,7 @@ async def test_newest_lets_the_older_part_go_without_a_verdict() -> None:
         first = await bench.request()
         bench.see(2)
         second = await bench.request(2)
-        bench.station.take_answer(first.id, Answer("pass", 0.9, "result", "good"))
+        bench.worker.take_answer(first.id, Answer("pass", 0.9, "result", "good"))
         await until(lambda: bench.counted("unanswered_parts_total", reason="superseded") == 1)
         assert bench.pending.closed.kind(first.id) == "late"
         assert list(bench.pending.open) == [second.id]
@@ -323,7 +323,7 @@ async def test_queue_lets_each_part_have_its_own_up_to_the_limit() -> None:
             await until(lambda number=content: len(bench.requests()) == number)
         await until(lambda: bench.counted("unanswered_parts_total", reason="overrun") == 1)
         for request in bench.requests()[1:]:
-            bench.station.take_answer(request.id, Answer("pass", 0.9, "result", "good"))
+            bench.worker.take_answer(request.id, Answer("pass", 0.9, "result", "good"))
         await until(lambda: bench.counted("verdicts_total", verdict="pass", origin="result") == 2)
 
 
@@ -333,7 +333,7 @@ async def test_skip_answers_the_newer_part_unknown_unasked() -> None:
             bench.see(content)
         await until(lambda: bench.counted("verdicts_total", verdict="unknown", origin="overrun") == 1)
         request = await bench.request()
-        bench.station.take_answer(request.id, Answer("pass", 0.9, "result", "good"))
+        bench.worker.take_answer(request.id, Answer("pass", 0.9, "result", "good"))
         await until(lambda: bench.counted("verdicts_total", verdict="pass", origin="result") == 1)
         assert len(bench.requests()) == 1
 
@@ -368,10 +368,10 @@ async def test_a_window_that_cannot_be_judged_is_unknown_by_its_own_code() -> No
 async def test_a_part_that_comes_while_stopping_is_left_to_the_next_start() -> None:
     async with running(Bench()) as bench:
         bench.see(0)
-        await bench.station.drain()
+        await bench.worker.drain()
         bench.see(1)
         await until(lambda: bench.counted("triggers_total", kind="accepted"))
-        await until(lambda: len(bench.station._events) == 0)
+        await until(lambda: len(bench.worker._events) == 0)
         assert not bench.requests()
 
 
@@ -382,13 +382,13 @@ async def test_tags_that_rest_make_windows_as_far_as_the_server_was_heard_and_no
     nodes = {f"window.{name}": NODE for name in tags}
     async with running(Bench(source=source, when={"kind": "window"}, overrun="queue", overrun_limit=1000)) as bench:
         binding = Binding(session, (), nodes, {})
-        bench.station.attach(binding, continuous=False)
+        bench.worker.attach(binding, continuous=False)
         ticks = time.monotonic()
         for ms in (0, 10):
             for role in nodes:
                 at = START + timedelta(milliseconds=ms)
                 value = Sample(1.0, "good", at, None, START, ticks + ms / 1000)
-                bench.station.receive(binding, role, value)
+                bench.worker.receive(binding, role, value)
         await asyncio.sleep(0.1)  # control: our own clock alone makes no window
         assert not bench.requests()
         session.last_publish = ticks + 0.35
@@ -397,7 +397,7 @@ async def test_tags_that_rest_make_windows_as_far_as_the_server_was_heard_and_no
         ends = [each.time.source for each in bench.requests()]
         assert ends == [START + timedelta(milliseconds=ms) for ms in (100, 200, 300)]
         assert isinstance(request.source, TensorsSource)
-        bench.station.detach()
+        bench.worker.detach()
         session.last_publish = ticks + 10
         await asyncio.sleep(0.1)
         assert len(bench.requests()) == 3
@@ -408,7 +408,7 @@ async def test_an_outcome_fits_the_bus_whatever_the_plc_and_its_errors_say() -> 
     part = Part.arrived("r" * 128, seen=0.0, deadline_s=1, margin_s=0.1, part_id="\U0001f6e0" * 500, risen=None)
     answer = unknown("error", "\U0001f6e0" * 5000, code="error")
     part = replace(part, answer=answer, failure="\U0001f6e0" * 5000, lost="write_failed")
-    told = outcome_of(bench.station.settings, part)
+    told = outcome_of(bench.worker.settings, part)
     assert parse_outcome(to_json(told)) == told
     assert len(to_json(told)) <= MAX_MESSAGE_BYTES
     assert (told.verdict, told.cause) == (None, "write_failed")
