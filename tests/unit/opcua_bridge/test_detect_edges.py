@@ -51,11 +51,11 @@ def test_an_edge_counts_at_once_and_only_once(active: bool) -> None:
     assert seen == [FIRED, NONE, NONE, NONE, FIRED]
 
 
-def test_the_first_value_after_a_connect_asks_for_a_look() -> None:
+def test_the_first_value_after_a_connect_asks_for_a_recheck() -> None:
     assert EdgeDetector(Debouncer(0.02, 0)).see(sample(value=True)).decision is RECHECK
 
 
-def test_after_doubt_a_true_asks_for_a_look_and_the_next_edge_counts() -> None:
+def test_after_doubt_a_true_asks_for_a_recheck_and_the_next_edge_counts() -> None:
     edges = Edges()
     edges.detector.mark_gap()
     assert [edges.see(value, ms) for value, ms in [(True, 1), (False, 100), (True, 200)]] == [RECHECK, NONE, FIRED]
@@ -107,7 +107,7 @@ def test_bad_quality_and_what_is_no_boolean_never_trigger() -> None:
     assert edges.see(value=True, ms=50) is RECHECK
 
 
-def test_an_overflow_asks_for_a_look() -> None:
+def test_an_overflow_asks_for_a_recheck() -> None:
     assert Edges().see(value=True, overflow=True) is RECHECK
 
 

@@ -12,7 +12,7 @@ class Node:
         self.text = text
 
     def step(self, lease: Lease) -> Move:
-        """One look, and the write that follows from it."""
+        """One read of the mark, and the write that follows from it."""
         move = lease.see(self.text)
         if move is not Move.WAIT:
             self.text = lease.next()
