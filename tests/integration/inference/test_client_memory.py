@@ -57,7 +57,7 @@ def region() -> Iterator[Any]:
     handle = shared_memory.create_shared_memory_region("mine", f"/{PREFIX}window", 2 * WINDOW.nbytes)
     shared_memory.set_shared_memory_region(handle, [WINDOW])
     yield handle
-    if "mine" in shared_memory.mapped_shared_memory_regions():
+    if f"/{PREFIX}window" in shared_memory.mapped_shared_memory_regions():
         shared_memory.destroy_shared_memory_region(handle)
 
 
