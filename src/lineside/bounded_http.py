@@ -73,7 +73,9 @@ class BoundedHttp(HttpToolsProtocol):
         *,
         cuts: Cuts,
         max_connections: int = MAX_CONNECTIONS,
+        direct_below: bytes = b"",
     ) -> None:
+        """Take what uvicorn gives; large bodies below the path `direct_below` wait for their handlers to read them."""
         super().__init__(config, server_state, app_state, _loop)
         self.answered_at: float | None = None
         self.opened_at = self.loop.time()
@@ -86,7 +88,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.wanted: memoryview | None = None
         """Where the next bytes of the body go, while a handler reads it into memory of its own."""
         self._is_body_new = False  # whether its handler could not ask for it yet
-        self._is_direct = False  # whether the transport reads into `wanted`
+        self._direct_below = direct_below
         self._body_left = 0  # bytes of a body of known length that were not read yet
         self._parts: list[memoryview] = []  # what is to be filled behind `wanted`
         self._is_filled: asyncio.Future[None] | None = None
@@ -104,10 +106,6 @@ class BoundedHttp(HttpToolsProtocol):
         """Whether there was no request yet, or the last one is answered."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
-
-    def reads_directly(self) -> None:
-        """Say that the transport asks where the next bytes go: bodies can be read into their handlers' memory."""
-        self._is_direct = True
 
     def cut(self, why: str) -> None:
         """End the connection at once."""
@@ -140,7 +138,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._is_direct and self._is_body_new and self._body_left > LARGE_BODY:
+        if self._is_body_new and self._body_left > LARGE_BODY:
             self._is_body_new = False
             self.flow.pause_reading()  # until the handler asks, who may have a place for it
         if self._beside_body > HEAD_BYTES:
@@ -172,8 +170,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_in_head = False
         self._beside_body = 0
         self._head_is_in()
-        self._is_body_new = self._body_left > LARGE_BODY
-        if self._is_direct and self._is_body_new:
+        is_below = self._direct_below and self.url.startswith(self._direct_below)
+        self._is_body_new = bool(is_below) and self._body_left > LARGE_BODY
+        if self._is_body_new:
             self.scope["extensions"] = {DIRECT_BODY: self}  # type: ignore[dict-item]  # not one of ASGI's own
         super().on_headers_complete()
         self.cycle.transport = JoinedWrites(self.cycle)  # type: ignore[assignment]  # all that a cycle does with it
@@ -301,9 +300,7 @@ def make_connection(
     config: Config, server_state: ServerState, app_state: dict[str, Any], **given: Any
 ) -> BufferedConnection:
     """Return a connection as the transport sees it; `given` as of BoundedHttp."""
-    http = BoundedHttp(config, server_state, app_state, **given)
-    http.reads_directly()
-    return BufferedConnection(http)
+    return BufferedConnection(BoundedHttp(config, server_state, app_state, **given))
 
 
 def _worth(one: BoundedHttp) -> tuple[bool, float]:

@@ -54,6 +54,8 @@ class Service:
         self.failed: str | None = None
         self.status = 0
         """The exit status once it has failed."""
+        self.direct_below = b""
+        """Path below which handlers read large bodies themselves (`buffered_http`); empty: nowhere."""
         self.on_failure: Callable[[], None] = lambda: None
         self._started = False
         self._draining = False
@@ -196,7 +198,12 @@ def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.s
     files, _hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     config = uvicorn.Config(
         app,
-        http=functools.partial(make_connection, cuts=service.cuts, max_connections=min(MAX_CONNECTIONS, files // 2)),  # type: ignore[arg-type]  # called as a class is
+        http=functools.partial(
+            make_connection,
+            cuts=service.cuts,
+            max_connections=min(MAX_CONNECTIONS, files // 2),
+            direct_below=service.direct_below,
+        ),  # type: ignore[arg-type]  # called as a class is
         ws="none",
         log_config=None,
         access_log=False,

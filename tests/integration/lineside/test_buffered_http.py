@@ -64,7 +64,7 @@ class App:
 @asynccontextmanager
 async def serve(app: App) -> AsyncIterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
-    kind = functools.partial(make_connection, cuts=Cuts("lineside_x", CollectorRegistry()))
+    kind = functools.partial(make_connection, cuts=Cuts("lineside_x", CollectorRegistry()), direct_below=b"/direct/")
     server = uvicorn.Server(uvicorn.Config(app, http=kind, ws="none", log_config=None, lifespan="off"))  # type: ignore[arg-type]  # called as a class is
     running = asyncio.create_task(server.serve([listener]))
     try:
@@ -91,7 +91,7 @@ def run(request: Any) -> Callable[[Callable[[App, int], Awaitable[None]]], None]
 
 
 def post(body: bytes, *fields: str) -> bytes:
-    lines = ("POST / HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *fields, "", "")
+    lines = ("POST /direct/ HTTP/1.1", "Host: x", f"Content-Length: {len(body)}", *fields, "", "")
     return "\r\n".join(lines).encode() + body
 
 
@@ -151,7 +151,7 @@ def test_who_waits_to_be_told_to_go_on_is_told(run: Any) -> None:
 def test_a_body_of_unknown_length_comes_as_ever(run: Any) -> None:
     async def part(app: App, port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(b"POST /direct/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         writer.write(b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n")
         assert await answer(reader) == hashed(BODY)
         assert app.was_direct == [False]
@@ -187,6 +187,17 @@ def test_a_read_that_was_given_up_puts_nothing_more_there_and_ends_the_connectio
         assert (await reader.read()).lower().count(b"connection: close") == 1  # and no second answer
         assert bytes(app.memory) == there
         assert there.endswith(bytes(1000))
+        writer.close()
+
+    run(part)
+
+
+def test_elsewhere_bodies_come_as_ever(run: Any) -> None:
+    async def part(app: App, port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(post(BODY).replace(b"/direct/", b"/other/", 1))
+        assert await answer(reader) == hashed(BODY)
+        assert app.was_direct == [False]
         writer.close()
 
     run(part)

@@ -74,6 +74,7 @@ class V2:
         metrics: Metrics,
     ) -> None:
         self._service = service
+        service.direct_below = b"/v2/"
         self._metrics = metrics
         self._gate = gate
         self._workers = workers
