@@ -194,7 +194,7 @@ def test_who_answers_says_so(service: Any) -> None:
     about = service.http.get("/v2").json()
     assert about["name"] == "lineside"
     assert {"binary_tensor_data", "statistics", "classification"} <= set(about["extensions"])
-    assert not {"model_repository", "system_shared_memory", "trace", "logging"} & set(about["extensions"])
+    assert not {"model_repository", "trace", "logging"} & set(about["extensions"])
 
 
 @pytest.mark.parametrize("binary", [True, False], ids=["binary-in", "json-in"])
