@@ -249,7 +249,7 @@ async def test_negative_control_without_our_checks_every_bad_certificate_gets_th
 ) -> None:
     from lineside_opcua_bridge.security import validation  # noqa: PLC0415 - only this test takes it apart
 
-    monkeypatch.setattr("lineside_opcua_bridge.security.judge", lambda *_a, **_k: validation.Validation(()))
+    monkeypatch.setattr("lineside_opcua_bridge.security.validate", lambda *_a, **_k: validation.Validation(()))
     await secure_plc.start(make(secure_plc.folder, "wrong", days=(-20, -10)))
     assert await is_let_in(access())
 
