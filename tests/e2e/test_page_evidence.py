@@ -18,7 +18,6 @@ from tests.support.waiting import block_until
 
 __all__ = ["open_page", "shots"]
 
-SOON_MS = 20_000  # the page asks every 5 s
 
 pytestmark = needs_browser
 
@@ -52,7 +51,7 @@ def archive(line) -> Iterator[Spool]:
 def test_it_is_quiet_while_all_leaves(open_page, shots) -> None:
     page = open_page()
     said = page.locator("#evidence .need")
-    expect(said).to_have_count(1, timeout=SOON_MS)
+    expect(said).to_have_count(1)
     expect(said).to_have_attribute("data-state", "good")
     expect(said).to_have_text(re.compile(r"^Evidence \d+ waiting.*; [1-9]\d* delivered$"))
     expect(page.locator("#health-mark")).to_be_hidden()
@@ -70,7 +69,7 @@ def test_what_needs_a_person_says_what_to_do_and_goes_when_it_is_done(
     open_page, shots, archive: Spool, viewport: dict[str, int]
 ) -> None:
     page = open_page(viewport=viewport, color_scheme="dark")
-    expect(page.locator("#evidence .need", has_text="refused 1 batch for good")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#evidence .need", has_text="refused 1 batch for good")).to_be_visible()
     expect(page.locator("#evidence .need", has_text="Archive takes nothing")).to_contain_text("403 AccessDenied")
     expect(page.locator("#health-mark")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -82,7 +81,7 @@ def test_what_needs_a_person_says_what_to_do_and_goes_when_it_is_done(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     shots(page, f"evidence-trouble-{viewport['width']}")
     archive.forget("archive")
-    expect(whole.locator(".needs li")).to_have_count(0, timeout=SOON_MS)
+    expect(whole.locator(".needs li")).to_have_count(0)
     expect(page.locator("#health-mark")).to_be_hidden()
 
 

@@ -8,9 +8,11 @@ import httpx
 import pytest
 
 from tests.support.variables import CHROMIUM, SCREENSHOTS
+from tests.support.waiting import HANG_S
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 Page, expect = sync_api.Page, sync_api.expect
+expect.set_options(timeout=1000 * HANG_S)  # what does not come fails the test at last, on any machine
 
 PANEL = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
@@ -41,6 +43,7 @@ def open_page(browser, line) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(viewport=viewport, reduced_motion="reduce", **options)
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(1000 * HANG_S)
         page.on("console", lambda it: complaints.append(it.text) if it.type in {"error", "warning"} else None)
         page.on("pageerror", lambda it: complaints.append(str(it)))
         page.on("request", lambda it: complaints.append(it.url) if not it.url.startswith((line.url, "blob:")) else None)
