@@ -1,1 +1,1 @@
-"""Triton over gRPC, with one shared-memory arena."""
+"""Triton over gRPC and, for inferences, HTTP; tensors in one shared-memory arena."""

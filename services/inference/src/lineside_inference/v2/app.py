@@ -1,4 +1,4 @@
-"""The routes below /v2 as one raw ASGI application, so that a body's chunks go straight to where Triton reads them.
+"""The routes below /v2 as one raw ASGI application, so that a body goes straight to where Triton reads it.
 
 Errors are `{"error": "...", "code": "..."}`, as clients of the protocol expect: 400 what is wrong, 403 what is not
 allowed, 404 no such model, 408, 413, 415, 429 no room, 502 Triton failed, 503 not available now, 504 too late.
@@ -220,13 +220,13 @@ class V2:
         if given is None:
             return Deadline(arrived + self._limits.v2_deadline_ms / 1000)
         try:
-            asked = float(given)
+            milliseconds = float(given)
         except ValueError:
-            asked = math.nan
-        if not 0 < asked <= MAX_DEADLINE_MS:
+            milliseconds = math.nan
+        if not 0 < milliseconds <= MAX_DEADLINE_MS:
             detail = f"X-Deadline-Ms is {given!r:.60}; it must be a number above 0, at most {MAX_DEADLINE_MS:g}"
             raise Problem(400, "v2-request-invalid", detail)
-        return Deadline(arrived + asked / 1000)
+        return Deadline(arrived + milliseconds / 1000)
 
     def _refuse(self, error: Exception) -> HttpAnswer:
         problem = as_problem(error)
