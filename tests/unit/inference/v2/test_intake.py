@@ -239,3 +239,21 @@ def test_the_index_may_ask_for_the_ready_ones(body: bytes, ready: bool) -> None:
 def test_the_index_refuses_what_it_cannot_read(body: bytes) -> None:
     with pytest.raises(Problem):
         asyncio.run(ready_only(Wire([body])))
+
+
+async def test_a_head_that_comes_again_is_not_read_again_and_a_size_without_a_binary_part_is_still_refused() -> None:
+    reader = Intake(LIMITS, WORKERS, MEMORY)
+    body, headers = binary({"a": b"12345"})
+    length = int(headers["inference-header-content-length"])
+
+    async def one(sent: bytes, told: dict[str, str]) -> Any:
+        with BODIES.one(3) as counted:
+            return (await reader.take({}, Wire([sent]), told, None, counted)).request
+
+    first = await one(body, headers)
+    assert await one(body, headers) is first
+    with pytest.raises(Problem, match="binary_data_size"):
+        await one(body[:length], {})
+    named = b'{"id":"7",' + body[1:]
+    headers = {"inference-header-content-length": str(length + 9)}
+    assert await one(named, headers) is not await one(named, headers)
