@@ -6,20 +6,16 @@ from collections.abc import Callable, Mapping
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from pydantic import ValidationError
 
-from lineside.contract import Capture, Policy, to_json
-from lineside.documents import read_json
+from lineside.contract import Policy, to_json
 from lineside.errors import LinesideError
-from lineside.wording import words
+from lineside.policy_documents import PolicyFaults, read_policy
 from lineside_inference.dataplane.workers import SMALL
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StoreError
 from lineside_inference.models.store import ModelStore
 from lineside_inference.policies.policy_file import Kept, PolicyFile
 
 log = structlog.get_logger("lineside.inference.policy")
-
-_SHOWN = 80
 
 
 def policy_counter(registry: CollectorRegistry | None) -> Counter:
@@ -149,22 +145,9 @@ def etag(policy: Policy) -> str:
 def read(payload: bytes) -> Policy:
     """Read a policy from JSON; raises PolicyRefused with every fault."""
     try:
-        document = read_json(payload)
-    except ValueError as error:
-        raise PolicyRefused([f"policy: {error}"]) from None
-    try:
-        return Policy.model_validate(document)
-    except ValidationError as error:
-        raise PolicyRefused([_fault(item) for item in error.errors(include_url=False)]) from None
-
-
-def _fault(item: Mapping[str, object]) -> str:
-    location = item["loc"]
-    path = ".".join(("policy", *(str(part) for part in location))) if isinstance(location, tuple) else "policy"
-    if item["type"] == "extra_forbidden":
-        known = Capture.model_fields if path.startswith("policy.capture.") else Policy.model_fields
-        return f"{path}: not a part of a policy. Known: {', '.join(known)}"
-    return f"{path}: {words(item)} (got {item['input']!r:.{_SHOWN}})"
+        return read_policy(payload)
+    except PolicyFaults as error:
+        raise PolicyRefused(error.faults) from None
 
 
 def _named(versions: Mapping[str, str], store: ModelStore) -> dict[str, str]:
