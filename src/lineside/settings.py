@@ -1,5 +1,8 @@
 """Settings: defaults, overridden by a YAML file, overridden by the environment.
 
+A service that Greengrass runs as a component has one layer more: the component's configuration, above the file and
+below the environment (`lineside.greengrass.configuration`).
+
 One file configures a whole box: what all services share at the top (`bus`, `log`), then a section a service.
 A service reads the shared part and its own section, and leaves the other services' sections alone; `lineside
 config check` reads them all. Every setting has an environment name: `LINESIDE_` and the path joined by `__`, for
@@ -7,11 +10,12 @@ instance `LINESIDE_BUS__PORT`. An unknown name, in the file or in the environmen
 with the nearest known one.
 """
 
+import dataclasses
 import difflib
 import os
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union
 
@@ -178,32 +182,70 @@ class _Environment(EnvSettingsSource):
             raise ValueError(f"{field_name}: {error}") from None
 
 
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """Settings from one place, as a document of the file's form."""
+
+    origin: str
+    """The place as error messages name it, for instance the file's path."""
+    document: Mapping[str, Any]
+    written: Mapping[tuple[str, ...], str] = dataclasses.field(default_factory=dict)
+    """Of settings that stand there under another name: that name."""
+    names: tuple[str, ...] = ()
+    """Names that are known there at the top beside the settings."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with it before it is read as settings."""
+
+    def depth(self, path: Sequence[str]) -> int:
+        """Return how many steps of a setting's path are given here."""
+        inner: Any = self.document
+        for steps, name in enumerate(path):
+            if not isinstance(inner, Mapping):
+                break  # a list or a value, which is given here whole
+            if name not in inner:
+                return steps
+            inner = inner[name]
+        return len(path)
+
+
 S = TypeVar("S", bound=Settings)
 
 
-def load(kind: type[S], *, file: Path | None = None) -> S:
-    """Return the settings of one service from defaults, file and environment.
+def load(kind: type[S], *, file: Path | None = None, above: Layer | None = None) -> S:
+    """Return the settings of one service from defaults, file, the layer `above` the file, and environment.
 
     `file` defaults to what `LINESIDE_CONFIG` names, and to no file where that is not set.
     Raises SettingsError with every problem: path, environment name, value, what is allowed, the nearest name.
     """
     named = os.environ.get(FILE_VARIABLE)
     path = file or (Path(named) if named else None)
-    document = read_file(path) if path else {}
     foreign = _foreign(kind)
-    document = {name: value for name, value in document.items() if name not in foreign}
+    layers = [Layer(str(path), read_file(path))] if path else []
+    layers += [above] if above else []
+    document: dict[str, Any] = {}
+    for layer in layers:
+        document = merged(document, {name: value for name, value in layer.document.items() if name not in foreign})
     unknown = dict(_unknown_variables(kind))
-    problems = list(unknown.values())
+    problems = [*unknown.values(), *(hidden(problem) for layer in layers for problem in layer.problems)]
     try:
         settings = kind(**document)
     except ValidationError as error:
         told = [item for item in error.errors() if variable(tuple(map(str, item["loc"]))) not in unknown]
-        problems += [hidden(_explain(kind, item, path)) for item in told]
+        problems += [hidden(_explain(kind, item, layers)) for item in told]
     except ValueError as error:  # a complex value in the environment that is not JSON
         problems.append(f"environment: {error.__cause__ or error}; give lists and groups as JSON")
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def merged(below: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return groups and maps put together name by name; all else of `over` takes the place of what is below."""
+    put_together = dict(below)
+    for name, value in over.items():
+        old = put_together.get(name)
+        put_together[name] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return put_together
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -284,14 +326,21 @@ def _is_map(annotation: Any) -> bool:
     return typing.get_origin(annotation) is dict
 
 
-def _explain(kind: type[BaseModel], item: Any, path: Path | None) -> str:
+def _explain(kind: type[BaseModel], item: Any, layers: Sequence[Layer]) -> str:
     location, annotation = _place(kind, item["loc"])
     name = variable(location)
-    origin = f"environment {name}" if name in os.environ else (str(path) if path else f"setting (environment {name})")
-    where = f"{origin}: {'.'.join(location) or 'settings'}"
+    layer = max(reversed(layers), key=lambda each: each.depth(location), default=None)  # of two alike the upper one
+    origin = f"setting (environment {name})" if layer is None else layer.origin
+    written = None if layer is None else layer.written.get(location)
+    if name in os.environ:
+        origin, written = f"environment {name}", None
+    where = f"{origin}: {written or '.'.join(location) or 'settings'}"
     match item["type"]:
         case "extra_forbidden":
-            return f"{where}: not a setting{nearest(location[-1], _names_beside(kind, item['loc']))}"
+            known = _names_beside(kind, item["loc"])
+            if layer is not None and len(location) == 1:
+                known += layer.names
+            return f"{where}: not a setting{nearest(location[-1], known)}"
         case "missing":
             return f"{where}: must be given"
         case "union_tag_not_found":
@@ -307,6 +356,15 @@ def _explain(kind: type[BaseModel], item: Any, path: Path | None) -> str:
         return f"{where}: {message}"  # it names what is wrong; the whole group would hide that
     shown = repr(item["input"])
     return f"{where}: {message} (got {shown if len(shown) <= 120 else shown[:120] + '...'})"  # noqa: PLR2004
+
+
+def type_at(kind: type[BaseModel], path: Sequence[str]) -> Any:
+    """Return the plain type of a setting, for instance int, by its path; None where several are possible."""
+    try:
+        members = _members(_place(kind, tuple(path))[1])
+    except (IndexError, TypeError):  # a path that leads nowhere is told when it is read
+        return None
+    return members[0] if len(members) == 1 else None
 
 
 def _place(kind: type[BaseModel], location: tuple[str | int, ...]) -> tuple[tuple[str, ...], Any]:

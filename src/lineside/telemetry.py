@@ -135,6 +135,21 @@ def _kind_of(record: logging.LogRecord) -> tuple[str, Hashable]:
     return event, (record.name, record.levelno, event, about)
 
 
+class _Logger(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: ignore[misc]  # made by a function
+    """The class of all our loggers; loggers that are in use already get another level through it."""
+
+
+def set_level(level: Level) -> None:
+    """Show lines from this level on, of our loggers and the standard library's, from now on."""
+    number = getattr(logging, level.upper())
+    logging.getLogger().setLevel(number)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING if level != "debug" else logging.INFO)
+    for name, method in vars(structlog.make_filtering_bound_logger(number)).items():
+        if not name.startswith("__"):
+            setattr(_Logger, name, method)  # what is below the level does nothing there, at no cost
+
+
 def configure(service: str, *, level: Level = "info", style: Format = "auto", stream: TextIO | None = None) -> None:
     """Route structlog and the standard library's loggers to `stream` (stderr) in one format."""
     out = stream or sys.stderr
@@ -162,13 +177,11 @@ def configure(service: str, *, level: Level = "info", style: Format = "auto", st
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING if level != "debug" else logging.INFO)
+    set_level(level)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        wrapper_class=_Logger,
         cache_logger_on_first_use=True,
     )
 

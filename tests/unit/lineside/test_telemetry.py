@@ -135,3 +135,23 @@ def test_uvicorn_says_its_message_once_and_without_colours(log: Log) -> None:
     [line] = log.lines
     assert line["event"] == "Started server process [7]"
     assert "color_message" not in line
+
+
+def test_a_logger_in_use_takes_another_level_at_once(log: Log) -> None:
+    ours, bound = structlog.get_logger("lineside.ours"), structlog.get_logger("lineside.ours").bind(kept=1)
+    library = logging.getLogger("library")
+
+    def say(word: str) -> None:
+        for logger in (ours, bound, library):
+            logger.debug(word)
+            logger.warning(word.upper())
+
+    say("one")
+    telemetry.set_level("debug")
+    say("two")
+    telemetry.set_level("error")
+    say("three")
+    telemetry.set_level("info")
+    say("four")
+    shown = [line["event"] for line in log.lines]
+    assert shown == ["ONE"] * 3 + ["two", "TWO"] * 3 + ["FOUR"] * 3

@@ -1,0 +1,115 @@
+"""The configuration of a Greengrass component as a layer of the settings, between the file and the environment.
+
+It has the form of the settings file: `bus`, `log`, and the service's own section; other services' sections are left
+alone. Values mean the same as numbers, as floats and as text, for a recipe in YAML delivers text on the lite nucleus,
+and JSON without a decimal point may come as a float on the classic one: 10, 10.0 and "10", true and "true".
+
+At its top four names more are known, which published examples of inference components use (`SHORT`), and names that
+are not the settings' business (`FOREIGN`).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lineside.settings import Layer, Settings, merged, type_at
+
+SHORT: Mapping[str, tuple[str, ...]] = {
+    "ConfidenceThreshold": ("inference", "policy", "thresholds", "default"),
+    "InferenceTopicIn": ("bus", "request_topic"),
+    "InferenceTopicOut": ("bus", "result_topic"),
+    "ModelS3URI": ("inference", "model_repository"),
+}
+"""Names at the top of a component's configuration that stand for a setting."""
+
+FOREIGN: Mapping[str, str] = {
+    "accessControl": "the recipe's authorization policies, which Greengrass reads",
+    "container": "how the recipe's scripts run the container",
+}
+"""Names at the top of a component's configuration that are not settings, and who reads them."""
+
+MAX_EXACT = 2**53
+"""Largest whole number of which a float still says which one it is (IEEE 754 binary64)."""
+
+
+def layer(kind: type[Settings], component: str, configuration: Mapping[str, Any]) -> Layer:
+    """Return a component's configuration as a layer for the settings of one service, with what is wrong with it."""
+    document = {name: value for name, value in configuration.items() if name not in {*SHORT, *FOREIGN}}
+    problems: list[str] = []
+    written: dict[tuple[str, ...], str] = {}
+    origin = f"configuration of {component}"
+    for name in SHORT:
+        path = SHORT[name]
+        if name not in configuration or path[0] not in kind.model_fields:
+            continue
+        value, refused = _short(name, configuration[name])
+        given = _at(document, path)
+        if refused is None and given is not None and not _alike(given, value):
+            refused = (
+                f"is {configuration[name]!r:.120} and {'.'.join(path)} is {given!r:.120}: both say the same setting; "
+                "give one of them"
+            )
+        if refused is not None:
+            problems.append(f"{origin}: {name}: {refused}")
+            continue
+        written[path] = name
+        group: Any = value
+        for step in reversed(path):
+            group = {step: group}
+        if all(isinstance(_at(document, path[:depth]) or {}, Mapping) for depth in range(1, len(path))):
+            document = merged(document, group)  # else a group on the way is no group, which is said as such
+    problems += [
+        f"{origin}: {written.get(path) or '.'.join(path)}: {text}" for path, text in _not_meant(kind, document, ())
+    ]
+    return Layer(origin, document, written, names=(*SHORT, *FOREIGN), problems=tuple(problems))
+
+
+def _short(name: str, value: Any) -> tuple[Any, str | None]:
+    """Return the setting's value for one of the SHORT names, and what is wrong with it."""
+    if name != "ModelS3URI":
+        return value, None
+    if not isinstance(value, str):
+        return value, f"expected text (got {value!r:.120})"
+    if value.startswith("file:///"):
+        return value.removeprefix("file://"), None
+    if value.startswith("/"):
+        return value, None
+    if value.startswith("s3://"):
+        return value, (
+            f"the inference service fetches no model itself (got {value!r:.120}). Let Greengrass bring it: name it as "
+            "an artifact in the recipe of a component, let inference.model_repository be the folder where that puts "
+            "it, and take ModelS3URI out; a folder on this machine may stand here as file:///path"
+        )
+    return value, f"expected file:///path, a folder of models on this machine (got {value!r:.120})"
+
+
+def _at(document: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(step)
+    return document
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if one == other:
+        return True
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _not_meant(kind: type[Settings], value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield values that the settings would take for a number and that do not say one."""
+    if isinstance(value, Mapping | list):
+        inner = (
+            value.items() if isinstance(value, Mapping) else ((str(place), each) for place, each in enumerate(value))
+        )
+        for name, each in inner:
+            yield from _not_meant(kind, each, (*path, name))
+    elif isinstance(value, bool):
+        if type_at(kind, path) in {int, float}:
+            yield path, f"expected a number (got {str(value).lower()})"
+    elif isinstance(value, float) and abs(value) > MAX_EXACT and type_at(kind, path) is int:
+        text = f"a whole number above 2^53 does not arrive exactly as a number (got {value!r}); give it as text"
+        yield path, text
