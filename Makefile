@@ -70,7 +70,7 @@ lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
 		-o requirements/dev.txt
 	for service in inference topic-bridge opcua-bridge forwarder exporter; do \
-		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml -c requirements/dev.txt \
+		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml --extra greengrass -c requirements/dev.txt \
 			-o requirements/$$service.txt || exit 1; done
 	$(COMPILE) $(OURS) $(ARGS) bench/pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml --extra cli -c requirements/dev.txt \

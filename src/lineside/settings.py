@@ -35,6 +35,8 @@ PREFIX = "LINESIDE_"
 DELIMITER = "__"
 FILE_VARIABLE = "LINESIDE_CONFIG"
 """The environment variable that names the settings file."""
+COMPONENT_VARIABLE = "LINESIDE_COMPONENT"
+"""The environment variable in which our recipes tell a Greengrass component its name; not a setting."""
 
 SECTIONS = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
 """The services' sections; a service ignores the sections that are not its own."""
@@ -309,11 +311,12 @@ def _foreign(kind: type[Settings]) -> list[str]:
 
 def _unknown_variables(kind: type[Settings]) -> Iterator[tuple[str, str]]:
     known = [variable(path) for path, _field, _group in fields(kind)]
+    others = (FILE_VARIABLE, COMPONENT_VARIABLE)
     maps = tuple(variable(path) + DELIMITER for path, field, _group in fields(kind) if _is_map(field.annotation))
     foreign = tuple(variable((name,)) for name in _foreign(kind))
     for name in sorted(os.environ):
         upper = name.upper()
-        if not upper.startswith(PREFIX) or upper in known or upper == FILE_VARIABLE or upper.startswith(maps):
+        if not upper.startswith(PREFIX) or upper in (*known, *others) or upper.startswith(maps):
             continue
         if any(upper == section or upper.startswith(section + DELIMITER) for section in foreign):
             continue

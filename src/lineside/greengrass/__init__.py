@@ -1,5 +1,8 @@
-"""A service as a component of AWS IoT Greengrass: its configuration, the changes of it, and its state.
+"""A service as a component of AWS IoT Greengrass: who it is there, its configuration and the changes of it, its state.
 
+component       what the nucleus put into the environment
+client          the one connection of the process to the nucleus
+refusals        what the nucleus' errors mean, and what to add to the recipe
 configuration   the component's configuration as a layer of the settings
 changes         which changed settings are applied at once, and which need a new start
 watch           follows the configuration while the service runs, and judges what a deployment proposes
