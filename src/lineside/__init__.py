@@ -3,7 +3,8 @@
 This distribution holds what two services must agree on, and the `lineside` command. `__all__` names the modules that
 the services and the bench may import; the others serve these, or the command.
 
-agreed between services   contract, bus, greengrass, spool, capture, edge_manager, standing
+agreed between services   contract, bus, greengrass, spool, capture, edge_manager, standing,
+                          policy_documents
 a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
                           machine, aws_errors, buffered_http
 settings and diagnosis    settings, addresses, documents, naming, wording, secrecy, secret_files, checks
@@ -30,6 +31,7 @@ __all__ = [
     "greengrass",
     "machine",
     "naming",
+    "policy_documents",
     "secrecy",
     "secret_files",
     "service",
