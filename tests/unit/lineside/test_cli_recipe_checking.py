@@ -287,7 +287,8 @@ def test_the_recipe_that_they_are_made_of_is_right() -> None:
 
 def test_there_are_at_least_25_and_each_rule_is_broken_by_one() -> None:
     assert len(BROKEN) >= 25
-    source = "".join(path.read_text() for path in Path(sys.modules[Finding.__module__].__file__).parent.glob("*.py"))
+    folder = Path(sys.modules[Finding.__module__].__file__).parent
+    source = "".join((folder / f"{name}.py").read_text() for name in ("checking", "access", "artifacts", "lifecycle"))
     rules = set(re.findall(r'"([a-z0-9]+(?:-[a-z0-9]+)+)", (?:says|f?")', source))
     assert {rule for *_text, rule, _names in BROKEN.values()} >= rules - {"type-wrong", "not-a-recipe"}
 

@@ -9,6 +9,67 @@ import typer
 app = typer.Typer(help="The recipes of the Greengrass components: write them, check them.", no_args_is_help=True)
 
 
+@app.command("render")
+def render(
+    registry: Annotated[
+        str,
+        typer.Option(
+            help="Where the images are, for instance 123456789012.dkr.ecr.eu-central-1.amazonaws.com/lineside."
+        ),
+    ],
+    bucket: Annotated[str, typer.Option(help="The S3 bucket of the artifacts.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")],
+    *,
+    version: Annotated[
+        str | None, typer.Option(help="The components' version, and the images' tag; this installation's where absent.")
+    ] = None,
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(help="classic, lite, arm64, amd64, or for instance classic-arm64; all where absent."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VERSION", help="A model that is a component of its own, and the component's version."
+        ),
+    ] = None,
+    digests: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Lines image@sha256:...; images are then named by digest.")
+    ] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Ask this machine's Docker for the digests.")] = False,
+) -> None:
+    """Write the recipes and their artifacts for a registry, a bucket and a version."""
+    from lineside import __version__  # noqa: PLC0415 - the help must not wait for it
+    from lineside.cli.recipe import writing  # noqa: PLC0415 - same
+    from lineside.cli.recipe.rendering import Place  # noqa: PLC0415 - same
+    from lineside.errors import LinesideError  # noqa: PLC0415 - same
+
+    models = {}
+    for each in model or ():
+        name, _equals, its_version = each.partition("=")
+        if not name or not its_version:
+            raise typer.BadParameter(f"{each!r}: expected NAME=VERSION, for instance surface-defect=1.0.0")
+        models[name] = its_version
+    try:
+        place = Place(registry, bucket, version or __version__, writing.platforms_of(platform or ()))
+        if digests is not None:
+            place = writing.with_digests(place, digests)
+        elif pin:
+            place = writing.pinned(place)
+        files = writing.files(place, models)
+        writing.write(out, files)
+    except LinesideError as error:
+        sys.stderr.write(f"{error.what}; {error.remedy}\n")
+        raise typer.Exit(1) from None
+    for name in files:
+        sys.stdout.write(f"{out / name}\n")
+    sys.stdout.write(f"next: aws s3 sync {out / 'artifacts'} s3://{bucket}\n")
+    for name, its_version in models.items():
+        sys.stdout.write(
+            f"and the zipped folder of {name} to {place.artifact(f'models/{name}/{its_version}/{name}.zip')}\n"
+        )
+
+
 @app.command("check")
 def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recipes, in YAML or JSON.")],

@@ -1,0 +1,420 @@
+#!/bin/sh
+# What a Lineside component does at each step of its life under AWS IoT Greengrass. The recipes call it:
+#
+#   component.sh install  COMPONENT [what is needed] IMAGE...          look whether this machine can run it
+#   component.sh startup  COMPONENT NAME IMAGE [how] -- [docker's]     run the container until it ends
+#   component.sh shutdown COMPONENT NAME SECONDS                       let it finish the part, then stop it
+#   component.sh recover  COMPONENT NAME [--shared-memory IMAGE]       clear what a crash left behind
+#   component.sh model    COMPONENT IMAGE MODEL FOLDER                 put a model into the repository
+#
+# POSIX sh, without root, by a user of the group docker. What fails says in one sentence what is wrong and what to do.
+# A container has a fixed name and no restart policy of Docker's: its token is good for one start by Greengrass.
+set -eu
+
+IPC_FOLDER=/run/greengrass
+# How volumes are called; tests put another word in front.
+SCOPE=${LINESIDE_TEST_SCOPE:-lineside}
+MODELS=$SCOPE-models
+SHARED_MEMORY=$SCOPE-shared-memory
+LABEL=com.lineside.component
+MOST=107 # bytes of a socket's path: unix(7)
+ANSWER_S=20
+
+# Where the machine's files are; tests put another folder in front.
+root=${LINESIDE_TEST_ROOT:-}
+
+say() { printf '%s: %s\n' "$component" "$*"; }
+refuse() { say "$*" >&2; exit 1; }
+wrong() { printf 'component.sh: %s\n' "$*" >&2; exit 2; }
+
+# ask ARGUMENTS: docker, but an Engine that hangs is not waited for.
+ask() { if command -v timeout >/dev/null; then timeout "$ANSWER_S" docker "$@"; else docker "$@"; fi; }
+
+# --- install -----------------------------------------------------------------------------------------------------------
+
+install() {
+  component=$1; shift
+  machine='' room='' l4t='' needs_gpu=no needs_ipc=no
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --machine) machine=$2; shift 2 ;;
+      --room) room=$2; shift 2 ;;
+      --l4t) l4t=$2; shift 2 ;;
+      --gpu) needs_gpu=yes; shift ;;
+      --ipc) needs_ipc=yes; shift ;;
+      -*) wrong "install: $1 is none of --machine, --room, --l4t, --gpu, --ipc" ;;
+      *) break ;;
+    esac
+  done
+  if [ -n "$machine" ]; then look_at_machine; fi
+  look_at_docker
+  if [ -n "$l4t" ]; then look_at_l4t; fi
+  if [ "$needs_gpu" = yes ]; then look_at_gpu; fi
+  if [ -n "$room" ]; then look_at_disk; fi
+  for image in "$@"; do look_at_image "$image"; done
+  if [ "$needs_ipc" = yes ]; then find_socket; fi
+  say "this machine can run it"
+}
+
+look_at_machine() {
+  here=$(uname -m)
+  case $here in x86_64) here=amd64 ;; arm64) here=aarch64 ;; esac
+  if [ "$here" != "$machine" ]; then
+    refuse "this machine is $here and the component's images are for $machine: take another manifest, or correct" \
+      "the nucleus' platformOverride"
+  fi
+}
+
+look_at_docker() {
+  command -v docker >/dev/null || refuse "there is no docker command: install Docker Engine 20.10 or newer"
+  if ! said=$(ask version --format '{{.Server.Version}}' 2>&1); then
+    case $said in
+      *[Pp]'ermission denied'*)
+        refuse "user $(id -un) may not use Docker: sudo usermod -aG docker $(id -un), then restart Greengrass" ;;
+      '') refuse "the Docker Engine did not answer within $ANSWER_S s: see journalctl -u docker, and restart it" ;;
+      *) refuse "the Docker Engine does not answer ($(printf %s "$said" | tr '\n' ' ' | cut -c 1-200)):" \
+        "sudo systemctl enable --now docker" ;;
+    esac
+  fi
+}
+
+look_at_l4t() {
+  release=$root/etc/nv_tegra_release
+  if [ ! -r "$release" ]; then
+    refuse "this is no Jetson ($release is not there): Triton's image for aarch64 is a Jetson's and runs on nothing else"
+  fi
+  here=$(sed -n 's/^# R\([0-9]*\) .*/\1/p' "$release")
+  if [ "$here" != "$l4t" ]; then
+    refuse "this Jetson has L4T R${here:-?} and Triton's image is for R$l4t: flash the JetPack with R$l4t, or render the" \
+      "recipe with the image for yours (docs/reference/images.md)"
+  fi
+}
+
+look_at_gpu() {
+  case $(ask info --format '{{json .Runtimes}}' 2>/dev/null) in
+    *'"nvidia"'*) ;;
+    *) refuse "Docker has no runtime nvidia, by which the GPU comes into the container: install" \
+      "nvidia-container-toolkit, sudo nvidia-ctk runtime configure --runtime=docker, restart Docker" ;;
+  esac
+}
+
+look_at_disk() {
+  folder=$(ask info --format '{{.DockerRootDir}}' 2>/dev/null) || folder=/var/lib/docker
+  while [ ! -d "$folder" ] && [ "$folder" != / ]; do folder=$(dirname "$folder"); done
+  free=$(df -Pk "$folder" | awk 'NR == 2 { print int($4 / 1048576) }')
+  if [ "${free:-0}" -lt "$room" ]; then
+    refuse "the disk of Docker's images ($folder) has ${free:-0} GiB free and $room GiB are needed, for the next version" \
+      "beside this one too: docker image prune, or a larger disk"
+  fi
+}
+
+look_at_image() {
+  if ! built_for=$(ask image inspect --format '{{.Architecture}}' "$1" 2>/dev/null); then
+    refuse "image $1 is not on this machine: it must be an artifact of the recipe, which Greengrass pulls; see its log"
+  fi
+  if [ "$built_for" = arm64 ]; then built_for=aarch64; fi
+  if [ -n "$machine" ] && [ "$built_for" != "$machine" ]; then
+    refuse "image $1 is built for $built_for and this machine is $machine: push an image for $machine, and deploy that"
+  fi
+}
+
+# find_socket: the nucleus' socket as $socket, absolute, and the group by which it may be used as $socket_group.
+find_socket() {
+  given=${AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT:-}
+  if [ -z "$given" ]; then
+    refuse "the nucleus gave no socket (AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT is empty): only Greengrass" \
+      "can start this component"
+  fi
+  # The classic nucleus hands out ../../ipc.socket where its root is a long path: Docker takes absolute paths only.
+  socket=$(readlink -f -- "$given" 2>/dev/null) || socket=''
+  if [ ! -S "$socket" ]; then
+    refuse "$given, which the nucleus gave, is no socket: restart Greengrass; or set ipcSocketPath of the nucleus"
+  fi
+  inside=$IPC_FOLDER/$(basename "$socket")
+  if [ "$(printf %s "$inside" | wc -c)" -gt "$MOST" ]; then
+    refuse "the socket's name is too long: $inside would be more than $MOST bytes; set a short ipcSocketPath of the nucleus"
+  fi
+  case $(dirname "$socket") in
+    *[:,]*) refuse "$socket has a colon or a comma in its path, which Docker cannot mount: set ipcSocketPath" ;;
+    /) refuse "$socket lies in /, and its whole folder is given to the container: set ipcSocketPath to a folder of its own" ;;
+  esac
+  socket_group=$(stat -c %g "$socket")
+  case $(stat -c %a "$socket") in
+    *[2367]) socket_group='' ;; # everybody may
+    *[2367]?) if [ "$socket_group" = 0 ]; then
+        refuse "$socket is for root's group, which no container gets: let Greengrass run components as ggc_user:ggc_group"
+      fi ;;
+    *) refuse "only $(stat -c %U "$socket") may use $socket: let Greengrass run components as ggc_user:ggc_group" ;;
+  esac
+}
+
+# --- startup -----------------------------------------------------------------------------------------------------------
+
+startup() {
+  component=$1 name=$2 image=$3; shift 3
+  networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --network | --internal-network) networks="$networks $1=$2"; shift 2 ;;
+      --alias) alias=$2; shift 2 ;;
+      --stop) grace=$2; shift 2 ;;
+      --ipc) has_ipc=yes; shift ;;
+      --host-network) has_host=yes; shift ;;
+      --shared-memory) size=$2; shift 2 ;;
+      --secrets) secrets=$2; shift 2 ;;
+      --reporter) reporter=$2; shift 2 ;;
+      --listen) gateway=$2; shift 2 ;;
+      --neighbour) neighbour=$2; shift 2 ;;
+      --needs-model) models=yes; shift ;;
+      --) shift; break ;;
+      *) wrong "startup: $1 is none of its options; Docker's own come behind --" ;;
+    esac
+  done
+  look_at_docker
+  # After a crash, and on nucleus lite, which knows neither shutdown nor recover, the last container may still be there.
+  remove_container
+  make_networks
+  if [ -n "$secrets" ]; then make_secrets; fi
+  if [ -n "$size" ]; then make_shared_memory; fi
+  if [ "$models" = yes ]; then wait_for_model; fi
+  if [ "$has_ipc" = yes ] || [ -n "$reporter" ]; then find_socket; fi
+
+  set -- --env LINESIDE_CONFIG= --env AWS_REGION --env AWS_DEFAULT_REGION --env AWS_IOT_THING_NAME "$@"
+  if [ -n "${AWS_IOT_THING_NAME:-}" ]; then set -- --env "LINESIDE_THING=$AWS_IOT_THING_NAME" "$@"; fi
+  if [ "$has_ipc" = yes ]; then
+    # The folder and not the socket, which is another one after a restart of the nucleus. Names only: no token in `ps`.
+    set -- --volume "$(dirname "$socket"):$IPC_FOLDER:ro" --env SVCUID --env "LINESIDE_COMPONENT=$component" \
+      --env "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT=$inside" "$@"
+    if [ -n "$socket_group" ]; then set -- --group-add "$socket_group" "$@"; fi
+  fi
+  if [ "$has_host" = yes ]; then
+    # Greengrass' credentials and its Stream Manager answer on this machine's loopback only.
+    set -- --network host --env AWS_CONTAINER_AUTHORIZATION_TOKEN --env AWS_CONTAINER_CREDENTIALS_FULL_URI \
+      --env HTTPS_PROXY --env https_proxy --env HTTP_PROXY --env http_proxy --env NO_PROXY --env no_proxy "$@"
+  fi
+  if [ -n "$gateway" ]; then set -- --env "${gateway%%=*}=$(address_in "${gateway#*=}")" "$@"; fi
+  if [ -n "$neighbour" ]; then set -- --add-host "${neighbour%%=*}:$(address_in "${neighbour#*=}")" "$@"; fi
+  if [ -n "$size" ]; then set -- --volume "$SHARED_MEMORY:/dev/shm:nocopy" "$@"; fi
+  if [ -n "$secrets" ]; then set -- --volume "$SCOPE-secret-$secrets:/run/secrets/lineside:ro,nocopy" "$@"; fi
+  first=''
+  for network in $networks; do
+    if [ -z "$first" ]; then first=${network#*=}; set -- --network "$first" "$@"; fi
+  done
+  if [ -n "$first" ] && [ -n "$alias" ]; then set -- --network-alias "$alias" "$@"; fi
+
+  docker create --name "$name" --rm --label "$LABEL=$component" --read-only --cap-drop ALL \
+    --security-opt no-new-privileges:true --tmpfs /tmp:rw,noexec,nosuid,nodev,size=64m,mode=1777 \
+    --log-driver json-file --log-opt max-size=10m --log-opt max-file=5 --stop-timeout "$grace" "$@" "$image" >/dev/null ||
+    refuse "Docker did not make the container $name from $image; what it said stands above"
+  for network in $networks; do
+    if [ "${network#*=}" != "$first" ]; then
+      docker network connect ${alias:+--alias "$alias"} "${network#*=}" "$name" ||
+        refuse "Docker did not connect $name with network ${network#*=}; what it said stands above"
+    fi
+  done
+  follow
+}
+
+# follow: run the container in the foreground; when it ends, so does the component, with an exit status that is never 0.
+follow() {
+  stopping=no
+  trap 'stopping=yes; docker stop -t "$grace" "$name" >/dev/null 2>&1 || :' TERM INT HUP
+  docker start --attach "$name" &
+  attached=$!
+  if [ -n "$reporter" ]; then report_when_healthy; fi
+  status=0
+  wait "$attached" || status=$?
+  while kill -0 "$attached" 2>/dev/null; do # a signal has ended the wait, and not the container
+    status=0
+    wait "$attached" || status=$?
+  done
+  if [ "$stopping" = yes ]; then exit 0; fi
+  if [ "$status" = 0 ]; then # Greengrass would take it for RUNNING
+    refuse "the container $name ended by itself with status 0; its last words stand above"
+  fi
+  say "the container $name ended with status $status; its last words stand above" >&2
+  exit "$status"
+}
+
+# report_when_healthy: Triton cannot speak to Greengrass; a container of ours says RUNNING for it, once it is healthy.
+report_when_healthy() {
+  until [ "$(docker inspect --format '{{.State.Health.Status}}' "$name" 2>/dev/null)" = healthy ]; do
+    kill -0 "$attached" 2>/dev/null || return 0
+    [ "$stopping" = no ] || return 0
+    sleep 1
+  done
+  set -- --volume "$(dirname "$socket"):$IPC_FOLDER:ro" --env SVCUID --env "LINESIDE_COMPONENT=$component" \
+    --env "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT=$inside" --env LINESIDE_CONFIG=
+  if [ -n "$socket_group" ]; then set -- --group-add "$socket_group" "$@"; fi
+  if once 10001:10001 "$@" --entrypoint python "$reporter" -m lineside.greengrass.state RUNNING; then
+    say "healthy, and reported RUNNING"
+  else
+    say "healthy, and Greengrass could not be told; the container is stopped" >&2
+    docker stop -t "$grace" "$name" >/dev/null 2>&1 || :
+  fi
+}
+
+# once USER ARGUMENTS: a container that does one thing and goes.
+once() {
+  user=$1; shift
+  docker run --rm --label "$LABEL=$component" --user "$user" --network none --read-only --cap-drop ALL \
+    --security-opt no-new-privileges:true --memory 256m --pids-limit 64 "$@"
+}
+
+# remove_container: this component's last container, whatever state it is in; somebody else's is left alone.
+remove_container() {
+  owner=$(docker container inspect --format "{{index .Config.Labels \"$LABEL\"}}" "$name" 2>/dev/null) || return 0
+  if [ "$owner" != "$component" ]; then
+    refuse "there is a container $name that is not this component's: remove it (docker rm -f $name) or name it otherwise"
+  fi
+  docker rm --force "$name" >/dev/null 2>&1 || : # it may be going by itself
+  tries=0
+  while docker container inspect "$name" >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    [ "$tries" -le 30 ] || refuse "Docker does not remove the container $name: see journalctl -u docker, restart Docker"
+    sleep 1
+    docker rm --force "$name" >/dev/null 2>&1 || :
+  done
+}
+
+make_networks() {
+  for network in $networks; do make_network "${network#*=}" "${network%%=*}"; done
+  for place in "$gateway" "$neighbour"; do
+    if [ -n "$place" ]; then make_network "${place#*=}" --internal-network; fi
+  done
+}
+
+# make_network NAME KIND: unless it is there; another component may make it at the same moment.
+make_network() {
+  docker network inspect "$1" >/dev/null 2>&1 && return 0
+  internal=''
+  if [ "$2" = --internal-network ]; then internal=--internal; fi
+  docker network create ${internal:+"$internal"} "$1" >/dev/null 2>&1 || docker network inspect "$1" >/dev/null ||
+    refuse "Docker did not make the network $1; what it said stands above"
+}
+
+# address_in NETWORK: this machine's address there, by which a container reaches what listens on the machine.
+address_in() {
+  found=$(docker network inspect --format '{{range .IPAM.Config}}{{.Gateway}} {{end}}' "$1" 2>/dev/null) || found=''
+  found=${found%% *}
+  printf %s "${found:-127.0.0.1}"
+}
+
+make_shared_memory() {
+  docker volume inspect "$SHARED_MEMORY" >/dev/null 2>&1 && return 0
+  docker volume create --driver local --opt type=tmpfs --opt device=tmpfs \
+    --opt "o=size=$size,mode=1777,noexec,nosuid,nodev" "$SHARED_MEMORY" >/dev/null ||
+    refuse "Docker did not make the volume $SHARED_MEMORY; what it said stands above"
+}
+
+# make_secrets: the token of inference's API, for inference and for who asks it, each in a volume of its own.
+# Root in a container, to give each file to its reader, and with no other right of root's; what is there is kept.
+make_secrets() {
+  once 0:0 --cap-add CHOWN --volume "$SCOPE-secret-inference:/setup/inference" \
+    --volume "$SCOPE-secret-topic-bridge:/setup/topic-bridge" --volume "$SCOPE-secret-exporter:/setup/exporter" \
+    --entrypoint sh "$image" -c '
+      set -eu
+      umask 077
+      cd /setup
+      exec 9>inference/.lock
+      flock 9
+      give() { # TEXT-FILE FILE GROUP
+        if cmp -s "$1" "$2"; then return 0; fi
+        rm -f "$2.new"
+        cat "$1" >"$2.new"
+        chown "0:$3" "$2.new"
+        chmod 0440 "$2.new"
+        mv -f "$2.new" "$2"
+      }
+      if [ ! -s inference/tokens ]; then
+        rm -f inference/.made
+        od -An -N24 -tx1 /dev/urandom | tr -d " \n" >inference/.made
+        echo >>inference/.made
+        give inference/.made inference/tokens 10001
+        rm -f inference/.made
+      fi
+      give inference/tokens topic-bridge/inference-token 10001
+      give inference/tokens exporter/inference-token 10002
+    ' || refuse "the token of the inference service could not be made; what Docker said stands above"
+}
+
+# wait_for_model: a Triton without any model would end at once; the component of the first one may still be installing.
+wait_for_model() {
+  told=no
+  until once 10001:10001 --volume "$MODELS:/models:ro" --entrypoint sh "$image" -c \
+    'for each in /models/*/config.pbtxt; do [ ! -f "$each" ] || exit 0; done; exit 3'; do
+    if [ "$told" = no ]; then
+      say "the volume $MODELS holds no model yet: deploy a component com.lineside.Model.<Name> with this one" >&2
+      told=yes
+    fi
+    sleep 2
+  done
+}
+
+# --- shutdown and recover ----------------------------------------------------------------------------------------------
+
+shutdown() {
+  component=$1 name=$2
+  said=$(docker stop -t "$3" "$name" 2>&1) || case $said in
+    *'o such container'*) ;;
+    *) refuse "Docker did not stop $name ($said)" ;;
+  esac
+}
+
+# recover: good at any moment, any number of times.
+recover() {
+  component=$1 name=$2; shift 2
+  look_at_docker
+  remove_container
+  if [ "${1:-}" = --shared-memory ] && docker volume inspect "$SHARED_MEMORY" >/dev/null 2>&1; then
+    # Regions of processes that are gone: their owner would hold the lock.
+    once 10001:10001 --volume "$SHARED_MEMORY:/dev/shm:nocopy" --entrypoint sh "$2" -c \
+      'for each in /dev/shm/lineside-*; do [ ! -f "$each" ] || flock -n "$each" rm -f "$each" || :; done' || :
+  fi
+  if [ "${1:-}" = --staging ]; then
+    once 0:0 --volume "$MODELS:/models" --entrypoint sh "$2" -c 'rm -rf "/models/.staging/$1"' sh "$3" || :
+  fi
+  say "nothing of the last run is left"
+}
+
+# --- models ------------------------------------------------------------------------------------------------------------
+
+model() {
+  component=$1 image=$2 model=$3 folder=$4
+  look_at_docker
+  if [ -f "$folder/$model/config.pbtxt" ]; then folder=$folder/$model; fi
+  for file in config.pbtxt card.yaml; do
+    [ -f "$folder/$file" ] || refuse "$folder has no $file: the archive must hold the model's folder as Triton reads it"
+  done
+  rm -f tar-failed
+  # As a stream: the container cannot read the nucleus' folders. A version is whole before the configuration names it.
+  (tar -C "$folder" -cf - . || : >tar-failed) | once 0:0 --interactive --volume "$MODELS:/models" \
+    --entrypoint sh "$image" -c '
+      set -eu
+      umask 022
+      staging=/models/.staging/$1 there=/models/$1
+      rm -rf "$staging"
+      mkdir -p "$staging" "$there"
+      tar -xf - --no-same-owner --no-same-permissions -C "$staging"
+      chmod -R u+rwX,go+rX "$staging" # Greengrass unpacks for its own user only
+      for version in "$staging"/[1-9]*; do
+        [ -d "$version" ] || continue
+        number=${version##*/}
+        if [ ! -e "$there/$number" ]; then
+          mv "$version" "$there/$number"
+        elif ! diff -r "$version" "$there/$number" >/dev/null; then
+          echo "version $number of $1 is there with another content: give the new one a new number" >&2
+          exit 3
+        fi
+      done
+      for file in "$staging"/*; do [ ! -f "$file" ] || mv -f "$file" "$there/"; done
+      rm -rf "$staging"
+    ' sh "$model" || refuse "the model $model was not put into the volume $MODELS; why stands above, what was there stays"
+  if [ -e tar-failed ]; then refuse "the model's files in $folder could not all be read; deploy it again"; fi
+  say "the model $model is in the volume $MODELS"
+}
+
+case ${1:-} in
+  install | startup | shutdown | recover | model) "$@" ;;
+  *) wrong "${1:-nothing}: one of install, startup, shutdown, recover, model" ;;
+esac

@@ -1,0 +1,391 @@
+"""component.sh by itself, with a stand-in for docker: what it refuses, how it calls docker, how it ends."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lineside.cli.recipe.writing import SOURCE
+from tests.support.paths import ROOT, SUPPORT
+from tests.support.waiting import HANG_S, block_until
+
+EYE, NAME, IMAGE = "com.example.Eye", "eye", "plant.example/eye:1.4.0"
+SOCKET = "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"
+
+
+class Rig:
+    """A machine of files: its docker, its uname and df, the nucleus' socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin, self.state, self.root = folder / "bin", folder / "state", folder / "root"
+        self.work = folder / "work"
+        for each in (self.bin, self.root / "etc", self.work):
+            each.mkdir(parents=True)
+        for each in ("says", "status", "containers", "things"):
+            (self.state / each).mkdir(parents=True)
+        self.program("docker", f'exec {sys.executable} -S -E {SUPPORT / "stand_in_docker.py"} "$@"')
+        self.program("uname", "echo x86_64")
+        self.program("df", "printf 'Filesystem 1024-blocks Used Available\\n/dev/x 99 9 52428800\\n'")
+        self.says("image-inspect", "amd64\n")
+        self.says("version", "27.0.1\n")
+        self.environment = {
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "STAND_IN": str(self.state),
+            "LINESIDE_TEST_ROOT": str(self.root),
+            "SVCUID": "a-token",
+            "AWS_IOT_THING_NAME": "press-7",
+        }
+
+    def program(self, name: str, line: str) -> None:
+        (self.bin / name).write_text(f"#!/bin/sh\n{line}\n")
+        (self.bin / name).chmod(0o755)
+
+    def says(self, words: str, text: str, status: int = 0) -> None:
+        (self.state / "says" / words).write_text(text)
+        (self.state / "status" / words).write_text(str(status))
+
+    def argv(self, *arguments: str) -> list[str]:
+        return ["sh", str(SOURCE), *arguments]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.argv(*arguments),
+            cwd=self.work,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_S,
+            check=False,
+        )
+
+    def refused(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 1, done.stdout + done.stderr
+        return done.stderr.strip().splitlines()[-1]
+
+    @property
+    def diary(self) -> list[list[str]]:
+        file = self.state / "diary"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def calls(self, verb: str) -> list[list[str]]:
+        return [call for call in self.diary if call[0] == verb]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+@pytest.fixture
+def nucleus(rig: Rig) -> Iterator[Path]:
+    """A socket of the nucleus, which the script finds by a relative path, as with a long root."""
+    folder = rig.folder / "gg"
+    folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        before = Path.cwd()
+        os.chdir(folder)  # a socket's path is bounded, and a test's folder is long
+        listener.bind("ipc.socket")
+        os.chdir(before)
+        (folder / "ipc.socket").chmod(0o666)
+        rig.environment[SOCKET] = "../gg/ipc.socket"
+        yield folder / "ipc.socket"
+
+
+def test_a_machine_that_can_run_it_is_told_so(rig: Rig, nucleus: Path) -> None:
+    del nucleus
+    done = rig.run("install", EYE, "--machine", "amd64", "--room", "3", "--ipc", IMAGE)
+    assert (done.returncode, done.stdout) == (0, f"{EYE}: this machine can run it\n"), done.stderr
+
+
+def test_no_docker(rig: Rig) -> None:
+    (rig.bin / "docker").unlink()
+    for name in ("sh", "printf", "id", "uname", "dirname"):
+        (rig.bin / name).unlink(missing_ok=True)
+        (rig.bin / name).symlink_to(shutil.which(name) or name)
+    rig.environment["PATH"] = str(rig.bin)
+    assert rig.refused("install", EYE, IMAGE) == (
+        f"{EYE}: there is no docker command: install Docker Engine 20.10 or newer"
+    )
+
+
+@pytest.mark.parametrize(
+    ("complaint", "remedy"),
+    [
+        ("Got permission denied while trying to connect to the Docker daemon socket", "sudo usermod -aG docker"),
+        (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock.\nIs it on?",
+            "sudo systemctl enable --now docker",
+        ),
+        ("", "see journalctl -u docker"),
+    ],
+)
+def test_an_engine_that_does_not_answer(rig: Rig, complaint: str, remedy: str) -> None:
+    rig.says("version", complaint, 1)
+    assert remedy in rig.refused("install", EYE, IMAGE)
+    assert remedy in rig.refused("startup", EYE, NAME, IMAGE, "--")
+
+
+def test_another_architecture(rig: Rig) -> None:
+    assert "this machine is amd64 and the component's images are for aarch64" in rig.refused(
+        "install", EYE, "--machine", "aarch64", IMAGE
+    )
+
+
+def test_an_image_of_another_architecture(rig: Rig) -> None:
+    rig.says("image-inspect", "arm64\n")
+    said = rig.refused("install", EYE, "--machine", "amd64", IMAGE)
+    assert f"image {IMAGE} is built for aarch64 and this machine is amd64" in said
+
+
+def test_an_image_that_is_not_there(rig: Rig) -> None:
+    rig.says("image-inspect", "no such image", 1)
+    assert f"image {IMAGE} is not on this machine" in rig.refused("install", EYE, IMAGE)
+
+
+def test_a_full_disk(rig: Rig) -> None:
+    said = rig.refused("install", EYE, "--room", "60", IMAGE)
+    assert "has 50 GiB free and 60 GiB are needed" in said
+    assert "docker image prune" in said
+
+
+def test_no_runtime_of_nvidia(rig: Rig) -> None:
+    rig.says("info", '{"runc":{}}\n')
+    assert "sudo nvidia-ctk runtime configure --runtime=docker" in rig.refused("install", EYE, "--gpu", IMAGE)
+    rig.says("info", '{"nvidia":{},"runc":{}}\n')
+    assert rig.run("install", EYE, "--gpu", IMAGE).returncode == 0
+
+
+def test_no_jetson_and_another_jetpack(rig: Rig) -> None:
+    assert "this is no Jetson" in rig.refused("install", EYE, "--l4t", "36", IMAGE)
+    release = rig.root / "etc/nv_tegra_release"
+    release.write_text("# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref, EABI: aarch64\n")
+    assert "this Jetson has L4T R35 and Triton's image is for R36" in rig.refused("install", EYE, "--l4t", "36", IMAGE)
+    release.write_text("# R36 (release), REVISION: 4.3\n")
+    assert rig.run("install", EYE, "--l4t", "36", IMAGE).returncode == 0
+
+
+def test_no_socket(rig: Rig) -> None:
+    assert "the nucleus gave no socket" in rig.refused("install", EYE, "--ipc", IMAGE)
+    (rig.work / "file").touch()
+    rig.environment[SOCKET] = "file"
+    assert "is no socket: restart Greengrass" in rig.refused("install", EYE, "--ipc", IMAGE)
+
+
+def test_a_socket_that_only_its_owner_may_use(rig: Rig, nucleus: Path) -> None:
+    nucleus.chmod(0o600)
+    assert "run components as ggc_user:ggc_group" in rig.refused("install", EYE, "--ipc", IMAGE)
+
+
+def for_group(rig: Rig, group: int) -> None:
+    rig.program("stat", f"case $2 in %g) echo {group} ;; %a) echo 660 ;; esac")
+
+
+def test_a_socket_for_roots_group(rig: Rig, nucleus: Path) -> None:
+    del nucleus
+    for_group(rig, 0)
+    assert "is for root's group, which no container gets" in rig.refused("install", EYE, "--ipc", IMAGE)
+
+
+def test_a_socket_whose_folder_docker_cannot_mount(rig: Rig, nucleus: Path) -> None:
+    os.rename(nucleus.parent, rig.folder / "g:g")  # noqa: PTH104
+    rig.environment[SOCKET] = "../g:g/ipc.socket"
+    assert "has a colon or a comma in its path" in rig.refused("install", EYE, "--ipc", IMAGE)
+
+
+def test_how_docker_is_called_for_a_start(rig: Rig, nucleus: Path) -> None:
+    for_group(rig, 998)
+    done = rig.run(
+        *("startup", EYE, NAME, IMAGE, "--ipc", "--network", "plant", "--internal-network", "inside", "--alias", "eye"),
+        *("--stop", "20", "--", "--user", "10001:10001", "--memory", "1g"),
+    )
+    assert done.returncode == 1
+    assert "ended by itself with status 0" in done.stderr  # status 0 would be RUNNING for ever
+    [create] = rig.calls("create")
+    words = " ".join(create)
+    for wanted in (
+        f"--name {NAME} --rm --label com.lineside.component={EYE} --read-only --cap-drop ALL",
+        "--security-opt no-new-privileges:true --tmpfs /tmp:rw,noexec,nosuid,nodev,size=64m,mode=1777",
+        "--stop-timeout 20",
+        "--network-alias eye --network plant",
+        "--group-add 998",
+        f"--volume {nucleus.parent.resolve()}:/run/greengrass:ro --env SVCUID --env LINESIDE_COMPONENT={EYE}",
+        f"--env {SOCKET}=/run/greengrass/ipc.socket",
+        "--env LINESIDE_THING=press-7 --env LINESIDE_CONFIG= --env AWS_REGION",
+        f"--user 10001:10001 --memory 1g {IMAGE}",
+    ):
+        assert wanted in words
+    for unwanted in ("a-token", "--privileged", "--restart", "AWS_CONTAINER_AUTHORIZATION_TOKEN"):
+        assert unwanted not in words
+    assert rig.calls("network")[-1] == ["network", "connect", "--alias", "eye", "inside", NAME]
+    assert ["network", "create", "plant"] in rig.diary
+    assert ["network", "create", "--internal", "inside"] in rig.diary
+    assert rig.diary[-1] == ["start", "--attach", NAME]
+
+
+def test_credentials_come_by_the_machines_own_network(rig: Rig) -> None:
+    rig.says("network-inspect-lineside-inside", "")
+    rig.says("network-inspect---format", "172.20.0.1 fd00::1 \n")
+    rig.run("startup", EYE, NAME, IMAGE, "--host-network", "--listen", "LISTEN_HOST=lineside-inside", "--")
+    words = " ".join(rig.calls("create")[0])
+    assert "--network host --env AWS_CONTAINER_AUTHORIZATION_TOKEN --env AWS_CONTAINER_CREDENTIALS_FULL_URI" in words
+    assert "--env LISTEN_HOST=172.20.0.1 " in words
+
+
+def test_shared_memory_and_secrets_are_volumes_made_once(rig: Rig) -> None:
+    for _ in range(2):
+        rig.run("startup", EYE, NAME, IMAGE, "--shared-memory", "256m", "--secrets", "inference", "--")
+    made = [call for call in rig.calls("volume") if call[1] == "create"]
+    assert [call[-1] for call in made] == ["lineside-shared-memory"]
+    assert "o=size=256m,mode=1777,noexec,nosuid,nodev" in made[0]
+    words = " ".join(rig.calls("create")[0])
+    assert "--volume lineside-secret-inference:/run/secrets/lineside:ro,nocopy" in words
+    assert "--volume lineside-shared-memory:/dev/shm:nocopy" in words
+    setup = " ".join(rig.calls("run")[0])
+    assert "--user 0:0 --network none --read-only --cap-drop ALL" in setup
+    assert "--cap-add CHOWN" in setup
+
+
+def test_a_container_that_fails_ends_the_component_with_its_status(rig: Rig) -> None:
+    (rig.state / "ends").write_text("137")
+    done = rig.run("startup", EYE, NAME, IMAGE, "--")
+    assert done.returncode == 137
+    assert "ended with status 137" in done.stderr
+
+
+def test_docker_that_makes_no_container_is_said(rig: Rig) -> None:
+    rig.says("create", "invalid reference format\n", 125)
+    assert f"Docker did not make the container {NAME}" in rig.refused("startup", EYE, NAME, IMAGE, "--")
+
+
+def started(rig: Rig, *arguments: str) -> subprocess.Popen[str]:
+    (rig.state / "runs").touch()
+    return subprocess.Popen(
+        rig.argv("startup", EYE, NAME, IMAGE, *arguments, "--"),
+        cwd=rig.work,
+        env=rig.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_signal_stops_the_container_and_ends_in_peace(rig: Rig) -> None:
+    """As nucleus lite stops a component: a signal of systemd's."""
+    process = started(rig, "--stop", "20")
+    block_until(lambda: rig.calls("start"), "the container's start")
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=HANG_S)
+    assert process.returncode == 0, said
+    assert ["stop", "-t", "20", NAME] in rig.diary
+
+
+def test_shutdown_lets_the_container_finish_and_takes_one_that_is_gone(rig: Rig) -> None:
+    (rig.state / "containers" / NAME).write_text(EYE)
+    assert rig.run("shutdown", EYE, NAME, "20").returncode == 0
+    assert rig.calls("stop") == [["stop", "-t", "20", NAME]]
+    assert rig.run("shutdown", EYE, NAME, "20").returncode == 0
+    rig.says("stop", "permission denied\n", 1)
+    assert "did not stop eye (permission denied" in rig.refused("shutdown", EYE, NAME, "20")
+
+
+def test_recover_clears_the_container_twice_and_leaves_somebody_elses_alone(rig: Rig) -> None:
+    (rig.state / "containers" / NAME).write_text(EYE)
+    for _ in range(2):
+        assert rig.run("recover", EYE, NAME, "--shared-memory", IMAGE).returncode == 0
+    assert not (rig.state / "containers" / NAME).exists()
+    (rig.state / "containers" / NAME).write_text("com.example.Nose")
+    for verb in (("recover", EYE, NAME), ("startup", EYE, NAME, IMAGE, "--")):
+        assert f"a container {NAME} that is not this component's" in rig.refused(*verb)
+    assert (rig.state / "containers" / NAME).exists()
+
+
+def test_startup_clears_what_the_last_run_left(rig: Rig) -> None:
+    """Nucleus lite has no recover, and a power cut runs none."""
+    (rig.state / "containers" / NAME).write_text(EYE)
+    rig.run("startup", EYE, NAME, IMAGE, "--")
+    verbs = [call[0] for call in rig.diary]
+    assert verbs.index("rm") < verbs.index("create")
+
+
+def test_running_is_reported_for_a_container_that_cannot_do_it_itself(rig: Rig, nucleus: Path) -> None:
+    process = started(rig, "--reporter", "plant.example/topic-bridge:1")
+    block_until(lambda: rig.calls("run"), "the report")
+    [report] = rig.calls("run")
+    words = " ".join(report)
+    assert "--entrypoint python plant.example/topic-bridge:1 -m lineside.greengrass.state RUNNING" in words
+    assert f"--volume {nucleus.parent.resolve()}:/run/greengrass:ro --env SVCUID" in words
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=HANG_S)
+    assert "healthy, and reported RUNNING" in out
+    assert SOCKET not in " ".join(rig.calls("create")[0])  # Triton itself gets no token
+
+
+def test_a_report_that_fails_ends_the_container(rig: Rig, nucleus: Path) -> None:
+    del nucleus
+    rig.says("run", "no connection\n", 1)
+    process = started(rig, "--reporter", "plant.example/topic-bridge:1")
+    _, err = process.communicate(timeout=HANG_S)
+    assert process.returncode == 1
+    assert "Greengrass could not be told" in err
+
+
+def test_triton_waits_for_its_first_model_and_says_so(rig: Rig) -> None:
+    rig.says("run", "", 3)
+    process = started(rig, "--needs-model")
+    block_until(lambda: len(rig.calls("run")) > 1, "a second look")
+    assert rig.calls("create") == []
+    (rig.state / "status" / "run").write_text("0")
+    block_until(lambda: rig.calls("start"), "the container's start")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=HANG_S)
+    assert err.count("holds no model yet") == 1
+
+
+def test_a_model_without_its_files_is_refused(rig: Rig) -> None:
+    (rig.work / "model").mkdir()
+    assert "has no config.pbtxt" in rig.refused("model", EYE, IMAGE, "surface-defect", "model")
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("start",), ("install", EYE, "--rooms", "3"), ("startup", EYE, NAME, IMAGE, "-x")]
+)
+def test_wrong_arguments_are_named(rig: Rig, arguments: tuple[str, ...]) -> None:
+    done = rig.run(*arguments)
+    assert done.returncode == 2
+    assert "one of" in done.stderr or "none of" in done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_step_of_every_recipe_is_one_that_the_script_takes(rig: Rig, nucleus: Path, path: Path) -> None:
+    del nucleus
+    rig.says("info", '{"nvidia":{}}\n')
+    (rig.root / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3\n")
+    model = rig.work / "unpacked/surface-defect"
+    model.mkdir(parents=True)
+    for name in ("config.pbtxt", "card.yaml"):
+        (model / name).touch()
+    for manifest in yaml.safe_load(path.read_text())["Manifests"]:
+        machine = manifest["Platform"]["architecture"]
+        rig.program("uname", f"echo {machine}")
+        rig.says("image-inspect", "arm64\n" if machine == "aarch64" else "amd64\n")
+        for step, each in manifest["Lifecycle"].items():
+            script = each["Script"].replace("{artifacts:path}", str(SOURCE.parent)).replace("component.sh", SOURCE.name)
+            script = script.replace("{artifacts:decompressedPath}", str(model.parent))
+            script = script.replace("{configuration:/container/", "").replace("}", "")
+            done = subprocess.run(
+                ["sh", "-c", script], cwd=rig.work, env=rig.environment, capture_output=True, text=True, check=False
+            )
+            ended = "ended by itself with status 0" in done.stderr
+            assert done.returncode == 0 or (step == "startup" and ended), f"{step}: {done.stderr}"
+    assert all(shlex.join(call) for call in rig.diary)
