@@ -25,8 +25,8 @@ import lineside_opcua_bridge.outcome_publisher
 import lineside_opcua_bridge.security
 import lineside_topic_bridge.bridge
 import lineside_topic_bridge.outcomes
-import lineside_topic_bridge.policy
 import lineside_topic_bridge.reporting
+import lineside_topic_bridge.steering.desk
 from lineside import contract
 from lineside.bus.faults import MessageFaults
 from lineside.bus.mqtt import MqttBus
@@ -66,6 +66,7 @@ PARTS = (
     contract.Finding,
     contract.Timing,
     contract.LinkState,
+    contract.PolicyStanding,
     contract.Capture,
 )
 CARD_PARTS = {"Input": card.CardInput, "Image": card.ImagePreparation, "File": card.CardFile}
@@ -256,7 +257,7 @@ def _registries() -> dict[str, CollectorRegistry]:
     }
     build(InferenceProcess.model_validate({"inference": section}), services["inference"])
     lineside_topic_bridge.bridge.Metrics(services["topic_bridge"].registry)
-    lineside_topic_bridge.policy.policy_counter(services["topic_bridge"].registry)
+    lineside_topic_bridge.steering.desk.policy_counter(services["topic_bridge"].registry)
     lineside_topic_bridge.reporting.foreign_counter(services["topic_bridge"].registry)
     lineside_opcua_bridge.metrics.Metrics(services["opcua_bridge"].registry)
     lineside_opcua_bridge.link.metrics.LinkMetrics(services["opcua_bridge"].registry)

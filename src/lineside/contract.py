@@ -430,6 +430,28 @@ class LinkState(Part):
     next_try: Instant | None = None
 
 
+PolicySource = Literal["shadow", "topic", "configuration"]
+"""Who may steer the policy through the topic-bridge."""
+
+
+class PolicyStanding(Part):
+    """Who steers the policy, as the topic-bridge knows it."""
+
+    source: Literal["shadow", "topic", "configuration", "other"] | None = None
+    """Whose policy is in force: of several sources the first. other: it was put over HTTP or by the page; null: it was
+    in force before the bridge's start."""
+    order: tuple[PolicySource, ...] = ()
+    """The sources that may wish something; what the first names comes first."""
+    steering: tuple[PolicySource, ...] = ()
+    """Those that wish something now."""
+    awaited: tuple[PolicySource, ...] = ()
+    """Those that were not heard since the start and without which nothing is applied yet."""
+    etag: str | None = None
+    """ETag of the policy that `source` is about."""
+    errors: dict[str, tuple[str, ...]] = {}
+    """What is wrong with the newest wish of a source, the first errors of it; its last good one stands."""
+
+
 class ServiceStatus(Part):
     """How a service stands, told every few seconds: who stops telling is not well either."""
 
@@ -443,6 +465,8 @@ class ServiceStatus(Part):
     """Its connections, those that do not work first."""
     omitted: int = 0
     """How many connections were left out to keep the message below the bus's limit."""
+    policy: PolicyStanding | None = Field(default=None, exclude_if=_is_absent)
+    """Of the topic-bridge: who steers the policy; left out by others, and where the message would be too long."""
     time: Times = Times()
     """When this message was made."""
 

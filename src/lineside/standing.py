@@ -7,7 +7,7 @@ from typing import Literal
 import structlog
 
 from lineside.connections import Snapshot, State
-from lineside.contract import LinkState, ServiceStatus, Times, to_json, utc_now
+from lineside.contract import LinkState, PolicyStanding, ServiceStatus, Times, to_json, utc_now
 from lineside.errors import LinesideError
 from lineside.service import Service
 
@@ -19,17 +19,26 @@ _LONGEST_IN_SHORT = 160
 
 
 def status_of(
-    name: Literal["opcua_bridge", "topic_bridge"], links: Iterable[Snapshot], *, is_ready: bool, max_bytes: int
+    name: Literal["opcua_bridge", "topic_bridge"],
+    links: Iterable[Snapshot],
+    *,
+    is_ready: bool,
+    max_bytes: int,
+    policy: PolicyStanding | None = None,
 ) -> bytes:
     """Return a service's status as at most `max_bytes`: details are left out first, then connections that work."""
     whole = sorted((_shown(link, _LONGEST) for link in links), key=lambda link: link.state == State.ONLINE)
     short = [_shown_short(link) for link in whole]
-    for shown in (whole, *(short[:most] for most in range(len(short), -1, -1))):
+    shorter = policy.model_copy(update={"errors": {}}) if policy is not None else None
+    fewer = [(short[:most], shorter) for most in range(len(short), -1, -1)]
+    tries = [(whole, policy), (short, policy), *fewer, ([], None)]
+    for shown, standing in tries:
         status = ServiceStatus(
             service=name,
             ready=is_ready,
             connections=tuple(shown),
             omitted=len(whole) - len(shown),
+            policy=standing,
             time=Times(published=utc_now()),
         )
         if len(payload := to_json(status)) <= max_bytes:
@@ -44,13 +53,15 @@ async def tell(
     *,
     max_bytes: int,
     period_s: float = PERIOD_S,
+    policy: Callable[[], PolicyStanding | None] = lambda: None,
 ) -> None:
     """Publish a service's status for ever; one that cannot be sent within the period is dropped: the next follows."""
     while True:
         links = [link.snapshot() for link in service.connections.values()]
         try:
             async with asyncio.timeout(period_s):
-                await send(status_of(name, links, is_ready=service.is_ready, max_bytes=max_bytes))
+                is_ready, standing = service.is_ready, policy()
+                await send(status_of(name, links, is_ready=is_ready, max_bytes=max_bytes, policy=standing))
         except (TimeoutError, LinesideError) as error:
             log.debug("how the service stands was not told", error=str(error))
         await asyncio.sleep(period_s)

@@ -11,6 +11,7 @@ PATTERNS: Mapping[str, str] = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$": _A_NAME,
     r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$": "letters, digits and . _ : -, at most 128, the first a letter or a digit",
     r"^[A-Za-z0-9:_-]{1,128}$": "1 to 128 letters, digits and : _ -",
+    r"^[A-Za-z0-9:_-]{1,64}$": "1 to 64 letters, digits and : _ -",
     r"^[^+#\x00]+$": "a topic without + and #",
     r"^[a-zA-Z0-9](-*_*[a-zA-Z0-9])*$": "letters and digits, with - and _ between them",
     r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$": _A_BUCKET,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lineside.contract import LinkState, ServiceStatus
+from lineside.contract import LinkState, PolicyStanding, ServiceStatus
 from lineside_inference.live.chain import FILE, SILENT_S, Chain
 from tests.support.clocks import ManualClock
 
@@ -60,3 +60,13 @@ def test_a_file_that_cannot_be_read_expects_nothing(tmp_path: Path) -> None:
         (tmp_path / FILE).write_text(rubbish)
         assert shown(Chain(tmp_path)) == {}
     Chain(tmp_path / "none").heard(status())  # where it cannot be kept it is in memory alone
+
+
+def test_who_steers_the_policy_holds_while_the_topic_bridge_tells() -> None:
+    clock = ManualClock(0.0)
+    chain = Chain(None, clock=clock)
+    standing = PolicyStanding(source="shadow", order=("shadow", "topic", "configuration"), steering=("shadow",))
+    chain.heard(status("topic_bridge").model_copy(update={"policy": standing}))
+    assert chain.document()["services"][0]["policy"] == standing.model_dump(mode="json")
+    clock.now = SILENT_S * 1.2
+    assert chain.document()["services"][0]["policy"] is None

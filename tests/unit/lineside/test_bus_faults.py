@@ -47,8 +47,11 @@ from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.station.pending import PendingRequest, PendingRequests
 from lineside_opcua_bridge.values import tags_of
 from lineside_topic_bridge.bridge import _refusal
-from lineside_topic_bridge.policy import report
 from lineside_topic_bridge.reporting import PolicyReporter, document, in_force, news
+from lineside_topic_bridge.steering.asking import report
+from lineside_topic_bridge.steering.shadow.documents import ShadowUnreadable, read_shadow
+from lineside_topic_bridge.steering.shadow.sync import Sync, has_read, next_update, wants
+from lineside_topic_bridge.steering.topic import wish_of as wish_of_topic
 from lineside_topic_bridge.truncate import truncate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -93,6 +96,7 @@ VALID = {
     "outcomes": json.loads(to_json(OUTCOME)),
     "how services stand": json.loads(to_json(STANDING)),
     "the desired policy": json.loads(to_json(Policy())),
+    "shadows": {"state": {"desired": POLICY["policy"], "reported": POLICY["policy"] | {"errors": []}}, "version": 3},
     "results": json.loads(to_json(RESULT)),
     "results, counted": json.loads(to_json(RESULT)),
     "error reports": json.loads(to_json(REPORT)),
@@ -179,6 +183,18 @@ def readable(parse: Callable[[bytes], object], payload: bytes) -> None:
         parse(payload)
 
 
+def desired(payload: bytes) -> None:
+    readable(read, payload)
+    wish_of_topic(payload, 6144)
+
+
+def shadows(payload: bytes) -> None:
+    with contextlib.suppress(ShadowUnreadable):
+        sync, wish = has_read(wants(Sync(), {"enabled": True}), read_shadow(payload), 8192)
+        assert wish is not None
+        assert (update := next_update(sync)) is None or update.payload("t")
+
+
 def inference_answers(payload: bytes) -> None:
     answer = httpx.Response(200, content=payload)
     if found := in_force(answer):
@@ -218,7 +234,8 @@ def handlers() -> dict[str, Callable[[bytes], object]]:
         "requests": requests,
         "outcomes": lambda payload: readable(parse_outcome, payload),
         "how services stand": lambda payload: readable(parse_status, payload),
-        "the desired policy": lambda payload: readable(read, payload),
+        "the desired policy": desired,
+        "shadows": shadows,
         "the inference service's answers": inference_answers,
         "results, counted": exporter.take,
         "the state of figures": exporter.read_status,

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from lineside.connections import Connection
-from lineside.contract import parse_status
+from lineside.contract import PolicyStanding, ServiceStatus, parse_status
 from lineside.errors import BusError
 from lineside.service import Service
 from lineside.standing import status_of, tell
@@ -63,3 +63,19 @@ async def test_who_cannot_tell_goes_on_trying_with_what_is_new() -> None:
         await task
     assert not said[0].connections
     assert said[-1].connections[0].name == "opcua"
+
+
+def test_who_steers_the_policy_is_told_and_gives_way_to_the_connections() -> None:
+    standing = PolicyStanding(source="shadow", order=("shadow", "topic"), errors={"topic": ("x" * 900,)})
+    links = [link(f"trigger {number}").snapshot() for number in range(20)]
+
+    def told(max_bytes: int) -> ServiceStatus:
+        payload = status_of("topic_bridge", links, is_ready=True, max_bytes=max_bytes, policy=standing)
+        assert len(payload) <= max_bytes
+        return parse_status(payload)
+
+    assert told(16_000).policy == standing
+    short = told(2000).policy
+    assert short is not None
+    assert (short.source, short.errors) == ("shadow", {})
+    assert told(1024).policy is not None

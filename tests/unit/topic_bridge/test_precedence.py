@@ -155,3 +155,33 @@ def test_a_wish_that_another_source_overrules_is_asked_for_all_the_same() -> Non
     step = hear(state, Wish("topic", {"enabled": True}))
     assert step.put == {"enabled": False}
     assert settle(step.state, step.put, ()).answers == {"topic": Answer("applied")}
+
+
+def test_a_wrong_wish_that_comes_again_is_repeated() -> None:
+    wrong = Wish("topic", errors=("a",))
+    step = hear(hear(new(), wrong).state, wrong)
+    assert (step.is_repeated, step.answers) == (True, {"topic": Answer("refused", ("a",))})
+    document = {"thresholds": {"scrach": 0.5}}
+    asked = hear(new(), Wish("topic", document))
+    refused = settle(asked.state, asked.put, (UNKNOWN,))
+    again = hear(refused.state, Wish("topic", document))
+    assert (again.put, again.is_repeated) == (None, True)
+    assert again.answers == {"topic": Answer("refused", (UNKNOWN,))}
+    assert hear(again.state, Wish("topic", {"thresholds": {"pit": 0.5}})).put == {"thresholds": {"pit": 0.5}}
+
+
+def test_a_refusal_never_asks_for_the_same_policy_again() -> None:
+    """The shadow is blamed, and falls back to what the refused policy had in any case."""
+    state = told(new(), Wish("shadow", {"thresholds": {"pit": 0.4}})).state
+    changed = hear(state, Wish("topic", {"enabled": False}))
+    step = hear(changed.state, Wish("configuration", {"enabled": True}))
+    refused = settle(step.state, step.put, ("policy.thresholds.pit: no model has this label",))
+    assert refused.put is None
+    assert set(refused.answers) == {"shadow", "topic", "configuration"}
+
+
+def test_two_wishes_at_once_are_both_answered() -> None:
+    state = told(new(), Wish("shadow", {"enabled": False})).state
+    step = hear(state, Wish("topic", {"enabled": True}))
+    again = hear(step.state, Wish("shadow", {"enabled": False}))
+    assert settle(again.state, again.put, ()).answers == {"topic": Answer("applied")}

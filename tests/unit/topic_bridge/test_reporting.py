@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from lineside.contract import policy_topic, reported_policy_topic
-from lineside_topic_bridge.policy import is_settled, report
 from lineside_topic_bridge.reporting import document, in_force, news
+from lineside_topic_bridge.steering.asking import is_settled, report
 
 NOW = "2026-11-21T12:00:00+00:00"
 
@@ -67,9 +67,10 @@ def test_an_answer_that_is_no_policy_is_none() -> None:
 
 def test_only_what_changed_is_told() -> None:
     first = news(A, None, NOW)
-    assert first == {**A, "state": "applied", "errors": [], "time": NOW}
+    assert first == {**A, "state": "applied", "errors": [], "time": NOW, "source": None, "steering": []}
     assert news(A, first, NOW) is None
-    assert news(B, first, NOW) == {**B, "state": "applied", "errors": [], "time": NOW}
+    steered = {**first, "source": "topic", "steering": ["topic"]}
+    assert news(B, steered, NOW) == {**steered, **B, "source": "other"}
 
 
 def test_a_refusal_is_not_forgotten_where_the_policy_in_force_becomes_known_later() -> None:

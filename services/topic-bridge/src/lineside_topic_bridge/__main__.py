@@ -17,9 +17,12 @@ from lineside.standing import PERIOD_S, tell
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
 from lineside_topic_bridge.inference import InferenceLink, Token
 from lineside_topic_bridge.outcomes import OutcomeCarrier, carry_status
-from lineside_topic_bridge.policy import PolicyCarrier
 from lineside_topic_bridge.reporting import PolicyReporter
 from lineside_topic_bridge.settings import Settings
+from lineside_topic_bridge.steering.configuration import ConfigurationSource
+from lineside_topic_bridge.steering.desk import PolicyDesk
+from lineside_topic_bridge.steering.topic import TopicSource
+from lineside_topic_bridge.steering.wishes import Source
 
 
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
@@ -28,6 +31,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     token = Token(own.inference_token_file) if own.inference_token_file else None
     broker = service.connection("bus", settings.bus.url)
     inference = service.connection("inference", own.inference_url)
+    configuration = ConfigurationSource(own.steering.configuration)
 
     @asynccontextmanager
     async def body() -> AsyncIterator[None]:
@@ -67,16 +71,17 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             service.spawn("policy report", reporter.run())
             service.spawn("policy reports seen", faults.each(reports, reporter.take))
             service.spawn("policy correction", reporter.correct())
+            sources: list[Source] = [configuration]
             if desired is not None:
-                carrier = PolicyCarrier(
-                    desired=desired,
-                    inference=link,
-                    reporter=reporter,
-                    faults=faults,
-                    max_bytes=settings.bus.max_message_bytes,
-                    registry=service.registry,
-                )
-                service.spawn("policy", carrier.run())
+                sources.append(TopicSource(desired, settings.bus.max_message_bytes))
+            desk = PolicyDesk(
+                sources=sources,
+                order=own.steering.order,
+                inference=link,
+                reporter=reporter,
+                registry=service.registry,
+            )
+            service.spawn("policy", desk.run())
             bringing = OutcomeCarrier(
                 outcomes=outcomes,
                 inference=link,
@@ -91,7 +96,8 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 await link.post("/v1/status", status, PERIOD_S)
 
             max_bytes = settings.bus.max_message_bytes
-            service.spawn("own status", tell("topic_bridge", service, tell_inference, max_bytes=max_bytes))
+            telling = tell("topic_bridge", service, tell_inference, max_bytes=max_bytes, policy=desk.standing)
+            service.spawn("own status", telling)
             taking = service.spawn("requests", bridge.run())
             try:
                 yield

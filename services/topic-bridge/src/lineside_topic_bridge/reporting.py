@@ -1,10 +1,13 @@
 """Publishes which policy is in force, however it came into force.
 
-    lineside/<thing>/policy/reported   {"policy", "enabled", "etag", "state", "errors", "time"}, retained by us
+    lineside/<thing>/policy/reported
+        {"policy", "enabled", "etag", "state", "errors", "time", "source", "steering"}, retained by us
 
-`state` says what became of the policy that was desired last, `applied` or `refused`; a policy that was put over HTTP or
-by the page is `applied`. `policy` is the one in force after it, null where it is not known or too long for a message;
-`enabled` is its switch by itself, which the opcua-bridge follows.
+`state` says what became of what was wished last, `applied` or `refused`; a policy that was put over HTTP or by the page
+is `applied`. `policy` is the one in force after it, null where it is not known or too long for a message; `enabled` is
+its switch by itself, which the opcua-bridge follows. `steering` names the sources that wish something, in their order.
+`source` is the first of them; `other` where the policy in force is none of theirs, null where that was in force before
+our start.
 
 The inference service knows no bus, so it is asked about every second; nothing is told while nothing changes. Only
 this service may publish there: where another report appears, such as a forged pause, ours is published again.
@@ -13,6 +16,7 @@ this service may publish there: where another report appears, such as a forged p
 import asyncio
 import json
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -49,11 +53,14 @@ def news(found: dict[str, Any], told: dict[str, Any] | None, now: str) -> dict[s
 
     A refusal that did not know the policy in force is told again with it, so that its errors are not lost.
     """
-    if told is not None and told["policy"] is None and told["state"] == "refused":
+    if told is None:
+        return {**found, "state": "applied", "errors": [], "time": now, "source": None, "steering": []}
+    if told["policy"] is None and told["state"] == "refused":
         return {**told, **found}
-    if told is not None and (told["policy"], told["etag"]) == (found["policy"], found["etag"]):
+    if (told["policy"], told["etag"]) == (found["policy"], found["etag"]):
         return None
-    return {**found, "state": "applied", "errors": [], "time": now}
+    steering = told.get("steering", [])
+    return {**found, "state": "applied", "errors": [], "time": now, "source": "other", "steering": steering}
 
 
 def document(outcome: dict[str, Any], max_bytes: int) -> bytes:
@@ -94,8 +101,11 @@ class PolicyReporter:
         max_bytes: int,
         period_s: float = _PERIOD_S,
         registry: CollectorRegistry | None = None,
+        tell_too: Callable[[Mapping[str, Any]], None] = lambda _outcome: None,
     ) -> None:
+        """Tell on `topic`; `tell_too` gets what is told there, before it is."""
         self._bus = bus
+        self._tell_too = tell_too
         self._topic = topic
         self._inference = inference
         self._max_bytes = max_bytes
@@ -108,6 +118,11 @@ class PolicyReporter:
         """What we put on the topic and have not seen there yet, oldest first."""
         self._wrong = asyncio.Event()
         self._foreign = foreign_counter(registry)
+
+    @property
+    def told(self) -> Mapping[str, Any] | None:
+        """What was told last; None: nothing yet."""
+        return self._told
 
     def take(self, message: Message) -> None:
         """Look at what stands on the topic."""
@@ -173,6 +188,7 @@ class PolicyReporter:
             await self._publish(outcome)
 
     async def _publish(self, outcome: dict[str, Any]) -> None:
+        self._tell_too(outcome)
         payload, shortest = document(outcome, self._max_bytes), document(outcome, 0)
         while True:
             self._sent.append(payload)

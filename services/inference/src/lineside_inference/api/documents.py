@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from lineside.contract import LinkState, Outcome, Policy, Result, Verdict
+from lineside.contract import LinkState, Outcome, Policy, PolicyStanding, Result, Verdict
 
 
 class Document(BaseModel):
@@ -216,6 +216,8 @@ class HeardDocument(Document):
     """Its connections, those that do not work first."""
     omitted: int
     """How many were left out."""
+    policy: PolicyStanding | None
+    """Of the topic-bridge: who steers the policy; null where it is not known."""
 
 
 class ChainDocument(Document):

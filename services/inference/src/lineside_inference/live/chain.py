@@ -70,6 +70,7 @@ class Chain:
             "ready": bool(told and told.ready and not is_silent),
             "connections": [link.model_dump(mode="json") for link in told.connections] if told else [],
             "omitted": told.omitted if told else 0,
+            "policy": told.policy.model_dump(mode="json") if told and told.policy and not is_silent else None,
         }
 
     def _expected(self) -> list[str]:

@@ -26,6 +26,8 @@ class Side:
     is_new: bool = False
     errors: tuple[str, ...] = ()
     """What was wrong with its newest wish."""
+    refused: Document | None = None
+    """Its newest wish, where that was the inference service's refusal."""
 
     @property
     def wished(self) -> Document | None:
@@ -77,9 +79,11 @@ def hear(state: State, wish: Wish) -> Step:
     """Take a wish. The policy to apply follows from all of them."""
     side = state.side(wish.origin)
     heard = replace(state, awaited=state.awaited - {wish.origin})
+    if wish.errors and wish.errors == side.errors and not side.is_new:
+        return replace(_next(heard), answers={wish.origin: Answer("refused", wish.errors)}, is_repeated=True)
     if wish.errors:
         good = side.good if side.good is not None else wish.stands
-        stands = replace(side, good=good, new=None, is_new=False, errors=wish.errors)
+        stands = replace(side, good=good, new=None, is_new=False, errors=wish.errors, refused=None)
         return _next(_with(heard, wish.origin, stands), {wish.origin: Answer("refused", wish.errors)})
     if wish.document is None:
         return _next(_with(heard, wish.origin, Side()))
@@ -88,10 +92,9 @@ def hear(state: State, wish: Wish) -> Step:
         # Asked again it is answered again: who restarts does not know what became of it.
         known = {} if side.is_new else {wish.origin: Answer("applied")}
         return replace(step, answers=known, is_repeated=True)
-    step = _next(_with(heard, wish.origin, replace(side, new=wish.document, is_new=True)))
-    # Asked for even where another source overrules all that it changes: the answer says that it is no mistake, and
-    # what somebody put over HTTP meanwhile does not outlive it.
-    return step if heard.awaited else replace(step, put=merged(step.state))
+    if side.errors and not side.is_new and wish.document == side.refused:
+        return replace(_next(heard), answers={wish.origin: Answer("refused", side.errors)}, is_repeated=True)
+    return _next(_with(heard, wish.origin, replace(side, new=wish.document, is_new=True)))
 
 
 def give_up(state: State, origin: Origin) -> Step:
@@ -122,11 +125,18 @@ def settle(state: State, put: Document, errors: tuple[str, ...]) -> Step:
             blamed[origin] = errors
     sides = dict(state.sides)
     for origin, found in blamed.items():
-        sides[origin] = Side(good=state.side(origin).good, errors=found)
+        side = state.side(origin)
+        sides[origin] = Side(good=side.good, errors=found, refused=side.wished)
     answers = {origin: Answer("refused", found) for origin, found in blamed.items()}
     step = _next(replace(state, sides=sides), answers)
-    # Nobody's wish changed by the blame: the same policy would be refused again, for ever.
-    return step if step.put != put else replace(step, put=None)
+    if step.put != put:
+        return step
+    # Without the blamed wishes it is the same policy, refused again for ever: what is new waits no more.
+    left = [origin for origin in pending if origin not in blamed]
+    for origin in left:
+        sides[origin] = Side(good=state.side(origin).good, errors=errors, refused=state.side(origin).wished)
+    answers |= dict.fromkeys(left, Answer("refused", errors))
+    return Step(replace(state, sides=sides), None, answers)
 
 
 def merged(state: State) -> dict[str, Any]:
@@ -167,7 +177,11 @@ def _with(state: State, origin: Origin, side: Side) -> State:
 
 
 def _next(state: State, answers: Mapping[Origin, Answer] | None = None) -> Step:
-    """Return the step to a state; the policy of it is put where it is not what was applied last."""
+    """Return the step to a state.
+
+    The policy of it is put where it is not what was applied last, and where a wish waits for its answer: also where
+    another source overrules all that it changes, for the answer says that it is no mistake.
+    """
     wanted = merged(state) if state.steering and not state.awaited else None
-    put = wanted if wanted is not None and wanted != state.applied else None
-    return Step(state, put, answers or {})
+    is_due = wanted != state.applied or any(side.is_new for side in state.sides.values())
+    return Step(state, wanted if is_due else None, answers or {})

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from lineside.contract import Policy
+from lineside.contract import Policy, PolicySource
 from lineside.policy_documents import named
 
-Origin = Literal["shadow", "topic", "configuration"]
+Origin = PolicySource
 """The sources, by the names that settings, messages and page use."""
 
 Document = Mapping[str, Any]

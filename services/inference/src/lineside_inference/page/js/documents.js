@@ -134,6 +134,7 @@
  * @property {boolean} ready
  * @property {Array<LinkState>} connections
  * @property {number} omitted
+ * @property {PolicyStanding | null} policy
  */
 
 /**
@@ -250,6 +251,16 @@
  * @property {Record<string, number>} thresholds
  * @property {Record<string, string>} models
  * @property {Capture} capture
+ */
+
+/**
+ * @typedef {object} PolicyStanding
+ * @property {"shadow" | "topic" | "configuration" | "other" | null} [source]
+ * @property {Array<"shadow" | "topic" | "configuration">} order
+ * @property {Array<"shadow" | "topic" | "configuration">} steering
+ * @property {Array<"shadow" | "topic" | "configuration">} awaited
+ * @property {string | null} [etag]
+ * @property {Record<string, Array<string>>} errors
  */
 
 /**

@@ -1,6 +1,6 @@
 // How the whole line stands: read from the service itself and from what the bridges told it.
 
-import { chain } from "../state/chain.js";
+import { chain, steeringOf } from "../state/chain.js";
 import { linksBefore, linksOfInference } from "../words/links.js";
 import { call, get } from "./http.js";
 
@@ -11,7 +11,9 @@ export async function readChain() {
     const engine = await get("/v1/engine");
     // 503 has the same body: it says what is missing.
     const health = await (await call("/readyz")).json();
-    chain.links = [...linksBefore(await get("/v1/chain")), ...linksOfInference(health.connections ?? [])];
+    const before = await get("/v1/chain");
+    chain.links = [...linksBefore(before), ...linksOfInference(health.connections ?? [])];
+    chain.steering = steeringOf(before);
     chain.engine = engine;
     chain.isReady = health.ready;
     chain.isDraining = health.state === "draining";

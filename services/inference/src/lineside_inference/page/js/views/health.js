@@ -2,7 +2,9 @@
 
 import { readChain } from "../service/chain.js";
 import { chain, isStopped } from "../state/chain.js";
+import { known } from "../state/models.js";
 import { alarm } from "../words/links.js";
+import { steering } from "../words/steering.js";
 import { byId, el, facts, shape } from "./dom.js";
 
 /**
@@ -44,7 +46,10 @@ export async function drawHealth() {
   const short = [...bad, ...off.filter((link) => !link.isPaused), ...(good ? [rest] : [])];
   byId("needs").replaceChildren(...short.map((link) => item(link, false)));
   byId("health-list").replaceChildren(...links.map((link) => item(link, true)));
+  const policy = steering(chain.steering, known.etag);
+  byId("thresholds-steering").textContent = policy;
   facts(byId("health-facts"), [
+    ["Policy", policy],
     ["Engine", [engine?.server, engine?.version].filter(Boolean).join(" ")],
     ["Tensors reach it by", engine?.transport],
     ["Metrics", el("a", { href: "/metrics" }, "/metrics")],

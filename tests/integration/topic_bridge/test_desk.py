@@ -1,4 +1,4 @@
-"""A policy from the bus to a real HTTP server, and the report of it back on the bus."""
+"""Wishes from the bus and from elsewhere to a real HTTP server, and the report of them back on the bus."""
 
 import asyncio
 import hashlib
@@ -16,13 +16,17 @@ from starlette.routing import Route
 from lineside.bus.faults import MessageFaults
 from lineside.bus.memory import MemoryBroker, MemoryBus
 from lineside.connections import Connection
-from lineside.contract import policy_topic, reported_policy_topic
+from lineside.contract import Policy, policy_topic, reported_policy_topic
 from lineside_topic_bridge.inference import InferenceLink
-from lineside_topic_bridge.policy import PolicyCarrier
 from lineside_topic_bridge.reporting import PolicyReporter
+from lineside_topic_bridge.steering.configuration import ConfigurationSource
+from lineside_topic_bridge.steering.desk import PolicyDesk
+from lineside_topic_bridge.steering.topic import TopicSource
+from lineside_topic_bridge.steering.wishes import Answer, Origin, Source, Wish
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
+ORDER = ("shadow", "topic", "configuration")
 TOPIC = policy_topic("bench")
 REPORTED = reported_policy_topic("bench")
 
@@ -78,10 +82,11 @@ class Inference:
 
 
 class Line:
-    """A running carrier, and what it told."""
+    """A running desk, and what it told."""
 
-    def __init__(self, broker: MemoryBroker) -> None:
+    def __init__(self, broker: MemoryBroker, desk: PolicyDesk) -> None:
         self.broker = broker
+        self.desk = desk
         self._bus = MemoryBus(broker)
 
     async def set(self, payload: bytes) -> None:
@@ -97,7 +102,14 @@ class Line:
 
 @asynccontextmanager
 async def line(
-    inference: Inference, *, looking: bool = False, broker: MemoryBroker | None = None
+    inference: Inference,
+    *,
+    looking: bool = False,
+    broker: MemoryBroker | None = None,
+    configuration: ConfigurationSource | None = None,
+    more: tuple[Source, ...] = (),
+    awaited: frozenset[Origin] = frozenset(),
+    wait_s: float = 3600.0,
 ) -> AsyncIterator[Line]:
     broker = broker or MemoryBroker()
     bus = MemoryBus(broker)
@@ -107,12 +119,15 @@ async def line(
         link = InferenceLink(client, Connection("inference", url, first_s=0.02, longest_s=0.1))
         reporter = PolicyReporter(bus=bus, topic=REPORTED, inference=link, max_bytes=6144, period_s=0.01)
         faults = MessageFaults("topic_bridge", None)
-        carrier = PolicyCarrier(desired=desired, inference=link, reporter=reporter, max_bytes=6144, faults=faults)
-        work = [link.supervise(), carrier.run(), faults.each(reports, reporter.take), reporter.correct()]
+        sources = [TopicSource(desired, 6144), configuration or ConfigurationSource(None), *more]
+        desk = PolicyDesk(
+            sources=sources, order=ORDER, inference=link, reporter=reporter, awaited=awaited, wait_s=wait_s
+        )
+        work = [link.supervise(), desk.run(), faults.each(reports, reporter.take), reporter.correct()]
         work += [reporter.run()] if looking else []
         tasks = [asyncio.create_task(each) for each in work]
         try:
-            yield Line(broker)
+            yield Line(broker, desk)
         finally:
             for task in tasks:
                 task.cancel()
@@ -142,13 +157,16 @@ async def test_what_is_refused_is_reported_with_its_errors() -> None:
     inference.status = 422
     await inference.start()
     async with line(inference) as running:
-        await running.set(b'{"enbled":false}')
+        await running.set(b'{"thresholds":{"scrach":0.5}}')
         await until(lambda: running.told)
         await running.set(b"x" * 7000)
         await until(lambda: len(running.told) == 2)
-        first, second = running.told
+        await running.set(b'{"enbled":false,"thresholds":{"pit":-1}}')
+        await until(lambda: len(running.told) == 3)
+        first, second, third = running.told
     assert (first["state"], first["errors"]) == ("refused", ["a", "b"])
     assert second["errors"] == ["the message has 7000 bytes, allowed are 6144"]
+    assert [error.partition(":")[0] for error in third["errors"]] == ["policy.thresholds.pit", "policy.enbled"]
     assert len(inference.puts) == 1
 
 
@@ -217,7 +235,7 @@ async def test_a_refusal_names_the_policy_that_stays() -> None:
     async with line(inference, looking=True) as running:
         await until(lambda: running.told)
         inference.status = 422
-        await running.set(b'{"enbled":false}')
+        await running.set(b'{"thresholds":{"scrach":0.5}}')
         await until(lambda: len(running.told) == 2)
         await inference.looked()
         told = running.told[1:]
@@ -274,3 +292,80 @@ async def test_what_we_told_is_not_taken_for_somebody_elses() -> None:
             await until(lambda wanted=enabled == "true": running.told[-1]["enabled"] is wanted)
         await inference.looked()
         assert [told["enabled"] for told in running.told] == [True, True, False, True]
+
+
+class Other:
+    """A source that a test moves."""
+
+    origin: Origin = "shadow"
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self._wishes: asyncio.Queue[Wish] = asyncio.Queue()
+
+    def wish(self, document: dict | None, *errors: str) -> None:
+        self._wishes.put_nowait(Wish("shadow", document, errors))
+
+    async def wishes(self) -> AsyncIterator[Wish]:
+        while True:
+            yield await self._wishes.get()
+
+    async def answer(self, answer: Answer) -> None:
+        self.answers.append(answer)
+
+
+async def test_two_sources_make_one_policy_and_it_is_said_who_steers() -> None:
+    inference, shadow = Inference(), Other()
+    await inference.start()
+    configuration = ConfigurationSource(Policy(thresholds={"default": 0.75}))
+    async with line(inference, looking=True, configuration=configuration, more=(shadow,)) as running:
+        await until(lambda: inference.puts)
+        shadow.wish({"thresholds": {"pit": 0.4}})
+        await until(lambda: shadow.answers)
+        assert json.loads(inference.puts[-1]) == {"thresholds": {"default": 0.75, "pit": 0.4}}
+        await until(lambda: running.told[-1]["steering"] == ["shadow", "configuration"])
+        assert running.told[-1]["source"] == "shadow"
+        standing = running.desk.standing()
+        assert (standing.source, standing.steering) == ("shadow", ("shadow", "configuration"))
+        configuration.give(Policy(enabled=False))
+        await until(lambda: json.loads(inference.puts[-1]) == {"enabled": False, "thresholds": {"pit": 0.4}})
+        inference.policy = b'{"enabled":true}'
+        await until(lambda: running.told[-1]["source"] == "other")
+        assert running.desk.standing().source == "other"
+
+
+async def test_an_invalid_wish_leaves_the_last_good_one_of_its_source() -> None:
+    inference, shadow = Inference(), Other()
+    await inference.start()
+    async with line(inference, more=(shadow,)) as running:
+        shadow.wish({"enabled": False})
+        await until(lambda: shadow.answers == [Answer("applied")])
+        shadow.wish(None, "policy.enbled: no", "policy.thresholds: no")
+        await until(lambda: len(shadow.answers) == 2)
+        assert shadow.answers[1] == Answer("refused", ("policy.enbled: no", "policy.thresholds: no"))
+        await until(lambda: running.told[-1]["state"] == "refused")
+        assert running.told[-1]["policy"] == {"enabled": False}
+        assert running.desk.standing().errors == {"shadow": ("policy.enbled: no", "policy.thresholds: no")}
+    assert inference.puts == [b'{"enabled":false}']
+
+
+async def test_nothing_is_put_before_an_awaited_source_was_heard() -> None:
+    inference, shadow = Inference(), Other()
+    await inference.start()
+    async with line(inference, looking=True, more=(shadow,), awaited=frozenset({"shadow"})) as running:
+        await running.set(b'{"enabled":true,"thresholds":{"pit":0.4}}')
+        await inference.looked()
+        assert inference.puts == []
+        assert running.desk.standing().awaited == ("shadow",)
+        shadow.wish({"enabled": False})
+        await until(lambda: inference.puts)
+    assert [json.loads(put) for put in inference.puts] == [{"enabled": False, "thresholds": {"pit": 0.4}}]
+
+
+async def test_a_source_that_is_not_heard_is_given_up() -> None:
+    inference, shadow = Inference(), Other()
+    await inference.start()
+    async with line(inference, more=(shadow,), awaited=frozenset({"shadow"}), wait_s=0.01) as running:
+        await running.set(b'{"enabled":false}')
+        await until(lambda: inference.puts == [b'{"enabled":false}'])
+        assert running.desk.standing().awaited == ()
