@@ -81,8 +81,13 @@ class BusTlsSettings(Section):
 
 
 class BusSettings(Section):
-    """The MQTT broker."""
+    """The bus: an MQTT broker, or the IPC of AWS IoT Greengrass. What only MQTT has is not looked at for IPC."""
 
+    transport: Literal["mqtt", "ipc"] = Field(
+        "mqtt",
+        description="mqtt: a broker; ipc: Greengrass' own bus, for services that run as its components. IPC keeps, "
+        "retains and redelivers nothing, and takes messages of 6144 bytes at most.",
+    )
     host: Host = Field("127.0.0.1", description="Host name or address of the broker.")
     port: Port = Field(1883, description="TCP port of the broker.")
     protocol: Literal["auto", "5", "3.1.1"] = Field(
@@ -109,7 +114,8 @@ class BusSettings(Section):
         8192,
         ge=1,
         le=65535,
-        description="Messages given to a service and not yet acknowledged; the rest wait in the broker.",
+        description="Messages given to a service and not yet acknowledged; the rest wait in the broker, and over ipc, "
+        "where nothing waits, are dropped and counted.",
     )
     max_backlog: int = Field(1000, ge=1, description="Messages of ours that wait for the broker; one more is refused.")
     request_topic: Topic = Field(REQUEST_TOPIC, description="Topic of inference requests.")
@@ -119,9 +125,23 @@ class BusSettings(Section):
         MAX_MESSAGE_BYTES, ge=1024, description="Largest message taken from or put on the bus; Greengrass allows 6144."
     )
 
+    @model_validator(mode="after")
+    def _fits_ipc(self) -> Self:
+        if self.transport != "ipc":
+            return self
+        if self.max_message_bytes > MAX_MESSAGE_BYTES:
+            most = f"transport ipc takes {MAX_MESSAGE_BYTES} bytes at most"
+            raise ValueError(f"max_message_bytes: {most} (got {self.max_message_bytes})")
+        for name in ("request_topic", "result_topic", "outcome_topic"):
+            if "*" in getattr(self, name):
+                raise ValueError(f"{name}: Greengrass takes no * in a topic (got {getattr(self, name)!r})")
+        return self
+
     @property
     def url(self) -> str:
-        """The broker's address, as connections show it."""
+        """The bus's address, as connections show it."""
+        if self.transport == "ipc":
+            return "greengrass ipc"
         return f"{'mqtt' if self.tls is None else 'mqtts'}://{self.host}:{self.port}"
 
 
@@ -155,7 +175,7 @@ class Settings(BaseSettings):
     thing: str = Field(
         "bench", pattern=r"^[A-Za-z0-9:_-]{1,128}$", description="Name of this box, as its IoT thing name."
     )
-    bus: BusSettings = Field(default_factory=BusSettings, description="The MQTT broker.")
+    bus: BusSettings = Field(default_factory=BusSettings, description="The bus between the services.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs on standard error.")
 
     @classmethod

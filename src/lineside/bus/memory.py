@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
+from lineside.bus import Promises
 from lineside.errors import BacklogFull
 
 
@@ -15,6 +16,7 @@ class MemoryBroker:
     def __init__(self) -> None:
         self.published: list[tuple[str, bytes]] = []
         self._subscriptions: defaultdict[str, list[MemorySubscription]] = defaultdict(list)
+        self._retained: dict[str, bytes] = {}
         self._online = asyncio.Event()
         self._online.set()
 
@@ -34,9 +36,11 @@ class MemoryBroker:
         else:
             self._online.clear()
 
-    async def deliver(self, topic: str, payload: bytes) -> None:
-        """Hand a message to every subscription of its topic, once the broker is online."""
+    async def deliver(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Hand a message to every subscription of its topic, once the broker is online; to later ones if retained."""
         await self._online.wait()
+        if retain:
+            self._retained[topic] = payload
         self.published.append((topic, payload))
         for subscription in self._subscriptions[topic]:
             subscription.offer(MemoryMessage(topic, payload, subscription))
@@ -45,6 +49,8 @@ class MemoryBroker:
         """Register a subscription."""
         subscription = MemorySubscription()
         self._subscriptions[topic].append(subscription)
+        if retained := self._retained.get(topic):  # an empty one takes it away, as over MQTT
+            subscription.offer(MemoryMessage(topic, retained, subscription))
         return subscription
 
 
@@ -96,6 +102,8 @@ class MemorySubscription:
 class MemoryBus:
     """A Bus on a MemoryBroker."""
 
+    promises = Promises(keeps=True, redelivers=True, retains=True, reconnects=True)
+
     def __init__(self, broker: MemoryBroker, *, max_backlog: int = 1000) -> None:
         self._broker = broker
         self._max_backlog = max_backlog
@@ -107,12 +115,12 @@ class MemoryBus:
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False, keep: bool = True) -> None:
         """Deliver a message; raises BacklogFull when too many wait."""
-        del retain, keep
+        del keep
         if self._backlog >= self._max_backlog:
             raise BacklogFull(f"{self._backlog} messages wait for the broker", remedy="raise bus.max_backlog")
         self._backlog += 1
         try:
-            await self._broker.deliver(topic, payload)
+            await self._broker.deliver(topic, payload, retain=retain)
         finally:
             self._backlog -= 1
 

@@ -16,6 +16,7 @@ import structlog
 from paho.mqtt.enums import MQTTProtocolVersion
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from lineside.bus import Promises
 from lineside.bus.link import Link, LinkLost, MqttMessage
 from lineside.connections import Connection
 from lineside.errors import BacklogFull, BusError, LinesideError, MessageRefused
@@ -87,6 +88,12 @@ class MqttBus:
         Gauge(
             f"{prefix}_backlog_messages", "Messages of ours that wait for the broker.", registry=registry
         ).set_function(lambda: self._backlog)
+
+    @property
+    def promises(self) -> Promises:
+        """What MQTT does for us; a broker may say that it retains nothing, and some forget at their own restart."""
+        retains = self._link is None or self._link.limits.retains
+        return Promises(keeps=self._keep, redelivers=self._keep, retains=retains, reconnects=True)
 
     def subscribe(self, topic: str) -> MqttSubscription:
         """Return the messages of one topic (no wildcards); call before the bus is entered."""

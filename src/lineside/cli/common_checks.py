@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from lineside.bus.anybody import takes_anybody
-from lineside.bus.mqtt import MqttBus
-from lineside.checks import Check, bounded, fail, needs, ok, readyz, warn
+from lineside.bus.opening import open_bus
+from lineside.checks import Check, bounded, fail, needs, ok, readyz, skip, warn
 from lineside.cli.config import installed
 from lineside.connections import Connection
 from lineside.contract import uuid7
-from lineside.errors import BusError
+from lineside.errors import BusError, LinesideError
+from lineside.greengrass.component import component
 from lineside.settings import FILE_VARIABLE, PREFIX, BusSettings, HttpSettings, Settings, load
 from lineside.threads import run_abandonable
 
@@ -62,10 +63,16 @@ def _settings(file: Path | str | None, settings: list[Settings]) -> Check:
 
 async def _broker(settings: Settings) -> Check:
     """Send a message to ourselves."""
-    where = f"{settings.bus.host}:{settings.bus.port}"
+    is_ipc = settings.bus.transport == "ipc"
+    where = settings.bus.url if is_ipc else f"{settings.bus.host}:{settings.bus.port}"
     link = Connection("bus", settings.bus.url)
     topic = f"lineside/{settings.thing}/doctor/{uuid7()}"
-    bus = MqttBus(settings.bus, client=f"doctor-{topic[-12:]}", connection=link, keep=False)
+    try:
+        if is_ipc and component() is None:
+            return skip(_BROKER, "bus.transport is ipc: only components of Greengrass have it")
+        bus = open_bus(settings.bus, client=f"doctor-{topic[-12:]}", connection=link, keep=False)
+    except LinesideError as error:
+        return fail(_BROKER, error.what, error.remedy)
     messages = aiter(bus.subscribe(topic))
 
     async def there_and_back() -> Check:
@@ -94,6 +101,8 @@ async def _broker(settings: Settings) -> Check:
 
 async def _accounts(bus: BusSettings) -> Check:
     """Say whether the broker accepts clients without an account, which could then publish results."""
+    if bus.transport == "ipc":
+        return ok(_ACCOUNTS, "the Greengrass nucleus takes nobody but its components")
     if not await takes_anybody(bus):
         return ok(_ACCOUNTS, f"{bus.host}:{bus.port} takes nobody without an account")
     return warn(

@@ -1,6 +1,7 @@
 """Wishes from the bus and from elsewhere to a real HTTP server, and the report of them back on the bus."""
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -110,20 +111,22 @@ async def line(
     more: tuple[Source, ...] = (),
     awaited: frozenset[Origin] = frozenset(),
     wait_s: float = 3600.0,
+    kind: type[MemoryBus] = MemoryBus,
 ) -> AsyncIterator[Line]:
     broker = broker or MemoryBroker()
-    bus = MemoryBus(broker)
+    bus = kind(broker)
     url = f"http://127.0.0.1:{inference.port}"
     desired, reports = bus.subscribe(TOPIC), bus.subscribe(REPORTED)
     async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
         link = InferenceLink(client, Connection("inference", url, first_s=0.02, longest_s=0.1))
-        reporter = PolicyReporter(bus=bus, topic=REPORTED, inference=link, max_bytes=6144, period_s=0.01)
+        reporter = PolicyReporter(bus=bus, topic=REPORTED, inference=link, max_bytes=6144, period_s=0.01, repeat_s=0.01)
         faults = MessageFaults("topic_bridge", None)
         sources = [TopicSource(desired, 6144), configuration or ConfigurationSource(None), *more]
         desk = PolicyDesk(
             sources=sources, order=ORDER, inference=link, reporter=reporter, awaited=awaited, wait_s=wait_s
         )
         work = [link.supervise(), desk.run(), faults.each(reports, reporter.take), reporter.correct()]
+        work += [reporter.repeat()]
         work += [reporter.run()] if looking else []
         tasks = [asyncio.create_task(each) for each in work]
         try:
@@ -369,3 +372,19 @@ async def test_a_source_that_is_not_heard_is_given_up() -> None:
         await running.set(b'{"enabled":false}')
         await until(lambda: inference.puts == [b'{"enabled":false}'])
         assert running.desk.standing().awaited == ()
+
+
+class Forgetful(MemoryBus):
+    """A bus that retains nothing, as Greengrass IPC."""
+
+    promises = dataclasses.replace(MemoryBus.promises, retains=False)
+
+
+async def test_where_nothing_is_retained_the_report_comes_again_for_who_starts_later() -> None:
+    inference = Inference()
+    await inference.start()
+    broker = MemoryBroker()
+    async with line(inference, looking=True, broker=broker, kind=Forgetful) as running:
+        await until(lambda: len(running.told) >= 3)
+        first, *others = running.told
+        assert all(each == first for each in others)

@@ -29,3 +29,28 @@ def test_there_is_no_way_to_leave_the_check_out(tmp_path: Path) -> None:
     file.write_text("bus:\n  tls:\n    insecure: true\n")
     with pytest.raises(SettingsError, match=r"bus.tls.insecure: not a setting"):
         load(Settings, file=file)
+
+
+def test_over_ipc_nothing_of_a_broker_is_shown() -> None:
+    assert BusSettings(transport="ipc", host="broker").url == "greengrass ipc"
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("max_message_bytes: 6145", r"max_message_bytes: transport ipc takes 6144 bytes at most \(got 6145\)"),
+        ('request_topic: "local/*"', r"request_topic: Greengrass takes no \* in a topic"),
+    ],
+)
+def test_what_ipc_cannot_carry_is_refused_at_the_start(tmp_path: Path, setting: str, says: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(f"bus:\n  {setting}\n")
+    assert load(Settings, file=file).bus.transport == "mqtt"
+    file.write_text(f"bus:\n  transport: ipc\n  {setting}\n")
+    with pytest.raises(SettingsError, match=says):
+        load(Settings, file=file)
+
+
+def test_the_components_name_is_no_setting_and_does_not_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINESIDE_COMPONENT", "com.lineside.Test")
+    assert load(Settings).thing == "bench"

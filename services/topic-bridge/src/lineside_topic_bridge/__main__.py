@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 
 import lineside.service
 from lineside.bus.faults import MessageFaults
-from lineside.bus.mqtt import MqttBus
+from lineside.bus.opening import open_bus
 from lineside.contract import policy_topic, reported_policy_topic, status_topic
 from lineside.service import Service
 from lineside.settings import HttpSettings
@@ -32,10 +32,12 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     broker = service.connection("bus", settings.bus.url)
     inference = service.connection("inference", own.inference_url)
     configuration = ConfigurationSource(own.steering.configuration)
+    bus = open_bus(
+        settings.bus, client="topic-bridge", connection=broker, registry=service.registry, failed=service.fail
+    )
 
     @asynccontextmanager
     async def body() -> AsyncIterator[None]:
-        bus = MqttBus(settings.bus, client="topic-bridge", connection=broker, registry=service.registry)
         requests = bus.subscribe(settings.bus.request_topic)
         reports = bus.subscribe(reported_policy_topic(settings.thing))
         desired = bus.subscribe(policy_topic(settings.thing)) if own.policy else None
@@ -71,6 +73,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             service.spawn("policy report", reporter.run())
             service.spawn("policy reports seen", faults.each(reports, reporter.take))
             service.spawn("policy correction", reporter.correct())
+            service.spawn("policy report repeated", reporter.repeat())
             sources: list[Source] = [configuration]
             if desired is not None:
                 sources.append(TopicSource(desired, settings.bus.max_message_bytes))

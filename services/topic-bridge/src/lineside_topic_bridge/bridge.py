@@ -118,7 +118,7 @@ class TopicBridge:
             self._start(message)
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the work under way; what does not end in time stays unacknowledged and comes again."""
+        """Wait for the work under way; what does not end in time comes again where the bus redelivers."""
         if not self._under_way:
             return
         _done, pending = await asyncio.wait(self._under_way, timeout=seconds)
@@ -126,7 +126,8 @@ class TopicBridge:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
         if pending:
-            log.warning("requests left to the broker at the stop", requests=len(pending))
+            fate = "left to the broker" if self._bus.promises.redelivers else "lost: this bus gives nothing twice"
+            log.warning("requests without an answer at the stop", requests=len(pending), fate=fate)
 
     def _start(self, message: Message) -> None:
         keys: list[tuple[str, str]] = []

@@ -15,7 +15,7 @@ import httpx
 from pydantic_core import from_json
 
 from lineside.bus import Subscription
-from lineside.bus.mqtt import MqttBus
+from lineside.bus.opening import open_bus
 from lineside.checks import Check, bounded, document_of, fail, needs, ok, skip, warn
 from lineside.connections import Connection
 from lineside.contract import TRY_STATION, CameraSource, Context, Request, Times, to_json, utc_now
@@ -93,7 +93,7 @@ async def _there_and_back(settings: Settings, model: str) -> Check:
     )
     topics = settings.bus
     link = Connection("bus", topics.url)
-    bus = MqttBus(topics, client=f"doctor-{request.id[-12:]}", connection=link, keep=False)
+    bus = open_bus(topics, client=f"doctor-{request.id[-12:]}", connection=link, keep=False)
     results, errors = bus.subscribe(topics.result_topic), bus.subscribe(f"{topics.result_topic}/error")
     async with bus:
         while not link.is_online:  # noqa: ASYNC110 - a Connection is for people to look at, it wakes nobody

@@ -35,6 +35,8 @@ log = structlog.get_logger("lineside.topic_bridge")
 
 _TIMEOUT_S = 5.0
 _PERIOD_S = 1.0
+_REPEAT_S = 2.0
+"""How often it is told again where nothing is retained: for so long a bridge that starts does not know of a pause."""
 _LONGEST_WAIT_S = 5.0
 _MAX_SENT = 16
 
@@ -90,7 +92,7 @@ def _meaning(report: bytes) -> object:
 
 
 class PolicyReporter:
-    """Tells what `tell` is given, by `run` every other change of the policy in force, by `correct` ours again."""
+    """Tells what `tell` is given, by `run` each other change of the policy in force; ours again by two others."""
 
     def __init__(
         self,
@@ -100,6 +102,7 @@ class PolicyReporter:
         inference: InferenceLink,
         max_bytes: int,
         period_s: float = _PERIOD_S,
+        repeat_s: float = _REPEAT_S,
         registry: CollectorRegistry | None = None,
         tell_too: Callable[[Mapping[str, Any]], None] = lambda _outcome: None,
     ) -> None:
@@ -110,6 +113,7 @@ class PolicyReporter:
         self._inference = inference
         self._max_bytes = max_bytes
         self._period_s = period_s
+        self._repeat_s = repeat_s
         self._told: dict[str, Any] | None = None
         self._in_force: dict[str, Any] | None = None
         self._number = 0
@@ -148,6 +152,14 @@ class PolicyReporter:
                 if self._told is not None:
                     await self._publish(self._told)
             await asyncio.sleep(self._period_s)
+
+    async def repeat(self) -> None:
+        """Tell ours again and again where the bus retains nothing, for who comes later, for ever."""
+        while True:
+            await asyncio.sleep(self._repeat_s)
+            async with self._turn:
+                if self._told is not None and not self._bus.promises.retains:
+                    await self._publish(self._told)
 
     async def run(self) -> None:
         """Look for changes, for ever."""

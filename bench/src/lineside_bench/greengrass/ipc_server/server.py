@@ -27,8 +27,8 @@ Result = TypeVar("Result")
 class IpcServer:
     """The IPC server of one core device, on a Unix socket.
 
-    Faults: `refuse_tokens` refuses every CONNECT, `drop` cuts connections, `stall` leaves everything that comes
-    unanswered until `resume`.
+    Faults: `refuse_tokens` refuses every CONNECT, `drop` cuts connections, `end_streams` ends what was subscribed,
+    `stall` leaves everything that comes unanswered until `resume`.
     """
 
     def __init__(self, path: Path, core: Core) -> None:
@@ -82,6 +82,15 @@ class IpcServer:
                     session.close()
 
         self._on_loop(cut)
+
+    def end_streams(self) -> None:
+        """End every stream of events, and leave the connections."""
+
+        def end() -> None:
+            for session in list(self._sessions):
+                session.end_streams()
+
+        self._on_loop(end)
 
     def stall(self) -> None:
         """Leave unanswered what comes from now on; connections stay."""
@@ -210,8 +219,8 @@ class IpcServer:
     def _on_loop(self, act: Callable[[], Result]) -> Result:
         """Run something on the server's loop, from whichever thread, and return what it returns."""
         loop = self._loop
-        if loop is None:
-            raise RuntimeError("the server does not run yet")
+        if loop is None or loop.is_closed():
+            raise RuntimeError("the server does not run")
         try:
             if asyncio.get_running_loop() is loop:
                 return act()

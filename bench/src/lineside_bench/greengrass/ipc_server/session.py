@@ -92,6 +92,12 @@ class Session:
             self._slow.cancel()
         self._writer.close()
 
+    def end_streams(self) -> None:
+        """End every stream from our side; the connection stays."""
+        for number in list(self._streams):
+            self._streams.pop(number).end()
+            self.send(Frame(_headers(Type.APPLICATION_MESSAGE, Flag.TERMINATE_STREAM, number)))
+
     def send(self, frame: Frame) -> None:
         """Send a message; one that is longer than the nucleus has room for is not sent."""
         data = encode(frame)

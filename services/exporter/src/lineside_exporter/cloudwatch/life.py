@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from lineside.bus.mqtt import MqttBus
+from lineside.bus.opening import open_bus
 from lineside.service import Service
 from lineside_exporter.cloudwatch.reporter import Reporter
 from lineside_exporter.settings import Settings
@@ -18,7 +18,14 @@ async def reporting(settings: Settings, service: Service) -> AsyncIterator[None]
         return
     broker = service.connection("bus", settings.bus.url, required=False)
     # Nothing is kept for us while we are away: it would be counted into the period in which it arrives.
-    bus = MqttBus(settings.bus, client="exporter", connection=broker, registry=service.registry, keep=False)
+    bus = open_bus(
+        settings.bus,
+        client="exporter",
+        connection=broker,
+        registry=service.registry,
+        keep=False,
+        failed=service.fail,
+    )
     reporter = Reporter(
         own,
         thing=settings.thing,

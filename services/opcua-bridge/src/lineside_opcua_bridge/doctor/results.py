@@ -9,7 +9,7 @@ import http.client
 from datetime import timedelta
 from functools import partial
 
-from lineside.bus.mqtt import MqttBus
+from lineside.bus.opening import open_bus
 from lineside.checks import Check, ask, fail, ok, skip
 from lineside.connections import Connection
 from lineside.contract import TRY_STATION, CameraSource, Context, Request, Times, parse_result, to_json, utc_now
@@ -53,7 +53,7 @@ async def check(bus: BusSettings, own: HttpSettings) -> Check:
 async def _there_and_back(settings: BusSettings, request: Request) -> None:
     """Return when the result of the request has come."""
     link = Connection("bus", settings.url)
-    bus = MqttBus(settings, client=f"doctor-{request.id[-12:]}", connection=link, keep=False)
+    bus = open_bus(settings, client=f"doctor-{request.id[-12:]}", connection=link, keep=False)
     results = bus.subscribe(settings.result_topic)
     async with bus:
         while not link.is_online:  # noqa: ASYNC110 - a Connection is for people to look at, it wakes nobody
