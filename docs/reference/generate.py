@@ -138,6 +138,8 @@ def pages() -> dict[str, str]:
 def _settings() -> str:
     return (
         "# Settings\n\nOne YAML file for all services of a box, named as their first argument or by `LINESIDE_CONFIG`. "
+        "The environment wins over it; so does, below the environment, the configuration of a Greengrass component "
+        "([how](../how-to/configure-a-component.md)). "
         "This is what `lineside config sample` prints: every setting with its meaning, its environment variable, its "
         f"range and its default.\n\n```yaml\n{sample(installed())}```\n"
     )

@@ -13,11 +13,11 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 import uvicorn
@@ -33,8 +33,13 @@ from lineside import __version__, command, telemetry
 from lineside.bounded_http import MAX_CONNECTIONS, Cuts, make_connection
 from lineside.connections import Connection, ConnectionCollector
 from lineside.errors import LinesideError, SettingsError
+from lineside.greengrass.changes import Taker
+from lineside.greengrass.component import component
 from lineside.secrecy import exposed
 from lineside.settings import HttpSettings, Settings, load, variable
+
+if TYPE_CHECKING:
+    from lineside.greengrass.steered import Steered
 
 log = structlog.get_logger("lineside.service")
 
@@ -57,6 +62,9 @@ class Service:
         self.direct_below = b""
         """Path below which handlers read large bodies themselves (`buffered_http`); empty: nowhere."""
         self.on_failure: Callable[[], None] = lambda: None
+        self.takers: list[Taker] = []
+        """Settings that it applies while it runs, where a Greengrass deployment changes them."""
+        self._beside: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._started = False
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,6 +91,19 @@ class Service:
         task.add_done_callback(self._ended)
         return task
 
+    def takes(
+        self,
+        path: str,
+        problems: Callable[[Any], Awaitable[Sequence[str]]],
+        apply: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        """Say that the service takes these settings while it runs; see `lineside.greengrass.changes.Taker`."""
+        self.takers.append(Taker(path, problems, apply))
+
+    def beside(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have work spawned once the service has started."""
+        self._beside.append((name, work))
+
     @property
     def is_ready(self) -> bool:
         """Whether it has started, is not draining, and every required connection is online."""
@@ -104,6 +125,8 @@ class Service:
             async with body:
                 self._started = True
                 log.info("started")
+                for name, work in self._beside:
+                    self.spawn(name, work())
                 try:
                     yield
                 finally:
@@ -241,19 +264,34 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+def _as_component(kind: type[T], file: Path | None) -> "Steered[T] | None":
+    """Return how Greengrass steers this process, None where it is no component; raises GreengrassError."""
+    if component() is None:
+        return None
+    from lineside.greengrass.steered import Steered  # noqa: PLC0415 - only where it is used
+
+    return Steered.connected(kind, file)
+
+
 def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, HttpSettings]]) -> int:
     """Run one service as a process: settings, logs, port, life. Return the exit status; 2 is a wrong configuration.
 
     The settings file is the first argument, or what `LINESIDE_CONFIG` names. The words of `lineside.command` are
-    answered here too, for `python -m`.
+    answered here too, for `python -m`. A process that Greengrass started as a component reads the component's
+    configuration too, follows it, and tells when it is ready.
     """
     if (status := command.answer(name, sys.argv[1:])) is not None:
         return status
+    file = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     try:
-        settings = load(kind, file=Path(sys.argv[1]) if len(sys.argv) > 1 else None)
+        steered = _as_component(kind, file)
+        settings = steered.settings() if steered else load(kind, file=file)
     except SettingsError as error:
         sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
         return 2
+    except LinesideError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     telemetry.configure(name.replace("_", "-"), level=settings.log.level, style=settings.log.format)
     for setting, path, mode in exposed(settings):
         log.warning(
@@ -266,6 +304,8 @@ def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, 
     try:
         service = Service(name)
         app, http = build(settings, service)
+        if steered:
+            steered.attend(service, settings)
         listener = bind(http, variable((kind.section, "http", "port")))
     except LinesideError as error:
         log.critical("cannot start", error=error.what, remedy=error.remedy)

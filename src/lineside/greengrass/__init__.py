@@ -6,5 +6,7 @@ refusals        what the nucleus' errors mean, and what to add to the recipe
 configuration   the component's configuration as a layer of the settings
 changes         which changed settings are applied at once, and which need a new start
 watch           follows the configuration while the service runs, and judges what a deployment proposes
+nucleus         what a component asks and tells the nucleus about itself
 state           RUNNING, once the service is ready
+steered         all of it together, for the service of this process
 """

@@ -2,12 +2,20 @@
 
 The nucleus waits for it within the startup step's time, and takes back the deployment of a component that does not say
 it. ERRORED is never told: the exit status says it, also where nothing could be told any more.
+
+`python -m lineside.greengrass.state RUNNING` tells it for a component that cannot speak to the nucleus itself.
 """
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 
 import structlog
+
+from lineside.errors import LinesideError
+from lineside.greengrass.client import shared
+from lineside.greengrass.nucleus import ComponentNucleus
+from lineside.threads import run_abandonable
 
 log = structlog.get_logger("lineside.greengrass")
 
@@ -21,6 +29,25 @@ async def tell_running(is_ready: Callable[[], bool], running: Callable[[], None]
     """
     while not is_ready():  # noqa: ASYNC110 - many states make it, and none of them tells
         await asyncio.sleep(_PERIOD_S)
-    await asyncio.to_thread(running)
+    await run_abandonable(running, "greengrass state")
     log.info("told the nucleus that the component runs")
     await asyncio.Event().wait()  # its end would be that of the service
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Tell the nucleus that this component runs; return 0, 1 with the reason where it did not take it, 2 for misuse."""
+    if list(arguments) != ["RUNNING"]:
+        sys.stderr.write(f"got {' '.join(arguments)!r}, takes RUNNING: errors are told by exit statuses\n")
+        return 2
+    try:
+        nucleus = ComponentNucleus(shared("reporting a state"))
+        nucleus.connect()
+        nucleus.running()
+    except LinesideError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ validation), such a deployment is answered REJECTED with all errors, and never a
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
@@ -17,6 +18,7 @@ from lineside import telemetry
 from lineside.errors import LinesideError, SettingsError
 from lineside.greengrass.changes import AT_ONCE, Taker, change
 from lineside.settings import Settings
+from lineside.threads import run_abandonable
 
 log = structlog.get_logger("lineside.greengrass")
 
@@ -87,8 +89,8 @@ class ConfigurationWatch(Generic[S]):
         def proposed(proposal: Proposal) -> None:
             _call(loop, self._proposals.put_nowait, proposal)
 
-        await asyncio.to_thread(self._nucleus.on_change, changed)
-        if not await asyncio.to_thread(self._nucleus.on_proposal, proposed):
+        await run_abandonable(lambda: self._nucleus.on_change(changed), "greengrass changes")
+        if not await run_abandonable(lambda: self._nucleus.on_proposal(proposed), "greengrass proposals"):
             log.info("this nucleus does not ask before a deployment; a wrong configuration is refused when it arrives")
         self._changed.set()  # it may have changed since the start
         async with asyncio.TaskGroup() as both:
@@ -96,9 +98,13 @@ class ConfigurationWatch(Generic[S]):
             both.create_task(self._judge(), name="configuration proposals")
 
     async def look(self) -> None:
-        """Read the configuration and do what its changes need."""
+        """Read the configuration and do what its changes need; raises LinesideError where it cannot be asked for."""
         try:
-            new = await asyncio.to_thread(self._read, None)
+            new = await run_abandonable(lambda: self._read(None), "greengrass configuration")
+        except SettingsError as error:
+            _log_refused(error)
+            return
+        try:
             needs = change(self.settings, new, {*AT_ONCE, *(taker.path for taker in self._takers)})
             if needs.anew:
                 log.warning("the service ends, to start with its new configuration", changed=needs.anew)
@@ -110,19 +116,18 @@ class ConfigurationWatch(Generic[S]):
             for taker in takers:
                 await taker.apply(new)
         except LinesideError as error:
-            errors = error.problems if isinstance(error, SettingsError) else [str(error)]
-            log.error("the new configuration is refused; the one before stays in force", errors=errors)  # noqa: TRY400 - its words say it
+            _log_refused(error)
             return
         telemetry.set_level(new.log.level)
         self.settings = new
         if needs.at_once:
-            log.warning("the new configuration is in force", changed=needs.at_once)
+            log.info("the new configuration is in force", changed=needs.at_once)
 
     async def problems(self, configuration: Mapping[str, Any]) -> Sequence[str]:
         """Return everything that is wrong with a proposed configuration."""
         try:
             async with asyncio.timeout(JUDGE_S):
-                new = await asyncio.to_thread(self._read, configuration)
+                new = await run_abandonable(lambda: self._read(configuration), "greengrass proposal")
                 return [problem for taker in self._takers for problem in await taker.problems(new)]
         except SettingsError as error:
             return error.problems
@@ -150,10 +155,16 @@ class ConfigurationWatch(Generic[S]):
             proposal = await self._proposals.get()
             problems = await self.problems(proposal.configuration)
             log.info("configuration judged", deployment=proposal.deployment, accepted=not problems, errors=problems)
+            judge = partial(self._nucleus.judge, proposal.deployment, problems)
             try:
-                await asyncio.to_thread(self._nucleus.judge, proposal.deployment, problems)
+                await run_abandonable(judge, "greengrass judgement")
             except LinesideError as error:
                 log.error("the nucleus did not take our judgement", deployment=proposal.deployment, reason=str(error))  # noqa: TRY400 - same
+
+
+def _log_refused(error: LinesideError) -> None:
+    errors = error.problems if isinstance(error, SettingsError) else [str(error)]
+    log.error("the new configuration is refused; the one before stays in force", errors=errors)
 
 
 def _below(path: str, group: str) -> bool:

@@ -153,6 +153,50 @@ async def test_what_cannot_be_kept_is_not_applied(make: Callable[[], PolicyStore
     assert policies.current is before
 
 
+async def test_the_newest_choice_counts_over_a_restart(store: ModelStore, tmp_path: Path) -> None:
+    """An operator's policy stays while the settings say what they said before; other settings are newer than it."""
+    file = PolicyFile(tmp_path / "state")
+
+    def run(settings: Policy) -> PolicyStore:
+        return PolicyStore(start(settings, store, file), store, file, settings=settings)
+
+    low, high, operators = (Policy(thresholds={"default": value}) for value in (0.2, 0.8, 0.5))
+    await run(low).put(to_json(operators))
+    assert run(low).current == operators
+    assert run(high).current == high
+    assert run(low).current == operators  # as after a rollback: nobody chose anything meanwhile
+    await run(high).put(to_json(operators))
+    assert run(high).current == operators
+
+
+async def test_settings_that_change_in_a_running_service_are_kept_as_such(store: ModelStore, tmp_path: Path) -> None:
+    file = PolicyFile(tmp_path / "state")
+    low, high = Policy(thresholds={"default": 0.2}), Policy(thresholds={"default": 0.8})
+    policies, seen = PolicyStore(start(low, store, file), store, file, settings=low), []
+    policies.apply = seen.append
+    await policies.put(to_json(high))
+    await policies.configure(high)  # the same choice, now by the settings
+    assert start(high, store, file) == high
+    await policies.configure(low)
+    assert seen[-1] == policies.current == start(low, store, file) == low
+    assert await policies.problems(Policy(thresholds={"scrach": 1})) == [
+        "policy.thresholds.scrach: no model has this label. Did you mean 'scratch'?"
+    ]
+    (tmp_path / "state" / FILE).unlink()
+    (tmp_path / "state").rmdir()
+    with pytest.raises(StateNotKept):
+        await policies.configure(high)
+    assert policies.current == low
+
+
+async def test_settings_that_are_newer_and_wrong_stop_the_start(store: ModelStore, tmp_path: Path) -> None:
+    file = PolicyFile(tmp_path / "state")
+    await PolicyStore(start(Policy(), store, file), store, file, settings=Policy()).put(b'{"enabled":false}')
+    with pytest.raises(StoreError, match="scrach"):
+        start(Policy(thresholds={"scrach": 1}), store, file)
+    assert not start(Policy(), store, file).enabled  # what was kept is still there, for when they are right again
+
+
 def test_a_state_folder_that_is_a_file_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     with pytest.raises(StateNotKept, match="cannot be used"):

@@ -63,7 +63,9 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     allow_python = section.models.allow_python_backend
     store = read_store(section.model_repository, probe(section.hardware), allow_python=allow_python)
     kept = PolicyFile(section.state_dir)
-    policies = PolicyStore(start_policy(section.policy, store, kept), store, kept, service.registry)
+    policies = PolicyStore(
+        start_policy(section.policy, store, kept), store, kept, service.registry, settings=section.policy
+    )
     workers = Workers(limits.workers or machine.cores())
     gate = Admission(
         limits,
@@ -71,8 +73,13 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         max_captures=section.capture.queue,
         is_draining=lambda: service.is_draining,
     )
-    others = [card for name in (*store, *store.out) for card in store.cards(name).values()]
-    engine = Engine(section.triton, store, service, others=others, allow_python=allow_python)
+    engine = Engine(
+        section.triton,
+        store,
+        service,
+        others=[card for name in (*store, *store.out) for card in store.cards(name).values()],
+        allow_python=allow_python,
+    )
     cameras = Cameras(section.cameras, service, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
     fetcher = Fetcher(
         cameras,
@@ -117,6 +124,11 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
 
     policies.apply = apply
     apply(policies.current)
+    service.takes(
+        "inference.policy",
+        lambda new: policies.problems(new.inference.policy),
+        lambda new: policies.configure(new.inference.policy),
+    )
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:

@@ -28,6 +28,8 @@ class Kept(BaseModel):
     schema_: Literal["lineside/policy-state/1"] = Field(alias="schema", default="lineside/policy-state/1")
     policy: Policy
     in_force: dict[Name, str] = {}
+    settings: Policy | None = Field(default=None, exclude_if=lambda policy: policy is None)
+    """The settings' policy at that time: what changed in it since is the newer choice."""
 
 
 class PolicyFile:

@@ -13,6 +13,7 @@ from lineside.policy_documents import PolicyFaults, read_policy
 from lineside_inference.dataplane.workers import SMALL
 from lineside_inference.errors import PolicyChanged, PolicyRefused, StoreError
 from lineside_inference.models.store import ModelStore
+from lineside_inference.policies.carrying import carry
 from lineside_inference.policies.policy_file import Kept, PolicyFile
 
 log = structlog.get_logger("lineside.inference.policy")
@@ -29,12 +30,19 @@ def policy_counter(registry: CollectorRegistry | None) -> Counter:
 
 
 class PolicyStore:
-    """Holds the policy; `apply` is called with each new one, the first too."""
+    """Holds the policy; `apply` is called with each new one, the first too. `settings` is the settings' policy."""
 
     def __init__(
-        self, policy: Policy, store: ModelStore, file: PolicyFile, registry: CollectorRegistry | None = None
+        self,
+        policy: Policy,
+        store: ModelStore,
+        file: PolicyFile,
+        registry: CollectorRegistry | None = None,
+        *,
+        settings: Policy | None = None,
     ) -> None:
         self.current = policy
+        self._settings = settings
         self.etag = etag(policy)
         self.apply: Callable[[Policy], None] = lambda _policy: None
         self._store = store
@@ -69,6 +77,28 @@ class PolicyStore:
             raise PolicyRefused(problems)
         return policy
 
+    async def problems(self, settings: Policy) -> list[str]:
+        """Return everything that stands against another policy in the settings."""
+        return await asyncio.to_thread(self._store.problems, self._carried(settings))
+
+    async def configure(self, settings: Policy) -> None:
+        """Put into force what changed in the settings' policy while the service runs; `problems` comes first.
+
+        Raises StateNotKept where it cannot be kept; the one in force stays then.
+        """
+        async with self._turn:
+            policy, before = self._carried(settings), self._settings
+            self._settings = settings
+            try:
+                await self._write(policy)
+            except LinesideError:
+                self._settings = before
+                raise
+            await self._replace(policy)
+
+    def _carried(self, settings: Policy) -> Policy:
+        return settings if self._settings is None else carry(self._settings, settings, self.current)
+
     async def pin(self, model: str, version: str) -> None:
         """Name in the policy a version that was put into force by hand, so that it stays over a restart."""
         async with self._turn:
@@ -95,7 +125,7 @@ class PolicyStore:
 
     async def _write(self, policy: Policy) -> None:
         in_force = {name: model.card.version for name, model in self._store.items()}
-        await asyncio.to_thread(self._file.write, Kept(policy=policy, in_force=in_force))
+        await asyncio.to_thread(self._file.write, Kept(policy=policy, in_force=in_force, settings=self._settings))
 
     def _check_match(self, if_match: str | None) -> None:
         if if_match is None or if_match.strip() == "*":
@@ -110,19 +140,22 @@ class PolicyStore:
 def start(policy: Policy, store: ModelStore, file: PolicyFile) -> Policy:
     """Return the policy to start with and put the versions into force that were so when the service stopped.
 
-    The kept policy comes before the settings'. One that names what is no longer there is set aside.
+    The kept policy comes before the settings'; what changed in the settings' since it was kept is the newer choice. A
+    kept one that names what is no longer there is set aside.
     Raises StoreError where the settings' policy is wrong, StateNotKept where the state folder cannot be used.
     """
     kept = file.read()
     if kept is not None:
+        chosen = carry(kept.settings or policy, policy, kept.policy)
         try:
-            versions = {**_named(kept.policy.models, store), **_named(kept.in_force, store)}
-            store.check(kept.policy, versions)
+            versions = {**_named(chosen.models, store), **_named(kept.in_force, store)}
+            store.check(chosen, versions)
             store.start_with(versions)
         except LinesideError as error:
+            store.check(policy, policy.models)  # where the settings' are what is wrong, the kept one stays
             file.set_aside(str(error))
         else:
-            return kept.policy
+            return chosen
     store.check(policy, policy.models)
     try:
         store.start_with(policy.models)
