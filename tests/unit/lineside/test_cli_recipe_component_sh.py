@@ -242,6 +242,15 @@ def test_credentials_come_by_the_machines_own_network(rig: Rig) -> None:
     assert "--env LISTEN_HOST=172.20.0.1 " in words
 
 
+def test_a_file_of_the_machine_is_mounted_only_where_it_is(rig: Rig) -> None:
+    there = rig.work / "release"
+    there.touch()
+    rig.run("startup", EYE, NAME, IMAGE, "--if-there", str(there), "--if-there", "/none/at/all", "--")
+    words = " ".join(rig.calls("create")[0])
+    assert f"--volume {there}:{there}:ro" in words
+    assert "/none/at/all" not in words
+
+
 def test_shared_memory_and_secrets_are_volumes_made_once(rig: Rig) -> None:
     for _ in range(2):
         rig.run("startup", EYE, NAME, IMAGE, "--shared-memory", "256m", "--secrets", "inference", "--")
@@ -323,7 +332,7 @@ def test_running_is_reported_for_a_container_that_cannot_do_it_itself(rig: Rig, 
     block_until(lambda: rig.calls("run"), "the report")
     [report] = rig.calls("run")
     words = " ".join(report)
-    assert "--entrypoint python plant.example/topic-bridge:1 -m lineside.greengrass.state RUNNING" in words
+    assert "--entrypoint python plant.example/topic-bridge:1 -m lineside.greengrass.report_running" in words
     assert f"--volume {nucleus.parent.resolve()}:/run/greengrass:ro --env SVCUID" in words
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=HANG_S)

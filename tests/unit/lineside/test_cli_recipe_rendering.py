@@ -17,6 +17,8 @@ from lineside.cli.recipe.checking import check, check_together
 from lineside.cli.recipe.components import COMPONENTS, L4T, Component, Noted
 from lineside.cli.recipe.rendering import PLATFORMS, Place, model_component, recipes
 from lineside.cli.recipe.writing import files, platforms_of
+from lineside.greengrass.configuration import layer
+from lineside.settings import BusSettings, load
 from tests.support.paths import ROOT
 
 PLACE = Place("lineside", "lineside-components", "0.1.0")
@@ -72,6 +74,10 @@ def test_recipes_for_lite_depend_on_nothing_that_lite_has_not() -> None:
         )
         for manifest in document["Manifests"]:
             assert set(manifest["Lifecycle"]) <= {"install", "startup"}
+    bridge = yaml.safe_load(recipes(lite, MODELS)["com.lineside.TopicBridge.yaml"])
+    own = bridge["ComponentConfiguration"]["DefaultConfiguration"]["topic_bridge"]
+    assert own["steering"]["shadow"]["by"] == "iot-core"
+    assert own["inference_url"] == "http://inference:8080"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -102,18 +108,20 @@ def test_a_components_configuration_is_settings_that_its_service_takes(component
     [kind] = [kind for kind in installed() if kind.section == section]
     recipe = copy.deepcopy(DOCUMENTS[f"{component.name}.yaml"])
     document = recipe["ComponentConfiguration"]["DefaultConfiguration"]
-    # The names that the layer of Greengrass' configuration puts elsewhere, and those that are not settings.
-    for name in ("accessControl", "container", "InferenceTopicIn", "InferenceTopicOut", "ConfidenceThreshold"):
-        document.pop(name, None)
-    if "ModelS3URI" in document:
-        document["inference"]["model_repository"] = document.pop("ModelS3URI").removeprefix("file://")
-    if "transport" not in kind.model_fields["bus"].annotation.model_fields:
-        document.pop("bus", None)
-    if section == "opcua_bridge":
+    if section == "opcua_bridge":  # the plant's own, which a deployment merges
         plant = yaml.safe_load((ROOT / "docker/config/plant.yaml").read_text(encoding="utf-8"))
         document[section] |= {name: plant[section][name] for name in ("endpoint", "triggers")}
-    settings = getattr(kind(**document), section)
-    assert settings.http.port == int(re.findall(r":(\d+)$", _port(component) or f":{settings.http.port}")[0])
+    if "transport" in BusSettings.model_fields:
+        assert ("bus" in document) == bool(component.policies)
+    else:
+        document.pop("bus", None)
+    settings = load(kind, above=layer(kind, component.name, document))
+    assert settings.bus.request_topic == contract.REQUEST_TOPIC
+    http = getattr(settings, section).http
+    assert http.port == int(re.findall(r":(\d+)$", _port(component) or f":{http.port}")[0])
+    if section == "inference":
+        assert settings.inference.model_repository == Path("/models")
+        assert settings.inference.policy.thresholds == {"default": 0.75}
 
 
 def _port(component: Component) -> str | None:

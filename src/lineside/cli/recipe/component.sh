@@ -152,7 +152,7 @@ find_socket() {
 
 startup() {
   component=$1 name=$2 image=$3; shift 3
-  networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no
+  files='' networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no
   while [ $# -gt 0 ]; do
     case $1 in
       --network | --internal-network) networks="$networks $1=$2"; shift 2 ;;
@@ -166,6 +166,7 @@ startup() {
       --listen) gateway=$2; shift 2 ;;
       --neighbour) neighbour=$2; shift 2 ;;
       --needs-model) models=yes; shift ;;
+      --if-there) files="$files $2"; shift 2 ;;
       --) shift; break ;;
       *) wrong "startup: $1 is none of its options; Docker's own come behind --" ;;
     esac
@@ -196,6 +197,9 @@ startup() {
   if [ -n "$neighbour" ]; then set -- --add-host "${neighbour%%=*}:$(address_in "${neighbour#*=}")" "$@"; fi
   if [ -n "$size" ]; then set -- --volume "$SHARED_MEMORY:/dev/shm:nocopy" "$@"; fi
   if [ -n "$secrets" ]; then set -- --volume "$SCOPE-secret-$secrets:/run/secrets/lineside:ro,nocopy" "$@"; fi
+  for file in $files; do # Docker would make a folder of a file that is not there
+    if [ -e "$file" ]; then set -- --volume "$file:$file:ro" "$@"; fi
+  done
   first=''
   for network in $networks; do
     if [ -z "$first" ]; then first=${network#*=}; set -- --network "$first" "$@"; fi
@@ -246,7 +250,7 @@ report_when_healthy() {
   set -- --volume "$(dirname "$socket"):$IPC_FOLDER:ro" --env SVCUID --env "LINESIDE_COMPONENT=$component" \
     --env "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT=$inside" --env LINESIDE_CONFIG=
   if [ -n "$socket_group" ]; then set -- --group-add "$socket_group" "$@"; fi
-  if once 10001:10001 "$@" --entrypoint python "$reporter" -m lineside.greengrass.state RUNNING; then
+  if once 10001:10001 "$@" --entrypoint python "$reporter" -m lineside.greengrass.report_running; then
     say "healthy, and reported RUNNING"
   else
     say "healthy, and Greengrass could not be told; the container is stopped" >&2

@@ -73,6 +73,8 @@ class Component:
     """The container's name."""
     dependencies: tuple[Dependency, ...]
     configuration: Mapping[str, Any]
+    on_lite: Mapping[str, Any] = field(default_factory=dict)
+    """What is configured otherwise in recipes for nucleus lite alone."""
     policies: tuple[Policy, ...] = ()
     checks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """What `install` looks at besides, by architecture."""
@@ -248,8 +250,15 @@ TOPIC_BRIDGE = Component(
             "http": {"host": "0.0.0.0", "port": "8081"},  # noqa: S104 - in the container, on an internal network
             "inference_url": "http://inference:8080",
             "inference_token_file": TOKEN,
+            "steering": {
+                "shadow": Noted(
+                    {"name": SHADOW_NAME, "by": "ipc"},
+                    "The operator's policy as a named shadow; by iot-core on nucleus lite, which keeps none itself",
+                )
+            },
         },
     },
+    on_lite={"topic_bridge": {"steering": {"shadow": {"name": SHADOW_NAME, "by": "iot-core"}}}},
     policies=(
         Policy(
             PUBSUB,
@@ -263,6 +272,7 @@ TOPIC_BRIDGE = Component(
                 reported_policy_topic(THING),
                 status_topic(THING),
                 f"{SHADOW_TOPIC}/update/delta",
+                f"{SHADOW_TOPIC}/update/accepted",
             ),
         ),
         Policy(
@@ -419,7 +429,8 @@ EXPORTER = Component(
         ("--ipc", "--secrets", "exporter"),
         ("--network", "lineside-watch", "--internal-network", "lineside-inside"),
         ("--internal-network", "lineside-engine", "--alias", "exporter"),
-        ("--neighbour", "forwarder=lineside-inside"),
+        # On a Jetson: which L4T it is.
+        ("--neighbour", "forwarder=lineside-inside", "--if-there", "/etc/nv_tegra_release"),
     ),
     docker=(
         # A user of its own: it sees how full the spool's disk is, and can read no evidence in it.
@@ -427,7 +438,6 @@ EXPORTER = Component(
         publish(9109),
         ("--volume", "lineside-spool:/var/lib/lineside/spool:ro,nocopy"),
     ),
-    only_on={AARCH64: (("--volume", "/etc/nv_tegra_release:/etc/nv_tegra_release:ro"),)},
 )
 
 COMPONENTS = (TRITON, INFERENCE, TOPIC_BRIDGE, OPCUA_BRIDGE, FORWARDER, EXPORTER)

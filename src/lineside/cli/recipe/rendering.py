@@ -8,6 +8,7 @@ from typing import Any
 
 from lineside.cli.recipe import dialect
 from lineside.cli.recipe.components import AARCH64, AMD64, COMPONENTS, ENGINE, PREFIX, Component, Dependency, Noted
+from lineside.settings import merged
 
 SCRIPT = "component.sh"
 PLATFORMS: Mapping[str, tuple[str, bool]] = {
@@ -97,7 +98,8 @@ def _component(component: Component, place: Place, extra: Sequence[Dependency]) 
     yield "  DefaultConfiguration:"
     if component.policies:
         yield from (f"    # {line}" for line in _ACCESS_NOTE)
-    yield from _map({**component.configuration, **_access(component)}, "    ")
+    own = component.configuration if _is_classic(place) else merged(component.configuration, component.on_lite)
+    yield from _map({**own, **_access(component)}, "    ")
     yield "Manifests:"
     for name in _ordered(place):
         yield from _manifest(name, component, place)
@@ -116,8 +118,13 @@ def _ordered(place: Place) -> list[str]:
     return [name for name in PLATFORMS if name in place.platforms]
 
 
+def _is_classic(place: Place) -> bool:
+    """Whether recipes are for the classic nucleus too."""
+    return any(not PLATFORMS[name][1] for name in place.platforms)
+
+
 def _dependencies(dependencies: Sequence[Dependency], place: Place) -> Iterator[str]:
-    is_classic = any(not PLATFORMS[name][1] for name in place.platforms)
+    is_classic = _is_classic(place)
     yield "ComponentDependencies:"
     for each in dependencies:
         if each.classic_only and not is_classic:
