@@ -155,6 +155,8 @@ def test_changes_are_applied_or_end_it_or_are_refused(core: IpcServer, start: Ca
     core.core.merge(NAME, ("log",), {"level": "debug"})
     bridge.says('"changed": ["log.level"]')
     bridge.says('"level": "debug"')
+    core.core.merge(NAME, ("topic_bridge", "steering"), {"configuration": {"thresholds": {"default": "0.8"}}})
+    bridge.says('"changed": ["topic_bridge.steering.configuration"]')
     core.core.merge(NAME, ("topic_bridge",), {"concurrency": "ten", "policy": "perhaps"})
     bridge.says("the new configuration is refused; the one before stays in force")
     for key, meant in (("concurrency: expected a whole number", "'ten'"), ("policy: expected true or", "'perhaps'")):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 from pydantic import BaseModel, Field
 
 from lineside.cli.config import installed
@@ -13,6 +14,7 @@ from lineside.contract import Policy
 from lineside.errors import SettingsError
 from lineside.greengrass.configuration import layer
 from lineside.settings import Section, Settings, load
+from tests.support.paths import ROOT
 
 COMPONENT = "com.lineside.Inference"
 
@@ -226,6 +228,30 @@ def cases() -> Iterator[Any]:
 def test_every_setting_of_every_service_reads_its_default_in_every_form(kind: type[Settings], form: Any) -> None:
     document = load(kind).model_dump(mode="json")
     assert read(form(document), kind) == load(kind)
+
+
+def recipes() -> list[Any]:
+    """Return the recipe of each service that is a component, with the service's settings."""
+    sections = {kind.section.replace("_", ""): kind for kind in installed()}
+    found = []
+    for path in sorted((ROOT / "recipes").glob("com.lineside.*.yaml")):
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if kind := sections.get(recipe["ComponentName"].removeprefix("com.lineside.").lower()):
+            found.append(pytest.param(recipe, kind, id=kind.section))
+    return found
+
+
+def test_every_service_has_a_recipe() -> None:
+    assert len(recipes()) == len(installed())
+
+
+@pytest.mark.parametrize("form", [dict, as_text, as_floats])
+@pytest.mark.parametrize(("recipe", "kind"), recipes())
+def test_the_recipes_configuration_is_right_for_its_service(
+    recipe: dict[str, Any], kind: type[Settings], form: Any
+) -> None:
+    given = recipe["ComponentConfiguration"]["DefaultConfiguration"]
+    assert load(kind, above=layer(kind, recipe["ComponentName"], form(given)))
 
 
 def test_the_forms_are_what_the_settings_would_refuse_as_messages() -> None:

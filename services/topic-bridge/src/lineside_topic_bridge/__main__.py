@@ -32,6 +32,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     broker = service.connection("bus", settings.bus.url)
     inference = service.connection("inference", own.inference_url)
     configuration = ConfigurationSource(own.steering.configuration)
+    _let_deployments_steer(service, configuration)
     bus = open_bus(
         settings.bus, client="topic-bridge", connection=broker, registry=service.registry, failed=service.fail
     )
@@ -109,6 +110,16 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 await bridge.drain(own.http.drain_s)
 
     return service.app(body), own.http
+
+
+def _let_deployments_steer(service: Service, source: ConfigurationSource) -> None:
+    async def nothing_against(_new: Settings) -> tuple[()]:
+        return ()
+
+    async def give(new: Settings) -> None:
+        source.give(new.topic_bridge.steering.configuration)
+
+    service.takes("topic_bridge.steering.configuration", nothing_against, give)
 
 
 def main() -> None:
