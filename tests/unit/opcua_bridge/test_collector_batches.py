@@ -99,6 +99,36 @@ def test_a_wrong_value_spoils_only_itself(wrong: object) -> None:
     assert isinstance(good, Value)
 
 
+GOOD = json.dumps(value())
+STAMP = json.dumps(AT)
+
+
+@pytest.mark.parametrize(
+    ("twice", "name"),
+    [
+        (f'{{"value":{{"booleanValue":true,"booleanValue":false}},"timestamp":{STAMP}}}', "booleanValue"),
+        (f'{{"value":{{"booleanValue":true}},"value":{{"booleanValue":false}},"timestamp":{STAMP}}}', "value"),
+        (f'{{"value":{{"booleanValue":true}},"quality":"BAD","quality":"GOOD","timestamp":{STAMP}}}', "quality"),
+        ('{"value":{"booleanValue":true},"timestamp":{"timeInSeconds":1,"timeInSeconds":2}}', "timeInSeconds"),
+    ],
+)
+def test_a_value_that_gives_a_name_twice_is_refused_by_the_name_and_spoils_only_itself(twice: str, name: str) -> None:
+    fault, good = read(f'[{{"propertyAlias":"{ALIAS}","propertyValues":[{twice},{GOOD}]}}]'.encode())
+    assert isinstance(fault, Fault)
+    assert fault.alias == ALIAS
+    assert f"an object that gives {name!r} twice" in fault.what
+    assert isinstance(good, Value)
+
+
+def test_an_entry_and_a_batch_that_give_a_name_twice_are_refused_by_the_name() -> None:
+    entry_twice = f'{{"propertyAlias":"a","propertyAlias":"b","propertyValues":[{GOOD}]}}'
+    fault, good = read(f'{{"entries":[{entry_twice},{json.dumps(entry(value()))}]}}'.encode())
+    assert fault == Fault(None, "an entry is an object that gives 'propertyAlias' twice")
+    assert isinstance(good, Value)
+    with pytest.raises(NotABatch, match="an object that gives 'entries' twice"):
+        read(b'{"entries":[],"entries":[]}')
+
+
 @pytest.mark.parametrize("wrong", [None, "x", {}, {"propertyAlias": ""}, {"assetId": "a"}, {"propertyAlias": ALIAS}])
 def test_a_wrong_entry_spoils_only_itself(wrong: object) -> None:
     fault, good = found({"entries": [wrong, entry(value())]})

@@ -9,9 +9,11 @@ A gateway publishes the same entry without `entries` around it, or a list of the
 an alias is named `<assetId>/<propertyId>`. Fields: AWS IoT SiteWise API Reference, PutAssetPropertyValueEntry,
 AssetPropertyValue, Variant, TimeInNanos.
 
-One wrong value spoils only itself: it becomes a Fault, and the others are read.
+One wrong value spoils only itself: it becomes a Fault, and the others are read. An object that gives a name twice is
+wrong: readers differ in which of the two they take.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -60,7 +62,8 @@ class Fault:
 def read(payload: bytes) -> list[Value | Fault]:
     """Return the values of a message in its order, and what in it cannot be read; raises NotABatch."""
     try:
-        document = from_json(payload)
+        from_json(payload)  # refuses what json takes: other encodings than UTF-8, half characters, any depth
+        document = json.loads(payload, object_pairs_hook=_object)
     except ValueError as error:
         raise NotABatch(f"not JSON: {error}") from None
     if isinstance(document, dict) and "entries" in document:
@@ -70,6 +73,22 @@ def read(payload: bytes) -> list[Value | Fault]:
     if not isinstance(document, list):
         raise NotABatch(f"no `entries` and no `propertyValues` in {_shown(document)}")
     return [found for entry in document for found in _entry(entry)]
+
+
+class _GivenTwice:
+    """Stands for an object that gives a name twice."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"an object that gives {self._name!r} twice"
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | _GivenTwice:
+    names = [name for name, _content in pairs]
+    found = dict(pairs)
+    return found if len(found) == len(names) else _GivenTwice(next(name for name in names if names.count(name) > 1))
 
 
 def _entry(entry: object) -> Iterator[Value | Fault]:
