@@ -347,3 +347,60 @@ async def test_while_nobody_can_tell_which_part_is_there_nothing_is_written(
         await wait_until(lambda: plc.get("Station1", "Done"))
         assert plc.get("Station1", "Verdict") == "fail"
         assert plc.dones("Station1") == 1
+
+
+def in_line(plc: Any) -> dict[str, Any]:
+    """A trigger by an edge whose parts are answered in line, and whose PLC lowers done as soon as it took a verdict."""
+    made: dict[str, Any] = plc.trigger(1, overrun="queue", deadline_ms=60_000)
+    return made
+
+
+async def test_a_part_that_rose_in_an_outage_behind_done_of_the_part_before_is_asked_about_once_done_is_low(
+    plc: Any, proxy: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await plc.start()
+    async with line_of(configure(plc, in_line(plc), endpoint=proxy.endpoint)) as line:
+        await line.ready()
+        await plc.part("Station1", "P-1")
+        await line.answer(await line.request(), "pass")
+        await wait_until(lambda: line.metric("verdicts_total", trigger="station-1", verdict="pass", origin="result"))
+        await proxy.down()
+        await wait_until(lambda: not line.service.is_ready)
+        await plc.leave("Station1")
+        await plc.set("Station1", "PartId", "P-2")
+        await plc.set("Station1", "PartPresent", value=True)
+        views = line.metric("looks_total", trigger="station-1", standing="nothing")
+        await proxy.up()
+        await wait_until(lambda: line.metric("looks_total", trigger="station-1", standing="nothing") > views)
+        assert len(line.requests()) == 1
+        await plc.set("Station1", "Done", value=False)
+        request = await line.request(2)
+        assert request.context.part_id == "P-2"
+        await line.answer(request, "fail")
+        await wait_until(lambda: plc.get("Station1", "Done"))
+        assert (plc.get("Station1", "JudgedId"), plc.get("Station1", "Verdict")) == ("P-2", "fail")
+        assert plc.dones("Station1") == 2
+
+
+async def test_a_trigger_that_stays_high_after_done_was_lowered_is_no_new_part(
+    plc: Any, proxy: Any, line_of: Any, configure: Any, wait_until: Any
+) -> None:
+    await plc.start()
+    async with line_of(configure(plc, in_line(plc), endpoint=proxy.endpoint)) as line:
+        await line.ready()
+        await plc.part("Station1", "P-1")
+        await line.answer(await line.request(), "pass")
+        await wait_until(lambda: line.metric("verdicts_total", trigger="station-1", verdict="pass", origin="result"))
+        await plc.set("Station1", "Done", value=False)
+        await proxy.down()
+        await wait_until(lambda: not line.service.is_ready)
+        views = line.metric("looks_total", trigger="station-1", standing="nothing")
+        await proxy.up()
+        await wait_until(lambda: line.metric("looks_total", trigger="station-1", standing="nothing") > views)
+        assert len(line.requests()) == 1
+        await plc.leave("Station1")
+        await plc.set("Station1", "PartId", "P-2")
+        await plc.set("Station1", "PartPresent", value=True)
+        assert (await line.request(2)).context.part_id == "P-2"
+        assert line.metric("triggers_total", trigger="station-1", kind="recovered") == 0
+        assert plc.dones("Station1") == 1

@@ -39,7 +39,9 @@ from lineside_opcua_bridge.station.handshake_state import (
 from lineside_opcua_bridge.station.lease import OwnershipState
 from lineside_opcua_bridge.station.part_status import (
     PartStatus,
+    SettledRise,
     StationView,
+    shows_last,
     status_by_signal,
     status_in_queue,
     status_without_signal,
@@ -49,9 +51,10 @@ from lineside_opcua_bridge.station.parts import Answer, Part, answer_in_time
 # Events.
 
 
-def attached(state: HandshakeState) -> HandshakeState:
-    """There is a session with the PLC."""
-    return replace(state, is_attached=True)
+def attached(state: HandshakeState) -> Step:
+    """There is a session with the PLC; a verdict that was held waits for a view, not for a value of the trigger."""
+    state = replace(state, is_attached=True)
+    return state, (RecheckLater(),) if state.first and state.first.answer else ()
 
 
 def detached(state: HandshakeState) -> HandshakeState:
@@ -60,12 +63,14 @@ def detached(state: HandshakeState) -> HandshakeState:
 
 
 def arrived(state: HandshakeState, part: Part, rules: HandshakeRules) -> Step:
-    """A part arrived that the PLC shows now; too many drop the oldest."""
+    """A part arrived that the PLC shows now; too many drop the oldest, and the next may have its answer already."""
     actions: list[Action] = []
     while len(state.parts) >= rules.max_parts:
         state, dropped = _drop(state, state.parts[0], "overrun" if rules.queued else "superseded")
         actions.append(dropped)
-    state = replace(state, parts=(*state.parts, part))
+    state = replace(state, parts=(*state.parts, part), settled=None)
+    if actions and state.first and state.first.answer:
+        actions.append(RecheckNext())
     if not rules.queued:
         state = replace(state, was_away=not state.is_attached)
     return state, tuple(actions)
@@ -81,6 +86,8 @@ def signal_changed(state: HandshakeState, signal: Sample, rules: HandshakeRules,
     before, state = state.signal, replace(state, signal=signal, ahead_since=None)
     present = rules.signal.present(signal) if rules.signal else None
     newest, first = state.newest, state.first
+    if present is False and state.settled and not _is_before(signal, state.settled):
+        state = replace(state, settled=None)
     if rules.signal and rules.signal.role == "request" and present and newest and not newest.attempts:
         state = state.with_part(replace(newest, risen=signal.source, epoch=at.epoch))
     if not rules.bridge_clears_done or present is None:
@@ -93,9 +100,10 @@ def signal_changed(state: HandshakeState, signal: Sample, rules: HandshakeRules,
 
 
 def done_lowered(state: HandshakeState, since: datetime | None) -> Step:
-    """Done was notified as low, since then by the PLC's clock; a view tells whether it still is."""
+    """Done was notified as low, since then by the PLC's clock; a view tells whether it still is, and who waits."""
     state = replace(state, done_low_since=since)
-    return state, (ReadView(),) if state.first and state.first.answer else ()
+    is_due = state.is_behind_done or (state.first and state.first.answer)
+    return state, (ReadView(),) if is_due else ()
 
 
 def answered(state: HandshakeState, request_id: str, answer: Answer, rules: HandshakeRules, at: Situation) -> Step:
@@ -120,9 +128,8 @@ def viewed(state: HandshakeState, read: ViewRead, rules: HandshakeRules, at: Sit
     if read.is_early and is_ahead:
         return state, (RecheckLater(),)
     assessed = Assessment(read.view, read.signal, is_ahead, recover and not is_ahead)
-    first = state.first
     is_of_part_before = rules.bridge_clears_done and read.view.done and state.done_raised
-    if is_of_part_before and first and not first.attempts and _is_asked_anew(state, read.view, rules):
+    if is_of_part_before and _is_asked_anew(state, read.view, rules):
         # The PLC raised its signal again before it saw done go low: this done is of the part before.
         return _clear_done(state, After.VIEW, assessed, rules, at)
     return _assess(state, assessed, rules, at)
@@ -189,6 +196,10 @@ def _check_ahead(state: HandshakeState, read: ViewRead, at: Situation) -> tuple[
 
 def _is_asked_anew(state: HandshakeState, view: StationView, rules: HandshakeRules) -> bool:
     """Whether the PLC raised its signal again since done was raised; a queued part may have waited before that."""
+    if state.first is None:
+        return view.present is True and state.settled is None
+    if state.first.attempts:
+        return False
     if not rules.queued:
         return True
     if not view.present or view.risen is None or state.served is None:
@@ -197,7 +208,18 @@ def _is_asked_anew(state: HandshakeState, view: StationView, rules: HandshakeRul
     return view.risen != risen and view.epoch in {None, epoch}
 
 
+def _is_before(signal: Sample, settled: SettledRise) -> bool:
+    return signal.source is not None and settled.risen is not None and signal.source <= settled.risen
+
+
 def _status(state: HandshakeState, view: StationView, rules: HandshakeRules, at: Situation) -> PartStatus:
+    status = _status_of_parts(state, view, rules, at)
+    if status is PartStatus.NEW and state.settled and state.settled.is_shown(view, queued=rules.queued):
+        return PartStatus.NOTHING
+    return status
+
+
+def _status_of_parts(state: HandshakeState, view: StationView, rules: HandshakeRules, at: Situation) -> PartStatus:
     if rules.queued:
         return status_in_queue(
             state.parts,
@@ -219,10 +241,15 @@ def _assess(state: HandshakeState, assessed: Assessment, rules: HandshakeRules, 
     status = _status(state, view, rules, at)
     actions: list[Action] = [CountView(status)]
     state = replace(state, was_away=state.was_away and status is PartStatus.UNREADABLE)
+    state = _see_signal(state, view, rules, at)
     if view.done is False:
         state = replace(state, done_raised=False, done_low_since=view.done_since)
-    elif view.done and rules.bridge_clears_done and status is PartStatus.NOTHING:
-        state = replace(state, done_raised=True)  # by an earlier run of the bridge: it is ours to lower
+    elif (
+        view.done and (rules.queued or rules.bridge_clears_done) and status in {PartStatus.NOTHING, PartStatus.ANSWERED}
+    ):
+        state = replace(
+            state, done_raised=True
+        )  # also by an earlier run of the bridge: the next part waits for its fall
     if view.present and not assessed.is_ahead:
         actions.append(MarkHandled(view.risen))
     if status is PartStatus.NEW and assessed.signal:
@@ -234,6 +261,20 @@ def _assess(state: HandshakeState, assessed: Assessment, rules: HandshakeRules, 
         state, more = _clear_done(state, After.NOTHING, None, rules, at)
         actions += more
     return state, tuple(actions)
+
+
+def _see_signal(state: HandshakeState, view: StationView, rules: HandshakeRules, at: Situation) -> HandshakeState:
+    """Return the state with what a view says of the signal: which rise is settled, and who is behind done."""
+    if view.present is False:
+        state = replace(state, settled=None)
+    if not (view.present and view.done):
+        return replace(state, is_behind_done=False)
+    if not state.parts and state.settled is None and not state.done_raised:
+        # Done is of an earlier run of the bridge, or of another bridge: it tells that this part was judged.
+        state = replace(state, settled=SettledRise(view.risen, view.part_id))
+    is_known = shows_last(state.parts, view, at.now, rules.grace_s)
+    is_settled = state.settled is not None and state.settled.is_shown(view, queued=rules.queued)
+    return replace(state, is_behind_done=rules.queued and not is_known and not is_settled)
 
 
 def _new_part(
@@ -278,7 +319,7 @@ def _known_part(
     if status in {PartStatus.UNREADABLE, PartStatus.TAKING}:
         return state, (RecheckLater(),)
     if part and status is PartStatus.GONE:
-        return _drop_and_go_on(state, part, "not_taken" if rules.queued and view.done else "gone", rules)
+        return _let_go(state, part, view, rules)
     if part and status is PartStatus.ANSWERED:
         return _found_answered(state, part, view, rules, at)
     if part and answer and status is PartStatus.WAITING:
@@ -298,14 +339,20 @@ def _write_if_wanted(
     return _write(state.with_part(part), part, answer, rules, at)
 
 
+def _let_go(state: HandshakeState, part: Part, view: StationView, rules: HandshakeRules) -> Step:
+    if rules.queued and view.done:
+        return _drop_and_go_on(_settled(state, part, rules), part, "not_taken", rules)
+    return _drop_and_go_on(state, part, "gone", rules)
+
+
 def _found_answered(state: HandshakeState, part: Part, view: StationView, rules: HandshakeRules, at: Situation) -> Step:
     """Let go a part that the PLC shows as answered: by our own write, if one was begun and done is high."""
     if not (part.answer and part.attempts):
-        return _drop_and_go_on(state, part, "answered_elsewhere", rules)
+        return _drop_and_go_on(_settled(state, part, rules), part, "answered_elsewhere", rules)
     if view.done:
         return _close_written(state, part, part.answer, rules, at)
     # Done may have been raised, taken and lowered unseen.
-    return _drop_and_go_on(replace(state, done_raised=False), part, "unproven", rules)
+    return _drop_and_go_on(_settled(replace(state, done_raised=False), part, rules), part, "unproven", rules)
 
 
 def _write(state: HandshakeState, part: Part, answer: Answer, rules: HandshakeRules, at: Situation) -> Step:
@@ -320,8 +367,18 @@ def _write(state: HandshakeState, part: Part, answer: Answer, rules: HandshakeRu
 def _close_written(state: HandshakeState, part: Part, answer: Answer, rules: HandshakeRules, at: Situation) -> Step:
     rose = state.signal.source if state.signal and rules.signal else None
     part = replace(part, written=at.utc, written_late=at.now > part.deadline)
-    state = replace(state.without(part), done_raised=True, served=(rose, at.epoch) if rose else None)
+    state = replace(_settled(state, part, rules), done_raised=True, served=(rose, at.epoch) if rose else None)
+    state = state.without(part)
     return state, (ClosePart(part, answer), *_go_on(state, rules))
+
+
+def _settled(state: HandshakeState, part: Part, rules: HandshakeRules) -> HandshakeState:
+    """Return the state once a part is settled: where that is the newest part, the signal may still be its own."""
+    rise = SettledRise(part.risen, part.part_id)
+    is_low = rules.signal is not None and rules.signal.present(state.signal) is False
+    has_fallen = is_low and state.signal is not None and not _is_before(state.signal, rise)
+    is_newest = state.newest is not None and state.newest.request_id == part.request_id
+    return replace(state, settled=rise) if is_newest and not has_fallen else state
 
 
 def _drop_and_go_on(state: HandshakeState, part: Part, reason: str, rules: HandshakeRules) -> Step:

@@ -120,7 +120,8 @@ class HandshakeDriver:
     def attach(self, binding: Binding) -> None:
         """Take the nodes of a session."""
         self.binding = binding
-        self._state = handshake.attached(self._state)
+        for action in self._step(handshake.attached(self._state)):
+            self._schedule(action)
 
     def detach(self) -> None:
         """Take it that the PLC is away; the parts that wait are kept."""
@@ -132,10 +133,11 @@ class HandshakeDriver:
 
     def admit(self, part: Part) -> None:
         """Take a part that arrived; `unknown` answers it when its time is up."""
-        self._state, dropped = handshake.arrived(self._state, part, self.rules)
-        for action in dropped:
+        for action in self._step(handshake.arrived(self._state, part, self.rules)):
             if isinstance(action, DropPart):
                 self._drop(action.part)
+            else:
+                self._schedule(action)
         self._idle.clear()
         self._deadlines[part.request_id] = asyncio.get_running_loop().call_later(
             part.answer_by - time.monotonic(), self._time_is_up, part
@@ -219,10 +221,8 @@ class HandshakeDriver:
         match action:
             case ReadView():
                 await self.recheck()
-            case RecheckLater():
-                self.recheck_later()
-            case RecheckNext() if self.binding:
-                self._events.put(Recheck(self.binding))
+            case RecheckLater() | RecheckNext():
+                self._schedule(action)
             case WriteVerdict(part, answer):
                 return await self._write(part, answer)
             case ClearDone():
@@ -237,6 +237,12 @@ class HandshakeDriver:
             case ClosePart() | DropPart() | MarkHandled() | CountView():
                 self._record(action)
         return ()
+
+    def _schedule(self, action: Action) -> None:
+        if isinstance(action, RecheckLater):
+            self.recheck_later()
+        elif isinstance(action, RecheckNext) and self.binding:
+            self._events.put(Recheck(self.binding))
 
     def _record(self, action: ClosePart | DropPart | MarkHandled | CountView) -> None:
         match action:

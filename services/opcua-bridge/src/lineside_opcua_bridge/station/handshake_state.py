@@ -8,7 +8,7 @@ from lineside_opcua_bridge.samples import Sample
 from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.handshake_signal import HandshakeSignal
 from lineside_opcua_bridge.station.lease import OwnershipState
-from lineside_opcua_bridge.station.part_status import PartStatus, StationView
+from lineside_opcua_bridge.station.part_status import PartStatus, SettledRise, StationView
 from lineside_opcua_bridge.station.parts import Answer, Part
 
 MAX_PAUSE_S = 0.25
@@ -70,9 +70,13 @@ class HandshakeState:
     was_away: bool = False
     """Whether the PLC was away since the part arrived, and was not viewed since."""
     done_raised: bool = False
-    """Whether done was raised by us and not seen low since."""
+    """Whether done was raised by us, or found raised, and not seen low since."""
     served: tuple[datetime, int] | None = None
     """When the signal rose that done was raised for, and the epoch of that value."""
+    settled: SettledRise | None = None
+    """The last rise, where its part is settled and the signal was not seen low since."""
+    is_behind_done: bool = False
+    """Whether the last view showed, beside the done of a part before, the signal of a part that is not known."""
     done_low_since: datetime | None = None
     """Since when done is low, by the PLC's clock; None where that is not known."""
     signal: Sample | None = None

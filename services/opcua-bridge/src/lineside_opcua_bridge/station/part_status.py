@@ -11,6 +11,11 @@ nothing is asked again. Where the PLC's clock proves nothing (see `stamps`) and 
 know until the deadline: by the agreement a PLC without part ids keeps its part until done. In every other case the
 signal is a new part with a request of its own: a verdict on the wrong part is worse than judging a part twice.
 
+One rise of the signal is one part. A signal that stays high after its part has had its done is no new part, also once
+done is low again. In a queue, where done is lowered while the signal may still be high, the same part id is the same
+part until the signal was seen low, as a server that restarts stamps its values anew; without ids it is another part
+only where the PLC's clock proves it.
+
 Where no signal says that a part waits, only done and the part id can tell. Done that is high means judged: our own
 write may have been executed although its response was lost. So each part gets one done, from one verdict.
 """
@@ -37,6 +42,24 @@ class StationView:
     """When `done` became what it is, by the PLC's clock."""
     epoch: int | None = None
     """Set where the PLC's clock cannot tell rises apart: `risen` is comparable within this epoch only."""
+
+
+@dataclass(frozen=True)
+class SettledRise:
+    """A rise of the handshake signal whose part has had its done, or was let go as done was not lowered in time."""
+
+    risen: datetime | None
+    """When the signal rose, by the PLC's clock; None where that is not known."""
+    part_id: str | None
+
+    def is_shown(self, view: StationView, *, queued: bool) -> bool:
+        """Return whether the signal that is high in a view is still this rise."""
+        if _has_other_id(self, view):
+            return False
+        if self.risen is not None and self.risen == view.risen:
+            return True
+        rose_anew = view.epoch is None and None not in {self.risen, view.risen}
+        return queued and (_has_same_id(self, view) or not rose_anew)
 
 
 class PartStatus(StrEnum):
@@ -108,7 +131,7 @@ def status_in_queue(
     if view.done is None or (has_signal and view.present is None):
         return PartStatus.UNREADABLE
     shows_part = not view.done and has_signal and view.present
-    if shows_part and not (parts and _is_last(parts[-1], view, now, grace_s)):
+    if shows_part and not shows_last(parts, view, now, grace_s):
         return PartStatus.NEW
     if not parts:
         return PartStatus.NOTHING
@@ -132,14 +155,17 @@ def _is_same(part: Part, view: StationView, now: float) -> bool:
     return _has_same_id(part, view) and now < part.deadline
 
 
-def _is_last(part: Part, view: StationView, now: float, grace_s: float) -> bool:
-    """Whether the PLC shows the last part in the queue: asked about twice, it would get two dones."""
-    return _is_same(part, view, now) or (_has_same_id(part, view) and now <= part.deadline + grace_s)
+def shows_last(parts: Sequence[Part], view: StationView, now: float, grace_s: float) -> bool:
+    """Return whether the PLC shows the last part in the queue: asked about twice, it would get two dones."""
+    if not parts:
+        return False
+    last = parts[-1]
+    return _is_same(last, view, now) or (_has_same_id(last, view) and now <= last.deadline + grace_s)
 
 
-def _has_same_id(part: Part, view: StationView) -> bool:
+def _has_same_id(part: Part | SettledRise, view: StationView) -> bool:
     return part.part_id is not None and part.part_id == view.part_id
 
 
-def _has_other_id(part: Part, view: StationView) -> bool:
+def _has_other_id(part: Part | SettledRise, view: StationView) -> bool:
     return None not in {part.part_id, view.part_id} and part.part_id != view.part_id
