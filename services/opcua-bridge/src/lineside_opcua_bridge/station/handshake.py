@@ -8,6 +8,17 @@ With `clear_done: bridge` the bridge lowers done as soon as the PLC has lowered 
 only while the signal is high: a PLC that lowered it no longer wants the verdict.
 
 Where nothing is written (no write-back, or `simulate`) a part is closed by its answer.
+
+What ends each wait:
+
+- a part without an answer: its result, or the timer of its deadline;
+- an answer that is not in the PLC yet (done of the part before is high, the signal is low, a write was refused, a value
+  is unreadable, a notification is on its way, ownership is unsure): a recheck after a pause, until deadline and grace;
+- an answer behind other parts: the end of the part before;
+- all that waits while the PLC is away: the next session, by its first values and by a recheck;
+- a part that is not known, behind done: the value of done, which is subscribed where parts are queued;
+- done that the bridge lowers: the value of the signal; while lowering is refused, a recheck after a pause;
+- a station that another bridge serves: the change of ownership.
 """
 
 from dataclasses import replace
