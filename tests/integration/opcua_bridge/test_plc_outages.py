@@ -356,21 +356,21 @@ def in_line(plc: Any) -> dict[str, Any]:
 
 
 async def test_a_part_that_rose_in_an_outage_behind_done_of_the_part_before_is_asked_about_once_done_is_low(
-    plc: Any, proxy: Any, line_of: Any, configure: Any, wait_until: Any
+    plc: Any, line_of: Any, configure: Any, wait_until: Any
 ) -> None:
     await plc.start()
-    async with line_of(configure(plc, in_line(plc), endpoint=proxy.endpoint)) as line:
+    async with line_of(configure(plc, in_line(plc))) as line:
         await line.ready()
         await plc.part("Station1", "P-1")
         await line.answer(await line.request(), "pass")
         await wait_until(lambda: line.metric("verdicts_total", trigger="station-1", verdict="pass", origin="result"))
-        await proxy.down()
+        await plc.stop()
         await wait_until(lambda: not line.service.is_ready)
         await plc.leave("Station1")
         await plc.set("Station1", "PartId", "P-2")
         await plc.set("Station1", "PartPresent", value=True)
         views = line.metric("looks_total", trigger="station-1", standing="nothing")
-        await proxy.up()
+        await plc.start()
         await wait_until(lambda: line.metric("looks_total", trigger="station-1", standing="nothing") > views)
         assert len(line.requests()) == 1
         await plc.set("Station1", "Done", value=False)
