@@ -1,5 +1,6 @@
-"""`lineside bench` and `lineside up`."""
+"""`lineside bench`, `lineside up` and `lineside greengrass`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -126,3 +127,74 @@ def up(
         parts=None, rate=rate, seed=seed, stations=stations, deadline_ms=deadline_ms, ports=ports, broker=broker
     )
     raise typer.Exit(run_line.up(options, state_file=state))
+
+
+greengrass = typer.Typer(help="A core device on this machine: see deployments before AWS does.", no_args_is_help=True)
+
+
+@greengrass.callback()
+def _greengrass() -> None:
+    """Keep `rehearse` a command of a group."""
+
+
+class Manner(StrEnum):
+    """Whose ways the core has."""
+
+    classic = "classic"
+    lite = "lite"
+
+
+@greengrass.command("rehearse")
+def rehearse(
+    recipes: Annotated[Path, typer.Option(metavar="DIR", help="The folder with the recipes.", rich_help_panel=_RUN)],
+    deployment: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="A deployment; several are carried out in order.", rich_help_panel=_RUN),
+    ],
+    manner: Annotated[
+        Manner, typer.Option(help="Which nucleus is played; lite rolls nothing back.", rich_help_panel=_RUN)
+    ] = Manner.classic,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the file artifacts of the recipes are.", rich_help_panel=_WHERE),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The core's folder, kept for the next time.", rich_help_panel=_WHERE),
+    ] = None,
+    thing: Annotated[str, typer.Option(help="The core device's name.", rich_help_panel=_WHERE)] = "bench",
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="An attribute of the platform.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep the components running until Ctrl-C.", rich_help_panel=_RUN)
+    ] = False,
+) -> None:
+    """Carry deployments out as a core device would: components start, fail, come back, and a bad one is rolled back.
+
+    Images are taken from the local engine, files from a folder; nothing is downloaded, and AWS is not asked.
+
+    Exit status 0 where all deployments succeeded, 1 where one failed, 2 where recipes or deployments are wrong.
+    """
+    from lineside_bench.errors import BenchError  # noqa: PLC0415 - the help must not wait for the IPC server
+    from lineside_bench.greengrass.core import rehearse as rehearsing  # noqa: PLC0415 - same
+    from lineside_bench.greengrass.core.nucleus import Device  # noqa: PLC0415 - same
+
+    try:
+        attributes = rehearsing.platform(platform or [])
+    except BenchError as error:
+        raise typer.BadParameter(str(error)) from None
+    asked = rehearsing.Rehearsal(
+        recipes=recipes,
+        deployments=deployment,
+        manner=manner,
+        root=root,
+        device=Device(thing=thing, platform=attributes, files=artifacts),
+        stay=stay,
+    )
+    raise typer.Exit(rehearsing.rehearse(asked))

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from lineside_bench.errors import BenchError
-from lineside_bench.greengrass.core.reading import parsed
-from lineside_bench.greengrass.core.recipe import TIMEOUTS_S, DependencyType, fits, read_recipe
+from lineside_bench.greengrass.core.reading import parsed, read_file
+from lineside_bench.greengrass.core.recipe import LITE, TIMEOUTS_S, DependencyType, fits, read_recipe
+from tests.support.paths import ROOT
 
 AMD64 = {"os": "linux", "architecture": "amd64"}
 HEAD = "RecipeFormatVersion: 2020-01-25\nComponentName: com.example.Hello\nComponentVersion: 1.2.0\n"
@@ -162,3 +163,10 @@ def test_what_is_wrong_is_said_with_its_place(text, says):
     with pytest.raises(BenchError, match=re.escape(says)) as caught:
         recipe(text)
     assert str(caught.value).startswith("hello.yaml")
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda file: file.stem)
+def test_our_own_recipes_have_a_manifest_for_either_nucleus(file):
+    made = read_recipe(read_file(file))
+    assert made.fitting(AMD64)
+    assert made.fitting({**AMD64, "runtime": LITE})

@@ -8,6 +8,16 @@
     lifecycle      a component's states: what is done next, what an error leads to
     plan           what a deployment changes: which components are installed again, started again, left alone
 
-All of these are pure. What they do is as the public source of the classic nucleus has it; it was not compared with a
-running one.
+    preparing      a component made ready to run: its steps after expansion, in one nucleus' manner
+
+All of these are pure. At the live edge are:
+
+    scripts        a step's script, its environment and log, and how it is ended
+    artifacts      files from a folder, images of the local engine
+    component      one component as it lives
+    store          what is kept on disk for a core that is started again
+    nucleus        the core: its components, the IPC server, deployments
+    rehearse       `lineside greengrass rehearse`
+
+What it does is as the public source of the classic nucleus has it; it was not compared with a running one.
 """

@@ -72,6 +72,7 @@ class Artifact:
 
     uri: str
     unarchive: str = "NONE"
+    executable: bool = False
 
     @property
     def image(self) -> str | None:
@@ -101,6 +102,8 @@ class Recipe:
     manifests: tuple[Manifest, ...]
     place: str = ""
     """The file that it was read from."""
+    document: Mapping[str, Any] = field(default_factory=dict)
+    """It as it was written, for a core that is started again."""
 
     def fitting(self, platform: Mapping[str, str]) -> Manifest | None:
         """Return the first manifest that fits a platform, None where none does."""
@@ -146,6 +149,7 @@ def read_recipe(root: Node) -> Recipe:
         dependencies=tuple(_dependency(*each) for each in root.get("ComponentDependencies").items()),
         manifests=manifests,
         place=root.place,
+        document=root.document(),
     )
 
 
@@ -262,4 +266,11 @@ def _artifact(node: Node) -> Artifact:
     unarchive = node.get("Unarchive")
     if unarchive.optional_text("NONE").upper() not in {"NONE", "ZIP"}:
         raise unarchive.wrong("NONE or ZIP")
-    return Artifact(node.get("Uri").text(), unarchive.optional_text("NONE").upper())
+    execute = node.get("Permission").get("Execute")
+    if execute.optional_text("NONE").upper() not in {"NONE", "OWNER", "ALL"}:
+        raise execute.wrong("NONE, OWNER or ALL")
+    return Artifact(
+        uri=node.get("Uri").text(),
+        unarchive=unarchive.optional_text("NONE").upper(),
+        executable=execute.optional_text("NONE").upper() != "NONE",
+    )
