@@ -5,14 +5,17 @@ rewrites golden files instead of comparing, in one lane only.
 """
 
 import gc
+import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 
 from lineside_bench.checkout import find_root
 from lineside_bench.plcs import environment
@@ -88,6 +91,24 @@ def _garbage() -> Iterator[None]:
     """Let what a file left open be told there, and not in a file that comes later."""
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _logging() -> Iterator[None]:
+    """Give the next test the logging that this one found, also where it routed all of it elsewhere."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, ("botocore", "botocore.credentials", "boto3", "urllib3"))]
+    handlers, levels = loggers[0].handlers[:], [logger.level for logger in loggers]
+    yield
+    loggers[0].handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        for name, module in list(sys.modules.items()):
+            if name.startswith("lineside"):  # a module's logger that was used keeps what it was routed to
+                logger = getattr(module, "log", None)
+                if isinstance(logger, structlog._config.BoundLoggerLazyProxy):
+                    vars(logger).pop("bind", None)
 
 
 @pytest.fixture

@@ -135,19 +135,12 @@ def _kind_of(record: logging.LogRecord) -> tuple[str, Hashable]:
     return event, (record.name, record.levelno, event, about)
 
 
-class _Logger(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: ignore[misc]  # made by a function
-    """The class of all our loggers; loggers that are in use already get another level through it."""
-
-
 def set_level(level: Level) -> None:
     """Show lines from this level on, of our loggers and the standard library's, from now on."""
     number = getattr(logging, level.upper())
     logging.getLogger().setLevel(number)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING if level != "debug" else logging.INFO)
-    for name, method in vars(structlog.make_filtering_bound_logger(number)).items():
-        if not name.startswith("__"):
-            setattr(_Logger, name, method)  # what is below the level does nothing there, at no cost
 
 
 def configure(service: str, *, level: Level = "info", style: Format = "auto", stream: TextIO | None = None) -> None:
@@ -179,9 +172,13 @@ def configure(service: str, *, level: Level = "info", style: Format = "auto", st
     root.handlers[:] = [handler]
     set_level(level)
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,  # first: what is below the level costs nothing more
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=_Logger,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         cache_logger_on_first_use=True,
     )
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from botocore.utils import ContainerMetadataFetcher
 
 from lineside import telemetry
@@ -44,19 +43,11 @@ def container(
 
 
 @pytest.fixture
-def logs() -> Iterator[io.StringIO]:
+def logs() -> io.StringIO:
     """All that is logged at debug, by everybody."""
-    names = ("botocore", "boto3", "urllib3", "botocore.credentials")
-    root, before = logging.getLogger(), {name: logging.getLogger(name).level for name in names}
-    handlers, level = root.handlers[:], root.level
     text = io.StringIO()
     telemetry.configure("forwarder", level="debug", style="json", stream=text)
-    yield text
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, value in before.items():
-        logging.getLogger(name).setLevel(value)
-    structlog.reset_defaults()
+    return text
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -10,7 +10,6 @@ import pytest
 import structlog
 from pydantic import Field
 
-from lineside import telemetry
 from lineside.contract import Policy
 from lineside.greengrass.changes import Taker
 from lineside.greengrass.configuration import layer
@@ -74,15 +73,6 @@ class Core:
     def set(self, **configuration: Any) -> None:
         self.configuration = configuration
         self.change()
-
-
-@pytest.fixture(autouse=True)
-def levels() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.level
-    yield
-    telemetry.set_level("info")
-    root.setLevel(before)
 
 
 @asynccontextmanager

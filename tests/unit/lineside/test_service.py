@@ -99,13 +99,9 @@ async def test_metrics_are_prometheus_text() -> None:
 def test_log_lines_are_json_off_a_terminal_and_carry_the_request() -> None:
     stream = io.StringIO()
     telemetry.configure("test", stream=stream)
-    try:
-        with telemetry.about_request("r-1"):
-            structlog.get_logger("lineside.test").info("judged", verdict="pass")
-        logging.getLogger("elsewhere").warning("from a library")
-    finally:
-        logging.getLogger().handlers.clear()
-        structlog.reset_defaults()
+    with telemetry.about_request("r-1"):
+        structlog.get_logger("lineside.test").info("judged", verdict="pass")
+    logging.getLogger("elsewhere").warning("from a library")
     first, second = map(json.loads, stream.getvalue().splitlines())
     assert (first["event"], first["request_id"], first["service"], first["verdict"]) == (
         "judged",

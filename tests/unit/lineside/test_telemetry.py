@@ -31,17 +31,10 @@ class Log:
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
     made = Log()
     telemetry.configure("test", stream=made.stream)
-    try:
-        yield made
-    finally:
-        made.end()
-        root.handlers[:] = before[0]
-        root.setLevel(before[1])
-        structlog.reset_defaults()
+    yield made
+    made.end()
 
 
 def test_a_flood_of_one_line_leaves_the_others_to_be_read_and_is_summed_up(log: Log) -> None:
@@ -116,17 +109,10 @@ def test_letters_of_every_language_stand_as_they_are_and_nothing_acts_on_a_termi
 def test_json_is_utf_8_whatever_the_locale() -> None:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii", errors="backslashreplace")
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
     telemetry.configure("test", stream=out)
-    try:
-        structlog.get_logger("lineside.y").warning("Störung", wert="\udcff")
-        out.flush()
-        assert json.loads(raw.getvalue())["event"] == "Störung"
-    finally:
-        root.handlers[:] = before[0]
-        root.setLevel(before[1])
-        structlog.reset_defaults()
+    structlog.get_logger("lineside.y").warning("Störung", wert="\udcff")
+    out.flush()
+    assert json.loads(raw.getvalue())["event"] == "Störung"
 
 
 def test_uvicorn_says_its_message_once_and_without_colours(log: Log) -> None:
