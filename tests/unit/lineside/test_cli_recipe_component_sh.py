@@ -242,6 +242,14 @@ def test_credentials_come_by_the_machines_own_network(rig: Rig) -> None:
     assert "--env LISTEN_HOST=172.20.0.1 " in words
 
 
+@pytest.mark.parametrize(("wanted", "given"), [("4", "2"), ("2", "2"), ("0.5", "0.5"), ("2.5", "2")])
+def test_no_more_processors_are_asked_for_than_there_are(rig: Rig, wanted: str, given: str) -> None:
+    rig.says("info", "2\n")
+    rig.run("startup", EYE, NAME, IMAGE, "--cpus", wanted, "--")
+    [create] = rig.calls("create")
+    assert create[create.index("--cpus") + 1] == given
+
+
 def test_a_file_of_the_machine_is_mounted_only_where_it_is(rig: Rig) -> None:
     there = rig.work / "release"
     there.touch()

@@ -152,7 +152,7 @@ find_socket() {
 
 startup() {
   component=$1 name=$2 image=$3; shift 3
-  files='' networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no
+  files='' networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no cpus=''
   while [ $# -gt 0 ]; do
     case $1 in
       --network | --internal-network) networks="$networks $1=$2"; shift 2 ;;
@@ -166,6 +166,7 @@ startup() {
       --listen) gateway=$2; shift 2 ;;
       --neighbour) neighbour=$2; shift 2 ;;
       --needs-model) models=yes; shift ;;
+      --cpus) cpus=$2; shift 2 ;;
       --if-there) files="$files $2"; shift 2 ;;
       --) shift; break ;;
       *) wrong "startup: $1 is none of its options; Docker's own come behind --" ;;
@@ -181,6 +182,7 @@ startup() {
   if [ "$has_ipc" = yes ] || [ -n "$reporter" ]; then find_socket; fi
 
   set -- --env LINESIDE_CONFIG= --env AWS_REGION --env AWS_DEFAULT_REGION --env AWS_IOT_THING_NAME "$@"
+  if [ -n "$cpus" ]; then set -- --cpus "$(bounded "$cpus")" "$@"; fi
   if [ -n "${AWS_IOT_THING_NAME:-}" ]; then set -- --env "LINESIDE_THING=$AWS_IOT_THING_NAME" "$@"; fi
   if [ "$has_ipc" = yes ]; then
     # The folder and not the socket, which is another one after a restart of the nucleus. Names only: no token in `ps`.
@@ -279,6 +281,12 @@ remove_container() {
     sleep 1
     docker rm --force "$name" >/dev/null 2>&1 || :
   done
+}
+
+# bounded PROCESSORS: no more than the machine has, for Docker refuses more.
+bounded() {
+  there=$(ask info --format '{{.NCPU}}' 2>/dev/null) || there=''
+  printf '%s %s\n' "$1" "${there:-$1}" | awk '{ print ($1 + 0 > $2 + 0) ? $2 : $1 }'
 }
 
 make_networks() {

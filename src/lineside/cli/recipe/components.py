@@ -110,12 +110,16 @@ def ours(name: str, why: str, *, is_hard: bool = False) -> Dependency:
 
 
 def limits(user: int, pids: int = 128) -> tuple[tuple[str, ...], ...]:
-    """Return the container's user and bounds; memory and processors are the operator's."""
+    """Return the container's user and bounds; the memory is the operator's."""
     return (
         ("--user", f"{user}:{user}"),
-        ("--memory", '"{configuration:/container/memory}"', "--cpus", '"{configuration:/container/cpus}"'),
+        ("--memory", '"{configuration:/container/memory}"'),
         ("--pids-limit", str(pids)),
     )
+
+
+PROCESSORS = ("--cpus", '"{configuration:/container/cpus}"')
+"""Bounded by what the machine has: Docker makes no container with more."""
 
 
 def publish(port: int) -> tuple[str, ...]:

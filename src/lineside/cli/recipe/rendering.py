@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lineside.cli.recipe import dialect
-from lineside.cli.recipe.components import AARCH64, AMD64, COMPONENTS, ENGINE, PREFIX, Component, Dependency, Noted
+from lineside.cli.recipe.components import (
+    AARCH64,
+    AMD64,
+    COMPONENTS,
+    ENGINE,
+    PREFIX,
+    PROCESSORS,
+    Component,
+    Dependency,
+    Noted,
+)
 from lineside.settings import merged
 
 SCRIPT = "component.sh"
@@ -178,7 +188,7 @@ def _manifest(name: str, component: Component, place: Place) -> Iterator[str]:
     start = (
         *((("--reporter", reporter),) if reporter else ()),
         *component.options,
-        ("--stop", str(component.stop_s)),
+        (*PROCESSORS, "--stop", str(component.stop_s)),
         ("--",),
         *component.docker,
         *component.only_on.get(architecture, ()),
