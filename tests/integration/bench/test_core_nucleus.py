@@ -230,6 +230,17 @@ async def test_a_configuration_that_a_step_names_starts_it_again(tmp_path):
         await until(lambda: core.written("topics") == ["a", "b"])
 
 
+async def test_the_nucleus_own_setting_has_variables_in_configurations_replaced(tmp_path):
+    app = recipe("app", default={"topic": "line/{iot:thingName}"}, run=FOREVER)
+    told = {"aws.greengrass.Nucleus": ("2.12.6", {"interpolateComponentConfiguration": True}, [])}
+    async with core_device(tmp_path) as core:
+        await core.deploy(deployment(app="1.0.0", **told), app)
+        assert core.nucleus.core.components["app"].configuration == {"topic": "line/press-7"}
+        outcome = await core.deploy(deployment(app=("1.0.0", {"topic": "{iot:thingName}/2"}, [])), app)
+        assert outcome.status is Status.SUCCEEDED
+        assert core.nucleus.core.components["app"].configuration == {"topic": "press-7/2"}
+
+
 class Listener:
     """A component that judges its configuration, as it stands on the server."""
 

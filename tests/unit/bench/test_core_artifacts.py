@@ -58,6 +58,16 @@ def test_a_file_of_the_component_goes_before_one_of_all(tmp_path):
     assert (tmp_path / "into" / "run.sh").stat().st_mode & 0o100
 
 
+def test_a_file_is_found_by_its_key_in_the_bucket_and_never_outside_the_folder(tmp_path):
+    (tmp_path / "files" / "com.example" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "files" / "com.example" / "1.0.0" / "run.sh").write_text("by its key")
+    bring(tmp_path, "s3://bucket/com.example/1.0.0/run.sh")
+    assert (tmp_path / "into" / "run.sh").read_text() == "by its key"
+    (tmp_path / "outside.sh").touch()
+    with pytest.raises(Unavailable, match="is there"):
+        bring(tmp_path, "s3://bucket/../outside.sh")
+
+
 def test_an_archive_is_unpacked_anew_and_stays_in_its_folder(tmp_path):
     (tmp_path / "files").mkdir()
     (tmp_path / "unpacked" / "more").mkdir(parents=True)

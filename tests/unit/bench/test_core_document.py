@@ -40,6 +40,15 @@ def test_what_is_not_said_is_as_greengrass_has_it():
     assert (made.on_failure, made.validation_s) == (ROLLBACK, 30)
 
 
+@pytest.mark.parametrize(("given", "expected"), [("true", True), ("'true'", True), ("false", False), ("no", False)])
+def test_a_deployment_says_whether_configurations_are_interpolated(given, expected):
+    nucleus = (
+        f"{{componentVersion: 2.12.6, configurationUpdate: {{merge: {{interpolateComponentConfiguration: {given}}}}}}}"
+    )
+    assert deployment(f"components: {{aws.greengrass.Nucleus: {nucleus}}}").interpolates is expected
+    assert deployment("components: {a: 1.0.0}").interpolates is None
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lineside_bench.greengrass.core.preparing import WAYS, prepare, release
+from lineside_bench.greengrass.core.preparing import WAYS, interpolated, prepare, release
 from lineside_bench.greengrass.core.recipe import Manifest, Recipe, Step
 from lineside_bench.greengrass.core.variables import Place, Scope
 
@@ -32,6 +32,26 @@ def test_the_lite_manner_leaves_steps_out_and_keeps_what_it_cannot_resolve_as_a_
     assert sorted(made) == ["install", "run"]
     assert made["run"].environment == {"W": "/w/"}
     assert "every { begins one" in made["install"].failure
+
+
+CONFIGURATION = {
+    "topic": "line/{iot:thingName}",
+    "rate": 7,
+    "accessControl": {"service": {"policy": {"resources": ["line/{iot:thingName}", "{gone:x}"]}}},
+}
+POLICIES = {"service": {"policy": {"resources": ["line/press-7", "{gone:x}"]}}}
+
+
+def test_variables_in_a_configuration_are_replaced_where_the_nucleus_is_told_to():
+    classic = WAYS["classic"]
+    assert interpolated(CONFIGURATION, SCOPE, classic, whole=False) == CONFIGURATION
+    whole = interpolated(CONFIGURATION, SCOPE, classic, whole=True)
+    assert whole == {"topic": "line/press-7", "rate": 7, "accessControl": POLICIES}
+
+
+def test_the_lite_manner_replaces_them_in_policies_only():
+    made = interpolated(CONFIGURATION, SCOPE, WAYS["lite"], whole=False)
+    assert made == {**CONFIGURATION, "accessControl": POLICIES}
 
 
 def test_a_release_tells_scripts_configuration_and_recipe_apart():

@@ -5,7 +5,7 @@ import pytest
 from lineside_bench.errors import BenchError
 from lineside_bench.greengrass.core.store import Kept, Store
 
-KEPT = Kept({"app": ({"ComponentName": "app"}, {"topic": "a"})}, "second", is_under_way=True)
+KEPT = Kept({"app": ({"ComponentName": "app"}, {"topic": "a"})}, "second", is_under_way=True, interpolates=True)
 
 
 def test_what_is_kept_is_there_the_next_time(tmp_path):

@@ -9,7 +9,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lineside.durable_files import replace_file
 from lineside_bench.greengrass.core.recipe import Artifact, Recipe
@@ -67,18 +67,21 @@ async def find_image(image: str) -> None:
 def bring_file(artifact: Artifact, recipe: Recipe, source: Path | None, into: Path, unpacked: Path) -> None:
     """Copy a file artifact from a folder, and unpack it where it is an archive. Raises Unavailable.
 
-    It is looked for as `<component>/<version>/<file>`, as the local deployments of Greengrass' CLI have it, then as
-    `<file>`.
+    It is looked for as `<component>/<version>/<file>`, as the local deployments of Greengrass' CLI have it, then by its
+    key in the bucket, then as `<file>`.
     """
     name = artifact.uri.rpartition("/")[2]
     if not name or name in {".", ".."}:
         raise Unavailable(f"{artifact.uri} names no file")
     if source is None:
         raise Unavailable(f"{artifact.uri} is a file; say with --artifacts in which folder the files are")
-    places = (source / recipe.name / recipe.version / name, source / name)
+    places = [source / recipe.name / recipe.version / name, source / name]
+    key = PurePosixPath(artifact.uri.removeprefix("s3://")).parts[1:]
+    if artifact.uri.startswith("s3://") and ".." not in key:
+        places.insert(1, source.joinpath(*key))
     found = next((each for each in places if each.is_file()), None)
     if found is None:
-        raise Unavailable(f"{artifact.uri}: neither {places[0]} nor {places[1]} is there")
+        raise Unavailable(f"{artifact.uri}: none of {', '.join(map(str, places))} is there")
     try:
         into.mkdir(parents=True, exist_ok=True)
         with found.open("rb") as content:

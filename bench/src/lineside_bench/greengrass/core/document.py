@@ -32,6 +32,13 @@ class Deployment:
     on_failure: str = ROLLBACK
     validation_s: float = VALIDATION_S
 
+    @property
+    def interpolates(self) -> bool | None:
+        """Whether the nucleus is to replace variables in configurations; None where nothing is said of it."""
+        nucleus = self.components.get("aws.greengrass.Nucleus")
+        given = nucleus.update.merge.get("interpolateComponentConfiguration") if nucleus else None
+        return None if given is None else str(given).lower() == "true"
+
 
 def read_deployment(root: Node) -> Deployment:
     """Return a deployment; raises BenchError that says where it is wrong."""

@@ -127,6 +127,7 @@ class Nucleus:
         self._store = Store(self.root)
         self._deployment = ""
         self._is_under_way = False
+        self._interpolates = False
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
@@ -142,6 +143,7 @@ class Nucleus:
         try:
             self.interrupted = kept.deployment if kept.is_under_way else ""
             self._deployment = kept.deployment
+            self._interpolates = kept.interpolates
             members = self._remembered(kept)
             ready = asyncio.Event()
             self._serving = asyncio.get_running_loop().create_task(self.server.serve(ready.set))
@@ -206,10 +208,14 @@ class Nucleus:
     async def deploy(self, deployment: Deployment, recipes: Iterable[Recipe]) -> Outcome:
         """Make the core what a deployment says, or what it was before; return what became of it."""
         began = time.monotonic()
+        interpolated = self._interpolates
+        if deployment.interpolates is not None:
+            self._interpolates = deployment.interpolates
         try:
             target = await self._prepared(deployment, list(recipes))
             await self._validated(deployment, target)
         except (Unresolvable, Unavailable) as error:
+            self._interpolates = interpolated
             return Outcome(Status.NO_STATE_CHANGE, str(error), seconds=time.monotonic() - began)
         before = self._current()
         found = changes(_releases(before), _releases(target))
@@ -220,6 +226,7 @@ class Nucleus:
         if deployment.on_failure != ROLLBACK or not self.ways.rolls_back:
             self._save(self._members, is_under_way=False)
             return Outcome(Status.NOT_REQUESTED, why, found, time.monotonic() - began)
+        self._interpolates = interpolated
         back = changes(_releases(self._current()), _releases(before))
         again = await self._activate(deployment.name, before, back)
         self._save(self._members, is_under_way=False)
@@ -268,7 +275,8 @@ class Nucleus:
             dependencies={each: self._place(chosen[each], configurations[each]) for each in needed},
         )
         steps = preparing.prepare(manifest, scope, self.ways)
-        return Member(recipe, manifest, configurations[name], steps, tuple(resolution.hard(recipe, chosen)))
+        document = preparing.interpolated(configurations[name], scope, self.ways, whole=self._interpolates)
+        return Member(recipe, manifest, document, steps, tuple(resolution.hard(recipe, chosen)))
 
     def _place(self, recipe: Recipe, document: Mapping[str, Any]) -> Place:
         below = Path(recipe.name) / recipe.version
@@ -440,7 +448,7 @@ class Nucleus:
     def _save(self, members: Members, *, is_under_way: bool) -> None:
         self._is_under_way = is_under_way
         components = {name: (member.recipe.document, member.configuration) for name, member in members.items()}
-        self._store.save(Kept(components, self._deployment, is_under_way))
+        self._store.save(Kept(components, self._deployment, is_under_way, self._interpolates))
 
     def _remembered(self, kept: Kept) -> Members:
         """Return the components of the last run; raises BenchError where the file cannot be used any more."""

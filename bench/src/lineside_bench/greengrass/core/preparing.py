@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
+from typing import Any
 
 from lineside_bench.greengrass.core import variables
 from lineside_bench.greengrass.core.plan import Release
@@ -45,6 +46,25 @@ class Prepared:
 def prepare(manifest: Manifest, scope: Scope, ways: Ways) -> dict[str, Prepared]:
     """Return the steps that a nucleus carries out, by name."""
     return {name: _prepared(step, scope, ways) for name, step in manifest.steps.items() if name not in ways.without}
+
+
+def interpolated(document: Mapping[str, Any], scope: Scope, ways: Ways, *, whole: bool) -> dict[str, Any]:
+    """Return a configuration with the variables in its texts replaced; those that nothing is known of stay.
+
+    The classic nucleus does so where its own `interpolateComponentConfiguration` is true, which `whole` says; nucleus
+    lite does so in `accessControl`, always.
+    """
+    if ways.name == "lite":
+        return {name: _expanded(value, scope) if name == "accessControl" else value for name, value in document.items()}
+    return {name: _expanded(value, scope) if whole else value for name, value in document.items()}
+
+
+def _expanded(value: Any, scope: Scope) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _expanded(each, scope) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_expanded(each, scope) for each in value]
+    return variables.expand_classic(value, scope) if isinstance(value, str) else value
 
 
 def release(recipe: Recipe, steps: Mapping[str, Prepared], configuration: Mapping[str, object]) -> Release:

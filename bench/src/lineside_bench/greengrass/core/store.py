@@ -27,6 +27,8 @@ class Kept:
     deployment: str = ""
     is_under_way: bool = False
     """Whether the core ended in the middle of that deployment."""
+    interpolates: bool = False
+    """Whether variables in configurations are replaced."""
 
 
 class Store:
@@ -62,6 +64,7 @@ class Store:
             "format": _FORMAT,
             "deployment": kept.deployment,
             "is_under_way": kept.is_under_way,
+            "interpolates": kept.interpolates,
             "components": {
                 name: {"recipe": recipe, "configuration": configuration}
                 for name, (recipe, configuration) in kept.components.items()
@@ -96,4 +99,4 @@ def _kept(document: Any) -> Kept:
     components = {
         str(name): (dict(each["recipe"]), dict(each["configuration"])) for name, each in document["components"].items()
     }
-    return Kept(components, str(document["deployment"]), bool(document["is_under_way"]))
+    return Kept(components, str(document["deployment"]), bool(document["is_under_way"]), bool(document["interpolates"]))
