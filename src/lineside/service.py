@@ -35,6 +35,7 @@ from lineside.connections import Connection, ConnectionCollector
 from lineside.errors import LinesideError, SettingsError
 from lineside.greengrass.changes import Taker
 from lineside.greengrass.component import component
+from lineside.greengrass.errors import NotAComponent, SdkMissing
 from lineside.secrecy import exposed
 from lineside.settings import HttpSettings, Settings, load, variable
 
@@ -153,7 +154,12 @@ class Service:
         return self._draining
 
     def fail(self, reason: str, *, status: int = 1) -> None:
-        """End the service with an exit status: 1 for its supervisor to start it again, 2 for wrong settings."""
+        """End the service with an exit status: 1 for its supervisor to start it again, 2 for wrong settings.
+
+        What fails while it is stopping anyway, as where a nucleus cuts its connections first, changes nothing.
+        """
+        if self._draining:
+            return
         if self.failed is None:
             self.failed, self.status = reason, status
         self.on_failure()
@@ -291,7 +297,7 @@ def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, 
         return 2
     except LinesideError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return 2 if isinstance(error, NotAComponent | SdkMissing) else 1
     telemetry.configure(name.replace("_", "-"), level=settings.log.level, style=settings.log.format)
     for setting, path, mode in exposed(settings):
         log.warning(

@@ -12,6 +12,7 @@ documents on our topics: those are taken as their text.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -154,14 +155,14 @@ class IpcBus:
 
     async def _answer(self, operation: str, **fields: Any) -> Any:
         """Return the response to a request; one that does not come ends the connection. Raises GreengrassError."""
-        asked = asyncio.wrap_future(self._ipc.ask(operation, **fields))
-        return await self._in_time(asked, operation)
+        return await self._in_time(self._ipc.ask(operation, **fields), operation)
 
-    async def _in_time(self, asked: "asyncio.Future[Any]", operation: str) -> Any:
+    async def _in_time(self, asked: Future[Any], operation: str) -> Any:
+        answer = asyncio.wrap_future(asked)
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, also where nobody waits
         try:
-            return await asyncio.wait_for(asyncio.shield(asked), self._answer_s)
+            return await asyncio.wait_for(asyncio.shield(answer), self._answer_s)
         except TimeoutError:
-            asked.add_done_callback(lambda done: done.cancelled() or done.exception())
             reason = f"the nucleus did not answer {operation} within {self._answer_s:g} s"
             self._end(reason)
             raise ConnectionEnded(reason, remedy="see whether the nucleus runs, and its log") from None
@@ -218,7 +219,7 @@ class IpcBus:
             )
             subscription.gap = True
             try:
-                close = await self._in_time(asyncio.wrap_future(asked), "SubscribeToTopic")
+                close = await self._in_time(asked, "SubscribeToTopic")
             except ConnectionEnded as error:
                 return str(error)
             except GreengrassError as error:

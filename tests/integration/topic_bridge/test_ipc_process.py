@@ -60,6 +60,15 @@ def test_it_answers_over_ipc_and_ends_when_the_connection_does(server: IpcServer
         said = log.read_text()
         assert "the connection to the Greengrass nucleus ended; the process ends too" in said
         assert server.connects == 1
+    server.core.renew(COMPONENT)  # as the nucleus does before it starts it again
+    server.messages.clear()
+    with bridge(tmp_path, component(server)) as (process, log):
+        block_until(lambda: len(server.local) == 5, log.read_text)
+        server.publish(REQUEST_TOPIC, b"{}")
+        block_until(lambda: answers(server), log.read_text)
+        process.terminate()
+        assert process.wait(HANG_S) == 0
+        block_until(lambda: len(server.local) == 0)
 
 
 def test_a_process_that_is_no_component_is_told_so(tmp_path: Path) -> None:

@@ -65,3 +65,10 @@ def test_an_operation_has_to_be_named_or_all_of_them() -> None:
 )
 def test_what_is_no_policy_allows_nothing(damaged: object) -> None:
     assert not access.allowed(damaged, access.PUBSUB, PUBLISH, "t")
+
+
+def test_variables_of_a_recipe_are_replaced_where_they_are_given() -> None:
+    wanted = policies("lineside/{iot:thingName}/status")
+    resource = "lineside/press-3/status"
+    assert not access.allowed(wanted, access.PUBSUB, PUBLISH, resource)
+    assert access.allowed(wanted, access.PUBSUB, PUBLISH, resource, {"{iot:thingName}": "press-3"})

@@ -131,3 +131,18 @@ async def test_scrapes_at_the_same_time_are_one(monkeypatch: pytest.MonkeyPatch)
         go_on.set()
         assert {(await scrape).text for scrape in scrapes[1:]} == {"text 1"}
         assert (await client.get("/metrics")).text == "text 2", "the next one is made anew"
+
+
+async def test_a_failure_ends_the_service_unless_it_is_stopping_anyway() -> None:
+    failing, stopping = Service("test"), Service("test")
+    ended: list[str] = []
+    failing.on_failure, stopping.on_failure = (lambda: ended.append("failing")), (lambda: ended.append("stopping"))
+    async with living(failing) as client:
+        failing.fail("no connection")
+        failing.fail("and more", status=2)
+        assert (await client.get("/livez")).json() == {"alive": False, "reason": "no connection"}
+    assert failing.status == 1
+    async with living(stopping):
+        stopping.drain()
+        stopping.fail("no connection")
+    assert (stopping.failed, stopping.status, set(ended)) == (None, 0, {"failing"})

@@ -10,8 +10,9 @@
     server       the socket, the faults on demand, and a thread to run it beside a test
 
 The protocol is as the public sources have it: aws-c-event-stream's `event_stream_rpc.h`, the Python SDK's
-`eventstreamrpc.py`, the lite nucleus' `ggipcd` and the classic nucleus' `*IPCEventStreamAgent.java`. The classic manner
-was written from its source and was never compared with a running one.
+`eventstreamrpc.py`, the lite nucleus' `ggipcd` and the classic nucleus' `*IPCEventStreamAgent.java`. The classic
+manner was written from its source and was never compared with a running one. The lite manner was: 50 requests, right
+and wrong, got the same answers from it as from ggipcd, ggpubsubd and ggconfigd, built from their public source.
 """
 
 from lineside_bench.greengrass.ipc_server.manners import CLASSIC, LITE, Manner

@@ -16,14 +16,17 @@ CLI = "aws.greengrass.Cli"
 _PIECE = re.compile(r"\$\{(.*?)\}|\*")
 
 
-def allowed(access_control: object, service: str, operation: str, resource: str) -> bool:
+def allowed(
+    access_control: object, service: str, operation: str, resource: str, variables: Mapping[str, str] | None = None
+) -> bool:
     """Return whether a component's policies allow an operation, such as `aws.greengrass#PublishToTopic`, on a resource.
 
-    What is no policy allows nothing.
+    `variables` are recipe variables that are replaced in the policies' resources. What is no policy allows nothing.
     """
     for operations, resources in _policies(access_control, service):
         if ("*" in operations or operation in operations) and any(
-            matches(pattern, resource, wildcards=service == MQTT_PROXY) for pattern in resources
+            matches(_replaced(pattern, variables or {}), resource, wildcards=service == MQTT_PROXY)
+            for pattern in resources
         ):
             return True
     return False
@@ -38,6 +41,12 @@ def matches(pattern: str, resource: str, *, wildcards: bool = False) -> bool:
         at = piece.end()
     made += _literal(pattern[at:], wildcards=wildcards)
     return re.fullmatch(made, resource, re.DOTALL) is not None
+
+
+def _replaced(pattern: str, variables: Mapping[str, str]) -> str:
+    for name, value in variables.items():
+        pattern = pattern.replace(name, value)
+    return pattern
 
 
 def _literal(text: str, *, wildcards: bool) -> str:

@@ -11,7 +11,9 @@ class Manner:
 
     name: str
     max_frame_bytes: int
-    """Longest message either way; a longer one of the client closes its connection."""
+    """Longest message of a client, prelude and all; a longer one closes its connection."""
+    max_sent_bytes: int
+    """Longest message to a client; a longer one is not sent."""
     max_clients: int | None
     max_subscriptions: int | None
     """Of one server, over all clients."""
@@ -27,12 +29,16 @@ class Manner:
     """Whether a deployment's configuration is offered to the component, and its update can be put off."""
     scalars_as_text: bool
     """Whether numbers and booleans of a recipe's YAML arrive as text."""
+    interpolates_resources: bool
+    """Whether a recipe variable in a policy's resource is replaced when an operation is asked for; the classic nucleus
+    does so when it deploys, where `interpolateComponentConfiguration` is set."""
     max_shadow_bytes: int = 8192
 
 
 CLASSIC = Manner(
     name="classic",
     max_frame_bytes=MAX_MESSAGE_BYTES,
+    max_sent_bytes=MAX_MESSAGE_BYTES,
     max_clients=None,
     max_subscriptions=None,
     max_topic_bytes=None,
@@ -42,12 +48,14 @@ CLASSIC = Manner(
     shadows=True,
     validation=True,
     scalars_as_text=False,
+    interpolates_resources=False,
 )
 """The nucleus in Java; from its source, not from a run."""
 
 LITE = Manner(
     name="lite",
-    max_frame_bytes=10_000,
+    max_frame_bytes=10_012,
+    max_sent_bytes=10_000,
     max_clients=50,
     max_subscriptions=100,
     max_topic_bytes=256,
@@ -57,5 +65,7 @@ LITE = Manner(
     shadows=False,
     validation=False,
     scalars_as_text=True,
+    interpolates_resources=True,
 )
-"""The nucleus in C, version 2.6: GGL_IPC_MAX_MSG_LEN, GGL_IPC_MAX_CLIENTS and what it was seen to do."""
+"""The nucleus in C, version 2.6: GGL_IPC_MAX_MSG_LEN, which bounds what follows a message's prelude, and what it was
+seen to do."""

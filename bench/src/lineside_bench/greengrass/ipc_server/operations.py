@@ -41,6 +41,10 @@ class Hub(Protocol):
     validators: dict[str, list[Stream]]
     updates: dict[str, list[Stream]]
 
+    @property
+    def subscriptions(self) -> int:
+        """How many streams of events are open."""
+
     def changed(self, component: str, tell: Callable[[Key], None]) -> Callable[[], None]:
         """Have changes of a component's configuration told; return what ends it."""
 
@@ -75,7 +79,7 @@ class Call:
     def text(self, name: str, *, default: str | None = None) -> str:
         """Return a field that is text; raises Refusal."""
         value = self.request.get(name, default)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str):
             raise self.invalid(f"{name} must be given")
         return value
 
@@ -106,7 +110,8 @@ class Call:
     def must_be_allowed(self, service: str, resource: str) -> None:
         """Raise Refusal where the component's policies do not allow this operation on the resource."""
         policies = self.component.configuration.get(ACCESS_CONTROL)
-        if not access.allowed(policies, service, self.operation, resource):
+        variables = {"{iot:thingName}": self.hub.core.thing} if self.manner.interpolates_resources else {}
+        if not access.allowed(policies, service, self.operation, resource, variables):
             raise Refusal(
                 "UnauthorizedError",
                 f"Principal {self.component.name} is not authorized to perform {service}:{self.operation} "
@@ -125,8 +130,8 @@ class Call:
     def one_more(self) -> None:
         """Raise Refusal where there are as many subscriptions as the nucleus holds."""
         most = self.manner.max_subscriptions
-        if most is not None and len(self.hub.local) + len(self.hub.cloud) >= most:
-            raise Refusal("ServiceError", "Failed to subscribe to the topic.")
+        if most is not None and self.hub.subscriptions >= most:
+            raise Refusal("ServiceError", "Failed to bind subscription.")
 
 
 def deliver(hub: Hub, publisher: str | None, topic: str, message: Document) -> None:
@@ -147,8 +152,8 @@ def _publish_to_topic(call: Call) -> Document:
     if not isinstance(content, Mapping) or "message" not in content:
         raise call.invalid(f"{kind} has a message")
     call.must_be_allowed(access.PUBSUB, topic)
-    if call.manner.receive_modes and {"+", "#", "*"} & set(topic):
-        raise call.invalid("Publish topic must not contain a wildcard.")
+    if call.manner.receive_modes and (not topic or {"+", "#", "*"} & set(topic)):
+        raise call.invalid("Publish topic must not be empty or contain a wildcard.")
     raw = call.decoded(content["message"]) if kind == "binaryMessage" else json.dumps(content["message"]).encode()
     call.hub.published(call.component.name, topic, raw)
     deliver(call.hub, call.component.name, topic, {kind: dict(content)})
@@ -157,6 +162,8 @@ def _publish_to_topic(call: Call) -> Document:
 
 def _subscribe_to_topic(call: Call) -> Document:
     topic = call.topic()
+    if not topic:
+        raise call.invalid("Subscribe topic must not be empty")
     call.must_be_allowed(access.PUBSUB, topic)
     call.one_more()
     mode = call.request.get("receiveMode")
@@ -183,14 +190,13 @@ def _update_configuration(call: Call) -> Document:
     path, value, at = call.path(), call.request.get("valueToMerge"), call.request.get("timestamp")
     if value is None:
         raise Refusal("InvalidArgumentsError", "ValueToMerge is required")
-    if call.manner.plain_messages:
-        if not isinstance(at, int | float):
-            raise Refusal("InvalidArgumentsError", "Timestamp is required")
-        if ACCESS_CONTROL in (path[:1] or (value if isinstance(value, Mapping) else ())):
-            text = f"Config update is not allowed for following fields [{ACCESS_CONTROL}]"
-            raise Refusal("InvalidArgumentsError", text)
+    if not isinstance(at, int | float):
+        raise Refusal("InvalidArgumentsError", "Timestamp is required")
+    if ACCESS_CONTROL in (path[:1] or (value if isinstance(value, Mapping) else ())):
+        text = f"Config update is not allowed for following fields [{ACCESS_CONTROL}]"
+        raise Refusal("InvalidArgumentsError", text)
     try:
-        call.hub.core.merge(call.component.name, path, value, at=at if isinstance(at, int | float) else None)
+        call.hub.core.merge(call.component.name, path, value, at=at)
     except Refusal as refused:
         if call.manner.plain_messages:
             raise
@@ -207,6 +213,8 @@ def _subscribe_to_configuration_update(call: Call) -> Document:
         call.hub.core.read(name, path)
     except KeyError:
         raise Refusal("ResourceNotFoundError", "Key not found") from None
+
+    call.one_more()
 
     def tell(key: Key) -> None:
         if key[: len(path)] == path:
@@ -263,7 +271,8 @@ def _restart_component(call: Call) -> Document:
     name = call.text("componentName")
     call.must_be_allowed(access.CLI, name)
     if name not in call.hub.core.components:
-        raise Refusal("ComponentNotFoundError", f"Component with name {name} not found")
+        shape = "ComponentNotFoundError" if call.manner.plain_messages else "ResourceNotFoundError"
+        raise Refusal(shape, f"Component with name {name} not found")
     call.hub.core.restarts.append(name)
     return {"restartStatus": "SUCCEEDED"}
 

@@ -131,6 +131,12 @@ class IpcServer:
         event = {"preUpdateEvent": {"deploymentId": deployment, "isGgcRestarting": False}}
         return self._tell(self.updates, component, "ComponentUpdatePolicyEvents", event)
 
+    @property
+    def subscriptions(self) -> int:
+        """How many streams of events are open."""
+        others = sum(map(len, (*self.validators.values(), *self.updates.values())))
+        return len(self.local) + len(self.cloud) + len(self._watchers) + others
+
     def changed(self, component: str, tell: Callable[[Key], None]) -> Callable[[], None]:
         """Have changes of a component's configuration told; return what ends it."""
         entry = (component, tell)

@@ -101,7 +101,7 @@ class Session:
     def send(self, frame: Frame) -> None:
         """Send a message; one that is longer than the nucleus has room for is not sent."""
         data = encode(frame)
-        if len(data) > self._hub.core.manner.max_frame_bytes:
+        if len(data) > self._hub.core.manner.max_sent_bytes:
             log.warning("a message of %d bytes does not fit and is not sent", len(data))
             return
         if not self._writer.is_closing():
@@ -131,7 +131,6 @@ class Session:
         elif flags & Flag.TERMINATE_STREAM:
             if stream := self._streams.pop(number, None):
                 stream.end()
-                self.send(Frame(_headers(Type.APPLICATION_MESSAGE, Flag.TERMINATE_STREAM, number)))
         elif number in self._streams:
             return  # an event of the client: none of the operations has any
         else:

@@ -94,7 +94,7 @@ class Core:
         changed: list[Key] = []
         late: list[Key] = []
         _merge(known, known.configuration, tuple(path), value, at, changed, late)
-        for key in changed:
+        for key in sorted(changed):  # as the lite nucleus tells them
             for tell in self.on_change:
                 tell(component, key)
         if late:
