@@ -61,8 +61,8 @@ async def test_a_script_has_the_environment_and_variables_of_its_component(tmp_p
         token = core.nucleus.core.components["app"].token
         root = core.nucleus.root
     assert environment["SVCUID"] == environment["AWS_CONTAINER_AUTHORIZATION_TOKEN"] == token
-    assert environment["AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"] == str(root / "ipc.socket")
-    assert environment["AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH"] == str(root / "ipc.socket")
+    assert environment["AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"] == str(root / "ipc" / "ipc.socket")
+    assert environment["AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH"] == str(root / "ipc" / "ipc.socket")
     assert (environment["AWS_IOT_THING_NAME"], environment["AWS_REGION"]) == ("press-7", "eu-central-1")
     assert environment["LEVEL"] == "line/2"
     assert core.written("variables") == [f"line/2 {root / 'work' / 'app'} press-7 ${{HOME}}"]

@@ -117,7 +117,7 @@ class Nucleus:
         self.ways = ways
         self.device = device
         self.core = Core(device.thing, LITE if ways.name == "lite" else CLASSIC)
-        self.server = IpcServer(self.root / "ipc.socket", self.core)
+        self.server = IpcServer(self.root / "ipc" / "ipc.socket", self.core)
         self.components: dict[str, Component] = {}
         self.interrupted = ""
         """The deployment in whose middle the last run ended; what it brought stands, and is not rolled back."""
@@ -140,6 +140,7 @@ class Nucleus:
             what = f"{self.server.path} has {len(socket)} bytes; a socket's path has at most {MAX_SOCKET_BYTES}"
             raise BenchError(what, remedy="Name a folder with a shorter path")
         kept = self._store.open()
+        self.server.path.parent.mkdir(exist_ok=True)  # of its own: recipes hand it to containers
         try:
             self.interrupted = kept.deployment if kept.is_under_way else ""
             self._deployment = kept.deployment
