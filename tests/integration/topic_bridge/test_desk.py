@@ -2,17 +2,11 @@
 
 import asyncio
 import dataclasses
-import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from lineside.bus.faults import MessageFaults
 from lineside.bus.memory import MemoryBroker, MemoryBus
@@ -24,62 +18,12 @@ from lineside_topic_bridge.steering.configuration import ConfigurationSource
 from lineside_topic_bridge.steering.desk import PolicyDesk
 from lineside_topic_bridge.steering.topic import TopicSource
 from lineside_topic_bridge.steering.wishes import Answer, Origin, Source, Wish
-from tests.support.ports import free_port
+from tests.support.policy_service import PolicyService
 from tests.support.waiting import until
 
 ORDER = ("shadow", "topic", "configuration")
 TOPIC = policy_topic("bench")
 REPORTED = reported_policy_topic("bench")
-
-
-class Inference:
-    """Takes policies, as `status` says, on a port of its own."""
-
-    def __init__(self) -> None:
-        self.puts: list[bytes] = []
-        self.gets = 0
-        self.policy = b'{"enabled":true}'
-        self.status = 200
-        self.port = free_port()
-        self._server: uvicorn.Server | None = None
-        self._serving: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        routes = [
-            Route("/v1/policy", self._put, methods=["PUT"]),
-            Route("/v1/policy", self._get, methods=["GET"]),
-            Route("/livez", lambda _request: JSONResponse({"alive": True})),
-        ]
-        config = uvicorn.Config(Starlette(routes=routes), port=self.port, log_config=None, lifespan="off")
-        server = self._server = uvicorn.Server(config)
-        self._serving = asyncio.create_task(server._serve())
-        await until(lambda: server.started)
-
-    async def stop(self) -> None:
-        if self._server and self._serving:
-            self._server.should_exit = self._server.force_exit = True
-            await asyncio.wait((self._serving,))
-
-    async def _put(self, request: Request) -> Response:
-        body = await request.body()
-        self.puts.append(body)
-        if self.status != 200:
-            return JSONResponse({"code": "policy-invalid", "detail": "wrong", "errors": ["a", "b"]}, self.status)
-        self.policy = body
-        return self._answer()
-
-    async def _get(self, _request: Request) -> Response:
-        self.gets += 1
-        return self._answer()
-
-    def _answer(self) -> Response:
-        tag = hashlib.sha256(self.policy).hexdigest()[:8]
-        return Response(self.policy, media_type="application/json", headers={"ETag": f'"{tag}"'})
-
-    async def looked(self) -> None:
-        """Wait until it was asked about its policy after now."""
-        asked = self.gets
-        await until(lambda: self.gets > asked + 1)
 
 
 class Line:
@@ -103,7 +47,7 @@ class Line:
 
 @asynccontextmanager
 async def line(
-    inference: Inference,
+    inference: PolicyService,
     *,
     looking: bool = False,
     broker: MemoryBroker | None = None,
@@ -139,7 +83,7 @@ async def line(
 
 
 async def test_a_policy_is_put_and_reported() -> None:
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     async with line(inference) as running:
         await running.set(b'{"enabled":false}')
@@ -156,7 +100,7 @@ async def test_a_policy_is_put_and_reported() -> None:
 
 
 async def test_what_is_refused_is_reported_with_its_errors() -> None:
-    inference = Inference()
+    inference = PolicyService()
     inference.status = 422
     await inference.start()
     async with line(inference) as running:
@@ -174,7 +118,7 @@ async def test_what_is_refused_is_reported_with_its_errors() -> None:
 
 
 async def test_the_same_message_again_is_put_once() -> None:
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     async with line(inference) as running:
         for payload in (b"{}", b"{}", b"", b'{"enabled":true}'):
@@ -186,7 +130,7 @@ async def test_the_same_message_again_is_put_once() -> None:
 
 
 async def test_a_policy_waits_for_the_inference_service_and_only_the_newest_counts() -> None:
-    inference = Inference()
+    inference = PolicyService()
     async with line(inference) as running:
         await running.set(b'{"enabled":false}')
         await running.set(b'{"enabled":true}')
@@ -197,7 +141,7 @@ async def test_a_policy_waits_for_the_inference_service_and_only_the_newest_coun
 
 
 async def test_a_busy_service_is_asked_again() -> None:
-    inference = Inference()
+    inference = PolicyService()
     inference.status = 503
     await inference.start()
     async with line(inference) as running:
@@ -209,7 +153,7 @@ async def test_a_busy_service_is_asked_again() -> None:
 
 
 async def test_a_policy_put_over_http_is_told_once() -> None:
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     async with line(inference, looking=True) as running:
         await until(lambda: running.told)
@@ -222,7 +166,7 @@ async def test_a_policy_put_over_http_is_told_once() -> None:
 
 
 async def test_what_came_by_topic_is_not_told_again() -> None:
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     async with line(inference, looking=True) as running:
         await until(lambda: running.told)
@@ -233,7 +177,7 @@ async def test_what_came_by_topic_is_not_told_again() -> None:
 
 
 async def test_a_refusal_names_the_policy_that_stays() -> None:
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     async with line(inference, looking=True) as running:
         await until(lambda: running.told)
@@ -246,7 +190,7 @@ async def test_a_refusal_names_the_policy_that_stays() -> None:
 
 
 async def test_a_restarted_inference_service_that_forgot_its_policy_is_told() -> None:
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     async with line(inference, looking=True) as running:
         inference.policy = b'{"enabled":false}'
@@ -258,14 +202,14 @@ async def test_a_restarted_inference_service_that_forgot_its_policy_is_told() ->
 
 
 async def test_a_restarted_topic_bridge_says_what_holds_now() -> None:
-    inference = Inference()
+    inference = PolicyService()
     inference.policy = b'{"enabled":false}'
     await inference.start()
     async with line(inference, looking=True) as running:
         await until(lambda: running.told)
         broker = running.broker
     broker.published.clear()
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     async with line(inference, looking=True, broker=broker) as running:
         await until(lambda: running.told)
@@ -273,7 +217,7 @@ async def test_a_restarted_topic_bridge_says_what_holds_now() -> None:
 
 
 async def test_a_forged_report_is_covered_by_ours_again() -> None:
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     async with line(inference, looking=True) as running:
         await until(lambda: running.told)
@@ -285,7 +229,7 @@ async def test_a_forged_report_is_covered_by_ours_again() -> None:
 
 
 async def test_what_we_told_is_not_taken_for_somebody_elses() -> None:
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     async with line(inference, looking=True) as running:
         await until(lambda: running.told)
@@ -318,7 +262,7 @@ class Other:
 
 
 async def test_two_sources_make_one_policy_and_it_is_said_who_steers() -> None:
-    inference, shadow = Inference(), Other()
+    inference, shadow = PolicyService(), Other()
     await inference.start()
     configuration = ConfigurationSource(Policy(thresholds={"default": 0.75}))
     async with line(inference, looking=True, configuration=configuration, more=(shadow,)) as running:
@@ -338,7 +282,7 @@ async def test_two_sources_make_one_policy_and_it_is_said_who_steers() -> None:
 
 
 async def test_an_invalid_wish_leaves_the_last_good_one_of_its_source() -> None:
-    inference, shadow = Inference(), Other()
+    inference, shadow = PolicyService(), Other()
     await inference.start()
     async with line(inference, more=(shadow,)) as running:
         shadow.wish({"enabled": False})
@@ -353,7 +297,7 @@ async def test_an_invalid_wish_leaves_the_last_good_one_of_its_source() -> None:
 
 
 async def test_nothing_is_put_before_an_awaited_source_was_heard() -> None:
-    inference, shadow = Inference(), Other()
+    inference, shadow = PolicyService(), Other()
     await inference.start()
     async with line(inference, looking=True, more=(shadow,), awaited=frozenset({"shadow"})) as running:
         await running.set(b'{"enabled":true,"thresholds":{"pit":0.4}}')
@@ -366,7 +310,7 @@ async def test_nothing_is_put_before_an_awaited_source_was_heard() -> None:
 
 
 async def test_a_source_that_is_not_heard_is_given_up() -> None:
-    inference, shadow = Inference(), Other()
+    inference, shadow = PolicyService(), Other()
     await inference.start()
     async with line(inference, more=(shadow,), awaited=frozenset({"shadow"}), wait_s=0.01) as running:
         await running.set(b'{"enabled":false}')
@@ -381,7 +325,7 @@ class Forgetful(MemoryBus):
 
 
 async def test_where_nothing_is_retained_the_report_comes_again_for_who_starts_later() -> None:
-    inference = Inference()
+    inference = PolicyService()
     await inference.start()
     broker = MemoryBroker()
     async with line(inference, looking=True, broker=broker, kind=Forgetful) as running:

@@ -12,6 +12,7 @@ from lineside_topic_bridge.steering.shadow.sync import (
     conflicted,
     has_read,
     next_update,
+    reading,
     refused,
     rung,
     wants,
@@ -20,7 +21,7 @@ from lineside_topic_bridge.steering.wishes import Wish
 
 
 def synced(shadow: Shadow) -> Sync:
-    return has_read(Sync(), shadow, MAX_BYTES)[0]
+    return has_read(reading(Sync()), shadow, MAX_BYTES)[0]
 
 
 def test_it_is_read_first_and_what_is_wished_is_said_once() -> None:
@@ -29,9 +30,9 @@ def test_it_is_read_first_and_what_is_wished_is_said_once() -> None:
     shadow = Shadow({"enabled": False}, None, 3)
     sync, wish = has_read(sync, shadow, MAX_BYTES)
     assert wish == Wish("shadow", {"enabled": False})
-    sync, again = has_read(rung(sync), replace(shadow, reported={"x": 1}, version=4), MAX_BYTES)
+    sync, again = has_read(reading(rung(sync)), replace(shadow, reported={"x": 1}, version=4), MAX_BYTES)
     assert again is None
-    _sync, changed = has_read(rung(sync), Shadow(None, None, 5), MAX_BYTES)
+    _sync, changed = has_read(reading(rung(sync)), Shadow(None, None, 5), MAX_BYTES)
     assert changed == Wish("shadow")
 
 
@@ -40,6 +41,11 @@ def test_nothing_is_reported_before_it_was_read_or_while_it_rings() -> None:
     sync = wants(synced(Shadow(None, None, 1)), {"enabled": True})
     assert next_update(sync) == Update({"enabled": True}, 1)
     assert next_update(rung(sync)) is None
+
+
+def test_what_rings_while_it_is_read_is_read_again() -> None:
+    sync, _wish = has_read(rung(reading(Sync())), Shadow(None, None, 1), MAX_BYTES)
+    assert sync.must_read
 
 
 def test_what_is_in_the_shadow_already_is_not_sent_again() -> None:
@@ -86,11 +92,11 @@ def test_a_conflict_is_solved_by_reading_again_and_bounded() -> None:
     for number in range(2, MAX_CONFLICTS + 1):
         sync = conflicted(sync)
         assert sync.must_read
-        sync, _wish = has_read(sync, Shadow(None, None, number), MAX_BYTES)
+        sync, _wish = has_read(reading(sync), Shadow(None, None, number), MAX_BYTES)
         assert next_update(sync) == Update({"b": 3}, number)
-    sync, _wish = has_read(conflicted(sync), Shadow(None, None, 99), MAX_BYTES)
+    sync, _wish = has_read(reading(conflicted(sync)), Shadow(None, None, 99), MAX_BYTES)
     assert next_update(sync) is None
-    sync, _wish = has_read(rung(sync), Shadow(None, None, 100), MAX_BYTES)
+    sync, _wish = has_read(reading(rung(sync)), Shadow(None, None, 100), MAX_BYTES)
     assert next_update(sync) == Update({"b": 3}, 100)
     assert accepted(sync, Update({"b": 3}, 100), 101).conflicts == 0
 

@@ -8,6 +8,7 @@ import httpx
 from starlette.types import ASGIApp
 
 import lineside.service
+from lineside.bus import Bus
 from lineside.bus.faults import MessageFaults
 from lineside.bus.opening import open_bus
 from lineside.contract import policy_topic, reported_policy_topic, status_topic
@@ -21,8 +22,9 @@ from lineside_topic_bridge.reporting import PolicyReporter
 from lineside_topic_bridge.settings import Settings
 from lineside_topic_bridge.steering.configuration import ConfigurationSource
 from lineside_topic_bridge.steering.desk import PolicyDesk
+from lineside_topic_bridge.steering.shadow.opening import connect, open_shadow
+from lineside_topic_bridge.steering.shadow.source import ShadowSource
 from lineside_topic_bridge.steering.topic import TopicSource
-from lineside_topic_bridge.steering.wishes import Source
 
 
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
@@ -36,23 +38,24 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     bus = open_bus(
         settings.bus, client="topic-bridge", connection=broker, registry=service.registry, failed=service.fail
     )
+    nucleus = connect(own.steering.shadow)
 
     @asynccontextmanager
     async def body() -> AsyncIterator[None]:
         requests = bus.subscribe(settings.bus.request_topic)
         reports = bus.subscribe(reported_policy_topic(settings.thing))
         desired = bus.subscribe(policy_topic(settings.thing)) if own.policy else None
+        topic = TopicSource(desired, settings.bus.max_message_bytes) if desired is not None else None
         outcomes = bus.subscribe(settings.bus.outcome_topic)
         states = bus.subscribe(status_topic(settings.thing))
         max_connections = own.concurrency + len(
-            ("livez", "put policy", "get policy", "outcome", "status", "own status")
+            ("livez", "put policy", "get policy", "outcome", "status", "own status", "models")
         )
         limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
-        async with (
-            httpx.AsyncClient(base_url=own.inference_url, limits=limits, trust_env=False, auth=token) as client,
-            bus,
-        ):
-            link = InferenceLink(client, inference)
+        client = httpx.AsyncClient(base_url=own.inference_url, limits=limits, trust_env=False, auth=token)
+        link = InferenceLink(client, inference)
+        shadow = open_shadow(settings, service, bus=bus, nucleus=nucleus, inference=link)
+        async with client, bus:
             faults = MessageFaults("topic_bridge", service.registry)
             bridge = TopicBridge(
                 bus=bus,
@@ -64,28 +67,8 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
                 faults=faults,
             )
             service.spawn("inference link", link.supervise())
-            reporter = PolicyReporter(
-                bus=bus,
-                topic=reported_policy_topic(settings.thing),
-                inference=link,
-                max_bytes=settings.bus.max_message_bytes,
-                registry=service.registry,
-            )
-            service.spawn("policy report", reporter.run())
-            service.spawn("policy reports seen", faults.each(reports, reporter.take))
-            service.spawn("policy correction", reporter.correct())
-            service.spawn("policy report repeated", reporter.repeat())
-            sources: list[Source] = [configuration]
-            if desired is not None:
-                sources.append(TopicSource(desired, settings.bus.max_message_bytes))
-            desk = PolicyDesk(
-                sources=sources,
-                order=own.steering.order,
-                inference=link,
-                reporter=reporter,
-                registry=service.registry,
-            )
-            service.spawn("policy", desk.run())
+            desk = _steer(settings, service, bus=bus, link=link, sources=(configuration, topic, shadow))
+            service.spawn("policy reports seen", faults.each(reports, desk.reporter.take))
             bringing = OutcomeCarrier(
                 outcomes=outcomes,
                 inference=link,
@@ -120,6 +103,43 @@ def _let_deployments_steer(service: Service, source: ConfigurationSource) -> Non
         source.give(new.topic_bridge.steering.configuration)
 
     service.takes("topic_bridge.steering.configuration", nothing_against, give)
+
+
+def _steer(
+    settings: Settings,
+    service: Service,
+    *,
+    bus: Bus,
+    link: InferenceLink,
+    sources: tuple[ConfigurationSource, TopicSource | None, ShadowSource | None],
+) -> PolicyDesk:
+    """Have the sources steer the policy, and what is in force told; return the desk."""
+    shadow = sources[-1]
+    reporter = PolicyReporter(
+        bus=bus,
+        topic=reported_policy_topic(settings.thing),
+        inference=link,
+        max_bytes=settings.bus.max_message_bytes,
+        registry=service.registry,
+        tell_too=shadow.told if shadow is not None else lambda _outcome: None,
+    )
+    service.spawn("policy report", reporter.run())
+    service.spawn("policy correction", reporter.correct())
+    service.spawn("policy report repeated", reporter.repeat())
+    steering = settings.topic_bridge.steering
+    if shadow is not None:
+        service.spawn("shadow", shadow.run())
+    desk = PolicyDesk(
+        sources=[source for source in sources if source is not None],
+        order=steering.order,
+        inference=link,
+        reporter=reporter,
+        awaited=frozenset({"shadow"} if shadow is not None else ()),
+        wait_s=steering.shadow.wait_s if steering.shadow is not None else 0.0,
+        registry=service.registry,
+    )
+    service.spawn("policy", desk.run())
+    return desk
 
 
 def main() -> None:

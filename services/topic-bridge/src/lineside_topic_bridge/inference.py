@@ -120,6 +120,10 @@ class InferenceLink:
         """Return the answer of `GET /v1/policy`; waits and raises as `infer` does."""
         return await self._ask("GET", "/v1/policy", None, timeout_s)
 
+    async def get(self, path: str, timeout_s: float) -> httpx.Response:
+        """Return the answer to a GET; waits and raises as `infer` does."""
+        return await self._ask("GET", path, None, timeout_s)
+
     async def _ask(self, method: str, path: str, payload: bytes | None, timeout_s: float) -> httpx.Response:
         await self._online.wait()
         try:

@@ -95,3 +95,13 @@ class Settings(lineside.settings.Settings):
     topic_bridge: TopicBridgeSettings = Field(
         default_factory=TopicBridgeSettings, description="Requests from the bus to the inference service, results back."
     )
+
+    @model_validator(mode="after")
+    def _a_shadow_by_mqtt_needs_a_broker(self) -> Self:
+        shadow = self.topic_bridge.steering.shadow
+        if shadow is not None and shadow.by == "mqtt" and self.bus.transport != "mqtt":
+            raise ValueError(
+                f"topic_bridge.steering.shadow.by: mqtt needs bus.transport: mqtt (got {self.bus.transport}); "
+                "as a Greengrass component use ipc, or iot-core on the lite nucleus"
+            )
+        return self

@@ -52,9 +52,9 @@ class PolicyDesk:
         wait_s: float = 60.0,
         registry: CollectorRegistry | None = None,
     ) -> None:
+        self.reporter = reporter
         self._sources = {source.origin: source for source in sources}
         self._inference = inference
-        self._reporter = reporter
         self._wait_s = wait_s
         self._state = State(tuple(origin for origin in order if origin in self._sources), awaited)
         self._news: dict[Origin, Wish] = {}
@@ -65,7 +65,7 @@ class PolicyDesk:
 
     def standing(self) -> PolicyStanding:
         """Return who steers the policy now, for people."""
-        state, told = self._state, self._reporter.told
+        state, told = self._state, self.reporter.told
         return PolicyStanding(
             source=told.get("source") if told else None,
             order=state.order,
@@ -152,4 +152,4 @@ class PolicyDesk:
         elif errors:  # the others' wishes were applied without the one that is wrong
             outcome = {**outcome, "state": "refused", "errors": refusal(errors, "")["errors"]}
         steering = step.state.steering
-        await self._reporter.tell({**outcome, "source": steering[0] if steering else None, "steering": list(steering)})
+        await self.reporter.tell({**outcome, "source": steering[0] if steering else None, "steering": list(steering)})

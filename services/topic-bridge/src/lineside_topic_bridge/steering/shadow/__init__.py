@@ -4,6 +4,7 @@ documents   pure: what a shadow's documents say, and what is reported
 sync        pure: what is to be read and sent next
 source      live: the adapter
 ports       what a transport of the documents does
-ipc         transport: the shadow service of the classic nucleus
+ipc         transport: the shadow service of the classic nucleus; the way of topics through a nucleus
 topics      transport: the same documents over the reserved topics of AWS IoT
+opening     which of them the settings mean
 """

@@ -50,10 +50,15 @@ def rung(sync: Sync) -> Sync:
     return replace(sync, must_read=True, conflicts=0, is_refused=False)
 
 
+def reading(sync: Sync) -> Sync:
+    """Know that it is being read: what rings from now on needs another reading."""
+    return replace(sync, must_read=False)
+
+
 def has_read(sync: Sync, shadow: Shadow, max_bytes: int) -> tuple[Sync, Wish | None]:
     """Take the shadow; return also what it wishes, None where that is what it wished before."""
     is_news = sync.shadow is None or sync.shadow.desired != shadow.desired
-    return replace(sync, shadow=shadow, must_read=False), wish_of(shadow, max_bytes) if is_news else None
+    return replace(sync, shadow=shadow), wish_of(shadow, max_bytes) if is_news else None
 
 
 def wants(sync: Sync, reported: Mapping[str, Any]) -> Sync:
