@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from lineside.cli.recipe.checking import Finding, check, check_together
+from tests.support.paths import ROOT
 
 RIGHT = """\
 RecipeFormatVersion: '2020-01-25'
@@ -291,6 +292,16 @@ def test_there_are_at_least_25_and_each_rule_is_broken_by_one() -> None:
     source = "".join((folder / f"{name}.py").read_text() for name in ("checking", "access", "artifacts", "lifecycle"))
     rules = set(re.findall(r'"([a-z0-9]+(?:-[a-z0-9]+)+)", (?:says|f?")', source))
     assert {rule for *_text, rule, _names in BROKEN.values()} >= rules - {"type-wrong", "not-a-recipe"}
+
+
+def test_the_reference_names_every_rule() -> None:
+    page = (ROOT / "docs/reference/recipe.md").read_text(encoding="utf-8")
+    named = {
+        rule
+        for row in re.findall(r"^\| (`[a-z].*?) \|", page, re.MULTILINE)
+        for rule in re.findall(r"`([a-z-]+)`", row)
+    }
+    assert {rule for *_text, rule, _names in BROKEN.values()} - {"unreadable"} <= named
 
 
 @pytest.mark.parametrize(("before", "after", "rule", "names"), BROKEN.values(), ids=BROKEN)

@@ -253,8 +253,11 @@ def test_no_more_processors_are_asked_for_than_there_are(rig: Rig, wanted: str, 
 def test_a_file_of_the_machine_is_mounted_only_where_it_is(rig: Rig) -> None:
     there = rig.work / "release"
     there.touch()
-    rig.run("startup", EYE, NAME, IMAGE, "--if-there", str(there), "--if-there", "/none/at/all", "--")
+    shared = ("--share-if-there", str(rig.work), "--share-if-there", "/none/either")
+    rig.run("startup", EYE, NAME, IMAGE, "--if-there", str(there), "--if-there", "/none/at/all", *shared, "--")
     words = " ".join(rig.calls("create")[0])
+    assert f"--volume {rig.work}:{rig.work} " in words
+    assert "/none/either" not in words
     assert f"--volume {there}:{there}:ro" in words
     assert "/none/at/all" not in words
 

@@ -152,7 +152,7 @@ find_socket() {
 
 startup() {
   component=$1 name=$2 image=$3; shift 3
-  files='' networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no cpus=''
+  files='' folders='' networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no cpus=''
   while [ $# -gt 0 ]; do
     case $1 in
       --network | --internal-network) networks="$networks $1=$2"; shift 2 ;;
@@ -168,6 +168,7 @@ startup() {
       --needs-model) models=yes; shift ;;
       --cpus) cpus=$2; shift 2 ;;
       --if-there) files="$files $2"; shift 2 ;;
+      --share-if-there) folders="$folders $2"; shift 2 ;;
       --) shift; break ;;
       *) wrong "startup: $1 is none of its options; Docker's own come behind --" ;;
     esac
@@ -193,6 +194,7 @@ startup() {
   if [ "$has_host" = yes ]; then
     # Greengrass' credentials and its Stream Manager answer on this machine's loopback only.
     set -- --network host --env AWS_CONTAINER_AUTHORIZATION_TOKEN --env AWS_CONTAINER_CREDENTIALS_FULL_URI \
+      --env STREAM_MANAGER_SERVER_PORT \
       --env HTTPS_PROXY --env https_proxy --env HTTP_PROXY --env http_proxy --env NO_PROXY --env no_proxy "$@"
   fi
   if [ -n "$gateway" ]; then set -- --env "${gateway%%=*}=$(address_in "${gateway#*=}")" "$@"; fi
@@ -201,6 +203,9 @@ startup() {
   if [ -n "$secrets" ]; then set -- --volume "$SCOPE-secret-$secrets:/run/secrets/lineside:ro,nocopy" "$@"; fi
   for file in $files; do # Docker would make a folder of a file that is not there
     if [ -e "$file" ]; then set -- --volume "$file:$file:ro" "$@"; fi
+  done
+  for folder in $folders; do
+    if [ -d "$folder" ]; then set -- --volume "$folder:$folder" "$@"; fi
   done
   first=''
   for network in $networks; do

@@ -371,7 +371,7 @@ FORWARDER = Component(
         Dependency(
             "aws.greengrass.StreamManager",
             ">=2.1.0 <3.0.0",
-            "For a destination of kind stream_manager; the others do without",
+            "For a destination of kind stream_manager (path /var/lib/lineside/exports); others do without",
         ),
     ),
     configuration={
@@ -385,7 +385,12 @@ FORWARDER = Component(
             )
         },
     },
-    options=(("--ipc", "--host-network"), ("--listen", "LINESIDE_FORWARDER__HTTP__HOST=lineside-inside")),
+    options=(
+        ("--ipc", "--host-network"),
+        ("--listen", "LINESIDE_FORWARDER__HTTP__HOST=lineside-inside"),
+        # What Stream Manager reads, under the same path for both.
+        ("--share-if-there", "/var/lib/lineside/exports"),
+    ),
     docker=(
         *limits(10001),
         ("--volume", "lineside-spool:/var/lib/lineside/spool"),
