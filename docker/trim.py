@@ -1,7 +1,8 @@
-"""Take out of an installed site-packages what no service of ours uses: `python trim.py SITE_PACKAGES`.
+"""Take out of an installed site-packages what no service of ours uses: `python trim.py SITE_PACKAGES LOCK`.
 
 Runs while an image is built. Only what is never imported goes: packages' own tests, type stubs, C sources and headers,
-symbols that debuggers read, and AWS' descriptions of services that we do not call.
+symbols that debuggers read, AWS' descriptions of services that we do not call, and the nodes that an OPC UA server
+begins with, which only the simulated PLC is.
 """
 
 import os
@@ -13,9 +14,11 @@ from pathlib import Path
 TYPES = (".pyi", ".pyx", ".pxd", ".c", ".cpp", ".h", ".hpp", ".a")
 AWS = frozenset({"s3", "sts", "sso", "sso-oidc", "cloudwatch"})
 """Services whose description stays: those we call, and those that credentials come from."""
+SIMULATORS = "bench"
+"""The lock of the images that run an OPC UA server."""
 
 
-def main(site: Path) -> None:
+def main(site: Path, lock: str) -> None:
     """Trim, and say by how much."""
     before = _bytes(site)
     for folder, names, files in os.walk(site):
@@ -29,6 +32,8 @@ def main(site: Path) -> None:
     for entry in descriptions.iterdir() if descriptions.is_dir() else ():
         if entry.is_dir() and entry.name not in AWS:
             shutil.rmtree(entry)
+    if lock != SIMULATORS:
+        shutil.rmtree(site / "asyncua" / "server" / "standard_address_space", ignore_errors=True)
     # Extension modules only: the shared libraries beside them (*.libs) were rewritten when their wheels were made, and
     # do not take well to it.
     modules = [path for path in site.rglob("*.so") if not path.parent.name.endswith(".libs")]
@@ -42,4 +47,4 @@ def _bytes(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
