@@ -18,7 +18,7 @@ from lineside.cli.recipe.components import COMPONENTS, L4T, Component, Noted
 from lineside.cli.recipe.rendering import PLATFORMS, Place, model_component, recipes
 from lineside.cli.recipe.writing import files, platforms_of
 from lineside.greengrass.configuration import layer
-from lineside.settings import BusSettings, load
+from lineside.settings import load
 from tests.support.paths import ROOT
 
 PLACE = Place("lineside", "lineside-components", "0.1.0")
@@ -111,10 +111,7 @@ def test_a_components_configuration_is_settings_that_its_service_takes(component
     if section == "opcua_bridge":  # the plant's own, which a deployment merges
         plant = yaml.safe_load((ROOT / "docker/config/plant.yaml").read_text(encoding="utf-8"))
         document[section] |= {name: plant[section][name] for name in ("endpoint", "triggers")}
-    if "transport" in BusSettings.model_fields:
-        assert ("bus" in document) == bool(component.policies)
-    else:
-        document.pop("bus", None)
+    assert ("bus" in document) == bool(component.policies)
     settings = load(kind, above=layer(kind, component.name, document))
     assert settings.bus.request_topic == contract.REQUEST_TOPIC
     http = getattr(settings, section).http
