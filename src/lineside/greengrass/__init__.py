@@ -7,7 +7,6 @@ configuration   the component's configuration as a layer of the settings
 changes         which changed settings are applied at once, and which need a new start
 watch           follows the configuration while the service runs, and judges what a deployment proposes
 nucleus         what a component asks and tells the nucleus about itself
-state           RUNNING, once the service is ready
-report_running  the same, as a command for a component whose program cannot say it
+state           RUNNING, once the service is ready; as a command, for a component whose program cannot say it
 steered         all of it together, for the service of this process
 """

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"got {' '.join(arguments)!r}, takes RUNNING: errors are told by exit statuses\n")
         return 2
     try:
-        nucleus = ComponentNucleus(shared("reporting a state"))
+        nucleus = ComponentNucleus(shared("reporting RUNNING"))
         nucleus.connect()
         nucleus.running()
     except LinesideError as error:

@@ -343,7 +343,7 @@ def test_running_is_reported_for_a_container_that_cannot_do_it_itself(rig: Rig, 
     block_until(lambda: rig.calls("run"), "the report")
     [report] = rig.calls("run")
     words = " ".join(report)
-    assert "--entrypoint python plant.example/topic-bridge:1 -m lineside.greengrass.report_running" in words
+    assert "--entrypoint python plant.example/topic-bridge:1 -m lineside.greengrass.state RUNNING" in words
     assert f"--volume {nucleus.parent.resolve()}:/run/greengrass:ro --env SVCUID" in words
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=HANG_S)

@@ -257,7 +257,7 @@ report_when_healthy() {
   set -- --volume "$(dirname "$socket"):$IPC_FOLDER:ro" --env SVCUID --env "LINESIDE_COMPONENT=$component" \
     --env "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT=$inside" --env LINESIDE_CONFIG=
   if [ -n "$socket_group" ]; then set -- --group-add "$socket_group" "$@"; fi
-  if once 10001:10001 "$@" --entrypoint python "$reporter" -m lineside.greengrass.report_running; then
+  if once 10001:10001 "$@" --entrypoint python "$reporter" -m lineside.greengrass.state RUNNING; then
     say "healthy, and reported RUNNING"
   else
     say "healthy, and Greengrass could not be told; the container is stopped" >&2

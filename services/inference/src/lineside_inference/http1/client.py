@@ -43,19 +43,18 @@ class HttpClient:
         headers: Iterable[tuple[str, str]] = (),
         body: Sequence[bytes | bytearray | memoryview] = (),
         max_bytes: int,
-        into: memoryview | None = None,
         sink: Sink | None = None,
     ) -> Response:
         """Return the response to a request; Host and Content-Length are set here.
 
         `body` is sent buffer after buffer, not joined; the buffers (of bytes) must not change before the response is
-        here. A response body of more than `max_bytes` is refused, also while it comes. It is a bytearray; that of a 200
-        lies in `into` where that is given, which then bounds it too; or its pieces go to `sink`, unbounded.
+        here. A response body of more than `max_bytes` is refused, also while it comes; or its pieces go to `sink`,
+        unbounded.
 
         A kept connection that was closed before any byte of the response came is replaced once and the request sent
         again: ask only for what may be done twice. The caller bounds the time by asyncio.timeout; a request that is
-        cancelled closes its connection, and nothing more is written into `into`. Raises HttpError, ConnectFailed or
-        ResponseTooLarge, and whatever `addresses` and `sink` raise.
+        cancelled closes its connection. Raises HttpError, ConnectFailed or ResponseTooLarge, and whatever `addresses`
+        and `sink` raise.
         """
         lines = [f"{method} {target.path} HTTP/1.1", f"Host: {target.authority}"]
         lines += [f"{name}: {value}" for name, value in headers]
@@ -65,11 +64,11 @@ class HttpClient:
         connection = self._take(target)
         if connection is not None:
             try:
-                return await self._ask(connection, target, request, max_bytes, into, sink)
+                return await self._ask(connection, target, request, max_bytes, sink)
             except HttpError:
                 if connection.has_begun:
                     raise
-        return await self._ask(await self._connect(target), target, request, max_bytes, into, sink)
+        return await self._ask(await self._connect(target), target, request, max_bytes, sink)
 
     async def probe(self, target: Target) -> None:
         """Connect without asking for anything, or find a connection that was used just now; raises ConnectFailed."""
@@ -92,7 +91,6 @@ class HttpClient:
         target: Target,
         request: Sequence[bytes | bytearray | memoryview],
         max_bytes: int,
-        into: memoryview | None,
         sink: Sink | None,
     ) -> Response:
         def pour(response: Response, piece: bytes) -> None:
@@ -101,9 +99,7 @@ class HttpClient:
                 connection.pause(wait)
 
         try:
-            response = await connection.ask(
-                request, max_bytes=max_bytes, into=into, sink=pour if sink is not None else None
-            )
+            response = await connection.ask(request, max_bytes=max_bytes, sink=pour if sink is not None else None)
         except BaseException:
             connection.close()
             raise

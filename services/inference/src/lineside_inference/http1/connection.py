@@ -27,7 +27,7 @@ class Response:
     status: int = 0
     reason: str = ""
     headers: Sequence[tuple[str, str]] = ()
-    body: bytearray | memoryview = field(default_factory=bytearray)
+    body: bytearray = field(default_factory=bytearray)
     clock: float = 0.0
 
     def header(self, name: str, default: str = "") -> str:
@@ -59,19 +59,17 @@ class HttpConnection(asyncio.BufferedProtocol):
         request: Sequence[bytes | bytearray | memoryview],
         *,
         max_bytes: int,
-        into: memoryview | None = None,
         sink: Callable[[Response, bytes], None] | None = None,
     ) -> "asyncio.Future[Response]":
         """Send a request, given as the buffers it is made of; the future has its response, or HttpError.
 
-        The body of a 200 is received into `into`, or its pieces are given to `sink`, where there is one.
+        The pieces of the body of a 200 are given to `sink`, where there is one.
         """
         self._done = asyncio.get_running_loop().create_future()
         if self.transport is None or self.transport.is_closing():
             self._done.set_exception(HttpError("the peer closed the connection"))
             return self._done
         self._max_bytes = max_bytes
-        self._into = into
         self._sink = sink
         self._response = Response()
         self._head: ResponseHead | None = None  # the response's, once it is complete
@@ -179,9 +177,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._head = head
         self._reader = BodyReader(is_chunked=head.is_chunked, length=head.length)
         self._response = Response(head.status, head.reason, head.headers)
-        into = self._into if head.status == _OK else None
         length = head.length if self._sink is None else None
-        self._memory = BodyMemory(self._max_bytes, into, length)
+        self._memory = BodyMemory(self._max_bytes, length)
 
     def _finish_when_complete(self) -> None:
         if self._reader.is_done:

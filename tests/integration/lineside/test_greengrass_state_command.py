@@ -12,7 +12,7 @@ from tests.support.waiting import HANG_S
 
 
 def report(**environment: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "lineside.greengrass.report_running"]
+    argv = [sys.executable, "-m", "lineside.greengrass.state", "RUNNING"]
     return subprocess.run(
         argv, env={**os.environ, **environment}, capture_output=True, text=True, timeout=HANG_S, check=False
     )
