@@ -7,9 +7,9 @@ from pathlib import Path
 
 from lineside.greengrass.client import Client
 from lineside.greengrass.component import Component, must_be_component
+from lineside.greengrass.services import MQTT_PROXY, PUBSUB, SHADOWS
 from lineside.settings import COMPONENT_VARIABLE
 from lineside_bench.greengrass.ipc_server import Core, IpcServer, Manner, running
-from lineside_bench.greengrass.ipc_server.access import MQTT_PROXY, PUBSUB, SHADOWS
 
 COMPONENT = "com.lineside.Test"
 

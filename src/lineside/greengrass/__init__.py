@@ -1,5 +1,6 @@
 """A service as a component of AWS IoT Greengrass: who it is there, its configuration and the changes of it, its state.
 
+services        the names that Greengrass itself has
 component       what the nucleus put into the environment
 client          the one connection of the process to the nucleus
 refusals        what the nucleus' errors mean, and what to add to the recipe

@@ -6,6 +6,7 @@ from typing import Any
 
 from lineside.greengrass.component import Component
 from lineside.greengrass.errors import Conflict, ConnectionEnded, GreengrassError, NotFound, Refused, Unauthorized
+from lineside.greengrass.services import OPERATIONS, PUBSUB, SHADOWS
 
 _KINDS: dict[str, type[GreengrassError]] = {
     "UnauthorizedError": Unauthorized,
@@ -58,14 +59,12 @@ def why_not_connected(error: BaseException, component: Component, within_s: floa
 def recipe_lines(component: str, operation: str, fields: Mapping[str, Any]) -> str:
     """Return what to add to the component's recipe so that it may do this."""
     resource = next((fields[name] for name in (*_TOPICS, "component_name") if fields.get(name)), "*")
-    service = "aws.greengrass.ipc.mqttproxy" if "IoTCore" in operation else "aws.greengrass.ipc.pubsub"
-    if "Shadow" in operation:
-        service = "aws.greengrass.ShadowManager"
+    needed = f"aws.greengrass#{operation}"
+    service = next((service for service, operations in OPERATIONS.items() if needed in operations), PUBSUB)
+    if service == SHADOWS:
         name = fields.get("shadow_name")
         resource = f"$aws/things/{fields.get('thing_name')}/shadow{'/name/' + name if name else ''}"
-    elif operation == "RestartComponent":
-        service = "aws.greengrass.Cli"
-    policy = {"operations": [f"aws.greengrass#{operation}"], "resources": [resource]}
+    policy = {"operations": [needed], "resources": [resource]}
     return (
         "add to accessControl in the recipe's ComponentConfiguration, and reset /accessControl in the deployment: "
         + json.dumps({service: {f"{component}:{operation}:1": policy}})

@@ -1,11 +1,12 @@
 import pytest
 
+from lineside.greengrass import services
 from lineside_bench.greengrass.ipc_server import access
 
 PUBLISH = "aws.greengrass#PublishToTopic"
 
 
-def policies(*resources: str, operations: tuple[str, ...] = (PUBLISH,), service: str = access.PUBSUB) -> object:
+def policies(*resources: str, operations: tuple[str, ...] = (PUBLISH,), service: str = services.PUBSUB) -> object:
     return {service: {"com.x:1": {"operations": list(operations), "resources": list(resources)}}}
 
 
@@ -45,10 +46,10 @@ def test_a_topic_of_iot_core_is_covered_by_wildcards_too(pattern: str, resource:
 
 
 def test_an_operation_has_to_be_named_or_all_of_them() -> None:
-    assert access.allowed(policies("t"), access.PUBSUB, PUBLISH, "t")
-    assert access.allowed(policies("t", operations=("*",)), access.PUBSUB, PUBLISH, "t")
-    assert not access.allowed(policies("t"), access.PUBSUB, "aws.greengrass#SubscribeToTopic", "t")
-    assert not access.allowed(policies("t"), access.MQTT_PROXY, PUBLISH, "t")
+    assert access.allowed(policies("t"), services.PUBSUB, PUBLISH, "t")
+    assert access.allowed(policies("t", operations=("*",)), services.PUBSUB, PUBLISH, "t")
+    assert not access.allowed(policies("t"), services.PUBSUB, "aws.greengrass#SubscribeToTopic", "t")
+    assert not access.allowed(policies("t"), services.MQTT_PROXY, PUBLISH, "t")
 
 
 @pytest.mark.parametrize(
@@ -57,18 +58,18 @@ def test_an_operation_has_to_be_named_or_all_of_them() -> None:
         None,
         "x",
         {},
-        {access.PUBSUB: None},
-        {access.PUBSUB: {"p": None}},
-        {access.PUBSUB: {"p": {"operations": "*", "resources": "*"}}},
-        {access.PUBSUB: {"p": {"operations": ["*"]}}},
+        {services.PUBSUB: None},
+        {services.PUBSUB: {"p": None}},
+        {services.PUBSUB: {"p": {"operations": "*", "resources": "*"}}},
+        {services.PUBSUB: {"p": {"operations": ["*"]}}},
     ],
 )
 def test_what_is_no_policy_allows_nothing(damaged: object) -> None:
-    assert not access.allowed(damaged, access.PUBSUB, PUBLISH, "t")
+    assert not access.allowed(damaged, services.PUBSUB, PUBLISH, "t")
 
 
 def test_variables_of_a_recipe_are_replaced_where_they_are_given() -> None:
     wanted = policies("lineside/{iot:thingName}/status")
     resource = "lineside/press-3/status"
-    assert not access.allowed(wanted, access.PUBSUB, PUBLISH, resource)
-    assert access.allowed(wanted, access.PUBSUB, PUBLISH, resource, {"{iot:thingName}": "press-3"})
+    assert not access.allowed(wanted, services.PUBSUB, PUBLISH, resource)
+    assert access.allowed(wanted, services.PUBSUB, PUBLISH, resource, {"{iot:thingName}": "press-3"})

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from lineside.cli.recipe import dialect
 from lineside.cli.recipe.document import Value
 from lineside.cli.recipe.findings import Finding, flag, unknown_keys
+from lineside.greengrass.services import OPERATIONS, PUBSUB
 from lineside.settings import nearest
 
 _KEYS = ("policyDescription", "operations", "resources")
@@ -24,8 +24,8 @@ def findings(control: Value | None) -> Iterator[Finding]:
     seen: dict[str, int] = {}
     for service, policies in control.items():
         path = f"{where}.{service}"
-        if service not in dialect.OPERATIONS:
-            known = nearest(service, list(dialect.OPERATIONS))
+        if service not in OPERATIONS:
+            known = nearest(service, list(OPERATIONS))
             yield Finding(control.keys[service], path, service, "access-service", f"not a service of IPC{known}")
             continue
         if not isinstance(policies.data, dict) or not policies.data:
@@ -66,8 +66,8 @@ def _operations(service: str, operations: Value | None, path: str) -> Iterator[F
         where = f"{path}.{place}"
         if each.text is not None and "*" in each.text:
             yield flag(each, where, "access-wildcard", "every operation is allowed by it; list those that are used")
-        elif each.text not in dialect.OPERATIONS[service]:
-            known = nearest(str(each.data), list(dialect.OPERATIONS[service]))
+        elif each.text not in OPERATIONS[service]:
+            known = nearest(str(each.data), list(OPERATIONS[service]))
             yield flag(each, where, "access-operation", f"not an operation of {service}{known}")
 
 
@@ -78,7 +78,7 @@ def _resources(service: str, resources: Value | None, path: str) -> Iterator[Fin
             yield flag(each, where, "access-malformed", "expected a topic, shadow or resource as text")
         elif _WILDCARDS.search(each.text):
             yield flag(each, where, "access-wildcard", "stands for resources that nobody listed; list each")
-        elif service == dialect.PUBSUB and _PUBSUB_WILDCARDS.search(each.text):
+        elif service == PUBSUB and _PUBSUB_WILDCARDS.search(each.text):
             says = (
                 "+ and # are plain characters in a policy of local topics: it allows no topic that is used; list each"
             )

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from lineside.cli.recipe import dialect
 from lineside.cli.recipe.document import Value
 from lineside.cli.recipe.findings import Finding, flag, unknown_keys
+from lineside.greengrass.services import DOCKER_MANAGER, PRIVATE_REGISTRY, TOKEN_EXCHANGE
 
 _DOCKER = "docker:"
 _ALLOWED = {"Read": ("NONE", "OWNER", "ALL"), "Execute": ("NONE", "OWNER", "ALL")}
@@ -87,9 +88,9 @@ def _image(uri: Value, image: str, path: str, dependencies: Collection[str], *, 
     if not at and tag in {"", "latest"}:
         says = "without a version it is pulled anew at each deployment, and fails offline; give a tag or a digest"
         yield flag(uri, path, "image-latest", says)
-    if not is_lite and dialect.DOCKER_MANAGER not in dependencies:
-        says = f"needs {dialect.DOCKER_MANAGER} in ComponentDependencies: no image is pulled without it"
+    if not is_lite and DOCKER_MANAGER not in dependencies:
+        says = f"needs {DOCKER_MANAGER} in ComponentDependencies: no image is pulled without it"
         yield flag(uri, path, "docker-manager-missing", says)
-    if registry and dialect.ECR.fullmatch(registry) and dialect.TOKEN_EXCHANGE not in dependencies:
-        says = f"needs {dialect.TOKEN_EXCHANGE} in ComponentDependencies: a private registry asks for credentials"
+    if registry and PRIVATE_REGISTRY.fullmatch(registry) and TOKEN_EXCHANGE not in dependencies:
+        says = f"needs {TOKEN_EXCHANGE} in ComponentDependencies: a private registry asks for credentials"
         yield flag(uri, path, "token-exchange-missing", says)

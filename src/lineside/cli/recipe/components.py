@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lineside.cli.recipe.dialect import DOCKER_MANAGER, MQTT, PUBSUB, SHADOW, TOKEN_EXCHANGE
 from lineside.contract import (
     OUTCOME_TOPIC,
     REQUEST_TOPIC,
@@ -18,6 +17,7 @@ from lineside.contract import (
     reported_policy_topic,
     status_topic,
 )
+from lineside.greengrass.services import DOCKER_MANAGER, MQTT_PROXY, PUBSUB, SHADOWS, TOKEN_EXCHANGE
 
 PREFIX = "com.lineside"
 THING = "{iot:thingName}"
@@ -287,21 +287,21 @@ TOPIC_BRIDGE = Component(
             (RESULT_TOPIC, f"{RESULT_TOPIC}/error", reported_policy_topic(THING)),
         ),
         Policy(
-            SHADOW,
+            SHADOWS,
             1,
             "Reads the wanted policy from its shadow and reports the one in force (classic nucleus)",
             ("aws.greengrass#GetThingShadow", "aws.greengrass#UpdateThingShadow"),
             (SHADOW_TOPIC,),
         ),
         Policy(
-            MQTT,
+            MQTT_PROXY,
             1,
             "Asks for the same shadow in the cloud (nucleus lite)",
             ("aws.greengrass#PublishToIoTCore",),
             (f"{SHADOW_TOPIC}/get", f"{SHADOW_TOPIC}/update"),
         ),
         Policy(
-            MQTT,
+            MQTT_PROXY,
             2,
             "Takes the cloud's answers (nucleus lite)",
             ("aws.greengrass#SubscribeToIoTCore",),

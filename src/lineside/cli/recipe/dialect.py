@@ -47,42 +47,6 @@ OTHER_NAMES: Mapping[str, str] = {"x86_64": "amd64", "x64": "amd64", "arm64": "a
 """What others call an architecture."""
 ARCHITECTURES = ("amd64", "arm", "aarch64", "x86", "*")
 
-DOCKER_MANAGER = "aws.greengrass.DockerApplicationManager"
-TOKEN_EXCHANGE = "aws.greengrass.TokenExchangeService"  # noqa: S105 - a component's name
-
-PUBSUB, MQTT, SHADOW = "aws.greengrass.ipc.pubsub", "aws.greengrass.ipc.mqttproxy", "aws.greengrass.ShadowManager"
-OPERATIONS: Mapping[str, tuple[str, ...]] = {
-    PUBSUB: ("aws.greengrass#PublishToTopic", "aws.greengrass#SubscribeToTopic"),
-    MQTT: ("aws.greengrass#PublishToIoTCore", "aws.greengrass#SubscribeToIoTCore"),
-    SHADOW: (
-        "aws.greengrass#GetThingShadow",
-        "aws.greengrass#UpdateThingShadow",
-        "aws.greengrass#DeleteThingShadow",
-        "aws.greengrass#ListNamedShadowsForThing",
-    ),
-    "aws.greengrass.SecretManager": ("aws.greengrass#GetSecretValue",),
-    "aws.greengrass.ipc.lifecycle": ("aws.greengrass#PauseComponent", "aws.greengrass#ResumeComponent"),
-    "aws.greengrass.ipc.componentmetric": ("aws.greengrass#PutComponentMetric",),
-    "aws.greengrass.Cli": (
-        "aws.greengrass#CreateLocalDeployment",
-        "aws.greengrass#CancelLocalDeployment",
-        "aws.greengrass#GetLocalDeploymentStatus",
-        "aws.greengrass#ListLocalDeployments",
-        "aws.greengrass#GetComponentDetails",
-        "aws.greengrass#ListComponents",
-        "aws.greengrass#RestartComponent",
-        "aws.greengrass#StopComponent",
-        "aws.greengrass#CreateDebugPassword",
-    ),
-    "aws.greengrass.clientdevices.Auth": (
-        "aws.greengrass#VerifyClientDeviceIdentity",
-        "aws.greengrass#GetClientDeviceAuthToken",
-        "aws.greengrass#AuthorizeClientDeviceAction",
-        "aws.greengrass#SubscribeToCertificateUpdates",
-    ),
-}
-"""The operations of each service of IPC that asks for a policy."""
-
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _LABEL = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 SEMVER = re.compile(
@@ -99,8 +63,6 @@ REGISTRY = re.compile(rf"{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*(?::[0-9]+)?")
 IMAGE_PART = re.compile(r"[a-z0-9]+(?:(?:[_.]|__|-*)[a-z0-9]+)*")
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*:[0-9a-fA-F]{32,}")
-ECR = re.compile(r"[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
-"""A private registry, for which the device needs credentials."""
 S3_URI = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s]*[^\s/]")
 
 VARIABLE = re.compile(r"\{((?:[A-Za-z][\w.-]*:)?)(configuration|artifacts|work|kernel|iot):([^:{}]*)\}")

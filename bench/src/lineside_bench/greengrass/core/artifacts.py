@@ -5,18 +5,15 @@ tag `latest`: the nucleus pulls it at each deployment. Source: DockerImageDownlo
 """
 
 import asyncio
-import re
 import shutil
 import zipfile
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from lineside.durable_files import replace_file
+from lineside.greengrass.services import DOCKER_MANAGER, PRIVATE_REGISTRY, TOKEN_EXCHANGE
 from lineside_bench.greengrass.core.recipe import Artifact, Recipe
-from lineside_bench.greengrass.core.resolution import DOCKER_MANAGER
 
-_TOKEN_EXCHANGE = "aws.greengrass.TokenExchangeService"  # noqa: S105 - a component's name
-_PRIVATE = re.compile(r"[0-9]{12}\.dkr\.ecr\.[a-z0-9-]+\.amazonaws\.com")
 _ASKING_S = 60.0
 
 
@@ -30,9 +27,9 @@ def check_image(image: str, needs: Collection[str]) -> None:
         raise Unavailable(
             f"docker:{image} needs {DOCKER_MANAGER} in ComponentDependencies (MISSING_DOCKER_APPLICATION_MANAGER)"
         )
-    if _PRIVATE.match(image) and _TOKEN_EXCHANGE not in needs:
+    if PRIVATE_REGISTRY.match(image) and TOKEN_EXCHANGE not in needs:
         raise Unavailable(
-            f"docker:{image} needs {_TOKEN_EXCHANGE} in ComponentDependencies (MISSING_TOKEN_EXCHANGE_SERVICE)"
+            f"docker:{image} needs {TOKEN_EXCHANGE} in ComponentDependencies (MISSINGTOKEN_EXCHANGE_SERVICE)"
         )
     name, at, _digest = image.partition("@")
     _path, colon, tag = name.rpartition("/")[2].partition(":")

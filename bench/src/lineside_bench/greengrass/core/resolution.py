@@ -26,7 +26,6 @@ PROVIDED: Mapping[str, str] = MappingProxyType(
     }
 )
 """Components of AWS' own that count as there and RUNNING, in these versions."""
-DOCKER_MANAGER = "aws.greengrass.DockerApplicationManager"
 
 
 class Unresolvable(Exception):

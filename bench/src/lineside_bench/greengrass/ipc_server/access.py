@@ -9,10 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-PUBSUB = "aws.greengrass.ipc.pubsub"
-MQTT_PROXY = "aws.greengrass.ipc.mqttproxy"
-SHADOWS = "aws.greengrass.ShadowManager"
-CLI = "aws.greengrass.Cli"
+from lineside.greengrass.services import MQTT_PROXY
+
 _PIECE = re.compile(r"\$\{(.*?)\}|\*")
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from lineside.greengrass import services
 from lineside_bench.greengrass.ipc_server import access
 from lineside_bench.greengrass.ipc_server.manners import Manner
 from lineside_bench.greengrass.ipc_server.state import ACCESS_CONTROL, Component, Core, Document, Key, Refusal, Shadow
@@ -151,7 +152,7 @@ def _publish_to_topic(call: Call) -> Document:
     [(kind, content)] = given.items()
     if not isinstance(content, Mapping) or "message" not in content:
         raise call.invalid(f"{kind} has a message")
-    call.must_be_allowed(access.PUBSUB, topic)
+    call.must_be_allowed(services.PUBSUB, topic)
     if call.manner.receive_modes and (not topic or {"+", "#", "*"} & set(topic)):
         raise call.invalid("Publish topic must not be empty or contain a wildcard.")
     raw = call.decoded(content["message"]) if kind == "binaryMessage" else json.dumps(content["message"]).encode()
@@ -164,7 +165,7 @@ def _subscribe_to_topic(call: Call) -> Document:
     topic = call.topic()
     if not topic:
         raise call.invalid("Subscribe topic must not be empty")
-    call.must_be_allowed(access.PUBSUB, topic)
+    call.must_be_allowed(services.PUBSUB, topic)
     call.one_more()
     mode = call.request.get("receiveMode")
     own = not is_wild(topic) if mode is None else mode == "RECEIVE_ALL_MESSAGES"
@@ -269,7 +270,7 @@ def _update_state(call: Call) -> Document:
 
 def _restart_component(call: Call) -> Document:
     name = call.text("componentName")
-    call.must_be_allowed(access.CLI, name)
+    call.must_be_allowed(services.CLI, name)
     if name not in call.hub.core.components:
         shape = "ComponentNotFoundError" if call.manner.plain_messages else "ResourceNotFoundError"
         raise Refusal(shape, f"Component with name {name} not found")
@@ -280,7 +281,7 @@ def _restart_component(call: Call) -> Document:
 def _publish_to_iot_core(call: Call) -> Document:
     topic = call.topic("topicName")
     call.text("qos")
-    call.must_be_allowed(access.MQTT_PROXY, topic)
+    call.must_be_allowed(services.MQTT_PROXY, topic)
     call.hub.to_cloud(call.component.name, topic, call.binary("payload"))
     return {}
 
@@ -288,7 +289,7 @@ def _publish_to_iot_core(call: Call) -> Document:
 def _subscribe_to_iot_core(call: Call) -> Document:
     topic = call.topic("topicName")
     call.text("qos")
-    call.must_be_allowed(access.MQTT_PROXY, topic)
+    call.must_be_allowed(services.MQTT_PROXY, topic)
     call.one_more()
     call.stream.at_end(call.hub.cloud.add(Listener(topic, call.component.name, own=True, send=call.stream.event)))
     return {}
@@ -300,7 +301,7 @@ def _shadow_of(call: Call) -> tuple[str, str, str]:
     if name and not _SHADOW_NAME.fullmatch(name):
         raise Refusal("InvalidArgumentsError", "The shadow name must match [a-zA-Z0-9:_-]{1,64}")
     topic = f"$aws/things/{thing}/shadow{'/name/' + name if name else ''}"
-    call.must_be_allowed(access.SHADOWS, topic)
+    call.must_be_allowed(services.SHADOWS, topic)
     return thing, name, topic
 
 
@@ -345,7 +346,7 @@ def _delete_shadow(call: Call) -> Document:
 
 def _list_shadows(call: Call) -> Document:
     thing = call.text("thingName")
-    call.must_be_allowed(access.SHADOWS, f"$aws/things/{thing}/shadow")
+    call.must_be_allowed(services.SHADOWS, f"$aws/things/{thing}/shadow")
     size, token = call.request.get("pageSize") or 25, call.request.get("nextToken") or "0"
     if not isinstance(size, int) or not 1 <= size <= _MAX_PAGE or not str(token).isdecimal():
         raise Refusal("InvalidArgumentsError", "pageSize argument is not between 1 and 100, or a bad nextToken")
