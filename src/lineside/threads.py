@@ -3,9 +3,11 @@
 `run_abandonable` leaves the call behind where its caller is cancelled, for a call that may hang for ever. Its threads
 are daemons: the process's end does not wait for them, as it does for a pool's.
 `run_to_end` waits for the call's end also where its caller is cancelled, so that nothing is closed that the call uses.
+`hand_over` is the way back: from a library's own thread to the event loop.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -64,3 +66,9 @@ class Daemons(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Wait for nothing."""
+
+
+def hand_over(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: object) -> None:
+    """Have something called in the event loop's thread, from any other; nothing where the loop has ended."""
+    with contextlib.suppress(RuntimeError):  # it is closed: the process ends
+        loop.call_soon_threadsafe(call, *arguments)

@@ -26,7 +26,7 @@ from lineside.errors import BacklogFull, BusError, MessageRefused
 from lineside.greengrass.client import Client
 from lineside.greengrass.errors import Conflict, ConnectionEnded, GreengrassError, NotFound, Refused, Unauthorized
 from lineside.settings import BusSettings
-from lineside.threads import run_abandonable
+from lineside.threads import hand_over, run_abandonable
 
 log = structlog.get_logger("lineside.bus")
 
@@ -191,7 +191,7 @@ class IpcBus:
         except GreengrassError as error:
             self._end(self._ipc.ended or str(error))
             return
-        self._ipc.when_ended(lambda reason: _on(loop, self._end, reason))
+        self._ipc.when_ended(lambda reason: hand_over(loop, self._end, reason))
         self._usable.set()
         self._due = list(self._subscriptions.values())
         while not self._is_over():
@@ -280,20 +280,12 @@ class _Ear:
             payload = bytes(event.binary_message.message or b"")
         else:
             payload = json.dumps(event.json_message.message if event.json_message else None).encode()
-        _on(self._loop, self._bus.take, self._subscription, payload)
+        hand_over(self._loop, self._bus.take, self._subscription, payload)
 
     def unreadable(self, reason: str) -> None:
         """Hand the loss of a message over."""
-        _on(self._loop, self._bus.miss, self._subscription, reason)
+        hand_over(self._loop, self._bus.miss, self._subscription, reason)
 
     def closed(self) -> None:
         """Hand the stream's end over."""
-        _on(self._loop, self._bus.lose, self._subscription)
-
-
-def _on(loop: asyncio.AbstractEventLoop, act: Callable[..., None], *args: Any) -> None:
-    """Run something on the event loop, unless that has ended."""
-    try:
-        loop.call_soon_threadsafe(act, *args)
-    except RuntimeError:
-        log.debug("the event loop has ended", act=act.__name__)
+        hand_over(self._loop, self._bus.lose, self._subscription)

@@ -20,6 +20,7 @@ from lineside.bus.limits import MAX_FILTERS, Limits, own_packet_bytes
 from lineside.errors import BusError
 from lineside.secret_files import SecretFileError, read_password
 from lineside.settings import BusSettings
+from lineside.threads import hand_over
 
 log = structlog.get_logger("lineside.bus")
 
@@ -249,8 +250,7 @@ class Link:
     # Everything below runs on paho's thread and hands over to the loop at once.
 
     def _soon(self, call: Callable[..., object], *arguments: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
-            self._loop.call_soon_threadsafe(call, *arguments)
+        hand_over(self._loop, call, *arguments)
 
     def _on_connect(
         self, _client: Any, _data: Any, _flags: Any, reason: ReasonCode, announced: Properties | None

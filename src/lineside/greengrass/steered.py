@@ -16,6 +16,7 @@ from lineside.greengrass.nucleus import ComponentNucleus
 from lineside.greengrass.state import tell_running
 from lineside.greengrass.watch import ConfigurationWatch
 from lineside.settings import Settings, load
+from lineside.threads import hand_over
 
 log = structlog.get_logger("lineside.greengrass")
 
@@ -76,11 +77,7 @@ class Steered(Generic[S]):
             log.error("the connection to the Greengrass nucleus ended; so does this process", reason=reason)
             service.fail(f"the connection to the Greengrass nucleus ended: {reason}")
 
-        def ended(reason: str) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(fail, reason)
-
-        self._nucleus.when_ended(ended)
+        self._nucleus.when_ended(lambda reason: hand_over(loop, fail, reason))
         watch = ConfigurationWatch(
             self._nucleus, settings, read=self.settings, fail=service.fail, takers=service.takers
         )

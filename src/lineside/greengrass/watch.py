@@ -18,7 +18,7 @@ from lineside import telemetry
 from lineside.errors import LinesideError, SettingsError
 from lineside.greengrass.changes import AT_ONCE, Taker, change
 from lineside.settings import Settings
-from lineside.threads import run_abandonable
+from lineside.threads import hand_over, run_abandonable
 
 log = structlog.get_logger("lineside.greengrass")
 
@@ -84,10 +84,10 @@ class ConfigurationWatch(Generic[S]):
         loop = asyncio.get_running_loop()
 
         def changed() -> None:
-            _call(loop, self._changed.set)
+            hand_over(loop, self._changed.set)
 
         def proposed(proposal: Proposal) -> None:
-            _call(loop, self._proposals.put_nowait, proposal)
+            hand_over(loop, self._proposals.put_nowait, proposal)
 
         await run_abandonable(lambda: self._nucleus.on_change(changed), "greengrass changes")
         if not await run_abandonable(lambda: self._nucleus.on_proposal(proposed), "greengrass proposals"):
@@ -169,8 +169,3 @@ def _log_refused(error: LinesideError) -> None:
 
 def _below(path: str, group: str) -> bool:
     return f"{path}.".startswith(f"{group}.")
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *values: Any) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(function, *values)

@@ -17,7 +17,6 @@ from lineside_inference.http1.response_head import END, ResponseHead, read_head
 MAX_HEADER_BYTES = 64 * 1024
 _READ_BYTES = 64 * 1024
 _BEGINS = b"HTTP/"
-_OK = 200
 
 
 @dataclass

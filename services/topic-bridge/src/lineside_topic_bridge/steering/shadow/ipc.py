@@ -15,6 +15,7 @@ import structlog
 from lineside.documents import read_json
 from lineside.errors import BusError
 from lineside.greengrass.errors import Conflict, ConnectionEnded, GreengrassError, NotFound, Refused
+from lineside.threads import hand_over
 from lineside_topic_bridge.steering.shadow.ports import ShadowAway, ShadowChanged, ShadowError, ShadowRefuses
 from lineside_topic_bridge.steering.shadow.topics import prefix
 
@@ -138,15 +139,15 @@ class _Ear:
         if message is None:
             message = getattr(event, "message", None)
         if message is None:  # JSON, which the Shadow Manager does not send: whatever it is, it rings
-            _call(self._loop, self._missed)
+            hand_over(self._loop, self._missed)
             return
         payload = message.message if hasattr(message, "message") else message.payload
-        _call(self._loop, self._take, bytes(payload or b""))
+        hand_over(self._loop, self._take, bytes(payload or b""))
 
     def unreadable(self, reason: str) -> None:
         """Ring for what could not be read."""
         log.warning("a message about the shadow could not be read", reason=reason)
-        _call(self._loop, self._missed)
+        hand_over(self._loop, self._missed)
 
     def closed(self) -> None:
         """Leave it to the end of the connection, which ends the process."""
@@ -218,8 +219,3 @@ class _Subscription:
         """Iterate for ever."""
         while True:
             yield await self._messages.get()
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *values: Any) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(function, *values)

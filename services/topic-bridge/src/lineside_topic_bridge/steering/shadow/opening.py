@@ -8,6 +8,7 @@ from lineside import __version__
 from lineside.bus import Bus
 from lineside.greengrass.client import Client, shared
 from lineside.service import Service
+from lineside.threads import hand_over
 from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.settings import Settings, ShadowSettings
 from lineside_topic_bridge.steering.shadow.documents import has_room_in, has_room_in_answer
@@ -44,8 +45,7 @@ def open_shadow(
         loop = asyncio.get_running_loop()
 
         def ended(reason: str) -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(service.fail, f"the connection to the Greengrass nucleus ended: {reason}")
+            hand_over(loop, service.fail, f"the connection to the Greengrass nucleus ended: {reason}")
 
         nucleus.when_ended(ended)
     transport: ShadowTransport
