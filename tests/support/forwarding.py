@@ -3,11 +3,14 @@
 import asyncio
 import heapq
 import itertools
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -37,10 +40,35 @@ def entry(
     return compose(event, items, embed_limit=embed_limit)
 
 
+class Counted(ThreadPoolExecutor):
+    """An event loop's default executor that knows how many of its calls have not ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = 0
+        self._lock = threading.Lock()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self._count(1)
+        made = super().submit(fn, *args, **kwargs)
+        made.add_done_callback(lambda _made: self._count(-1))
+        return made
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self.running += more
+
+
 class Simulated(Clock):
-    """Time that goes on to the next sleeper's end whenever nobody is awake for a moment."""
+    """Time that goes on to the next sleeper's end whenever nobody is awake for a moment, in a thread neither.
+
+    Made in the event loop whose default executor it replaces: the spool is called there, and on a slow disk a call
+    would otherwise take minutes of this time.
+    """
 
     def __init__(self, start: datetime = HOUR) -> None:
+        self._threads = Counted()
+        asyncio.get_running_loop().set_default_executor(self._threads)
         self.time = 0.0
         self._start = start
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
@@ -67,6 +95,11 @@ class Simulated(Clock):
     async def _go(self) -> None:
         while True:
             await asyncio.sleep(0.001)
+            if self._threads.running:
+                continue
+            await asyncio.sleep(0)  # what a call that has just ended wakes comes first
+            if self._threads.running:
+                continue
             while self._sleepers and self._sleepers[0][2].done():
                 heapq.heappop(self._sleepers)
             if self._sleepers:

@@ -166,7 +166,8 @@ async def test_a_batch_that_always_fails_holds_only_its_own_stream(
             tries = [at for upload, at in begun if upload.batch.stream == "bad"]
             assert tries
             for number, (earlier, later) in enumerate(itertools.pairwise(tries)):
-                assert later - earlier >= min(LONGEST_S, FIRST_S * 2**number), "it waits twice as long each time"
+                least = min(LONGEST_S, FIRST_S * 2**number)
+                assert later - earlier > least * 0.999, "it waits twice as long each time"
             if alarm:
                 await until(lambda: running.metric("alarm", destination="scripted", reason=alarm) == 1)
             destination.answer = lambda _upload: None

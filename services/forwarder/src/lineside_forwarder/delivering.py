@@ -81,6 +81,8 @@ class Supervisor:
         self._schedule = RetrySchedule(link, clock.monotonic)
         self._news = asyncio.Event()
         self._stopping = False
+        self._leasing = asyncio.Lock()
+        """So that no batch is given back between the look at who waits and the lease: it would be tried at once."""
         self._under_way: set[asyncio.Task[None]] = set()
         self._trouble: ForwarderError | None = None
         self._alarms: dict[str, str] = {}
@@ -134,7 +136,8 @@ class Supervisor:
     async def _begin(self) -> float:
         """Start deliveries while there is room and something to deliver; return how long to wait for the next look."""
         while len(self._under_way) < (_WIDTH if self._link.is_online else 1):
-            lease = await run_to_end(self._lease, self._schedule.passed_over())
+            async with self._leasing:
+                lease = await run_to_end(self._lease, self._schedule.passed_over())
             if lease is None:
                 held = self._schedule.held()
                 if not self._under_way:
@@ -219,7 +222,8 @@ class Supervisor:
             self._refused[batch.number] = False
         self._metrics.failed(name, _cause(error))
         if isinstance(error, BatchRefused):
-            is_dead = self._refused[batch.number] = await run_to_end(self._spool.refuse, lease, str(error))
+            async with self._leasing:
+                is_dead = self._refused[batch.number] = await run_to_end(self._spool.refuse, lease, str(error))
             log.warning("batch refused", destination=name, batch=batch.name, error=str(error), dead=is_dead)
             self._link.online()  # it answered
             return
@@ -228,7 +232,8 @@ class Supervisor:
             self._metrics.alarms(name, self._alarms.values())
             log.error("a batch cannot go", destination=name, batch=batch.name, error=error.what, remedy=error.remedy)
         self._trouble = _worse(self._trouble, error)
-        await run_to_end(self._spool.release, lease, str(error))
+        async with self._leasing:
+            await run_to_end(self._spool.release, lease, str(error))
 
     async def _not_about_one_batch(self, error: BatchRefused) -> NotAllowed:
         """Return what it means that several batches were refused and none arrived: it is not about any of them.
