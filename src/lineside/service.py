@@ -298,7 +298,9 @@ def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, 
     except LinesideError as error:
         sys.stderr.write(f"{error}\n")
         return 2 if isinstance(error, NotAComponent | SdkMissing) else 1
-    telemetry.configure(name.replace("_", "-"), level=settings.log.level, style=settings.log.format)
+    telemetry.configure(name.replace("_", "-"), level=settings.log_level, style=settings.log.format)
+    for remark in settings.remarks():
+        log.warning("settings", remark=remark)
     for setting, path, mode in exposed(settings):
         log.warning(
             "a file of secrets can be read or written by every user of this machine",

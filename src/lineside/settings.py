@@ -56,6 +56,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
+    def remarks(self) -> list[str]:
+        """Return what is allowed and not what was meant, or better otherwise; the service logs each at its start."""
+        return []
+
 
 class BusTlsSettings(Section):
     """TLS to the broker. Its certificate must be valid and bear the name in `bus.host`; there is no way around that."""
@@ -177,6 +181,16 @@ class Settings(BaseSettings):
     )
     bus: BusSettings = Field(default_factory=BusSettings, description="The bus between the services.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs on standard error.")
+
+    @property
+    def log_level(self) -> Level:
+        """The level of the log in force; a service may have another setting that lowers it."""
+        return self.log.level
+
+    def remarks(self) -> list[str]:
+        """Return what of any section is allowed and not what was meant."""
+        sections = [getattr(self, name) for name in type(self).model_fields]
+        return [remark for section in sections if isinstance(section, Section) for remark in section.remarks()]
 
     @classmethod
     def settings_customise_sources(

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-AT_ONCE = frozenset({"log.level"})
+AT_ONCE = frozenset({"log.level", "edge_manager.SagemakerEdgeLogVerbose"})
 """Settings that every service applies while it runs; a service adds its own, with all that stands below them."""
 
 

@@ -118,7 +118,7 @@ class ConfigurationWatch(Generic[S]):
         except LinesideError as error:
             _log_refused(error)
             return
-        telemetry.set_level(new.log.level)
+        telemetry.set_level(new.log_level)
         self.settings = new
         if needs.at_once:
             log.info("the new configuration is in force", changed=needs.at_once)

@@ -31,10 +31,10 @@ def test_disk_without_a_path_is_a_folder_beside_the_spool() -> None:
     assert isinstance(make(disk), DiskDestination)
 
 
-def test_a_path_that_is_named_is_not_made() -> None:
+def test_edge_managers_path_is_made_as_its_agent_did() -> None:
     (disk,) = planned(CaptureDataDestination="Disk", CaptureDataDiskPath="/mnt/evidence")
     assert disk.settings == DiskSettings(name="disk", path=Path("/mnt/evidence"))
-    assert not disk.make_path
+    assert disk.make_path
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,10 @@ def test_a_bucket_that_is_missing_stops_the_start(edge_manager: dict[str, object
     assert "CaptureDataDestination: Disk" in raised.value.remedy
 
 
-def test_a_bucket_without_sagemaker_is_refused_only_when_strict() -> None:
-    assert planned(BucketName="plant-evidence")
-    assert planned(BucketName="plant-sagemaker-evidence", strict=True)
-    with pytest.raises(LinesideError, match="must contain `sagemaker`"):
-        planned(BucketName="plant-evidence", strict=True)
+def test_the_buckets_region_is_edge_managers() -> None:
+    (cloud,) = planned(BucketName="plant-evidence", region="eu-west-1")
+    assert isinstance(cloud.settings, S3Settings)
+    assert cloud.settings.region == "eu-west-1"
 
 
 def test_named_destinations_come_first() -> None:

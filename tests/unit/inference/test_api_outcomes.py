@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from lineside.contract import CameraSource, Capture, Outcome, Request, Result, to_json, uuid7
-from lineside.edge_manager import EdgeManagerSettings
+from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside_inference.capture.decide import Counts, Decision, decide, decide_outcome
 from lineside_inference.capture.record_builder import RecordBuilder, Seen
 from lineside_inference.dataplane.judged import Judged

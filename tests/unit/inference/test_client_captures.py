@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lineside.edge_manager import EdgeManagerSettings
+from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.errors import LinesideError
 from lineside.spool import DestinationStatus, SpoolFull, SpoolSettings, SpoolUnusable, Status
 from lineside_inference.api.captures import as_problems

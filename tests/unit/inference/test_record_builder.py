@@ -25,7 +25,7 @@ from lineside.contract import (
     TensorsSource,
     UrlSource,
 )
-from lineside.edge_manager import EdgeManagerSettings
+from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.spool import Entry
 from lineside_inference.capture.decide import Decision
 from lineside_inference.capture.record_builder import RecordBuilder

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from starlette.types import ASGIApp
 
 import lineside.service
-from lineside import telemetry
 from lineside.service import Service
 from lineside.settings import HttpSettings
 from lineside_forwarder.clock import Clock
@@ -30,8 +29,6 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
 
     Raises LinesideError where the settings name no destination, or no spool.
     """
-    if settings.edge_manager.SagemakerEdgeLogVerbose:
-        telemetry.configure("forwarder", level="debug", style=settings.log.format)
     own, capture = settings.forwarder, settings.edge_manager
     clock = Clock()
     capped, free = RateLimiter(own.bandwidth_bytes_s, clock), RateLimiter(None, clock)

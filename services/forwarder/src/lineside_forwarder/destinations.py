@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lineside.edge_manager import EdgeManagerSettings
+from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.errors import LinesideError
 from lineside_forwarder.destination import Destination
 from lineside_forwarder.disk import DiskDestination
@@ -45,15 +45,13 @@ def _plans(settings: Settings) -> list[Plan]:
         return [Plan(each) for each in settings.forwarder.destinations]
     capture = settings.edge_manager
     if capture.CaptureDataDestination == "Cloud":
-        return [Plan(_bucket(capture, "CaptureDataDestination is Cloud"))]
-    # As with Edge Manager a folder of its own beside what else the service keeps; a folder that is named must exist.
+        return [Plan(_bucket(capture))]
+    # As with Edge Manager a folder of its own beside what else the service keeps.
     own = settings.spool.folder.absolute().parent / "capture"
-    disk = Plan(
-        DiskSettings(name=DISK, path=capture.CaptureDataDiskPath or own), make_path=capture.CaptureDataDiskPath is None
-    )
+    disk = Plan(DiskSettings(name=DISK, path=capture.CaptureDataDiskPath or own), make_path=True)
     if not capture.CaptureDataPeriodicUpload:
         return [disk]
-    upload = _bucket(capture, "CaptureDataPeriodicUpload is true")
+    upload = _bucket(capture)
     return [disk, Plan(upload, period_s=capture.CaptureDataPeriodicUploadPeriodSeconds)]
 
 
@@ -71,19 +69,14 @@ def _check_outside(given: DiskSettings | S3Settings | StreamManagerSettings, set
         )
 
 
-def _bucket(capture: EdgeManagerSettings, why: str) -> S3Settings:
+def _bucket(capture: EdgeManagerSettings) -> S3Settings:
     if capture.BucketName is None:
         raise LinesideError(
-            f"edge_manager.BucketName is not set, and {why}",
+            f"edge_manager.BucketName is not set, and {capture.why_bucket}",
             remedy="Set it; or keep evidence on this box with edge_manager.CaptureDataDestination: Disk; "
             "or list forwarder.destinations",
         )
-    if capture.strict and "sagemaker" not in capture.BucketName:
-        raise LinesideError(
-            f"edge_manager.BucketName is {capture.BucketName!r}; with edge_manager.strict it must contain `sagemaker`",
-            remedy="Name another bucket, or set edge_manager.strict: false",
-        )
-    return S3Settings.model_validate({"name": CLOUD, "bucket": capture.BucketName})
+    return S3Settings.model_validate({"name": CLOUD, "bucket": capture.BucketName, "region": capture.region})
 
 
 def make(each: Plan) -> Destination:

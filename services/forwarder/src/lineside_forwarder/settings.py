@@ -9,9 +9,10 @@ from pydantic import Field, field_validator, model_validator
 import lineside.settings
 from lineside.addresses import EndpointUrl, is_address
 from lineside.contract import Name
-from lineside.edge_manager import EdgeManagerSettings
+from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.settings import HttpSettings, Section
 from lineside.spool.settings import MIB, SpoolSettings
+from lineside.telemetry import Level
 from lineside_forwarder.quiet_hours import minutes, zone
 
 
@@ -170,8 +171,13 @@ class Settings(lineside.settings.Settings):
     )
     edge_manager: EdgeManagerSettings = Field(
         default_factory=lambda: EdgeManagerSettings.model_validate({}),
-        description="Data capture, by the names of SageMaker Edge Manager.",
+        description="SageMaker Edge Manager's agent, by its own names.",
     )
     forwarder: ForwarderSettings = Field(
         default_factory=lambda: ForwarderSettings.model_validate({}), description="Evidence leaves the box."
     )
+
+    @property
+    def log_level(self) -> Level:
+        """The level of the log, which SagemakerEdgeLogVerbose lowers."""
+        return self.edge_manager.log_level(self.log.level)

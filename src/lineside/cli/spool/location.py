@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 import lineside.settings
-from lineside.edge_manager import EdgeManagerSettings
+from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.errors import LinesideError
 from lineside.spool.settings import SpoolSettings
 from lineside.spool.store.schema import RECORDS

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lineside.capture import Event, Item, compose, tensor_type
 from lineside.contract import Outcome, Request, Result, TensorsSource, UrlSource, to_json, utc_now
-from lineside.edge_manager import EdgeManagerSettings
+from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.spool import Entry
 from lineside_inference.capture.decide import Decision
 from lineside_inference.dataplane.judged import EvidenceInputs, Judged

@@ -6,10 +6,11 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from lineside.contract import MAX_DEADLINE_MS, Name, Policy
-from lineside.edge_manager import EdgeManagerSettings
+from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.settings import Section
 from lineside.settings import Settings as SharedSettings
 from lineside.spool.settings import SpoolSettings
+from lineside.telemetry import Level
 from lineside_inference.settings.capture import CaptureSettings
 from lineside_inference.settings.http import InferenceHttpSettings, is_loopback
 from lineside_inference.settings.limits import LimitSettings
@@ -104,8 +105,13 @@ class Settings(SharedSettings):
     )
     edge_manager: EdgeManagerSettings = Field(
         default_factory=lambda: EdgeManagerSettings.model_validate({}),
-        description="Data capture, by the names of SageMaker Edge Manager.",
+        description="SageMaker Edge Manager's agent, by its own names.",
     )
     inference: InferenceSettings = Field(
         default_factory=lambda: InferenceSettings.model_validate({}), description="The inference service."
     )
+
+    @property
+    def log_level(self) -> Level:
+        """The level of the log, which SagemakerEdgeLogVerbose lowers."""
+        return self.edge_manager.log_level(self.log.level)
