@@ -3,6 +3,8 @@
 A service that Greengrass runs as a component has one layer more: the component's configuration, above the file and
 below the environment (`lineside.greengrass.configuration`).
 
+The file may also be that of an Edge Manager agent (`lineside.edge_manager.agent_file`).
+
 One file configures a whole box: what all services share at the top (`bus`, `log`), then a section a service.
 A service reads the shared part and its own section, and leaves the other services' sections alone; `lineside
 config check` reads them all. Every setting has an environment name: `LINESIDE_` and the path joined by `__`, for
@@ -19,13 +21,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from lineside.addresses import Host
 from lineside.contract import MAX_MESSAGE_BYTES, OUTCOME_TOPIC, REQUEST_TOPIC, RESULT_TOPIC
 from lineside.documents import read_json, read_yaml
+from lineside.edge_manager import agent_file
 from lineside.errors import SettingsError
 from lineside.secrecy import hidden
 from lineside.telemetry import Format, Level
@@ -182,15 +185,18 @@ class Settings(BaseSettings):
     bus: BusSettings = Field(default_factory=BusSettings, description="The bus between the services.")
     log: LogSettings = Field(default_factory=LogSettings, description="Logs on standard error.")
 
+    _ignored: tuple[str, ...] = PrivateAttr(())
+
     @property
     def log_level(self) -> Level:
         """The level of the log in force; a service may have another setting that lowers it."""
         return self.log.level
 
     def remarks(self) -> list[str]:
-        """Return what of any section is allowed and not what was meant."""
+        """Return what was read over, and what of any section is allowed and not what was meant."""
         sections = [getattr(self, name) for name in type(self).model_fields]
-        return [remark for section in sections if isinstance(section, Section) for remark in section.remarks()]
+        told = [remark for section in sections if isinstance(section, Section) for remark in section.remarks()]
+        return [*self._ignored, *told]
 
     @classmethod
     def settings_customise_sources(
@@ -231,6 +237,8 @@ class Layer:
     """Names that are known there at the top beside the settings."""
     problems: tuple[str, ...] = ()
     """What is wrong with it before it is read as settings."""
+    ignored: tuple[str, ...] = ()
+    """Names that stand there, that nothing here knows, and that are read over."""
 
     def depth(self, path: Sequence[str]) -> int:
         """Return how many steps of a setting's path are given here."""
@@ -256,7 +264,7 @@ def load(kind: type[S], *, file: Path | None = None, above: Layer | None = None)
     named = os.environ.get(FILE_VARIABLE)
     path = file or (Path(named) if named else None)
     foreign = _foreign(kind)
-    layers = [Layer(str(path), read_file(path))] if path else []
+    layers = [_layer(path)] if path else []
     layers += [above] if above else []
     document: dict[str, Any] = {}
     for layer in layers:
@@ -272,7 +280,22 @@ def load(kind: type[S], *, file: Path | None = None, above: Layer | None = None)
         problems.append(f"environment: {error.__cause__ or error}; give lists and groups as JSON")
     if problems:
         raise SettingsError(problems)
+    settings._ignored = tuple(  # noqa: SLF001 - ours: what stood beside the settings
+        f"{layer.origin}: ignored, for nothing here knows them: {', '.join(layer.ignored)}"
+        for layer in layers
+        if layer.ignored
+    )
     return settings
+
+
+def _layer(path: Path) -> Layer:
+    """Return a settings file as a layer; it may be the configuration file of an Edge Manager agent."""
+    document = read_file(path)
+    if not agent_file.is_agent_file(document):
+        return Layer(str(path), document)
+    read = agent_file.read(document)
+    problems = tuple(f"{path}: {problem}" for problem in read.problems)
+    return Layer(str(path), read.document, read.written, problems=problems, ignored=read.ignored)
 
 
 def merged(below: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

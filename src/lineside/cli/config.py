@@ -43,11 +43,16 @@ def check(
         typer.Argument(help=f"The settings file; else what {FILE_VARIABLE} names; else only the environment."),
     ] = None,
 ) -> None:
-    """Read the settings as every service does; exit 1 and name every problem where they are wrong."""
+    """Read the settings as every service does; exit 1 and name every problem where they are wrong.
+
+    The file may also be the configuration file of an Edge Manager agent.
+    """
     if found := problems(file):
         for problem in found:
             sys.stderr.write(f"{problem}\n")
         raise typer.Exit(1)
+    for remark in dict.fromkeys(remark for kind in installed() for remark in load(kind, file=file).remarks()):
+        sys.stdout.write(f"note: {remark}\n")
     source = file or os.environ.get(FILE_VARIABLE) or "defaults and environment"
     sys.stdout.write(f"{source}: right for {', '.join(kind.section for kind in installed())}\n")
 

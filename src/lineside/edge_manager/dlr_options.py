@@ -10,6 +10,7 @@ from pathlib import Path
 CACHE_DIR = "TVM_TENSORRT_CACHE_DIR"
 CACHE_MB = "TVM_TENSORRT_CACHE_DISK_SIZE_MB"
 _FLAG = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)", re.DOTALL)
+_USUAL_MB = 512
 _MAX_MB = 1024 * 1024
 
 
@@ -19,7 +20,7 @@ class DlrOptions:
 
     cache_dir: Path | None = None
     """Folder of the TensorRT cache; absolute. None: no cache."""
-    cache_mb: int = 512
+    cache_mb: int = _USUAL_MB
     """Most that the cache may hold, in MB; the engine that was used least goes first."""
     unknown: tuple[str, ...] = ()
     """Other flags, in their order."""
@@ -45,6 +46,6 @@ def parse(text: str) -> DlrOptions:
         raise ValueError(f"{CACHE_MB}: expected a whole number of MB from 1 to {_MAX_MB} (got {size!r:.80})")
     return DlrOptions(
         Path(folder) if folder is not None else None,
-        int(size) if size is not None else DlrOptions.cache_mb,
+        int(size) if size is not None else _USUAL_MB,
         tuple(flags),
     )

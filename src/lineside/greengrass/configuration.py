@@ -4,20 +4,23 @@ It has the form of the settings file: `bus`, `log`, and the service's own sectio
 alone. Values mean the same as numbers, as floats and as text, for a recipe in YAML delivers text on the lite nucleus,
 and JSON without a decimal point may come as a float on the classic one: 10, 10.0 and "10", true and "true".
 
-At its top four names more are known, which published examples of inference components use (`SHORT`), and names that
-are not the settings' business (`FOREIGN`).
+At its top more names are known (`SHORT`): four that published examples of inference components use, and those of
+SageMaker Edge Manager's component; and names that are not the settings' business (`FOREIGN`). A component that bears
+Edge Manager's name serves its API, and reads over what it does not know, as that did.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lineside.settings import Layer, Settings, merged, type_at
+from lineside.edge_manager.settings import EdgeManagerSettings
+from lineside.settings import SECTIONS, SHARED_SECTIONS, SIMULATORS, Layer, Settings, merged, type_at
 
 SHORT: Mapping[str, tuple[str, ...]] = {
     "ConfidenceThreshold": ("inference", "policy", "thresholds", "default"),
     "InferenceTopicIn": ("bus", "request_topic"),
     "InferenceTopicOut": ("bus", "result_topic"),
     "ModelS3URI": ("inference", "model_repository"),
+    **{name: ("edge_manager", name) for name in EdgeManagerSettings.model_fields if name[0].isupper()},
 }
 """Names at the top of a component's configuration that stand for a setting."""
 
@@ -27,6 +30,9 @@ FOREIGN: Mapping[str, str] = {
 }
 """Names at the top of a component's configuration that are not settings, and who reads them."""
 
+EDGE_MANAGER = "aws.greengrass.SageMakerEdgeManager"
+"""The component that ours takes the place of, where it bears this name."""
+
 MAX_EXACT = 2**53
 """Largest whole number of which a float still says which one it is (IEEE 754 binary64)."""
 
@@ -34,6 +40,12 @@ MAX_EXACT = 2**53
 def layer(kind: type[Settings], component: str, configuration: Mapping[str, Any]) -> Layer:
     """Return a component's configuration as a layer for the settings of one service, with what is wrong with it."""
     document = {name: value for name, value in configuration.items() if name not in {*SHORT, *FOREIGN}}
+    ignored: tuple[str, ...] = ()
+    if component == EDGE_MANAGER:
+        known = {*kind.model_fields, *SECTIONS, *SHARED_SECTIONS, *SIMULATORS}
+        ignored = tuple(name for name in document if name not in known)
+        own = {name: value for name, value in document.items() if name in known}
+        document = merged({"edge_manager": {"serve": True}}, own)
     problems: list[str] = []
     written: dict[tuple[str, ...], str] = {}
     origin = f"configuration of {component}"
@@ -60,7 +72,7 @@ def layer(kind: type[Settings], component: str, configuration: Mapping[str, Any]
     problems += [
         f"{origin}: {written.get(path) or '.'.join(path)}: {text}" for path, text in _not_meant(kind, document, ())
     ]
-    return Layer(origin, document, written, names=(*SHORT, *FOREIGN), problems=tuple(problems))
+    return Layer(origin, document, written, names=(*SHORT, *FOREIGN), problems=tuple(problems), ignored=ignored)
 
 
 def _short(name: str, value: Any) -> tuple[Any, str | None]:
