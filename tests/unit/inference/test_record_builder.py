@@ -114,7 +114,9 @@ def picture() -> np.ndarray:
 def entry(
     taken: EvidenceInputs, *, ask: Request | None = None, masks: Any = None, limit: int = 3072, **fields: Any
 ) -> Entry:
-    settings = EdgeManagerSettings.model_validate({"DeviceFleetName": "plant", "CaptureDataBase64EmbedLimit": limit})
+    settings = EdgeManagerSettings.model_validate(
+        {"DeviceFleetName": "plant", "CaptureDataBase64EmbedLimit": limit, "embed_above_3072": True}
+    )
     builder = RecordBuilder("press-3", settings, masks or {}, max_pixels=10**6)
     return builder.entry(Judged(ask or request(), result(**fields), Arrival(RAN), evidence=taken), ALWAYS)
 
