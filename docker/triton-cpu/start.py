@@ -1,4 +1,8 @@
-"""Become Triton, in the container: explicit model control with every model of /models loaded, all three ports open."""
+"""Become Triton, in the container: explicit model control, all three ports open.
+
+Nothing is loaded at the start: the inference service says which version of which model. What it has refused, or has not
+proven yet, does not come up by a restart of Triton.
+"""
 
 import os
 import sys
@@ -32,6 +36,7 @@ def main() -> None:
             grpc_port=8001,
             metrics_port=8002,
             host="0.0.0.0",  # noqa: S104 - which network that is, is the container's affair
+            models=(),
         )
     except BenchError as error:
         sys.stderr.write(f"{error}\n")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Become Triton on a Jetson: explicit model control with every model of /models loaded. Triton has no GPU metrics there;
-# the exporter reads the board instead.
+# Become Triton on a Jetson: explicit model control, and nothing loaded: the inference service says which version of which
+# model. Triton has no GPU metrics there; the exporter reads the board instead.
 set -eu
 
 for config in /models/*/config.pbtxt; do
@@ -8,7 +8,6 @@ for config in /models/*/config.pbtxt; do
     echo "/models has no model (<name>/config.pbtxt); mount the model repository there, read-only" >&2
     exit 2
   fi
-  set -- "$@" "--load-model=$(basename "$(dirname "$config")")"
 done
 
 exec tritonserver \

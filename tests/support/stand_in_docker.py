@@ -52,6 +52,8 @@ def on_container(verb: str, arguments: Sequence[str]) -> int:
 def main(arguments: Sequence[str]) -> int:
     with (FOLDER / "diary").open("a", encoding="utf-8") as diary:
         diary.write(json.dumps(arguments) + "\n")
+    if "--interactive" in arguments:
+        sys.stdin.buffer.read()
     if (status := told(arguments)) is not None:
         return status
     match arguments:
@@ -66,8 +68,6 @@ def main(arguments: Sequence[str]) -> int:
             return 0 if (THINGS / f"{kind}-{name}").exists() else 1
         case [("network" | "volume") as kind, "create", *_options, name]:
             (THINGS / f"{kind}-{name}").touch()
-        case ["run", *rest] if "--interactive" in rest:
-            sys.stdin.buffer.read()
     return 0
 
 

@@ -258,3 +258,83 @@ def test_a_change_survives_triton_being_killed(service: Inference, triton: Trito
     service.wait_for("/readyz", 200)
     result = service.infer(deadline_ms=60_000, source=inline(part_jpeg))
     assert (result["status"], result["model"]["version"]) == ("ok", "2")
+
+
+class Deployed:
+    """The model's folder as deployments change it: its own card names the version."""
+
+    def __init__(self, repository: Path) -> None:
+        self.folder = repository / MODEL
+        card = yaml.safe_load((self.folder / "card.yaml").read_text())
+        (self.folder / card["version"] / "card.yaml").write_text(yaml.safe_dump(card))
+
+    def name(self, version: str) -> None:
+        new = self.folder / "card.yaml.new"
+        shutil.copyfile(self.folder / version / "card.yaml", new)
+        new.replace(self.folder / "card.yaml")
+
+
+def described(service: Inference) -> Any:
+    return service.http.get(f"/v1/models/{MODEL}").json()
+
+
+def test_the_version_that_the_own_card_names_comes_into_force_and_a_broken_one_does_not(
+    triton: TritonServer, service: Inference, part_jpeg: bytes
+) -> None:
+    deployed = Deployed(triton.repository)
+    try:
+        with Load(service, part_jpeg) as line:
+            line.wait_for("1", 10)
+            deployed.name("2")
+            line.wait_for("2", 10)
+            assert described(service)["default"] == "2"
+            deployed.name("3")
+            block_until(lambda: described(service)["refused"], lambda: described(service))
+            line.wait_for("2", 20)
+            now = described(service)
+            assert (now["version"], now["default"], now["wanted"]) == ("2", "3", "3")
+            assert "INVALID_PROTOBUF" in now["refused"]["reason"]
+            deployed.name("1")
+            line.wait_for("1", 10)
+        assert line.failed == []
+        assert {seen for _, _, seen, _ in line.seen} == {"1", "2"}
+        assert described(service)["refused"] is None
+        # Where the policy names a version, the operator's choice stays; what came is looked at all the same.
+        assert service.http.put("/v1/policy", json={"models": {MODEL: "1"}}).status_code == 200
+        deployed.name("4")
+        block_until(lambda: described(service)["refused"], lambda: described(service))
+        now = described(service)
+        assert (now["version"], now["default"], now["wanted"]) == ("1", "4", "1")
+        assert "has SHA-256" in now["refused"]["reason"]
+        deployed.name("2")
+        block_until(lambda: described(service)["default"] == "2", lambda: described(service))
+        assert (described(service)["version"], described(service)["refused"]) == ("1", None)
+        assert service.http.put("/v1/policy", json={}).status_code == 200
+        block_until(lambda: described(service)["version"] == "2", lambda: described(service))
+    finally:
+        deployed.name("1")
+
+
+def test_a_restart_while_a_broken_version_is_named_serves_the_one_before(
+    triton: TritonServer, start_inference: Callable[..., Inference], part_jpeg: bytes, tmp_path: Path
+) -> None:
+    settings = {"model_repository": str(triton.repository), "state_dir": str(tmp_path / "state")}
+    settings["triton"] = {"url": triton.grpc, "health_ms": 50}
+    deployed = Deployed(triton.repository)
+    try:
+        deployed.name("2")
+        service = start_inference(**settings)
+        assert service.http.put("/v1/policy", json={"thresholds": {"default": 0.4}}).status_code == 200
+        deployed.name("3")
+        block_until(lambda: described(service)["refused"], lambda: described(service))
+        service.stop()
+        triton.kill()
+        triton.start()
+        service = start_inference(**settings)
+        assert service.predict(part_jpeg)["model"]["version"] == "2"
+        block_until(lambda: described(service)["refused"], lambda: described(service))
+        now = described(service)
+        assert (now["version"], now["state"]) == ("2", "ONLINE")
+        assert service.http.get("/v1/policy").json()["thresholds"] == {"default": 0.4}
+    finally:
+        deployed.name("1")

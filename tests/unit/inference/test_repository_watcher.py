@@ -11,7 +11,7 @@ import yaml
 from lineside.connections import Connection, State
 from lineside.contract import Policy
 from lineside_inference.errors import EngineFailed, ModelOut, PolicyRefused, StoreError
-from lineside_inference.models.repository_watcher import RepositoryWatcher
+from lineside_inference.models.repository_watcher import Renewal, RepositoryWatcher
 from lineside_inference.models.store import Model, ModelStore, read_store
 from lineside_inference.policies.policy_file import Kept, PolicyFile
 from lineside_inference.policies.policy_store import PolicyStore, start
@@ -33,17 +33,23 @@ class Scene:
     def __init__(self, repository: Path) -> None:
         self.store = read_store(repository)
         self.links: dict[str, Connection] = {}
-        self.watcher = RepositoryWatcher(self.store, self.store.take, self.link)
+        self.renewals: list[Renewal] = []
+        self.watcher = RepositoryWatcher(self.store, self.store.take, self.link, self.renewals.append)
 
     def link(self, name: str) -> Connection:
         return self.links.setdefault(name, Connection(f"model/{name}", ""))
 
     def look(self) -> list[str]:
         """Look twice, as it takes for what rests, and return who came."""
-        found: list[Model] = [*self.watcher.look(), *self.watcher.look()]
-        for model in found:
-            self.store.take(model)
-        return [model.card.name for model in found]
+        found = [*self.watcher.look(), *self.watcher.look()]
+        self.watcher.admit(found)
+        return [each.card.name for each in found if isinstance(each, Model)]
+
+    def renewed(self) -> list[Renewal]:
+        """Look twice and return what own cards were found to name."""
+        self.renewals.clear()
+        self.look()
+        return list(self.renewals)
 
 
 def test_one_wrong_model_is_out_and_the_others_serve(tmp_path: Path, document: Any) -> None:
@@ -114,7 +120,7 @@ async def test_one_that_cannot_join_is_out_by_name(tmp_path: Path, document: Any
         raise EngineFailed(f"{model.card.name} needs a larger slot")
 
     put(tmp_path, document, "large")
-    watcher = RepositoryWatcher(scene.store, join, scene.link)
+    watcher = RepositoryWatcher(scene.store, join, scene.link, scene.renewals.append)
     for _ in range(2):
         watcher.admit(watcher.look())
     assert scene.store.out == {"large": "large needs a larger slot"}
@@ -160,3 +166,62 @@ def test_files_are_compared_again_with_their_card(tmp_path: Path, document: Any)
     (folder / "1" / "model.onnx").write_bytes(b"baad")
     with pytest.raises(StoreError, match="has SHA-256"):
         model.check_files()
+
+
+def test_the_own_card_of_a_model_that_serves_may_name_another_version(tmp_path: Path, document: Any) -> None:
+    folder = put(tmp_path, document, "good")
+    scene = Scene(tmp_path)
+    assert scene.renewed() == []
+    first = (folder / "card.yaml").read_text()
+    (folder / "1" / "card.yaml").write_text(first)
+    put(tmp_path, document, "good", "2")
+    assert scene.renewed() == [Renewal("good", "1")]  # another folder, the same version
+    (folder / "2" / "card.yaml").rename(folder / "card.yaml")
+    assert scene.renewed() == [Renewal("good", "2")]
+    assert scene.renewed() == []
+    (folder / "2" / "model.onnx").write_bytes(b"something else")
+    [renewal] = scene.renewed()
+    assert "has SHA-256" in renewal.wrong
+    (folder / "card.yaml").write_text("half a car")
+    assert scene.renewed() == []
+    assert set(scene.store) == {"good"}
+    (folder / "card.yaml").write_text(first)
+    assert scene.renewed() == [Renewal("good", "1")]
+
+
+def test_a_version_named_while_the_service_starts_is_found(tmp_path: Path, document: Any) -> None:
+    folder = put(tmp_path, document, "good")
+    put(tmp_path, document, "good", "2")
+    scene = Scene(tmp_path)
+    (folder / "2" / "card.yaml").rename(folder / "card.yaml")
+    assert scene.renewed() == [Renewal("good", "2")]
+
+
+def test_a_version_is_read_with_its_own_configuration(tmp_path: Path, document: Any) -> None:
+    folder = put(tmp_path, document, "good")
+    put(tmp_path, document, "good", "2")
+    (folder / "config.pbtxt").write_text("max_batch_size: 4")
+    (folder / "1" / "config.pbtxt").write_text("max_batch_size: 1")
+    store = read_store(tmp_path)
+    assert store["good"].config.max_batch_size == 1
+    assert store.candidate("good", "2").config.max_batch_size == 4
+
+
+def test_a_model_whose_own_card_is_wrong_serves_on_after_a_restart_as_it_did(tmp_path: Path, document: Any) -> None:
+    repository = tmp_path / "models"
+    folder = put(repository, document, "good")
+    (folder / "1" / "card.yaml").write_text((folder / "card.yaml").read_text())
+    file = PolicyFile(tmp_path / "state")
+    start(Policy(), ModelStore((), repository), file)
+    file.write(Kept(policy=Policy(enabled=False), in_force={"good": "1"}))
+    put(repository, document, "good", "2")
+    (folder / "2" / "card.yaml").rename(folder / "card.yaml")
+    (folder / "2" / "model.onnx").write_bytes(b"half")
+    scene = Scene(repository)
+    assert set(scene.store.out) == {"good"}
+    assert start(Policy(), scene.store, file) == Policy(enabled=False)
+    assert scene.store["good"].card.version == "1"
+    assert scene.store.out == {}
+    [renewal] = scene.renewed()
+    assert renewal.version == "2"
+    assert "has SHA-256" in renewal.wrong

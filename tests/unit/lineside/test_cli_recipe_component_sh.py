@@ -377,6 +377,76 @@ def test_a_model_without_its_files_is_refused(rig: Rig) -> None:
     assert "has no config.pbtxt" in rig.refused("model", EYE, IMAGE, "surface-defect", "model")
 
 
+MODEL, URL = "surface-defect", "http://inference:8080"
+
+
+@pytest.fixture
+def folder(rig: Rig) -> Path:
+    """A model's folder as Greengrass unpacks it."""
+    made = rig.work / "unpacked" / MODEL
+    (made / "2").mkdir(parents=True)
+    for name in ("config.pbtxt", "card.yaml", "2/model.onnx"):
+        (made / name).touch()
+    return made
+
+
+def test_a_model_is_put_into_the_volume_by_a_container_that_does_nothing_else(rig: Rig, folder: Path) -> None:
+    rig.says("run", "version 2\n")
+    done = rig.run("model", EYE, IMAGE, MODEL, str(folder.parent))
+    assert done.stdout == f"{EYE}: version 2 of the model {MODEL} is in the volume lineside-models\n"
+    [put] = rig.calls("run")
+    words = " ".join(put)
+    assert "--user 0:0 --network none --read-only --cap-drop ALL" in words
+    assert words.endswith(f"--entrypoint python {IMAGE} -m lineside_inference.deploying put {MODEL}")
+    rig.says("run", "what is wrong with it\n", 1)
+    said = rig.refused("model", EYE, IMAGE, MODEL, str(folder))
+    assert "was not put into the volume lineside-models" in said
+
+
+def test_a_model_serves_once_the_inference_service_says_so(rig: Rig, folder: Path) -> None:
+    (rig.state / "containers" / "lineside-inference").touch()
+    rig.says("run", "2 1\n")
+    done = rig.run("serves", EYE, "lineside-model", IMAGE, MODEL, str(folder), URL, "60")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"{EYE}: the model {MODEL} serves as it was deployed")
+    confirm, accept = (" ".join(call) for call in rig.calls("run"))
+    assert "--user 10001:10001 --network lineside-inside --read-only" in confirm
+    assert "--name lineside-model --volume lineside-models:/models:ro" in confirm
+    assert f"confirm {MODEL} {URL} --within 60 --token-file /run/secrets/lineside/inference-token" in confirm
+    assert "--user 0:0 --network none" in accept
+    assert accept.endswith(f"accept {MODEL} 2 1 2")
+
+
+def test_a_model_that_was_refused_ends_the_step(rig: Rig, folder: Path) -> None:
+    (rig.state / "containers" / "lineside-inference").touch()
+    rig.says("run", "version 2 of model 'surface-defect' failed, version 1 stays in force: NaN\n", 1)
+    done = rig.run("serves", EYE, "lineside-model", IMAGE, MODEL, str(folder), URL, "60")
+    assert done.returncode == 1
+    reason, last = done.stderr.splitlines()
+    assert "failed, version 1 stays in force: NaN" in reason
+    assert "does not serve as it was deployed; why stands above, and what served before serves on" in last
+    assert len(rig.calls("run")) == 1  # nothing is taken away
+
+
+def test_a_model_without_inference_waits_for_triton_and_not_for_ever(rig: Rig, folder: Path) -> None:
+    rig.environment["LINESIDE_TEST_AWAY_S"] = "0"
+    serves = ("serves", EYE, "lineside-model", IMAGE, MODEL, str(folder), URL)
+    said = rig.refused(*serves, "60")
+    assert "no inference service is on this machine" in said
+    assert "deploy com.lineside.Inference" in said
+    (rig.state / "containers" / "lineside-triton").touch()
+    rig.environment["LINESIDE_TEST_AWAY_S"] = "60"
+    assert "no inference service is on this machine" in rig.refused(*serves, "1")
+
+
+def test_on_nucleus_lite_running_is_told(rig: Rig, folder: Path, nucleus: Path) -> None:
+    del nucleus
+    (rig.state / "containers" / "lineside-inference").touch()
+    rig.says("run", "2\n")
+    serves = ("serves", EYE, "lineside-model", IMAGE, MODEL, str(folder), URL, "60")
+    assert rig.run(*serves, "--tell").returncode == 0
+    assert " ".join(rig.calls("run")[-1]).endswith(f"{IMAGE} -m lineside.greengrass.state RUNNING")
+
+
 @pytest.mark.parametrize(
     "arguments", [(), ("start",), ("install", EYE, "--rooms", "3"), ("startup", EYE, NAME, IMAGE, "-x")]
 )
@@ -390,6 +460,8 @@ def test_wrong_arguments_are_named(rig: Rig, arguments: tuple[str, ...]) -> None
 def test_every_step_of_every_recipe_is_one_that_the_script_takes(rig: Rig, nucleus: Path, path: Path) -> None:
     del nucleus
     rig.says("info", '{"nvidia":{}}\n')
+    rig.says("run", "1\n")
+    (rig.state / "containers" / "lineside-inference").write_text("com.lineside.Inference")
     (rig.root / "etc/nv_tegra_release").write_text("# R36 (release), REVISION: 4.3\n")
     model = rig.work / "unpacked/surface-defect"
     model.mkdir(parents=True)

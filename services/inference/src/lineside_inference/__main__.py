@@ -100,7 +100,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         section.models, store, engine, judging.dry_run, TritonMemory(section.triton, service.registry), service.registry
     )
     switcher.on_switch = policies.keep
-    watcher = RepositoryWatcher(store, switcher.join, engine.connection)
+    watcher = RepositoryWatcher(store, switcher.join, engine.connection, switcher.renew)
     watcher.show()
     metrics = Metrics(service.registry, store)
     feed = LiveFeed(section.page, service.registry)

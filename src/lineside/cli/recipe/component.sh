@@ -6,6 +6,8 @@
 #   component.sh shutdown COMPONENT NAME SECONDS                       let it finish the part, then stop it
 #   component.sh recover  COMPONENT NAME [--shared-memory IMAGE]       clear what a crash left behind
 #   component.sh model    COMPONENT IMAGE MODEL FOLDER                 put a model into the repository
+#   component.sh serves   COMPONENT NAME IMAGE MODEL FOLDER URL SECONDS [--tell]
+#                                                                      wait until inference says that it serves
 #
 # POSIX sh, without root, by a user of the group docker. What fails says in one sentence what is wrong and what to do.
 # A container has a fixed name and no restart policy of Docker's: its token is good for one start by Greengrass.
@@ -19,6 +21,8 @@ SHARED_MEMORY=$SCOPE-shared-memory
 LABEL=com.lineside.component
 MOST=107 # bytes of a socket's path: unix(7)
 ANSWER_S=20
+AWAY_S=${LINESIDE_TEST_AWAY_S:-120} # for so long a model's component waits for inference or Triton to be there at all
+through=none # the network of containers that do one thing
 
 # Where the machine's files are; tests put another folder in front.
 root=${LINESIDE_TEST_ROOT:-}
@@ -254,10 +258,7 @@ report_when_healthy() {
     [ "$stopping" = no ] || return 0
     sleep 1
   done
-  set -- --volume "$(dirname "$socket"):$IPC_FOLDER:ro" --env SVCUID --env "LINESIDE_COMPONENT=$component" \
-    --env "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT=$inside" --env LINESIDE_CONFIG=
-  if [ -n "$socket_group" ]; then set -- --group-add "$socket_group" "$@"; fi
-  if once 10001:10001 "$@" --entrypoint python "$reporter" -m lineside.greengrass.state RUNNING; then
+  if tell_running "$reporter"; then
     say "healthy, and reported RUNNING"
   else
     say "healthy, and Greengrass could not be told; the container is stopped" >&2
@@ -265,10 +266,19 @@ report_when_healthy() {
   fi
 }
 
+# tell_running IMAGE: a container of ours says RUNNING for this component.
+tell_running() {
+  teller=$1
+  set -- --volume "$(dirname "$socket"):$IPC_FOLDER:ro" --env SVCUID --env "LINESIDE_COMPONENT=$component" \
+    --env "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT=$inside" --env LINESIDE_CONFIG=
+  if [ -n "$socket_group" ]; then set -- --group-add "$socket_group" "$@"; fi
+  once 10001:10001 "$@" --entrypoint python "$teller" -m lineside.greengrass.state RUNNING
+}
+
 # once USER ARGUMENTS: a container that does one thing and goes.
 once() {
   user=$1; shift
-  docker run --rm --label "$LABEL=$component" --user "$user" --network none --read-only --cap-drop ALL \
+  docker run --rm --label "$LABEL=$component" --user "$user" --network "$through" --read-only --cap-drop ALL \
     --security-opt no-new-privileges:true --memory 256m --pids-limit 64 "$@"
 }
 
@@ -399,39 +409,67 @@ recover() {
 model() {
   component=$1 image=$2 model=$3 folder=$4
   look_at_docker
-  if [ -f "$folder/$model/config.pbtxt" ]; then folder=$folder/$model; fi
+  find_model
   for file in config.pbtxt card.yaml; do
     [ -f "$folder/$file" ] || refuse "$folder has no $file: the archive must hold the model's folder as Triton reads it"
   done
   rm -f tar-failed
-  # As a stream: the container cannot read the nucleus' folders. A version is whole before the configuration names it.
-  (tar -C "$folder" -cf - . || : >tar-failed) | once 0:0 --interactive --volume "$MODELS:/models" \
-    --entrypoint sh "$image" -c '
-      set -eu
-      umask 022
-      staging=/models/.staging/$1 there=/models/$1
-      rm -rf "$staging"
-      mkdir -p "$staging" "$there"
-      tar -xf - --no-same-owner --no-same-permissions -C "$staging"
-      chmod -R u+rwX,go+rX "$staging" # Greengrass unpacks for its own user only
-      for version in "$staging"/[1-9]*; do
-        [ -d "$version" ] || continue
-        number=${version##*/}
-        if [ ! -e "$there/$number" ]; then
-          mv "$version" "$there/$number"
-        elif ! diff -r "$version" "$there/$number" >/dev/null; then
-          echo "version $number of $1 is there with another content: give the new one a new number" >&2
-          exit 3
-        fi
-      done
-      for file in "$staging"/*; do [ ! -f "$file" ] || mv -f "$file" "$there/"; done
-      rm -rf "$staging"
-    ' sh "$model" || refuse "the model $model was not put into the volume $MODELS; why stands above, what was there stays"
+  # As a stream: the container cannot read the nucleus' folders.
+  put=$( (tar -C "$folder" -cf - . || : >tar-failed) | put_model "$image" "$model") || put=''
   if [ -e tar-failed ]; then refuse "the model's files in $folder could not all be read; deploy it again"; fi
-  say "the model $model is in the volume $MODELS"
+  [ -n "$put" ] || refuse "the model $model was not put into the volume $MODELS; why stands above, what was there stays"
+  say "$put of the model $model is in the volume $MODELS"
+}
+
+# put_model IMAGE MODEL: the model's folder, as a tar stream on stdin, goes into the volume, whole or not at all.
+put_model() {
+  once 0:0 --interactive --volume "$MODELS:/models" --entrypoint python "$1" -m lineside_inference.deploying put "$2"
+}
+
+find_model() { if [ -f "$folder/$model/config.pbtxt" ]; then folder=$folder/$model; fi; }
+
+# serves: RUNNING only once what came is warm and serves; what the inference service refused ends it with the reason.
+serves() {
+  component=$1 name=$SCOPE-${2#lineside-} image=$3 model=$4 folder=$5 url=$6 within=$7; shift 7
+  look_at_docker
+  find_model
+  remove_container
+  wait_for_inference
+  through=$SCOPE-inside
+  needed=$(once 10001:10001 --name "$name" --volume "$MODELS:/models:ro" \
+    --volume "$SCOPE-secret-topic-bridge:/run/secrets/lineside:ro,nocopy" --entrypoint python "$image" \
+    -m lineside_inference.deploying confirm "$model" "$url" --within "$((within - waited))" \
+    --token-file /run/secrets/lineside/inference-token) ||
+    refuse "the model $model does not serve as it was deployed; why stands above, and what served before serves on"
+  through=none
+  for version in "$folder"/[1-9]*; do
+    if [ -d "$version" ]; then needed="$needed ${version##*/}"; fi
+  done
+  # shellcheck disable=SC2086 # a word for each version
+  once 0:0 --volume "$MODELS:/models" --entrypoint python "$image" -m lineside_inference.deploying \
+    accept "$model" $needed || refuse "what is no longer needed of the model $model could not be removed; see above"
+  if [ "${1:-}" = --tell ]; then
+    find_socket
+    tell_running "$image" || refuse "the model $model serves, and Greengrass could not be told; see above"
+  fi
+  say "the model $model serves as it was deployed"
+}
+
+# wait_for_inference: until its container is there; where Triton's, which it needs, is not there either, not for long.
+wait_for_inference() {
+  away=0 waited=0
+  until docker container inspect "$SCOPE-inference" >/dev/null 2>&1; do
+    if docker container inspect "$SCOPE-triton" >/dev/null 2>&1; then away=0; fi
+    if [ "$away" -ge "$AWAY_S" ] || [ "$waited" -ge "$within" ]; then
+      refuse "no inference service is on this machine to say whether the model $model serves:" \
+        "deploy com.lineside.Inference with it, and see its log"
+    fi
+    sleep 1
+    away=$((away + 1)) waited=$((waited + 1))
+  done
 }
 
 case ${1:-} in
-  install | startup | shutdown | recover | model) "$@" ;;
-  *) wrong "${1:-nothing}: one of install, startup, shutdown, recover, model" ;;
+  install | startup | shutdown | recover | model | serves) "$@" ;;
+  *) wrong "${1:-nothing}: one of install, startup, shutdown, recover, model, serves" ;;
 esac

@@ -130,6 +130,7 @@ def publish(port: int) -> tuple[str, ...]:
 LOG = {"level": "info", "format": "json"}
 SPOOL = {"folder": "/var/lib/lineside/spool"}
 IPC = {"transport": Noted("ipc", "Greengrass' own bus instead of an MQTT broker")}
+INFERENCE_URL = "http://inference:8080"
 TOKEN = "/run/secrets/lineside/inference-token"  # noqa: S105 - a path
 TOPICS = {
     "InferenceTopicIn": Noted(
@@ -171,7 +172,7 @@ TRITON = Component(
         )
     },
     room_gib=12,
-    startup_s=900,
+    startup_s=300,
     stop_s=20,
     reporter="topic-bridge",
 )
@@ -183,7 +184,7 @@ INFERENCE = Component(
     container="lineside-inference",
     dependencies=(
         *ENGINE,
-        ours("Triton", "It is started once the models are warm, and started anew with them", is_hard=True),
+        ours("Triton", "It loads the models there, and is started anew with it", is_hard=True),
     ),
     configuration={
         "ModelS3URI": Noted(
@@ -226,7 +227,7 @@ INFERENCE = Component(
         ("--volume", "lineside-state:/var/lib/lineside/state"),
     ),
     room_gib=3,
-    startup_s=300,
+    startup_s=900,
     recover=("--shared-memory",),
 )
 
@@ -252,7 +253,7 @@ TOPIC_BRIDGE = Component(
         "log": LOG,
         "topic_bridge": {
             "http": {"host": "0.0.0.0", "port": "8081"},  # noqa: S104 - in the container, on an internal network
-            "inference_url": "http://inference:8080",
+            "inference_url": INFERENCE_URL,
             "inference_token_file": TOKEN,
             "steering": {
                 "shadow": Noted(
@@ -414,7 +415,7 @@ EXPORTER = Component(
             "http": {"host": "0.0.0.0"},  # noqa: S104 - in the container; the port is published on 127.0.0.1
             "inference_token_file": TOKEN,
             "services": {
-                "inference": "http://inference:8080",
+                "inference": INFERENCE_URL,
                 "topic-bridge": "http://topic-bridge:8081",
                 "opcua-bridge": "http://opcua-bridge:8082",
                 "forwarder": "http://forwarder:8083",

@@ -12,6 +12,7 @@ from lineside.cli.recipe.components import (
     AMD64,
     COMPONENTS,
     ENGINE,
+    INFERENCE_URL,
     PREFIX,
     PROCESSORS,
     Component,
@@ -31,6 +32,8 @@ PLATFORMS: Mapping[str, tuple[str, bool]] = {
 INSTALL_S = 120
 RECOVER_S = 90
 MODEL_S = 600
+SERVES_S = 1260
+"""For Triton's start, inference's and the model's load; TopicBridge waits as long. The step is given a minute more."""
 _WIDTH = 118
 
 
@@ -229,7 +232,7 @@ def _step(
 
 
 def _model(name: str, version: str, place: Place) -> Iterator[str]:
-    """Yield the recipe of a model: an archive of its folder in the repository, put there by `install`."""
+    """Yield the recipe of a model: `install` puts an archive of its folder into the repository; then it must serve."""
     component = model_component(name)
     image = place.image("inference")
     yield from _head(component, f"The model {name}; it can change while everything else runs on.", version)
@@ -239,10 +242,21 @@ def _model(name: str, version: str, place: Place) -> Iterator[str]:
         yield from _platform(platform)
         yield "    Lifecycle:"
         folder = f'"{{artifacts:decompressedPath}}/{name}"'
+        is_lite = PLATFORMS[platform][1]
+        container = f"lineside-model-{name}"
         yield from _step("install", MODEL_S, f"{component}", ((image, name),), ((folder,),), verb="model")
-        if not PLATFORMS[platform][1]:
+        yield "      # RUNNING only once inference says that it serves; what it refused ends the step with the reason."
+        tell = (("--tell",),) if is_lite else ()
+        yield from _step(
+            "startup",
+            SERVES_S + 60,
+            f"{component} {container}",
+            ((image, name), (folder,), (INFERENCE_URL, str(SERVES_S)), *tell),
+            verb="serves",
+        )
+        if not is_lite:
             left = (("--staging", image, name),)
-            yield from _step("recover", RECOVER_S, f"{component} lineside-model-{name}", left)
+            yield from _step("recover", RECOVER_S, f"{component} {container}", left)
         yield "    Artifacts:"
         yield f"      - Uri: docker:{image}"
         yield from _script_artifact(place)

@@ -71,8 +71,10 @@ class ModelDocument(Document):
     """The version in force; null while the model is unloaded."""
     versions: list[str]
     """Every version that has a card."""
+    default: str | None
+    """The version that the model's own card names; null where the model is out."""
     wanted: str | None
-    """The version that the policy or the card asks for."""
+    """The version that the policy asks for, else `default`."""
     state: str
     """The connection's state; or unloaded; or out, where its card or a file of it is wrong."""
     detail: str

@@ -20,9 +20,14 @@ _BACKEND = {".onnx": "onnxruntime", ".plan": "tensorrt", ".engine": "tensorrt", 
 _PYTHON = "python"
 
 
-def read_config(folder: Path) -> pb.ModelConfig:
-    """Return a model folder's configuration, one with the name alone where there is no file; raises StoreError."""
+def read_config(folder: Path, version: str | None = None) -> pb.ModelConfig:
+    """Return a version's configuration: its own folder's, else the model's, else one with the name alone.
+
+    Raises StoreError.
+    """
     path = folder / CONFIG_FILE
+    if version is not None and (own := folder / version / CONFIG_FILE).is_file():
+        path = own
     try:
         with path.open("rb") as stream:
             text = stream.read(_MAX_BYTES + 1)

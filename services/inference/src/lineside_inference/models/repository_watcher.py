@@ -1,12 +1,14 @@
-"""Models that come while the service runs: new folders, and those that were out and have been mended.
+"""Models that come while the service runs: new folders, those that were out and have been mended, and other versions.
 
 A folder is read when it was found unchanged twice in a row, so that one that is still being copied is not read, and
-once only for each state that it is in.
+once only for each state that it is in. Of a model that serves, its own card may name another version than before: it
+comes into force unless the policy names one.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -14,7 +16,7 @@ import structlog
 from lineside.connections import Connection
 from lineside.errors import LinesideError
 from lineside_inference.errors import StoreError
-from lineside_inference.models.reading import CARD_FILE
+from lineside_inference.models.reading import CARD_FILE, parse_card
 from lineside_inference.models.store import Model, ModelStore
 
 log = structlog.get_logger("lineside.inference.models")
@@ -23,18 +25,33 @@ LOOK_S = 2.0
 """Seconds between two readings of the repository's folders."""
 
 
+@dataclass(frozen=True)
+class Renewal:
+    """The version that the own card of a model that serves names now; `wrong` says why it cannot be used."""
+
+    name: str
+    version: str
+    wrong: str = ""
+
+
 class RepositoryWatcher:
     """Watches the folders of the model repository, and serves what has become whole.
 
     `join` starts to serve a model and raises LinesideError where it cannot; `connection` returns a model's connection.
+    `renew` is told which version the own card of a model that serves names.
     """
 
     def __init__(
-        self, store: ModelStore, join: Callable[[Model], None], connection: Callable[[str], Connection]
+        self,
+        store: ModelStore,
+        join: Callable[[Model], None],
+        connection: Callable[[str], Connection],
+        renew: Callable[[Renewal], None],
     ) -> None:
         self._store = store
         self._join = join
         self._connection = connection
+        self._renew = renew
         self._seen: dict[str, object] = {}
         self._read: dict[str, object] = {}
 
@@ -52,41 +69,71 @@ class RepositoryWatcher:
             self.admit(await asyncio.to_thread(self.look))
             await asyncio.sleep(LOOK_S)
 
-    def admit(self, models: Iterable[Model]) -> None:
-        """Serve models that have become whole, and show those that are out."""
-        for model in models:
+    def admit(self, found: Sequence[Model | Renewal]) -> None:
+        """Serve models that have become whole, tell which versions are named now, and show models that are out."""
+        for each in found:
+            if isinstance(each, Renewal):
+                self._renew(each)
+                continue
             try:
-                self._join(model)
+                self._join(each)
             except LinesideError as error:
-                self._store.leave_out(model.card.name, str(error))
+                self._store.leave_out(each.card.name, str(error))
             else:
-                log.info("a model has come", model=model.card.name, version=model.card.version)
+                log.info("a model has come", model=each.card.name, version=each.card.version)
         self.show()
 
-    def look(self) -> Sequence[Model]:
-        """Return the models that have become whole; takes as long as reading their files."""
-        store, found = self._store, []
-        for folder in _folders(store):
+    def look(self) -> Sequence[Model | Renewal]:
+        """Return the models that have become whole, and what own cards name; takes as long as reading their files."""
+        store = self._store
+        found: list[Model | Renewal] = []
+        for folder, is_first in self._rested():
             name = folder.name
-            mark = (store.wanted.get(name), _state(folder))
+            try:
+                if name in store:
+                    found += self._renewal(folder, is_first=is_first)
+                else:
+                    found.append(store.read_model(folder, store.wanted.get(name)))
+            except StoreError as error:
+                if name in store:
+                    log.warning("a model's card cannot be read; what serves goes on", model=name, reason=str(error))
+                else:
+                    store.leave_out(name, str(error))
+        return found
+
+    def _rested(self) -> Iterator[tuple[Path, bool]]:
+        """Yield the folders that rest in another state than they were read in, and whether none was read of it."""
+        for folder in _folders(self._store):
+            name = folder.name
+            wanted = None if name in self._store else self._store.wanted.get(name)
+            mark = (wanted, _state(folder))
             rests = self._seen.get(name) == mark
             self._seen[name] = mark
-            if not rests or self._read.get(name) == mark:
-                continue
-            self._read[name] = mark
+            if rests and self._read.get(name) != mark:
+                is_first = name not in self._read
+                self._read[name] = mark
+                yield folder, is_first
+
+    def _renewal(self, folder: Path, *, is_first: bool) -> Iterator[Renewal]:
+        """Yield what the own card of a model that serves names; its files are compared where that does not serve.
+
+        Raises StoreError where the card cannot be read.
+        """
+        version = parse_card(folder / CARD_FILE, folder).version
+        if is_first and version == self._store.default_version(folder.name):  # as the store has read it
+            return
+        wrong = ""
+        if version != self._store[folder.name].card.version:
             try:
-                found.append(store.read_model(folder, store.wanted.get(name)))
+                self._store.read_model(folder, version)
             except StoreError as error:
-                store.leave_out(name, str(error))
-        return found
+                wrong = str(error)
+        yield Renewal(folder.name, version, wrong)
 
 
 def _folders(store: ModelStore) -> list[Path]:
-    """Return the folders with a card whose model does not serve."""
-    if store.repository is None:
-        return []
-    folders = (path.parent for path in sorted(store.repository.glob(f"*/{CARD_FILE}")))
-    return [folder for folder in folders if folder.name not in store]
+    """Return the folders with a card."""
+    return [] if store.repository is None else [path.parent for path in sorted(store.repository.glob(f"*/{CARD_FILE}"))]
 
 
 def _state(folder: Path) -> object:

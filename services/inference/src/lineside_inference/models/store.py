@@ -129,6 +129,10 @@ class ModelStore(Mapping[str, Model]):
         """Return the version that the model's own card names."""
         return self._defaults[name]
 
+    def name_default(self, name: str, version: str) -> None:
+        """Take another version for the one that the model's own card names."""
+        self._defaults[name] = version
+
     def versions(self, name: str) -> tuple[str, ...]:
         """Return the versions that have a card on disk now, in order."""
         found = {self._models[name].card.version, self._defaults[name]} if name in self._models else set()
@@ -231,11 +235,17 @@ class ModelStore(Mapping[str, Model]):
     def start_with(self, versions: Mapping[str, str]) -> None:
         """Put other versions into force before anything runs; a model whose version is wrong is out.
 
+        One that is out by its own card serves where the version that is asked for is right.
         Raises VersionUnknown or ModelUnknown.
         """
         self.wanted = dict(versions)
         for name, version in versions.items():
-            if name in self.out or (name in self._models and version == self._models[name].card.version):
+            if name in self._models and version == self._models[name].card.version:
+                continue
+            if name in self.out:
+                if self.repository is not None:
+                    with suppress(StoreError):  # what is wrong with its own card is said already
+                        self.take(self.read_model(self.repository / name, version))
                 continue
             try:
                 self.switch(self.candidate(name, version))
@@ -262,7 +272,7 @@ class ModelStore(Mapping[str, Model]):
         card = read_card(path, folder)
         if version is not None and card.version != version:
             raise StoreError(f"{path}: version is {card.version!r}", remedy=f"It stands for version {version!r}")
-        config = read_config(folder)
+        config = read_config(folder, card.version)
         check_backend(config, folder, allow_python=self.allow_python)
         try:
             return Model.of(card, self.hardware, config, folder)

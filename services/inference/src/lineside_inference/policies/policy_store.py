@@ -184,4 +184,4 @@ def read(payload: bytes) -> Policy:
 
 
 def _named(versions: Mapping[str, str], store: ModelStore) -> dict[str, str]:
-    return {name: version for name, version in versions.items() if name in store}
+    return {name: version for name, version in versions.items() if name in store or name in store.out}

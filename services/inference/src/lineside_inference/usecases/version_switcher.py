@@ -29,6 +29,7 @@ from lineside_inference.errors import (
     VersionUnknown,
 )
 from lineside_inference.models.memory import TritonMemory
+from lineside_inference.models.repository_watcher import Renewal
 from lineside_inference.models.store import Model, ModelStore, out_of_reach
 from lineside_inference.settings import ModelsSettings
 from lineside_inference.usecases.warm_up import warm_up
@@ -145,12 +146,27 @@ class VersionSwitcher:
         self._show(name)
         self._news.set()
 
+    def renew(self, named: Renewal) -> None:
+        """Follow a model's own card, which came or came back and may name another version than before."""
+        name, version = named.name, named.version
+        if name not in self._store:
+            return
+        if version != self._store.default_version(name):
+            log.info("a model's own card names another version", model=name, version=version)
+        self._store.name_default(name, version)
+        self._wanted[name] = self._policy.models.get(name, version)
+        self.refused.pop(name, None)
+        if named.wrong:
+            log.error("a version cannot be used", model=name, version=version, reason=named.wrong)
+            self.refused[name] = Refusal(version, named.wrong)
+        self._news.set()
+
     async def supervise(self) -> None:
         """Follow the policy for ever."""
         while True:
             await self._news.wait()
             self._news.clear()
-            outcomes = [await self._follow(name, version) for name, version in list(self._wanted.items())]
+            outcomes = [await self._follow(name) for name in list(self._wanted)]
             if not all(outcomes):
                 await asyncio.sleep(_AGAIN_S)
                 self._news.set()
@@ -161,11 +177,13 @@ class VersionSwitcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(self, name: str, version: str) -> bool:
+    async def _follow(self, name: str) -> bool:
         """Return whether nothing is left to do about a model."""
+        version = self._wanted[name]
         if not self._store.is_loaded(name) or self._store[name].card.version == version or name in self.refused:
             return True
         await self._engine.link.online.wait()
+        version = self._wanted[name]  # which may be another by now
         try:
             await self.load(name, version)
         except LinesideError as error:

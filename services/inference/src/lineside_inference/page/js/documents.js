@@ -161,6 +161,7 @@
  * @property {string} name
  * @property {string | null} version
  * @property {Array<string>} versions
+ * @property {string | null} default
  * @property {string | null} wanted
  * @property {string} state
  * @property {string} detail

@@ -1,0 +1,206 @@
+"""What a model's Greengrass component has done, in containers that do one thing each.
+
+    python -m lineside_inference.deploying VERB ...
+
+    put MODEL                  put the model of a tar stream (stdin) into the repository
+    confirm MODEL URL          wait until the inference service says what became of it
+    accept MODEL VERSION...    keep these versions and no others
+
+The repository is /models, or `--repository`. Exit status 0: done; 1: not, and one sentence on stderr says why.
+
+`confirm` asks `GET /v1/models/MODEL`: does the version that the model's own card names serve, or was it refused? What
+was refused it says at once, and waits for all that may still come: the service, Triton, the load, the warm-up. Where
+the policy keeps another version in force, it is enough that this one is whole: the operator's choice comes first. Its
+last line on stdout has the versions that are needed: the one that came, and those that serve or are wanted.
+"""
+
+import argparse
+import http.client
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from lineside.errors import LinesideError
+from lineside_inference.models import placing
+
+REPOSITORY = Path("/models")
+ASK_EVERY_S = 0.5
+ANSWER_S = 5.0
+SETTLE_S = 20.0
+"""For so long trouble may last that the service is expected to get over: it looks at the folder every two seconds."""
+_MAX_BYTES = 1 << 20
+_OK, _NOT_FOUND = 200, 404
+
+
+class Fate(Enum):
+    """What became of a version."""
+
+    DONE = "done"
+    REFUSED = "refused"
+    TROUBLE = "trouble"
+    WAITS = "waits"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the service says of a model's version, in a sentence."""
+
+    fate: Fate
+    says: str
+    needed: tuple[str, ...] = ()
+    """The versions that serve or are wanted."""
+
+
+def judge(model: Mapping[str, Any], version: str) -> Answer:
+    """Return what a model's document of `/v1/models` says of the version that its own card names on the disk."""
+    refused = model["refused"] or {}
+    if model["state"] == "out":
+        return Answer(Fate.TROUBLE, f"it is out: {model['detail']}")
+    if model["default"] != version:
+        return Answer(Fate.WAITS, f"the service has not read version {version} yet")
+    if refused.get("version") == version:
+        return Answer(Fate.REFUSED, str(refused["reason"]))
+    if model["changing"]:
+        return Answer(Fate.WAITS, str(model["detail"]))
+    return _settled(model, version)
+
+
+def _settled(model: Mapping[str, Any], version: str) -> Answer:
+    """Judge a model of which nothing is being changed."""
+    in_force, wanted, state = model["version"], model["wanted"], model["state"]
+    needed = tuple(each for each in (in_force, wanted) if each)
+    if wanted != version:
+        return Answer(Fate.DONE, f"version {version} is there; the policy keeps version {wanted} in force", needed)
+    if state == "unloaded":
+        return Answer(Fate.DONE, f"version {version} is there; the model is unloaded on request", needed)
+    if in_force == version and state == "ONLINE":
+        return Answer(Fate.DONE, f"version {version} is warm and serves", needed)
+    is_trouble = in_force == version and state == "BACKOFF"
+    return Answer(Fate.TROUBLE if is_trouble else Fate.WAITS, model["detail"] or f"version {version} is being loaded")
+
+
+def ask(url: str, name: str, version: str, token: str | None) -> Answer:
+    """Ask the service once."""
+    parts = urlsplit(url)
+    headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=ANSWER_S)
+    try:
+        connection.request("GET", f"/v1/models/{quote(name, safe='')}", headers=headers)
+        response = connection.getresponse()
+        status, body = response.status, response.read(_MAX_BYTES)
+        document = json.loads(body) if status == _OK else {}
+        if status == _NOT_FOUND:
+            return Answer(Fate.WAITS, "the service does not know it yet")
+        if status != _OK:
+            return Answer(Fate.TROUBLE, f"{url} answers {status}: {body[:300].decode(errors='replace')}")
+        return judge(document, version)
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(Fate.WAITS, f"the inference service does not answer at {url} ({error or type(error).__name__})")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Answer(Fate.TROUBLE, f"what answers at {url} is no inference service of Lineside, or an older one")
+    finally:
+        connection.close()
+
+
+def wait(
+    once: Callable[[], Answer],
+    within_s: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Answer:
+    """Ask until it is done or refused, trouble has lasted, or the time is over; return the last answer."""
+    began = well = clock()
+    while True:
+        answer = once()
+        now = clock()
+        if answer.fate is not Fate.TROUBLE:
+            well = now
+        if answer.fate in {Fate.DONE, Fate.REFUSED} or now - well >= SETTLE_S or now - began >= within_s:
+            return answer
+        sleep(ASK_EVERY_S)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do it; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except LinesideError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _put(options: argparse.Namespace) -> int:
+    version = placing.put(options.repository, options.model, sys.stdin.buffer)
+    sys.stdout.write(f"version {version}\n")
+    return 0
+
+
+def _accept(options: argparse.Namespace) -> int:
+    gone = placing.accept(options.repository, options.model, options.versions)
+    sys.stdout.write("".join(f"version {version} is removed\n" for version in gone))
+    return 0
+
+
+def _confirm(options: argparse.Namespace) -> int:
+    version = placing.version_of(options.repository, options.model)
+    told: list[str] = []
+
+    def once() -> Answer:
+        answer = ask(options.url, options.model, version, _token(options.token_file))
+        if answer.fate in {Fate.WAITS, Fate.TROUBLE} and told[-1:] != [answer.says]:
+            told.append(answer.says)
+            sys.stderr.write(f"waits: {answer.says}\n")
+        return answer
+
+    answer = wait(once, options.within)
+    if answer.fate is Fate.DONE:
+        sys.stderr.write(f"{answer.says}\n")
+        sys.stdout.write(" ".join(dict.fromkeys((version, *answer.needed))) + "\n")
+        return 0
+    late = f" within {options.within:g} s" if answer.fate is Fate.WAITS else ""
+    said = answer.says if answer.fate is Fate.REFUSED else f"version {version} does not serve{late}: {answer.says}"
+    sys.stderr.write(f"{said}\n")
+    return 1
+
+
+def _token(file: Path | None) -> str | None:
+    """Return the file's first token; none where it is not there, which the service then refuses by itself."""
+    try:
+        return file.read_text(encoding="ascii").split()[0] if file is not None else None
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lineside_inference.deploying", description="What a model's component has done."
+    )
+    parser.add_argument("--repository", type=Path, default=REPOSITORY)
+    verbs = parser.add_subparsers(required=True, metavar="put | confirm | accept")
+    put = verbs.add_parser("put")
+    put.add_argument("model")
+    put.set_defaults(run=_put)
+    confirm = verbs.add_parser("confirm")
+    confirm.add_argument("model")
+    confirm.add_argument("url")
+    confirm.add_argument("--within", type=float, default=600.0, metavar="S")
+    confirm.add_argument("--token-file", type=Path)
+    confirm.set_defaults(run=_confirm)
+    accept = verbs.add_parser("accept")
+    accept.add_argument("model")
+    accept.add_argument("versions", nargs="+", metavar="version")
+    accept.set_defaults(run=_accept)
+    return parser
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the first process of a container ignores it otherwise
+    sys.exit(main(sys.argv[1:]))
