@@ -1,8 +1,10 @@
 """component.sh on a real engine: a container started, stopped, killed, recovered; secrets and a model in volumes."""
 
+import hashlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,8 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lineside.cli.recipe.writing import SOURCE
+from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S, block_until
 
 EYE = "com.example.Eye"
@@ -44,8 +48,8 @@ class Rig:
     def argv(self, *arguments: str) -> list[str]:
         return ["sh", str(SOURCE), *arguments]
 
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             self.argv(*arguments),
             cwd=self.folder / "work",
             env=self.environment,
@@ -54,6 +58,9 @@ class Rig:
             timeout=HANG_S,
             check=False,
         )
+
+    def run(self, *arguments: str) -> str:
+        done = self.attempt(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -216,29 +223,56 @@ def test_the_token_is_made_once_and_each_reader_gets_it(rig: Rig) -> None:
     assert "Permission denied" in refused  # the exporter's is for user 10002
 
 
-def test_a_model_is_put_into_the_volume_and_a_version_never_changes(rig: Rig) -> None:
-    folder = rig.folder / "work/unpacked/surface-defect"
-    (folder / "1").mkdir(parents=True)
-    for name, text in {"config.pbtxt": "a", "card.yaml": "b", "1/model.onnx": "one"}.items():
-        (folder / name).write_text(text)
-    (folder / "1/model.onnx").chmod(0o400)
-    put = ("model", EYE, rig.image, "surface-defect", str(folder))
-    look = "cd /models; for each in $(find . -type f | sort); do echo $each $(cat $each); done"
+LOOK = "cd /models; for each in $(find . -name model.onnx | sort); do echo $each $(cat $each); done"
+
+
+def make(folder: Path, version: str, content: bytes) -> None:
+    """Make a model's folder as Greengrass unpacks it: for its own user only."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / version).mkdir(parents=True)
+    shutil.copy(ROOT / "models/surface-defect/config.pbtxt", folder)
+    card = yaml.safe_load((ROOT / "models/surface-defect/card.yaml").read_text())
+    card |= {"version": version}
+    card["files"] = [{"path": f"{version}/model.onnx", "sha256": hashlib.sha256(content).hexdigest()}]
+    (folder / "card.yaml").write_text(yaml.safe_dump(card))
+    (folder / version / "model.onnx").write_bytes(content)
+    (folder / version / "model.onnx").chmod(0o400)
+
+
+def test_a_model_is_put_into_the_volume_and_an_accepted_version_never_changes(rig: Rig, images: dict[str, str]) -> None:
+    folder, image = rig.folder / "work/unpacked/surface-defect", images["inference"]
+    put = ("model", EYE, image, "surface-defect", str(folder.parent))
+    accept = ("run", "--rm", "-u", "0:0", "--network", "none", "-v", f"{rig.scope}-models:/models", "--entrypoint")
+    accept = (*accept, "python", image, "-m", "lineside_inference.deploying", "accept", "surface-defect")
+    make(folder, "1", b"one")
     for _ in range(2):
-        rig.run(*put)
-    assert rig.once("models:/models:ro", script=look).splitlines() == [
-        "./surface-defect/1/model.onnx one",
-        "./surface-defect/card.yaml b",
-        "./surface-defect/config.pbtxt a",
-    ]
-    (folder / "1/model.onnx").chmod(0o600)
-    (folder / "1/model.onnx").write_text("another")
-    done = subprocess.run(
-        rig.argv(*put), cwd=rig.folder / "work", env=rig.environment, capture_output=True, text=True, check=False
-    )
+        assert "version 1 of the model surface-defect is in the volume" in rig.run(*put)
+    rig.docker(*accept, "1")
+    assert rig.once("models:/models:ro", script=LOOK) == "./surface-defect/1/model.onnx one\n"
+    make(folder, "1", b"another")
+    done = rig.attempt(*put)
     assert done.returncode == 1
-    assert "version 1 of surface-defect is there with another content" in done.stderr
+    assert "version 1 of model surface-defect is there with another content" in done.stderr
     assert "what was there stays" in done.stderr
-    rig.run("recover", EYE, rig.name, "--staging", rig.image, "surface-defect")
-    assert "./surface-defect/1/model.onnx one" in rig.once("models:/models:ro", script=look)
+    make(folder, "2", b"broken")
+    rig.run(*put)
+    make(folder, "2", b"mended")
+    rig.run(*put)
+    assert rig.once("models:/models:ro", script=LOOK).splitlines() == [
+        "./surface-defect/1/model.onnx one",
+        "./surface-defect/2/model.onnx mended",
+    ]
+    assert rig.docker(*accept, "1").stdout == "version 2 is removed\n"
+    rig.run("recover", EYE, rig.name, "--staging", image, "surface-defect")
+    assert rig.once("models:/models:ro", script=LOOK) == "./surface-defect/1/model.onnx one\n"
     assert "staging/surface-defect" not in rig.once("models:/models:ro", script="find /models")
+
+
+def test_a_model_without_an_inference_service_ends_in_a_sentence(rig: Rig, images: dict[str, str]) -> None:
+    folder = rig.folder / "work/unpacked/surface-defect"
+    make(folder, "1", b"one")
+    rig.environment["LINESIDE_TEST_AWAY_S"] = "1"
+    words = (f"{rig.scope}-model", images["inference"], "surface-defect", str(folder), "http://inference:8080", "60")
+    done = rig.attempt("serves", EYE, *words)
+    assert done.returncode == 1
+    assert "no inference service is on this machine" in done.stderr

@@ -102,7 +102,8 @@ def ask(url: str, name: str, version: str, token: str | None) -> Answer:
             return Answer(Fate.TROUBLE, f"{url} answers {status}: {body[:300].decode(errors='replace')}")
         return judge(document, version)
     except (OSError, http.client.HTTPException) as error:
-        return Answer(Fate.WAITS, f"the inference service does not answer at {url} ({error or type(error).__name__})")
+        why = str(error) or type(error).__name__
+        return Answer(Fate.WAITS, f"the inference service does not answer at {url} ({why})")
     except (ValueError, KeyError, TypeError, AttributeError):
         return Answer(Fate.TROUBLE, f"what answers at {url} is no inference service of Lineside, or an older one")
     finally:
