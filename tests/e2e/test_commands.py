@@ -71,6 +71,21 @@ def test_the_line_judges_parts_it_was_not_trained_on(broker: str, tmp_path: Path
     assert "PLC to PLC" in run.stdout
 
 
+def test_the_line_judges_parts_over_greengrass_ipc(tmp_path: Path) -> None:
+    """Every service is a component: no settings file, all of it from the core's configuration."""
+    out = tmp_path / "out.json"
+    of_run = ("--parts", "100", "--rate", "10", "--seed", "22", "--deadline-ms", "5000")
+    run = lineside("bench", *of_run, "--bus", "ipc", "--json", str(out))
+    assert run.returncode == 0, run.stdout + run.stderr
+    summary = json.loads(out.read_text())
+    assert summary["parts"] == sum(summary["verdicts"].values()) == 100
+    assert (summary["missing"], summary["duplicates"], summary["wrong_write_backs"]) == (0, 0, 0)
+    assert summary["accuracy"] >= 0.95, summary["unknown_because"]
+    assert all(summary["stages_ms"][stage]["p50"] >= 0 for stage in ("queue", "infer", "publish", "write_back"))
+    assert set(summary["restarts"].values()) == {0}
+    assert "nucleus" in summary["restarts"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -79,6 +94,7 @@ def test_the_line_judges_parts_it_was_not_trained_on(broker: str, tmp_path: Path
         (("--seed", "1000001"), "models were trained on"),
         (("--json", "/nowhere/out.json"), "/nowhere"),
         (("--broker", "kafka"), "kafka"),
+        (("--bus", "ipc", "--broker", "amqtt"), "over IPC there is no broker"),
     ],
 )
 def test_a_wrong_option_is_named_before_anything_starts(arguments: tuple[str, ...], says: str) -> None:

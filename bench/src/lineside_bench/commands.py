@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lineside_bench.peers.broker import BrokerKind
+from lineside_bench.peers.broker import BrokerKind, BusKind
 from lineside_bench.plcs.environment import Stack
 from lineside_bench.processes.ports import PortMode
 
@@ -31,6 +31,13 @@ Broker = Annotated[
         rich_help_panel=_WHERE,
     ),
 ]
+Bus = Annotated[
+    BusKind,
+    typer.Option(
+        help="mqtt: a broker. ipc: Greengrass' local topics; the services are components of a core that we play.",
+        rich_help_panel=_WHERE,
+    ),
+]
 PlcStack = Annotated[
     Stack,
     typer.Option(help="OPC UA stack of the simulated PLC; all but asyncua are installed first.", rich_help_panel=_RUN),
@@ -50,7 +57,7 @@ Attach = Annotated[
     ),
 ]
 
-_OF_OUR_OWN = ("stations", "deadline_ms", "state", "ports", "broker", "plc", "gap_ms")
+_OF_OUR_OWN = ("stations", "deadline_ms", "state", "ports", "bus", "broker", "plc", "gap_ms")
 """Options about a line that the command starts itself."""
 
 
@@ -66,6 +73,7 @@ def bench(
     json: Annotated[Path | None, typer.Option(help="Write the summary there as JSON.", rich_help_panel=_WHERE)] = None,
     state: State = None,
     ports: Ports = PortMode.auto,
+    bus: Bus = BusKind.mqtt,
     broker: Broker = BrokerKind.auto,
     attach: Attach = None,
 ) -> None:
@@ -87,6 +95,7 @@ def bench(
         stations=stations,
         deadline_ms=deadline_ms,
         ports=ports,
+        bus=bus,
         broker=broker,
         plc=plc,
         gap_ms=gap_ms,
@@ -117,6 +126,7 @@ def up(
     deadline_ms: Deadline = 400.0,
     state: State = None,
     ports: Ports = PortMode.auto,
+    bus: Bus = BusKind.mqtt,
     broker: Broker = BrokerKind.auto,
 ) -> None:
     """Keep the simulated line running until Ctrl-C, parts coming slowly."""
@@ -124,7 +134,14 @@ def up(
     from lineside_bench.runner import run_line  # noqa: PLC0415 - same
 
     options = Options(
-        parts=None, rate=rate, seed=seed, stations=stations, deadline_ms=deadline_ms, ports=ports, broker=broker
+        parts=None,
+        rate=rate,
+        seed=seed,
+        stations=stations,
+        deadline_ms=deadline_ms,
+        ports=ports,
+        bus=bus,
+        broker=broker,
     )
     raise typer.Exit(run_line.up(options, state_file=state))
 

@@ -33,7 +33,8 @@ class BoxLayout:
 
     http: Mapping[str, Mapping[str, Any]]
     """What each service's HTTP server listens on, by the service's section."""
-    broker: tuple[str, int]
+    broker: tuple[str, int] | None
+    """Host and port; None: the services are Greengrass components, and Greengrass carries their messages."""
     triton: str
     """Host and port of its gRPC endpoint."""
     triton_http: str
@@ -57,7 +58,7 @@ def on_loopback(ports: Ports, *, repository: Path, work: Path) -> BoxLayout:
     """Return the layout of a line of processes here; `repository` holds the models, `work` is the run's folder."""
     return BoxLayout(
         http={section: {"host": HOST, "port": ports[section]} for section in SECTIONS},
-        broker=(HOST, ports["mqtt"]),
+        broker=(HOST, ports["mqtt"]) if "mqtt" in ports.chosen else None,
         triton=f"{HOST}:{ports['triton_grpc']}",
         triton_http=f"http://{HOST}:{ports['triton_http']}",
         triton_metrics=f"http://{HOST}:{ports['triton_metrics']}",
@@ -74,11 +75,10 @@ def on_loopback(ports: Ports, *, repository: Path, work: Path) -> BoxLayout:
 
 def settings_document(layout: BoxLayout, *, stations: int, deadline_ms: float, windows: bool = True) -> dict[str, Any]:
     """Return the settings of a box of this layout; with `windows` the spindle's windows are judged all the time."""
-    host, port = layout.broker
     state = {"state_dir": str(layout.state)} if layout.state else {}
     return {
         "thing": "lineside-bench",
-        "bus": {"host": host, "port": port},
+        "bus": {"host": layout.broker[0], "port": layout.broker[1]} if layout.broker else {"transport": "ipc"},
         "log": {"format": "json"},
         "spool": {"folder": str(layout.spool), "max_bytes": SPOOL_BYTES},
         "edge_manager": {"CaptureDataPushPeriodSeconds": 1},
@@ -115,7 +115,7 @@ def settings_document(layout: BoxLayout, *, stations: int, deadline_ms: float, w
     }
 
 
-def write_settings(path: Path, document: dict[str, Any]) -> None:
+def write_settings(path: Path, document: Mapping[str, Any]) -> None:
     """Write the settings as YAML."""
     path.write_text(as_yaml(document), encoding="utf-8")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from lineside.contract import MAX_DEADLINE_MS
 from lineside_bench.errors import BenchError
 from lineside_bench.parts.labels import DEFAULT_SEED, TRAINING_SEED
-from lineside_bench.peers.broker import BrokerKind
+from lineside_bench.peers.broker import BrokerKind, BusKind
 from lineside_bench.plcs.environment import Stack
 from lineside_bench.processes.ports import DEFAULTS, PortMode
 
@@ -37,6 +37,7 @@ class Options:
     stations: int | None = None
     deadline_ms: float = 400.0
     ports: PortMode = PortMode.auto
+    bus: BusKind = BusKind.mqtt
     broker: BrokerKind = BrokerKind.auto
     plc: Stack = Stack.asyncua
     gap_ms: float = 0.0
@@ -60,6 +61,10 @@ class Options:
         _within("--gap-ms", self.gap_ms, 0, MAX_GAP_MS)
         if self.parts is not None and self.rate <= 0:
             raise BenchError(f"--rate {self.rate:g} brings no parts", remedy="Give parts a second above 0")
+        if self.bus is BusKind.ipc and self.broker is not BrokerKind.auto:
+            raise BenchError(
+                f"--broker {self.broker} is for --bus mqtt; over IPC there is no broker", remedy="Leave one of them out"
+            )
         if self.plc is Stack.o6 and self.parts is not None and self.parts / self.rate > O6_S:
             raise BenchError(
                 f"--parts {self.parts} at --rate {self.rate:g} take longer than --plc o6 runs, ten minutes",

@@ -276,11 +276,7 @@ class _Ear:
 
     def event(self, event: Any) -> None:
         """Hand a message over."""
-        if event.binary_message is not None:
-            payload = bytes(event.binary_message.message or b"")
-        else:
-            payload = json.dumps(event.json_message.message if event.json_message else None).encode()
-        hand_over(self._loop, self._bus.take, self._subscription, payload)
+        hand_over(self._loop, self._bus.take, self._subscription, payload_of(event))
 
     def unreadable(self, reason: str) -> None:
         """Hand the loss of a message over."""
@@ -289,3 +285,10 @@ class _Ear:
     def closed(self) -> None:
         """Hand the stream's end over."""
         hand_over(self._loop, self._bus.lose, self._subscription)
+
+
+def payload_of(event: Any) -> bytes:
+    """Return the message of an event of SubscribeToTopic, a JSON document as its text."""
+    if event.binary_message is not None:
+        return bytes(event.binary_message.message or b"")
+    return json.dumps(event.json_message.message if event.json_message else None).encode()

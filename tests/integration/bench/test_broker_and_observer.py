@@ -15,7 +15,7 @@ from lineside.settings import BusTlsSettings
 from lineside_bench.errors import BenchError
 from lineside_bench.peers import broker
 from lineside_bench.processes.process import Process, clean_environment
-from lineside_bench.runner.observer import Observer
+from lineside_bench.runner.mqtt_observer import MqttObserver
 from tests.support.waiting import HANG_S, until
 
 PORT = 18320
@@ -56,7 +56,7 @@ def exchange() -> tuple[Request, Result]:
 async def test_requests_results_and_errors_are_seen(running: tuple[broker.Broker, Process]) -> None:
     chosen, _process = running
     request, result = exchange()
-    async with Observer(port=PORT, protocol=chosen.protocol) as observer:
+    async with MqttObserver(port=PORT, protocol=chosen.protocol) as observer:
         await publish(REQUEST_TOPIC, to_json(request))
         await until(lambda: request.id in observer.exchanges())
         assert not observer.answered()
@@ -82,7 +82,7 @@ async def test_requests_results_and_errors_are_seen(running: tuple[broker.Broker
 
 async def test_the_observer_outlives_a_broker_that_is_killed(running: tuple[broker.Broker, Process]) -> None:
     chosen, process = running
-    async with Observer(port=PORT, protocol=chosen.protocol) as observer:
+    async with MqttObserver(port=PORT, protocol=chosen.protocol) as observer:
         assert process.pid is not None
         os.kill(process.pid, signal.SIGKILL)
         await until(lambda: process.restarts == 1)
@@ -122,9 +122,9 @@ async def test_a_broker_with_tls_is_watched_where_its_certificate_is_trusted(
     file.write_text(f"{file.read_text()}certfile {tmp_path}/broker.pem\nkeyfile {tmp_path}/broker.key\n")
     said: dict[str, list[str | None]] = {"ours": [], "other": []}
 
-    def observer(name: str) -> Observer:
+    def observer(name: str) -> MqttObserver:
         context = tls.context(BusTlsSettings(ca_file=tmp_path / f"{name}.pem"), PORT)
-        return Observer(
+        return MqttObserver(
             port=PORT, protocol="5", client_id=name, tls=context, on_change=said[name].append, wait=name == "ours"
         )
 

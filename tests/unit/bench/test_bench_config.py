@@ -10,8 +10,9 @@ from lineside_bench.processes.process import clean_environment
 from tests.support.paths import ROOT
 
 
-def document(stations: int = 2, **more: bool) -> dict:
-    ports = Ports(MappingProxyType(dict(DEFAULTS)), MappingProxyType({}), ())
+def document(stations: int = 2, *, without: str | None = None, **more: bool) -> dict:
+    chosen = {name: port for name, port in DEFAULTS.items() if name != without}
+    ports = Ports(MappingProxyType(chosen), MappingProxyType({}), ())
     place = on_loopback(ports, repository=Path("models"), work=Path("/run"))
     return settings_document(place, stations=stations, deadline_ms=400, **more)
 
@@ -51,6 +52,10 @@ def test_the_shared_part_is_read_by_the_shared_library(tmp_path: Path) -> None:
     write_settings(path, document())
     settings = load(Settings, file=path)
     assert settings.bus.port == DEFAULTS["mqtt"]
+
+
+def test_without_a_broker_the_messages_go_by_greengrass() -> None:
+    assert document(without="mqtt")["bus"] == {"transport": "ipc"}
 
 
 def test_the_evidence_of_a_run_stays_in_its_folder() -> None:

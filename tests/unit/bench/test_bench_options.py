@@ -2,6 +2,7 @@ import pytest
 
 from lineside_bench.errors import BenchError
 from lineside_bench.options import Options
+from lineside_bench.peers.broker import BrokerKind, BusKind
 from lineside_bench.plcs.environment import Stack
 
 
@@ -29,6 +30,7 @@ def test_the_defaults_are_allowed(stack: Stack) -> None:
         ({"gap_ms": -1.0}, "--gap-ms -1"),
         ({"gap_ms": 1001.0}, "from 0 to 1000"),
         ({"plc": Stack.o6, "parts": 6000}, "at most 5400 parts"),
+        ({"bus": BusKind.ipc, "broker": BrokerKind.amqtt}, "--broker amqtt is for --bus mqtt"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(values: dict, named: str) -> None:

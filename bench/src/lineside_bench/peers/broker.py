@@ -17,6 +17,13 @@ PROGRAM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 PROBE_S = 2.0
 
 
+class BusKind(StrEnum):
+    """What carries the line's messages: this broker, or a Greengrass core whose components the services are."""
+
+    mqtt = "mqtt"
+    ipc = "ipc"
+
+
 class BrokerKind(StrEnum):
     """Which broker to use; auto is mosquitto where it is installed."""
 

@@ -20,7 +20,8 @@ from lineside_bench import config
 from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
 from lineside_bench.options import Options, station_names
 from lineside_bench.parts.renderer import MAX_AHEAD, JpegPart, Renderer
-from lineside_bench.peers import broker, triton
+from lineside_bench.peers import triton
+from lineside_bench.peers.broker import BusKind
 from lineside_bench.peers.camera import CameraServer
 from lineside_bench.plcs.environment import Stack
 from lineside_bench.plcs.plc import Plc, StackPlc
@@ -32,6 +33,7 @@ from lineside_bench.reporting.records import PartRecord
 from lineside_bench.reporting.report import RunFacts, summarise
 from lineside_bench.reporting.tally import Tally
 from lineside_bench.runner import checks
+from lineside_bench.runner.bus_peer import BusPeer, over_ipc, over_mqtt
 from lineside_bench.runner.engine import engine_of
 from lineside_bench.runner.feeding import SETTLE_S, FreeStations, PartFeeder
 from lineside_bench.runner.observer import Observer
@@ -46,10 +48,10 @@ TRITON_STOP_S = 3.0
 class SimulatedLine:
     """The whole line, running while it is entered.
 
-    `processes` are by name: broker, triton, inference, topic-bridge, opcua-bridge, forwarder, exporter. `root` is the
-    checkout. Its files are in the temporary folder `work`, which is removed at the end unless `keep` was called or the
-    start failed; `files` reads the evidence there. `note` hears of what is installed on first use. Entering raises
-    BenchError for what is missing or does not start.
+    `processes` are by name: broker (over IPC: nucleus), triton, inference, topic-bridge, opcua-bridge, forwarder,
+    exporter. `root` is the checkout. Its files are in the temporary folder `work`, which is removed at the end unless
+    `keep` was called or the start failed; `files` reads the evidence there. `note` hears of what is installed on first
+    use. Entering raises BenchError for what is missing or does not start.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class SimulatedLine:
         self.plc: Plc | StackPlc
         self.camera: CameraServer
         self.observer: Observer
+        self._bus: BusPeer
         self._note = note
         self._renderer: Renderer
         self._http: httpx.AsyncClient
@@ -87,9 +90,10 @@ class SimulatedLine:
     @property
     def endpoints(self) -> dict[str, str]:
         """Return where each peer is."""
-        schemes = {"mqtt": "mqtt", "opcua": "opc.tcp"}
+        schemes = {"opcua": "opc.tcp"}
         shown = {name: f"{schemes.get(name, 'http')}://{HOST}:{port}" for name, port in self.ports.chosen.items()}
-        return {**shown, "triton_grpc": f"{HOST}:{self.ports['triton_grpc']}"}
+        bus, address = self._bus.endpoint
+        return {**shown, "triton_grpc": f"{HOST}:{self.ports['triton_grpc']}", bus: address}
 
     @property
     def state(self) -> dict[str, Any]:
@@ -122,7 +126,7 @@ class SimulatedLine:
             checks.check(
                 repository=repository, models=(config.MODEL, config.SPINDLE_MODEL), triton_environment=environment
             )
-            self.ports = life.enter_context(reserve(self.options.ports, defaults=self.options.port_defaults))
+            self.ports = life.enter_context(reserve(self.options.ports, defaults=self._port_defaults()))
             life.enter_context(self._leftovers)
             self.work = Path(tempfile.mkdtemp(prefix="lineside-bench-"))
             self._leftovers.add(self.work)
@@ -186,17 +190,21 @@ class SimulatedLine:
         """Return what the inference service says of its engine; nothing where it does not answer."""
         return await engine_of(self._http, self.endpoints["inference"])
 
+    def _port_defaults(self) -> dict[str, int]:
+        """Return the default port of each peer that this line has."""
+        over_ipc = self.options.bus is BusKind.ipc
+        return {name: port for name, port in self.options.port_defaults.items() if name != "mqtt" or not over_ipc}
+
     async def _start(self, life: contextlib.AsyncExitStack) -> None:
         """Start all processes at the same time: no service needs a peer to be there first."""
         options, stations = self.options, station_names(self.options.station_count)
         self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
-        settings = self._write_settings()
+        self._bus = self._prepare_bus()
         self.camera = await life.enter_async_context(CameraServer(port=self.ports["camera"], stations=stations))
         ahead = MAX_AHEAD if options.parts is not None else len(stations)
         count = 0 if options.rate <= 0 else options.parts
         self._renderer = await life.enter_async_context(Renderer(seed=options.seed, count=count, ahead=ahead))
-        chosen = broker.prepare(options.broker, port=self.ports["mqtt"], folder=self.work / "broker")
-        self._prepare_processes(chosen, settings)
+        self._prepare_processes()
         self.plc = await life.enter_async_context(self._make_plc())
         try:
             async with asyncio.TaskGroup() as starting:
@@ -206,7 +214,7 @@ class SimulatedLine:
                 starting.create_task(self._renderer.full(), name="render ahead")
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        self.observer = await life.enter_async_context(Observer(port=self.ports["mqtt"], protocol=chosen.protocol))
+        self.observer = await life.enter_async_context(self._bus.observer())
         self._feeding = PartFeeder(
             FreeStations(self.plc.stations),
             _LocalPartSupply(self._renderer, self.camera),
@@ -232,7 +240,7 @@ class SimulatedLine:
             gap_ms=options.gap_ms,
         )
 
-    def _write_settings(self) -> Path:
+    def _prepare_bus(self) -> BusPeer:
         for name in (config.IMAGES, config.CAPTURE):
             (self.work / name).mkdir()
         document = config.settings_document(
@@ -241,11 +249,11 @@ class SimulatedLine:
             deadline_ms=self.options.deadline_ms,
             windows=self.options.rate > 0,  # a line without parts asks for nothing by itself
         )
-        path = self.work / "settings.yaml"
-        config.write_settings(path, document)
-        return path
+        if self.options.bus is BusKind.ipc:
+            return over_ipc(document, root=self.root, work=self.work)
+        return over_mqtt(self.options.broker, document, port=self.ports["mqtt"], work=self.work)
 
-    def _prepare_processes(self, chosen: broker.Broker, settings: Path) -> None:
+    def _prepare_processes(self) -> None:
         environment = clean_environment()
         launch = triton.launch(
             self.root / TRITON_ENVIRONMENT,
@@ -256,7 +264,7 @@ class SimulatedLine:
             metrics_port=self.ports["triton_metrics"],
         )
         self._leftovers.add(triton.SHARED_MEMORY / f"{launch.shm_prefix}*")
-        self._add("broker", chosen.argv, environment, _BrokerReady(self.ports["mqtt"]))
+        self._add(self._bus.name, self._bus.argv, environment, self._bus.ready)
         self._add(
             "triton",
             launch.argv,
@@ -266,9 +274,10 @@ class SimulatedLine:
             after_exit=lambda: triton.clean_shared_memory(launch.shm_prefix),
         )
         for service in SERVICES:
-            argv = (sys.executable, "-m", f"lineside_{service}", str(settings))
+            argv = (sys.executable, "-m", f"lineside_{service}", *self._bus.arguments)
             ready = _HttpReady(self._http, f"{self.endpoints[service]}/readyz")
-            self._add(service.replace("_", "-"), argv, environment, ready)
+            given = {**environment, **self._bus.environments.get(service, {})}
+            self._add(service.replace("_", "-"), argv, given, ready)
 
     def _add(self, name: str, argv: tuple[str, ...], env: dict[str, str], ready: Any, **more: Any) -> None:
         log = self.work / f"{name}.log"
@@ -300,14 +309,6 @@ class _LocalPartSupply:
 
     async def clear(self, station: str) -> None:
         self._camera.show(station, None)
-
-
-class _BrokerReady:
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    async def __call__(self) -> str | None:
-        return await broker.answers(self._port)
 
 
 class _HttpReady:

@@ -28,7 +28,7 @@ from lineside.service import Service
 from lineside.settings import BusSettings, HttpSettings, variable
 from lineside_bench.options import STATION_SECONDS
 from lineside_bench.plcs.plc import Plc
-from lineside_bench.runner.observer import Observer
+from lineside_bench.runner.mqtt_observer import MqttObserver
 from lineside_bench.simulators.body import Refused, read, refuse
 from lineside_bench.simulators.feeder import Feeder
 from lineside_bench.simulators.remote import RemoteCameras
@@ -142,7 +142,7 @@ def _observer(
     connection: Connection,
     credentials: tuple[str, str | None] | None,
     context: ssl.SSLContext | None,
-) -> Observer:
+) -> MqttObserver:
     """Return an observer that keeps the connection's state true."""
     loop = asyncio.get_running_loop()
 
@@ -150,7 +150,7 @@ def _observer(
         """Take it on from the observer's own thread."""
         loop.call_soon_threadsafe(connection.online if why is None else lambda: connection.backoff(why))
 
-    return Observer(
+    return MqttObserver(
         host=bus.host,
         port=bus.port,
         protocol="3.1.1" if bus.protocol == "3.1.1" else "5",
