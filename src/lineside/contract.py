@@ -467,6 +467,12 @@ class ServiceStatus(Part):
     """How many connections were left out to keep the message below the bus's limit."""
     policy: PolicyStanding | None = Field(default=None, exclude_if=_is_absent)
     """Of the topic-bridge: who steers the policy; left out by others, and where the message would be too long."""
+    version: Annotated[str, Field(pattern=r"^[a-zA-Z0-9 _.]{1,64}$")] | None = Field(
+        default=None, exclude_if=_is_absent
+    )
+    """The service's version."""
+    settings_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = Field(default=None, exclude_if=_is_absent)
+    """Which settings it runs by: services that were configured alike, but for thing and log, have the same."""
     time: Times = Times()
     """When this message was made."""
 

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import functools
 import gc
+import os
 import resource
 import signal
 import socket
@@ -37,7 +38,7 @@ from lineside.greengrass.changes import Taker
 from lineside.greengrass.component import component
 from lineside.greengrass.errors import NotAComponent, SdkMissing
 from lineside.secrecy import exposed
-from lineside.settings import HttpSettings, Settings, load, variable
+from lineside.settings import COMPONENT_VARIABLE, HttpSettings, Settings, load, variable
 
 if TYPE_CHECKING:
     from lineside.greengrass.steered import Steered
@@ -57,6 +58,8 @@ class Service:
         self.name = name
         self.registry = CollectorRegistry()
         self.connections: dict[str, Connection] = {}
+        self.settings_hash: str | None = None
+        """Which settings are in force, as `Settings.digest`; None where nobody said."""
         self.failed: str | None = None
         self.status = 0
         """The exit status once it has failed."""
@@ -125,7 +128,7 @@ class Service:
         try:
             async with body:
                 self._started = True
-                log.info("started")
+                log.info("started", version=__version__, settings_hash=self.settings_hash)
                 for name, work in self._beside:
                     self.spawn(name, work())
                 try:
@@ -298,7 +301,12 @@ def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, 
     except LinesideError as error:
         sys.stderr.write(f"{error}\n")
         return 2 if isinstance(error, NotAComponent | SdkMissing) else 1
-    telemetry.configure(name.replace("_", "-"), level=settings.log_level, style=settings.log.format)
+    telemetry.configure(
+        name.replace("_", "-"),
+        component=os.environ.get(COMPONENT_VARIABLE),
+        level=settings.log_level,
+        style=settings.log.format,
+    )
     for remark in settings.remarks():
         log.warning("settings", remark=remark)
     for setting, path, mode in exposed(settings):
@@ -311,6 +319,7 @@ def main(kind: type[T], name: str, build: Callable[[T, Service], tuple[ASGIApp, 
         )
     try:
         service = Service(name)
+        service.settings_hash = settings.digest
         app, http = build(settings, service)
         if steered:
             steered.attend(service, settings)

@@ -14,6 +14,8 @@ with the nearest known one.
 
 import dataclasses
 import difflib
+import hashlib
+import json
 import os
 import types
 import typing
@@ -192,6 +194,15 @@ class Settings(BaseSettings):
         """The level of the log in force; a service may have another setting that lowers it."""
         return self.log.level
 
+    @property
+    def digest(self) -> str:
+        """32 hexadecimal digits that say which settings these are: SHA-256 of all values, but `thing` and `log`.
+
+        So boxes that were configured alike have one digest.
+        """
+        values = self.model_dump(mode="json", exclude={"thing", "log"})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
+
     def remarks(self) -> list[str]:
         """Return what was read over, and what of any section is allowed and not what was meant."""
         sections = [getattr(self, name) for name in type(self).model_fields]
@@ -359,6 +370,11 @@ def close_to(name: str, known: list[str]) -> str:
     """Return `; did you mean 'x'?`, or nothing where no known name is close."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def top_names(kind: type[Settings]) -> list[str]:
+    """Return the names that a document may have at its top, other programs' sections too."""
+    return [*kind.model_fields, *_foreign(kind)]
 
 
 def _foreign(kind: type[Settings]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import structlog
 
+from lineside import __version__
 from lineside.connections import Snapshot, State
 from lineside.contract import LinkState, PolicyStanding, ServiceStatus, Times, to_json, utc_now
 from lineside.errors import LinesideError
@@ -25,6 +26,7 @@ def status_of(
     is_ready: bool,
     max_bytes: int,
     policy: PolicyStanding | None = None,
+    settings_hash: str | None = None,
 ) -> bytes:
     """Return a service's status as at most `max_bytes`: details are left out first, then connections that work."""
     whole = sorted((_shown(link, _LONGEST) for link in links), key=lambda link: link.state == State.ONLINE)
@@ -39,6 +41,8 @@ def status_of(
             connections=tuple(shown),
             omitted=len(whole) - len(shown),
             policy=standing,
+            version=__version__,
+            settings_hash=settings_hash,
             time=Times(published=utc_now()),
         )
         if len(payload := to_json(status)) <= max_bytes:
@@ -60,8 +64,15 @@ async def tell(
         links = [link.snapshot() for link in service.connections.values()]
         try:
             async with asyncio.timeout(period_s):
-                is_ready, standing = service.is_ready, policy()
-                await send(status_of(name, links, is_ready=is_ready, max_bytes=max_bytes, policy=standing))
+                status = status_of(
+                    name,
+                    links,
+                    is_ready=service.is_ready,
+                    max_bytes=max_bytes,
+                    policy=policy(),
+                    settings_hash=service.settings_hash,
+                )
+                await send(status)
         except (TimeoutError, LinesideError) as error:
             log.debug("how the service stands was not told", error=str(error))
         await asyncio.sleep(period_s)

@@ -143,8 +143,18 @@ def set_level(level: Level) -> None:
         logging.getLogger(name).setLevel(logging.WARNING if level != "debug" else logging.INFO)
 
 
-def configure(service: str, *, level: Level = "info", style: Format = "auto", stream: TextIO | None = None) -> None:
-    """Route structlog and the standard library's loggers to `stream` (stderr) in one format."""
+def configure(
+    service: str,
+    *,
+    component: str | None = None,
+    level: Level = "info",
+    style: Format = "auto",
+    stream: TextIO | None = None,
+) -> None:
+    """Route structlog and the standard library's loggers to `stream` (stderr) in one format.
+
+    Every line names the service, and the Greengrass component that it runs as, where it does.
+    """
     out = stream or sys.stderr
     as_json = style == "json" or (style == "auto" and not out.isatty())
     shared: list[Processor] = [
@@ -153,7 +163,7 @@ def configure(service: str, *, level: Level = "info", style: Format = "auto", st
         structlog.stdlib.ExtraAdder(),
         _without_colours,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _name_service(service),
+        _name_service(service, component),
     ]
     renderer: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
@@ -191,9 +201,11 @@ def about_request(
     return structlog.contextvars.bound_contextvars(request_id=request_id, **known, **more)
 
 
-def _name_service(service: str) -> Processor:
+def _name_service(service: str, component: str | None) -> Processor:
+    names = {"service": service} | ({"component": component} if component else {})
+
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        event["service"] = service
+        event.update(names)
         return event
 
     return add

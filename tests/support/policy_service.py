@@ -25,6 +25,8 @@ class PolicyService:
         self.status = 200
         self.errors: list[str] = []
         """What is wrong with the next policies."""
+        self.broken: list[str] = []
+        """Connections that do not work."""
         self.port = free_port()
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -38,6 +40,8 @@ class PolicyService:
             Route("/v1/policy", self._put, methods=["PUT"]),
             Route("/v1/policy", self._get, methods=["GET"]),
             Route("/livez", lambda _request: JSONResponse({"alive": True})),
+            Route("/readyz", self._readyz),
+            Route("/v1/version", lambda _request: JSONResponse({"service": "inference", "version": "0.1.0"})),
         ]
         config = uvicorn.Config(Starlette(routes=routes), port=self.port, log_config=None, lifespan="off")
         server = self._server = uvicorn.Server(config)
@@ -57,6 +61,10 @@ class PolicyService:
             return JSONResponse(problem, 422 if self.errors else self.status)
         self.policy = body
         return self._answer()
+
+    async def _readyz(self, _request: Request) -> Response:
+        links = [{"name": name, "state": "BACKOFF", "required": True} for name in self.broken]
+        return JSONResponse({"ready": not links, "connections": links}, 503 if links else 200)
 
     async def _get(self, _request: Request) -> Response:
         self.gets += 1

@@ -6,14 +6,20 @@ and JSON without a decimal point may come as a float on the classic one: 10, 10.
 
 At its top more names are known (`SHORT`): four that published examples of inference components use, and those of
 SageMaker Edge Manager's component; and names that are not the settings' business (`FOREIGN`). A component that bears
-Edge Manager's name serves its API, and reads over what it does not know, as that did.
+Edge Manager's name serves its API.
+
+A key that is no setting and like one is a slip, and refused with the nearest name. One that is like none is read over:
+what an older version knew stays in a device's configuration over an update, and must not stop the newer one. A policy
+takes no unknown key at all; Edge Manager's component read over slips too.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from lineside.edge_manager.settings import EdgeManagerSettings
-from lineside.settings import SECTIONS, SHARED_SECTIONS, SIMULATORS, Layer, Settings, merged, type_at
+from lineside.settings import Layer, Section, Settings, close_to, group_of, merged, top_names, type_at
 
 SHORT: Mapping[str, tuple[str, ...]] = {
     "ConfidenceThreshold": ("inference", "policy", "thresholds", "default"),
@@ -39,13 +45,12 @@ MAX_EXACT = 2**53
 
 def layer(kind: type[Settings], component: str, configuration: Mapping[str, Any]) -> Layer:
     """Return a component's configuration as a layer for the settings of one service, with what is wrong with it."""
-    document = {name: value for name, value in configuration.items() if name not in {*SHORT, *FOREIGN}}
-    ignored: tuple[str, ...] = ()
-    if component == EDGE_MANAGER:
-        known = {*kind.model_fields, *SECTIONS, *SHARED_SECTIONS, *SIMULATORS}
-        ignored = tuple(name for name in document if name not in known)
-        own = {name: value for name, value in document.items() if name in known}
-        document = merged({"edge_manager": {"serve": True}}, own)
+    settings = {name: value for name, value in configuration.items() if name not in {*SHORT, *FOREIGN}}
+    is_edge_manager = component == EDGE_MANAGER
+    names = [*top_names(kind), *SHORT, *FOREIGN]
+    document, ignored = _known(kind, settings, names, (), are_slips_refused=not is_edge_manager)
+    if is_edge_manager:
+        document = merged({"edge_manager": {"serve": True}}, document)
     problems: list[str] = []
     written: dict[tuple[str, ...], str] = {}
     origin = f"configuration of {component}"
@@ -72,7 +77,32 @@ def layer(kind: type[Settings], component: str, configuration: Mapping[str, Any]
     problems += [
         f"{origin}: {written.get(path) or '.'.join(path)}: {text}" for path, text in _not_meant(kind, document, ())
     ]
-    return Layer(origin, document, written, names=(*SHORT, *FOREIGN), problems=tuple(problems), ignored=ignored)
+    beside = (*SHORT, *FOREIGN)
+    return Layer(origin, document, written, names=beside, problems=tuple(problems), ignored=tuple(ignored))
+
+
+def _known(
+    kind: type[BaseModel],
+    document: Mapping[str, Any],
+    names: list[str],
+    path: tuple[str, ...],
+    *,
+    are_slips_refused: bool = True,
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a group without the keys that are read over, at any depth, and the paths of those."""
+    kept: dict[str, Any] = {}
+    ignored: list[str] = []
+    for name, value in document.items():
+        field = kind.model_fields.get(name)
+        group = group_of(field.annotation) if field is not None else None
+        if name not in names and not (are_slips_refused and close_to(name, names)):
+            ignored.append(".".join((*path, name)))
+        elif group is not None and issubclass(group, Section) and isinstance(value, Mapping):
+            kept[name], below = _known(group, value, list(group.model_fields), (*path, name))
+            ignored += below
+        else:
+            kept[name] = value
+    return kept, ignored
 
 
 def _short(name: str, value: Any) -> tuple[Any, str | None]:

@@ -27,6 +27,7 @@ class Service(Protocol):
     """What of a `lineside.service.Service` is needed here."""
 
     takers: list[Taker]
+    settings_hash: str | None
 
     @property
     def is_ready(self) -> bool:
@@ -77,8 +78,16 @@ class Steered(Generic[S]):
             log.error("the connection to the Greengrass nucleus ended; so does this process", reason=reason)
             service.fail(f"the connection to the Greengrass nucleus ended: {reason}")
 
+        def in_force(new: S) -> None:
+            service.settings_hash = new.digest
+
         self._nucleus.when_ended(lambda reason: hand_over(loop, fail, reason))
         watch = ConfigurationWatch(
-            self._nucleus, settings, read=self.settings, fail=service.fail, takers=service.takers
+            self._nucleus,
+            settings,
+            read=self.settings,
+            fail=service.fail,
+            takers=service.takers,
+            in_force=in_force,
         )
         await watch.run()

@@ -56,7 +56,8 @@ class ConfigurationWatch(Generic[S]):
     """Keeps one service at its component's configuration.
 
     `read` returns the settings of a configuration, or of the one in force with None, and raises SettingsError; it may
-    block. `fail` ends the service with a reason, for the nucleus to start it again.
+    block. `fail` ends the service with a reason, for the nucleus to start it again. `in_force` gets settings that were
+    applied.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ConfigurationWatch(Generic[S]):
         read: Callable[[Mapping[str, Any] | None], S],
         fail: Callable[[str], None],
         takers: Sequence[Taker] = (),
+        in_force: Callable[[S], None] = lambda _settings: None,
         settle_s: float = SETTLE_S,
     ) -> None:
         self.settings = settings
@@ -75,6 +77,7 @@ class ConfigurationWatch(Generic[S]):
         self._read = read
         self._fail = fail
         self._takers = takers
+        self._in_force = in_force
         self._settle_s = settle_s
         self._changed = asyncio.Event()
         self._proposals: asyncio.Queue[Proposal] = asyncio.Queue()
@@ -119,7 +122,11 @@ class ConfigurationWatch(Generic[S]):
             _log_refused(error)
             return
         telemetry.set_level(new.log_level)
+        for remark in new.remarks():
+            if remark not in self.settings.remarks():  # each is said once
+                log.warning("settings", remark=remark)
         self.settings = new
+        self._in_force(new)
         if needs.at_once:
             log.info("the new configuration is in force", changed=needs.at_once)
 

@@ -189,6 +189,21 @@ def test_a_wrong_configuration_refuses_the_start_with_every_key(core: IpcServer,
     assert states(core) == []
 
 
+@pytest.mark.parametrize("core", MANNERS, indirect=True)
+def test_keys_that_are_no_settings_are_ignored_and_listed_once(core: IpcServer, start: Callable[..., Bridge]) -> None:
+    listed = f"configuration of {NAME}: ignored, for nothing here knows them: "
+    core.core.merge(NAME, (), {"Colour": "red", "topic_bridge": {"zoom": 1}})
+    bridge = start()
+    bridge.says(listed)
+    assert f"{listed}Colour, topic_bridge.zoom" in bridge.log
+    core.core.merge(NAME, ("log",), {"level": "debug"})
+    bridge.says('"changed": ["log.level"]')
+    core.core.merge(NAME, ("log",), {"level": "info", "rotate": "9"})
+    bridge.says("topic_bridge.zoom, log.rotate")
+    assert bridge.log.count(listed) == 2
+    assert bridge.process.poll() is None
+
+
 def test_a_deployment_is_judged_before_it_comes(core: IpcServer, start: Callable[..., Bridge]) -> None:
     bridge = start()
     good = {**core.core.components[NAME].configuration, "InferenceTopicOut": "plant/judged"}

@@ -15,12 +15,15 @@ from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.reporting import PolicyReporter
 from lineside_topic_bridge.steering.configuration import ConfigurationSource
 from lineside_topic_bridge.steering.desk import PolicyDesk
+from lineside_topic_bridge.steering.shadow.health import Stands
 from lineside_topic_bridge.steering.shadow.source import PACE_S, ShadowSource, served
 from lineside_topic_bridge.steering.shadow.sync import MAX_CONFLICTS
 from lineside_topic_bridge.steering.shadow.topics import TopicsTransport
 from tests.support.policy_service import PolicyService
 from tests.support.simulated_shadow import SimulatedShadow
 from tests.support.waiting import until
+
+OWN = Stands("topic_bridge", ready=True, version="0.1.0", settings_hash="0f" * 16)
 
 
 class Box:
@@ -50,6 +53,7 @@ async def box(
     configured: Policy | None = None,
     max_bytes: int = 6144,
     look_s: float = 3600.0,
+    heartbeat_s: float = 3600.0,
     pace_s: float = 0.001,
     answer_s: float = 300.0,
 ) -> AsyncIterator[Box]:
@@ -65,12 +69,13 @@ async def box(
             TopicsTransport(bus, "bench", "lineside", answer_s=answer_s),
             connection,
             link,
-            settings=b"settings",
-            facts={"components": {"topic-bridge": "0.1.0"}},
+            own=lambda: OWN,
             max_bytes=8192,
             max_report_bytes=max_bytes,
             look_s=look_s,
+            heartbeat_s=heartbeat_s,
             pace_s=pace_s,
+            follow_s=0.01,
         )
         reporter = PolicyReporter(
             bus=bus,
@@ -105,8 +110,8 @@ async def test_an_edit_is_applied_and_reported() -> None:
         await it.shadow.desire({"thresholds": {"scratch": 0.6}, "models": {"surface-defect": "1"}})
         await it.in_force(thresholds={"scratch": 0.6}, models={"surface-defect": "1"})
         await it.reports(thresholds={"scratch": 0.6}, models={"surface-defect": "1"}, errors=[])
-        assert it.shadow.reported["components"] == {"topic-bridge": "0.1.0"}
-        assert len(it.shadow.reported["settings_hash"]) == 32
+        components = {"inference": "0.1.0", "topic_bridge": "0.1.0"}
+        await it.reports(components=components, settings_hash={"topic_bridge": "0f" * 16})
         assert it.shadow.reported["source"] == "shadow"
         assert it.shadow.shadow.delta() == {}
         await it.shadow.desire({"enabled": False})
@@ -248,12 +253,32 @@ async def test_nothing_is_reported_twice() -> None:
     async with box() as it:
         await it.shadow.desire({"enabled": False})
         await it.reports(enabled=False, source="shadow")
+        await until(lambda: "health" in it.shadow.reported)
         before = len(it.shadow.updates)
         gets = it.shadow.gets
         await it.shadow.desire({"enabled": False})
         await until(lambda: it.shadow.gets > gets)
         await it.inference.looked()
         assert len(it.shadow.updates) == before
+
+
+async def test_health_is_reported_when_it_changes_and_again_as_a_heartbeat() -> None:
+    inference = PolicyService(says_defaults=True)
+    async with box(inference=inference) as it:
+        said = lambda: it.shadow.reported.get("health", {})  # noqa: E731 - said again in a failure
+        await until(lambda: said().get("ready") is True, said)
+        inference.broken = ["triton"]
+        await until(lambda: said() | {"at": 0} == {"ready": False, "down": ["inference.triton"], "at": 0}, said)
+        inference.broken = []
+        await until(lambda: said().get("ready") is True, said)
+        assert said()["at"] > 1_700_000_000
+        await inference.stop()
+        await until(lambda: said()["down"] == ["inference"], said)
+    async with box(heartbeat_s=0.0) as it:  # so often that the second changes
+        await until(lambda: "health" in it.shadow.reported)
+        first = it.shadow.reported["health"]
+        await until(lambda: it.shadow.reported["health"]["at"] > first["at"])
+        assert it.shadow.reported["health"]["ready"] is True
 
 
 async def test_after_a_restart_the_same_policy_is_in_force_since_when_it_was_reported() -> None:

@@ -46,6 +46,14 @@ def test_what_does_not_work_is_said_with_its_reason() -> None:
     assert service["connections"][0]["state"] == "BACKOFF"
 
 
+def test_a_service_is_shown_with_the_version_and_the_settings_that_it_told() -> None:
+    chain = Chain(None)
+    chain.heard(status())
+    chain.heard(status("topic_bridge").model_copy(update={"version": "0.1.0", "settings_hash": "0f" * 16}))
+    shown = [(it["service"], it["version"], it["settings_hash"]) for it in chain.document()["services"]]
+    assert shown == [("topic_bridge", "0.1.0", "0f" * 16), ("opcua_bridge", None, None)]
+
+
 def test_who_was_heard_before_a_restart_is_expected_after_it(tmp_path: Path) -> None:
     Chain(tmp_path).heard(status())
     clock = ManualClock(0.0)

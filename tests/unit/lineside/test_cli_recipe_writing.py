@@ -1,5 +1,6 @@
 """`lineside recipe render`: what is asked for, by which digests, and what is refused with nothing written."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -99,6 +100,8 @@ def test_the_command_writes_recipes_and_the_bucket(tmp_path: Path) -> None:
     assert [manifest["Name"] for manifest in triton["Manifests"]] == ["classic-amd64"]
     assert (tmp_path / "com.lineside.Model.PressForce.yaml").is_file()
     assert (tmp_path / "artifacts/com.lineside/1.4.0/component.sh").is_file()
+    role = json.loads((tmp_path / "iam/device-role-policy.json").read_text())
+    assert "arn:aws:s3:::plant-bucket/com.lineside/*" in [each["Resource"] for each in role["Statement"]]
     assert f"next: aws s3 sync {tmp_path}/artifacts s3://plant-bucket" in done.stdout
 
 

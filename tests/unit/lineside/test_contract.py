@@ -120,6 +120,8 @@ MESSAGES = {f"request-{kind}": request(source=source) for kind, source in SOURCE
         connections=(
             LinkState(name="opcua", target="opc.tcp://plc:4840", state="BACKOFF", since=MOMENT, detail="refused"),
         ),
+        version="0.1.0",
+        settings_hash="0f" * 16,
         time=Times(published=MOMENT),
     ),
 }

@@ -106,6 +106,7 @@ def test_a_value_means_the_same_however_it_is_delivered(ten: Any, true: Any) -> 
         (own(share=float("nan")), "inference.share: must be a finite number"),
         (own(windows=[{"ports": ["ten"]}]), "inference.windows.0.ports.0: expected a whole number (got 'ten')"),
         (own(cameras={"a": {"url": "x", "timeout": 1}}), "cameras.a.timeout: not a setting; did you mean 'timeout_ms'"),
+        (own(policy={"zoom": 1}), "inference.policy.zoom: not a setting; known here: "),
         (own(cameras="none"), "inference.cameras: expected names and values (got 'none')"),
         ({"inference": "off"}, "inference: expected a group of names and values (got 'off')"),
         ({"bus": {"prot": 1}}, "bus.prot: not a setting; did you mean 'port'?"),
@@ -126,6 +127,18 @@ def test_what_is_wrong_is_named_by_its_key(configuration: dict[str, Any], says: 
     assert len(found) == 1, found
     assert found[0].startswith(f"configuration of {COMPONENT}: ")
     assert says in found[0]
+
+
+def test_a_key_that_is_like_no_setting_is_ignored_at_any_depth_and_listed() -> None:
+    given = {"ModelBucket": "b", "inference": {"size": 11, "zoom": {"x": 1}}, "log": {"level": "debug", "rotate": "9"}}
+    found = layer(Inference, COMPONENT, given)
+    assert found.ignored == ("ModelBucket", "inference.zoom", "log.rotate")
+    settings = load(Inference, above=found)
+    assert (settings.inference.size, settings.log.level) == (11, "debug")
+
+
+def test_a_section_of_another_service_is_neither_read_nor_listed() -> None:
+    assert layer(Inference, COMPONENT, {"opcua_bridge": {"zoom": 1}, "plc_sim": {}}).ignored == ()
 
 
 def test_everything_that_is_wrong_is_told_at_once_and_by_its_own_place(tmp_path, monkeypatch) -> None:

@@ -15,6 +15,7 @@ from lineside.greengrass.changes import Taker
 from lineside.greengrass.configuration import layer
 from lineside.greengrass.watch import ConfigurationWatch, Proposal
 from lineside.settings import Section, Settings, load
+from lineside_forwarder.settings import Settings as Forwarder
 from tests.support.waiting import until
 
 
@@ -64,10 +65,10 @@ class Core:
     async def apply(self, new: Sample) -> None:
         self.applied.append(new.inference.policy)
 
-    def watch(self, *, takes_policy: bool = True) -> ConfigurationWatch[Sample]:
+    def watch(self, *, takes_policy: bool = True, **more: Any) -> ConfigurationWatch[Sample]:
         takers = [Taker("inference.policy", self.problems, self.apply)] if takes_policy else []
         return ConfigurationWatch(
-            self, self.read(None), read=self.read, fail=self.failed.append, takers=takers, settle_s=0
+            self, self.read(None), read=self.read, fail=self.failed.append, takers=takers, settle_s=0, **more
         )
 
     def set(self, **configuration: Any) -> None:
@@ -106,6 +107,35 @@ async def test_a_log_level_and_a_policy_are_applied_and_nothing_ends() -> None:
         assert core.applied[1] == Policy()
         await until(lambda: watch.settings == Sample())
         assert logging.getLogger().level == logging.INFO
+    assert core.failed == []
+
+
+async def test_what_was_applied_is_told_and_what_was_refused_is_not() -> None:
+    core, told = Core(), []
+    async with watching(core, in_force=told.append):
+        core.set(ConfidenceThreshold="0.8")
+        await until(lambda: core.applied)
+        core.set(ConfidenceThreshold="ten")
+        core.set(log={"level": "debug"}, ConfidenceThreshold="0.8")
+        await until(lambda: told and told[-1].log.level == "debug")
+    assert {each.inference.policy.thresholds["default"] for each in told if each.inference.policy.thresholds} == {0.8}
+    assert told[-1].digest == told[-2].digest  # the level of the log is not part of it
+
+
+async def test_edge_managers_word_for_the_level_of_the_log_is_applied_at_once() -> None:
+    class Capturing(Core):
+        def read(self, configuration: Mapping[str, Any] | None) -> Any:
+            self.reads += configuration is None
+            given = self.configuration if configuration is None else configuration
+            return load(Forwarder, above=layer(Forwarder, "com.lineside.Forwarder", given))
+
+    core = Capturing()
+    async with watching(core):
+        core.set(edge_manager={"SagemakerEdgeLogVerbose": "true"})
+        await until(lambda: logging.getLogger().level == logging.DEBUG)
+        core.set(edge_manager={"SagemakerEdgeLogVerbose": "loud"})  # refused
+        core.set(edge_manager={"SagemakerEdgeLogVerbose": "false"})
+        await until(lambda: logging.getLogger().level == logging.INFO)
     assert core.failed == []
 
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -6,6 +7,7 @@ import pytest
 import yaml
 from pydantic import Field
 
+from lineside.cli.config import installed
 from lineside.cli.sample import sample, schema
 from lineside.errors import SettingsError
 from lineside.settings import SECTIONS, HttpSettings, Section, Settings, load
@@ -135,3 +137,17 @@ def test_the_schema_describes_the_file() -> None:
 
 def test_sections_are_the_services_of_the_house() -> None:
     assert SECTIONS == ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
+
+
+def test_boxes_that_were_configured_alike_have_one_digest(tmp_path: Path) -> None:
+    one = load(Sample, file=write(tmp_path, "topic_bridge: {cameras: {a: {url: x}, b: {url: y}}}"))
+    same = "thing: other\nlog: {level: debug}\nbus: {port: 1883}\ntopic_bridge: {cameras: {b: {url: y}, a: {url: x}}}"
+    assert load(Sample, file=write(tmp_path, same)).digest == one.digest
+    other = load(Sample, file=write(tmp_path, "topic_bridge: {cameras: {a: {url: x}, b: {url: z}}}"))
+    assert other.digest != one.digest
+    assert re.fullmatch("[0-9a-f]{32}", one.digest)
+
+
+@pytest.mark.parametrize("kind", installed(), ids=lambda kind: kind.section)
+def test_every_service_has_a_digest(kind: type[Settings]) -> None:
+    assert load(kind).digest == load(kind).digest

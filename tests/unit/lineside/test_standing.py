@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from lineside import __version__
 from lineside.connections import Connection
 from lineside.contract import PolicyStanding, ServiceStatus, parse_status
 from lineside.errors import BusError
@@ -27,6 +28,12 @@ def test_what_does_not_work_comes_first_with_its_reason() -> None:
         ("bus", "ONLINE", ""),
     ]
     assert (status.ready, status.omitted) == (False, 0)
+
+
+def test_a_service_says_its_version_and_its_settings() -> None:
+    payload = status_of("opcua_bridge", [], is_ready=True, max_bytes=6144, settings_hash="0f" * 16)
+    status = parse_status(payload)
+    assert (status.version, status.settings_hash) == (__version__, "0f" * 16)
 
 
 @pytest.mark.parametrize("stations", [1, 12, 60, 500])

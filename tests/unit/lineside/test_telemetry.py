@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -54,6 +55,27 @@ def test_a_flood_of_one_line_leaves_the_others_to_be_read_and_is_summed_up(log: 
     sums = {line["line"]: line["more"] for line in log.lines if line["event"] == "the same line came again"}
     assert sums == {"message refused": 4980, "%s went wrong": 4980}
     assert len(log.lines) < 60
+
+
+def test_a_line_names_when_how_grave_who_and_about_which_request() -> None:
+    made = Log()
+    telemetry.configure("topic-bridge", component="com.lineside.TopicBridge", stream=made.stream)
+    with telemetry.about_request("0199", station="s1", part_id="P-1"):
+        structlog.get_logger("lineside.topic_bridge").warning("it was slow")
+    logging.getLogger("library").warning("so was I")
+    made.end()
+    ours, theirs = made.lines
+    about = {name: ours[name] for name in ("level", "service", "component", "request_id", "station", "part_id")}
+    assert about == {
+        "level": "warning",
+        "service": "topic-bridge",
+        "component": "com.lineside.TopicBridge",
+        "request_id": "0199",
+        "station": "s1",
+        "part_id": "P-1",
+    }
+    assert datetime.fromisoformat(ours["timestamp"]).tzinfo is not None
+    assert (theirs["component"], theirs["level"]) == ("com.lineside.TopicBridge", "warning")
 
 
 def test_the_line_of_each_parts_verdict_is_always_shown(log: Log) -> None:

@@ -21,7 +21,12 @@ from lineside_topic_bridge.steering.shadow.documents import (
 )
 from lineside_topic_bridge.steering.wishes import Wish
 
-FACTS = {"applied_at": "2026-11-29T12:00:00+00:00", "components": {"topic-bridge": "0.1.0"}, "settings_hash": "ab"}
+FACTS = {
+    "applied_at": "2026-11-29T12:00:00+00:00",
+    "components": {"topic_bridge": "0.1.0"},
+    "settings_hash": {"topic_bridge": "ab"},
+    "health": {"ready": True, "down": [], "at": 1_800_000_000},
+}
 
 
 def errors_of(desired: dict) -> tuple[str, ...]:
@@ -147,7 +152,8 @@ def test_a_report_stays_below_the_shadows_bound_and_says_what_it_left_out() -> N
         assert len(compact({"desired": desired, "reported": said})) <= bound
         assert said["enabled"] is False
         assert said["errors"]
-        assert said["settings_hash"] == "ab"
+        assert ("settings_hash" in said) != ("settings_hash" in said.get("omitted", ()))
+        assert said["health"]["ready"] is True
         assert all(name in said or name in said["omitted"] for name in whole)
     assert fitted(whole, has_room_in(None, 100_000)) == whole
 

@@ -11,7 +11,7 @@ from lineside import machine
 from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
-from lineside_inference.api import captures, evidence, infer, models, outcomes, page, parts, policy, preview
+from lineside_inference.api import captures, evidence, infer, models, outcomes, page, parts, policy, preview, version
 from lineside_inference.api import engine as engine_route
 from lineside_inference.api.access import Access, AccessRules
 from lineside_inference.api.app import make_app
@@ -166,6 +166,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         preview.router(policies, store, feed, limits, gate.bodies, workers.others),
         captures.router(ClientCaptures(recorder, store, settings.edge_manager, settings.thing), limits, gate, workers),
         evidence.router(EvidenceStatus(settings.spool, recorder)),
+        version.router(service),
     )
     v2 = V2(service, engine, limits, gate=gate, workers=workers, metrics=metrics)
     app = V2Middleware(make_app(service, metrics, life, routers), v2)

@@ -29,6 +29,12 @@ class ShadowSettings(Section):
     look_s: float = Field(
         60.0, ge=1, le=86400, description="Seconds after which it is read again though nobody told of a change."
     )
+    heartbeat_s: float = Field(
+        300.0,
+        ge=10,
+        le=86400,
+        description="Seconds after which the line's health is reported again though nothing of it changed.",
+    )
     wait_s: float = Field(
         60.0,
         ge=0,

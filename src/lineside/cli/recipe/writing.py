@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lineside.cli.recipe import dialect
 from lineside.cli.recipe.checking import check, check_together
+from lineside.cli.recipe.device_role import documents
 from lineside.cli.recipe.rendering import PLATFORMS, SCRIPT, Place, images, recipes
 from lineside.errors import LinesideError
 
@@ -92,7 +93,7 @@ def pinned(place: Place) -> Place:
 
 
 def files(place: Place, models: Mapping[str, str]) -> dict[str, str]:
-    """Return every file by its path: the recipes, and the artifacts as they have to lie in the bucket.
+    """Return every file by its path: the recipes, the artifacts as they have to lie in the bucket, the device's rights.
 
     Raises LinesideError where a recipe would be wrong, for instance because of a registry that is none.
     """
@@ -102,7 +103,7 @@ def files(place: Place, models: Mapping[str, str]) -> dict[str, str]:
         if found:
             raise LinesideError(f"{name}:{found[0]}", remedy="correct --registry, --bucket, --version or --model")
     key = place.artifact(f"{place.version}/{SCRIPT}").partition(f"s3://{place.bucket}/")[2]
-    return {**texts, f"artifacts/{key}": SOURCE.read_text(encoding="utf-8")}
+    return {**texts, f"artifacts/{key}": SOURCE.read_text(encoding="utf-8"), **documents(place)}
 
 
 def write(folder: Path, texts: Mapping[str, str]) -> None:

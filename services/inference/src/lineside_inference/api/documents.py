@@ -3,7 +3,7 @@
 The fuzz test holds every answer against them.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -220,6 +220,10 @@ class HeardDocument(Document):
     """How many were left out."""
     policy: PolicyStanding | None
     """Of the topic-bridge: who steers the policy; null where it is not known."""
+    version: str | None
+    """Its version; null where it is not known."""
+    settings_hash: str | None
+    """Which settings it runs by; null where it is not known."""
 
 
 class ChainDocument(Document):
@@ -231,6 +235,18 @@ class ChainDocument(Document):
     """After how many seconds without a word a service is silent."""
     services: list[HeardDocument]
     """Those that were heard once."""
+
+
+class VersionDocument(Document):
+    """Which version of this service runs, and by which settings."""
+
+    service: Literal["inference"]
+    version: Annotated[str, Field(pattern=r"^[a-zA-Z0-9 _.]{1,64}$")]
+    """Of Lineside: all its services have one."""
+    component: str | None
+    """As which Greengrass component it runs; null where it runs as none."""
+    settings_hash: str | None
+    """32 hexadecimal digits: services that were configured alike, but for `thing` and `log`, have the same."""
 
 
 class CaptureDocument(Document):
@@ -373,6 +389,7 @@ ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("get", "/v1/parts/{name}"): PartDocument,
     ("get", "/v1/counts"): CountsDocument,
     ("get", "/v1/chain"): ChainDocument,
+    ("get", "/v1/version"): VersionDocument,
     ("get", "/v1/policy"): Policy,
     ("put", "/v1/policy"): Policy,
     ("post", "/v1/policy/preview"): PreviewDocument,

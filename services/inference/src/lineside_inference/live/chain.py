@@ -71,6 +71,8 @@ class Chain:
             "connections": [link.model_dump(mode="json") for link in told.connections] if told else [],
             "omitted": told.omitted if told else 0,
             "policy": told.policy.model_dump(mode="json") if told and told.policy and not is_silent else None,
+            "version": told.version if told else None,
+            "settings_hash": told.settings_hash if told else None,
         }
 
     def _expected(self) -> list[str]:

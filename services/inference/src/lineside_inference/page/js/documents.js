@@ -135,6 +135,8 @@
  * @property {Array<LinkState>} connections
  * @property {number} omitted
  * @property {PolicyStanding | null} policy
+ * @property {string | null} version
+ * @property {string | null} settings_hash
  */
 
 /**

@@ -1,6 +1,7 @@
 """A named device shadow as a source of the policy: `desired` is a wish, `reported` says what is in force.
 
 documents   pure: what a shadow's documents say, and what is reported
+health      pure: how the line stands, as it is reported
 sync        pure: what is to be read and sent next
 source      live: the adapter
 ports       what a transport of the documents does

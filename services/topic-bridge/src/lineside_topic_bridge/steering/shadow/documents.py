@@ -124,7 +124,7 @@ def _smaller(reported: dict[str, Any]) -> Iterator[dict[str, Any]]:
     reported = {**reported, "errors": shortened(errors, 4, 120)}
     yield reported
     omitted: list[str] = []
-    for name in ("components", "capture", "thresholds", "models"):
+    for name in ("components", "capture", "thresholds", "models", "settings_hash"):
         if name in reported:
             omitted.append(name)
             del reported[name]

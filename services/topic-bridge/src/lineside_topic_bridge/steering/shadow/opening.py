@@ -1,8 +1,6 @@
 """Makes the shadow's source as the settings say."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
 from lineside import __version__
 from lineside.bus import Bus
@@ -12,12 +10,11 @@ from lineside.threads import hand_over
 from lineside_topic_bridge.inference import InferenceLink
 from lineside_topic_bridge.settings import Settings, ShadowSettings
 from lineside_topic_bridge.steering.shadow.documents import has_room_in, has_room_in_answer
+from lineside_topic_bridge.steering.shadow.health import Stands
 from lineside_topic_bridge.steering.shadow.ipc import IotCoreTopics, IpcTransport
 from lineside_topic_bridge.steering.shadow.ports import ShadowTransport
 from lineside_topic_bridge.steering.shadow.source import ShadowSource
 from lineside_topic_bridge.steering.shadow.topics import TopicsTransport
-
-_FACTS: Mapping[str, Any] = {"components": {"topic-bridge": __version__}}
 
 
 def connect(given: ShadowSettings | None) -> Client | None:
@@ -61,10 +58,15 @@ def open_shadow(
         transport,
         service.connection("shadow", f"{given.name} of {thing}, by {given.by}", required=False),
         inference,
-        settings=settings.model_dump_json(exclude={"log"}).encode(),
-        facts=_FACTS,
+        own=lambda: _own(service),
         max_bytes=given.max_bytes,
         max_report_bytes=most,
         look_s=given.look_s,
+        heartbeat_s=given.heartbeat_s,
         room=has_room_in_answer if is_one_message else has_room_in,
     )
+
+
+def _own(service: Service) -> Stands:
+    broken = tuple(name for name, link in service.connections.items() if link.required and not link.is_online)
+    return Stands(service.name, service.is_ready, broken, __version__, service.settings_hash)

@@ -1,7 +1,7 @@
 """A named device shadow as a source of wishes, and what is in force as its `reported`."""
 
 import asyncio
-import hashlib
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 
@@ -16,12 +16,12 @@ from lineside_topic_bridge.steering.shadow import sync as steps
 from lineside_topic_bridge.steering.shadow.documents import (
     Shadow,
     ShadowUnreadable,
-    compact,
     fitted,
     has_room_in,
     read_shadow,
     report,
 )
+from lineside_topic_bridge.steering.shadow.health import Health, Stands, health
 from lineside_topic_bridge.steering.shadow.ports import (
     ShadowChanged,
     ShadowError,
@@ -34,9 +34,11 @@ log = structlog.get_logger("lineside.topic_bridge")
 
 PACE_S = 0.2
 """Least time between two updates: five a second. What comes between goes out with the next."""
-_VERSIONS_S = 2.0
+_FOLLOW_S = 2.0
 _TIMEOUT_S = 5.0
 _LONGEST_WAIT_S = 30.0
+_ASKED = ("/v1/models", "/readyz", "/v1/version", "/v1/chain")
+"""What the inference service is asked, over and over."""
 
 
 class Room(Protocol):
@@ -49,8 +51,7 @@ class Room(Protocol):
 class ShadowSource:
     """Reads the shadow when it rings and now and then, and reports to it; one update at a time, at most five a second.
 
-    `facts` are told as they are: the versions of the components. `settings` is what the effective settings' hash is
-    made of, together with the policy in force.
+    `own` says how this service stands. The line's health is reported when it changes, and every `heartbeat_s` seconds.
     """
 
     origin: Origin = "shadow"
@@ -61,24 +62,26 @@ class ShadowSource:
         connection: Connection,
         inference: InferenceLink,
         *,
-        settings: bytes,
-        facts: Mapping[str, Any],
+        own: Callable[[], Stands],
         max_bytes: int,
         max_report_bytes: int,
         look_s: float,
+        heartbeat_s: float,
         room: Room = has_room_in,
         pace_s: float = PACE_S,
+        follow_s: float = _FOLLOW_S,
     ) -> None:
         self._transport = transport
         self._connection = connection
         self._inference = inference
-        self._settings = settings
-        self._facts = dict(facts)
+        self._own = own
         self._max_bytes = max_bytes
         self._max_report_bytes = max_report_bytes
         self._look_s = look_s
+        self._heartbeat_s = heartbeat_s
         self._room = room
         self._pace_s = pace_s
+        self._follow_s = follow_s
         self._sync = steps.Sync()
         self._due = asyncio.Event()
         self._wishes: asyncio.Queue[Wish] = asyncio.Queue()
@@ -86,6 +89,9 @@ class ShadowSource:
         self._in_force: Mapping[str, Any] | None = None
         self._served: dict[str, str] = {}
         self._version_errors: tuple[str, ...] = ()
+        self._health: Health | None = None
+        self._beat: dict[str, Any] = {}
+        self._next_beat = 0.0
 
     async def wishes(self) -> AsyncIterator[Wish]:
         """Iterate for ever."""
@@ -108,7 +114,7 @@ class ShadowSource:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._live(), name="shadow sync")
             tasks.create_task(self._look(), name="shadow look")
-            tasks.create_task(self._follow_versions(), name="shadow versions")
+            tasks.create_task(self._follow(), name="shadow health")
 
     def ring(self) -> None:
         """Know that the shadow changed."""
@@ -197,9 +203,8 @@ class ShadowSource:
             errors=(*self._errors, *self._version_errors),
             versions=self._served or policy.get("models", {}),
             facts={
-                **self._facts,
+                **self._line(),
                 "applied_at": since,
-                "settings_hash": hashlib.sha256(self._settings + compact(policy)).hexdigest()[:32],
                 "source": self._in_force.get("source"),
             },
             desired=shadow.desired,
@@ -208,18 +213,49 @@ class ShadowSource:
         self._sync = steps.wants(self._sync, fitted(said, self._room(shadow.desired, self._max_report_bytes)))
         self._due.set()
 
-    async def _follow_versions(self) -> None:
-        """Follow which versions of the models serve."""
+    def _line(self) -> dict[str, Any]:
+        """Return what is reported of the line's services."""
+        if self._health is None:
+            return {}
+        return {
+            "components": self._health.components,
+            "settings_hash": self._health.settings_hash,
+            "health": self._beat,
+        }
+
+    async def _follow(self) -> None:
+        """Follow which versions of the models serve, and how the line stands."""
         while True:
+            answers = await self._ask()
             try:
-                answer = await self._inference.get("/v1/models", _TIMEOUT_S)
-                models = from_json(answer.content)["models"] if answer.is_success else None
-                if models is not None:
-                    self._served, self._version_errors = served(models)
-                    self._report()
-            except (InferenceAway, ValueError, KeyError, TypeError) as error:
-                log.debug("which versions serve is not known", error=str(error))
-            await asyncio.sleep(_VERSIONS_S)
+                if "/v1/models" in answers:
+                    self._served, self._version_errors = served(answers["/v1/models"]["models"])
+                self._stand(health(self._own(), answers))
+            except (KeyError, TypeError) as error:
+                log.debug("the inference service answers what is not understood", error=repr(error))
+            self._report()
+            await asyncio.sleep(self._follow_s)
+
+    async def _ask(self) -> dict[str, Any]:
+        """Return what the inference service answers now, by path; what it does not is left out."""
+        answers: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                for path in _ASKED:
+                    answer = await self._inference.get(path, _TIMEOUT_S)
+                    if answer.is_success or path == "/readyz":  # which has an answer where it is not ready, too
+                        answers[path] = from_json(answer.content)
+        except (InferenceAway, TimeoutError, ValueError) as error:
+            log.debug("how the line stands is not known", error=str(error))
+        return answers
+
+    def _stand(self, now: Health) -> None:
+        clock = asyncio.get_running_loop().time()
+        is_news = self._health is None or now.down != self._health.down
+        self._health = now
+        if is_news or clock >= self._next_beat:
+            self._next_beat = clock + self._heartbeat_s
+            self._beat = now.document(int(time.time()))
 
 
 def served(models: list[Mapping[str, Any]]) -> tuple[dict[str, str], tuple[str, ...]]:
