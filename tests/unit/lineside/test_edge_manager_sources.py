@@ -59,9 +59,11 @@ def test_what_nobody_knows_is_read_over_and_said_once(tmp_path: Path) -> None:
     ]
 
 
-def test_another_component_still_refuses_what_it_does_not_know() -> None:
-    with pytest.raises(SettingsError, match="Strange: not a setting"):
-        load(Settings, above=layer(Settings, "com.lineside.Inference", {"Strange": 1}))
+def test_of_what_looks_like_a_key_edge_managers_component_reads_over_what_another_refuses() -> None:
+    slip = {"DeviceFleetName": "plant", "CaptureDataDestination": "Disk", "BucketNam": "b"}
+    assert as_component(slip, "box").remarks()[0].endswith("nothing here knows them: BucketNam")
+    with pytest.raises(SettingsError, match="BucketNam: not a setting; did you mean 'BucketName'"):
+        load(Settings, above=layer(Settings, "com.lineside.Inference", {"BucketNam": "b"}))
 
 
 def test_another_component_takes_edge_managers_keys_and_serves_nothing() -> None:
