@@ -72,7 +72,7 @@ lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	for service in inference topic-bridge opcua-bridge forwarder exporter; do \
 		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml --extra greengrass -c requirements/dev.txt \
 			-o requirements/$$service.txt || exit 1; done
-	$(COMPILE) $(OURS) $(ARGS) bench/pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) $(OURS) $(ARGS) bench/pyproject.toml --extra greengrass -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml --extra cli -c requirements/dev.txt \
 		-o requirements/tools.txt
 	for tool in build s3-sim; do \

@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
-from lineside_bench.processes.process import clean_environment
+from tests.support.attached_bench import attached
 from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 from tests.support.waiting import HANG_S, block_until
 
-LINESIDE = Path(sys.executable).with_name("lineside")
 PORTS = ("PAGE", "CONTROL", "METRICS", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 NOT_RUN = ("grafana",)
 """What no engine here can run: its image is not held and cannot be pulled."""
@@ -133,29 +132,7 @@ class Project:
 
     def attach(self, parts: int, *, rate: int, summary: Path) -> tuple[int, str, dict[str, Any]]:
         """Judge parts by `lineside bench --attach`; return its exit status, what it printed, and the summary."""
-        address = f"http://127.0.0.1:{self.ports['CONTROL']}"
-        environment = clean_environment()
-        done = subprocess.run(
-            [
-                LINESIDE,
-                "bench",
-                "--attach",
-                address,
-                "--parts",
-                str(parts),
-                "--rate",
-                str(rate),
-                "--json",
-                str(summary),
-            ],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=HANG_S,
-            check=False,
-        )
-        document = json.loads(summary.read_text()) if summary.is_file() else {}
-        return done.returncode, done.stdout + done.stderr, document
+        return attached(f"http://127.0.0.1:{self.ports['CONTROL']}", parts, rate=rate, summary=summary)
 
     def get(self, port: str, path: str) -> str:
         """Ask one of the published ports."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -240,6 +241,22 @@ def test_credentials_come_by_the_machines_own_network(rig: Rig) -> None:
     words = " ".join(rig.calls("create")[0])
     assert "--network host --env AWS_CONTAINER_AUTHORIZATION_TOKEN --env AWS_CONTAINER_CREDENTIALS_FULL_URI" in words
     assert "--env LISTEN_HOST=172.20.0.1 " in words
+
+
+def test_every_name_on_the_engine_begins_with_another_word_where_a_test_says_so(rig: Rig) -> None:
+    rig.environment["LINESIDE_TEST_SCOPE"] = "t1"
+    (rig.state / "containers" / "t1-eye").write_text(EYE)
+    rig.run(
+        *("startup", EYE, "lineside-eye", IMAGE, "--secrets", "inference", "--shared-memory", "8m"),
+        *("--network", "lineside-plant", "--internal-network", "lineside-inside", "--listen", "HOST=lineside-inside"),
+        *("--neighbour", "forwarder=lineside-inside", "--", "--volume", "lineside-spool:/var/lib/lineside/spool"),
+    )
+    rig.run("shutdown", EYE, "lineside-eye", "5")
+    rig.run("recover", EYE, "lineside-eye", "--shared-memory", IMAGE)
+    words = " ".join(word for call in rig.diary for word in call)
+    assert not re.search(r"(^|[ =:])lineside-", words)
+    named = set(re.findall(r"\bt1-[a-z-]+", words))
+    assert named >= {f"t1-{each}" for each in ("eye", "plant", "inside", "spool", "shared-memory", "secret-inference")}
 
 
 @pytest.mark.parametrize(("wanted", "given"), [("4", "2"), ("2", "2"), ("0.5", "0.5"), ("2.5", "2")])

@@ -13,20 +13,23 @@ import yaml
 
 from lineside import contract
 from lineside.cli.config import installed
+from lineside.cli.recipe.bench_components import BENCH, PLC_SIM
 from lineside.cli.recipe.checking import check, check_together
 from lineside.cli.recipe.components import COMPONENTS, L4T, Component, Noted
 from lineside.cli.recipe.rendering import PLATFORMS, Place, model_component, recipes
 from lineside.cli.recipe.writing import files, platforms_of
 from lineside.greengrass.configuration import layer
 from lineside.settings import load
+from lineside_bench.simulators.settings import CameraSim, PlcSim
 from tests.support.paths import ROOT
 
-PLACE = Place("lineside", "lineside-components", "0.1.0")
+EVERY = (*COMPONENTS, *BENCH)
+PLACE = Place("lineside", "lineside-components", "0.1.0", components=EVERY)
 MODELS = {"surface-defect": "1.0.0"}
 FOLDER = ROOT / "recipes"
 GOLDEN = files(PLACE, MODELS)
 DOCUMENTS = {name: yaml.safe_load(text) for name, text in GOLDEN.items() if name.endswith(".yaml")}
-OURS = [component for component in COMPONENTS if component.name != "com.lineside.Triton"]
+OURS = [component for component in EVERY if component.name != "com.lineside.Triton"]
 SERVICES = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
 ECR = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/lineside"
 
@@ -50,7 +53,7 @@ def test_what_is_rendered_is_right_for_every_platform_by_tag_and_by_digest(platf
     platforms = platforms_of([] if platform == "all" else [platform])
     digests = {f"{ECR}/{name}": f"sha256:{'a1' * 32}" for name in ("inference", "topic-bridge")}
     for place in (
-        Place("lineside", "plant-bucket", "0.1.0", platforms),
+        Place("lineside", "plant-bucket", "0.1.0", platforms, components=EVERY),
         Place(ECR, "plant-bucket", "1.2.3-rc.1", platforms, digests),
     ):
         found = check_together({name: check(text) for name, text in recipes(place, MODELS).items()})
@@ -103,9 +106,13 @@ def test_components_start_in_the_order_of_their_dependencies() -> None:
 
 
 @pytest.mark.parametrize("component", OURS, ids=lambda component: component.name)
-def test_a_components_configuration_is_settings_that_its_service_takes(component: Component) -> None:
+def test_a_components_configuration_is_settings_that_its_service_takes(
+    component: Component, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where in options([word for group in component.options for word in group], "--listen"):
+        monkeypatch.setenv(where.partition("=")[0], "172.20.0.1")  # as component.sh does
     section = component.images["amd64"].replace("-", "_")
-    [kind] = [kind for kind in installed() if kind.section == section]
+    [kind] = [kind for kind in (*installed(), PlcSim, CameraSim) if kind.section == section]
     recipe = copy.deepcopy(DOCUMENTS[f"{component.name}.yaml"])
     document = recipe["ComponentConfiguration"]["DefaultConfiguration"]
     if section == "opcua_bridge":  # the plant's own, which a deployment merges
@@ -167,7 +174,7 @@ def options(given: list[str], name: str) -> list[str]:
     return [value for option, value in pairwise(given) if option == name]
 
 
-@pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.name)
+@pytest.mark.parametrize("component", EVERY, ids=lambda component: component.name)
 def test_a_container_gets_what_it_gets_in_compose(component: Component) -> None:
     service = component.container.removeprefix("lineside-")
     compose, given = SERVICES[service], words(component)
@@ -235,7 +242,7 @@ def test_what_a_component_may_do_on_topics_is_what_its_account_at_the_broker_may
                 for each in ("read", "write") if kind == "readwrite" else (kind,):
                     acl.setdefault(user, set()).add((each, topic.replace("+", "{iot:thingName}")))
     verbs = {"aws.greengrass#PublishToTopic": "write", "aws.greengrass#SubscribeToTopic": "read"}
-    for component in COMPONENTS:
+    for component in EVERY:
         may = {
             (verbs[operation], topic)
             for policy in component.policies
@@ -244,7 +251,10 @@ def test_what_a_component_may_do_on_topics_is_what_its_account_at_the_broker_may
             for topic in policy.resources
             if not topic.startswith("$aws/things/")
         }
-        assert may == acl.get(component.container.removeprefix("lineside-"), set()), component.name
+        if component is PLC_SIM:  # the account of the bench is a person's too
+            assert may < acl["bench"]
+        else:
+            assert may == acl.get(component.container.removeprefix("lineside-"), set()), component.name
 
 
 def test_a_models_component_is_named_after_it() -> None:

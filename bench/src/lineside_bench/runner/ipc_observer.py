@@ -19,7 +19,10 @@ AGAIN_S = 1.0
 
 
 class IpcObserver(Observer):
-    """Watches a core's local topics as this component, in the SDK's thread; it outlives the core."""
+    """Watches a core's local topics as this component, in the SDK's thread; it outlives the core.
+
+    With `wait` false entering does not wait for the core.
+    """
 
     def __init__(
         self,
@@ -27,8 +30,10 @@ class IpcObserver(Observer):
         *,
         topics: tuple[str, str] = (REQUEST_TOPIC, RESULT_TOPIC),
         on_change: Callable[[str | None], None] = lambda _why: None,
+        wait: bool = True,
     ) -> None:
         super().__init__(topics, on_change)
+        self._wait = wait
         self._component = component
         self._subscribed = asyncio.Event()
         self._why = "no answer"
@@ -36,6 +41,8 @@ class IpcObserver(Observer):
 
     async def __aenter__(self) -> Self:
         self._watching = asyncio.create_task(self._watch(), name="observer")
+        if not self._wait:
+            return self
         try:
             async with asyncio.timeout(CONNECT_S):
                 await self._subscribed.wait()

@@ -7,9 +7,8 @@ DELETE /v1/runs/ID                                       interrupts it: 202, or 
 
 import asyncio
 import gc
-import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
@@ -23,12 +22,15 @@ import lineside.service
 from lineside.bus import tls
 from lineside.connections import Connection
 from lineside.errors import LinesideError
+from lineside.greengrass.component import must_be_component
 from lineside.secret_files import SecretFileError, read_password
 from lineside.service import Service
 from lineside.settings import BusSettings, HttpSettings, variable
 from lineside_bench.options import STATION_SECONDS
 from lineside_bench.plcs.plc import Plc
+from lineside_bench.runner.ipc_observer import IpcObserver
 from lineside_bench.runner.mqtt_observer import MqttObserver
+from lineside_bench.runner.observer import Observer
 from lineside_bench.simulators.body import Refused, read, refuse
 from lineside_bench.simulators.feeder import Feeder
 from lineside_bench.simulators.remote import RemoteCameras
@@ -109,8 +111,8 @@ def build(settings: PlcSim, service: Service) -> tuple[ASGIApp, HttpSettings]:
             f"plc_sim.evidence {own.evidence} is no folder", remedy="name the folder that the forwarder ships to"
         )
     bus = settings.bus
-    credentials, context = _credentials(bus), tls.context(bus.tls, bus.port) if bus.tls else None
-    broker = service.connection("broker", settings.bus.url, first_s=1.0, longest_s=1.0)
+    broker = service.connection("broker", bus.url, first_s=1.0, longest_s=1.0)
+    make_observer = _observer(bus)
     camera = service.connection("camera", own.camera_url, required=False, first_s=1.0, longest_s=1.0)
     runs = PartRuns()
 
@@ -118,7 +120,7 @@ def build(settings: PlcSim, service: Service) -> tuple[ASGIApp, HttpSettings]:
     async def body() -> AsyncIterator[None]:
         async with AsyncExitStack() as life:
             client = await life.enter_async_context(httpx.AsyncClient(timeout=CAMERA_S, trust_env=False))
-            observer = await life.enter_async_context(_observer(settings.bus, broker, credentials, context))
+            observer = await life.enter_async_context(make_observer(_teller(broker)))
             plc = await life.enter_async_context(
                 Plc(host=own.opcua.host, port=own.opcua.port, stations=own.stations, seed=own.seed)
             )
@@ -137,28 +139,35 @@ def build(settings: PlcSim, service: Service) -> tuple[ASGIApp, HttpSettings]:
     return app, own.http
 
 
-def _observer(
-    bus: BusSettings,
-    connection: Connection,
-    credentials: tuple[str, str | None] | None,
-    context: ssl.SSLContext | None,
-) -> MqttObserver:
-    """Return an observer that keeps the connection's state true."""
+Tell = Callable[[str | None], None]
+
+
+def _teller(connection: Connection) -> Tell:
+    """Return what keeps a connection's state true, called from an observer's own thread."""
     loop = asyncio.get_running_loop()
 
     def changed(why: str | None) -> None:
-        """Take it on from the observer's own thread."""
         loop.call_soon_threadsafe(connection.online if why is None else lambda: connection.backoff(why))
 
-    return MqttObserver(
+    return changed
+
+
+def _observer(bus: BusSettings) -> Callable[[Tell], Observer]:
+    """Return what makes the observer; raises LinesideError where there cannot be one."""
+    topics = (bus.request_topic, bus.result_topic)
+    if bus.transport == "ipc":
+        component = must_be_component("bus.transport: ipc")
+        return lambda tell: IpcObserver(component, topics=topics, on_change=tell, wait=False)
+    credentials, context = _credentials(bus), tls.context(bus.tls, bus.port) if bus.tls else None
+    return lambda tell: MqttObserver(
         host=bus.host,
         port=bus.port,
         protocol="3.1.1" if bus.protocol == "3.1.1" else "5",
-        topics=(bus.request_topic, bus.result_topic),
+        topics=topics,
         client_id=f"{bus.client_id_prefix}-{CLIENT}",
         credentials=credentials,
         tls=context,
-        on_change=changed,
+        on_change=tell,
         wait=False,
     )
 

@@ -37,10 +37,15 @@ def render(
         Path | None, typer.Option(metavar="FILE", help="Lines image@sha256:...; images are then named by digest.")
     ] = None,
     pin: Annotated[bool, typer.Option("--pin", help="Ask this machine's Docker for the digests.")] = False,
+    bench: Annotated[
+        bool, typer.Option("--bench", help="The simulated PLC and cameras too, for a line without a plant.")
+    ] = False,
 ) -> None:
     """Write the recipes and their artifacts for a registry, a bucket and a version."""
     from lineside import __version__  # noqa: PLC0415 - the help must not wait for it
     from lineside.cli.recipe import writing  # noqa: PLC0415 - same
+    from lineside.cli.recipe.bench_components import BENCH  # noqa: PLC0415 - same
+    from lineside.cli.recipe.components import COMPONENTS  # noqa: PLC0415 - same
     from lineside.cli.recipe.rendering import Place  # noqa: PLC0415 - same
     from lineside.errors import LinesideError  # noqa: PLC0415 - same
 
@@ -51,7 +56,13 @@ def render(
             raise typer.BadParameter(f"{each!r}: expected NAME=VERSION, for instance surface-defect=1.0.0")
         models[name] = its_version
     try:
-        place = Place(registry, bucket, version or __version__, writing.platforms_of(platform or ()))
+        place = Place(
+            registry,
+            bucket,
+            version or __version__,
+            writing.platforms_of(platform or ()),
+            components=(*COMPONENTS, *BENCH) if bench else COMPONENTS,
+        )
         if digests is not None:
             place = writing.with_digests(place, digests)
         elif pin:

@@ -14,7 +14,7 @@
 set -eu
 
 IPC_FOLDER=/run/greengrass
-# How volumes are called; tests put another word in front.
+# With what the names of containers, networks and volumes begin; tests put another word in front.
 SCOPE=${LINESIDE_TEST_SCOPE:-lineside}
 MODELS=$SCOPE-models
 SHARED_MEMORY=$SCOPE-shared-memory
@@ -33,6 +33,9 @@ wrong() { printf 'component.sh: %s\n' "$*" >&2; exit 2; }
 
 # ask ARGUMENTS: docker, but an Engine that hangs is not waited for.
 ask() { if command -v timeout >/dev/null; then timeout "$ANSWER_S" docker "$@"; else docker "$@"; fi; }
+
+# scoped NAME: the name that a thing of ours has on this engine.
+scoped() { case $1 in lineside-*) printf %s "$SCOPE-${1#lineside-}" ;; *) printf %s "$1" ;; esac; }
 
 # --- install -----------------------------------------------------------------------------------------------------------
 
@@ -155,11 +158,11 @@ find_socket() {
 # --- startup -----------------------------------------------------------------------------------------------------------
 
 startup() {
-  component=$1 name=$2 image=$3; shift 3
+  component=$1 name=$(scoped "$2") image=$3; shift 3
   files='' folders='' networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no cpus=''
   while [ $# -gt 0 ]; do
     case $1 in
-      --network | --internal-network) networks="$networks $1=$2"; shift 2 ;;
+      --network | --internal-network) networks="$networks $1=$(scoped "$2")"; shift 2 ;;
       --alias) alias=$2; shift 2 ;;
       --stop) grace=$2; shift 2 ;;
       --ipc) has_ipc=yes; shift ;;
@@ -167,8 +170,8 @@ startup() {
       --shared-memory) size=$2; shift 2 ;;
       --secrets) secrets=$2; shift 2 ;;
       --reporter) reporter=$2; shift 2 ;;
-      --listen) gateway=$2; shift 2 ;;
-      --neighbour) neighbour=$2; shift 2 ;;
+      --listen) gateway=${2%%=*}=$(scoped "${2#*=}"); shift 2 ;;
+      --neighbour) neighbour=${2%%=*}=$(scoped "${2#*=}"); shift 2 ;;
       --needs-model) models=yes; shift ;;
       --cpus) cpus=$2; shift 2 ;;
       --if-there) files="$files $2"; shift 2 ;;
@@ -177,6 +180,7 @@ startup() {
       *) wrong "startup: $1 is none of its options; Docker's own come behind --" ;;
     esac
   done
+  for word in "$@"; do shift; set -- "$@" "$(scoped "$word")"; done # the volumes
   look_at_docker
   # After a crash, and on nucleus lite, which knows neither shutdown nor recover, the last container may still be there.
   remove_container
@@ -381,7 +385,7 @@ wait_for_model() {
 # --- shutdown and recover ----------------------------------------------------------------------------------------------
 
 shutdown() {
-  component=$1 name=$2
+  component=$1 name=$(scoped "$2")
   said=$(docker stop -t "$3" "$name" 2>&1) || case $said in
     *'o such container'*) ;;
     *) refuse "Docker did not stop $name ($said)" ;;
@@ -390,7 +394,7 @@ shutdown() {
 
 # recover: good at any moment, any number of times.
 recover() {
-  component=$1 name=$2; shift 2
+  component=$1 name=$(scoped "$2"); shift 2
   look_at_docker
   remove_container
   if [ "${1:-}" = --shared-memory ] && docker volume inspect "$SHARED_MEMORY" >/dev/null 2>&1; then
@@ -430,7 +434,7 @@ find_model() { if [ -f "$folder/$model/config.pbtxt" ]; then folder=$folder/$mod
 
 # serves: RUNNING only once what came is warm and serves; what the inference service refused ends it with the reason.
 serves() {
-  component=$1 name=$SCOPE-${2#lineside-} image=$3 model=$4 folder=$5 url=$6 within=$7; shift 7
+  component=$1 name=$(scoped "$2") image=$3 model=$4 folder=$5 url=$6 within=$7; shift 7
   look_at_docker
   find_model
   remove_container

@@ -380,10 +380,11 @@ FORWARDER = Component(
         "log": LOG,
         "spool": SPOOL,
         "forwarder": {
+            "http": {"port": Noted("8083", "On this machine's address in the network lineside-inside")},
             "destinations": Noted(
                 [{"name": "disk", "kind": "disk", "path": "/var/lib/lineside/evidence"}],
                 "To S3: {name: s3, kind: s3, bucket: ..., region: ...}; the credentials are the device's",
-            )
+            ),
         },
     },
     options=(

@@ -15,6 +15,7 @@ from lineside.cli.recipe.components import (
     INFERENCE_URL,
     PREFIX,
     PROCESSORS,
+    TRITON,
     Component,
     Dependency,
     Noted,
@@ -42,6 +43,7 @@ class Place:
     """For whom recipes are written: the images' registry, the artifacts' bucket, the version, the platforms.
 
     `digests` are images' digests by their name without a tag; what has none is named by the version as its tag.
+    `components`: what of ours is deployed there.
     """
 
     registry: str
@@ -49,6 +51,7 @@ class Place:
     version: str
     platforms: tuple[str, ...] = tuple(PLATFORMS)
     digests: Mapping[str, str] = field(default_factory=dict)
+    components: tuple[Component, ...] = COMPONENTS
 
     def image(self, name: str) -> str:
         """Return the full name of an image of ours."""
@@ -63,10 +66,8 @@ class Place:
 def recipes(place: Place, models: Mapping[str, str]) -> dict[str, str]:
     """Return the recipes by file name: the components', and one for each model (version by its name in Triton)."""
     found = {}
-    for component in COMPONENTS:
-        extra = (
-            [model_dependency(name, version) for name, version in models.items()] if component is COMPONENTS[0] else []
-        )
+    for component in place.components:
+        extra = [model_dependency(name, version) for name, version in models.items()] if component is TRITON else []
         found[f"{component.name}.yaml"] = _text(_component(component, place, extra))
     for name, version in models.items():
         found[f"{model_component(name)}.yaml"] = _text(_model(name, version, place))
@@ -76,7 +77,7 @@ def recipes(place: Place, models: Mapping[str, str]) -> dict[str, str]:
 def images(place: Place) -> tuple[str, ...]:
     """Return the names, without tag, of every image that the recipes name."""
     wanted = {architecture for architecture, _lite in (PLATFORMS[each] for each in place.platforms)}
-    names = {name for component in COMPONENTS for arch, name in component.images.items() if arch in wanted}
+    names = {name for component in place.components for arch, name in component.images.items() if arch in wanted}
     return tuple(sorted(f"{place.registry}/{name}" for name in names))
 
 

@@ -1,0 +1,312 @@
+"""The whole line deployed from its recipes on a core device of the bench: real IPC, real containers, a simulated plant.
+
+A line has a word of its own before every name on the engine, and ports of its own, so that several stand side by side,
+and a user's own line is not touched. All that it made is removed at the end. The core runs on a thread of its own, so
+that a test may wait as it likes.
+"""
+
+import asyncio
+import contextlib
+import copy
+import itertools
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from pydantic import BaseModel
+
+from lineside.cli.recipe.bench_components import BENCH
+from lineside.cli.recipe.components import COMPONENTS, PREFIX
+from lineside.cli.recipe.rendering import Place, model_component, recipes
+from lineside.cli.recipe.writing import files, write
+from lineside.contract import OUTCOME_TOPIC, REQUEST_TOPIC, RESULT_TOPIC, Outcome, Request, Result, utc_now
+from lineside_bench import deployment
+from lineside_bench.greengrass.core import configuration
+from lineside_bench.greengrass.core.document import read_deployment
+from lineside_bench.greengrass.core.nucleus import Device, Nucleus, Status, this_machine
+from lineside_bench.greengrass.core.nucleus import Outcome as Deployed
+from lineside_bench.greengrass.core.preparing import WAYS
+from lineside_bench.greengrass.core.reading import Node, parsed
+from lineside_bench.greengrass.core.recipe import Recipe, read_recipe
+from lineside_bench.reporting.records import milliseconds
+from tests.support.attached_bench import attached
+from tests.support.paths import ROOT
+from tests.support.ports import free_ports
+from tests.support.waiting import HANG_S, PATIENCE_S, block_until
+
+T = TypeVar("T")
+
+MESSAGES: Mapping[str, type[BaseModel]] = {REQUEST_TOPIC: Request, RESULT_TOPIC: Result, OUTCOME_TOPIC: Outcome}
+
+SCOPE_VARIABLE = "LINESIDE_TEST_SCOPE"
+MODEL = "surface-defect"
+BUCKET = "bench"
+DEADLINE_MS = 3000
+"""Of a part, in place of the bench's: long enough for a machine that does much else at the same time."""
+RATE = 4.0
+"""Parts a second while no run is asked for: how close together verdicts come that a test waits for."""
+DEPLOYING_S = 3 * HANG_S
+CONTAINERS = {each.name.removeprefix(f"{PREFIX}."): each.container for each in (*COMPONENTS, *BENCH)}
+"""The containers by their component's name, without what all our components' names begin with."""
+
+
+class DeployedLine:
+    """A line as it is deployed now. Components are named without `com.lineside.`, for instance OpcUaBridge.
+
+    `document` is the last deployment that succeeded, `recipes` what can be deployed, by component and version.
+    """
+
+    def __init__(self, place: Place, folder: Path, scope: str) -> None:
+        self.place, self.folder, self.scope = place, folder, scope
+        self.ports = dict(zip(("Inference", "Exporter", "PlcSim"), free_ports(3), strict=True))
+        self.document = deployment.document(deadline_ms=DEADLINE_MS)
+        self.recipes: dict[tuple[str, str], Recipe] = {}
+        self.states: list[tuple[float, str, str, str]] = []
+        """Each state that a component came to: monotonic seconds, component, state, why."""
+        self.began = utc_now()
+        """When the last deployment began."""
+        self.nucleus = Nucleus(
+            folder / "core",
+            ways=WAYS["classic"],
+            device=Device(thing="press-7", platform=this_machine(), files=folder / "bucket"),
+            tell=lambda name, state, why: self.states.append((time.monotonic(), name, str(state), why)),
+        )
+        self._read = 0
+        self._messages: dict[str, list[Any]] = {topic: [] for topic in MESSAGES}
+        self._texts = recipes(place, {MODEL: deployment.MODEL_VERSION})
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="core device", daemon=True)
+        script = files(place, {})
+        write(
+            folder / "bucket",
+            {name.removeprefix("artifacts/"): script[name] for name in script if "artifacts/" in name},
+        )
+        for name in (*CONTAINERS, model_component(MODEL).removeprefix(f"{PREFIX}.")):
+            self.recipe(name, self._version(name))
+        self.model(MODEL, deployment.MODEL_VERSION, ROOT / "models" / MODEL)
+        self.document = self._with(
+            {},
+            {
+                **{name: {"container": {"port": str(port)}} for name, port in self.ports.items()},
+                "PlcSim": {"container": {"port": str(self.ports["PlcSim"])}, "plc_sim": {"rate": RATE}},
+            },
+        )
+
+    # --- what can be deployed ---
+
+    def recipe(self, component: str, version: str, edit: Callable[[str], str] = lambda text: text) -> None:
+        """Have a component's recipe at hand under a version, its text `edit`ed."""
+        name = f"{PREFIX}.{component}"
+        text = re.sub(r"(?m)^ComponentVersion: .*$", f"ComponentVersion: '{version}'", self._texts[f"{name}.yaml"])
+        if component.startswith("Model."):  # its archive is of the component's version
+            text = text.replace(f"/{deployment.MODEL_VERSION}/{MODEL}.zip", f"/{version}/{MODEL}.zip")
+        self.recipes[component, version] = read_recipe(parsed(edit(text), f"{name} {version}", is_json=False))
+
+    def model(self, name: str, version: str, folder: Path) -> None:
+        """Put a model's folder into the bucket, as the archive of its component's version."""
+        into = self.folder / "bucket" / PREFIX / "models" / name / version
+        into.mkdir(parents=True, exist_ok=True)
+        shutil.make_archive(str(into / name), "zip", folder)
+
+    # --- deployments ---
+
+    def deploy(
+        self,
+        versions: Mapping[str, str] | None = None,
+        merge: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        on_failure: str = "ROLLBACK",
+    ) -> Deployed:
+        """Deploy the line with other versions and further configuration, by component; return what became of it."""
+        wanted = self._with(versions or {}, merge or {})
+        wanted["deploymentPolicies"] = {
+            "failureHandlingPolicy": on_failure,
+            "configurationValidationPolicy": {"timeoutInSeconds": HANG_S},
+        }
+        self.began = utc_now()
+        done = self.call(self.nucleus.deploy(read_deployment(Node(wanted, "deployment")), self.recipes.values()))
+        if done.status is Status.SUCCEEDED:
+            self.document = wanted
+        return done
+
+    def call(self, work: Coroutine[Any, Any, T], within_s: float = DEPLOYING_S) -> T:
+        """Do something on the core's event loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
+
+    def state(self, component: str) -> str:
+        """Return where a component is in its life."""
+        return str(self.nucleus.components[f"{PREFIX}.{component}"].state)
+
+    def said(self, component: str | None = None) -> str:
+        """Return the last lines of a component's log, or of all."""
+        names = [f"{PREFIX}.{component}"] if component else sorted(self.nucleus.logs)
+        return "\n".join(f"{name}: {line}" for name in names for line in self.nucleus.last_lines(name, 25))
+
+    # --- containers ---
+
+    def container(self, component: str) -> str:
+        """Return the name of a component's container."""
+        return CONTAINERS[component].replace("lineside-", f"{self.scope}-", 1)
+
+    def container_id(self, component: str) -> str:
+        """Return the id of a component's container; nothing where there is none."""
+        return docker("inspect", "--format", "{{.Id}}", self.container(component), check=False).strip()
+
+    def container_ids(self) -> dict[str, str]:
+        """Return the id of each component's container."""
+        return {name: self.container_id(name) for name in CONTAINERS}
+
+    # --- parts ---
+
+    def attach(self, parts: int, *, rate: float = 10) -> tuple[int, str, dict[str, Any]]:
+        """Judge parts by `lineside bench --attach`; return its exit status, what it printed, and the summary."""
+        control = f"http://127.0.0.1:{self.ports['PlcSim']}"
+        return attached(control, parts, rate=rate, summary=self.folder / f"summary-{secrets.token_hex(4)}.json")
+
+    @property
+    def requests(self) -> list[Request]:
+        """Return the requests that were published so far."""
+        return self._published(REQUEST_TOPIC)
+
+    @property
+    def results(self) -> list[Result]:
+        """Return the results that were published so far."""
+        return self._published(RESULT_TOPIC)
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """Return what the PLC got so far, part by part."""
+        return self._published(OUTCOME_TOPIC)
+
+    @property
+    def verdicts(self) -> list[Result]:
+        """Return the results so far that judged a part."""
+        return [each for each in self.results if each.status == "ok"]
+
+    def next_verdict(self, condition: Callable[[Result], bool] = lambda _result: True) -> Result:
+        """Wait for a verdict that is not there yet, and for which the condition holds."""
+        count = len(self.results)
+
+        def found() -> Result | None:
+            return next((each for each in self.results[count:] if each.status == "ok" and condition(each)), None)
+
+        return block_until(found, lambda: f"no verdict; {self.said()}", within=3 * PATIENCE_S, every=0.05)
+
+    def longest_gap_ms(self, since: int = 0) -> float:
+        """Return the longest time between two verdicts, from the one of a number on, in milliseconds."""
+        moments = sorted(each.time.published for each in self.verdicts[since:] if each.time.published)
+        return max((milliseconds(one, other) for one, other in itertools.pairwise(moments)), default=0.0)
+
+    def _published(self, topic: str) -> list[Any]:
+        for _component, on, payload in self.nucleus.server.messages[self._read :]:
+            self._read += 1
+            if on in MESSAGES:
+                self._messages[on].append(MESSAGES[on].model_validate_json(payload))
+        return self._messages[topic]
+
+    # --- the shadow ---
+
+    def desire(self, desired: Mapping[str, Any] | None) -> None:
+        """Change what the named shadow desires, as an operator does; None takes all of it back."""
+        self.nucleus.server.update_shadow("lineside", json.dumps({"state": {"desired": desired}}).encode())
+
+    @property
+    def reported(self) -> dict[str, Any]:
+        """Return what is reported in the shadow."""
+        shadow = self.nucleus.core.shadows.get((self.nucleus.core.thing, "lineside"))
+        return dict(shadow.state.get("reported") or {}) if shadow else {}
+
+    # --- its life ---
+
+    def start(self) -> None:
+        """Start the core, with nothing deployed."""
+        self._thread.start()
+        self.call(self.nucleus.__aenter__())
+
+    def end(self) -> None:
+        """End the core as a kill does, and remove what it made on the engine."""
+        try:
+            self.call(self.nucleus.kill())
+            self.call(self.nucleus.__aexit__(None, None, None))
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(HANG_S)
+            self._loop.close()
+            self._remove()
+
+    def left(self, kind: str) -> list[str]:
+        """Return what the engine has of this line; `kind`: container, network or volume."""
+        all_of_them = ("--all",) if kind == "container" else ()
+        return docker(kind, "ls", "--quiet", *all_of_them, "--filter", f"name={self.scope}-").split()
+
+    def _remove(self) -> None:
+        def gone(kind: str, *how: str) -> bool:
+            there = self.left(kind)
+            if there:
+                docker(kind, "rm", *how, *there, check=False)
+            return not self.left(kind)
+
+        for kind, how in (("container", ("--force",)), ("network", ()), ("volume", ())):
+            block_until(
+                lambda kind=kind, how=how: gone(kind, *how), f"removal of each {kind} of {self.scope}", every=0.2
+            )  # type: ignore[misc]
+
+    def _version(self, component: str) -> str:
+        return str(self.document["components"][f"{PREFIX}.{component}"]["componentVersion"])
+
+    def _with(self, versions: Mapping[str, str], merge: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        made = copy.deepcopy(self.document)
+        for name, version in versions.items():
+            made["components"][f"{PREFIX}.{name}"]["componentVersion"] = version
+        for name, change in merge.items():
+            update = made["components"][f"{PREFIX}.{name}"].setdefault("configurationUpdate", {"merge": {}})
+            update["merge"] = configuration.merged(update["merge"], change)
+        return made
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """Run `docker` and return what it wrote; a failure fails the test, unless `check` is false."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=HANG_S, check=False)
+    if check and done.returncode:
+        pytest.fail(f"docker {' '.join(arguments)}: exit status {done.returncode}\n{done.stdout}{done.stderr}"[-4000:])
+    return done.stdout
+
+
+@contextlib.contextmanager
+def deployed_line(images: Mapping[str, str]) -> Iterator[DeployedLine]:
+    """Yield the line, all of its components RUNNING.
+
+    `images` are ours by name. A machine whose Triton would be a Jetson's is skipped.
+    """
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        pytest.skip("the recipes' Triton for this architecture is a Jetson's")
+    registry, _slash, rest = images["inference"].rpartition("/")
+    place = Place(registry, BUCKET, rest.partition(":")[2], ("classic-amd64",), components=(*COMPONENTS, *BENCH))
+    scope = f"t{secrets.token_hex(4)}"
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="gg-") as folder:
+        patch.setenv(SCOPE_VARIABLE, scope)
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        line = DeployedLine(place, Path(folder), scope)
+        line.start()
+        try:
+            done = line.deploy()
+            assert done.status is Status.SUCCEEDED, f"{done.why}\n{line.said()}"
+            yield line
+        except BaseException:
+            sys.stderr.write(line.said()[-16000:])
+            raise
+        finally:
+            line.end()
