@@ -55,7 +55,7 @@ MODEL = "surface-defect"
 BUCKET = "bench"
 DEADLINE_MS = 3000
 """Of a part, in place of the bench's: long enough for a machine that does much else at the same time."""
-RATE = 4.0
+RATE = 2.0
 """Parts a second while no run is asked for: how close together verdicts come that a test waits for."""
 DEPLOYING_S = 3 * HANG_S
 CONTAINERS = {each.name.removeprefix(f"{PREFIX}."): each.container for each in (*COMPONENTS, *BENCH)}
