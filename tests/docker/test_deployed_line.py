@@ -42,8 +42,8 @@ def passes(result: Result) -> bool:
 def judge(line: DeployedLine, parts: int) -> dict:
     """Judge parts and return the summary of a run in which the model judged most of them.
 
-    On a busy machine cameras and model may be too late for many: these are `unknown`, and the run is done again. What is
-    missing, twice, wrong or lost is so on no machine.
+    On a busy machine cameras and model may be too late for many: these are `unknown`, and the run is done again.
+    Missing, twice, wrong or lost is none on any machine.
     """
     patience = Patience(4 * PATIENCE_S)
     while True:
