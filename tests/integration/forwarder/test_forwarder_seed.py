@@ -8,7 +8,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import lineside_forwarder.__main__ as process
-from lineside import telemetry
 from lineside.service import Service
 from lineside_forwarder.settings import S3Settings, Settings
 from tests.support.forwarding import entry, opened
@@ -25,15 +24,13 @@ async def test_file_on_disk_then_the_same_record_in_the_bucket_once(
     tmp_path: Path, moto_server: Store, aws_environment: pytest.MonkeyPatch
 ) -> None:
     bucket = moto_server.make_bucket("amzn-s3-demo-bucket")
-    verbose: list[str] = []
-    aws_environment.setattr(telemetry, "configure", lambda _service, **options: verbose.append(options["level"]))
     aws_environment.setattr(process, "plan", lambda settings: [at(moto_server.url, each) for each in PLAN(settings)])
     settings = Settings.model_validate(
         {"thing": "box", "spool": {"folder": tmp_path / "spool"}, "edge_manager": json.loads(SEED)}
     )
+    assert settings.log_level == "debug"
     service = Service("forwarder")
     app, _http = process.build(settings, service)
-    assert verbose == ["debug"]
     with opened(tmp_path / "spool") as spool:
         spool.put(entry("capture-1", image=b"x" * 10_000))
         async with app.router.lifespan_context(app):
