@@ -18,6 +18,7 @@
     +-- CaptureUnknown       no capture of this id is known
     +-- DestinationAway      Edge Manager's agent would have refused a capture: no network
     +-- CaptureBufferFull    Edge Manager's agent would have refused a capture: too many wait
+    +-- PackageError         a model that a client names is not loaded: nothing changed
     +-- Refused              there is no room for the request now: HTTP 429
         +-- Stopping         the service is being stopped: HTTP 503
 
@@ -107,6 +108,43 @@ class CaptureBufferFull(LinesideError):
     """With `edge_manager.strict`: as many captures wait as CaptureDataBufferSize says."""
 
     code = "capture-buffer-full"
+    transient = True
+
+
+class PackageError(LinesideError):
+    """A model that a client names is not loaded; what was loaded before is as it was."""
+
+    code = "package"
+
+
+class PackageNotFound(PackageError):
+    """Nothing is at the path that the client names."""
+
+    code = "package-not-found"
+
+
+class PackagePathRefused(PackageError):
+    """The path leads out of the folders from which clients may load models."""
+
+    code = "package-path-refused"
+
+
+class PackageUnusable(PackageError):
+    """There is something at the path, and Triton cannot serve it."""
+
+    code = "package-unusable"
+
+
+class ModelLoaded(PackageError):
+    """A model of this name is there already."""
+
+    code = "model-loaded"
+
+
+class MemoryShort(PackageError):
+    """The model would need more memory than is free."""
+
+    code = "memory-short"
     transient = True
 
 

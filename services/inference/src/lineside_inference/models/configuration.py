@@ -8,6 +8,7 @@ that serves alone, loads the other beside it, and drops the old one without touc
 import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from google.protobuf import json_format, text_format  # type: ignore[import-untyped]  # it ships no types
 from tritonclient.grpc import model_config_pb2 as pb
@@ -16,7 +17,7 @@ from lineside_inference.errors import StoreError
 
 CONFIG_FILE = "config.pbtxt"
 _MAX_BYTES = 1024 * 1024
-_BACKEND = {".onnx": "onnxruntime", ".plan": "tensorrt", ".engine": "tensorrt", ".pt": "pytorch"}
+BACKENDS = {".onnx": "onnxruntime", ".plan": "tensorrt", ".engine": "tensorrt", ".pt": "pytorch"}
 _PYTHON = "python"
 
 
@@ -30,22 +31,28 @@ def read_config(folder: Path, version: str | None = None) -> pb.ModelConfig:
         path = own
     try:
         with path.open("rb") as stream:
-            text = stream.read(_MAX_BYTES + 1)
+            config = parse_config(stream, path)
     except FileNotFoundError:
         return pb.ModelConfig(name=folder.name)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None
+    if config.name not in {"", folder.name}:
+        raise StoreError(f"{path}: name is {config.name!r}", remedy=f"Call it {folder.name!r}, as its folder")
+    config.name = folder.name
+    return config
+
+
+def parse_config(stream: BinaryIO, path: Path) -> pb.ModelConfig:
+    """Return what an open `config.pbtxt` says; raises StoreError, or OSError where it cannot be read."""
+    text = stream.read(_MAX_BYTES + 1)
     if len(text) > _MAX_BYTES:
         raise StoreError(f"{path} has more than {_MAX_BYTES} bytes", remedy="A configuration is a page of text")
     try:
         config: pb.ModelConfig = text_format.Parse(text, pb.ModelConfig(), allow_unknown_field=True)
-    except text_format.ParseError as error:
+    except (text_format.ParseError, UnicodeDecodeError) as error:
         raise StoreError(
             f"{path} is not Triton's configuration: {error}", remedy="It is protobuf text, see Triton's model_config"
         ) from None
-    if config.name not in {"", folder.name}:
-        raise StoreError(f"{path}: name is {config.name!r}", remedy=f"Call it {folder.name!r}, as its folder")
-    config.name = folder.name
     return config
 
 
@@ -85,7 +92,7 @@ def override(config: pb.ModelConfig, versions: Iterable[str], file: str | None) 
         usual = default_file(wanted)
         if file != usual:
             wanted.default_model_filename = file
-        backend = _BACKEND.get(PurePosixPath(file).suffix)
+        backend = BACKENDS.get(PurePosixPath(file).suffix)
         if backend is not None and backend != _backend_of(wanted):
             wanted.backend, wanted.platform = backend, ""
     return json.dumps(json_format.MessageToDict(wanted, preserving_proto_field_name=True))
