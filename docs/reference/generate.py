@@ -40,6 +40,9 @@ from lineside_exporter.device.figures import families as device
 from lineside_exporter.settings import Settings as ExporterProcess
 from lineside_exporter.sources import containers, drift, host, triton
 from lineside_inference.__main__ import build
+from lineside_inference.agent.calls import Counts
+from lineside_inference.agent.datatypes import OURS, word
+from lineside_inference.agent.status_codes import CODES
 from lineside_inference.errors import RequestError
 from lineside_inference.models import card, heads
 from lineside_inference.models.head import CardHead
@@ -132,6 +135,7 @@ def pages() -> dict[str, str]:
         "metrics.md": MADE + "".join(_metrics()),
         "errors.md": MADE + "".join(_errors()),
         "card.md": MADE + "".join(_card()),
+        "agent.md": MADE + "".join(_agent()),
     }
 
 
@@ -258,6 +262,7 @@ def _registries() -> dict[str, CollectorRegistry]:
         "cameras": {"camera": {"url": "http://camera/"}},
     }
     build(InferenceProcess.model_validate({"inference": section}), services["inference"])
+    Counts(services["inference"].registry)
     lineside_topic_bridge.bridge.Metrics(services["topic_bridge"].registry)
     lineside_topic_bridge.steering.desk.policy_counter(services["topic_bridge"].registry)
     lineside_topic_bridge.reporting.foreign_counter(services["topic_bridge"].registry)
@@ -285,6 +290,30 @@ def _errors() -> Iterator[str]:
     for code, text in sorted(OTHER_CODES.items()):
         yield f"| `{code}` | {text} |\n"
     yield "\nA service that cannot start because its configuration is wrong exits with status 2.\n"
+
+
+def _agent() -> Iterator[str]:
+    yield (
+        "# The agent's calls\n\nThe gRPC service `AWS.SageMaker.Edge.Agent` on `edge_manager.UnixSocketName` "
+        "([what it is](../explanation/edge-manager-agent.md)). Its messages are those of "
+        "`services/inference/src/lineside_inference/agent/protocol/agent.proto`.\n\n## Status codes\n\n"
+        "The words of a status begin with the error's own code. `UNKNOWN` is never answered; `INTERNAL` is what none "
+        "of these is, `RESOURCE_EXHAUSTED` also a message above `edge_manager.max_message_bytes`.\n\n"
+        "| gRPC status | code | when |\n|---|---|---|\n"
+    )
+    for kinds, status in CODES:
+        for error in sorted(kinds, key=lambda error: error.code):
+            yield f"| {status.name} | `{error.code}` | {_sentence(error)} |\n"
+    yield (
+        "\n## Datatypes\n\n"
+        "Little-endian, in row-major order. What the protocol has not goes as the one with as many bytes, bit for bit; "
+        "a BOOL is a byte 0 or 1. BYTES go as UINT8: each element is its length in four bytes and then its bytes. "
+        "Their shape in an answer is the number of all these bytes; in a request that, or the shape of the elements. "
+        "A batch is described as 1, another dimension of any length as -1.\n\n"
+        "| in Triton | in the protocol |\n|---|---|\n"
+    )
+    for theirs, ours in OURS.items():
+        yield f"| {theirs} | {word(ours)} |\n"
 
 
 def _leaves(kind: type[RequestError]) -> Iterator[type[RequestError]]:

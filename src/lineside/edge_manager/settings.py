@@ -154,6 +154,10 @@ class EdgeManagerSettings(Section):
     max_message_bytes: Whole = Field(
         64 * MIB, ge=4 * MIB, le=2047 * MIB, description="With serve: largest message that is taken or answered."
     )
+    model_roots: tuple[Absolute, ...] = Field(
+        (Path("/greengrass/v2/work"),),
+        description="With serve: folders below which clients may load models; a relative path counts from the first.",
+    )
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = Field(
         None, description="Region of BucketName; AWS_REGION or AWS_DEFAULT_REGION where absent."
     )

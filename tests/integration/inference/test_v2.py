@@ -13,51 +13,17 @@ from typing import Any
 
 import httpx
 import numpy as np
-import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx import helper
 
+from tests.support.identity_models import TYPES, write_identity
 from tests.support.paths import ROOT
 from tests.support.triton_server import TritonServer
 from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
-TYPES = {
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-}
 WIDE = (3, 224, 224)
-
-
-def write_identity(repository: Path, name: str, tensors: dict[str, tuple[str, list[int]]]) -> None:
-    """Put a model there that gives each of its tensors back, as `<name>_out`."""
-    folder = repository / name / "1"
-    folder.mkdir(parents=True)
-    nodes, sides = [], {"input": [], "output": []}
-    config = [f'name: "{name}"', 'backend: "onnxruntime"']
-    for tensor, (datatype, shape) in tensors.items():
-        nodes.append(helper.make_node("Identity", [tensor], [f"{tensor}_out"]))
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(TYPES[datatype]))
-        for side, called in (("input", tensor), ("output", f"{tensor}_out")):
-            axes = [f"{tensor}{axis}" if length < 0 else length for axis, length in enumerate(shape)]
-            sides[side].append(helper.make_tensor_value_info(called, kind, axes))
-            config.append(f'{side} {{ name: "{called}" data_type: TYPE_{datatype} dims: {shape} }}')
-    graph = helper.make_graph(nodes, name, sides["input"], sides["output"])
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx"
-    )
-    (repository / name / "config.pbtxt").write_text("\n".join(config) + "\n")
 
 
 @pytest.fixture(scope="module")

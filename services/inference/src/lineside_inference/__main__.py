@@ -11,6 +11,7 @@ from lineside import machine
 from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
+from lineside_inference.agent.building import make_agent
 from lineside_inference.api import captures, evidence, infer, models, outcomes, page, parts, policy, preview, version
 from lineside_inference.api import engine as engine_route
 from lineside_inference.api.access import Access, AccessRules
@@ -39,6 +40,7 @@ from lineside_inference.sources.cameras import Cameras
 from lineside_inference.sources.cameras.metrics import CameraCollector
 from lineside_inference.sources.files import Files
 from lineside_inference.sources.urls import Urls
+from lineside_inference.usecases.direct import DirectInference
 from lineside_inference.usecases.fetching import Fetcher
 from lineside_inference.usecases.idempotency import AnswerCache
 from lineside_inference.usecases.input_writer import InputWriter
@@ -96,9 +98,8 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         workers=workers,
         places=gate.places,
     )
-    switcher = VersionSwitcher(
-        section.models, store, engine, judging.dry_run, TritonMemory(section.triton, service.registry), service.registry
-    )
+    memory = TritonMemory(section.triton, service.registry)
+    switcher = VersionSwitcher(section.models, store, engine, judging.dry_run, memory, service.registry)
     switcher.on_switch = policies.keep
     watcher = RepositoryWatcher(store, switcher.join, engine.connection, switcher.renew)
     watcher.show()
@@ -118,17 +119,9 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     service.registry.register(CameraCollector(cameras))
     service.registry.register(LoadCollector(gate.places.load, engine.arena_counts, lambda: engine.link.transport))
 
-    def apply(new: Policy) -> None:
-        judging.policy = new
-        switcher.follow(new)
-
-    policies.apply = apply
-    apply(policies.current)
-    service.takes(
-        "inference.policy",
-        lambda new: policies.problems(new.inference.policy),
-        lambda new: policies.configure(new.inference.policy),
-    )
+    _follow_policy(service, policies, judging, switcher)
+    direct = DirectInference(engine, gate.v2, limits)
+    agent = make_agent(settings, service, store=store, engine=engine, direct=direct, gate=gate, memory=memory)
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
@@ -137,9 +130,11 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         service.spawn("model versions", switcher.supervise())
         service.spawn("model repository", watcher.supervise())
         fetcher.start()
+        agent.start(service)
         try:
             yield
         finally:
+            await agent.close(section.http.drain_s)
             fetcher.close()
             await switcher.close()
             await engine.close()
@@ -168,9 +163,25 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         evidence.router(EvidenceStatus(settings.spool, recorder)),
         version.router(service),
     )
-    v2 = V2(service, engine, limits, gate=gate, workers=workers, metrics=metrics)
+    v2 = V2(service, engine, direct, limits, gate=gate, workers=workers, metrics=metrics)
     app = V2Middleware(make_app(service, metrics, life, routers), v2)
     return Access(app, AccessRules.of(section.http), tokens, metrics.refused), section.http
+
+
+def _follow_policy(service: Service, policies: PolicyStore, judging: Judging, switcher: VersionSwitcher) -> None:
+    """Put the policy into force, now and whenever it changes."""
+
+    def apply(new: Policy) -> None:
+        judging.policy = new
+        switcher.follow(new)
+
+    policies.apply = apply
+    apply(policies.current)
+    service.takes(
+        "inference.policy",
+        lambda new: policies.problems(new.inference.policy),
+        lambda new: policies.configure(new.inference.policy),
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@
     +-- CaptureUnknown       no capture of this id is known
     +-- DestinationAway      Edge Manager's agent would have refused a capture: no network
     +-- CaptureBufferFull    Edge Manager's agent would have refused a capture: too many wait
-    +-- PackageError         a model that a client names is not loaded: nothing changed
+    +-- PackageError         a model that a client names is not loaded, or not unloaded: nothing changed
     +-- Refused              there is no room for the request now: HTTP 429
         +-- Stopping         the service is being stopped: HTTP 503
 
@@ -139,6 +139,12 @@ class ModelLoaded(PackageError):
     """A model of this name is there already."""
 
     code = "model-loaded"
+
+
+class ModelKept(PackageError):
+    """A client would unload a model that it may only use: one of the line's, or that somebody loaded in Triton."""
+
+    code = "model-kept"
 
 
 class MemoryShort(PackageError):
@@ -403,8 +409,26 @@ class EngineRefused(Rejected):
     code = "engine-refused"
 
 
+class ModelHandle(Rejected):
+    """An Edge Manager client names a model by a word that is none, by none, or by two that differ."""
+
+    code = "model-handle"
+
+
+class MessageInvalid(Rejected):
+    """An Edge Manager client's request is not the message of its call."""
+
+    code = "message-invalid"
+
+
+class CallUnsupported(Rejected):
+    """A call of Edge Manager's agent that is not served here."""
+
+    code = "call-unsupported"
+
+
 class SharedMemoryRefused(Rejected):
-    """The client's shared memory is not on the list of those that may be used."""
+    """The client's shared memory is not on the list of those that may be used, or may be written by anybody."""
 
     code = "shared-memory-refused"
 

@@ -64,3 +64,8 @@ class ModelOutputs:
     def forget(self, name: str, version: str) -> None:
         """Ask again next time: a request failed."""
         self._known.pop((name, version), None)
+
+    def forget_all(self, name: str) -> None:
+        """Ask again next time, whatever version: the model is another one."""
+        for key in [key for key in self._known if key[0] == name]:
+            del self._known[key]

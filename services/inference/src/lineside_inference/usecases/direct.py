@@ -67,6 +67,10 @@ class DirectInference:
         """Hold a version; as of Engine.using."""
         return self._engine.using(name, version)
 
+    def forget(self, name: str) -> None:
+        """Take note that a model came or went."""
+        self._outputs.forget_all(name)
+
     async def run(
         self, name: str, version: str, buffers: TensorBuffers, arrived: float, deadline: Deadline
     ) -> DirectResult:

@@ -67,6 +67,7 @@ class V2:
         self,
         service: Service,
         engine: Engine,
+        direct: DirectInference,
         limits: LimitSettings,
         *,
         gate: Admission,
@@ -81,7 +82,7 @@ class V2:
         self._places = gate.v2
         self._limits = limits
         self._link = engine.link
-        self._direct = DirectInference(engine, gate.v2, limits)
+        self._direct = direct
         self._client_memory = self._direct.client_memory
         self._intake = Intake(limits, workers, self._client_memory)
         self._writer = AnswerWriter(limits.json_values)
