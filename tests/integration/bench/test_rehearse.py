@@ -36,6 +36,8 @@ def test_deployments_one_after_the_other_and_the_way_back(tmp_path):
 
 def test_a_deployment_that_succeeds_and_a_folder_that_is_kept(tmp_path):
     recipes = str(dump(tmp_path / "recipes", GOOD))
+    (tmp_path / "recipes" / "iam").mkdir()
+    (tmp_path / "recipes" / "iam" / "device.json").write_text('{"Version": "2012-10-17"}')  # no recipe
     root = str(tmp_path / "core")
     done = rehearse("--recipes", recipes, "--deployment", wanted(tmp_path, "1.0.0"), "--root", root)
     assert (done.exit_code, (tmp_path / "core" / "state.json").exists()) == (0, True)

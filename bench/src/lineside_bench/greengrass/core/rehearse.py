@@ -41,19 +41,26 @@ class Rehearsal:
 
 
 def read_recipes(folder: Path) -> list[Recipe]:
-    """Return all recipes of a folder and those below it; raises BenchError that says where one is wrong."""
+    """Return all recipes of a folder and those below it; raises BenchError that says where one is wrong.
+
+    A document that names neither component nor format is none: a device's rights, a configuration.
+    """
     if not folder.is_dir():
         raise BenchError(f"{folder} is no folder", remedy="Name the folder that the recipes are in")
     files = sorted(each for each in folder.rglob("*") if each.suffix in _SUFFIXES and each.is_file())
-    if not files:
-        raise BenchError(f"{folder} has no recipe: no file that ends with {', '.join(_SUFFIXES)}", remedy="Render them")
+    documents = {file: read_file(file) for file in files}
     found: dict[tuple[str, str], Recipe] = {}
-    for file in files:
-        recipe = read_recipe(read_file(file))
+    for file, document in documents.items():
+        if all(document.get(name).value is None for name in ("ComponentName", "RecipeFormatVersion")):
+            continue
+        recipe = read_recipe(document)
         other = found.setdefault((recipe.name, recipe.version), recipe)
         if other is not recipe:
             what = f"{file}: {recipe.name} {recipe.version} is in {other.place} too"
             raise BenchError(what, remedy="Keep one of them, or give the other another version")
+    if not found:
+        what = f"{folder} has no recipe: no file that ends with {', '.join(_SUFFIXES)} and names its component"
+        raise BenchError(what, remedy="Render them")
     return list(found.values())
 
 
