@@ -16,6 +16,8 @@ __all__ = ["BACKENDS", "VENV", "assemble"]
 VENV = Path("/opt/triton")
 BACKENDS = VENV / "backends"
 MODELS = Path("/models")
+CLIENT_MODELS = Path("/var/lib/lineside/client-models")
+"""What clients of Edge Manager's agent load is put there by the inference service."""
 
 
 def main() -> None:
@@ -30,6 +32,7 @@ def main() -> None:
         start = launch(
             VENV,
             repository=MODELS,
+            others=[CLIENT_MODELS] if CLIENT_MODELS.is_dir() else [],
             work=Path(),
             backends=BACKENDS,
             http_port=8000,

@@ -10,6 +10,11 @@ for config in /models/*/config.pbtxt; do
   fi
 done
 
+# What clients of Edge Manager's agent load is put there by the inference service.
+if [ -d /var/lib/lineside/client-models ]; then
+  set -- "$@" --model-repository=/var/lib/lineside/client-models
+fi
+
 exec tritonserver \
   --model-repository=/models \
   --model-control-mode=explicit \

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -16,9 +17,10 @@ from tests.support.waiting import HANG_S, block_until
 class TritonServer:
     """One Triton that can be killed and started again on the same ports."""
 
-    def __init__(self, work: Path, repository: Path = ROOT / "models") -> None:
+    def __init__(self, work: Path, repository: Path = ROOT / "models", others: Sequence[Path] = ()) -> None:
         self.work = work
         self.repository = repository
+        self.others = others
         self.http_port, self.grpc_port, self.metrics_port = free_ports(3)
         self._process: subprocess.Popen[bytes] | None = None
         self._prefixes: list[str] = []
@@ -41,6 +43,7 @@ class TritonServer:
         start = launch(
             venv,
             repository=self.repository,
+            others=self.others,
             work=self.work,
             http_port=self.http_port,
             grpc_port=self.grpc_port,

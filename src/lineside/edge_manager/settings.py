@@ -158,6 +158,11 @@ class EdgeManagerSettings(Section):
         (Path("/greengrass/v2/work"),),
         description="With serve: folders below which clients may load models; a relative path counts from the first.",
     )
+    model_folder: Absolute | None = Field(
+        None,
+        description="With serve: folder for copies of the models that clients load, which Triton has as one more "
+        "--model-repository; absent: their bytes go to Triton with the call that loads them, as its memory allows.",
+    )
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = Field(
         None, description="Region of BucketName; AWS_REGION or AWS_DEFAULT_REGION where absent."
     )

@@ -121,6 +121,7 @@ def launch(
     metrics_port: int,
     host: str = "127.0.0.1",
     models: Sequence[str] | None = None,
+    others: Sequence[Path] = (),
 ) -> Launch:
     """Lay out ``work`` and return how to start the server; starts nothing.
 
@@ -133,6 +134,7 @@ def launch(
         grpc_port: 1 to 65535.
         metrics_port: 1 to 65535.
         host: the address that all three listen on.
+        others: more model repositories, of which nothing is loaded at the start.
         models: the names to load; None for every folder of the repository that has a ``config.pbtxt``. One that does
             not load stays UNAVAILABLE and the others are served.
 
@@ -153,6 +155,7 @@ def launch(
     argv = (
         str(wheel.server),
         f"--model-repository={repository.resolve()}",
+        *(f"--model-repository={other.resolve()}" for other in others),
         f"--backend-directory={backends.resolve()}",
         "--model-control-mode=explicit",
         *(f"--load-model={name}" for name in names),

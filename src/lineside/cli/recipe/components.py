@@ -128,6 +128,7 @@ def publish(port: int) -> tuple[str, ...]:
 
 
 LOG = {"level": "info", "format": "json"}
+CLIENT_MODELS = "/var/lib/lineside/client-models"
 SPOOL = {"folder": "/var/lib/lineside/spool"}
 IPC = {"transport": Noted("ipc", "Greengrass' own bus instead of an MQTT broker")}
 INFERENCE_URL = "http://inference:8080"
@@ -164,7 +165,11 @@ TRITON = Component(
         ("--internal-network", "lineside-engine", "--alias", "triton"),
         ("--shared-memory", '"{configuration:/container/shared_memory}"', "--needs-model"),
     ),
-    docker=(*limits(10001, 512), ("--volume", "lineside-models:/models:ro")),
+    docker=(
+        *limits(10001, 512),
+        ("--volume", "lineside-models:/models:ro"),
+        ("--volume", f"lineside-client-models:{CLIENT_MODELS}:ro"),
+    ),
     only_on={
         AARCH64: (
             ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all"),
@@ -223,6 +228,7 @@ INFERENCE = Component(
         *limits(10001),
         publish(8080),
         ("--volume", "lineside-models:/models:ro"),
+        ("--volume", f"lineside-client-models:{CLIENT_MODELS}"),
         ("--volume", "lineside-spool:/var/lib/lineside/spool"),
         ("--volume", "lineside-state:/var/lib/lineside/state"),
     ),

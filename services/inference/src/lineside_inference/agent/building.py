@@ -6,6 +6,7 @@ from lineside_inference.agent.captures import Captures
 from lineside_inference.agent.loaded_file import LoadedFile
 from lineside_inference.agent.loading import Loader
 from lineside_inference.agent.models import Models
+from lineside_inference.agent.packages.model_folder import ModelFolder
 from lineside_inference.agent.packages.paths import Roots
 from lineside_inference.agent.prediction import Prediction
 from lineside_inference.agent.server import AgentServer
@@ -55,6 +56,10 @@ def make_agent(
     if not own.serve:
         return Agent()
     kept = LoadedFile((own.LocalDataRootPath or section.state_dir) if own.DbEnable else None)
+    known = kept.read()
+    folder = ModelFolder(own.model_folder) if own.model_folder is not None else None
+    if folder is not None:
+        folder.prepare(known)
     signatures = Signatures(engine.caller)
 
     def changed(name: str) -> None:
@@ -67,11 +72,12 @@ def make_agent(
         engine.link,
         store,
         Roots(own.model_roots, own.model_roots[0] if own.model_roots else None),
+        folder,
         allow_python=section.models.allow_python_backend,
         drain_s=section.models.drain_s,
         on_change=changed,
     )
-    loader.restore(kept.read())
+    loader.restore(known)
     calls = Calls(
         Models(engine, store, signatures, loader.urls),
         loader,

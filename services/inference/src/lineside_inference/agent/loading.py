@@ -1,8 +1,9 @@
 """The models that clients load: given to Triton with their files, kept there over its restarts, and let go.
 
-Triton gets the files' bytes with the call that loads a model, so that it needs no folder in common with this service,
-and what was read and judged is what it serves. It forgets such a model when it ends: each is loaded again, from its
-folder, as soon as Triton is back. Steps on one model go one after the other; those on others do not wait for them.
+Triton finds a model in a folder that it has in common with this service, where it was copied whole; where there is no
+such folder it gets the files' bytes with the call that loads the model. Either way what was read and judged is what it
+serves. It forgets such a model when it ends: each is loaded again, from the copy, else from the folder that the client
+named, as soon as Triton is back. Steps on one model go one after the other; those on others do not wait for them.
 """
 
 import asyncio
@@ -22,12 +23,14 @@ from lineside.backoff import Backoff
 from lineside.errors import LinesideError
 from lineside_inference.agent.memory_guard import check_room
 from lineside_inference.agent.names import check_new
+from lineside_inference.agent.packages.model_folder import ModelFolder
 from lineside_inference.agent.packages.package import Package, read_package
 from lineside_inference.agent.packages.paths import Roots
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.failures import kind_of, text_of
 from lineside_inference.engine.link import TritonLink
 from lineside_inference.errors import (
+    EngineFailed,
     EngineUnavailable,
     MemoryShort,
     ModelKept,
@@ -42,6 +45,8 @@ log = structlog.get_logger("lineside.inference.agent")
 
 _POLL_S = 0.05
 _AGAIN = Backoff(1.0, 60.0)
+_NO_FOLDER = "failed to poll from model repository"
+"""What Triton says of a model that is in none of its repositories."""
 _NO_MEMORY = ("out of memory", "failed to allocate", "cannot allocate", "bad_alloc", "insufficient memory")
 """What Triton and its backends say where a model does not fit."""
 
@@ -65,6 +70,7 @@ class Loader:
         link: TritonLink,
         store: ModelStore,
         roots: Roots,
+        folder: ModelFolder | None = None,
         *,
         allow_python: bool,
         drain_s: float,
@@ -74,6 +80,7 @@ class Loader:
         self._link = link
         self._store = store
         self._roots = roots
+        self._folder = folder
         self._allow_python = allow_python
         self._drain_s = drain_s
         self._on_change = on_change
@@ -144,7 +151,7 @@ class Loader:
     async def _load(self, name: str, url: str) -> None:
         async with self._turn(name):
             await self._check_free(name)
-            await self._bring(name, url)
+            await self._bring(name, url, is_again=False)
             model = self.models[name] = LoadedModel(url)
             model.serves.set()
         log.info("a client's model is loaded", model=name, url=url)
@@ -165,6 +172,8 @@ class Loader:
                 model.is_leaving = False
                 raise
             del self.models[name]
+            if self._folder is not None:
+                await asyncio.to_thread(self._folder.remove, name)
         log.info("a client's model is unloaded", model=name)
         self._on_change(name)
 
@@ -176,9 +185,12 @@ class Loader:
                 model = self.models.get(name)
                 if model is None or model.serves.is_set():
                     return
+                if name in self._store or self._is_in_repository(name):
+                    await self._give_way(name)
+                    return
                 try:
                     if not await self._is_ready(name):
-                        await self._bring(name, model.url)
+                        await self._bring(name, model.url, is_again=True)
                     model.serves.set()
                 except LinesideError as error:
                     model.trouble = str(error)
@@ -190,8 +202,20 @@ class Loader:
             await asyncio.sleep(_AGAIN.wait_s(failures))
             failures += 1
 
+    async def _give_way(self, name: str) -> None:
+        """Let a client's model go whose name one of the line's own has now."""
+        del self.models[name]
+        if self._folder is not None:
+            await asyncio.to_thread(self._folder.remove, name)
+        log.error(
+            "a client's model is gone: one of the line's own has its name now",
+            model=name,
+            remedy="Load it by another name",
+        )
+        self._on_change(name)
+
     async def _check_free(self, name: str) -> None:
-        if name in self._store or name in self._store.out:
+        if name in self._store or name in self._store.out or self._is_in_repository(name):
             raise ModelLoaded(
                 f"model {name!r} is one of the line's own", remedy="Use it, or load yours by another name"
             )
@@ -199,6 +223,10 @@ class Loader:
             raise ModelLoaded(f"model {name!r} is loaded, from {model.url}", remedy="Use it, or unload it first")
         if await self._is_ready(name):
             raise ModelLoaded(f"Triton serves a model {name!r} already", remedy="Use it, or load yours by another name")
+
+    def _is_in_repository(self, name: str) -> bool:
+        """Whether the line's own repository has something by this name: of two Triton would serve neither."""
+        return self._store.repository is not None and (self._store.repository / name).exists()
 
     async def _refuse_unload(self, name: str) -> None:
         if name in self._store or name in self._store.out or await self._is_ready(name):
@@ -208,11 +236,33 @@ class Loader:
             )
         raise ModelUnknown(f"model {name!r} is not loaded", remedy=f"Loaded here: {', '.join(sorted(self.models))}")
 
-    async def _bring(self, name: str, url: str) -> None:
-        """Read a package and let Triton serve it; raises PackageError or EngineUnavailable."""
+    async def _bring(self, name: str, url: str, *, is_again: bool) -> None:
+        """Read a package and let Triton serve it; `is_again`: the copy that was made of it, where there is one.
+
+        Raises PackageError, StateNotKept, EngineFailed or EngineUnavailable.
+        """
+        is_new = not (is_again and self._folder is not None and await asyncio.to_thread(self._folder.has, name))
+        request = await self._placed(name, url) if is_new else triton.RepositoryModelLoadRequest(model_name=name)
+        try:
+            await self._load_in_triton(name, url, request)
+        except BaseException:
+            await self._forget_failed(name)
+            if is_new and self._folder is not None:
+                await asyncio.to_thread(self._folder.remove, name)
+            raise
+        finally:
+            del request
+
+    async def _placed(self, name: str, url: str) -> triton.RepositoryModelLoadRequest:
+        """Put a package where Triton finds it, else into the call; return the call that loads it."""
         package = await asyncio.to_thread(read_package, url, self._roots, allow_python=self._allow_python)
-        check_room(name, package.size)
-        request = await asyncio.to_thread(_request, name, package, self._roots)
+        await asyncio.to_thread(check_room, name, package.size, in_message=self._folder is None)
+        if self._folder is None:
+            return await asyncio.to_thread(_request, name, package, self._roots)
+        await asyncio.to_thread(self._folder.place, package, name, self._roots)
+        return triton.RepositoryModelLoadRequest(model_name=name)
+
+    async def _load_in_triton(self, name: str, url: str, request: triton.RepositoryModelLoadRequest) -> None:
         try:
             await self._link.stub.RepositoryModelLoad(request, timeout=self._link.settings.load_timeout_ms / 1000)
             if await self._is_ready(name):
@@ -222,10 +272,12 @@ class Loader:
             if kind_of(error) in {"server", "late"}:
                 raise EngineUnavailable(f"Triton did not load model {name!r}: {text_of(error)}") from None
             said = text_of(error)
-        finally:
-            del request
-        await self._forget_failed(name)
-        what = f"Triton cannot serve model {name!r} from {package.path}: {said}"
+        if _NO_FOLDER in said and self._folder is not None:
+            raise EngineFailed(
+                f"Triton does not look for models in {self._folder.path}",
+                remedy="Start it with that folder as one more --model-repository; see edge_manager.model_folder",
+            )
+        what = f"Triton cannot serve model {name!r} from {url}: {said}"
         if any(words in said.lower() for words in _NO_MEMORY):
             raise MemoryShort(what, remedy="Unload another model first")
         raise PackageUnusable(

@@ -1,40 +1,64 @@
-"""Whether there is memory for one more model: this machine's, and this service's own for the moment of loading.
+"""Whether there is memory for one more model: what its files need by experience, against what is free.
 
-Its bytes are in this service twice while they are on their way, in Triton once more, and then in the model's weights.
+Measured with a model of 200 MB: where its bytes go with the call, they are in this service twice while they are on
+their way, and in Triton once more and in its temporary folder, beside the weights that its backend makes of them. From
+a folder that Triton has too, the backend reads the file and makes its weights, with room to run.
 """
 
+import shutil
+import subprocess
 from pathlib import Path
+
+import structlog
 
 from lineside import machine
 from lineside_inference.errors import MemoryShort
 
+log = structlog.get_logger("lineside.inference.agent")
+
 MIB = 1024 * 1024
 _HERE = 2
-_IN_ALL = 4
+_IN_ALL, _FROM_FOLDER = 4, 2.5
+"""Times a model's files, on this machine; without the call's share on a GPU too."""
 _RESERVE = 64 * MIB
 """What is left for all else."""
 _MAX = 2000 * MIB
 """Largest message of gRPC, less than 2 GiB."""
+_PROBE_S = 5.0
+_QUERY = ("--query-gpu=memory.free", "--format=csv,noheader,nounits")
 
 
-def check_room(name: str, size: int, proc: Path = Path("/proc"), cgroup: Path = machine.CGROUP) -> None:
-    """Raise MemoryShort where a model of `size` bytes cannot be loaded now."""
-    if size > _MAX:
+def check_room(
+    name: str, size: int, *, in_message: bool, proc: Path = Path("/proc"), cgroup: Path = machine.CGROUP
+) -> None:
+    """Raise MemoryShort where a model of `size` bytes cannot be loaded now; may block for five seconds.
+
+    `in_message`: its bytes go with the call.
+    """
+    if in_message and size > _MAX:
         raise MemoryShort(
-            f"model {name!r} has {size} bytes, and {_MAX} at most are loaded over the socket",
-            remedy="Put it into the model repository",
+            f"model {name!r} has {size} bytes, and {_MAX} at most go to Triton with a call",
+            remedy="Set edge_manager.model_folder, or put it into the model repository",
         )
-    free = _available(proc)
-    if free is not None and size * _IN_ALL + _RESERVE > free:
+    needed = round(size * (_IN_ALL if in_message else _FROM_FOLDER)) + _RESERVE
+    _compare(name, size, needed, _available(proc), "of this machine's memory", "Unload another model first")
+    if in_message:
+        where = "of what this service's container may have"
+        _compare(name, size, size * _HERE + _RESERVE, _own(proc, cgroup), where, "Raise its limit of memory")
+    free = gpu_free_of(_ask_nvidia_smi())
+    _compare(name, size, round(size * _FROM_FOLDER), free, "of the GPU's memory", "Unload another model first")
+
+
+def gpu_free_of(answer: str) -> int | None:
+    """Return the free bytes of the first GPU of nvidia-smi's answer; None where it has none of its own (Jetson)."""
+    first = next(iter(answer.splitlines()), "").strip()
+    return int(first) * MIB if first.isdecimal() else None
+
+
+def _compare(name: str, size: int, needed: int, free: int | None, where: str, remedy: str) -> None:
+    if free is not None and needed > free:
         raise MemoryShort(
-            f"model {name!r} has {size} bytes and needs about {size * _IN_ALL} to be loaded; {free} are free here",
-            remedy="Unload another model first",
-        )
-    own = _own(proc, cgroup)
-    if own is not None and size * _HERE + _RESERVE > own:
-        raise MemoryShort(
-            f"model {name!r} has {size} bytes; this service's container has {own} left for it",
-            remedy="Raise its limit of memory",
+            f"model {name!r} has {size} bytes and needs about {needed}; {free} are free {where}", remedy=remedy
         )
 
 
@@ -55,3 +79,16 @@ def _own(proc: Path, cgroup: Path) -> int | None:
     except (OSError, ValueError, IndexError, StopIteration):
         return None
     return machine.memory_bytes(cgroup) - resident
+
+
+def _ask_nvidia_smi() -> str:
+    """Return its answer, nothing where there is none: in a container of its own this service sees no GPU."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ""
+    try:
+        done = subprocess.run([tool, *_QUERY], capture_output=True, text=True, timeout=_PROBE_S, check=False)  # noqa: S603 - a fixed command
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.warning("nvidia-smi does not answer; the GPU's memory is not looked at", reason=str(error))
+        return ""
+    return done.stdout if done.returncode == 0 else ""
