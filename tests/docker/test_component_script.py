@@ -27,7 +27,8 @@ import os, signal, socket, time; \\
 signal.signal(signal.SIGTERM, lambda *_: (print('drained'), os._exit(0))); \\
 path = os.environ.get('AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT'); \\
 path and socket.socket(socket.AF_UNIX).connect(path); \\
-print('up as', os.getuid(), os.environ.get('SVCUID'), path); time.sleep(10000)"]
+print('up as', os.getuid(), os.environ.get('SVCUID'), path); \
+os.environ.get('HUNGRY') and b'x' * (1 << 30); time.sleep(10000)"]
 """
 
 
@@ -197,6 +198,32 @@ def test_a_container_that_is_killed_ends_the_component_with_a_status(rig: Rig) -
     out, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == 137
     assert "ended with status 137" in out
+
+
+def test_a_container_that_takes_more_memory_than_it_may_dies_alone(rig: Rig) -> None:
+    neighbour = rig.start()
+    block_until(rig.is_up, "the neighbour")
+    identity = rig.identity()
+    hungry = subprocess.run(
+        rig.argv(
+            *("startup", "com.example.Hungry", f"{rig.scope}-hungry", rig.image, "--network", f"{rig.scope}-out", "--"),
+            *("--user", "10001:10001", "--memory", "64m", "--memory-swap", "64m", "--env", "HUNGRY=yes"),
+        ),
+        cwd=rig.folder / "work",
+        env=rig.environment,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=False,
+    )
+    assert hungry.returncode == 137, hungry.stdout + hungry.stderr
+    assert "up as 10001" in hungry.stdout  # what it wrote is in the component's log
+    assert "ended with status 137" in hungry.stderr
+    assert neighbour.poll() is None
+    assert rig.identity() == identity
+    assert rig.docker("inspect", "--format", "{{.State.Running}}", rig.name).stdout.strip() == "true"
+    rig.run("shutdown", EYE, rig.name, "30")
+    neighbour.communicate(timeout=HANG_S)
 
 
 def test_the_token_is_made_once_and_each_reader_gets_it(rig: Rig) -> None:

@@ -133,6 +133,17 @@ def _port(component: Component) -> str | None:
     return ports[0] if ports else None
 
 
+def test_no_folder_of_a_nucleus_is_named_so_that_its_root_may_be_anywhere() -> None:
+    assert [name for name, text in GOLDEN.items() if "/greengrass/" in text] == []
+
+
+def test_no_region_is_named_and_none_is_needed() -> None:
+    """The nucleus' variables are handed on by name: one that is not set stays unset."""
+    script = GOLDEN["artifacts/com.lineside/0.1.0/component.sh"]
+    assert "--env AWS_REGION --env AWS_DEFAULT_REGION " in script
+    assert not re.search(r"\b(us|eu|ap|ca|sa|me|af|il|cn)-[a-z]+-\d\b", "".join(GOLDEN.values()))
+
+
 def test_the_seeds_keys_are_there_with_our_topics() -> None:
     document = DOCUMENTS["com.lineside.Inference.yaml"]["ComponentConfiguration"]["DefaultConfiguration"]
     assert document["ConfidenceThreshold"] == "0.75"
