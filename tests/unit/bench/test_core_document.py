@@ -25,6 +25,7 @@ components:
   com.example.B: 2.0.0
 deploymentPolicies:
   failureHandlingPolicy: DO_NOTHING
+  componentUpdatePolicy: {action: SKIP_NOTIFY_COMPONENTS, timeoutInSeconds: 5}
   configurationValidationPolicy: {timeoutInSeconds: 5}
 """
     )
@@ -61,6 +62,10 @@ def test_a_deployment_says_whether_configurations_are_interpolated(given, expect
         ("components: {a: {componentVersion: 1.0.0, configurationUpdate: {reset: [topic]}}}", "reset[0] is 'topic'"),
         ("components: {a: {componentVersion: 1.0.0, configurationUpdate: {reset: [1]}}}", "reset[0] is 1"),
         ("components: {a: 1.0.0}\ndeploymentPolicies: {failureHandlingPolicy: RETRY}", "ROLLBACK or DO_NOTHING"),
+        (
+            "components: {a: 1.0.0}\ndeploymentPolicies: {componentUpdatePolicy: {action: SKIP}}",
+            "deploymentPolicies.componentUpdatePolicy.action is 'SKIP'; expected NOTIFY_COMPONENTS or SKIP_NOTIFY_COMP",
+        ),
         ("components: {a: 1.0.0}\ndeploymentPolicies: [x]", "deploymentPolicies is ['x']"),
     ],
 )

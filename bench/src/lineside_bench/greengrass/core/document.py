@@ -11,6 +11,7 @@ from lineside_bench.greengrass.core.configuration import Update
 from lineside_bench.greengrass.core.reading import Node
 
 ROLLBACK, DO_NOTHING = "ROLLBACK", "DO_NOTHING"
+NOTIFY, SKIP = "NOTIFY_COMPONENTS", "SKIP_NOTIFY_COMPONENTS"
 VALIDATION_S = 30.0
 """How long components may take to judge a configuration, where the deployment does not say."""
 
@@ -49,6 +50,9 @@ def read_deployment(root: Node) -> Deployment:
     handling = policies.get("failureHandlingPolicy")
     if handling.optional_text(ROLLBACK) not in {ROLLBACK, DO_NOTHING}:
         raise handling.wrong(f"{ROLLBACK} or {DO_NOTHING}")
+    action = policies.get("componentUpdatePolicy").get("action")
+    if action.optional_text(NOTIFY) not in {NOTIFY, SKIP}:  # AWS' own tools let another word pass
+        raise action.wrong(f"{NOTIFY} or {SKIP}")
     limit = policies.get("configurationValidationPolicy").get("timeoutInSeconds").optional_seconds()
     return Deployment(
         name=root.get("deploymentName").optional_text("deployment"),
