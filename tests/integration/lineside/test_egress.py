@@ -25,7 +25,8 @@ from tests.support.waiting import HANG_S, until
 
 TRIGGER = {
     "name": "t",
-    "when": {"kind": "edge", "node": "ns=2;s=Part"},
+    "when": {"kind": "edge", "node": "nsu=urn:plant;s=Part"},
+    "station": "s1",
     "model": "surface-defect",
     "source": {"kind": "camera", "camera": "c"},
     "deadline_ms": 400,
@@ -60,7 +61,7 @@ class Running:
             assert self.process.poll() is None, self.log.read_text()
             async with httpx.AsyncClient(trust_env=False) as http:
                 links = (await http.get(f"{self.url}/readyz")).json()["connections"]
-            return all(link["attempts"] or link["state"] == "ONLINE" for link in links)
+            return all(link["attempts"] or link["state"] in {"ONLINE", "PAUSED"} for link in links)
 
         await until(tried, self.log.read_text, despite=(httpx.TransportError,))
 
