@@ -6,7 +6,7 @@ import pytest
 
 from lineside.cli.recipe.device_role import FOLDER, documents, policy, trust
 from lineside.cli.recipe.rendering import Place
-from lineside.edge_manager import EdgeManagerSettings
+from lineside.edge_manager.settings import EdgeManagerSettings
 
 
 def resources(registry: str) -> dict[str, str]:
