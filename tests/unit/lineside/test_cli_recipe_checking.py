@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from lineside.cli.recipe import app
 from lineside.cli.recipe.checking import Finding, check, check_together
 from tests.support.paths import ROOT
 
@@ -291,7 +293,11 @@ def test_there_are_at_least_25_and_each_rule_is_broken_by_one() -> None:
     folder = Path(sys.modules[Finding.__module__].__file__).parent
     source = "".join((folder / f"{name}.py").read_text() for name in ("checking", "access", "artifacts", "lifecycle"))
     rules = set(re.findall(r'"([a-z0-9]+(?:-[a-z0-9]+)+)", (?:says|f?")', source))
-    assert {rule for *_text, rule, _names in BROKEN.values()} >= rules - {"type-wrong", "not-a-recipe"}
+    assert {rule for *_text, rule, _names in BROKEN.values()} >= rules - {
+        "type-wrong",
+        "not-a-recipe",
+        "component-twice",
+    }
 
 
 def test_the_reference_names_every_rule() -> None:
@@ -301,7 +307,7 @@ def test_the_reference_names_every_rule() -> None:
         for row in re.findall(r"^\| (`[a-z].*?) \|", page, re.MULTILINE)
         for rule in re.findall(r"`([a-z-]+)`", row)
     }
-    assert {rule for *_text, rule, _names in BROKEN.values()} - {"unreadable"} <= named
+    assert {"component-twice", *(rule for *_text, rule, _names in BROKEN.values())} - {"unreadable"} <= named
 
 
 @pytest.mark.parametrize(("before", "after", "rule", "names"), BROKEN.values(), ids=BROKEN)
@@ -365,6 +371,14 @@ def test_two_versions_of_one_component_share_their_ids() -> None:
     assert check_together({"a": check(RIGHT), "b": check(newer)}) == {"a": [], "b": []}
 
 
+def test_two_recipes_of_one_component_and_version_are_found_when_they_are_named_together() -> None:
+    found = check_together({"a.yaml": check(RIGHT), "b.yaml": check(RIGHT.replace("memory: 1g", "memory: 2g"))})
+    assert found["a.yaml"] == []
+    [finding] = found["b.yaml"]
+    assert str(finding).startswith("2: ComponentName: 'com.example.Eye': 1.4.0 is in a.yaml too, and a device gets one")
+    assert finding.rule == "component-twice"
+
+
 def test_the_command_names_file_line_value_and_rule(tmp_path: Path) -> None:
     right, wrong = tmp_path / "right.yaml", tmp_path / "wrong.yaml"
     right.write_text(RIGHT)
@@ -373,8 +387,27 @@ def test_the_command_names_file_line_value_and_rule(tmp_path: Path) -> None:
     done = subprocess.run([*run, right], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "1 recipe: right\n")
     done = subprocess.run([*run, wrong, tmp_path / "none.yaml"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{wrong}:" in done.stderr
     assert "'recovery': not a step" in done.stderr
     assert "[step-unknown]" in done.stderr
-    assert "none.yaml: cannot be read: No such file" in done.stderr
+    assert "none.yaml: cannot be read: No such file or directory; name recipes, or a folder" in done.stderr
+
+
+def test_of_a_folder_the_recipes_in_it_are_checked(tmp_path: Path) -> None:
+    folder = tmp_path / "recipes"
+    (folder / "artifacts.yaml").mkdir(parents=True)
+    (folder / "eye.yaml").write_text(RIGHT)
+    (folder / "nose.json").write_text(json.dumps(yaml.safe_load(RIGHT.replace("com.example.Eye", "com.example.Nose"))))
+    (folder / "README.md").write_text("no recipe")
+    result = CliRunner().invoke(app, ["check", str(folder)])
+    assert (result.exit_code, result.output) == (0, "2 recipes: right\n")
+    (folder / "eye.yaml").write_text(changed(*BROKEN["a mistyped step"][:2]))
+    result = CliRunner().invoke(app, ["check", str(folder)])
+    assert result.exit_code == 1
+    assert f"{folder / 'eye.yaml'}:" in result.output
+    result = CliRunner().invoke(app, ["check", str(tmp_path)])
+    assert (result.exit_code, result.output) == (
+        2,
+        f"{tmp_path}: no recipe is in this folder; they end with .yaml, .yml, .json\n",
+    )

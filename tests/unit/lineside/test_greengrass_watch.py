@@ -179,6 +179,27 @@ async def test_a_refused_one_changes_nothing_and_is_logged_with_all_errors(
         await until(lambda: core.applied)
 
 
+async def test_a_key_that_a_deployment_takes_away_is_the_settings_own_again() -> None:
+    core = Core()
+    core.configuration = {"ConfidenceThreshold": "0.9", "inference": {"size": "11"}}
+    async with watching(core) as watch:
+        core.set(inference={"size": "11"})
+        await until(lambda: core.applied)
+        assert core.applied == [Policy()]
+        with structlog.testing.capture_logs() as lines:  # a merge of null leaves the key without a value
+            core.set(ConfidenceThreshold=None, inference={"size": None})
+            await until(lambda: [line for line in lines if line["log_level"] == "error"])
+        [errors] = [line["errors"] for line in lines if line["log_level"] == "error"]
+        assert [error.partition(": ")[2] for error in errors] == [
+            "ConfidenceThreshold: expected a number (got None)",
+            "inference.size: expected a whole number (got None)",
+        ]
+        assert (core.failed, watch.settings.inference.size) == ([], 11)
+        core.set()
+        await until(lambda: core.failed)
+        assert "inference.size" in core.failed[0]
+
+
 async def test_what_changed_between_the_start_and_the_subscription_is_seen() -> None:
     core = Core()
     watch = core.watch()

@@ -1,6 +1,7 @@
 """`lineside recipe`: the recipes of the Greengrass components, written and checked before AWS is asked."""
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -83,23 +84,25 @@ def render(
 
 @app.command("check")
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recipes, in YAML or JSON.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Recipes, in YAML or JSON; of a folder all that are in it.")
+    ],
 ) -> None:
     """Say what is wrong with recipes that Greengrass' own schema lets pass: file, line, value, what is allowed.
 
     Recipes that are named together are also compared: a policy's id is its own among all components. Exit status 1
-    where something is wrong.
+    where something is wrong, 2 where a file cannot be read.
     """
     from lineside.cli.recipe import checking  # noqa: PLC0415 - the help must not wait for it
 
     read: dict[str, checking.Checked] = {}
     unreadable = False
-    for file in files:
+    for file in _within(files):
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            sys.stderr.write(f"{file}: cannot be read: {why}\n")
+            sys.stderr.write(f"{file}: cannot be read: {why}; name recipes, or a folder that holds some\n")
             unreadable = True
             continue
         read[str(file)] = checking.check(text, is_json=file.suffix == ".json")
@@ -109,5 +112,21 @@ def check(
             sys.stderr.write(f"{name}:{finding}\n")
     wrong = [name for name, findings in found.items() if findings]
     if wrong or unreadable:
-        raise typer.Exit(1)
+        raise typer.Exit(2 if unreadable else 1)
     sys.stdout.write(f"{len(read)} {'recipe' if len(read) == 1 else 'recipes'}: right\n")
+
+
+_ENDINGS = (".yaml", ".yml", ".json")
+
+
+def _within(named: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files that are named, and of a folder the recipes in it, in order; nothing is looked for below it."""
+    for path in named:
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(each for each in path.iterdir() if each.suffix in _ENDINGS and each.is_file())
+        if not found:
+            sys.stderr.write(f"{path}: no recipe is in this folder; they end with {', '.join(_ENDINGS)}\n")
+            raise typer.Exit(2)
+        yield from found

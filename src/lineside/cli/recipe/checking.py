@@ -19,11 +19,14 @@ __all__ = ["Finding", "check", "check_together"]
 
 @dataclass(frozen=True)
 class Checked:
-    """One recipe's findings, and the policy ids in it with their lines, for the comparison with others'."""
+    """One recipe's findings, and for the comparison with others' its name and its policy ids with their lines."""
 
     findings: tuple[Finding, ...]
     policies: Mapping[str, int]
     component: str
+    version: str = ""
+    line: int = 1
+    """Where its name stands."""
 
 
 def check(text: str, *, is_json: bool = False) -> Checked:
@@ -36,15 +39,25 @@ def check(text: str, *, is_json: bool = False) -> Checked:
         wrong = flag(recipe, "", "not-a-recipe", "expected the keys of a recipe, for instance ComponentName")
         return Checked((wrong,), {}, "")
     found = sorted(_findings(recipe), key=lambda finding: (finding.line, finding.path))
-    name = recipe.get("ComponentName")
-    return Checked(tuple(found), access.policy_ids(_access(recipe)), str(name.data) if name else "")
+    name, version = recipe.get("ComponentName"), recipe.get("ComponentVersion")
+    return Checked(
+        tuple(found),
+        access.policy_ids(_access(recipe)),
+        str(name.data) if name else "",
+        str(version.data) if version else "",
+        name.line if name else 1,
+    )
 
 
 def check_together(recipes: Mapping[str, Checked]) -> dict[str, list[Finding]]:
-    """Return the findings by file, with those that only show when recipes are compared: a policy id used twice."""
+    """Return the findings by file, with those that only show when recipes are compared: a policy id or a name twice."""
     found = {file: list(checked.findings) for file, checked in recipes.items()}
     owner: dict[str, tuple[str, str]] = {}
+    files: dict[tuple[str, str], str] = {}
     for file, checked in recipes.items():
+        if checked.component and (other := files.setdefault((checked.component, checked.version), file)) != file:
+            says = f"{checked.version} is in {other} too, and a device gets one of them; give one another version"
+            found[file].append(Finding(checked.line, "ComponentName", checked.component, "component-twice", says))
         for policy, line in checked.policies.items():
             first, component = owner.setdefault(policy, (file, checked.component))
             if component != checked.component:
