@@ -17,7 +17,10 @@ from tests.support.waiting import HANG_S
 
 @dataclass
 class Answer:
-    """One answer in place of the store's; `elements` stand in it beside the code, `body` in place of it all."""
+    """One answer in place of the store's; `elements` stand in it beside the code, `body` in place of it all.
+
+    Headers with another Content-Length than the body's cut it off.
+    """
 
     status: int
     code: str = ""
@@ -132,7 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _say(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response_only(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+        said = {"Content-Length": str(len(body)), **headers}
+        self.close_connection |= said["Content-Length"] != str(len(body))
+        for name, value in said.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

@@ -5,6 +5,7 @@ component       what the nucleus put into the environment
 client          the one connection of the process to the nucleus
 refusals        what the nucleus' errors mean, and what to add to the recipe
 configuration   the component's configuration as a layer of the settings
+model_uri       where a deployment brings models from
 changes         which changed settings are applied at once, and which need a new start
 watch           follows the configuration while the service runs, and judges what a deployment proposes
 nucleus         what a component asks and tells the nucleus about itself

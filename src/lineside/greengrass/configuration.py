@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lineside.edge_manager.settings import EdgeManagerSettings
+from lineside.greengrass import model_uri
 from lineside.settings import Layer, Section, Settings, close_to, group_of, merged, top_names, type_at
 
 SHORT: Mapping[str, tuple[str, ...]] = {
@@ -109,19 +110,10 @@ def _short(name: str, value: Any) -> tuple[Any, str | None]:
     """Return the setting's value for one of the SHORT names, and what is wrong with it."""
     if name != "ModelS3URI":
         return value, None
-    if not isinstance(value, str):
-        return value, f"expected text (got {value!r:.120})"
-    if value.startswith("file:///"):
-        return value.removeprefix("file://"), None
-    if value.startswith("/"):
-        return value, None
-    if value.startswith("s3://"):
-        return value, (
-            f"the inference service fetches no model itself (got {value!r:.120}). Let Greengrass bring it: name it as "
-            "an artifact in the recipe of a component, let inference.model_repository be the folder where that puts "
-            "it, and take ModelS3URI out; a folder on this machine may stand here as file:///path"
-        )
-    return value, f"expected file:///path, a folder of models on this machine (got {value!r:.120})"
+    try:
+        return model_uri.folder(value), None
+    except ValueError as error:
+        return value, str(error)
 
 
 def _at(document: Any, path: tuple[str, ...]) -> Any:

@@ -333,7 +333,9 @@ def test_shutdown_lets_the_container_finish_and_takes_one_that_is_gone(rig: Rig)
     assert rig.calls("stop") == [["stop", "-t", "20", NAME]]
     assert rig.run("shutdown", EYE, NAME, "20").returncode == 0
     rig.says("stop", "permission denied\n", 1)
-    assert "did not stop eye (permission denied" in rig.refused("shutdown", EYE, NAME, "20")
+    said = rig.refused("shutdown", EYE, NAME, "20")
+    assert "did not stop eye (permission denied" in said
+    assert "see journalctl -u docker, and restart it" in said
 
 
 def test_recover_clears_the_container_twice_and_leaves_somebody_elses_alone(rig: Rig) -> None:
@@ -462,6 +464,55 @@ def test_on_nucleus_lite_running_is_told(rig: Rig, folder: Path, nucleus: Path) 
     serves = ("serves", EYE, "lineside-model", IMAGE, MODEL, str(folder), URL, "60")
     assert rig.run(*serves, "--tell").returncode == 0
     assert " ".join(rig.calls("run")[-1]).endswith(f"{IMAGE} -m lineside.greengrass.state RUNNING")
+
+
+S3 = "s3://your-bucket/models/detector/v1.4/"
+DOWNLOADS, ONCE = "run---rm---init", "run---rm---label"
+"""How the calls begin that fetch from S3, and those that do one thing."""
+
+
+def test_models_of_s3_are_fetched_by_nobody_put_as_any_model_and_noted_down(rig: Rig) -> None:
+    rig.says(DOWNLOADS, "detector=abc/files\n")
+    rig.says(ONCE, "version 1\n")
+    rig.environment |= {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "hunter2", "AWS_REGION": "eu-central-1"}
+    done = rig.run("install", EYE, "--models", S3, "plant.example/forwarder:1", IMAGE)
+    assert done.returncode == 0, done.stderr
+    assert "version 1 of the model detector is in the volume lineside-models" in done.stdout
+    fetch, tar, put, accept, placed = (" ".join(call) for call in rig.calls("run"))
+    for word in ("--user 10001:10001", "--network host", "--read-only", "--cap-drop ALL", "--memory 256m"):
+        assert word in fetch
+    for variable in ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_REGION"):
+        assert f"--env {variable} " in fetch
+    assert "hunter2" not in fetch
+    assert "--volume lineside-models:/models:ro" in fetch
+    assert fetch.endswith(f"model_download fetch {S3} /var/lib/lineside/state /models")
+    assert all("--network none" in call for call in (tar, put, accept))
+    assert tar.endswith("--entrypoint tar plant.example/forwarder:1 -C /download/abc/files -cf - .")
+    assert put.endswith(f"--entrypoint python {IMAGE} -m lineside_inference.deploying put detector")
+    assert accept.endswith("sh detector")
+    assert placed.endswith(f"model_download placed {S3} /var/lib/lineside/state /models")
+
+
+def test_what_is_in_place_already_is_not_put_again(rig: Rig) -> None:
+    assert rig.run("install", EYE, "--models", S3, "forwarder:1", IMAGE).returncode == 0
+    assert [call[1:3] for call in rig.calls("run")] == [["--rm", "--init"]] * 2
+
+
+def test_models_that_cannot_be_fetched_or_put_leave_what_was_there(rig: Rig) -> None:
+    rig.says(DOWNLOADS, "there is no bucket 'your-bucket': make it, or correct ModelS3URI\n", 1)
+    assert rig.refused("install", EYE, "--models", S3, "forwarder:1", IMAGE) == (
+        f"{EYE}: the models of {S3} are not here; why stands above, and what was there stays"
+    )
+    rig.says(DOWNLOADS, "detector=abc/files\n")
+    rig.says(ONCE, "as it is\n", 1)
+    said = rig.refused("install", EYE, "--models", S3, "forwarder:1", IMAGE)
+    assert f"{EYE}: the model's files in {S3} could not all be read" in said
+    assert not any("placed" in call for call in rig.calls("run"))
+
+
+def test_a_folder_of_this_machine_is_fetched_from_nowhere(rig: Rig) -> None:
+    assert rig.run("install", EYE, "--models", "file:///models", "forwarder:1", IMAGE).returncode == 0
+    assert rig.calls("run") == []
 
 
 @pytest.mark.parametrize(

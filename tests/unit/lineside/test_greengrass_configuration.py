@@ -118,8 +118,9 @@ def test_a_value_means_the_same_however_it_is_delivered(ten: Any, true: Any) -> 
         ({"InferenceTopicIn": "local/#"}, "InferenceTopicIn: expected a topic without + and # (got 'local/#')"),
         ({"InferenceTopicOut": 7}, "InferenceTopicOut: expected text; put it in quotes (got 7)"),
         ({"ModelS3URI": 7}, "ModelS3URI: expected text (got 7)"),
-        ({"ModelS3URI": "https://x/y"}, "ModelS3URI: expected file:///path, a folder of models"),
-        ({"ModelS3URI": "s3://b/m/"}, "ModelS3URI: the inference service fetches no model itself (got 's3://b/m/')"),
+        ({"ModelS3URI": "https://x/y"}, "ModelS3URI: expected s3://bucket/folder/"),
+        ({"ModelS3URI": "s3://B/m/"}, "ModelS3URI: expected s3://bucket/folder/, the bucket's name as S3 allows it"),
+        ({"ModelS3URI": "s3://models/a/../b/"}, "ModelS3URI: expected a folder without empty names, '.' and '..'"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_key(configuration: dict[str, Any], says: str) -> None:
@@ -170,6 +171,14 @@ def test_the_short_names_stand_for_settings() -> None:
     assert settings.inference.policy.thresholds == {"default": 0.75}
     assert (settings.bus.request_topic, settings.bus.result_topic) == ("plant/asked", "plant/judged")
     assert settings.inference.model_repository == Path("/greengrass/models")
+
+
+def test_a_folder_of_s3_is_where_the_components_install_puts_it() -> None:
+    """As a published example of an inference component writes it."""
+    seed = {**PUBLISHED, "ModelS3URI": "s3://your-bucket/models/detector/v1.4/"}
+    assert read(seed).inference.model_repository == Path("/models")
+    assert read({**seed, **own(model_repository="/models")}) == read(seed)
+    assert "both say the same setting" in str(problems({**seed, **own(model_repository="/elsewhere")}))
 
 
 def test_a_short_name_of_another_services_setting_is_left_alone() -> None:

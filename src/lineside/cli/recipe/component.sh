@@ -1,7 +1,8 @@
 #!/bin/sh
 # What a Lineside component does at each step of its life under AWS IoT Greengrass. The recipes call it:
 #
-#   component.sh install  COMPONENT [what is needed] IMAGE...          look whether this machine can run it
+#   component.sh install  COMPONENT [what is needed] IMAGE...          look whether this machine can run it;
+#                                                                      --models URI IMAGE: and fetch models from S3
 #   component.sh startup  COMPONENT NAME IMAGE [how] -- [docker's]     run the container until it ends
 #   component.sh shutdown COMPONENT NAME SECONDS                       let it finish the part, then stop it
 #   component.sh recover  COMPONENT NAME [--shared-memory IMAGE]       clear what a crash left behind
@@ -17,12 +18,16 @@ IPC_FOLDER=/run/greengrass
 # With what the names of containers, networks and volumes begin; tests put another word in front.
 SCOPE=${LINESIDE_TEST_SCOPE:-lineside}
 MODELS=$SCOPE-models
+DOWNLOAD=$SCOPE-model-download
 SHARED_MEMORY=$SCOPE-shared-memory
 LABEL=com.lineside.component
 MOST=107 # bytes of a socket's path: unix(7)
 ANSWER_S=20
 AWAY_S=${LINESIDE_TEST_AWAY_S:-120} # for so long a model's component waits for inference or Triton to be there at all
 through=none # the network of containers that do one thing
+# By what a container finds Greengrass' credentials and a proxy. Names only: no token in `ps`.
+OUTWARD='--env AWS_CONTAINER_AUTHORIZATION_TOKEN --env AWS_CONTAINER_CREDENTIALS_FULL_URI
+  --env HTTPS_PROXY --env https_proxy --env HTTP_PROXY --env http_proxy --env NO_PROXY --env no_proxy'
 
 # Where the machine's files are; tests put another folder in front.
 root=${LINESIDE_TEST_ROOT:-}
@@ -41,7 +46,7 @@ scoped() { case $1 in lineside-*) printf %s "$SCOPE-${1#lineside-}" ;; *) printf
 
 install() {
   component=$1; shift
-  machine='' room='' l4t='' needs_gpu=no needs_ipc=no
+  machine='' room='' l4t='' needs_gpu=no needs_ipc=no source='' fetcher=''
   while [ $# -gt 0 ]; do
     case $1 in
       --machine) machine=$2; shift 2 ;;
@@ -49,7 +54,8 @@ install() {
       --l4t) l4t=$2; shift 2 ;;
       --gpu) needs_gpu=yes; shift ;;
       --ipc) needs_ipc=yes; shift ;;
-      -*) wrong "install: $1 is none of --machine, --room, --l4t, --gpu, --ipc" ;;
+      --models) source=$2 fetcher=$3; shift 3 ;;
+      -*) wrong "install: $1 is none of --machine, --room, --l4t, --gpu, --ipc, --models" ;;
       *) break ;;
     esac
   done
@@ -60,6 +66,7 @@ install() {
   if [ -n "$room" ]; then look_at_disk; fi
   for image in "$@"; do look_at_image "$image"; done
   if [ "$needs_ipc" = yes ]; then find_socket; fi
+  case $source in s3://*) fetch_models "$1" ;; esac # else it is a folder of this machine
   say "this machine can run it"
 }
 
@@ -201,9 +208,7 @@ startup() {
   fi
   if [ "$has_host" = yes ]; then
     # Greengrass' credentials and its Stream Manager answer on this machine's loopback only.
-    set -- --network host --env AWS_CONTAINER_AUTHORIZATION_TOKEN --env AWS_CONTAINER_CREDENTIALS_FULL_URI \
-      --env STREAM_MANAGER_SERVER_PORT \
-      --env HTTPS_PROXY --env https_proxy --env HTTP_PROXY --env http_proxy --env NO_PROXY --env no_proxy "$@"
+    set -- --network host $OUTWARD --env STREAM_MANAGER_SERVER_PORT "$@"
   fi
   if [ -n "$gateway" ]; then set -- --env "${gateway%%=*}=$(address_in "${gateway#*=}")" "$@"; fi
   if [ -n "$neighbour" ]; then set -- --add-host "${neighbour%%=*}:$(address_in "${neighbour#*=}")" "$@"; fi
@@ -375,7 +380,8 @@ wait_for_model() {
   until once 10001:10001 --volume "$MODELS:/models:ro" --entrypoint sh "$image" -c \
     'for each in /models/*/config.pbtxt; do [ ! -f "$each" ] || exit 0; done; exit 3'; do
     if [ "$told" = no ]; then
-      say "the volume $MODELS holds no model yet: deploy a component com.lineside.Model.<Name> with this one" >&2
+      say "the volume $MODELS holds no model yet: deploy a component com.lineside.Model.<Name> with this one, or" \
+        "set ModelS3URI of com.lineside.Inference" >&2
       told=yes
     fi
     sleep 2
@@ -388,7 +394,8 @@ shutdown() {
   component=$1 name=$(scoped "$2")
   said=$(docker stop -t "$3" "$name" 2>&1) || case $said in
     *'o such container'*) ;;
-    *) refuse "Docker did not stop $name ($said)" ;;
+    *) refuse "Docker did not stop $name ($(printf %s "$said" | tr '\n' ' ' | cut -c 1-200)): see journalctl -u docker," \
+      "and restart it; the container ends with it" ;;
   esac
 }
 
@@ -417,17 +424,19 @@ model() {
   for file in config.pbtxt card.yaml; do
     [ -f "$folder/$file" ] || refuse "$folder has no $file: the archive must hold the model's folder as Triton reads it"
   done
-  rm -f tar-failed
-  # As a stream: the container cannot read the nucleus' folders.
-  put=$( (tar -C "$folder" -cf - . || : >tar-failed) | put_model "$image" "$model") || put=''
-  if [ -e tar-failed ]; then refuse "the model's files in $folder could not all be read; deploy it again"; fi
-  [ -n "$put" ] || refuse "the model $model was not put into the volume $MODELS; why stands above, what was there stays"
-  say "$put of the model $model is in the volume $MODELS"
+  place_model "$folder" tar -C "$folder" -cf - .
 }
 
-# put_model IMAGE MODEL: the model's folder, as a tar stream on stdin, goes into the volume, whole or not at all.
-put_model() {
-  once 0:0 --interactive --volume "$MODELS:/models" --entrypoint python "$1" -m lineside_inference.deploying put "$2"
+# place_model WHERE TAR...: the folder of the model $model, as a tar stream, goes into the volume, whole or not at all.
+place_model() {
+  where=$1; shift
+  rm -f tar-failed
+  # As a stream: the container cannot read the nucleus' folders.
+  put=$( ("$@" || : >tar-failed) | once 0:0 --interactive --volume "$MODELS:/models" --entrypoint python "$image" \
+    -m lineside_inference.deploying put "$model") || put=''
+  if [ -e tar-failed ]; then refuse "the model's files in $where could not all be read; deploy it again"; fi
+  [ -n "$put" ] || refuse "the model $model was not put into the volume $MODELS; why stands above, what was there stays"
+  say "$put of the model $model is in the volume $MODELS"
 }
 
 find_model() { if [ -f "$folder/$model/config.pbtxt" ]; then folder=$folder/$model; fi; }
@@ -471,6 +480,33 @@ wait_for_inference() {
     sleep 1
     away=$((away + 1)) waited=$((waited + 1))
   done
+}
+
+# fetch_models IMAGE: the models of the folder $source in S3, into the repository. What came from there before is asked
+# of nobody: a box without a network starts, and a deployment goes back to it.
+fetch_models() {
+  image=$1 name=$DOWNLOAD
+  remove_container # one that goes on after its step was ended
+  found=$(download fetch) || refuse "the models of $source are not here; why stands above, and what was there stays"
+  for each in $found; do
+    model=${each%%=*}
+    place_model "$source" once 10001:10001 --volume "$DOWNLOAD:/download:ro" --entrypoint tar "$fetcher" \
+      -C "/download/${each#*=}" -cf - .
+    # Whoever changes a version has to give it another number from now on.
+    once 0:0 --volume "$MODELS:/models" --entrypoint sh "$image" -c \
+      'cd "/models/$1" && exec python -m lineside_inference.deploying accept "$1" [1-9]*' sh "$model" ||
+      refuse "the versions of the model $model could not be marked as deployed; why stands above"
+  done
+  download placed || refuse "the models of $source are in place and were not noted down; why stands above"
+}
+
+# download VERB: by nobody, who alone has this machine's network; it goes on where the last try ended.
+download() {
+  docker run --rm --init --name "$name" --label "$LABEL=$component" --user 10001:10001 --network host --read-only \
+    --cap-drop ALL --security-opt no-new-privileges:true --memory 256m --pids-limit 64 $OUTWARD \
+    --env AWS_REGION --env AWS_DEFAULT_REGION --env AWS_ENDPOINT_URL_S3 \
+    --volume "$DOWNLOAD:/var/lib/lineside/state" --volume "$MODELS:/models:ro" --entrypoint python "$fetcher" \
+    -m lineside_forwarder.model_download "$1" "$source" /var/lib/lineside/state /models
 }
 
 case ${1:-} in

@@ -83,12 +83,15 @@ class Component:
     only_on: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     """What `docker create` gets besides, by architecture."""
     room_gib: int = 2
+    install_s: int = 120
     startup_s: int = 180
     """Until RUNNING at the latest; a component that is late is started anew, and the third time it is broken."""
     stop_s: int = 15
     """Longer than `http.drain_s`, so that nobody is killed while it finishes a part."""
     reporter: str | None = None
     """The image that reports RUNNING for a container that cannot."""
+    fetcher: str | None = None
+    """The image that fetches the models of `ModelS3URI` where that is a folder in S3."""
     recover: tuple[str, ...] = ()
 
 
@@ -194,7 +197,7 @@ INFERENCE = Component(
     configuration={
         "ModelS3URI": Noted(
             "file:///models",
-            "Where com.lineside.Model.<Name> puts models; Greengrass fetches them from S3, not this service",
+            "Where com.lineside.Model.<Name> puts models; s3://bucket/models/detector/v1.4/ is fetched by `install`",
         ),
         "ConfidenceThreshold": Noted("0.75", "For every class without a threshold of its own; 0 to 1, as text"),
         **TOPICS,
@@ -233,7 +236,9 @@ INFERENCE = Component(
         ("--volume", "lineside-state:/var/lib/lineside/state"),
     ),
     room_gib=3,
+    install_s=1800,
     startup_s=900,
+    fetcher="forwarder",
     recover=("--shared-memory",),
 )
 

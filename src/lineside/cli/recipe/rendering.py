@@ -30,7 +30,6 @@ PLATFORMS: Mapping[str, tuple[str, bool]] = {
     "classic-amd64": (AMD64, False),
 }
 """Architecture and whether it is nucleus lite, strictest first: the first manifest that fits is taken."""
-INSTALL_S = 120
 RECOVER_S = 90
 MODEL_S = 600
 SERVES_S = 1260
@@ -177,14 +176,17 @@ def _manifest(name: str, component: Component, place: Place) -> Iterator[str]:
     architecture, is_lite = PLATFORMS[name]
     image = place.image(component.images[architecture])
     reporter = place.image(component.reporter) if component.reporter else None
-    every = [image, *([reporter] if reporter else [])]
+    fetcher = place.image(component.fetcher) if component.fetcher else None
+    every = [image, *(each for each in (reporter, fetcher) if each)]
     yield from _platform(name)
     yield "    Lifecycle:"
     if is_lite:
         yield from (f"      # {line}" for line in _LITE_NOTE)
     machine = (("--machine", architecture, "--room", str(component.room_gib)), component.checks.get(architecture, ()))
     needs = machine if reporter else (*machine, ("--ipc",))
-    yield from _step("install", INSTALL_S, component.name, needs, tuple((each,) for each in every))
+    if fetcher:
+        needs = (*needs, ("--models", '"{configuration:/ModelS3URI}"', fetcher))
+    yield from _step("install", component.install_s, component.name, needs, tuple((each,) for each in every))
     teller = (
         "a container of --reporter, once this one is healthy" if reporter else "the service itself, once it is ready"
     )
