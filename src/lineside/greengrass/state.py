@@ -1,13 +1,15 @@
-"""Tells the nucleus that the component runs, once the service is ready, and not before.
+"""Tells the nucleus that the component runs, once the service is ready and has stayed so, and not before.
 
-The nucleus waits for it within the startup step's time, and takes back the deployment of a component that does not say
-it. ERRORED is never told: the exit status says it, also where nothing could be told any more.
+A deployment has succeeded with the last RUNNING: what ends seconds after that is not taken back. The nucleus waits for
+it within the startup step's time, and takes back the deployment of a component that does not say it. ERRORED is never
+told: the exit status says it, also where nothing could be told any more.
 
 `python -m lineside.greengrass.state RUNNING` tells it for a component that cannot speak to the nucleus itself.
 """
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -19,15 +21,26 @@ from lineside.threads import run_abandonable
 
 log = structlog.get_logger("lineside.greengrass")
 
+STEADY_S = 5.0
+"""For so long it has to be ready without a break."""
 _PERIOD_S = 0.1
 
 
-async def tell_running(is_ready: Callable[[], bool], running: Callable[[], None]) -> None:
-    """Call `running`, which may block and raise LinesideError, when `is_ready` for the first time; then wait for ever.
+async def tell_running(
+    is_ready: Callable[[], bool],
+    running: Callable[[], None],
+    steady_s: float = STEADY_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Call `running`, which may block and raise LinesideError, once it `is_ready` for `steady_s`; then wait for ever.
 
     Ready is what /readyz says: started, every required connection online, and so every model loaded and warm.
     """
-    while not is_ready():  # noqa: ASYNC110 - many states make it, and none of them tells
+    since: float | None = None
+    while True:  # many states make it ready, and none of them tells
+        since = (clock() if since is None else since) if is_ready() else None
+        if since is not None and clock() - since >= steady_s:
+            break
         await asyncio.sleep(_PERIOD_S)
     await run_abandonable(running, "greengrass state")
     log.info("told the nucleus that the component runs")
