@@ -23,27 +23,32 @@ log = structlog.get_logger("lineside.greengrass")
 
 STEADY_S = 5.0
 """For so long it has to be ready without a break."""
+AGAIN_S = 60.0
+"""After so long without a break it is told again: the nucleus forgets its errors by that, and three of them in an hour
+would leave the component BROKEN."""
 _PERIOD_S = 0.1
 
 
 async def tell_running(
     is_ready: Callable[[], bool],
     running: Callable[[], None],
-    steady_s: float = STEADY_S,
+    moments: Sequence[float] = (STEADY_S, AGAIN_S),
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Call `running`, which may block and raise LinesideError, once it `is_ready` for `steady_s`; then wait for ever.
+    """Call `running`, which may block and raise LinesideError, when it `is_ready` for each of the moments (seconds).
 
-    Ready is what /readyz says: started, every required connection online, and so every model loaded and warm.
+    Ready is what /readyz says: started, every required connection online, and so every model loaded and warm. Waits for
+    ever afterwards.
     """
-    since: float | None = None
-    while True:  # many states make it ready, and none of them tells
-        since = (clock() if since is None else since) if is_ready() else None
-        if since is not None and clock() - since >= steady_s:
-            break
-        await asyncio.sleep(_PERIOD_S)
-    await run_abandonable(running, "greengrass state")
-    log.info("told the nucleus that the component runs")
+    for moment in moments:
+        since: float | None = None
+        while True:  # many states make it ready, and none of them tells
+            since = (clock() if since is None else since) if is_ready() else None
+            if since is not None and clock() - since >= moment:
+                break
+            await asyncio.sleep(_PERIOD_S)
+        await run_abandonable(running, "greengrass state")
+        log.info("told the nucleus that the component runs", steady_s=moment)
     await asyncio.Event().wait()  # its end would be that of the service
 
 

@@ -1,4 +1,4 @@
-"""RUNNING is told once, when the service is ready."""
+"""RUNNING is told when the service has been ready for a while, and again when it stayed so."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ async def test_running_is_told_once_and_only_when_the_service_is_ready() -> None
         asked.append(answers[min(len(asked), 3)])
         return asked[-1]
 
-    telling = asyncio.create_task(tell_running(is_ready, lambda: told.append(len(asked)), steady_s=0))
+    telling = asyncio.create_task(tell_running(is_ready, lambda: told.append(len(asked)), moments=(0,)))
     await until(lambda: told)
     assert told == [4]
     answers[3] = False  # what happens later is told by nobody
@@ -30,7 +30,7 @@ async def test_running_is_told_once_and_only_when_the_service_is_ready() -> None
 
 async def test_a_service_that_never_gets_ready_tells_nothing() -> None:
     asked, told = [], []
-    telling = asyncio.create_task(tell_running(lambda: bool(asked.append(1)), lambda: told.append(1), steady_s=0))
+    telling = asyncio.create_task(tell_running(lambda: bool(asked.append(1)), lambda: told.append(1), moments=(0,)))
     await until(lambda: len(asked) > 2)
     telling.cancel()
     assert not told
@@ -41,7 +41,7 @@ async def test_what_the_nucleus_will_not_take_ends_it() -> None:
         raise LinesideError("no")
 
     with pytest.raises(LinesideError, match="no"):
-        await tell_running(lambda: True, refuse, steady_s=0)
+        await tell_running(lambda: True, refuse, moments=(0,))
 
 
 async def test_a_service_that_is_not_ready_for_long_tells_nothing() -> None:
@@ -58,7 +58,7 @@ async def test_a_service_that_is_not_ready_for_long_tells_nothing() -> None:
         before = looks[0]
         await until(lambda: looks[0] > before + 2)
 
-    telling = asyncio.create_task(tell_running(is_ready, lambda: told.append(now[0]), 5.0, lambda: now[0]))
+    telling = asyncio.create_task(tell_running(is_ready, lambda: told.append(now[0]), (5.0, 60.0), lambda: now[0]))
     await pass_to(0.0)
     await pass_to(4.0)
     ready[0] = False
@@ -69,4 +69,13 @@ async def test_a_service_that_is_not_ready_for_long_tells_nothing() -> None:
     assert told == []
     now[0] = 11.0
     await until(lambda: told)
+    ready[0] = False
+    await pass_to(50.0)
+    ready[0] = True
+    await pass_to(50.5)
+    await pass_to(110.4)
+    assert told == [11.0]
+    now[0] = 110.5
+    await until(lambda: len(told) > 1)  # by which the nucleus forgets the errors before
+    assert told == [11.0, 110.5]
     telling.cancel()
