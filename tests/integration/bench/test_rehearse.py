@@ -1,12 +1,16 @@
 """`lineside greengrass rehearse`: what it prints, and its exit status."""
 
 import json
+import signal
+import subprocess
 
 import pytest
 from typer.testing import CliRunner
 
 from lineside_bench.commands import greengrass
+from tests.support.attached_bench import LINESIDE
 from tests.support.core_device import FOREVER, dump, recipe
+from tests.support.waiting import HANG_S, block_until
 
 GOOD = recipe("com.example.App", "1.0.0", run=FOREVER)
 BAD = recipe("com.example.App", "2.0.0", startup="echo the reason; exit 7")
@@ -45,6 +49,18 @@ def test_a_deployment_that_succeeds_and_a_folder_that_is_kept(tmp_path):
     done = rehearse("--recipes", recipes, "--deployment", wanted(tmp_path, "1.0.0"), "--root", root)
     assert done.exit_code == 0
     assert "unchanged" in done.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_components_that_go_on(tmp_path, number):
+    recipes, log = dump(tmp_path / "recipes", GOOD), tmp_path / "log"
+    options = ("--recipes", recipes, "--deployment", wanted(tmp_path, "1.0.0"), "--stay")
+    with log.open("w") as file:
+        process = subprocess.Popen([LINESIDE, "greengrass", "rehearse", *options], stdout=file, stderr=file)
+    block_until(lambda: "the components go on" in log.read_text(), log.read_text)
+    process.send_signal(number)
+    assert process.wait(HANG_S) == 128 + number
+    assert "Traceback" not in log.read_text()
 
 
 def test_what_nothing_can_be_made_of_changes_nothing(tmp_path):

@@ -19,6 +19,8 @@ from lineside.cli.recipe.components import (
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC
 from lineside.greengrass.services import PUBSUB
 
+STARTUP_S = 600
+"""A PLC's address space takes long on a machine that does much else."""
 TOPICS = {"InferenceTopicIn": REQUEST_TOPIC, "InferenceTopicOut": RESULT_TOPIC}
 
 CAMERA_SIM = Component(
@@ -34,6 +36,7 @@ CAMERA_SIM = Component(
     },
     options=(("--ipc", "--network", "lineside-plant", "--alias", "camera-sim"),),
     docker=limits(10001),
+    startup_s=STARTUP_S,
 )
 
 PLC_SIM = Component(
@@ -72,6 +75,7 @@ PLC_SIM = Component(
         ("--internal-network", "lineside-inside", "--alias", "plc-sim"),
     ),
     docker=(*limits(10001), publish(8091), ("--volume", "lineside-evidence:/var/lib/lineside/evidence:ro,nocopy")),
+    startup_s=STARTUP_S,
 )
 
 BENCH = (CAMERA_SIM, PLC_SIM)

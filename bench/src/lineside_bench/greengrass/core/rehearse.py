@@ -88,6 +88,8 @@ def rehearse(asked: Rehearsal, console: Console | None = None) -> int:
         return CANNOT_START
     except KeyboardInterrupt:
         return INTERRUPTED + signal.SIGINT
+    except asyncio.CancelledError:
+        return INTERRUPTED + signal.SIGTERM
 
 
 @contextlib.contextmanager
