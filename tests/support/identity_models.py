@@ -19,8 +19,6 @@ TYPES = {
     "UINT32": np.uint32,
     "UINT64": np.uint64,
 }
-SIDES = (("input", "x"), ("output", "x_out"))
-MORE = TYPES | {"BOOL": np.bool_}
 
 
 def write_identity(repository: Path, name: str, tensors: dict[str, tuple[str, list[int]]]) -> None:
@@ -31,7 +29,7 @@ def write_identity(repository: Path, name: str, tensors: dict[str, tuple[str, li
     config = [f'name: "{name}"', 'backend: "onnxruntime"']
     for tensor, (datatype, shape) in tensors.items():
         nodes.append(helper.make_node("Identity", [tensor], [f"{tensor}_out"]))
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(MORE[datatype]))
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(TYPES[datatype]))
         for side, called in (("input", tensor), ("output", f"{tensor}_out")):
             axes = [f"{tensor}{axis}" if length < 0 else length for axis, length in enumerate(shape)]
             sides[side].append(helper.make_tensor_value_info(called, kind, axes))
@@ -41,23 +39,3 @@ def write_identity(repository: Path, name: str, tensors: dict[str, tuple[str, li
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx"
     )
     (repository / name / "config.pbtxt").write_text("\n".join(config) + "\n")
-
-
-WORDS = """\
-import triton_python_backend_utils as pb_utils
-
-
-class TritonPythonModel:
-    def execute(self, requests):
-        tensors = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("x_out", tensor)]) for tensor in tensors]
-"""
-
-
-def write_words(repository: Path, name: str) -> None:
-    """Put a model there that gives its one tensor of BYTES back."""
-    folder = repository / name / "1"
-    folder.mkdir(parents=True)
-    (folder / "model.py").write_text(WORDS)
-    tensors = "".join(f'{side} {{ name: "{called}" data_type: TYPE_STRING dims: [-1] }}\n' for side, called in SIDES)
-    (repository / name / "config.pbtxt").write_text(f'name: "{name}"\nbackend: "python"\n{tensors}')

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2
 from tests.support import constant_models
 from tests.support.agent_client import AgentClient, array_of, as_text, code_of
 from tests.support.agent_service import agent_settings
-from tests.support.identity_models import TYPES, write_identity, write_words
+from tests.support.identity_models import TYPES, write_identity
 from tests.support.paths import ROOT
 from tests.support.triton_server import TritonServer
 from tests.support.waiting import HANG_S, block_until
@@ -25,7 +25,7 @@ Start = Callable[..., Any]
 Code = grpc.StatusCode
 NUMBERS = {"UINT8": 0, "INT16": 1, "INT32": 2, "INT64": 3, "FP16": 4, "FP32": 5, "FP64": 6}
 """Triton's datatypes that the protocol has, too."""
-SAME_BITS = {"BOOL": 0, "INT8": 0, "UINT16": 1, "UINT32": 2, "UINT64": 3}
+SAME_BITS = {"INT8": 0, "UINT16": 1, "UINT32": 2, "UINT64": 3}
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +33,14 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("repository")
     shutil.copytree(ROOT / "models" / "surface-defect", repository / "surface-defect")
     write_identity(repository, "pair", {"x": ("FP32", [-1, 3]), "y": ("INT32", [4])})
-    write_identity(repository, "kinds", {kind.lower(): (kind, [-1, 2]) for kind in (*TYPES, "BOOL")})
-    write_words(repository, "words")
+    write_identity(repository, "kinds", {kind.lower(): (kind, [-1, 2]) for kind in TYPES})
     write_identity(repository, "wide", {"x": ("FP32", [1, 3, 224, 224])})
     constant_models.write(
         repository,
         "slow",
         {"y": np.zeros(3, np.float32)},
         {"name": "y", "head": "score", "thresholds": {"default": 0.5}},
-        work=40,
+        work=8,
     )
     (repository / "slow" / "card.yaml").unlink()
     server = TritonServer(tmp_path_factory.mktemp("triton"), repository)
@@ -65,7 +64,7 @@ def service(start_shared: Start, triton: TritonServer, socket: Path) -> Any:
         triton={"url": triton.grpc},
         model_repository=str(repository),
         edge_manager=agent_settings(socket),
-        limits={"v2_concurrency": 4},
+        limits={"v2_concurrency": 2},
     )
     block_until(socket.exists)
     service.agent = socket
@@ -86,7 +85,7 @@ def newest(service: Any) -> Iterator[AgentClient]:
 
 def test_lists_every_model_that_serves_by_both_of_its_names(client: AgentClient) -> None:
     models = {model.name: model for model in client.ListModels().models}
-    assert {"surface-defect", "pair", "kinds", "words", "wide", "slow"} <= set(models)
+    assert {"surface-defect", "pair", "kinds", "wide", "slow"} <= set(models)
     pair = models["pair"]
     assert [as_text(tensor.name) for tensor in pair.input_tensor_metadatas] == ["x", "y"]
     assert [list(tensor.shape) for tensor in pair.input_tensor_metadatas] == [[-1, 3], [4]]
@@ -104,11 +103,10 @@ def test_describes_a_model_with_its_batch_as_one(client: AgentClient) -> None:
 
 def test_every_datatype_comes_back_bit_for_bit(client: AgentClient) -> None:
     rng = np.random.default_rng(5)
-    given = {}
-    for kind in (*TYPES, "BOOL"):
-        dtype = np.dtype(TYPES.get(kind, np.bool_))
-        raw = rng.integers(0, 2 if kind == "BOOL" else 256, 6 * dtype.itemsize, np.uint8)
-        given[kind.lower()] = raw.tobytes()
+    given = {
+        kind.lower(): rng.integers(0, 256, 6 * np.dtype(dtype).itemsize, np.uint8).tobytes()
+        for kind, dtype in TYPES.items()
+    }
     numbers = NUMBERS | SAME_BITS
     tensors = [
         client.of.Tensor(
@@ -132,16 +130,6 @@ def test_every_datatype_comes_back_bit_for_bit(client: AgentClient) -> None:
         assert tensor.WhichOneof("data") == "byte_data"
 
 
-def test_words_go_as_their_lengths_and_bytes(client: AgentClient) -> None:
-    words = [b"part", b"", "Gehäuse".encode()]
-    raw = b"".join(len(word).to_bytes(4, "little") + word for word in words)
-    for shape in ([], [3], [len(raw)]):
-        tensor = client.of.Tensor(tensor_metadata={"data_type": 0, "shape": shape}, byte_data=raw)
-        answer = client.Predict(tensors=[tensor], **client.named("words")).tensors[0]
-        assert answer.byte_data == raw
-        assert list(answer.tensor_metadata.shape) == [len(raw)]
-
-
 def test_tensors_without_metadata_go_by_their_place(client: AgentClient) -> None:
     x, y = np.arange(6, dtype="<f4"), np.arange(4, dtype="<i4")
     tensors = [client.of.Tensor(byte_data=array.tobytes()) for array in (x, y)]
@@ -151,7 +139,7 @@ def test_tensors_without_metadata_go_by_their_place(client: AgentClient) -> None
 
 
 def test_the_lines_own_models_answer_as_over_v2(client: AgentClient, service: Any) -> None:
-    image = np.random.default_rng(3).standard_normal((1, 3, 224, 224)).astype(np.float32)
+    image = np.random.default_rng(3).standard_normal((1, 3, 160, 160)).astype(np.float32)
     name = as_text(client.DescribeModel(**client.named("surface-defect")).model.input_tensor_metadatas[0].name)
     over_agent = client.predict("surface-defect", {name: image})
     head = {"inputs": [{"name": name, "datatype": "FP32", "shape": list(image.shape)}]}
@@ -258,17 +246,16 @@ def test_a_deadline_ends_a_call_that_waits_and_it_never_runs(newest: AgentClient
     image = np.zeros((1, 3, constant_models.SIDE, constant_models.SIDE), "<f4")
     newest.predict("slow", {"x": image})
     before = count(service, "slow")
-    busy = [newest.method("Predict").future(request(newest, image), timeout=HANG_S) for _ in range(5)]
+    busy = [newest.method("Predict").future(request(newest, image), timeout=HANG_S) for _ in range(3)]
     waiting = newest.method("Predict").future(request(newest, image), timeout=HANG_S)
-    block_until(lambda: service.metric('lineside_inference_requests{state="waiting"}') >= 0)
     waiting.cancel()
     code, _words = code_of(lambda: newest.predict("slow", {"x": image}, timeout=0.01))
     assert code is Code.DEADLINE_EXCEEDED
     for call in busy:
         call.result()
-    block_until(lambda: count(service, "slow") >= before + 5)
+    block_until(lambda: count(service, "slow") >= before + 3)
     newest.predict("slow", {"x": image})
-    assert before + 6 <= count(service, "slow") <= before + 7
+    assert before + 4 <= count(service, "slow") <= before + 5
 
 
 def request(client: AgentClient, image: np.ndarray) -> Any:

@@ -109,6 +109,7 @@ def test_the_sequence_of_the_samples(client: AgentClient, work: Path) -> None:
     assert loaded.name == "double"
     described = client.DescribeModel(**client.named("double")).model
     assert described == loaded
+    assert names(client) >= {"double", "wide", "surface-defect"}
     assert [list(tensor.shape) for tensor in described.input_tensor_metadatas] == [[-1, 4]]
     for _ in range(3):
         assert np.array_equal(client.predict("double", {"x": X})["y"], X * 2)

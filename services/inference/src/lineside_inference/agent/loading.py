@@ -110,6 +110,15 @@ class Loader:
         with model.in_flight.one():
             yield
 
+    def doubt(self, name: str) -> bool:
+        """Take note that Triton does not know a model; return whether it gets it again."""
+        model = self.models.get(name)
+        if model is None or model.is_leaving:
+            return False
+        model.serves.clear()
+        self._lost.set()
+        return True
+
     async def load(self, name: str, url: str) -> None:
         """Load a model from its folder; it goes on where the caller goes away.
 

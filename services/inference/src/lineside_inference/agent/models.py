@@ -25,8 +25,9 @@ class Models:
     async def list(self) -> list[pb.Model]:
         """Return the models that serve, by name; raises EngineUnavailable, EngineTimeout or EngineFailed."""
         index = await self._engine.caller.ask("RepositoryIndex", triton.RepositoryIndexRequest(ready=True))
+        ready = {model.name for model in index.models if model.state in {"", "READY"}}
         found = []
-        for name in sorted({model.name for model in index.models if model.state in {"", "READY"}}):
+        for name in sorted(ready | set(self._urls())):  # the index has no model that came with its files' bytes
             try:
                 found.append(await self.describe(name))
             except (ModelUnknown, EngineUnavailable):  # it went meanwhile

@@ -15,10 +15,13 @@ from lineside_inference.dataplane.infer_request import InferRequest, Input
 from lineside_inference.dataplane.tensor_buffers import TensorBuffers
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.caller import TritonCaller
+from lineside_inference.errors import ModelUnknown
 from lineside_inference.settings import LimitSettings
 from lineside_inference.usecases.direct import DirectInference, DirectResult
 
 _MAX_KEPT = 256
+_ATTEMPTS = 3
+"""Of a model that a client loaded and Triton does not know: it was started anew, and gets the model again."""
 
 
 class Prediction:
@@ -51,9 +54,15 @@ class Prediction:
         """
         name = key_of(request)
         await self._caller.online(deadline)
-        async with self._loader.using(name, deadline):
-            with self._direct.using(name, "") as version:
-                return await self._run(request, name, version, arrived, deadline, body, is_clients=is_clients)
+        for attempt in range(_ATTEMPTS):
+            async with self._loader.using(name, deadline):
+                with self._direct.using(name, "") as version:
+                    try:
+                        return await self._run(request, name, version, arrived, deadline, body, is_clients=is_clients)
+                    except ModelUnknown:
+                        if attempt == _ATTEMPTS - 1 or not self._loader.doubt(name):
+                            raise
+        raise ModelUnknown(f"model {name!r} is not there")
 
     async def _run(
         self,
