@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter bench
 ARGS ?=
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-hostile benchmark-footprint clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-hostile benchmark-footprint clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,6 +56,9 @@ benchmark-exporter: $(VENV)/.ready ## measure a scrape of the box against asking
 
 benchmark-containers: $(VENV)/.ready ## measure the containers: size, memory, time to the first verdict
 	$(BIN)/python benchmarks/containers.py $(ARGS)
+
+benchmark-greengrass: setup ## measure the line over Greengrass IPC against mosquitto, and deployments of its recipes
+	$(BIN)/python benchmarks/greengrass.py $(ARGS)
 
 benchmark-hostile: setup ## attack the line and measure what the PLC saw, and the inference service's memory
 	$(BIN)/python benchmarks/hostile.py $(ARGS)

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 from lineside.greengrass.component import Component, must_be_component
@@ -257,6 +258,7 @@ def _lifecycle(sdk: _Sdk, ended: Callable[[str], None]) -> Any:
     return Lifecycle()
 
 
+@cache
 def _snake(operation: str) -> str:
     """Return an operation's name as the SDK's methods have it."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", operation.replace("IoT", "Iot")).lower()

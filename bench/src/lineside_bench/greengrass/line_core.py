@@ -96,6 +96,13 @@ def _may_watch() -> dict[str, Any]:
     return {PUBSUB: {f"{OBSERVER}:pubsub:1": {"operations": ["aws.greengrass#SubscribeToTopic"], "resources": topics}}}
 
 
+class _Forgetful(IpcServer):
+    """A server that does not keep what was published: a line may run for days."""
+
+    def published(self, component: str | None, topic: str, payload: bytes) -> None:
+        """Forget it."""
+
+
 async def answers(socket: Path) -> str | None:
     """Return None when the core accepts connections, else what is wrong."""
     try:
@@ -112,7 +119,7 @@ async def serve(file: Path) -> None:
     core = Core(document["thing"], MANNER)
     for name, configuration in document["configurations"].items():
         core.add(name, configuration).token = document["tokens"][name]
-    server = IpcServer(Path(document["socket"]), core)
+    server = _Forgetful(Path(document["socket"]), core)
     loop = asyncio.get_running_loop()
 
     def ready() -> None:

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Largest message of the format (AWS_EVENT_STREAM_MAX_MESSAGE_SIZE)."""
@@ -89,6 +90,7 @@ def _decode(whole: bytes) -> Frame:
     return Frame(dict(_headers(body[_PRELUDE.size : end])), body[end:])
 
 
+@lru_cache(maxsize=1024, typed=True)
 def _header(name: str, value: Value) -> bytes:
     written = name.encode()
     if not 0 < len(written) <= _MAX_NAME_BYTES:
