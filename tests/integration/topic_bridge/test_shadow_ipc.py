@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lineside import __version__
 from lineside.settings import COMPONENT_VARIABLE
 from lineside_bench.greengrass.ipc_server import CLASSIC, LITE, IpcServer
 from lineside_bench.processes.process import clean_environment
@@ -158,6 +159,9 @@ async def steered(
     await edit({"enabled": True, "thresholds": {"scratch": 0.7}})
     await until(says(enabled=True, thresholds={"default": 0.75, "scratch": 0.7}, errors=[]), why)
     assert json.loads(inference.policy)["thresholds"]["scratch"] == 0.7
+    await until(lambda: reported().get("health", {}).get("ready") is True, why)
+    assert reported()["components"] == {"inference": "0.1.0", "topic_bridge": __version__}
+    assert len(reported()["settings_hash"]["topic_bridge"]) == 32
 
 
 async def test_a_shadow_of_the_classic_nucleus_steers(tmp_path: Path, broker: Broker) -> None:
