@@ -5,10 +5,13 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from tests.support.deployed_line import DeployedLine, deployed_line
 from tests.support.paths import ROOT
 from tests.support.variables import missing
 
@@ -102,3 +105,21 @@ def images(
     registry = os.environ.get("LINESIDE_REGISTRY", "lineside")
     version = os.environ.get("LINESIDE_VERSION", versions["LINESIDE_VERSION"])
     return {name: f"{registry}/{name}:{version}" for name in NAMES}
+
+
+@pytest.fixture(scope="session")
+def line(images: dict[str, str]) -> Iterator[DeployedLine]:
+    """Deploy the whole line as components; each test leaves it judging, in the versions that it found."""
+    with deployed_line(images) as made:
+        yield made
+
+
+@pytest.fixture
+def figure(record_property: Callable[[str, object], None]) -> Callable[[str, Any], None]:
+    """Note a figure of this run in the report, and print it; no test is about one."""
+
+    def note(name: str, value: Any) -> None:
+        record_property(name, value)
+        sys.stdout.write(f"{name}: {value}\n")
+
+    return note

@@ -1,8 +1,7 @@
 """The whole line deployed from its recipes on a core device, on a real engine: parts, an update, the shadow."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -10,29 +9,12 @@ from lineside.contract import Result, utc_now
 from lineside_bench.greengrass.core.nucleus import Status
 from lineside_bench.greengrass.core.plan import Change
 from lineside_bench.reporting.records import milliseconds
-from tests.support.deployed_line import CONTAINERS, DeployedLine, deployed_line
+from tests.support.deployed_line import CONTAINERS, DeployedLine
 from tests.support.waiting import PATIENCE_S, Patience, block_until
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
 
 Figure = Callable[[str, float], None]
-
-
-@pytest.fixture
-def figure(record_property: Callable[[str, object], None]) -> Figure:
-    """Note a figure of this run in the report, and print it; no test is about one."""
-
-    def note(name: str, value: float) -> None:
-        record_property(name, value)
-        sys.stdout.write(f"{name}: {value}\n")
-
-    return note
-
-
-@pytest.fixture(scope="module")
-def line(images: dict[str, str]) -> Iterator[DeployedLine]:
-    with deployed_line(images) as made:
-        yield made
 
 
 def passes(result: Result) -> bool:
@@ -61,7 +43,7 @@ def test_every_component_runs_and_parts_are_judged(line: DeployedLine, figure: F
     assert all(line.container_ids().values())
     first = line.verdicts[0] if line.verdicts else line.next_verdict()
     assert first.time.published is not None
-    figure("deploy_to_first_verdict_s", round(milliseconds(line.began, first.time.published) / 1000, 1))
+    figure("deploy_to_first_verdict_s", round(milliseconds(line.first_began, first.time.published) / 1000, 1))
 
 
 def test_a_hundred_parts_are_judged_over_ipc(line: DeployedLine) -> None:

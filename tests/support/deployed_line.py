@@ -77,12 +77,9 @@ class DeployedLine:
         """Each state that a component came to: monotonic seconds, component, state, why."""
         self.began = utc_now()
         """When the last deployment began."""
-        self.nucleus = Nucleus(
-            folder / "core",
-            ways=WAYS["classic"],
-            device=Device(thing="press-7", platform=this_machine(), files=folder / "bucket"),
-            tell=lambda name, state, why: self.states.append((time.monotonic(), name, str(state), why)),
-        )
+        self.first_began = self.began
+        """When the first one began."""
+        self.nucleus = self._core()
         self._read = 0
         self._messages: dict[str, list[Any]] = {topic: [] for topic in MESSAGES}
         self._texts = recipes(place, {MODEL: deployment.MODEL_VERSION})
@@ -145,6 +142,26 @@ class DeployedLine:
         """Do something on the core's event loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(within_s)
 
+    def kill_and_restart(self) -> None:
+        """Kill the core, as a power cut or the kernel does, and start it in its folder; containers outlive it."""
+        self.call(self._kill())
+        self._published(RESULT_TOPIC)
+        self._read = 0
+        self.nucleus = self._core()
+        self.call(self.nucleus.__aenter__())
+
+    async def _kill(self) -> None:
+        await self.nucleus.kill()
+        await self.nucleus.__aexit__(None, None, None)
+
+    def _core(self) -> Nucleus:
+        return Nucleus(
+            self.folder / "core",
+            ways=WAYS["classic"],
+            device=Device(thing="press-7", platform=this_machine(), files=self.folder / "bucket"),
+            tell=lambda name, state, why: self.states.append((time.monotonic(), name, str(state), why)),
+        )
+
     def state(self, component: str) -> str:
         """Return where a component is in its life."""
         return str(self.nucleus.components[f"{PREFIX}.{component}"].state)
@@ -167,6 +184,17 @@ class DeployedLine:
     def container_ids(self) -> dict[str, str]:
         """Return the id of each component's container."""
         return {name: self.container_id(name) for name in CONTAINERS}
+
+    def shells(self, component: str) -> list[int]:
+        """Return the process ids of component.sh that hold a component's container."""
+        words = ("startup", f"{PREFIX}.{component}")
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                argv = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if argv[0] == "sh" and argv[1].startswith(str(self.folder)) and tuple(argv[2:4]) == words:
+                    found.append(int(process.name))
+        return found
 
     # --- parts ---
 
@@ -238,8 +266,7 @@ class DeployedLine:
     def end(self) -> None:
         """End the core as a kill does, and remove what it made on the engine."""
         try:
-            self.call(self.nucleus.kill())
-            self.call(self.nucleus.__aexit__(None, None, None))
+            self.call(self._kill())
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(HANG_S)
@@ -304,6 +331,7 @@ def deployed_line(images: Mapping[str, str]) -> Iterator[DeployedLine]:
         try:
             done = line.deploy()
             assert done.status is Status.SUCCEEDED, f"{done.why}\n{line.said()}"
+            line.first_began = line.began
             yield line
         except BaseException:
             sys.stderr.write(line.said()[-16000:])
