@@ -502,7 +502,7 @@ fetch_models() {
 
 # download VERB: by nobody, who alone has this machine's network; it goes on where the last try ended.
 download() {
-  docker run --rm --init --name "$name" --label "$LABEL=$component" --user 10001:10001 --network host --read-only \
+  docker run --rm --init --no-healthcheck --name "$name" --label "$LABEL=$component" --user 10001:10001 --network host --read-only \
     --cap-drop ALL --security-opt no-new-privileges:true --memory 256m --pids-limit 64 $OUTWARD \
     --env AWS_REGION --env AWS_DEFAULT_REGION --env AWS_ENDPOINT_URL_S3 \
     --volume "$DOWNLOAD:/var/lib/lineside/state" --volume "$MODELS:/models:ro" --entrypoint python "$fetcher" \

@@ -29,7 +29,7 @@ _ARGUMENTS = 4
 
 
 class Progress:
-    """Says each tenth of the bytes that come."""
+    """Says each tenth of the bytes that come, where they take a while."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -42,7 +42,7 @@ class Progress:
     def __call__(self, more: int) -> None:
         """Count bytes that have come."""
         self._here += more
-        tenth = self._here * 10 // self._total if self._total else 0
+        tenth = self._here * 10 // self._total if self._total >= _MIB else 0
         if tenth > self._said:
             self._said = tenth
             self._say(f"{self._here // _MIB} of {self._total // _MIB} MiB")
