@@ -106,8 +106,10 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     metrics = Metrics(service.registry, store)
     feed = LiveFeed(section.page, service.registry)
     recorder = Recorder(section.capture, settings.spool, service, store)
-    builder = RecordBuilder(settings.thing, settings.edge_manager, section.capture.masks, max_pixels=limits.pixels)
-    kept_evidence = Evidence(recorder, builder)
+    kept_evidence = Evidence(
+        recorder,
+        RecordBuilder(settings.thing, settings.edge_manager, section.capture.masks, max_pixels=limits.pixels),
+    )
     handler = RequestHandler(
         judging,
         AnswerCache(max_count=limits.remembered, max_bytes=limits.remembered_bytes),
@@ -121,7 +123,18 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
 
     _follow_policy(service, policies, judging, switcher)
     direct = DirectInference(engine, gate.v2, limits)
-    agent = make_agent(settings, service, store=store, engine=engine, direct=direct, gate=gate, memory=memory)
+    client_captures = ClientCaptures(recorder, store, settings.edge_manager, settings.thing)
+    agent = make_agent(
+        settings,
+        service,
+        store=store,
+        engine=engine,
+        direct=direct,
+        gate=gate,
+        workers=workers,
+        captures=client_captures,
+        memory=memory,
+    )
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
@@ -159,7 +172,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         models.router(store, engine, switcher, policies),
         policy.router(policies, limits, gate.bodies),
         preview.router(policies, store, feed, limits, gate.bodies, workers.others),
-        captures.router(ClientCaptures(recorder, store, settings.edge_manager, settings.thing), limits, gate, workers),
+        captures.router(client_captures, limits, gate, workers),
         evidence.router(EvidenceStatus(settings.spool, recorder)),
         version.router(service),
     )

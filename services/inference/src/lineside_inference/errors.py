@@ -16,6 +16,7 @@
     +-- CaptureQueueFull     too much evidence is on its way to the disk: this is dropped
     +-- CaptureExists        a client's capture of this id was kept before
     +-- CaptureUnknown       no capture of this id is known
+    +-- CaptureInFuture      a client's capture is of an instant that is still to come
     +-- DestinationAway      Edge Manager's agent would have refused a capture: no network
     +-- CaptureBufferFull    Edge Manager's agent would have refused a capture: too many wait
     +-- PackageError         a model that a client names is not loaded, or not unloaded: nothing changed
@@ -95,6 +96,12 @@ class CaptureUnknown(LinesideError):
     """No capture of this id is known here (any more)."""
 
     code = "capture-unknown"
+
+
+class CaptureInFuture(LinesideError):
+    """A client's capture is of an instant that is still to come."""
+
+    code = "capture-in-future"
 
 
 class DestinationAway(LinesideError):

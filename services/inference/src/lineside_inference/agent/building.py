@@ -12,7 +12,9 @@ from lineside_inference.agent.prediction import Prediction
 from lineside_inference.agent.server import AgentServer
 from lineside_inference.agent.signature import Signatures
 from lineside_inference.agent.socket_file import SocketFile
+from lineside_inference.capture.client_captures import ClientCaptures
 from lineside_inference.dataplane.admission import Admission
+from lineside_inference.dataplane.workers import Workers
 from lineside_inference.engine.triton import Engine
 from lineside_inference.models.memory import TritonMemory
 from lineside_inference.models.store import ModelStore
@@ -49,6 +51,8 @@ def make_agent(
     engine: Engine,
     direct: DirectInference,
     gate: Admission,
+    workers: Workers,
+    captures: ClientCaptures,
     memory: TritonMemory,
 ) -> Agent:
     """Return the agent; raises LinesideError where its socket cannot be claimed."""
@@ -82,7 +86,7 @@ def make_agent(
         Models(engine, store, signatures, loader.urls),
         loader,
         Prediction(direct, engine.caller, signatures, loader, section.limits, strict=own.strict),
-        Captures(),
+        Captures(captures, own, gate, workers, loaded=loader.urls),
         gate=gate,
         limits=section.limits,
         registry=service.registry,

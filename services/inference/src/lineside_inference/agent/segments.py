@@ -19,22 +19,22 @@ _MAX_ID = 2**31 - 1
 
 
 @contextmanager
-def attached(segment_id: int, offset: int, size: int, *, strict: bool) -> Iterator[memoryview]:
-    """Yield `size` bytes from `offset` of a segment; they may be read until this ends, and never written.
+def attached(segment_id: int, offset: int, size: int | None, *, strict: bool) -> Iterator[memoryview]:
+    """Yield `size` bytes from `offset` of a segment, or all from there; read them until this ends, never write them.
 
     `strict`: refuse a segment that anybody may write, as Edge Manager's agent did. Raises SharedMemoryInvalid, and
     SharedMemoryRefused.
     """
     segment = _attach(segment_id)
     try:
-        if offset + size > segment.size:
+        end = offset + size if size is not None else max(offset, segment.size)
+        if end > segment.size:
             raise SharedMemoryInvalid(
-                f"bytes {offset} to {offset + size} of shared memory segment {segment_id} are named, "
-                f"and it has {segment.size}",
+                f"bytes {offset} to {end} of shared memory segment {segment_id} are named, and it has {segment.size}",
                 remedy="Give an offset and a size within it; size 0 is the size of the tensor",
             )
         _check_mode(segment_id, segment.mode, strict=strict)
-        with memoryview(segment) as whole, whole[offset : offset + size] as part:
+        with memoryview(segment) as whole, whole[offset:end] as part:
             yield part  # released before the segment goes: a read after that would end the process
     finally:
         segment.detach()

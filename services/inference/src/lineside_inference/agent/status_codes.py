@@ -7,10 +7,12 @@ UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED. UNKNOWN is never answered
 from grpc import StatusCode
 
 from lineside.errors import LinesideError
+from lineside.spool import SpoolError, SpoolFull
 from lineside_inference.errors import (
     CallUnsupported,
     CaptureBufferFull,
     CaptureExists,
+    CaptureInFuture,
     CaptureQueueFull,
     CaptureUnknown,
     DeadlineOutOfReach,
@@ -46,6 +48,7 @@ CODES: tuple[tuple[tuple[type[LinesideError], ...], StatusCode], ...] = (
     ((ModelUnknown, VersionUnknown, ModelUnloaded, PackageNotFound, CaptureUnknown), StatusCode.NOT_FOUND),
     ((ModelLoaded, CaptureExists), StatusCode.ALREADY_EXISTS),
     ((PackageUnusable, ModelKept, DestinationAway), StatusCode.FAILED_PRECONDITION),
+    ((CaptureInFuture,), StatusCode.OUT_OF_RANGE),
     ((CallUnsupported,), StatusCode.UNIMPLEMENTED),
     (
         (
@@ -65,7 +68,8 @@ CODES: tuple[tuple[tuple[type[LinesideError], ...], StatusCode], ...] = (
     ),
     ((EngineUnavailable, Stopping, NotKept), StatusCode.UNAVAILABLE),
     ((EngineTimeout, Expired, DeadlineOutOfReach), StatusCode.DEADLINE_EXCEEDED),
-    ((Refused, MemoryShort, CaptureBufferFull, CaptureQueueFull), StatusCode.RESOURCE_EXHAUSTED),
+    ((Refused, MemoryShort, CaptureBufferFull, CaptureQueueFull, SpoolFull), StatusCode.RESOURCE_EXHAUSTED),
+    ((SpoolError,), StatusCode.UNAVAILABLE),
 )
 _MAX_WORDS = 1000
 """gRPC carries a status in a header of the answer, which has 8 KiB in all."""

@@ -33,12 +33,13 @@ from lineside.spool import Entry
 SKEW = timedelta(seconds=5)
 """How far a client's clock may be ahead of ours."""
 _OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
-_SIZES = {
+SIZES = {
     **dict.fromkeys(("BOOL", "UINT8", "INT8"), 1),
     **dict.fromkeys(("UINT16", "INT16", "FP16", "FLOAT16"), 2),
     **dict.fromkeys(("UINT32", "INT32", "FP32", "FLOAT32"), 4),
     **dict.fromkeys(("UINT64", "INT64", "FP64", "FLOAT64"), 8),
 }
+"""Bytes of a value, by its datatype's word."""
 _TEXT = frozenset({"CSV", "JSON"})
 _NO_SUFFIX = re.compile(r"[^A-Za-z0-9.]")
 _MAX_ITEMS = 64
@@ -79,7 +80,7 @@ class CapturedTensor(_Given):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        needed = math.prod(self.shape) * _SIZES[self.datatype]
+        needed = math.prod(self.shape) * SIZES[self.datatype]
         if len(self.data) != needed:
             raise ValueError(
                 f"data has {len(self.data)} bytes; {self.datatype} of shape {list(self.shape)} needs {needed}"
@@ -93,7 +94,10 @@ class CapturedFile(_Given):
     name: Annotated[str, Field(min_length=1, max_length=256)]
     """Its name."""
     encoding: Literal["CSV", "JSON", "NONE", "BASE64"]
-    """CSV and JSON: `data` is the text itself; NONE and BASE64: `data` is base64 of the bytes."""
+    """CSV and JSON: `data` is the text itself; NONE and BASE64: `data` is base64 of the bytes.
+
+    `data` that is bytes already, as from a message that carries them, is taken as it is; of CSV and JSON it is UTF-8.
+    """
     content_type: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     """What it is, for instance `jpg` or `mask.png`; what follows the first dot of its name where absent."""
     data: Annotated[bytes, WithJsonSchema({"type": "string"})]
@@ -102,6 +106,8 @@ class CapturedFile(_Given):
     @field_validator("data", mode="before")
     @classmethod
     def _read(cls, given: Any, info: ValidationInfo) -> Any:
+        if isinstance(given, bytes):
+            return given
         if not isinstance(given, str):
             raise ValueError("expected a string")  # noqa: TRY004 - pydantic turns ValueError into its own
         encoding = info.data.get("encoding")
@@ -159,6 +165,12 @@ class CaptureRequest(_Given):
             raise ValueError("a number in it is beyond what 64 bits hold, 1.8e308") from None
         return given
 
+    @property
+    def size(self) -> int:
+        """Bytes of its values."""
+        files = (*self.auxiliary_inputs, *self.auxiliary_outputs)
+        return sum(len(one.data) for one in (*self.inputs, *self.outputs)) + sum(len(one.data) for one in files)
+
 
 def parse(payload: bytes, now: datetime) -> CaptureRequest:
     """Read the body; raises CaptureUnreadable where it is wrong, or of an instant later than `now` and the skew."""
@@ -172,6 +184,12 @@ def parse(payload: bytes, now: datetime) -> CaptureRequest:
         request = CaptureRequest.model_validate(document)
     except ValidationError as error:
         raise CaptureUnreadable("message-invalid", _explain(error)) from None
+    check_instant(request, now)
+    return request
+
+
+def check_instant(request: CaptureRequest, now: datetime) -> None:
+    """Raise CaptureUnreadable for an instant later than `now` and the skew, or long before there were such boxes."""
     instant = request.inference_timestamp
     if instant is not None and instant > now + SKEW:
         raise CaptureUnreadable(
@@ -183,7 +201,6 @@ def parse(payload: bytes, now: datetime) -> CaptureRequest:
     if instant is not None and instant < _OLDEST:
         reason = f"inference_timestamp {instant.isoformat()} is before 1970: leave it out"
         raise CaptureUnreadable("message-invalid", reason, request.capture_id)
-    return request
 
 
 def entry(

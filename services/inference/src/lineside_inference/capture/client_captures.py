@@ -37,13 +37,15 @@ class ClientCaptures:
         self._device = device
         self._one_by_one = asyncio.Lock()
 
-    async def keep(self, given: CaptureRequest, arrived: datetime, size: int) -> None:
+    async def keep(self, given: CaptureRequest, arrived: datetime, size: int, *, is_known: bool = False) -> None:
         """Keep one capture that came in `size` bytes; return when it is on this box's disk, whoever waits for it.
+
+        `is_known`: its model is known to who calls, and need not be here.
 
         Raises ModelUnknown, CaptureExists, NotKept, CaptureQueueFull or the spool's SpoolError; with `strict` also
         DestinationAway and CaptureBufferFull, where the agent would have refused it.
         """
-        version = self._version(given.model)
+        version = None if is_known else self._version(given.model)
         async with self._admitted():
             receipt = await asyncio.shield(
                 self._recorder.submit(
