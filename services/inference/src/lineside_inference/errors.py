@@ -428,12 +428,6 @@ class MessageInvalid(Rejected):
     code = "message-invalid"
 
 
-class CallUnsupported(Rejected):
-    """A call of Edge Manager's agent that is not served here."""
-
-    code = "call-unsupported"
-
-
 class SharedMemoryRefused(Rejected):
     """The client's shared memory is not on the list of those that may be used, or may be written by anybody."""
 

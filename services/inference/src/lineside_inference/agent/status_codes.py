@@ -9,7 +9,6 @@ from grpc import StatusCode
 from lineside.errors import LinesideError
 from lineside.spool import SpoolError, SpoolFull
 from lineside_inference.errors import (
-    CallUnsupported,
     CaptureBufferFull,
     CaptureExists,
     CaptureInFuture,
@@ -49,7 +48,6 @@ CODES: tuple[tuple[tuple[type[LinesideError], ...], StatusCode], ...] = (
     ((ModelLoaded, CaptureExists), StatusCode.ALREADY_EXISTS),
     ((PackageUnusable, ModelKept, DestinationAway), StatusCode.FAILED_PRECONDITION),
     ((CaptureInFuture,), StatusCode.OUT_OF_RANGE),
-    ((CallUnsupported,), StatusCode.UNIMPLEMENTED),
     (
         (
             EngineRefused,
