@@ -12,6 +12,7 @@ import pytest
 
 from lineside.edge_manager.agent_file import NAMES
 from lineside.errors import SettingsError
+from lineside.greengrass.changes import Change, change
 from lineside.greengrass.configuration import EDGE_MANAGER, layer
 from lineside.settings import load
 from lineside_forwarder.settings import Settings as ForwarderProcess
@@ -88,6 +89,14 @@ def test_the_component_refuses_what_edge_manager_refused(configuration: dict[str
     (problem,) = raised.value.problems
     assert problem.startswith(f"configuration of {EDGE_MANAGER}: ")
     assert says in problem
+
+
+def test_the_verbose_switch_needs_no_new_start() -> None:
+    given = {"DeviceFleetName": "plant", "CaptureDataDestination": "Disk"}
+    quiet, verbose = as_component(given, "box"), as_component(given | {"SagemakerEdgeLogVerbose": "true"}, "box")
+    assert (quiet.log_level, verbose.log_level) == ("info", "debug")
+    assert change(quiet, verbose) == Change(at_once=("edge_manager.SagemakerEdgeLogVerbose",))
+    assert change(quiet, as_component(given | {"CaptureDataBatchSize": "5"}, "box")).anew
 
 
 def test_a_wrong_value_is_told_by_the_agents_name(tmp_path: Path) -> None:
