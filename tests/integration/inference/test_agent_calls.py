@@ -218,12 +218,6 @@ def test_bytes_that_are_no_message_are_refused_by_a_code(newest: AgentClient) ->
         assert "message-invalid" in words
 
 
-def test_calls_that_are_not_there_say_so(newest: AgentClient) -> None:
-    code, words = code_of(lambda: newest.GetCaptureDataStatus(capture_id="c1"))
-    assert code is Code.UNIMPLEMENTED
-    assert "/v1/capture" in words
-
-
 def test_eight_callers_at_once_each_get_their_own(newest: AgentClient) -> None:
     def ask(number: int) -> bool:
         x = np.full((number % 3 + 1, 3), number, "<f4")
