@@ -7,6 +7,7 @@ agreed between services   contract, bus, greengrass, spool, capture, edge_manage
                           policy_documents
 a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
                           machine, aws_errors, buffered_http
+the Greengrass components recipes
 settings and diagnosis    settings, addresses, documents, naming, wording, secrecy, secret_files, checks
 """
 
@@ -32,6 +33,7 @@ __all__ = [
     "machine",
     "naming",
     "policy_documents",
+    "recipes",
     "secrecy",
     "secret_files",
     "service",

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lineside.cli.recipe.rendering import model_component
+from lineside.recipes.rendering import model_component
 from lineside_bench.greengrass.core.nucleus import Status
 from tests.support.constant_models import graph
 from tests.support.deployed_line import CONTAINERS, MODEL, DeployedLine, docker

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lineside.cli.recipe.writing import SOURCE
+from lineside.recipes.writing import SOURCE
 from lineside_bench.greengrass.core.nucleus import Status
 from tests.support.aws import moto_server
 from tests.support.core_device import CoreDevice, core_device, deployment, recipe

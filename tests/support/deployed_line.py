@@ -27,11 +27,11 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import BaseModel
 
-from lineside.cli.recipe.bench_components import BENCH
-from lineside.cli.recipe.components import COMPONENTS, PREFIX
-from lineside.cli.recipe.rendering import Place, model_component, recipes
-from lineside.cli.recipe.writing import files, write
 from lineside.contract import OUTCOME_TOPIC, REQUEST_TOPIC, RESULT_TOPIC, Outcome, Request, Result, utc_now
+from lineside.recipes.bench_components import BENCH
+from lineside.recipes.components import COMPONENTS, PREFIX
+from lineside.recipes.rendering import Place, model_component, recipes
+from lineside.recipes.writing import files, write
 from lineside_bench import deployment
 from lineside_bench.greengrass.core import configuration
 from lineside_bench.greengrass.core.document import read_deployment

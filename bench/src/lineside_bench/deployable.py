@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lineside.cli.recipe.bench_components import BENCH
-from lineside.cli.recipe.components import COMPONENTS, PREFIX
-from lineside.cli.recipe.rendering import Place, model_component, recipes
-from lineside.cli.recipe.writing import files, write
+from lineside.recipes.bench_components import BENCH
+from lineside.recipes.components import COMPONENTS, PREFIX
+from lineside.recipes.rendering import Place, model_component, recipes
+from lineside.recipes.writing import files, write
 from lineside_bench import config, deployment
 from lineside_bench.checkout import find_root
 from lineside_bench.greengrass.core import configuration

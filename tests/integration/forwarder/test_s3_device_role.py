@@ -12,8 +12,8 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError
 
-from lineside.cli.recipe.device_role import EVIDENCE, policy
-from lineside.cli.recipe.rendering import Place
+from lineside.recipes.device_role import EVIDENCE, policy
+from lineside.recipes.rendering import Place
 from lineside_forwarder.errors import NotAllowed
 from lineside_forwarder.s3 import S3Destination
 from lineside_forwarder.settings import S3Settings

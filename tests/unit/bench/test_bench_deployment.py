@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from lineside.cli.config import installed
-from lineside.cli.recipe.bench_components import BENCH
-from lineside.cli.recipe.components import COMPONENTS
-from lineside.cli.recipe.rendering import Place, recipes
 from lineside.greengrass.configuration import layer
+from lineside.recipes.bench_components import BENCH
+from lineside.recipes.components import COMPONENTS
+from lineside.recipes.rendering import Place, recipes
 from lineside.settings import Settings, load
 from lineside_bench import deployment
 from lineside_bench.greengrass.core import configuration

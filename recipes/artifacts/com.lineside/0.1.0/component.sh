@@ -1,1 +1,1 @@
-../../../../src/lineside/cli/recipe/component.sh
+../../../../src/lineside/recipes/component.sh

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from lineside.cli.recipe.device_role import FOLDER, documents, policy, trust
-from lineside.cli.recipe.rendering import Place
 from lineside.edge_manager.settings import EdgeManagerSettings
+from lineside.recipes.device_role import FOLDER, documents, policy, trust
+from lineside.recipes.rendering import Place
 
 
 def resources(registry: str) -> dict[str, str]:

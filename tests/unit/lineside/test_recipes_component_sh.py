@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lineside.cli.recipe.writing import SOURCE
+from lineside.recipes.writing import SOURCE
 from tests.support.paths import ROOT, SUPPORT
 from tests.support.waiting import HANG_S, block_until
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lineside.cli.recipe.rendering import PLATFORMS, Place, images
-from lineside.cli.recipe.writing import pinned, platforms_of, read_digests, with_digests
 from lineside.errors import LinesideError
+from lineside.recipes.rendering import PLATFORMS, Place, images
+from lineside.recipes.writing import pinned, platforms_of, read_digests, with_digests
 
 REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/lineside"
 PLACE = Place(REGISTRY, "plant-bucket", "1.4.0")

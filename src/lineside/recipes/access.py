@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from lineside.cli.recipe.document import Value
-from lineside.cli.recipe.findings import Finding, flag, unknown_keys
 from lineside.greengrass.services import OPERATIONS, PUBSUB
+from lineside.recipes.document import Value
+from lineside.recipes.findings import Finding, flag, unknown_keys
 from lineside.settings import nearest
 
 _KEYS = ("policyDescription", "operations", "resources")

@@ -13,12 +13,12 @@ import yaml
 
 from lineside import contract
 from lineside.cli.config import installed
-from lineside.cli.recipe.bench_components import BENCH, PLC_SIM
-from lineside.cli.recipe.checking import check, check_together
-from lineside.cli.recipe.components import COMPONENTS, L4T, Component, Noted
-from lineside.cli.recipe.rendering import PLATFORMS, Place, model_component, recipes
-from lineside.cli.recipe.writing import files, platforms_of
 from lineside.greengrass.configuration import layer
+from lineside.recipes.bench_components import BENCH, PLC_SIM
+from lineside.recipes.checking import check, check_together
+from lineside.recipes.components import COMPONENTS, L4T, Component, Noted
+from lineside.recipes.rendering import PLATFORMS, Place, model_component, recipes
+from lineside.recipes.writing import files, platforms_of
 from lineside.settings import load
 from lineside_bench.simulators.settings import CameraSim, PlcSim
 from tests.support.paths import ROOT

@@ -44,11 +44,11 @@ def render(
 ) -> None:
     """Write the recipes and their artifacts for a registry, a bucket and a version."""
     from lineside import __version__  # noqa: PLC0415 - the help must not wait for it
-    from lineside.cli.recipe import writing  # noqa: PLC0415 - same
-    from lineside.cli.recipe.bench_components import BENCH  # noqa: PLC0415 - same
-    from lineside.cli.recipe.components import COMPONENTS  # noqa: PLC0415 - same
-    from lineside.cli.recipe.rendering import Place  # noqa: PLC0415 - same
     from lineside.errors import LinesideError  # noqa: PLC0415 - same
+    from lineside.recipes import writing  # noqa: PLC0415 - same
+    from lineside.recipes.bench_components import BENCH  # noqa: PLC0415 - same
+    from lineside.recipes.components import COMPONENTS  # noqa: PLC0415 - same
+    from lineside.recipes.rendering import Place  # noqa: PLC0415 - same
 
     models = {}
     for each in model or ():
@@ -93,7 +93,7 @@ def check(
     Recipes that are named together are also compared: a policy's id is its own among all components. Exit status 1
     where something is wrong, 2 where a file cannot be read.
     """
-    from lineside.cli.recipe import checking  # noqa: PLC0415 - the help must not wait for it
+    from lineside.recipes import checking  # noqa: PLC0415 - the help must not wait for it
 
     read: dict[str, checking.Checked] = {}
     unreadable = False

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lineside.cli.recipe import dialect
-from lineside.cli.recipe.document import Value
-from lineside.cli.recipe.findings import Finding, flag, unknown_keys
+from lineside.recipes import dialect
+from lineside.recipes.document import Value
+from lineside.recipes.findings import Finding, flag, unknown_keys
 from lineside.settings import close_to
 
 _STOPPING = re.compile(r"\bdocker\s+stop\s+(?:-t|--time|--timeout)[\s=]+([0-9]+)")

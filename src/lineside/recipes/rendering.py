@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lineside.cli.recipe import dialect
-from lineside.cli.recipe.components import (
+from lineside.recipes import dialect
+from lineside.recipes.components import (
     AARCH64,
     AMD64,
     COMPONENTS,
@@ -119,7 +119,7 @@ def _component(component: Component, place: Place, extra: Sequence[Dependency]) 
 
 
 def _head(name: str, description: str, version: str) -> Iterator[str]:
-    yield "# Made by `lineside recipe render`; change src/lineside/cli/recipe/components.py and render it again."
+    yield "# Made by `lineside recipe render`; change src/lineside/recipes/components.py and render it again."
     yield f"RecipeFormatVersion: '{dialect.FORMAT_VERSION}'"
     yield f"ComponentName: {name}"
     yield f"ComponentVersion: '{version}'"

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from lineside.cli.recipe.components import PREFIX
-from lineside.cli.recipe.rendering import Place
+from lineside.recipes.components import PREFIX
+from lineside.recipes.rendering import Place
 
 EVIDENCE = "EVIDENCE"
 """Stands for the bucket of the evidence, which recipes do not know."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterator
 
-from lineside.cli.recipe import dialect
-from lineside.cli.recipe.document import Value
-from lineside.cli.recipe.findings import Finding, flag, unknown_keys
 from lineside.greengrass.services import DOCKER_MANAGER, PRIVATE_REGISTRY, TOKEN_EXCHANGE
+from lineside.recipes import dialect
+from lineside.recipes.document import Value
+from lineside.recipes.findings import Finding, flag, unknown_keys
 
 _DOCKER = "docker:"
 _ALLOWED = {"Read": ("NONE", "OWNER", "ALL"), "Execute": ("NONE", "OWNER", "ALL")}

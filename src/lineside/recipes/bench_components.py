@@ -3,7 +3,9 @@
 As in compose.yaml's profile `bench`; the PLC watches the bus by Greengrass' IPC, for the report of a run.
 """
 
-from lineside.cli.recipe.components import (
+from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC
+from lineside.greengrass.services import PUBSUB
+from lineside.recipes.components import (
     ENGINE,
     IPC,
     LOG,
@@ -16,8 +18,6 @@ from lineside.cli.recipe.components import (
     publish,
     same,
 )
-from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC
-from lineside.greengrass.services import PUBSUB
 
 STARTUP_S = 600
 """A PLC's address space takes long on a machine that does much else."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lineside.cli.recipe.document import Value
+from lineside.recipes.document import Value
 from lineside.settings import nearest
 
 _SHOWN = 80

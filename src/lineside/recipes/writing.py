@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from lineside.cli.recipe import dialect
-from lineside.cli.recipe.checking import check, check_together
-from lineside.cli.recipe.device_role import documents
-from lineside.cli.recipe.rendering import PLATFORMS, SCRIPT, Place, images, recipes
 from lineside.errors import LinesideError
+from lineside.recipes import dialect
+from lineside.recipes.checking import check, check_together
+from lineside.recipes.device_role import documents
+from lineside.recipes.rendering import PLATFORMS, SCRIPT, Place, images, recipes
 
 SOURCE = Path(__file__).with_name(SCRIPT)
 ANSWER_S = 20.0

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from lineside.cli.recipe import app
-from lineside.cli.recipe.checking import Finding, check, check_together
+from lineside.recipes.checking import Finding, check, check_together
 from tests.support.paths import ROOT
 
 RIGHT = """\

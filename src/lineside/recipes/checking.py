@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lineside.cli.recipe import access, artifacts, dialect, lifecycle
-from lineside.cli.recipe.document import Value, read
-from lineside.cli.recipe.findings import Finding, flag, unknown_keys
+from lineside.recipes import access, artifacts, dialect, lifecycle
+from lineside.recipes.document import Value, read
+from lineside.recipes.findings import Finding, flag, unknown_keys
 from lineside.settings import close_to
 
 __all__ = ["Finding", "check", "check_together"]
