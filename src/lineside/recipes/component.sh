@@ -199,6 +199,8 @@ startup() {
 
   set -- --env LINESIDE_CONFIG= --env AWS_REGION --env AWS_DEFAULT_REGION --env AWS_IOT_THING_NAME "$@"
   if [ -n "$cpus" ]; then set -- --cpus "$(bounded "$cpus")" "$@"; fi
+  # Docker's look at a service's health is a process every ten seconds that nobody reads: the service tells Greengrass.
+  if [ -z "$reporter" ]; then set -- --no-healthcheck "$@"; fi
   if [ -n "${AWS_IOT_THING_NAME:-}" ]; then set -- --env "LINESIDE_THING=$AWS_IOT_THING_NAME" "$@"; fi
   if [ "$has_ipc" = yes ]; then
     # The folder and not the socket, which is another one after a restart of the nucleus. Names only: no token in `ps`.
