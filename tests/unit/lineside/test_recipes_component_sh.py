@@ -222,7 +222,7 @@ def test_how_docker_is_called_for_a_start(rig: Rig, nucleus: Path) -> None:
         "--group-add 998",
         f"--volume {nucleus.parent.resolve()}:/run/greengrass:ro --env SVCUID --env LINESIDE_COMPONENT={EYE}",
         f"--env {SOCKET}=/run/greengrass/ipc.socket",
-        "--env LINESIDE_THING=press-7 --env LINESIDE_CONFIG= --env AWS_REGION",
+        "--env LINESIDE_THING=press-7 --no-healthcheck --env LINESIDE_CONFIG= --env AWS_REGION",
         f"--user 10001:10001 --memory 1g {IMAGE}",
     ):
         assert wanted in words
@@ -368,6 +368,7 @@ def test_running_is_reported_for_a_container_that_cannot_do_it_itself(rig: Rig, 
     out, _ = process.communicate(timeout=HANG_S)
     assert "healthy, and reported RUNNING" in out
     assert SOCKET not in " ".join(rig.calls("create")[0])  # Triton itself gets no token
+    assert "--no-healthcheck" not in rig.calls("create")[0]  # its health is what is waited for
 
 
 def test_a_report_that_fails_ends_the_container(rig: Rig, nucleus: Path) -> None:
