@@ -19,7 +19,7 @@ import pytest
 from tests.support.attached_bench import attached
 from tests.support.paths import ROOT
 from tests.support.ports import free_ports
-from tests.support.waiting import HANG_S, block_until
+from tests.support.waiting import HANG_S, PATIENCE_S, Patience, block_until
 
 PORTS = ("PAGE", "CONTROL", "METRICS", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 NOT_RUN = ("grafana",)
@@ -73,7 +73,18 @@ class Project:
         return [name for name in self.compose("config", "--services").split() if name not in NOT_RUN]
 
     def up(self, *services: str) -> None:
-        self.compose("up", "-d", "--no-build", "--wait", *(services or self.services()), timeout=240)
+        """Bring services up. What compose calls unhealthy may only be slow, on a busy machine: it is asked again."""
+        command = ("docker", "compose", "up", "-d", "--no-build", "--wait", *(services or self.services()))
+        patient = Patience(5 * PATIENCE_S)
+        while True:
+            done = subprocess.run(
+                command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=2 * HANG_S, check=False
+            )
+            if done.returncode == 0:
+                return
+            said = done.stdout + done.stderr
+            if "unhealthy" not in said or patient.is_over():
+                pytest.fail(f"{' '.join(command)}: exit status {done.returncode}\n{said}"[-6000:])
 
     def down(self) -> None:
         self.compose("--profile", "*", "down", "-v", "--remove-orphans", "--timeout", "15", timeout=240)
