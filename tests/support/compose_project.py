@@ -25,7 +25,7 @@ PORTS = ("PAGE", "CONTROL", "METRICS", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 NOT_RUN = ("grafana",)
 """What no engine here can run: its image is not held and cannot be pulled."""
 QUICK = "tests/docker/quick.yaml"
-DEADLINE_MS = 3000
+DEADLINE_MS = 8000
 """Of a part, in place of the bench's: long enough for a machine that does much else at the same time."""
 
 
