@@ -88,6 +88,12 @@ def message(error: exceptions.ClientError) -> str:
     return " ".join(str(error.response.get("Error", {}).get("Message") or "nothing more").split())
 
 
+def provider_said(error: Exception) -> str:
+    """Return what became of the provider of credentials; its text may hold what it answered, the status does not."""
+    found = re.search(r"non 200 response (\d+)", str(error))
+    return f"answers {found[1]}" if found else "does not answer"
+
+
 def one_line(error: Exception) -> str:
     """Return an error as one line that is the same for every object: addresses without their path."""
     text = re.sub(r"(https?://[^/\s\"]+)[^\s\"]*", r"\1", " ".join(str(error).split()))

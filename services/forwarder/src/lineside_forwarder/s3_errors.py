@@ -20,6 +20,7 @@ from lineside.aws_errors import (
     code,
     message,
     one_line,
+    provider_said,
     status,
 )
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed, Throttled
@@ -138,10 +139,7 @@ def explain(error: Exception, bucket: str) -> ForwarderError:
         return _answered(error, bucket)
     cause = cause_of(error)
     if cause is Cause.CREDENTIAL_PROVIDER:
-        # Its text may hold what the credential server said; only the status is worth saying.
-        found = re.search(r"non 200 response (\d+)", str(error))
-        said = f"answers {found[1]}" if found else "does not answer"
-        return DestinationAway(f"no credentials for bucket {bucket!r} now: their provider {said}")
+        return DestinationAway(f"no credentials for bucket {bucket!r} now: their provider {provider_said(error)}")
     if cause is Cause.NOT_AWS:
         return DestinationAway(
             f"what answers for bucket {bucket!r} does not speak S3: {one_line(error)}", remedy=_REMEDIES["redirected"]

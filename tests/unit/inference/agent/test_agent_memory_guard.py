@@ -23,7 +23,7 @@ def cgroup(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_guard.shutil, "which", lambda _tool: None)
+    monkeypatch.setattr(memory_guard, "ask_nvidia_smi", lambda *_query: "")
 
 
 def test_what_fits_is_let_pass(proc: Path, cgroup: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_call_has_less_than_two_gib(proc: Path, cgroup: Path) -> None:
 def test_the_gpu_s_memory_is_compared_where_nvidia_smi_tells_it(
     proc: Path, cgroup: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_guard, "_ask_nvidia_smi", lambda: "100\n8000\n")
+    monkeypatch.setattr(memory_guard, "ask_nvidia_smi", lambda *_query: "100\n8000\n")
     check_room("press", 40 * MIB, in_message=False, proc=proc, cgroup=cgroup)
     with pytest.raises(MemoryShort, match=rf"{100 * MIB} are free of the GPU's memory"):
         check_room("press", 41 * MIB, in_message=False, proc=proc, cgroup=cgroup)

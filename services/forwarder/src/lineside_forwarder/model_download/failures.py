@@ -1,7 +1,6 @@
 """What S3's errors mean for who deploys a model: pure."""
 
 import errno
-import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -15,6 +14,7 @@ from lineside.aws_errors import (
     code,
     message,
     one_line,
+    provider_said,
     status,
 )
 from lineside.greengrass.model_uri import S3Folder
@@ -110,11 +110,8 @@ def explain(error: Exception, folder: S3Folder) -> NotFetched:
     else:
         said = str(error) if isinstance(error, Changed) else one_line(error)
         words = _MOVED if isinstance(error, Changed) else _CAUSES.get(cause_of(error), _ELSE)
-    # The text of a credential provider's error may hold what it answered; only the status is worth saying.
-    found = re.search(r"non 200 response (\d+)", str(error))
-    provider = f"answers {found[1]}" if found else "does not answer"
     about = {"folder": folder, "bucket": folder.bucket, "prefix": folder.prefix, "arn": f"arn:aws:s3:::{folder.bucket}"}
-    what, remedy = (each.format(**about, said=said, region=region, provider=provider) for each in words)
+    what, remedy = (each.format(**about, said=said, region=region, provider=provider_said(error)) for each in words)
     return NotFetched(what, remedy=remedy)
 
 

@@ -5,16 +5,12 @@ their way, and in Triton once more and in its temporary folder, beside the weigh
 a folder that Triton has too, the backend reads the file and makes its weights, with room to run.
 """
 
-import shutil
-import subprocess
 from pathlib import Path
-
-import structlog
 
 from lineside import machine
 from lineside_inference.errors import MemoryShort
-
-log = structlog.get_logger("lineside.inference.agent")
+from lineside_inference.models.hardware import ask_nvidia_smi
+from lineside_inference.models.memory import resident_of
 
 MIB = 1024 * 1024
 _HERE = 2
@@ -24,7 +20,6 @@ _RESERVE = 64 * MIB
 """What is left for all else."""
 _MAX = 2000 * MIB
 """Largest message of gRPC, less than 2 GiB."""
-_PROBE_S = 5.0
 _QUERY = ("--query-gpu=memory.free", "--format=csv,noheader,nounits")
 
 
@@ -45,7 +40,7 @@ def check_room(
     if in_message:
         where = "of what this service's container may have"
         _compare(name, size, size * _HERE + _RESERVE, _own(proc, cgroup), where, "Raise its limit of memory")
-    free = gpu_free_of(_ask_nvidia_smi())
+    free = gpu_free_of(ask_nvidia_smi(*_QUERY))
     _compare(name, size, round(size * _FROM_FOLDER), free, "of the GPU's memory", "Unload another model first")
 
 
@@ -74,21 +69,7 @@ def _available(proc: Path) -> int | None:
 def _own(proc: Path, cgroup: Path) -> int | None:
     """Return what this process may still take of its container's limit."""
     try:
-        lines = (proc / "self" / "status").read_text().splitlines()
-        resident = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
-    except (OSError, ValueError, IndexError, StopIteration):
+        resident = resident_of((proc / "self" / "status").read_text())
+    except (OSError, ValueError, IndexError):
         return None
-    return machine.memory_bytes(cgroup) - resident
-
-
-def _ask_nvidia_smi() -> str:
-    """Return its answer, nothing where there is none: in a container of its own this service sees no GPU."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return ""
-    try:
-        done = subprocess.run([tool, *_QUERY], capture_output=True, text=True, timeout=_PROBE_S, check=False)  # noqa: S603 - a fixed command
-    except (OSError, subprocess.TimeoutExpired) as error:
-        log.warning("nvidia-smi does not answer; the GPU's memory is not looked at", reason=str(error))
-        return ""
-    return done.stdout if done.returncode == 0 else ""
+    return None if resident is None else machine.memory_bytes(cgroup) - resident

@@ -71,7 +71,7 @@ def probe(settings: HardwareSettings) -> Hardware:
     """Return what this machine says, overridden by the settings; takes at most five seconds."""
     found = read(
         Facts(
-            nvidia_smi=_ask_nvidia_smi(),
+            nvidia_smi=ask_nvidia_smi(*_QUERY),
             nv_tegra_release=_text(_TEGRA_RELEASE),
             device_tree_model=_text(_DEVICE_TREE),
             dpkg_status=_text(_DPKG_STATUS),
@@ -112,14 +112,18 @@ def _tensorrt(status: str) -> str | None:
     return None
 
 
-def _ask_nvidia_smi() -> str:
+def ask_nvidia_smi(*query: str) -> str:
+    """Return its answer, nothing where there is none: in a container of its own this service sees no GPU.
+
+    It blocks for five seconds at most.
+    """
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return ""
     try:
-        done = subprocess.run([tool, *_QUERY], capture_output=True, text=True, timeout=_PROBE_S, check=False)  # noqa: S603 - a fixed command
+        done = subprocess.run([tool, *query], capture_output=True, text=True, timeout=_PROBE_S, check=False)  # noqa: S603 - our own words
     except (OSError, subprocess.TimeoutExpired) as error:
-        log.warning("nvidia-smi does not answer", reason=str(error))
+        log.warning("nvidia-smi does not answer", asked=query[0], reason=str(error))
         return ""
     return done.stdout if done.returncode == 0 else ""
 
