@@ -18,9 +18,11 @@ import pytest
 import yaml
 
 from lineside.recipes.rendering import model_component
+from lineside_bench.config import MODEL
+from lineside_bench.deployable import CONTAINERS
 from lineside_bench.greengrass.core.nucleus import Status
 from tests.support.constant_models import graph
-from tests.support.deployed_line import CONTAINERS, MODEL, DeployedLine, docker
+from tests.support.deployed_line import DeployedLine, docker
 from tests.support.paths import ROOT
 from tests.support.variables import LONG, SEED
 from tests.support.waiting import HANG_S, PATIENCE_S, block_until

@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from lineside.contract import Result, utc_now
+from lineside_bench.deployable import CONTAINERS
 from lineside_bench.greengrass.core.nucleus import Status
 from lineside_bench.greengrass.core.plan import Change
 from lineside_bench.reporting.records import milliseconds
-from tests.support.deployed_line import CONTAINERS, DeployedLine
+from tests.support.deployed_line import DeployedLine
 from tests.support.waiting import PATIENCE_S, Patience, block_until
 
 pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]

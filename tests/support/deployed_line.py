@@ -7,14 +7,11 @@ that a test may wait as it likes.
 
 import asyncio
 import contextlib
-import copy
 import itertools
 import json
 import os
 import platform
-import re
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,21 +25,15 @@ import pytest
 from pydantic import BaseModel
 
 from lineside.contract import OUTCOME_TOPIC, REQUEST_TOPIC, RESULT_TOPIC, Outcome, Request, Result, utc_now
-from lineside.recipes.bench_components import BENCH
-from lineside.recipes.components import COMPONENTS, PREFIX
-from lineside.recipes.rendering import Place, model_component, recipes
-from lineside.recipes.writing import files, write
-from lineside_bench import deployment
-from lineside_bench.greengrass.core import configuration
+from lineside.recipes.components import PREFIX
+from lineside_bench.deployable import CONTAINERS, SCOPE_VARIABLE, WITH_PORTS, DeployableLine
 from lineside_bench.greengrass.core.document import read_deployment
 from lineside_bench.greengrass.core.nucleus import Device, Nucleus, Status, this_machine
 from lineside_bench.greengrass.core.nucleus import Outcome as Deployed
 from lineside_bench.greengrass.core.preparing import WAYS
-from lineside_bench.greengrass.core.reading import Node, parsed
-from lineside_bench.greengrass.core.recipe import Recipe, read_recipe
+from lineside_bench.greengrass.core.reading import Node
 from lineside_bench.reporting.records import milliseconds
 from tests.support.attached_bench import attached
-from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 from tests.support.waiting import HANG_S, PATIENCE_S, block_until
 
@@ -50,29 +41,27 @@ T = TypeVar("T")
 
 MESSAGES: Mapping[str, type[BaseModel]] = {REQUEST_TOPIC: Request, RESULT_TOPIC: Result, OUTCOME_TOPIC: Outcome}
 
-SCOPE_VARIABLE = "LINESIDE_TEST_SCOPE"
-MODEL = "surface-defect"
-BUCKET = "bench"
 DEADLINE_MS = 3000
 """Of a part, in place of the bench's: long enough for a machine that does much else at the same time."""
 RATE = 2.0
 """Parts a second while no run is asked for: how close together verdicts come that a test waits for."""
 DEPLOYING_S = 3 * HANG_S
-CONTAINERS = {each.name.removeprefix(f"{PREFIX}."): each.container for each in (*COMPONENTS, *BENCH)}
-"""The containers by their component's name, without what all our components' names begin with."""
 
 
-class DeployedLine:
-    """A line as it is deployed now. Components are named without `com.lineside.`, for instance OpcUaBridge.
+class DeployedLine(DeployableLine):
+    """A line as it is deployed now; `document` is the last deployment that succeeded."""
 
-    `document` is the last deployment that succeeded, `recipes` what can be deployed, by component and version.
-    """
-
-    def __init__(self, place: Place, folder: Path, scope: str) -> None:
-        self.place, self.folder, self.scope = place, folder, scope
-        self.ports = dict(zip(("Inference", "Exporter", "PlcSim"), free_ports(3), strict=True))
-        self.document = deployment.document(deadline_ms=DEADLINE_MS)
-        self.recipes: dict[tuple[str, str], Recipe] = {}
+    def __init__(self, folder: Path, scope: str, *, registry: str, version: str) -> None:
+        self.folder, self.scope = folder, scope
+        self.ports = dict(zip(WITH_PORTS, free_ports(len(WITH_PORTS)), strict=True))
+        super().__init__(
+            folder / "bucket",
+            registry=registry,
+            version=version,
+            ports=self.ports,
+            rate=RATE,
+            deadline_ms=DEADLINE_MS,
+        )
         self.states: list[tuple[float, str, str, str]] = []
         """Each state that a component came to: monotonic seconds, component, state, why."""
         self.began = utc_now()
@@ -82,40 +71,8 @@ class DeployedLine:
         self.nucleus = self._core()
         self._read = 0
         self._messages: dict[str, list[Any]] = {topic: [] for topic in MESSAGES}
-        self._texts = recipes(place, {MODEL: deployment.MODEL_VERSION})
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="core device", daemon=True)
-        script = files(place, {})
-        write(
-            folder / "bucket",
-            {name.removeprefix("artifacts/"): script[name] for name in script if "artifacts/" in name},
-        )
-        for name in (*CONTAINERS, model_component(MODEL).removeprefix(f"{PREFIX}.")):
-            self.recipe(name, self._version(name))
-        self.model(MODEL, deployment.MODEL_VERSION, ROOT / "models" / MODEL)
-        self.document = self._with(
-            {},
-            {
-                **{name: {"container": {"port": str(port)}} for name, port in self.ports.items()},
-                "PlcSim": {"container": {"port": str(self.ports["PlcSim"])}, "plc_sim": {"rate": RATE}},
-            },
-        )
-
-    # --- what can be deployed ---
-
-    def recipe(self, component: str, version: str, edit: Callable[[str], str] = lambda text: text) -> None:
-        """Have a component's recipe at hand under a version, its text `edit`ed."""
-        name = f"{PREFIX}.{component}"
-        text = re.sub(r"(?m)^ComponentVersion: .*$", f"ComponentVersion: '{version}'", self._texts[f"{name}.yaml"])
-        if component.startswith("Model."):  # its archive is of the component's version
-            text = text.replace(f"/{deployment.MODEL_VERSION}/{MODEL}.zip", f"/{version}/{MODEL}.zip")
-        self.recipes[component, version] = read_recipe(parsed(edit(text), f"{name} {version}", is_json=False))
-
-    def model(self, name: str, version: str, folder: Path) -> None:
-        """Put a model's folder into the bucket, as the archive of its component's version."""
-        into = self.folder / "bucket" / PREFIX / "models" / name / version
-        into.mkdir(parents=True, exist_ok=True)
-        shutil.make_archive(str(into / name), "zip", folder)
 
     # --- deployments ---
 
@@ -127,7 +84,7 @@ class DeployedLine:
         on_failure: str = "ROLLBACK",
     ) -> Deployed:
         """Deploy the line with other versions and further configuration, by component; return what became of it."""
-        wanted = self._with(versions or {}, merge or {})
+        wanted = self.changed(versions or {}, merge or {})
         wanted["deploymentPolicies"] = {
             "failureHandlingPolicy": on_failure,
             "configurationValidationPolicy": {"timeoutInSeconds": HANG_S},
@@ -290,18 +247,6 @@ class DeployedLine:
                 lambda kind=kind, how=how: gone(kind, *how), f"removal of each {kind} of {self.scope}", every=0.2
             )  # type: ignore[misc]
 
-    def _version(self, component: str) -> str:
-        return str(self.document["components"][f"{PREFIX}.{component}"]["componentVersion"])
-
-    def _with(self, versions: Mapping[str, str], merge: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        made = copy.deepcopy(self.document)
-        for name, version in versions.items():
-            made["components"][f"{PREFIX}.{name}"]["componentVersion"] = version
-        for name, change in merge.items():
-            update = made["components"][f"{PREFIX}.{name}"].setdefault("configurationUpdate", {"merge": {}})
-            update["merge"] = configuration.merged(update["merge"], change)
-        return made
-
 
 def docker(*arguments: str, check: bool = True) -> str:
     """Run `docker` and return what it wrote; a failure fails the test, unless `check` is false."""
@@ -320,13 +265,12 @@ def deployed_line(images: Mapping[str, str]) -> Iterator[DeployedLine]:
     if platform.machine() not in {"x86_64", "AMD64"}:
         pytest.skip("the recipes' Triton for this architecture is a Jetson's")
     registry, _slash, rest = images["inference"].rpartition("/")
-    place = Place(registry, BUCKET, rest.partition(":")[2], ("classic-amd64",), components=(*COMPONENTS, *BENCH))
     scope = f"t{secrets.token_hex(4)}"
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="gg-") as folder:
         patch.setenv(SCOPE_VARIABLE, scope)
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        line = DeployedLine(place, Path(folder), scope)
+        line = DeployedLine(Path(folder), scope, registry=registry, version=rest.partition(":")[2])
         line.start()
         try:
             done = line.deploy()
