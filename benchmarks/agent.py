@@ -32,6 +32,7 @@ IMAGE = np.random.default_rng(11).standard_normal((1, 3, 224, 224), np.float32)
 WAYS = ("triton", "agent", "agent_shm")
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0))
 PREDICT = "/AWS.SageMaker.Edge.Agent/Predict"
+WAIT_S = 60.0
 
 
 @contextmanager
@@ -49,7 +50,10 @@ def serving(work: Path, address: str) -> Iterator[tuple[Path, int]]:
     config.write_text(yaml.safe_dump({"inference": inference, "edge_manager": agent}), encoding="utf-8")
     argv = [sys.executable, "-m", "lineside_inference", str(config)]
     with process(argv, work / "inference.log", f"http://127.0.0.1:{port}/readyz") as running:
+        end = time.monotonic() + WAIT_S
         while not target.exists():
+            if time.monotonic() > end:
+                raise SystemExit(f"no socket at {target} within {WAIT_S:g} s; see {work / 'inference.log'}")
             time.sleep(0.05)
         yield target, running.pid
 

@@ -7,7 +7,6 @@ the way back. Without an engine nothing is measured, and the figures say why.
 """
 
 import asyncio
-import itertools
 import os
 import platform
 import secrets
@@ -24,7 +23,7 @@ from lineside.contract import RESULT_TOPIC, Result, utc_now
 from lineside_bench.deployable import SCOPE_VARIABLE, WITH_PORTS, DeployableLine, remove
 from lineside_bench.greengrass.core.nucleus import Device, Nucleus, Outcome, Status, this_machine
 from lineside_bench.greengrass.core.preparing import WAYS
-from lineside_bench.reporting.records import milliseconds
+from lineside_bench.reporting.records import longest_gap_ms, milliseconds
 
 ROOT = Path(__file__).parents[1]
 RATE = 20.0
@@ -66,8 +65,7 @@ class Deployed:
                 await asyncio.sleep(0.05)
 
     def longest_gap_ms(self, since: int) -> float:
-        moments = sorted(each.time.published for each in self.verdicts()[since:])
-        return round(max(milliseconds(one, other) for one, other in itertools.pairwise(moments)))
+        return round(longest_gap_ms(self.verdicts()[since:]))
 
 
 def why_not() -> str:

@@ -7,7 +7,6 @@ that a test may wait as it likes.
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
 import platform
@@ -18,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ from lineside_bench.greengrass.core.nucleus import Device, Nucleus, Status, this
 from lineside_bench.greengrass.core.nucleus import Outcome as Deployed
 from lineside_bench.greengrass.core.preparing import WAYS
 from lineside_bench.greengrass.core.reading import Node
-from lineside_bench.reporting.records import milliseconds
+from lineside_bench.reporting.records import longest_gap_ms
 from tests.support.attached_bench import attached
 from tests.support.ports import free_ports
 from tests.support.waiting import HANG_S, PATIENCE_S, block_until
@@ -191,8 +191,7 @@ class DeployedLine(DeployableLine):
 
     def longest_gap_ms(self, since: int = 0) -> float:
         """Return the longest time between two verdicts, from the one of a number on, in milliseconds."""
-        moments = sorted(each.time.published for each in self.verdicts[since:] if each.time.published)
-        return max((milliseconds(one, other) for one, other in itertools.pairwise(moments)), default=0.0)
+        return longest_gap_ms(self.verdicts[since:])
 
     def _published(self, topic: str) -> list[Any]:
         for _component, on, payload in self.nucleus.server.messages[self._read :]:
@@ -243,9 +242,7 @@ class DeployedLine(DeployableLine):
             return not self.left(kind)
 
         for kind, how in (("container", ("--force",)), ("network", ()), ("volume", ())):
-            block_until(
-                lambda kind=kind, how=how: gone(kind, *how), f"removal of each {kind} of {self.scope}", every=0.2
-            )  # type: ignore[misc]
+            block_until(partial(gone, kind, *how), f"removal of each {kind} of {self.scope}", every=0.2)
 
 
 def docker(*arguments: str, check: bool = True) -> str:

@@ -29,8 +29,8 @@ def service() -> Iterator[Any]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.server.seen.append((self.path, self.headers.get("Authorization")))  # type: ignore[attr-defined]
-            status, body = self.server.answer  # type: ignore[attr-defined]
+            self.server.seen.append((self.path, self.headers.get("Authorization")))
+            status, body = self.server.answer
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body)

@@ -18,7 +18,7 @@ def answer(status: int, code: str, operation: str = "GetObject", message: str = 
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": {"x-amz-bucket-region": "eu-west-1"}},
     }
-    return exceptions.ClientError(response, operation)  # type: ignore[arg-type]
+    return exceptions.ClientError(response, operation)
 
 
 RIGHTS = (

@@ -19,8 +19,7 @@ from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC
 from lineside.greengrass.component import SOCKET_VARIABLE, TOKEN_VARIABLE, Component
 from lineside.greengrass.services import PUBSUB
 from lineside.settings import COMPONENT_VARIABLE
-from lineside_bench.errors import BenchError
-from lineside_bench.greengrass.core.nucleus import MAX_SOCKET_BYTES
+from lineside_bench.greengrass.core.nucleus import check_socket
 from lineside_bench.greengrass.core.reading import read_file
 from lineside_bench.greengrass.core.recipe import read_recipe
 from lineside_bench.greengrass.ipc_server import CLASSIC, Core, IpcServer
@@ -58,9 +57,7 @@ def prepare(settings: Mapping[str, Any], *, recipes: Path, folder: Path) -> Line
     """
     folder.mkdir(parents=True, exist_ok=True)
     socket, file = folder / "ipc.socket", folder / "core.json"
-    if len(bytes(socket)) > MAX_SOCKET_BYTES:
-        what = f"{socket} has {len(bytes(socket))} bytes; a socket's path has at most {MAX_SOCKET_BYTES}"
-        raise BenchError(what, remedy="Name a folder with a shorter path by TMPDIR")
+    check_socket(socket, "Name a folder with a shorter path by TMPDIR")
     configurations = {
         name: {**_of(service, settings), _ACCESS: _allowed(recipes / f"{name}.yaml")}
         for service, name in _NAMES.items()
@@ -96,13 +93,6 @@ def _may_watch() -> dict[str, Any]:
     return {PUBSUB: {f"{OBSERVER}:pubsub:1": {"operations": ["aws.greengrass#SubscribeToTopic"], "resources": topics}}}
 
 
-class _Forgetful(IpcServer):
-    """A server that does not keep what was published: a line may run for days."""
-
-    def published(self, component: str | None, topic: str, payload: bytes) -> None:
-        """Forget it."""
-
-
 async def answers(socket: Path) -> str | None:
     """Return None when the core accepts connections, else what is wrong."""
     try:
@@ -119,7 +109,7 @@ async def serve(file: Path) -> None:
     core = Core(document["thing"], MANNER)
     for name, configuration in document["configurations"].items():
         core.add(name, configuration).token = document["tokens"][name]
-    server = _Forgetful(Path(document["socket"]), core)
+    server = IpcServer(Path(document["socket"]), core, keeps_messages=False)
     loop = asyncio.get_running_loop()
 
     def ready() -> None:

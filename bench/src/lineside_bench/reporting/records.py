@@ -1,6 +1,7 @@
 """The records of each part: what the PLC saw, and the messages on the bus. Times are UTC, of one machine's clock."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -93,6 +94,12 @@ def triggered_since(exchanges: Mapping[str, Exchange], start: datetime) -> dict[
         for name, exchange in exchanges.items()
         if exchange.request and exchange.request.time.source and exchange.request.time.source >= start
     }
+
+
+def longest_gap_ms(results: Iterable[Result]) -> float:
+    """Return the longest time between two results that were published, in milliseconds; 0 where there are not two."""
+    moments = sorted(each.time.published for each in results if each.time.published)
+    return max((milliseconds(one, other) for one, other in itertools.pairwise(moments)), default=0.0)
 
 
 def milliseconds(start: datetime, end: datetime) -> float:

@@ -186,7 +186,7 @@ tensors = st.dictionaries(
 
 
 @given(tensors, tensors)
-def test_every_model_reads_as_the_onnx_package_wrote_it(inputs: dict, outputs: dict) -> None:  # type: ignore[type-arg]
+def test_every_model_reads_as_the_onnx_package_wrote_it(inputs: dict, outputs: dict) -> None:
     found = read_model(onnx_models.model(inputs, outputs))
     for read_back, written in ((found.inputs, inputs), (found.outputs, outputs)):
         assert {tensor.name: (tensor.datatype, tensor.shape) for tensor in read_back} == {

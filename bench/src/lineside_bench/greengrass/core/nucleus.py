@@ -97,6 +97,13 @@ def this_machine() -> dict[str, str]:
     return {"os": machine.system().lower(), "architecture": ARCHITECTURES.get(machine.machine(), machine.machine())}
 
 
+def check_socket(path: Path, remedy: str) -> None:
+    """Raise BenchError where a path is too long for a Unix socket."""
+    if len(bytes(path)) > MAX_SOCKET_BYTES:
+        what = f"{path} has {len(bytes(path))} bytes; a socket's path has at most {MAX_SOCKET_BYTES}"
+        raise BenchError(what, remedy=remedy)
+
+
 class Nucleus:
     """A core device in a folder. Enter it: components of the last run are started again; leave it: all are stopped.
 
@@ -112,12 +119,13 @@ class Nucleus:
         device: Device,
         tell: Callable[[str, State, str], None] = lambda _name, _state, _why: None,
         grace_s: float = scripts.GRACE_S,
+        keeps_messages: bool = True,
     ) -> None:
         self.root = root.resolve()
         self.ways = ways
         self.device = device
         self.core = Core(device.thing, LITE if ways.name == "lite" else CLASSIC)
-        self.server = IpcServer(self.root / "ipc" / "ipc.socket", self.core)
+        self.server = IpcServer(self.root / "ipc" / "ipc.socket", self.core, keeps_messages=keeps_messages)
         self.components: dict[str, Component] = {}
         self.interrupted = ""
         """The deployment in whose middle the last run ended; what it brought stands, and is not rolled back."""
@@ -135,10 +143,7 @@ class Nucleus:
         self.core.on_change.append(self._configuration_changed)
 
     async def __aenter__(self) -> Self:
-        socket = bytes(self.server.path)
-        if len(socket) > MAX_SOCKET_BYTES:
-            what = f"{self.server.path} has {len(socket)} bytes; a socket's path has at most {MAX_SOCKET_BYTES}"
-            raise BenchError(what, remedy="Name a folder with a shorter path")
+        check_socket(self.server.path, "Name a folder with a shorter path")
         kept = self._store.open()
         self.server.path.parent.mkdir(exist_ok=True)  # of its own: recipes hand it to containers
         try:

@@ -114,7 +114,7 @@ async def _carried_out(
         line.append(state, style=_COLOURS.get(state, "default"))
         console.print(line.append(f"  {why}" if why else ""), soft_wrap=True)
 
-    nucleus = Nucleus(root, ways=WAYS[asked.manner], device=asked.device, tell=tell)
+    nucleus = Nucleus(root, ways=WAYS[asked.manner], device=asked.device, tell=tell, keeps_messages=False)
     failed = False
     async with nucleus:
         if nucleus.interrupted:

@@ -31,9 +31,11 @@ class IpcServer:
     `stall` leaves everything that comes unanswered until `resume`.
     """
 
-    def __init__(self, path: Path, core: Core) -> None:
+    def __init__(self, path: Path, core: Core, *, keeps_messages: bool = True) -> None:
+        """Make it; without `keeps_messages` it may serve a line for days."""
         self.path = path
         self.core = core
+        self._keeps_messages = keeps_messages
         self.local = Topics()
         self.cloud = Topics()
         self.validators: dict[str, list[operations.Stream]] = {}
@@ -145,11 +147,13 @@ class IpcServer:
 
     def published(self, component: str | None, topic: str, payload: bytes) -> None:
         """Take note of a local message."""
-        self.messages.append((component, topic, payload))
+        if self._keeps_messages:
+            self.messages.append((component, topic, payload))
 
     def to_cloud(self, component: str, topic: str, payload: bytes) -> None:
         """Take note of a message for AWS IoT Core."""
-        self.sent_to_cloud.append((component, topic, payload))
+        if self._keeps_messages:
+            self.sent_to_cloud.append((component, topic, payload))
         for tell in self.on_cloud:
             tell(topic, payload)
 

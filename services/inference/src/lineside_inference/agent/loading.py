@@ -7,7 +7,6 @@ named, as soon as Triton is back. Steps on one model go one after the other; tho
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from weakref import WeakValueDictionary
 
 import grpc
 import structlog
-from google.protobuf import json_format  # type: ignore[import-untyped]  # it ships no types
 from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc import service_pb2 as triton
 
@@ -38,6 +36,7 @@ from lineside_inference.errors import (
     ModelUnknown,
     PackageUnusable,
 )
+from lineside_inference.models.configuration import as_json
 from lineside_inference.models.in_flight import InFlight
 from lineside_inference.models.store import ModelStore
 
@@ -364,9 +363,7 @@ def _request(name: str, package: Package, roots: Roots) -> triton.RepositoryMode
     config.CopyFrom(package.config)
     config.name = name
     request = triton.RepositoryModelLoadRequest(model_name=name)
-    request.parameters["config"].string_param = json.dumps(
-        json_format.MessageToDict(config, preserving_proto_field_name=True)
-    )
+    request.parameters["config"].string_param = as_json(config)
     for file in package.files:
         with roots.open(file.path) as stream:
             content = stream.read(file.size + 1)

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from lineside_inference.agent.datatypes import OURS, word
 from lineside_inference.agent.protocol import agent_pb2 as pb
 from lineside_inference.agent.signature import ModelTensor, Signature
-from lineside_inference.dataplane.datatypes import BYTES, ITEM_BYTES, check_strings
+from lineside_inference.dataplane.datatypes import BYTES, ITEM_BYTES, check_strings, count_strings
 from lineside_inference.errors import TensorDatatype, TensorName, TensorShape, TensorValues
 
 _MAX_RANK = 16
-_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def _placed_bytes(
     if given and given != (size,):
         shape = given
     else:
-        shape = _of_elements(wanted, _count(data, max_strings) if data is not None else 1)
+        shape = _of_elements(wanted, count_strings(data, max_strings)[0] if data is not None else 1)
     if (count := math.prod(shape)) > max_strings:
         raise TensorValues(
             f"input {name!r} has more than {max_strings} elements of BYTES", remedy="See inference.limits.strings"
@@ -113,15 +112,6 @@ def _placed_bytes(
     if data is not None:
         check_strings(name, data, count)
     return Placed(wanted, shape, size, tensor)
-
-
-def _count(data: bytes, most: int) -> int:
-    """Return how many elements BYTES have by their lengths, one more than `most` where there are more."""
-    at = count = 0
-    while at < len(data) and count <= most:
-        at += _LENGTH + int.from_bytes(data[at : at + _LENGTH], "little")
-        count += 1
-    return count
 
 
 def _of_elements(wanted: ModelTensor, count: int) -> tuple[int, ...]:

@@ -41,16 +41,19 @@ def check_size(name: str, datatype: str, shape: Sequence[int], size: int) -> Non
         raise TensorShape(f"input {name!r} has {size} bytes", remedy=f"{datatype} {list(shape)} needs {needed}")
 
 
+def count_strings(data: bytes | memoryview, most: int) -> tuple[int, int]:
+    """Return how many elements BYTES have by their lengths, one more than `most` at most, and where the last ends."""
+    at = seen = 0
+    while at < len(data) and seen <= most:
+        at += _LENGTH + int.from_bytes(data[at : at + _LENGTH], "little")
+        seen += 1
+    return seen, at
+
+
 def check_strings(name: str, data: bytes | memoryview, count: int) -> None:
     """Walk the elements of BYTES; raises TensorValues where they are not `count`, or do not end where the data does."""
-    at = seen = 0
-    while at < len(data):
-        length = int.from_bytes(data[at : at + _LENGTH], "little")
-        at += _LENGTH + length
-        seen += 1
-        if seen > count or at > len(data):
-            break
-    if seen != count or at != len(data):
+    seen, end = count_strings(data, count)
+    if seen != count or end != len(data):
         raise TensorValues(
             f"input {name!r}: the lengths in its {len(data)} bytes do not give {count} elements",
             remedy="Every element of BYTES is its length in four little-endian bytes, then the element",

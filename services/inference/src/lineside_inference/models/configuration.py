@@ -95,7 +95,12 @@ def override(config: pb.ModelConfig, versions: Iterable[str], file: str | None) 
         backend = BACKENDS.get(PurePosixPath(file).suffix)
         if backend is not None and backend != _backend_of(wanted):
             wanted.backend, wanted.platform = backend, ""
-    return json.dumps(json_format.MessageToDict(wanted, preserving_proto_field_name=True))
+    return as_json(wanted)
+
+
+def as_json(config: pb.ModelConfig) -> str:
+    """Return a configuration as the call takes it that loads a model."""
+    return json.dumps(json_format.MessageToDict(config, preserving_proto_field_name=True))
 
 
 def default_file(config: pb.ModelConfig) -> str | None:
