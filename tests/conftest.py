@@ -45,6 +45,26 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]  # a setting of a service on this machine, which the processes under test would take too
     if config.getoption("--update") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--update rewrites files that other lanes compare: run `pytest --update` in one lane")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(config), "failures-at-once")
+
+
+class FailuresAtOnce:
+    """Name a test when it fails, so that a run that is cut short has told what it found."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write one line, under the dots."""
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            says = str(crash.message if crash else report.longrepr).partition("\n")[0]
+            terminal = self.config.pluginmanager.getplugin("terminalreporter")
+            terminal.write_line(
+                f"\n{report.when} of {report.nodeid} failed after {report.duration:.0f} s: {says}"[:400]
+            )
 
 
 def pytest_collection_finish() -> None:

@@ -1,12 +1,14 @@
 """A real Docker Engine, and our images built once from this tree; a test that asks for neither needs no Docker."""
 
+import contextlib
 import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from tests.support.deployed_line import DeployedLine, deployed_line
 from tests.support.paths import ROOT
 from tests.support.variables import missing
 
+HERE = Path(__file__).parent
 HELD = {
     "PYTHON_IMAGE": "python:3.13-slim-trixie",
     "MOSQUITTO_IMAGE": "eclipse-mosquitto:2",
@@ -107,11 +110,55 @@ def images(
     return {name: f"{registry}/{name}:{version}" for name in NAMES}
 
 
-@pytest.fixture(scope="session")
-def line(images: dict[str, str]) -> Iterator[DeployedLine]:
-    """Deploy the whole line as components; each test leaves it judging, in the versions that it found."""
-    with deployed_line(images) as made:
-        yield made
+class SharedLine:
+    """The line as components, deployed when a test first asks for it, and anew after one that failed."""
+
+    def __init__(self, images: dict[str, str]) -> None:
+        self._images = images
+        self._life = contextlib.ExitStack()
+        self._line: DeployedLine | None = None
+        self._cannot = False
+
+    def deployed(self) -> DeployedLine:
+        if self._line is None:
+            assert not self._cannot, "the line could not be deployed for a test before this one, which says why"
+            self._cannot = True
+            self._line = self._life.enter_context(deployed_line(self._images))
+            self._cannot = False
+        return self._line
+
+    def end(self) -> None:
+        self._line = None
+        self._life.close()
+
+
+SHARED, FAILED = pytest.StashKey[SharedLine](), pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[FAILED] = report.failed or item.stash.get(FAILED, False)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the line with the last test of this folder: what comes then in this lane wants the machine for itself."""
+    if SHARED in item.session.stash and (nextitem is None or HERE not in nextitem.path.parents):
+        item.session.stash[SHARED].end()
+
+
+@pytest.fixture
+def line(request: pytest.FixtureRequest, images: dict[str, str]) -> Iterator[DeployedLine]:
+    """Return the line as components; each test leaves it judging, in the versions that it found.
+
+    A test that fails takes it along, for those that come then would only wait in vain.
+    """
+    shared = request.session.stash.setdefault(SHARED, SharedLine(images))
+    yield shared.deployed()
+    if request.node.stash[FAILED]:
+        shared.end()
 
 
 @pytest.fixture
