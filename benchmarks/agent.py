@@ -24,7 +24,7 @@ from inference import WIDE, process, resident_mib, triton
 from report import arguments, free_ports, table, write
 from tritonclient import grpc as triton_grpc
 
-from lineside_inference.agent.protocol import agent_pb2 as pb
+from lineside.edge_manager.protocol import agent_pb2 as pb
 
 ROOT = Path(__file__).parents[1]
 CALLERS = (1, 8)

@@ -12,9 +12,9 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside.errors import LinesideError
 from lineside_inference.agent.capture_message import names_shared_memory, read
-from lineside_inference.agent.protocol import agent_pb2 as pb
 from lineside_inference.capture.capture_request import CaptureRequest, entry
 from lineside_inference.errors import (
     CaptureInFuture,

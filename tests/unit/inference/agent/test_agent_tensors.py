@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside.errors import LinesideError
-from lineside_inference.agent.protocol import agent_pb2 as pb
 from lineside_inference.agent.signature import ModelTensor, Signature
 from lineside_inference.agent.tensors import place
 from lineside_inference.errors import TensorDatatype, TensorName, TensorShape, TensorValues

@@ -11,13 +11,14 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from lineside.contract import MAX_DEADLINE_MS
+from lineside.edge_manager.protocol import SERVICE
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside.errors import LinesideError
 from lineside_inference.agent.captures import Captures
 from lineside_inference.agent.loading import Loader
 from lineside_inference.agent.models import Models
 from lineside_inference.agent.names import key_of
 from lineside_inference.agent.prediction import Prediction
-from lineside_inference.agent.protocol import agent_pb2 as pb
 from lineside_inference.agent.status_codes import code_for, words_of
 from lineside_inference.dataplane.admission import Admission, Body
 from lineside_inference.deadline import Deadline
@@ -26,7 +27,6 @@ from lineside_inference.settings import LimitSettings
 
 log = structlog.get_logger("lineside.inference.agent")
 
-SERVICE = "AWS.SageMaker.Edge.Agent"
 _MEMORY = 3
 """Bytes of memory for each byte of a request: as it came, in the message, and where Triton reads it."""
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)

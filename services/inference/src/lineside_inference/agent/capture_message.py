@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside_inference.agent.datatypes import word
 from lineside_inference.agent.names import key_of
-from lineside_inference.agent.protocol import agent_pb2 as pb
 from lineside_inference.agent.segments import attached
 from lineside_inference.capture.capture_request import SIZES, CaptureRequest, CaptureUnreadable, check_instant
 from lineside_inference.errors import CaptureInFuture, MessageInvalid

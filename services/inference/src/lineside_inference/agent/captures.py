@@ -9,10 +9,10 @@ from datetime import datetime
 from functools import partial
 
 from lineside.contract import utc_now
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.spool import Outcome
 from lineside_inference.agent.capture_message import names_shared_memory, read
-from lineside_inference.agent.protocol import agent_pb2 as pb
 from lineside_inference.capture.client_captures import ClientCaptures
 from lineside_inference.dataplane.admission import Admission
 from lineside_inference.dataplane.workers import SMALL, Workers

@@ -7,7 +7,7 @@ Triton, each element's length in four bytes and then the element. Bytes are litt
 
 from collections.abc import Mapping, Sequence
 
-from lineside_inference.agent.protocol import agent_pb2 as pb
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside_inference.dataplane.datatypes import BYTES
 
 OURS: Mapping[str, int] = {

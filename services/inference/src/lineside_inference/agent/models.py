@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from tritonclient.grpc import service_pb2 as triton
 
-from lineside_inference.agent.protocol import agent_pb2 as pb
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside_inference.agent.signature import Signatures
 from lineside_inference.engine.triton import Engine
 from lineside_inference.errors import EngineUnavailable, ModelUnknown

@@ -2,10 +2,10 @@
 
 import math
 
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside_inference.agent.datatypes import OURS, told_shape
 from lineside_inference.agent.loading import Loader
 from lineside_inference.agent.names import key_of
-from lineside_inference.agent.protocol import agent_pb2 as pb
 from lineside_inference.agent.segments import attached
 from lineside_inference.agent.signature import Signature, Signatures
 from lineside_inference.agent.tensors import Placed, place

@@ -8,7 +8,8 @@ import asyncio
 import grpc
 import structlog
 
-from lineside_inference.agent.calls import SERVICE, Calls
+from lineside.edge_manager.protocol import SERVICE
+from lineside_inference.agent.calls import Calls
 from lineside_inference.agent.health import Health
 from lineside_inference.agent.socket_file import SocketFile
 from lineside_inference.engine.link import TritonLink

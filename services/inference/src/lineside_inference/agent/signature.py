@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from tritonclient.grpc import service_pb2 as triton
 
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside_inference.agent.datatypes import OURS
-from lineside_inference.agent.protocol import agent_pb2 as pb
 from lineside_inference.engine.caller import TritonCaller
 
 _KEPT_S = 5.0

@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside_inference.agent.datatypes import OURS, word
-from lineside_inference.agent.protocol import agent_pb2 as pb
 from lineside_inference.agent.signature import ModelTensor, Signature
 from lineside_inference.dataplane.datatypes import BYTES, ITEM_BYTES, check_strings, count_strings
 from lineside_inference.errors import TensorDatatype, TensorName, TensorShape, TensorValues

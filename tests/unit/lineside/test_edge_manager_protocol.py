@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from lineside_inference.agent.protocol import agent_pb2 as pb
+from lineside.edge_manager.protocol import agent_pb2 as pb
 from tests.support.agent_client import stubs
 from tests.support.paths import ROOT
 
-SOURCES = ROOT / "services" / "inference" / "src"
-FOLDER = "lineside_inference/agent/protocol"
+SOURCES = ROOT / "src"
+FOLDER = "lineside/edge_manager/protocol"
 
 
 def test_the_committed_code_is_what_protoc_makes(request: Any, tmp_path: Path) -> None:

@@ -1,1 +1,0 @@
-"""The messages of the agent: `agent.proto`, and what protoc makes of it (see test_agent_protocol.py)."""
