@@ -296,7 +296,8 @@ def _agent() -> Iterator[str]:
     yield (
         "# The agent's calls\n\nThe gRPC service `AWS.SageMaker.Edge.Agent` on `edge_manager.UnixSocketName` "
         "([what it is](../explanation/edge-manager-agent.md)). Its messages are those of "
-        "`services/inference/src/lineside_inference/agent/protocol/agent.proto`.\n\n## Status codes\n\n"
+        "`src/lineside/edge_manager/protocol/agent.proto`. `lineside edge-manager` makes each of them from a shell "
+        "([how](../how-to/ask-the-agent.md)).\n\n## Status codes\n\n"
         "The words of a status begin with the error's own code. `UNKNOWN` is never answered; `INTERNAL` is what none "
         "of these is, `RESOURCE_EXHAUSTED` also a message above `edge_manager.max_message_bytes`.\n\n"
         "| gRPC status | code | when |\n|---|---|---|\n"

@@ -15,7 +15,7 @@ def main() -> None:
         import typer  # noqa: PLC0415 - the servers' installation does without the command line's libraries
     except ModuleNotFoundError:
         sys.exit("the lineside command needs its command-line libraries: install lineside[cli]")
-    from lineside.cli import config, evidence, migrate, recipe, spool  # noqa: PLC0415 - same
+    from lineside.cli import config, edge_manager, evidence, migrate, recipe, spool  # noqa: PLC0415 - same
     from lineside.cli.doctor import doctor  # noqa: PLC0415 - same
 
     def options(
@@ -35,6 +35,7 @@ def main() -> None:
     app.callback()(options)
     app.add_typer(config.app, name="config")
     app.command("doctor")(doctor)
+    app.add_typer(edge_manager.app, name="edge-manager")
     app.add_typer(evidence.app, name="evidence")
     app.add_typer(migrate.app, name="migrate")
     app.add_typer(recipe.app, name="recipe")
