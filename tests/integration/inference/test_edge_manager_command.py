@@ -279,7 +279,7 @@ def test_as_a_process_it_prints_and_ends_with_its_status(service: Any, place: Pa
     assert service.process.poll() is None
     command = [str(LINESIDE), "edge-manager"]
     environment = os.environ | {"LINESIDE_CONFIG": str(place / "settings.yaml")}
-    for arguments, code in ((["list"], 0), (["describe", "no-such"], 1), (["describe"], 2)):
+    for arguments, code in ((["list"], 0), (["describe", "no-such"], 1)):
         done = subprocess.run([*command, *arguments], check=False, capture_output=True, text=True, env=environment)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
         assert ("pair" in done.stdout) == (code == 0)
@@ -301,7 +301,7 @@ class Earlier(grpc.GenericRpcHandler):
             return grpc.unary_unary_rpc_method_handler(
                 lambda request, context: self.answer(call, request, context),
                 kind.FromString,
-                answer.SerializeToString,
+                lambda found: found if isinstance(found, bytes) else answer.SerializeToString(found),
             )
         return None
 
@@ -359,19 +359,31 @@ def test_an_answer_that_is_none_is_named(earlier: Earlier, files: Path, tmp_path
     assert (done.exit_code, says in done.stderr.replace("\\\\", "\\")) == (1, True), done.stderr
 
 
+def test_bytes_that_are_no_answer_are_named_and_nothing_is_logged(
+    earlier: Earlier, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    earlier.answers = {"ListModels": b"\x0a\x03\x12\x01\xff"}  # a model whose name is not UTF-8
+    done = against(tmp_path / "earlier.sock", "list")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("the agent's answer is not a ListModelsResponse: ")
+    assert caplog.records == []
+
+
 def test_words_of_the_agent_cannot_steer_the_terminal_and_a_late_answer_is_one(
     earlier: Earlier, tmp_path: Path
 ) -> None:
     earlier.answers = {
         "ListModels": lambda context: context.abort(grpc.StatusCode.INTERNAL, "\x1b[2Jgone"),
-        "LoadModel": lambda context: earlier.held.wait() and context,
+        "LoadModel": lambda context: context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "deadline-passed: late"),
+        "UnLoadModel": lambda _context: earlier.held.wait(),
     }
     socket = tmp_path / "earlier.sock"
     refused = against(socket, "list")
     assert (refused.exit_code, refused.stderr.startswith("INTERNAL: \\x1b[2Jgone. ")) == (1, True)
-    late = against(socket, "load", "a", "b", timeout=0.5)
-    assert (late.exit_code, late.stderr.startswith("DEADLINE_EXCEEDED: ")) == (3, True)
+    late = against(socket, "load", "a", "b")
+    assert (late.exit_code, late.stderr.startswith("DEADLINE_EXCEEDED: deadline-passed: late ")) == (3, True)
     assert "--timeout" in late.stderr
+    assert against(socket, "unload", "a", timeout=0.5).exit_code == 3
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -8,6 +8,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import grpc
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it ships no types
 from grpc import ChannelConnectivity, StatusCode
 from grpc_health.v1 import health_pb2 as health
 
@@ -105,13 +106,13 @@ class Agent:
             message = request(**fields)
         except ValueError as error:
             raise BadInput(f"{call} cannot be asked for this: {error}", remedy="Names and paths are UTF-8") from None
-        method = self._channel.unary_unary(
-            path, request_serializer=request.SerializeToString, response_deserializer=answer.FromString
-        )
+        method = self._channel.unary_unary(path)  # bytes: what is no answer is told by us, not logged by gRPC
         try:
-            return method(message, timeout=self._timeout_s)
+            return answer.FromString(method(message.SerializeToString(), timeout=self._timeout_s))
         except grpc.RpcError as error:
             raise _failure(call, error.code(), error.details() or "", self._timeout_s) from None
+        except DecodeError as error:
+            raise Refused(f"the agent's answer is not a {answer.DESCRIPTOR.name}: {error}", remedy=_LOG) from None
 
     def health(self) -> str:
         """Return the health service's word for the agent, such as SERVING."""
