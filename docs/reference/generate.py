@@ -40,12 +40,14 @@ from lineside_exporter.device.figures import families as device
 from lineside_exporter.settings import Settings as ExporterProcess
 from lineside_exporter.sources import containers, drift, host, triton
 from lineside_inference.__main__ import build
-from lineside_inference.agent.calls import Counts
+from lineside_inference.agent.calls import FACE as AGENT
 from lineside_inference.agent.datatypes import OURS, word
-from lineside_inference.agent.status_codes import CODES
 from lineside_inference.errors import RequestError
+from lineside_inference.grpc_v2.calls import FACE as GRPC_V2
 from lineside_inference.models import card, heads
 from lineside_inference.models.head import CardHead
+from lineside_inference.rpc.answering import Counts
+from lineside_inference.rpc.status_codes import CODES
 from lineside_inference.settings import Settings as InferenceProcess
 from lineside_opcua_bridge.settings.access import AccessSettings
 from lineside_topic_bridge.inference import InferenceLink
@@ -262,7 +264,8 @@ def _registries() -> dict[str, CollectorRegistry]:
         "cameras": {"camera": {"url": "http://camera/"}},
     }
     build(InferenceProcess.model_validate({"inference": section}), services["inference"])
-    Counts(services["inference"].registry)
+    for face in (AGENT, GRPC_V2):
+        Counts(services["inference"].registry, *face)
     lineside_topic_bridge.bridge.Metrics(services["topic_bridge"].registry)
     lineside_topic_bridge.steering.desk.policy_counter(services["topic_bridge"].registry)
     lineside_topic_bridge.reporting.foreign_counter(services["topic_bridge"].registry)

@@ -19,6 +19,7 @@ TYPES = {
     "UINT32": np.uint32,
     "UINT64": np.uint64,
 }
+ALL_TYPES = TYPES | {"BOOL": np.bool_, "BYTES": np.object_}
 
 
 def write_identity(repository: Path, name: str, tensors: dict[str, tuple[str, list[int]]]) -> None:
@@ -29,11 +30,12 @@ def write_identity(repository: Path, name: str, tensors: dict[str, tuple[str, li
     config = [f'name: "{name}"', 'backend: "onnxruntime"']
     for tensor, (datatype, shape) in tensors.items():
         nodes.append(helper.make_node("Identity", [tensor], [f"{tensor}_out"]))
-        kind = helper.np_dtype_to_tensor_dtype(np.dtype(TYPES[datatype]))
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(ALL_TYPES[datatype]))
         for side, called in (("input", tensor), ("output", f"{tensor}_out")):
             axes = [f"{tensor}{axis}" if length < 0 else length for axis, length in enumerate(shape)]
             sides[side].append(helper.make_tensor_value_info(called, kind, axes))
-            config.append(f'{side} {{ name: "{called}" data_type: TYPE_{datatype} dims: {shape} }}')
+            told = "STRING" if datatype == "BYTES" else datatype
+            config.append(f'{side} {{ name: "{called}" data_type: TYPE_{told} dims: {shape} }}')
     graph = helper.make_graph(nodes, name, sides["input"], sides["output"])
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx"

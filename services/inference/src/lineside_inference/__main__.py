@@ -1,5 +1,6 @@
 """The inference service as a process: `lineside-inference [settings file]`."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +26,8 @@ from lineside_inference.capture.recorder import Recorder
 from lineside_inference.dataplane.admission import Admission
 from lineside_inference.dataplane.workers import Workers
 from lineside_inference.engine.triton import Engine
+from lineside_inference.grpc_v2.calls import Calls
+from lineside_inference.grpc_v2.server import GrpcV2
 from lineside_inference.live.chain import Chain
 from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.live.thumbnails import Thumbnails
@@ -135,6 +138,14 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         captures=client_captures,
         memory=memory,
     )
+    grpc_v2 = GrpcV2(
+        section,
+        service,
+        Calls(service, engine, direct, limits, gate=gate, workers=workers),
+        engine.link,
+        tokens,
+        metrics,
+    )
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
@@ -144,10 +155,11 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         service.spawn("model repository", watcher.supervise())
         fetcher.start()
         agent.start(service)
+        await grpc_v2.start()
         try:
             yield
         finally:
-            await agent.close(section.http.drain_s)
+            await asyncio.gather(agent.close(section.http.drain_s), grpc_v2.close(section.http.drain_s))
             fetcher.close()
             await switcher.close()
             await engine.close()
@@ -176,9 +188,15 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         evidence.router(EvidenceStatus(settings.spool, recorder)),
         version.router(service),
     )
-    v2 = V2(service, engine, direct, limits, gate=gate, workers=workers, metrics=metrics)
-    app = V2Middleware(make_app(service, metrics, life, routers), v2)
-    return Access(app, AccessRules.of(section.http), tokens, metrics.refused), section.http
+    return Access(
+        V2Middleware(
+            make_app(service, metrics, life, routers),
+            V2(service, engine, direct, limits, gate=gate, workers=workers, metrics=metrics),
+        ),
+        AccessRules.of(section.http),
+        tokens,
+        metrics.refused,
+    ), section.http
 
 
 def _follow_policy(service: Service, policies: PolicyStore, judging: Judging, switcher: VersionSwitcher) -> None:

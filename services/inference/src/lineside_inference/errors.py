@@ -423,7 +423,7 @@ class ModelHandle(Rejected):
 
 
 class MessageInvalid(Rejected):
-    """An Edge Manager client's request is not the message of its call."""
+    """A gRPC client's request is not the message of its call."""
 
     code = "message-invalid"
 

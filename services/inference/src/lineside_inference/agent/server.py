@@ -3,16 +3,14 @@
 The socket appears when Triton was reached for the first time: clients that wait for its file are served at once.
 """
 
-import asyncio
-
 import grpc
 import structlog
 
 from lineside.edge_manager.protocol import SERVICE
 from lineside_inference.agent.calls import Calls
-from lineside_inference.agent.health import Health
 from lineside_inference.agent.socket_file import SocketFile
 from lineside_inference.engine.link import TritonLink
+from lineside_inference.rpc.health import Health
 from lineside_inference.settings import LimitSettings
 
 log = structlog.get_logger("lineside.inference.agent")
@@ -32,21 +30,14 @@ class AgentServer:
         self._socket_file = socket_file
         self._calls = calls
         self._link = link
-        self._lost = asyncio.Event()
         self._health = Health(("", SERVICE), link.online.is_set)
         self._server: grpc.aio.Server | None = None
-        link.on_lost.append(self._lost.set)
 
     async def supervise(self) -> None:
         """Serve once Triton is there, and tell those who watch the health service of each change, for ever."""
         await self._link.online.wait()
         await self._start()
-        while True:
-            self._lost.clear()
-            await self._link.online.wait()
-            self._health.changed()
-            await self._lost.wait()
-            self._health.changed()
+        await self._health.follow(self._link)
 
     async def close(self, grace_s: float) -> None:
         """Take no more calls, and end when those under way have, after `grace_s` seconds at the latest."""

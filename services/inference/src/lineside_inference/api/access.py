@@ -149,8 +149,7 @@ class Access:
             if self._rules.is_open(path):
                 return False
             raise _unauthorized("a bearer token is needed", "")
-        scheme, _, token = given.partition(" ")
-        if scheme.lower() == "bearer" and self._tokens.knows(token.strip()):
+        if self._tokens.admits(given):
             return True
         if self._rules.is_open(path):
             return False

@@ -38,6 +38,11 @@ class TokenFile:
         self._mark = self._look()
         self._tokens = read_tokens(path)
 
+    def admits(self, authorization: str) -> bool:
+        """Whether a header or metadata `authorization` bears one of the tokens."""
+        scheme, _, token = authorization.partition(" ")
+        return scheme.lower() == "bearer" and self.knows(token.strip())
+
     def knows(self, token: str) -> bool:
         """Whether this is one of the tokens, in a time that does not tell which characters were right."""
         self._refresh()

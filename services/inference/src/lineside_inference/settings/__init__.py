@@ -12,7 +12,7 @@ from lineside.settings import Settings as SharedSettings
 from lineside.spool.settings import SpoolSettings
 from lineside.telemetry import Level
 from lineside_inference.settings.capture import CaptureSettings
-from lineside_inference.settings.http import InferenceHttpSettings, is_loopback
+from lineside_inference.settings.http import GrpcSettings, InferenceHttpSettings, is_loopback
 from lineside_inference.settings.limits import LimitSettings
 from lineside_inference.settings.page import PageSettings
 from lineside_inference.settings.sources import CameraSettings, UrlHost, UrlSettings
@@ -21,6 +21,7 @@ from lineside_inference.settings.triton import HardwareSettings, ModelsSettings,
 __all__ = [
     "CameraSettings",
     "CaptureSettings",
+    "GrpcSettings",
     "HardwareSettings",
     "InferenceHttpSettings",
     "InferenceSettings",
@@ -41,6 +42,10 @@ class InferenceSettings(Section):
     http: InferenceHttpSettings = Field(
         default_factory=lambda: InferenceHttpSettings.model_validate({}),
         description="The HTTP server that takes requests.",
+    )
+    grpc: GrpcSettings = Field(
+        default_factory=lambda: GrpcSettings.model_validate({}),
+        description="The gRPC server of the Open Inference Protocol, with the tokens of inference.http.",
     )
     triton: TritonSettings = Field(
         default_factory=lambda: TritonSettings.model_validate({}), description="The Triton server that runs the models."
@@ -84,6 +89,16 @@ class InferenceSettings(Section):
     margin_ms: float = Field(
         5.0, ge=0, le=1000, description="The work ends this long before the deadline, for the answer's way back."
     )
+
+    @model_validator(mode="after")
+    def _grpc_not_open_by_accident(self) -> Self:
+        is_open = self.http.token_file is None and self.http.auth != "none"
+        if self.grpc.port is not None and is_open and not is_loopback(self.grpc.host):
+            raise ValueError(
+                f"grpc.host {self.grpc.host!r} is reached from the network: give http.token_file (one bearer token a "
+                "line), or set http.auth to none to let everybody in, or grpc.host to 127.0.0.1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _enough_slots(self) -> Self:

@@ -1,4 +1,4 @@
-"""Section `inference.http`: the server that takes requests."""
+"""Sections `inference.http` and `inference.grpc`: the servers that take requests."""
 
 import ipaddress
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from lineside.settings import HttpSettings, Port
+from lineside.settings import HttpSettings, Port, Section
 
 
 class InferenceHttpSettings(HttpSettings):
@@ -39,6 +39,15 @@ class InferenceHttpSettings(HttpSettings):
                 "or set auth to none to let everybody in, or host to 127.0.0.1"
             )
         return self
+
+
+class GrpcSettings(Section):
+    """The gRPC server of the Open Inference Protocol (`inference.GRPCInferenceService`)."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; off loopback by the rules of inference.http.")
+    port: Port | None = Field(
+        None, description="TCP port to listen on, 8001 by custom; absent: the protocol is served over HTTP only."
+    )
 
 
 def is_loopback(host: str) -> bool:

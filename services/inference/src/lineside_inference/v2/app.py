@@ -5,7 +5,6 @@ allowed, 404 no such model, 408, 413, 415, 429 no room, 502 Triton failed, 503 n
 """
 
 import asyncio
-import importlib.metadata
 import math
 import time
 from collections.abc import Mapping
@@ -27,14 +26,13 @@ from lineside_inference.usecases.direct import DirectInference
 from lineside_inference.usecases.metrics import Metrics
 from lineside_inference.v2 import answer, intake, raw, shared_memory
 from lineside_inference.v2.answer import AnswerWriter, HttpAnswer, as_json, empty
-from lineside_inference.v2.describe import EXTENSIONS, Describe
+from lineside_inference.v2.describe import NAME, VERSION, Describe, check_version, extensions
 from lineside_inference.v2.error_mapping import as_problem
 from lineside_inference.v2.intake import ClientGone, Intake
 from lineside_inference.v2.methods import allow
 
 log = structlog.get_logger("lineside.inference.v2")
 
-_VERSION = importlib.metadata.version("lineside-inference")
 _GONE = 499
 MEMORY = 3
 """Bytes of memory for each byte of a v2 body: where it is gathered, in the message for Triton, and as that is sent."""
@@ -131,7 +129,7 @@ class V2:
         allow(method)
         match path:
             case []:
-                return as_json({"name": "lineside", "version": _VERSION, "extensions": self._extensions()})
+                return as_json({"name": NAME, "version": VERSION, "extensions": extensions(self._client_memory)})
             case ["health", "live"]:
                 return as_json({"live": not self._service.failed}, 500 if self._service.failed else 200)
             case ["health", "ready"]:
@@ -139,12 +137,9 @@ class V2:
                 return as_json({"ready": is_ready}, 200 if is_ready else 503)
         raise Problem(404, "path-unknown", f"There is no /v2/{'/'.join(path)}"[:300])
 
-    def _extensions(self) -> list[str]:
-        return [*EXTENSIONS, "system_shared_memory"] if self._client_memory.is_allowed else list(EXTENSIONS)
-
     async def _about(self, method: str, name: str, version: str, what: str = "") -> HttpAnswer:
         allow(method)
-        _check_version(version)
+        check_version(version)
         with self._places.admit():
             match what:
                 case "":
@@ -245,14 +240,9 @@ def _model_of(path: list[str]) -> tuple[str, str]:
         case ["models", name, "infer"]:
             return name, ""
         case ["models", name, "versions", version, "infer"]:
-            _check_version(version)
+            check_version(version)
             return name, version
     raise Problem(404, "path-unknown", f"There is no /v2/{'/'.join(path)}"[:300])
-
-
-def _check_version(version: str) -> None:
-    if version and not (version.isascii() and version.isdigit() and len(version) < 19):  # noqa: PLR2004 - 64 bits
-        raise Problem(404, "version-unknown", f"version {version!r:.60} must be a whole number")
 
 
 async def _send(found: HttpAnswer, send: Send) -> None:

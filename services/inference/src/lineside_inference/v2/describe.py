@@ -1,12 +1,17 @@
 """What Triton says about itself and its models, as the JSON that its own HTTP port gives."""
 
+import importlib.metadata
 from typing import Any
 
 from tritonclient.grpc import service_pb2 as pb
 
+from lineside_inference.api.problems import Problem
 from lineside_inference.engine.caller import TritonCaller
+from lineside_inference.engine.client_memory import ClientMemory
 
-EXTENSIONS = (
+NAME = "lineside"
+VERSION = importlib.metadata.version("lineside-inference")
+_EXTENSIONS = (
     "classification",
     "sequence",
     "schedule_policy",
@@ -16,6 +21,17 @@ EXTENSIONS = (
     "statistics",
 )
 """Of Triton's extensions those that can be used through this service; not model control, tracing or logging."""
+
+
+def extensions(memory: ClientMemory) -> list[str]:
+    """Return the extensions that clients may use here."""
+    return [*_EXTENSIONS, "system_shared_memory"] if memory.is_allowed else list(_EXTENSIONS)
+
+
+def check_version(version: str) -> None:
+    """Raise Problem 404 where a model can have no such version; empty is the one in force."""
+    if version and not (version.isascii() and version.isdigit() and len(version) < 19):  # noqa: PLR2004 - 64 bits
+        raise Problem(404, "version-unknown", f"version {version!r:.60} must be a whole number")
 
 
 class Describe:

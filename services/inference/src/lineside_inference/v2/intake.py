@@ -72,7 +72,7 @@ class Intake:
                 if not await _fill_directly(scope, headers, buffers, ready, rest):
                     expected = sum(given.size or 0 for given in request.inputs)
                     await _fill(buffers, ready, _Binary(rest, chunks, expected), body)
-                await _check(buffers)
+                await check_bytes(buffers)
         except TimeoutError:
             _drop(buffers)
             raise _late(limits) from None
@@ -350,7 +350,8 @@ async def _fill(buffers: TensorBuffers, ready: Sequence[bytes | None], binary: _
     await binary.end()
 
 
-async def _check(buffers: TensorBuffers) -> None:
+async def check_bytes(buffers: TensorBuffers) -> None:
+    """Raise TensorValues where a binary input of BYTES is not the elements that its shape says."""
     for given, (at, size) in zip(buffers.request.inputs, buffers.spans, strict=True):
         if given.datatype == BYTES and given.size is not None:
             job = (given.name, buffers.memory[at : at + size], math.prod(given.shape))

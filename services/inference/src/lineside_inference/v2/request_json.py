@@ -41,6 +41,11 @@ def read(
         raise wrong(f"the request is not JSON: {error}") from None
     if not isinstance(given, dict):
         raise wrong("the request is not a JSON object")
+    return read_values(given, limits, binary=binary, regions=regions)
+
+
+def read_values(given: Mapping[str, Any], limits: LimitSettings, *, binary: bool, regions: FindRegion) -> InferRequest:
+    """Read a request of such JSON, or of another form of it; as of `read`."""
     known = given.get("id", "")
     if not isinstance(known, str) or len(known) > _MAX_NAME:
         raise wrong(f"id must be a string of at most {_MAX_NAME} characters")

@@ -1,4 +1,4 @@
-"""Which gRPC status a failure has for a client of the agent: here and nowhere else.
+"""Which gRPC status a failure has, for all gRPC faces.
 
 The codes are those that the agent's protocol gives for each call, and gRPC's own for what any server may answer:
 UNAVAILABLE, DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED. UNKNOWN is never answered.
@@ -35,6 +35,7 @@ from lineside_inference.errors import (
     Rejected,
     SharedMemoryInvalid,
     SharedMemoryRefused,
+    SharedMemoryUnknown,
     Stopping,
     TensorDatatype,
     TensorName,
@@ -44,7 +45,10 @@ from lineside_inference.errors import (
 )
 
 CODES: tuple[tuple[tuple[type[LinesideError], ...], StatusCode], ...] = (
-    ((ModelUnknown, VersionUnknown, ModelUnloaded, PackageNotFound, CaptureUnknown), StatusCode.NOT_FOUND),
+    (
+        (ModelUnknown, VersionUnknown, ModelUnloaded, PackageNotFound, CaptureUnknown, SharedMemoryUnknown),
+        StatusCode.NOT_FOUND,
+    ),
     ((ModelLoaded, CaptureExists), StatusCode.ALREADY_EXISTS),
     ((PackageUnusable, ModelKept, DestinationAway), StatusCode.FAILED_PRECONDITION),
     ((CaptureInFuture,), StatusCode.OUT_OF_RANGE),
@@ -69,6 +73,7 @@ CODES: tuple[tuple[tuple[type[LinesideError], ...], StatusCode], ...] = (
     ((Refused, MemoryShort, CaptureBufferFull, CaptureQueueFull, SpoolFull), StatusCode.RESOURCE_EXHAUSTED),
     ((SpoolError,), StatusCode.UNAVAILABLE),
 )
+UNFORESEEN = "internal: the inference service failed; its log says why"
 _MAX_WORDS = 1000
 """gRPC carries a status in a header of the answer, which has 8 KiB in all."""
 
@@ -80,7 +85,12 @@ def code_for(kind: type[Exception]) -> StatusCode:
 
 def words_of(error: Exception) -> str:
     """Return what the client reads, with the error's own code in front where it has one."""
-    said = "internal: the inference service failed; its log says why"
+    said = UNFORESEEN
     if isinstance(error, LinesideError):
         said = f"{error.code}: {error}"
+    return fitting(said)
+
+
+def fitting(said: str) -> str:
+    """Return a text as a status carries it: one line, of bounded length."""
     return " ".join(said.split()).encode("utf-8", "backslashreplace").decode()[:_MAX_WORDS]

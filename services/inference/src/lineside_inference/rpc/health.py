@@ -11,6 +11,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2 as pb
 
+from lineside_inference.engine.link import TritonLink
+
 _NAME = "grpc.health.v1.Health"
 
 
@@ -33,6 +35,17 @@ class Health:
                 "Watch": grpc.unary_stream_rpc_method_handler(self._watch, request, answer),
             },
         )
+
+    async def follow(self, link: TritonLink) -> None:
+        """Tell those who watch whenever Triton comes or goes, for ever."""
+        lost = asyncio.Event()
+        link.on_lost.append(lost.set)
+        while True:
+            lost.clear()
+            await link.online.wait()
+            self.changed()
+            await lost.wait()
+            self.changed()
 
     def changed(self) -> None:
         """Let those who watch look again."""
