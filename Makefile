@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter bench
 ARGS ?=
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-hostile benchmark-footprint clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-hostile benchmark-footprint clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -44,6 +44,9 @@ benchmark: setup ## measure the line against one hand-written script (ARGS="--qu
 
 benchmark-inference: setup .venv-mlserver/.ready ## measure the inference service against its alternatives
 	$(BIN)/python benchmarks/inference.py $(ARGS)
+
+benchmark-grpc-v2: setup ## measure the Open Inference Protocol over gRPC against Triton's own port
+	$(BIN)/python benchmarks/grpc_v2.py $(ARGS)
 
 benchmark-opcua: $(VENV)/.ready bench/node_opcua/node_modules ## measure the OPC UA bridge against asyncua and node-opcua
 	$(BIN)/python benchmarks/opcua.py $(ARGS)

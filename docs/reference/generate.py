@@ -43,7 +43,6 @@ from lineside_inference.__main__ import build
 from lineside_inference.agent.calls import FACE as AGENT
 from lineside_inference.agent.datatypes import OURS, word
 from lineside_inference.errors import RequestError
-from lineside_inference.grpc_v2.calls import FACE as GRPC_V2
 from lineside_inference.models import card, heads
 from lineside_inference.models.head import CardHead
 from lineside_inference.rpc.answering import Counts
@@ -264,8 +263,7 @@ def _registries() -> dict[str, CollectorRegistry]:
         "cameras": {"camera": {"url": "http://camera/"}},
     }
     build(InferenceProcess.model_validate({"inference": section}), services["inference"])
-    for face in (AGENT, GRPC_V2):
-        Counts(services["inference"].registry, *face)
+    Counts(services["inference"].registry, *AGENT)
     lineside_topic_bridge.bridge.Metrics(services["topic_bridge"].registry)
     lineside_topic_bridge.steering.desk.policy_counter(services["topic_bridge"].registry)
     lineside_topic_bridge.reporting.foreign_counter(services["topic_bridge"].registry)

@@ -82,6 +82,18 @@ def test_a_deadline_behind_us_has_passed() -> None:
     assert deadline.left() == 0
 
 
+@pytest.mark.parametrize("more", ["auth: none", "token_file: t", ""])
+def test_grpc_is_off_and_off_loopback_only_by_the_rules_of_http(tmp_path: Path, more: str) -> None:
+    assert load(Settings, file=None).inference.grpc.port is None
+    path = tmp_path / "lineside.yaml"
+    path.write_text(f"inference: {{grpc: {{host: 0.0.0.0, port: 9}}, http: {{{more}}}}}")
+    if more:
+        assert load(Settings, file=path).inference.grpc.port == 9
+        return
+    with pytest.raises(SettingsError, match=r"grpc.host '0.0.0.0' is reached from the network: give http.token_file"):
+        load(Settings, file=path)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_on_loopback_no_token_is_needed(tmp_path: Path, host: str) -> None:
     path = tmp_path / "lineside.yaml"

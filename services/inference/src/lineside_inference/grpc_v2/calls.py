@@ -21,8 +21,6 @@ from lineside_inference.v2.describe import NAME, VERSION, check_version, extensi
 from lineside_inference.v2.request_json import wrong
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
-FACE = ("grpc_v2", "the Open Inference Protocol over gRPC")
-"""The face's word in metrics and log, and who calls."""
 _MAX_SIZE = 2**63
 
 Handle = Callable[[Any], Awaitable[Any]]
@@ -50,7 +48,8 @@ class Calls:
         self._intake = Intake(limits, workers, self._memory)
         self._writer = AnswerWriter()
         self.answering = Answering(
-            *FACE,
+            "grpc_v2",
+            "the Open Inference Protocol over gRPC",
             gate=gate,
             limits=limits,
             registry=service.registry,

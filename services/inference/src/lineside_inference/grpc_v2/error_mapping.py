@@ -3,11 +3,15 @@
 from grpc import StatusCode
 
 from lineside_inference.api.problems import Problem
-from lineside_inference.errors import SharedMemoryRefused
+from lineside_inference.errors import SharedMemoryRefused, SharedMemoryUnknown
 from lineside_inference.rpc.answering import Status, status_of
 from lineside_inference.rpc.status_codes import fitting
 
-_CODES = {
+_OWN: dict[type[Exception], StatusCode] = {
+    SharedMemoryRefused: StatusCode.PERMISSION_DENIED,
+    SharedMemoryUnknown: StatusCode.NOT_FOUND,
+}
+_OF_HTTP = {
     400: StatusCode.INVALID_ARGUMENT,
     403: StatusCode.PERMISSION_DENIED,
     404: StatusCode.NOT_FOUND,
@@ -18,7 +22,6 @@ _CODES = {
 def as_status(error: Exception) -> Status:
     """Return the code and the words of an error."""
     if isinstance(error, Problem):
-        return _CODES[error.status], fitting(f"{error.code}: {error.detail}")
-    if isinstance(error, SharedMemoryRefused):
-        return StatusCode.PERMISSION_DENIED, status_of(error)[1]
-    return status_of(error)
+        return _OF_HTTP.get(error.status, StatusCode.INTERNAL), fitting(f"{error.code}: {error.detail}")
+    code, words = status_of(error)
+    return _OWN.get(type(error), code), words

@@ -35,7 +35,6 @@ from lineside_inference.errors import (
     Rejected,
     SharedMemoryInvalid,
     SharedMemoryRefused,
-    SharedMemoryUnknown,
     Stopping,
     TensorDatatype,
     TensorName,
@@ -45,10 +44,7 @@ from lineside_inference.errors import (
 )
 
 CODES: tuple[tuple[tuple[type[LinesideError], ...], StatusCode], ...] = (
-    (
-        (ModelUnknown, VersionUnknown, ModelUnloaded, PackageNotFound, CaptureUnknown, SharedMemoryUnknown),
-        StatusCode.NOT_FOUND,
-    ),
+    ((ModelUnknown, VersionUnknown, ModelUnloaded, PackageNotFound, CaptureUnknown), StatusCode.NOT_FOUND),
     ((ModelLoaded, CaptureExists), StatusCode.ALREADY_EXISTS),
     ((PackageUnusable, ModelKept, DestinationAway), StatusCode.FAILED_PRECONDITION),
     ((CaptureInFuture,), StatusCode.OUT_OF_RANGE),

@@ -46,7 +46,8 @@ class GrpcSettings(Section):
 
     host: str = Field("127.0.0.1", description="Address to listen on; off loopback by the rules of inference.http.")
     port: Port | None = Field(
-        None, description="TCP port to listen on, 8001 by custom; absent: the protocol is served over HTTP only."
+        None,
+        description="TCP port to listen on (Triton itself has 8001 by custom); absent: the protocol is on HTTP only.",
     )
 
 
