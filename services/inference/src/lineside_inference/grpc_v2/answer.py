@@ -5,7 +5,7 @@ from weakref import WeakKeyDictionary
 from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.dataplane.infer_request import InferRequest
-from lineside_inference.engine.parameters import in_region, plain, put
+from lineside_inference.engine.parameters import plain, put
 from lineside_inference.grpc_v2.wire import in_stream, join
 from lineside_inference.usecases.direct import DirectResult
 
@@ -20,7 +20,7 @@ class AnswerWriter:
         """Return the answer to a request, in a stream as its one and last."""
         kept = self._kept.get(request)
         if kept is None or kept[0] is not result.head:
-            kept = self._kept[request] = result.head, _head(request, result.head)
+            kept = self._kept[request] = result.head, _head(result.head)
         outputs = [b"" if data is None else data for data in result.data]
         return in_stream(kept[1] + _LAST, outputs) if stream else join(kept[1], outputs)
 
@@ -31,13 +31,9 @@ _LAST: bytes = pb.ModelInferResponse(
 """What Triton says in a stream with the last answer to a request; fields one behind the other are one message."""
 
 
-def _head(request: InferRequest, answered: pb.ModelInferResponse) -> bytes:
+def _head(answered: pb.ModelInferResponse) -> bytes:
     head = pb.ModelInferResponse(model_name=answered.model_name, model_version=answered.model_version, id=answered.id)
     put(head.parameters, plain(answered.parameters))
-    regions = {wanted.name: wanted.region for wanted in request.outputs}
     for output in answered.outputs:
-        told = head.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
-        region = regions.get(output.name)
-        if region is not None:
-            in_region(told.parameters, region.name, region.offset, region.size)
+        head.outputs.add(name=output.name, datatype=output.datatype, shape=output.shape)
     return bytes(head.SerializeToString())

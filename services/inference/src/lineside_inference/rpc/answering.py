@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,15 +98,16 @@ class Answering:
         """
 
         async def method(_requests: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
-            async for body in self._bodies(context):
-                found, status = await self._run(name, answer, body, context)
-                yield failed(body, status) if status is not None else found
+            async with aclosing(self._bodies(context)) as bodies:
+                async for body in bodies:
+                    found, status = await self._run(name, answer, body, context)
+                    yield failed(body, status) if status is not None else found
             if self._is_over.is_set():
                 await context.abort(*self._as_status(_stopping()))
 
         return grpc.stream_stream_rpc_method_handler(method)
 
-    async def _bodies(self, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    async def _bodies(self, context: grpc.aio.ServicerContext) -> AsyncGenerator[bytes, None]:
         """Yield a stream's requests until its client or the service ends it."""
         over = asyncio.ensure_future(self._is_over.wait())
         try:
