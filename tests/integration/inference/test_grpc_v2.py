@@ -180,7 +180,7 @@ def asked_by_http(
         {
             "name": one.name(),
             "datatype": one.datatype(),
-            "shape": one.shape(),
+            "shape": list(one.shape()),
             "parameters": {"binary_data_size": len(raw[one.name()])},
         }
         for one in tensors(arrays)
