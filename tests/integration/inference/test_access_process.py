@@ -1,6 +1,7 @@
 """Access to the real process: which settings start, who may ask, what is answered without a token."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,10 +23,11 @@ TOKEN = "0123456789abcdef-integration"  # noqa: S105 - made up here
 Start = Callable[..., Any]
 
 
-def start_wrongly(folder: Path, **http: Any) -> str:
+def start_wrongly(folder: Path, grpc: Any = None, **http: Any) -> str:
     """Start the process with these settings and return what it says as it ends with status 2."""
     config = folder / "wrong.yaml"
-    config.write_text(yaml.safe_dump({"inference": {"model_repository": str(ROOT / "models"), "http": http}}))
+    section = {"model_repository": str(ROOT / "models"), "http": http, "grpc": grpc or {}}
+    config.write_text(yaml.safe_dump({"inference": section}))
     environment = clean_environment()
     ended = subprocess.run(
         [sys.executable, "-m", "lineside_inference", str(config)],
@@ -44,6 +46,17 @@ def test_nobody_is_let_in_from_the_network_by_accident(tmp_path: Path) -> None:
     assert "inference.http" in said
     assert "token_file" in said
     assert "auth" in said
+
+
+def test_grpc_is_not_opened_by_accident_and_a_port_in_use_is_named(tmp_path: Path) -> None:
+    said = start_wrongly(tmp_path, grpc={"host": "0.0.0.0", "port": 1})  # noqa: S104 - same
+    assert "grpc.host" in said
+    assert "token_file" in said
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = start_wrongly(tmp_path, grpc={"port": port})
+    assert f"port {port} on 127.0.0.1 is in use" in said
+    assert "LINESIDE_INFERENCE__GRPC__PORT" in said
 
 
 def test_a_token_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
