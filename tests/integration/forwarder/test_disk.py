@@ -167,6 +167,13 @@ async def test_a_name_that_is_too_long_is_this_batchs_fault(tmp_path: Path, blob
         await DiskDestination("disk", tmp_path).deliver(upload, blobs, FREE)
 
 
+def test_the_check_at_the_start_makes_the_folder_and_lets_pass_what_comes_by_itself(tmp_path: Path) -> None:
+    DiskDestination("disk", tmp_path / "capture", make_path=True).check()
+    assert (tmp_path / "capture").stat().st_mode & 0o777 == 0o750
+    DiskDestination("disk", tmp_path / "not-mounted-yet" / "capture", make_path=True).check()
+    assert not (tmp_path / "not-mounted-yet").exists()
+
+
 async def test_a_file_in_the_way_is_for_somebody_to_move(tmp_path: Path, blobs: MemoryBlobs) -> None:
     (tmp_path / "sme-capture").write_text("in the way")
     with pytest.raises(NotAllowed, match="File exists"):
@@ -208,6 +215,10 @@ async def main() -> None:
         await DiskDestination("disk", Path({mount!r})).deliver(upload_of(blobs, b"x"), blobs, FREE)
     except NotAllowed as error:
         print(error.reason, error)
+    try:
+        DiskDestination("disk", Path({mount!r}), make_path=True).check()
+    except NotAllowed as error:
+        print("at the start", error)
 
 asyncio.run(main())
 """
@@ -240,7 +251,9 @@ def test_a_full_disk_is_waited_out(tmp_path: Path, in_mounts: Callable[[str], st
 
 
 def test_a_disk_that_is_read_only_is_for_somebody_to_change(tmp_path: Path, in_mounts: Callable[[str], str]) -> None:
-    assert in_mounts(program(tmp_path, READ_ONLY, "ro")).startswith("permission destination disk: ")
+    told, at_start = in_mounts(program(tmp_path, READ_ONLY, "ro")).splitlines()
+    assert told.startswith("permission destination disk: ")
+    assert at_start.startswith(f"at the start destination disk: {tmp_path / 'small'}: user ")
 
 
 def program(folder: Path, text: str, options: str) -> str:

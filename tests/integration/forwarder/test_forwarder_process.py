@@ -182,6 +182,17 @@ def test_without_a_bucket_it_does_not_start(start: Callable[..., Process]) -> No
     assert "edge_manager.BucketName is not set" in process.log
 
 
+def test_where_edge_managers_folder_cannot_be_written_it_does_not_start(
+    tmp_path: Path, start: Callable[..., Process]
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path / "file", tmp_path / "file" / "capture"):
+        process = start(edge_manager={"CaptureDataDestination": "Disk", "CaptureDataDiskPath": str(path)})
+        assert process.wait_end() == 2
+        assert f"CaptureDataDiskPath: captures cannot be written: destination disk: {path}: " in process.log
+        assert "or name another folder" in process.log
+
+
 def test_a_folder_that_is_missing_is_shown_and_does_not_stop_it(
     tmp_path: Path, spool: Spool, start: Callable[..., Process]
 ) -> None:

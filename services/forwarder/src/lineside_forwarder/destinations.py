@@ -1,11 +1,13 @@
 """Which destinations there are: those of `forwarder.destinations`, else as section `edge_manager` says."""
 
+import os
 from dataclasses import dataclass
 
 from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.errors import LinesideError
 from lineside_forwarder.destination import Destination
 from lineside_forwarder.disk import DiskDestination
+from lineside_forwarder.errors import ForwarderError
 from lineside_forwarder.settings import DiskSettings, S3Settings, Settings, StreamManagerSettings
 from lineside_forwarder.stream_manager.destination import StreamManagerDestination
 
@@ -69,6 +71,16 @@ def _check_outside(given: DiskSettings | S3Settings | StreamManagerSettings, set
         )
 
 
+def _check_folder(disk: DiskDestination) -> None:
+    try:
+        disk.check()
+    except ForwarderError as error:
+        raise LinesideError(
+            f"edge_manager.CaptureDataDiskPath: captures cannot be written: {error.what}",
+            remedy=f"Let user {os.geteuid()}, as which the forwarder runs, write there, or name another folder",
+        ) from None
+
+
 def _bucket(capture: EdgeManagerSettings) -> S3Settings:
     if capture.BucketName is None:
         raise LinesideError(
@@ -80,10 +92,13 @@ def _bucket(capture: EdgeManagerSettings) -> S3Settings:
 
 
 def make(each: Plan) -> Destination:
-    """Return a destination, which is not started yet."""
+    """Return a destination, not started yet; raises LinesideError where Edge Manager's folder cannot be used."""
     match each.settings:
         case DiskSettings(name=name, path=path):
-            return DiskDestination(name, path, make_path=each.make_path)
+            disk = DiskDestination(name, path, make_path=each.make_path)
+            if each.make_path:
+                _check_folder(disk)
+            return disk
         case S3Settings() as s3:
             from lineside_forwarder.s3 import S3Destination  # noqa: PLC0415 - boto3 takes a second and 30 MB
 

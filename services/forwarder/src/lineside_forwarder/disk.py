@@ -5,15 +5,18 @@ So a name that can be seen is a whole file, and no line is ever cut.
 """
 
 import errno
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from lineside.durable_files import replace_file, sync
 from lineside.spool import StoredBlob
-from lineside.threads import run_to_end_in
+from lineside.threads import run_to_end_in, start
 from lineside_forwarder.destination import BatchUpload, BlobSource
 from lineside_forwarder.errors import BatchRefused, DestinationAway, ForwarderError, NotAllowed
 from lineside_forwarder.rate_limiter import RateLimiter
@@ -21,6 +24,8 @@ from lineside_forwarder.rate_limiter import RateLimiter
 _CHUNK = 1024 * 1024
 _MAX_KNOWN = 1000
 _THREADS = 4
+_CHECK_S = 5.0
+"""Longest wait for a share that hangs, at the start."""
 _FILE_MODE = 0o640
 _FOLDER_MODE = 0o750
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ELOOP}
@@ -39,6 +44,15 @@ class DiskDestination:
         self._durable: set[Path] = set()
         # A network share that hangs blocks these threads and no others.
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix=f"disk {name}")
+
+    def check(self) -> None:
+        """Make the folder, and raise NotAllowed where it cannot be made or written.
+
+        What may come by itself passes: a folder above it that is not there, for a disk may be mounted late; a full
+        disk; a share that does not answer for seconds.
+        """
+        with suppress(DestinationAway, TimeoutError):
+            start(partial(self._guarded, self._demand_writable), f"disk {self.name}").result(_CHECK_S)
 
     async def start(self) -> None:
         """Do nothing: the folder is looked for at each delivery, for a disk may be mounted late."""
@@ -64,6 +78,11 @@ class DiskDestination:
         with source:
             await self._run(write_file, self._path / path, source)
         return (self._path / path).as_uri()
+
+    def _demand_writable(self) -> None:
+        self._make_folder(self._path.parent, Path(self._path.name))
+        if not os.access(self._path, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, f"user {os.geteuid()} may not write there", str(self._path))
 
     def _prepare(self, upload: BatchUpload) -> None:
         if self._make_path:
