@@ -9,12 +9,15 @@ from typing import Any
 
 import grpc
 import numpy as np
+import onnx
 import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.support import constant_models
 from tests.support.agent_client import AgentClient, code_of
 from tests.support.agent_service import agent_settings
+from tests.support.inference_service import Inference
+from tests.support.onnx_models import scaling
 from tests.support.triton_server import TritonServer
 from tests.support.waiting import HANG_S, block_until
 
@@ -123,3 +126,33 @@ def test_after_a_crash_the_next_service_takes_the_socket_over(
             return code_of(lambda: client.DescribeModel(handle="slow", timeout=HANG_S))[0] is Code.OK
 
     block_until(answers)
+
+
+def test_it_serves_clients_models_alone_where_the_line_has_none(start_inference: Start, tmp_path: Path) -> None:
+    repository, work = tmp_path / "repository", tmp_path / "work"
+    repository.mkdir()
+    (work / "double").mkdir(parents=True)
+    onnx.save(scaling(2.0), work / "double" / "model.onnx")
+    (tmp_path / "triton").mkdir()
+    triton = TritonServer(tmp_path / "triton", repository)
+    triton.start()
+    try:
+        triton.wait_ready()
+        socket = tmp_path / "agent.sock"
+        settings = {"triton": {"url": triton.grpc}, "model_repository": str(repository)}
+        service = start_inference(**settings, edge_manager=agent_settings(socket, model_roots=[str(work)]))
+        block_until(socket.exists)
+        with AgentClient(socket) as client:
+            assert list(client.ListModels().models) == []
+            client.LoadModel(handle="double", url="double")
+            x = np.arange(8, dtype="<f4").reshape(2, 4)
+            assert np.array_equal(client.predict("double", {"x": x})["y"], x * 2)
+        refused = Inference(tmp_path, settings)
+        try:
+            assert refused.process.wait(HANG_S) == 2
+            assert "edge_manager.serve lets clients load theirs" in refused.log.read_text()
+        finally:
+            refused.stop()
+        assert service.http.get("/readyz").status_code == 200
+    finally:
+        triton.stop()

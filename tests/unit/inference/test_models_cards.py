@@ -73,8 +73,11 @@ def test_a_missing_file_puts_the_model_out(repository: Path) -> None:
 def test_no_repository_and_no_models_are_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not a folder"):
         read_store(tmp_path / "nowhere")
-    with pytest.raises(StoreError, match=r"no model with a card\.yaml"):
+    with pytest.raises(StoreError, match=r"no model with a card\.yaml.*edge_manager\.serve"):
         read_store(tmp_path)
+    assert not read_store(tmp_path, may_be_empty=True)
+    with pytest.raises(StoreError, match="is not a folder"):
+        read_store(tmp_path / "nowhere", may_be_empty=True)
 
 
 def test_what_is_not_yaml_is_named(repository: Path) -> None:

@@ -39,6 +39,15 @@ def test_a_unit_comes_back_by_itself_and_may_do_its_own_work_only(name: str) -> 
     assert float(unit["TimeoutStopSec"]) > HttpSettings(port=1).drain_s
 
 
+def test_triton_has_the_folder_of_clients_models_which_is_there_before_it() -> None:
+    unit = dict(lines("lineside-triton.service"))
+    repositories = [
+        word.partition("=")[2] for word in unit["ExecStart"].split() if word.startswith("--model-repository=")
+    ]
+    assert repositories == ["/var/lib/lineside-models", "/var/lib/lineside/client-models"]
+    assert f"/var/lib/{unit['StateDirectory']}" == repositories[1]
+
+
 def test_a_wrong_configuration_is_not_tried_again() -> None:
     assert dict(lines("lineside@.service"))["RestartPreventExitStatus"] == "2"
 

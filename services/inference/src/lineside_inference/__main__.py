@@ -61,12 +61,17 @@ def main() -> None:
 
 
 def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
-    """Put the service together; raises StoreError where there is no model at all."""
+    """Put the service together; raises StoreError where there is no model at all, and none can come."""
     section = settings.inference
     limits = section.limits
     tokens = TokenFile(section.http.token_file) if section.http.token_file else None
     allow_python = section.models.allow_python_backend
-    store = read_store(section.model_repository, probe(section.hardware), allow_python=allow_python)
+    store = read_store(
+        section.model_repository,
+        probe(section.hardware),
+        allow_python=allow_python,
+        may_be_empty=settings.edge_manager.serve,
+    )
     kept = PolicyFile(section.state_dir)
     policies = PolicyStore(
         start_policy(section.policy, store, kept), store, kept, service.registry, settings=section.policy

@@ -26,13 +26,16 @@ READ_S = 30.0
 
 async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterator[Check]:
     """Yield the checks of the inference service."""
-    own = load(Settings, file=file).inference
+    settings = load(Settings, file=file)
+    own, may_be_empty = settings.inference, settings.edge_manager.serve
     service = before.get(SERVICE)
     runs = service is not None and service.what.startswith("ready on")
     running = await Running.ask(own.http) if runs else None
     seen = asyncio.create_task(cameras.checks(own, running), name="doctor cameras")
     stores: list[ModelStore] = []
-    cards = await bounded(CARDS, partial(run_abandonable, partial(_cards, own, stores)), within_s=READ_S)
+    cards = await bounded(
+        CARDS, partial(run_abandonable, partial(_cards, own, stores, may_be_empty=may_be_empty)), within_s=READ_S
+    )
     yield cards
     async for check in _engine(own, stores, cards, running):
         yield check
@@ -41,16 +44,20 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
         yield check
 
 
-def _cards(own: InferenceSettings, stores: list[ModelStore]) -> Check:
+def _cards(own: InferenceSettings, stores: list[ModelStore], *, may_be_empty: bool) -> Check:
     """Read every card and the files that it lists, as the service does when it starts."""
     hardware = probe(own.hardware)
     try:
-        store = read_store(own.model_repository, hardware, allow_python=own.models.allow_python_backend)
+        store = read_store(
+            own.model_repository, hardware, allow_python=own.models.allow_python_backend, may_be_empty=may_be_empty
+        )
     except LinesideError as error:
         return fail(CARDS, error.what, error.remedy)
     stores.append(store)
     if store.out:
         return fail(CARDS, "; ".join(f"{name} is out: {reason}" for name, reason in sorted(store.out.items())), MEND)
+    if not store:
+        return ok(CARDS, f"{own.model_repository}: none; Edge Manager's clients bring their models")
     shown = ", ".join(f"{name} {model.card.version} ({model.choice.files[0].path})" for name, model in store.items())
     return ok(CARDS, f"{own.model_repository}: {shown}; for {hardware.describe()}")
 

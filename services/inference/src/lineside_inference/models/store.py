@@ -291,19 +291,22 @@ class ModelStore(Mapping[str, Model]):
         return store
 
 
-def read_store(repository: Path, hardware: Hardware = UNKNOWN, *, allow_python: bool = False) -> ModelStore:
+def read_store(
+    repository: Path, hardware: Hardware = UNKNOWN, *, allow_python: bool = False, may_be_empty: bool = False
+) -> ModelStore:
     """Read every `<repository>/*/card.yaml` and check the listed files' SHA-256; a model that is wrong is out, by name.
 
-    Raises StoreError where there is no repository, or no card in it.
+    Raises StoreError where there is no repository, or no card in it; `may_be_empty`: only clients bring models.
     """
     if not repository.is_dir():
         raise StoreError(
             f"the model repository {repository} is not a folder", remedy="Set inference.model_repository to one"
         )
-    if not any(repository.glob(f"*/{CARD_FILE}")):
+    if not may_be_empty and not any(repository.glob(f"*/{CARD_FILE}")):
         raise StoreError(
             f"the model repository {repository} has no model with a {CARD_FILE}",
-            remedy="Put a model there, or set inference.model_repository to where the models are",
+            remedy="Put a model there, or set inference.model_repository to where the models are; "
+            "none is needed where edge_manager.serve lets clients load theirs",
         )
     return ModelStore.read(repository, hardware, allow_python=allow_python)
 
