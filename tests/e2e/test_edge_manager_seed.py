@@ -1,4 +1,4 @@
-"""The published example of Edge Manager's component, by a client of its agent: the file, then the bucket's record."""
+"""Captures of the agent's clients to their destination: the published example's, and those of clients under a kill."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,20 @@ import pytest
 import yaml
 
 from lineside_bench.processes.process import clean_environment
-from tests.support.agent_client import AgentClient
+from tests.support.agent_client import AgentClient, code_of
+from tests.support.agent_service import agent_settings
 from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 from tests.support.simulated_s3 import KEYS, Store
 from tests.support.triton_server import TritonServer
+from tests.support.variables import LONG
 from tests.support.waiting import HANG_S, block_until
 
 EXAMPLE = json.loads((ROOT / "tests/fixtures/edge_manager/documented-example/component.json").read_text())
 MODEL = "surface-defect"
 IN_PROGRESS, SUCCESS = 2, 1
 LARGE = np.arange(2000, dtype=np.float32).reshape(1, 2000)
+KILLS = 20 if LONG else 2
 SMALL = np.array([0.25], np.float32)
 
 
@@ -126,9 +130,72 @@ def test_the_file_then_the_same_record_in_the_bucket_once(
     assert uploaded["eventMetadata"]["eventId"] == key
 
 
-def says(client: AgentClient, key: str) -> int | None:
-    """Return what the agent says of a capture, None while it cannot be asked."""
+def test_captures_under_way_when_the_service_is_killed_are_at_the_destination_once(
+    tmp_path: Path, triton: TritonServer, start: Callable[[str, Path], subprocess.Popen[bytes]]
+) -> None:
+    """Clients send again what they got no answer to, under the same id; the forwarder delivers meanwhile."""
+    inference_port, forwarder_port = free_ports(2)
+    socket, top = tmp_path / "agent.sock", tmp_path / "captures"
+    batches = {"CaptureDataBatchSize": 5, "CaptureDataPushPeriodSeconds": 1}
+    settings: dict[str, Any] = {
+        "thing": "press-7",
+        "spool": {"folder": str(tmp_path / "spool")},
+        "edge_manager": agent_settings(socket, **batches),
+        "inference": {"http": {"port": inference_port}, "triton": {"url": triton.grpc}},
+        "forwarder": {"http": {"port": forwarder_port}},
+    }
+    settings["inference"]["model_repository"] = str(ROOT / "models")
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    start("lineside_forwarder", path)
+    answered: list[str] = []
+    doubted: list[str] = []
+
+    def send() -> None:
+        """Send captures until one gets no answer."""
+        with AgentClient(socket) as client:
+            while True:
+                key = f"capture{os.urandom(6).hex()}"
+                try:
+                    client.CaptureData(model_handle=MODEL, capture_id=key, input_tensors=[client.tensor("x", LARGE)])
+                except grpc.RpcError:
+                    doubted.append(key)
+                    return
+                answered.append(key)
+
+    for killed in range(KILLS + 1):
+        inference = start("lineside_inference", path)
+        with AgentClient(socket) as client:
+            block_until(lambda client=client: says(client, "no-such") == "NOT_FOUND", within=HANG_S)
+            while doubted:
+                key = doubted.pop()
+                code, words = code_of(lambda key=key: client.CaptureData(model_handle=MODEL, capture_id=key))
+                assert code in {grpc.StatusCode.OK, grpc.StatusCode.ALREADY_EXISTS}, words
+                answered.append(key)
+            if killed == KILLS:
+                block_until(lambda: len(set(delivered(top))) == len(answered), within=HANG_S)
+                block_until(lambda client=client: {says(client, key) for key in answered} == {SUCCESS}, within=HANG_S)
+                break
+        more = len(answered) + 40
+        with ThreadPoolExecutor(4) as threads:
+            for _ in range(4):
+                threads.submit(send)
+            block_until(lambda more=more: len(answered) > more and delivered(top))
+            inference.kill()
+            inference.wait(HANG_S)
+        assert len(doubted) == 4
+    assert sorted(delivered(top)) == sorted(answered)
+
+
+def delivered(top: Path) -> list[str]:
+    """Return the ids of the captures below a folder."""
+    lines = [line for path in top.rglob("*.jsonl") for line in path.read_bytes().splitlines()]
+    return [json.loads(line)["eventMetadata"]["eventId"] for line in lines]
+
+
+def says(client: AgentClient, key: str) -> int | str:
+    """Return what the agent says of a capture, or the name of gRPC's code."""
     try:
         return int(client.GetCaptureDataStatus(capture_id=key, timeout=5).status)
-    except grpc.RpcError:
-        return None
+    except grpc.RpcError as error:
+        return error.code().name

@@ -230,6 +230,38 @@ def test_strict_refuses_as_the_agent_did(start_inference: Start, triton: TritonS
         capture(client)
 
 
+def test_without_strict_more_than_the_buffer_s_size_is_kept(
+    start_inference: Start, triton: TritonServer, tmp_path: Path
+) -> None:
+    """Where the agent refused the third, strict does (above); the spool's own bound counts here."""
+    started(start_inference, triton, tmp_path, CaptureDataBatchSize=1, CaptureDataBufferSize=2)
+    with AgentClient(tmp_path / "agent.sock") as client, spool_of(tmp_path / "spool") as spool:
+        keys = [capture(client, input_tensors=[client.tensor("x", X)]) for _ in range(5)]
+        assert [record.key for record in spool.iterate()] == keys
+        assert {status(client, key) for key in keys} == {IN_PROGRESS}
+
+
+def test_where_the_spool_is_full_a_capture_is_refused_and_what_is_kept_stays(
+    start_inference: Start, triton: TritonServer, tmp_path: Path
+) -> None:
+    bound = {"folder": str(tmp_path / "spool"), "max_bytes": 1024 * 1024, "when_full": "refuse"}
+    start_inference(
+        "/livez", triton={"url": triton.grpc}, spool=bound, edge_manager=agent_settings(tmp_path / "agent.sock")
+    )
+    block_until((tmp_path / "agent.sock").exists)
+    with AgentClient(tmp_path / "agent.sock") as client, spool_of(tmp_path / "spool") as spool:
+        file = auxiliary(client)(name="in.jpg", encoding=2, byte_data=os.urandom(150_000))
+        kept: list[str] = []
+        while True:
+            code, words = code_of(lambda: kept.append(capture(client, inputs=[file])))
+            if code is not Code.OK:
+                break
+        assert (code, words.startswith("spool-full: ")) == (Code.RESOURCE_EXHAUSTED, True), words
+        assert len(kept) > 3
+        assert [record.key for record in spool.iterate()] == kept
+        assert {status(client, key) for key in kept} == {IN_PROGRESS}
+
+
 def test_without_a_spool_it_says_what_to_set(start_inference: Start, triton: TritonServer, tmp_path: Path) -> None:
     start_inference("/livez", triton={"url": triton.grpc}, edge_manager=agent_settings(tmp_path / "agent.sock"))
     block_until((tmp_path / "agent.sock").exists)
