@@ -1,5 +1,6 @@
 """Models that give each of their tensors back."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +68,27 @@ class TritonPythonModel:
             for request in requests
         ]
 """
+_PASSING = """
+import triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [pb.InferenceResponse(output_tensors=request.inputs()) for request in requests]
+"""
+
+
+def write_passing(repository: Path, name: str, tensors: Mapping[str, tuple[str, Sequence[int]]]) -> None:
+    """Put a model there that gives its tensors back under their own names, of whatever Triton's configuration has.
+
+    A model of STRING can be described, and not run: see ALL_TYPES.
+    """
+    folder = repository / name / "1"
+    folder.mkdir(parents=True)
+    (folder / "model.py").write_text(_PASSING)
+    config = [f'name: "{name}"', 'backend: "python"']
+    config += [
+        f'{side} {{ name: "{tensor}" data_type: TYPE_{datatype} dims: {list(shape)} }}'
+        for tensor, (datatype, shape) in tensors.items()
+        for side in ("input", "output")
+    ]
+    (repository / name / "config.pbtxt").write_text("\n".join(config) + "\n")

@@ -10,13 +10,14 @@ from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2
 
 from tests.support import constant_models
 from tests.support.agent_client import AgentClient, array_of, as_text, code_of
 from tests.support.agent_service import agent_settings
-from tests.support.identity_models import TYPES, write_identity
+from tests.support.identity_models import TYPES, write_identity, write_passing
 from tests.support.paths import ROOT
 from tests.support.triton_server import TritonServer
 from tests.support.waiting import HANG_S, block_until
@@ -34,6 +35,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     shutil.copytree(ROOT / "models" / "surface-defect", repository / "surface-defect")
     write_identity(repository, "pair", {"x": ("FP32", [-1, 3]), "y": ("INT32", [4])})
     write_identity(repository, "kinds", {kind.lower(): (kind, [-1, 2]) for kind in TYPES})
+    write_passing(repository, "flags", {"flags": ("BOOL", [-1, 2])})
+    write_passing(repository, "words", {"words": ("STRING", [-1, 2])})
     write_identity(repository, "wide", {"x": ("FP32", [1, 3, 224, 224])})
     constant_models.write(
         repository,
@@ -128,6 +131,50 @@ def test_every_datatype_comes_back_bit_for_bit(client: AgentClient) -> None:
         assert tensor.tensor_metadata.data_type == numbers[name.upper()]
         assert list(tensor.tensor_metadata.shape) == [3, 2]
         assert tensor.WhichOneof("data") == "byte_data"
+
+
+FLAGS = np.array([[0, 1], [1, 1], [0, 0]], np.uint8)
+ELEMENTS = (b"M6 x 20", b"", "über".encode(), b"\xff\0\n")
+
+
+def packed(*elements: bytes) -> bytes:
+    """Return elements of BYTES as they go: each its length, then itself."""
+    return b"".join(len(element).to_bytes(4, "little") + element for element in elements)
+
+
+def test_bool_goes_as_uint8_and_comes_back(client: AgentClient) -> None:
+    described = client.DescribeModel(**client.named("flags")).model
+    assert [tensor.data_type for tensor in described.input_tensor_metadatas] == [0]
+    for tensor in (client.tensor("flags", FLAGS), client.of.Tensor(byte_data=FLAGS.tobytes())):
+        (found,) = client.Predict(tensors=[tensor], **client.named("flags")).tensors
+        assert np.array_equal(array_of(found), FLAGS)
+
+
+def test_bytes_are_told_as_uint8(client: AgentClient) -> None:
+    described = client.DescribeModel(**client.named("words")).model
+    assert [tensor.data_type for tensor in described.input_tensor_metadatas] == [0]
+    assert [list(tensor.shape) for tensor in described.input_tensor_metadatas] == [[-1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("raw", "shape", "says"),
+    [
+        (packed(*ELEMENTS), [2, 1], "do not give 2 elements"),
+        (packed(*ELEMENTS), [2, 3], "do not give 6 elements"),
+        (packed(*ELEMENTS)[:-1], [2, 2], "do not give 4 elements"),
+        (packed(*ELEMENTS[:3]), [], "has 3 elements"),
+        (b"\xff\xff\xff\xff", [1, 2], "do not give 2 elements"),
+        (packed(*ELEMENTS), [2**31 - 1, 2**31 - 1], "more than 65536 elements"),
+    ],
+)
+def test_elements_of_bytes_that_are_not_there_are_refused(
+    newest: AgentClient, raw: bytes, shape: list[int], says: str
+) -> None:
+    """Before Triton is asked. The Python stub of Triton 2.51 cannot run a model on BYTES beside numpy 2."""
+    words = newest.tensor("words", np.frombuffer(raw, np.uint8))
+    words.tensor_metadata.shape[:] = shape
+    code, said = code_of(lambda: newest.Predict(handle="words", tensors=[words]))
+    assert (code, says in said) == (Code.INVALID_ARGUMENT, True), said
 
 
 def test_tensors_without_metadata_go_by_their_place(client: AgentClient) -> None:
@@ -268,6 +315,15 @@ def test_the_socket_is_there_with_its_mode_and_nothing_hidden_beside_it(service:
     assert stat.S_ISSOCK(status.st_mode)
     assert stat.S_IMODE(status.st_mode) == 0o660
     assert [path.name for path in socket.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_agent_listens_at_its_socket_alone(service: Any) -> None:
+    """The process's one TCP listener is its HTTP port, which speaks no gRPC."""
+    listening = [link for link in psutil.Process(service.process.pid).net_connections("tcp") if link.status == "LISTEN"]
+    assert [link.laddr.port for link in listening] == [service.port]
+    with grpc.insecure_channel(f"127.0.0.1:{service.port}") as channel:
+        listing = channel.unary_unary("/AWS.SageMaker.Edge.Agent/ListModels")
+        assert code_of(lambda: listing(b"", timeout=HANG_S))[0] not in {Code.OK, Code.UNIMPLEMENTED}
 
 
 def test_the_health_service_serves_while_triton_does(newest: AgentClient) -> None:

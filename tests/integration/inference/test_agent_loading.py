@@ -1,6 +1,7 @@
 """Models that Edge Manager's clients load and unload, in a real Triton: every code, nothing half loaded, restarts."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -29,6 +30,8 @@ from tests.support.waiting import HANG_S, block_until
 Start = Callable[..., Any]
 Code = grpc.StatusCode
 X = np.arange(8, dtype="<f4").reshape(2, 4)
+HUGE = 2**42
+"""Bytes that a file can say it has, and no machine has memory for."""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "neo").mkdir()
     for name in ("compiled.so", "compiled.params", "compiled.meta"):
         (folder / "neo" / name).write_bytes(b"\x7fELF")
+    (folder / "huge").mkdir()
+    parts = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    onnx.save_model(scaling(5.0, weights=40_000), folder / "huge" / "model.onnx", **parts)
     (folder / "broken").mkdir()
     model = scaling(1.0)
     model.graph.node[0].op_type = "NoSuchOperator"
@@ -158,6 +164,21 @@ def test_what_cannot_be_loaded_is_named_and_leaves_nothing(
     assert found is code
     assert says in words
     assert names(client) == before
+
+
+def test_a_model_without_room_is_refused_and_loads_when_it_fits(newest: AgentClient, work: Path) -> None:
+    weights = work / "huge" / "weights.bin"
+    fits, before = weights.stat().st_size, names(newest)
+    os.truncate(weights, HUGE)
+    code, words = code_of(lambda: newest.LoadModel(handle="huge", url="huge"))
+    assert (code, words.startswith("memory-short: ")) == (Code.RESOURCE_EXHAUSTED, True), words
+    assert "'huge'" in words
+    assert "Set edge_manager.model_folder" in words
+    assert names(newest) == before
+    assert code_of(lambda: newest.predict("huge", {"x": X}))[0] is Code.NOT_FOUND
+    os.truncate(weights, fits)
+    newest.LoadModel(handle="huge", url="huge")
+    assert np.array_equal(newest.predict("huge", {"x": X})["y"], X * 5)
 
 
 def test_the_lines_own_models_are_not_unloaded(newest: AgentClient) -> None:

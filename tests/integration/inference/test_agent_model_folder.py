@@ -1,5 +1,6 @@
 """Models of clients that go to a real Triton by a folder that both have: copies, whole or not there."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,22 @@ def test_nothing_is_left_of_a_load_that_failed(client: AgentClient, folder: Path
         assert lying(folder) == []
     client.LoadModel(handle="press", url="double")
     assert np.array_equal(client.predict("press", {"x": X})["y"], X * 2)
+
+
+def test_a_model_without_room_is_refused_before_anything_is_copied(client: AgentClient, folder: Path, at: Path) -> None:
+    weights = at / "work" / "apart" / "weights.bin"
+    fits = weights.stat().st_size
+    os.truncate(weights, 2**42)
+    try:
+        code, words = code_of(lambda: client.LoadModel(handle="apart", url="apart"))
+    finally:
+        os.truncate(weights, fits)
+    assert (code, words.startswith("memory-short: ")) == (Code.RESOURCE_EXHAUSTED, True), words
+    assert "of this machine's memory" in words
+    assert lying(folder) == []
+    assert "apart" not in {model.name for model in client.ListModels().models}
+    client.LoadModel(handle="apart", url="apart")
+    assert np.array_equal(client.predict("apart", {"x": X})["y"], X * 5)
 
 
 def test_a_name_of_the_line_s_repository_is_taken(client: AgentClient, folder: Path) -> None:
