@@ -42,6 +42,8 @@ FILE_VARIABLE = "LINESIDE_CONFIG"
 """The environment variable that names the settings file."""
 COMPONENT_VARIABLE = "LINESIDE_COMPONENT"
 """The environment variable in which our recipes tell a Greengrass component its name; not a setting."""
+COMPANION_VARIABLE = "LINESIDE_COMPANION"
+"""The environment variable that tells a process that it runs beside a component's own one; not a setting."""
 
 SECTIONS = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
 """The services' sections; a service ignores the sections that are not its own."""
@@ -384,7 +386,7 @@ def _foreign(kind: type[Settings]) -> list[str]:
 
 def _unknown_variables(kind: type[Settings]) -> Iterator[tuple[str, str]]:
     known = [variable(path) for path, _field, _group in fields(kind)]
-    others = (FILE_VARIABLE, COMPONENT_VARIABLE)
+    others = (FILE_VARIABLE, COMPONENT_VARIABLE, COMPANION_VARIABLE)
     maps = tuple(variable(path) + DELIMITER for path, field, _group in fields(kind) if _is_map(field.annotation))
     foreign = tuple(variable((name,)) for name in _foreign(kind))
     for name in sorted(os.environ):

@@ -41,6 +41,13 @@ def render(
     bench: Annotated[
         bool, typer.Option("--bench", help="The simulated PLC and cameras too, for a line without a plant.")
     ] = False,
+    edge_manager: Annotated[
+        bool,
+        typer.Option(
+            "--edge-manager",
+            help="aws.greengrass.SageMakerEdgeManager too, which takes the place of the public component of that name.",
+        ),
+    ] = False,
 ) -> None:
     """Write the recipes and their artifacts for a registry, a bucket and a version."""
     from lineside import __version__  # noqa: PLC0415 - the help must not wait for it
@@ -48,6 +55,7 @@ def render(
     from lineside.recipes import writing  # noqa: PLC0415 - same
     from lineside.recipes.bench_components import BENCH  # noqa: PLC0415 - same
     from lineside.recipes.components import COMPONENTS  # noqa: PLC0415 - same
+    from lineside.recipes.edge_manager_component import AGENT  # noqa: PLC0415 - same
     from lineside.recipes.rendering import Place  # noqa: PLC0415 - same
 
     models = {}
@@ -62,7 +70,7 @@ def render(
             bucket,
             version or __version__,
             writing.platforms_of(platform or ()),
-            components=(*COMPONENTS, *BENCH) if bench else COMPONENTS,
+            components=(*COMPONENTS, *(BENCH if bench else ()), *((AGENT,) if edge_manager else ())),
         )
         if digests is not None:
             place = writing.with_digests(place, digests)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lineside.greengrass.errors import NotAComponent
-from lineside.settings import COMPONENT_VARIABLE
+from lineside.settings import COMPANION_VARIABLE, COMPONENT_VARIABLE
 
 TOKEN_VARIABLE = "SVCUID"  # noqa: S105 - a variable's name
 SOCKET_VARIABLE = "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT"
@@ -27,6 +27,8 @@ class Component:
     socket: Path
     thing: str | None = None
     """The core device's thing name."""
+    is_companion: bool = False
+    """Whether another process of the component speaks for it, and this one only has its configuration."""
 
 
 def component(environment: Mapping[str, str] = os.environ) -> Component | None:
@@ -50,6 +52,7 @@ def component(environment: Mapping[str, str] = os.environ) -> Component | None:
         token=given[TOKEN_VARIABLE],
         socket=Path(given[SOCKET_VARIABLE]),
         thing=environment.get(THING_VARIABLE) or None,
+        is_companion=bool(environment.get(COMPANION_VARIABLE)),
     )
 
 

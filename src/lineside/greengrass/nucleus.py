@@ -37,6 +37,11 @@ class ComponentNucleus:
         """The component's name."""
         return self._client.component.name
 
+    @property
+    def is_companion(self) -> bool:
+        """Whether another process speaks for the component: tells its state, and judges proposals."""
+        return self._client.component.is_companion
+
     def connect(self) -> None:
         """Connect, unless that is done."""
         self._client.connect()

@@ -69,7 +69,8 @@ class Steered(Generic[S]):
     def attend(self, service: Service, settings: S) -> None:
         """Have the service follow its configuration and tell when it is ready, from its start on."""
         service.beside("greengrass configuration", lambda: self._follow(service, settings))
-        service.beside("greengrass state", lambda: tell_running(lambda: service.is_ready, self._nucleus.running))
+        if not self._nucleus.is_companion:
+            service.beside("greengrass state", lambda: tell_running(lambda: service.is_ready, self._nucleus.running))
 
     async def _follow(self, service: Service, settings: S) -> None:
         loop = asyncio.get_running_loop()
@@ -89,5 +90,6 @@ class Steered(Generic[S]):
             fail=service.fail,
             takers=service.takers,
             in_force=in_force,
+            is_asked=not self._nucleus.is_companion,
         )
         await watch.run()

@@ -57,7 +57,7 @@ class ConfigurationWatch(Generic[S]):
 
     `read` returns the settings of a configuration, or of the one in force with None, and raises SettingsError; it may
     block. `fail` ends the service with a reason, for the nucleus to start it again. `in_force` gets settings that were
-    applied.
+    applied. `is_asked`: whether it judges what deployments propose; of two processes of a component one does.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class ConfigurationWatch(Generic[S]):
         takers: Sequence[Taker] = (),
         in_force: Callable[[S], None] = lambda _settings: None,
         settle_s: float = SETTLE_S,
+        is_asked: bool = True,
     ) -> None:
         self.settings = settings
         """Those in force."""
@@ -79,6 +80,7 @@ class ConfigurationWatch(Generic[S]):
         self._takers = takers
         self._in_force = in_force
         self._settle_s = settle_s
+        self._is_asked = is_asked
         self._changed = asyncio.Event()
         self._proposals: asyncio.Queue[Proposal] = asyncio.Queue()
 
@@ -93,7 +95,9 @@ class ConfigurationWatch(Generic[S]):
             hand_over(loop, self._proposals.put_nowait, proposal)
 
         await run_abandonable(lambda: self._nucleus.on_change(changed), "greengrass changes")
-        if not await run_abandonable(lambda: self._nucleus.on_proposal(proposed), "greengrass proposals"):
+        if self._is_asked and not await run_abandonable(
+            lambda: self._nucleus.on_proposal(proposed), "greengrass proposals"
+        ):
             log.info("this nucleus does not ask before a deployment; a wrong configuration is refused when it arrives")
         self._changed.set()  # it may have changed since the start
         async with asyncio.TaskGroup() as both:

@@ -18,12 +18,16 @@ IPC_FOLDER=/run/greengrass
 # With what the names of containers, networks and volumes begin; tests put another word in front.
 SCOPE=${LINESIDE_TEST_SCOPE:-lineside}
 MODELS=$SCOPE-models
+CLIENT_MODELS=$SCOPE-client-models
+CLIENT_MODELS_AT=/var/lib/lineside/client-models # as in the images, whose owner of it a new volume gets
 DOWNLOAD=$SCOPE-model-download
 SHARED_MEMORY=$SCOPE-shared-memory
 LABEL=com.lineside.component
 MOST=107 # bytes of a socket's path: unix(7)
 ANSWER_S=20
 AWAY_S=${LINESIDE_TEST_AWAY_S:-120} # for so long a model's component waits for inference or Triton to be there at all
+FORWARDER_STOP_S=10
+TMPFS='--tmpfs /tmp:rw,noexec,nosuid,nodev,size=64m,mode=1777'
 through=none # the network of containers that do one thing
 # By what a container finds Greengrass' credentials and a proxy. Names only: no token in `ps`.
 OUTWARD='--env AWS_CONTAINER_AUTHORIZATION_TOKEN --env AWS_CONTAINER_CREDENTIALS_FULL_URI
@@ -46,7 +50,7 @@ scoped() { case $1 in lineside-*) printf %s "$SCOPE-${1#lineside-}" ;; *) printf
 
 install() {
   component=$1; shift
-  machine='' room='' l4t='' needs_gpu=no needs_ipc=no source='' fetcher=''
+  machine='' room='' l4t='' needs_gpu=no needs_ipc=no source='' fetcher='' has_clients=no
   while [ $# -gt 0 ]; do
     case $1 in
       --machine) machine=$2; shift 2 ;;
@@ -55,7 +59,8 @@ install() {
       --gpu) needs_gpu=yes; shift ;;
       --ipc) needs_ipc=yes; shift ;;
       --models) source=$2 fetcher=$3; shift 3 ;;
-      -*) wrong "install: $1 is none of --machine, --room, --l4t, --gpu, --ipc, --models" ;;
+      --client-models) has_clients=yes; shift ;;
+      -*) wrong "install: $1 is none of --machine, --room, --l4t, --gpu, --ipc, --models, --client-models" ;;
       *) break ;;
     esac
   done
@@ -67,6 +72,7 @@ install() {
   for image in "$@"; do look_at_image "$image"; done
   if [ "$needs_ipc" = yes ]; then find_socket; fi
   case $source in s3://*) fetch_models "$1" ;; esac # else it is a folder of this machine
+  if [ "$has_clients" = yes ]; then open_client_models "$1"; fi
   say "this machine can run it"
 }
 
@@ -167,6 +173,7 @@ find_socket() {
 startup() {
   component=$1 name=$(scoped "$2") image=$3; shift 3
   files='' folders='' networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no cpus=''
+  work='' socket_file='' forwarder='' tmpfs=$TMPFS
   while [ $# -gt 0 ]; do
     case $1 in
       --network | --internal-network) networks="$networks $1=$(scoped "$2")"; shift 2 ;;
@@ -183,6 +190,9 @@ startup() {
       --cpus) cpus=$2; shift 2 ;;
       --if-there) files="$files $2"; shift 2 ;;
       --share-if-there) folders="$folders $2"; shift 2 ;;
+      --work) work=${2%/}; shift 2 ;;
+      --socket-file) socket_file=$2; shift 2 ;;
+      --forwarder) forwarder=$2; shift 2 ;;
       --) shift; break ;;
       *) wrong "startup: $1 is none of its options; Docker's own come behind --" ;;
     esac
@@ -190,12 +200,14 @@ startup() {
   for word in "$@"; do shift; set -- "$@" "$(scoped "$word")"; done # the volumes
   look_at_docker
   # After a crash, and on nucleus lite, which knows neither shutdown nor recover, the last container may still be there.
-  remove_container
+  remove_containers
   make_networks
   if [ -n "$secrets" ]; then make_secrets; fi
   if [ -n "$size" ]; then make_shared_memory; fi
   if [ "$models" = yes ]; then wait_for_model; fi
   if [ "$has_ipc" = yes ] || [ -n "$reporter" ]; then find_socket; fi
+  if [ -n "$work" ]; then make_work; fi
+  if [ -n "$forwarder" ]; then make_forwarder; fi
 
   set -- --env LINESIDE_CONFIG= --env AWS_REGION --env AWS_DEFAULT_REGION --env AWS_IOT_THING_NAME "$@"
   if [ -n "$cpus" ]; then set -- --cpus "$(bounded "$cpus")" "$@"; fi
@@ -222,16 +234,20 @@ startup() {
   for folder in $folders; do
     if [ -d "$folder" ]; then set -- --volume "$folder:$folder" "$@"; fi
   done
+  if [ -n "$work" ]; then
+    # Other components' models, to read; they are this user's, as are its clients' socket and segments of memory.
+    set -- --user "$(id -u):$(id -g)" --volume "$(dirname "$work"):$(dirname "$work"):ro" --volume "$work:$work" \
+      --env "LINESIDE_SPOOL__FOLDER=$work/spool" --env "LINESIDE_INFERENCE__STATE_DIR=$work/state" \
+      --env "LINESIDE_INFERENCE__MODEL_REPOSITORY=$work/models" $moved "$@"
+  fi
+  if [ -n "$socket_file" ]; then share_folder_of_socket; set -- --volume "$shared:$shared" "$@"; fi
   first=''
   for network in $networks; do
     if [ -z "$first" ]; then first=${network#*=}; set -- --network "$first" "$@"; fi
   done
   if [ -n "$first" ] && [ -n "$alias" ]; then set -- --network-alias "$alias" "$@"; fi
 
-  docker create --name "$name" --rm --label "$LABEL=$component" --read-only --cap-drop ALL \
-    --security-opt no-new-privileges:true --tmpfs /tmp:rw,noexec,nosuid,nodev,size=64m,mode=1777 \
-    --log-driver json-file --log-opt max-size=10m --log-opt max-file=5 --stop-timeout "$grace" "$@" "$image" >/dev/null ||
-    refuse "Docker did not make the container $name from $image; what it said stands above"
+  make_container "$name" "$image" "$@"
   for network in $networks; do
     if [ "${network#*=}" != "$first" ]; then
       docker network connect ${alias:+--alias "$alias"} "${network#*=}" "$name" ||
@@ -241,12 +257,81 @@ startup() {
   follow
 }
 
+# make_container NAME IMAGE ARGUMENTS: with what every container of ours has; it is not started yet.
+make_container() {
+  its_name=$1 its_image=$2; shift 2
+  docker create --name "$its_name" --rm --label "$LABEL=$component" --read-only --cap-drop ALL \
+    --security-opt no-new-privileges:true $tmpfs --log-driver json-file --log-opt max-size=10m --log-opt max-file=5 \
+    --stop-timeout "$grace" "$@" "$its_image" >/dev/null ||
+    refuse "Docker did not make the container $its_name from $its_image; what it said stands above"
+}
+
+# open_client_models IMAGE: for copies of models by this user, which Triton reads as another. Triton starts for them too.
+open_client_models() {
+  once 10001:10001 --volume "$CLIENT_MODELS:$CLIENT_MODELS_AT" --entrypoint sh "$1" -c \
+    'chmod 1777 "$1" && : >"$1/.wanted"' sh "$CLIENT_MODELS_AT" ||
+    refuse "the volume $CLIENT_MODELS could not be made ready; what Docker said stands above"
+}
+
+# make_work: the folders in this component's own. Paths in the configuration that are the defaults of a nucleus in
+# its usual place mean this component's folder, wherever that is.
+make_work() {
+  elsewhere='' moved='' root_of_default=/greengrass/v2/work
+  for folder in $folders; do
+    case $folder/ in
+      "$work"/*) ;;
+      "$root_of_default/$component/") moved="$moved --env LINESIDE_EDGE_MANAGER__LOCALDATAROOTPATH=$work" ;;
+      "$root_of_default/$component/capture/") moved="$moved --env LINESIDE_EDGE_MANAGER__CAPTUREDATADISKPATH=$work/capture" ;;
+      *) elsewhere="$elsewhere $folder" ;;
+    esac
+  done
+  folders=$elsewhere
+  case $work in
+    "$root_of_default"/*) ;;
+    *) moved="$moved --env LINESIDE_EDGE_MANAGER__MODEL_ROOTS=[\"$(dirname "$work")\"]" ;;
+  esac
+  mkdir -p "$work/spool" "$work/state" "$work/models" || refuse "$work cannot be written by $(id -un): let Greengrass own it"
+}
+
+# share_folder_of_socket: as $shared the folder of the socket that clients of this machine look for.
+share_folder_of_socket() {
+  shared=$(dirname "$socket_file")
+  case $socket_file in
+    /*/*) ;;
+    *) refuse "UnixSocketName $socket_file must be an absolute path in a folder of this machine" ;;
+  esac
+  case $shared in
+    *[:,]*) refuse "UnixSocketName $socket_file has a colon or a comma in its path, which Docker cannot mount: name another" ;;
+    /tmp) tmpfs='' ;;
+  esac
+  if [ ! -d "$shared" ]; then
+    refuse "the folder of UnixSocketName $socket_file is not there: sudo install -d -o $(id -un) -m 2770 $shared"
+  fi
+}
+
+# make_forwarder: the container that carries captures to their bucket, beside this component's own and with its configuration.
+make_forwarder() {
+  set -- --user "$(id -u):$(id -g)" --memory 256m --pids-limit 128 --no-healthcheck --volume "$work:$work" \
+    --env LINESIDE_CONFIG= --env "LINESIDE_SPOOL__FOLDER=$work/spool" --env LINESIDE_COMPANION=yes \
+    --env AWS_REGION --env AWS_DEFAULT_REGION --env AWS_IOT_THING_NAME --env AWS_ENDPOINT_URL_S3 \
+    --network host $OUTWARD $moved \
+    --volume "$(dirname "$socket"):$IPC_FOLDER:ro" --env SVCUID --env "LINESIDE_COMPONENT=$component" \
+    --env "AWS_GG_NUCLEUS_DOMAIN_SOCKET_FILEPATH_FOR_COMPONENT=$inside"
+  if [ -n "$socket_group" ]; then set -- --group-add "$socket_group" "$@"; fi
+  if [ -n "${AWS_IOT_THING_NAME:-}" ]; then set -- --env "LINESIDE_THING=$AWS_IOT_THING_NAME" "$@"; fi
+  for folder in $folders; do
+    if [ -d "$folder" ]; then set -- --volume "$folder:$folder" "$@"; fi
+  done
+  make_container "$name-forwarder" "$forwarder" "$@"
+}
+
 # follow: run the container in the foreground; when it ends, so does the component, with an exit status that is never 0.
 follow() {
   stopping=no
   trap 'stopping=yes; docker stop -t "$grace" "$name" >/dev/null 2>&1 || :' TERM INT HUP
   docker start --attach "$name" &
   attached=$!
+  if [ -n "$forwarder" ]; then follow_forwarder & fi
   if [ -n "$reporter" ]; then report_when_healthy; fi
   status=0
   wait "$attached" || status=$?
@@ -254,12 +339,24 @@ follow() {
     status=0
     wait "$attached" || status=$?
   done
+  if [ -n "$forwarder" ]; then docker stop -t "$FORWARDER_STOP_S" "$name-forwarder" >/dev/null 2>&1 || :; fi
   if [ "$stopping" = yes ]; then exit 0; fi
   if [ "$status" = 0 ]; then # Greengrass would take it for RUNNING
     refuse "the container $name ended by itself with status 0; its last words stand above"
   fi
   say "the container $name ended with status $status; its last words stand above" >&2
   exit "$status"
+}
+
+# follow_forwarder: it lives as long as the component's own container, and that no longer than it.
+follow_forwarder() {
+  trap '' TERM INT HUP
+  status=0
+  docker start --attach "$name-forwarder" || status=$?
+  if [ "$(docker inspect --format '{{.State.Running}}' "$name" 2>/dev/null)" = true ]; then
+    say "the container $name-forwarder ended with status $status, and $name is stopped with it" >&2
+    docker stop -t "$grace" "$name" >/dev/null 2>&1 || :
+  fi
 }
 
 # report_when_healthy: Triton cannot speak to Greengrass; a container of ours says RUNNING for it, once it is healthy.
@@ -307,6 +404,14 @@ remove_container() {
     sleep 1
     docker rm --force "$name" >/dev/null 2>&1 || :
   done
+}
+
+# remove_containers: this component's own, and the forwarder beside it where it has one.
+remove_containers() {
+  remove_container
+  own=$name name=$name-forwarder
+  remove_container
+  name=$own
 }
 
 # bounded PROCESSORS: no more than the machine has, for Docker refuses more.
@@ -379,8 +484,9 @@ make_secrets() {
 # wait_for_model: a Triton without any model would end at once; the component of the first one may still be installing.
 wait_for_model() {
   told=no
-  until once 10001:10001 --volume "$MODELS:/models:ro" --entrypoint sh "$image" -c \
-    'for each in /models/*/config.pbtxt; do [ ! -f "$each" ] || exit 0; done; exit 3'; do
+  until once 10001:10001 --volume "$MODELS:/models:ro" --volume "$CLIENT_MODELS:$CLIENT_MODELS_AT:ro" --entrypoint sh \
+    "$image" -c 'for each in /models/*/config.pbtxt "$1/.wanted"; do [ ! -f "$each" ] || exit 0; done; exit 3' sh \
+    "$CLIENT_MODELS_AT"; do
     if [ "$told" = no ]; then
       say "the volume $MODELS holds no model yet: deploy a component com.lineside.Model.<Name> with this one, or" \
         "set ModelS3URI of com.lineside.Inference" >&2
@@ -399,13 +505,14 @@ shutdown() {
     *) refuse "Docker did not stop $name ($(printf %s "$said" | tr '\n' ' ' | cut -c 1-200)): see journalctl -u docker," \
       "and restart it; the container ends with it" ;;
   esac
+  docker stop -t "$FORWARDER_STOP_S" "$name-forwarder" >/dev/null 2>&1 || :
 }
 
 # recover: good at any moment, any number of times.
 recover() {
   component=$1 name=$(scoped "$2"); shift 2
   look_at_docker
-  remove_container
+  remove_containers
   if [ "${1:-}" = --shared-memory ] && docker volume inspect "$SHARED_MEMORY" >/dev/null 2>&1; then
     # Regions of processes that are gone: their owner would hold the lock.
     once 10001:10001 --volume "$SHARED_MEMORY:/dev/shm:nocopy" --entrypoint sh "$2" -c \

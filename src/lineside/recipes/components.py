@@ -90,9 +90,16 @@ class Component:
     """Longer than `http.drain_s`, so that nobody is killed while it finishes a part."""
     reporter: str | None = None
     """The image that reports RUNNING for a container that cannot."""
+    forwarder: str | None = None
+    """The image of a forwarder that runs beside it, with the component's configuration, and ends with it."""
+    has_clients: bool = False
+    """Whether clients load models by it, for which Triton starts without any of its own."""
     fetcher: str | None = None
     """The image that fetches the models of `ModelS3URI` where that is a folder in S3."""
     recover: tuple[str, ...] = ()
+    version: str | None = None
+    """Its own version; ours where absent."""
+    is_classic_only: bool = False
 
 
 def same(image: str) -> Mapping[str, str]:

@@ -105,17 +105,18 @@ def _text(lines: Iterator[str]) -> str:
 
 
 def _component(component: Component, place: Place, extra: Sequence[Dependency]) -> Iterator[str]:
-    yield from _head(component.name, component.description, place.version)
+    yield from _head(component.name, component.description, component.version or place.version)
     yield from _dependencies([*component.dependencies, *extra], place)
     yield "ComponentConfiguration:"
     yield "  DefaultConfiguration:"
     if component.policies:
         yield from (f"    # {line}" for line in _ACCESS_NOTE)
-    own = component.configuration if _is_classic(place) else merged(component.configuration, component.on_lite)
+    own = component.configuration if is_classic(place) else merged(component.configuration, component.on_lite)
     yield from _map({**own, **_access(component)}, "    ")
     yield "Manifests:"
     for name in _ordered(place):
-        yield from _manifest(name, component, place)
+        if not (component.is_classic_only and PLATFORMS[name][1]):
+            yield from _manifest(name, component, place)
 
 
 def _head(name: str, description: str, version: str) -> Iterator[str]:
@@ -131,16 +132,15 @@ def _ordered(place: Place) -> list[str]:
     return [name for name in PLATFORMS if name in place.platforms]
 
 
-def _is_classic(place: Place) -> bool:
+def is_classic(place: Place) -> bool:
     """Whether recipes are for the classic nucleus too."""
     return any(not PLATFORMS[name][1] for name in place.platforms)
 
 
 def _dependencies(dependencies: Sequence[Dependency], place: Place) -> Iterator[str]:
-    is_classic = _is_classic(place)
     yield "ComponentDependencies:"
     for each in dependencies:
-        if each.classic_only and not is_classic:
+        if each.classic_only and not is_classic(place):
             continue
         yield f"  # {each.why}."
         if each.classic_only:
@@ -177,13 +177,16 @@ def _manifest(name: str, component: Component, place: Place) -> Iterator[str]:
     image = place.image(component.images[architecture])
     reporter = place.image(component.reporter) if component.reporter else None
     fetcher = place.image(component.fetcher) if component.fetcher else None
-    every = [image, *(each for each in (reporter, fetcher) if each)]
+    forwarder = place.image(component.forwarder) if component.forwarder else None
+    every = [image, *(each for each in (reporter, fetcher, forwarder) if each)]
     yield from _platform(name)
     yield "    Lifecycle:"
     if is_lite:
         yield from (f"      # {line}" for line in _LITE_NOTE)
     machine = (("--machine", architecture, "--room", str(component.room_gib)), component.checks.get(architecture, ()))
     needs = machine if reporter else (*machine, ("--ipc",))
+    if component.has_clients:
+        needs = (*needs, ("--client-models",))
     if fetcher:
         needs = (*needs, ("--models", '"{configuration:/ModelS3URI}"', fetcher))
     yield from _step("install", component.install_s, component.name, needs, tuple((each,) for each in every))
@@ -193,6 +196,7 @@ def _manifest(name: str, component: Component, place: Place) -> Iterator[str]:
     yield f"      # RUNNING is reported by {teller}. The script runs until the container ends."
     start = (
         *((("--reporter", reporter),) if reporter else ()),
+        *((("--forwarder", forwarder),) if forwarder else ()),
         *component.options,
         (*PROCESSORS, "--stop", str(component.stop_s)),
         ("--",),

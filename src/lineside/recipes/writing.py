@@ -10,7 +10,7 @@ from lineside.errors import LinesideError
 from lineside.recipes import dialect
 from lineside.recipes.checking import check, check_together
 from lineside.recipes.device_role import documents
-from lineside.recipes.rendering import PLATFORMS, SCRIPT, Place, images, recipes
+from lineside.recipes.rendering import PLATFORMS, SCRIPT, Place, images, is_classic, recipes
 
 SOURCE = Path(__file__).with_name(SCRIPT)
 ANSWER_S = 20.0
@@ -97,6 +97,12 @@ def files(place: Place, models: Mapping[str, str]) -> dict[str, str]:
 
     Raises LinesideError where a recipe would be wrong, for instance because of a registry that is none.
     """
+    for component in place.components:
+        if component.is_classic_only and not is_classic(place):
+            raise LinesideError(
+                f"{component.name} is a component of the classic nucleus only",
+                remedy="leave --edge-manager out, or render for --platform classic too",
+            )
     texts = recipes(place, models)
     findings = check_together({name: check(text) for name, text in texts.items()})
     for name, found in findings.items():

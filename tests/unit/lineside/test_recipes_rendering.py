@@ -17,6 +17,7 @@ from lineside.greengrass.configuration import layer
 from lineside.recipes.bench_components import BENCH, PLC_SIM
 from lineside.recipes.checking import check, check_together
 from lineside.recipes.components import COMPONENTS, L4T, Component, Noted
+from lineside.recipes.edge_manager_component import AGENT
 from lineside.recipes.rendering import PLATFORMS, Place, model_component, recipes
 from lineside.recipes.writing import files, platforms_of
 from lineside.settings import load
@@ -24,7 +25,7 @@ from lineside_bench.simulators.settings import CameraSim, PlcSim
 from tests.support.paths import ROOT
 
 EVERY = (*COMPONENTS, *BENCH)
-PLACE = Place("lineside", "lineside-components", "0.1.0", components=EVERY)
+PLACE = Place("lineside", "lineside-components", "0.1.0", components=(*EVERY, AGENT))
 MODELS = {"surface-defect": "1.0.0"}
 FOLDER = ROOT / "recipes"
 GOLDEN = files(PLACE, MODELS)
@@ -86,7 +87,9 @@ def test_recipes_for_lite_depend_on_nothing_that_lite_has_not() -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_manifests_stand_strictest_first_and_name_every_image_that_their_steps_use(name: str) -> None:
     manifests = DOCUMENTS[name]["Manifests"]
-    assert [manifest["Name"] for manifest in manifests] == list(PLATFORMS)
+    is_classic_only = name == f"{AGENT.name}.yaml"
+    expected = [each for each in PLATFORMS if not (is_classic_only and each.startswith("lite"))]
+    assert [manifest["Name"] for manifest in manifests] == expected
     for manifest in manifests:
         artifacts = [artifact["Uri"] for artifact in manifest["Artifacts"]]
         for step in manifest["Lifecycle"].values():
@@ -134,7 +137,52 @@ def _port(component: Component) -> str | None:
 
 
 def test_no_folder_of_a_nucleus_is_named_so_that_its_root_may_be_anywhere() -> None:
-    assert [name for name, text in GOLDEN.items() if "/greengrass/" in text] == []
+    default = "root_of_default=/greengrass/v2/work"  # the public Edge Manager component's, which ours puts right
+    named = {name for name, text in GOLDEN.items() if "/greengrass/" in text.replace(default, "")}
+    assert named == {f"{AGENT.name}.yaml"}
+    configuration = DOCUMENTS[f"{AGENT.name}.yaml"]["ComponentConfiguration"]["DefaultConfiguration"]
+    assert {name for name, value in configuration.items() if "/greengrass/" in str(value)} == {
+        "CaptureDataDiskPath",
+        "LocalDataRootPath",
+    }
+
+
+def test_edge_managers_component_has_the_public_ones_keys_and_defaults() -> None:
+    """The values: the public component's documentation, version 1.3.6."""
+    document = DOCUMENTS[f"{AGENT.name}.yaml"]
+    assert document["ComponentVersion"] == "1.4.0"
+    configuration = document["ComponentConfiguration"]["DefaultConfiguration"]
+    work = "/greengrass/v2/work/aws.greengrass.SageMakerEdgeManager"
+    assert {name: value for name, value in configuration.items() if name[0].isupper()} == {
+        "CaptureDataBase64EmbedLimit": "3072",
+        "CaptureDataBatchSize": "10",
+        "CaptureDataBufferSize": "30",
+        "CaptureDataDestination": "Cloud",
+        "CaptureDataDiskPath": f"{work}/capture",
+        "CaptureDataPeriodicUpload": "false",
+        "CaptureDataPeriodicUploadPeriodSeconds": "8",
+        "CaptureDataPushPeriodSeconds": "4",
+        "DLRBackendOptions": "",
+        "DbEnable": "false",
+        "DeploymentEnable": "false",
+        "DeploymentPollInterval": "1440",
+        "FolderPrefix": "sme-capture",
+        "LocalDataRootPath": work,
+        "SagemakerEdgeLogVerbose": "false",
+        "UnixSocketName": "/tmp/aws.greengrass.SageMakerEdgeManager.sock",
+    }
+
+
+@pytest.mark.parametrize("section", ["inference", "forwarder"])
+def test_edge_managers_component_configures_both_its_containers(section: str) -> None:
+    document = DOCUMENTS[f"{AGENT.name}.yaml"]["ComponentConfiguration"]["DefaultConfiguration"]
+    given = document | {"DeviceFleetName": "press", "BucketName": "sagemaker-press"}
+    [kind] = [each for each in installed() if each.section == section]
+    made = layer(kind, AGENT.name, given)
+    assert (made.problems, made.ignored) == ((), ())
+    settings = load(kind, above=made)
+    assert settings.edge_manager.serve
+    assert settings.edge_manager.BucketName == "sagemaker-press"
 
 
 def test_no_region_is_named_and_none_is_needed() -> None:
