@@ -4,8 +4,9 @@
 #   component.sh install  COMPONENT [what is needed] IMAGE...          look whether this machine can run it;
 #                                                                      --models URI IMAGE: and fetch models from S3
 #   component.sh startup  COMPONENT NAME IMAGE [how] -- [docker's]     run the container until it ends
-#   component.sh shutdown COMPONENT NAME SECONDS                       let it finish the part, then stop it
-#   component.sh recover  COMPONENT NAME [--shared-memory IMAGE]       clear what a crash left behind
+#   component.sh shutdown COMPONENT NAME SECONDS [--forwarder]         let it finish the part, then stop it
+#   component.sh recover  COMPONENT NAME [--shared-memory IMAGE | --forwarder]
+#                                                                      clear what a crash left behind
 #   component.sh model    COMPONENT IMAGE MODEL FOLDER                 put a model into the repository
 #   component.sh serves   COMPONENT NAME IMAGE MODEL FOLDER URL SECONDS [--tell]
 #                                                                      wait until inference says that it serves
@@ -200,7 +201,8 @@ startup() {
   for word in "$@"; do shift; set -- "$@" "$(scoped "$word")"; done # the volumes
   look_at_docker
   # After a crash, and on nucleus lite, which knows neither shutdown nor recover, the last container may still be there.
-  remove_containers
+  remove_container
+  if [ -n "$forwarder" ]; then remove_forwarder; fi
   make_networks
   if [ -n "$secrets" ]; then make_secrets; fi
   if [ -n "$size" ]; then make_shared_memory; fi
@@ -406,9 +408,7 @@ remove_container() {
   done
 }
 
-# remove_containers: this component's own, and the forwarder beside it where it has one.
-remove_containers() {
-  remove_container
+remove_forwarder() {
   own=$name name=$name-forwarder
   remove_container
   name=$own
@@ -505,14 +505,15 @@ shutdown() {
     *) refuse "Docker did not stop $name ($(printf %s "$said" | tr '\n' ' ' | cut -c 1-200)): see journalctl -u docker," \
       "and restart it; the container ends with it" ;;
   esac
-  docker stop -t "$FORWARDER_STOP_S" "$name-forwarder" >/dev/null 2>&1 || :
+  if [ "${4:-}" = --forwarder ]; then docker stop -t "$FORWARDER_STOP_S" "$name-forwarder" >/dev/null 2>&1 || :; fi
 }
 
 # recover: good at any moment, any number of times.
 recover() {
   component=$1 name=$(scoped "$2"); shift 2
   look_at_docker
-  remove_containers
+  remove_container
+  if [ "${1:-}" = --forwarder ]; then remove_forwarder; fi
   if [ "${1:-}" = --shared-memory ] && docker volume inspect "$SHARED_MEMORY" >/dev/null 2>&1; then
     # Regions of processes that are gone: their owner would hold the lock.
     once 10001:10001 --volume "$SHARED_MEMORY:/dev/shm:nocopy" --entrypoint sh "$2" -c \

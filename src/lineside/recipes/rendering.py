@@ -206,9 +206,12 @@ def _manifest(name: str, component: Component, place: Place) -> Iterator[str]:
     yield from _step("startup", component.startup_s, f"{component.name} {component.container} {image}", start)
     if not is_lite:
         yield from _step(
-            "shutdown", component.stop_s + 15, f"{component.name} {component.container} {component.stop_s}"
+            "shutdown",
+            component.stop_s + 15,
+            f"{component.name} {component.container} {component.stop_s}",
+            (("--forwarder",),) if forwarder else (),
         )
-        left = ((*component.recover, image),) if component.recover else ()
+        left = ((*component.recover, image),) if component.recover else (("--forwarder",),) if forwarder else ()
         yield from _step("recover", RECOVER_S, f"{component.name} {component.container}", left)
     yield "    Artifacts:"
     for each in every:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from lineside.greengrass.component import SOCKET_VARIABLE, TOKEN_VARIABLE
-from lineside.settings import COMPONENT_VARIABLE
+from lineside.settings import COMPANION_VARIABLE, COMPONENT_VARIABLE
 from lineside_bench.greengrass.ipc_server import CLASSIC, LITE, IpcServer
 from lineside_bench.processes.process import clean_environment
 from tests.support.greengrass import core_device
@@ -226,6 +226,21 @@ def test_where_nobody_asks_before_it_says_so(core: IpcServer, start: Callable[..
     bridge = start()
     bridge.says("this nucleus does not ask before a deployment")
     assert core.ask_validity(NAME, {}, "one") == 0
+
+
+def test_a_companion_has_the_configuration_and_leaves_the_word_to_the_components_own_process(
+    core: IpcServer, start: Callable[..., Bridge], inference: Callable[[], None]
+) -> None:
+    bridge = start(**{COMPANION_VARIABLE: "yes"})
+    inference()
+    bridge.answers("/readyz", 200)
+    core.core.merge(NAME, ("log",), {"level": "debug"})
+    bridge.says("the new configuration is in force")
+    assert core.ask_validity(NAME, {}, "one") == 0
+    own = start()
+    own.says("told the nucleus that the component runs")
+    assert states(core) == ["RUNNING"]
+    assert "told the nucleus" not in bridge.log
 
 
 def test_with_its_connection_it_ends(core: IpcServer, start: Callable[..., Bridge]) -> None:

@@ -392,6 +392,99 @@ def test_triton_waits_for_its_first_model_and_says_so(rig: Rig) -> None:
     assert err.count("holds no model yet") == 1
 
 
+FORWARDER = "plant.example/forwarder:1.4.0"
+
+
+def edge_manager(rig: Rig, nucleus: Path, socket_file: Path, *more: str) -> dict[str, str]:
+    """Start a component with a forwarder and clients of this machine; return how its two containers were made."""
+    for_group(rig, 998)
+    del nucleus
+    rig.run(
+        *("startup", EYE, NAME, IMAGE, "--forwarder", FORWARDER, "--ipc", "--work", f"{rig.work}/"),
+        *("--socket-file", str(socket_file), *more, "--", "--ipc", "host"),
+    )
+    return {call[-1]: " ".join(call) for call in rig.calls("create")}
+
+
+def test_a_forwarder_beside_a_component_has_its_configuration_and_the_machines_network(rig: Rig, nucleus: Path) -> None:
+    made = edge_manager(rig, nucleus, rig.folder / "agent.sock")
+    own = f"--user {os.getuid()}:{os.getgid()}"
+    agent, forwarder = made[IMAGE], made[FORWARDER]
+    for words in (agent, forwarder):
+        assert own in words
+        assert f"--volume {rig.work}:{rig.work} " in words
+        assert f"--env LINESIDE_SPOOL__FOLDER={rig.work}/spool " in words
+        assert f"--env LINESIDE_COMPONENT={EYE} " in words
+        assert "--group-add 998" in words
+        assert "--read-only --cap-drop ALL" in words
+    assert "--network host --env AWS_CONTAINER_AUTHORIZATION_TOKEN " in forwarder
+    assert "--env LINESIDE_COMPANION=yes " in forwarder
+    assert f"--name {NAME}-forwarder " in forwarder
+    assert "LINESIDE_COMPANION" not in agent
+    assert "AWS_CONTAINER" not in agent
+    assert f"--volume {rig.work.parent}:{rig.work.parent}:ro " in agent
+    assert f"--volume {rig.folder}:{rig.folder} " in agent
+    assert f'--env LINESIDE_EDGE_MANAGER__MODEL_ROOTS=["{rig.work.parent}"] ' in agent
+    assert all((rig.work / each).is_dir() for each in ("spool", "state", "models"))
+    started_ones = [call[-1] for call in rig.calls("start")]
+    assert sorted(started_ones) == [NAME, f"{NAME}-forwarder"]
+
+
+def test_the_folder_of_the_socket_is_shared_in_place_of_a_tmp_of_its_own(rig: Rig, nucleus: Path) -> None:
+    made = edge_manager(rig, nucleus, Path("/tmp/agent.sock"))
+    assert "--volume /tmp:/tmp " in made[IMAGE]
+    assert "--tmpfs" not in made[IMAGE]
+    assert "--tmpfs /tmp:" in made[FORWARDER]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/agent.sock", "must be an absolute path in a folder"),
+        ("agent.sock", "must be an absolute path in a folder"),
+        ("/none/at/all/agent.sock", "is not there: sudo install -d"),
+        ("/none:at/all/agent.sock", "has a colon or a comma"),
+    ],
+)
+def test_a_socket_that_clients_could_not_reach_is_refused(rig: Rig, nucleus: Path, path: str, says: str) -> None:
+    del nucleus
+    said = rig.refused("startup", EYE, NAME, IMAGE, "--ipc", "--socket-file", path, "--")
+    assert said.startswith(f"{EYE}: ")
+    assert f"UnixSocketName {path}" in said
+    assert says in said
+    assert rig.calls("create") == []
+
+
+def test_the_public_components_folders_mean_this_ones_wherever_it_is(rig: Rig, nucleus: Path) -> None:
+    """The defaults of a nucleus in its usual place; another folder is shared where it is there."""
+    usual = f"/greengrass/v2/work/{EYE}"
+    shared = [word for path in (f"{usual}/capture", usual, str(rig.root)) for word in ("--share-if-there", path)]
+    for words in edge_manager(rig, nucleus, rig.folder / "agent.sock", *shared).values():
+        assert f"--env LINESIDE_EDGE_MANAGER__CAPTUREDATADISKPATH={rig.work}/capture " in words
+        assert f"--env LINESIDE_EDGE_MANAGER__LOCALDATAROOTPATH={rig.work} " in words
+        assert f"--volume {rig.root}:{rig.root} " in words
+        assert f"{usual}:" not in words
+
+
+def test_a_forwarder_is_stopped_and_cleared_with_its_component(rig: Rig) -> None:
+    for each in (NAME, f"{NAME}-forwarder"):
+        (rig.state / "containers" / each).write_text(EYE)
+    assert rig.run("shutdown", EYE, NAME, "20", "--forwarder").returncode == 0
+    assert rig.calls("stop") == [["stop", "-t", "20", NAME], ["stop", "-t", "10", f"{NAME}-forwarder"]]
+    for each in (NAME, f"{NAME}-forwarder"):
+        (rig.state / "containers" / each).write_text(EYE)
+    assert rig.run("recover", EYE, NAME, "--forwarder").returncode == 0
+    assert list((rig.state / "containers").iterdir()) == []
+
+
+def test_the_folder_of_clients_models_is_open_and_lets_triton_start(rig: Rig) -> None:
+    assert rig.run("install", EYE, "--client-models", IMAGE).returncode == 0
+    [made] = rig.calls("run")
+    words = " ".join(made)
+    assert "--volume lineside-client-models:/var/lib/lineside/client-models --entrypoint sh" in words
+    assert 'chmod 1777 "$1" && : >"$1/.wanted"' in words
+
+
 def test_a_model_without_its_files_is_refused(rig: Rig) -> None:
     (rig.work / "model").mkdir()
     assert "has no config.pbtxt" in rig.refused("model", EYE, IMAGE, "surface-defect", "model")
@@ -544,6 +637,8 @@ def test_every_step_of_every_recipe_is_one_that_the_script_takes(rig: Rig, nucle
         for step, each in manifest["Lifecycle"].items():
             script = each["Script"].replace("{artifacts:path}", str(SOURCE.parent)).replace("component.sh", SOURCE.name)
             script = script.replace("{artifacts:decompressedPath}", str(model.parent))
+            script = script.replace("{configuration:/UnixSocketName}", str(rig.work / "agent.sock"))
+            script = script.replace("{work:path}", str(rig.work))
             script = script.replace("{configuration:/container/", "").replace("}", "")
             done = subprocess.run(
                 ["sh", "-c", script], cwd=rig.work, env=rig.environment, capture_output=True, text=True, check=False

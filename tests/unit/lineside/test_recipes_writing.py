@@ -30,6 +30,19 @@ def test_platforms_are_named_whole_by_nucleus_or_by_architecture() -> None:
         platforms_of(["x86"])
 
 
+def test_edge_managers_component_is_written_when_asked_for_and_for_the_classic_nucleus_only(tmp_path: Path) -> None:
+    where = ("--registry", REGISTRY, "--bucket", "plant-bucket", "--out", tmp_path)
+    name = tmp_path / "aws.greengrass.SageMakerEdgeManager.yaml"
+    assert lineside(*where).returncode == 0
+    assert not name.exists()
+    done = lineside(*where, "--edge-manager", "--platform", "lite")
+    assert done.returncode == 1
+    assert "is a component of the classic nucleus only; leave --edge-manager out" in done.stderr
+    assert not name.exists()
+    assert lineside(*where, "--edge-manager", "--platform", "classic").returncode == 0
+    assert f"Uri: docker:{REGISTRY}/forwarder:" in name.read_text()
+
+
 def test_digests_are_read_as_docker_pin_and_docker_image_inspect_write_them(tmp_path: Path) -> None:
     file = tmp_path / "digests.env"
     file.write_text(
