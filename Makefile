@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter bench
 ARGS ?=
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-hostile benchmark-footprint clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -62,6 +62,9 @@ benchmark-containers: $(VENV)/.ready ## measure the containers: size, memory, ti
 
 benchmark-greengrass: setup ## measure the line over Greengrass IPC against mosquitto, and deployments of its recipes
 	$(BIN)/python benchmarks/greengrass.py $(ARGS)
+
+benchmark-agent: setup ## measure Edge Manager's agent against tritonclient straight to Triton
+	$(BIN)/python benchmarks/agent.py $(ARGS)
 
 benchmark-hostile: setup ## attack the line and measure what the PLC saw, and the inference service's memory
 	$(BIN)/python benchmarks/hostile.py $(ARGS)

@@ -1,7 +1,8 @@
 """Predict of 602 KB over the agent's socket, in bytes and by shared memory, against tritonclient straight to Triton.
 
 The same model, the same tensor, the outputs read back as arrays. Each caller is a process of its own. The ways are
-measured in turns of a few seconds, so that a drift of the machine's speed hits all; all share the one machine.
+measured in turns of a few seconds, so that a drift of the speed hits all; all share the one machine. Beside it:
+how long CaptureData takes while the bucket cannot be reached, and the service's memory after many calls.
 
     python benchmarks/agent.py --caller WAY TARGET SECONDS      one caller: waits for a line, prints its calls a second
 """
@@ -31,7 +32,9 @@ CALLERS = (1, 8)
 IMAGE = np.random.default_rng(11).standard_normal((1, 3, 224, 224), np.float32)
 WAYS = ("triton", "agent", "agent_shm")
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0))
-PREDICT = "/AWS.SageMaker.Edge.Agent/Predict"
+PREDICT, CAPTURE = "/AWS.SageMaker.Edge.Agent/Predict", "/AWS.SageMaker.Edge.Agent/CaptureData"
+SMALL = IMAGE[0, 0, :3, :]
+"""2,688 bytes: it stands in the record itself, as most captures of the samples do."""
 WAIT_S = 60.0
 
 
@@ -44,10 +47,11 @@ def serving(work: Path, address: str) -> Iterator[tuple[Path, int]]:
     (port,) = free_ports(1)
     target = work / "agent.sock"
     agent = {"serve": True, "UnixSocketName": str(target), "DeviceFleetName": "benchmark"}
-    agent |= {"CaptureDataDestination": "Disk", "CaptureDataDiskPath": str(work / "captures")}
+    agent |= {"CaptureDataDestination": "Cloud", "BucketName": "sagemaker-benchmark"}
     inference = {"http": {"port": port}, "triton": {"url": address}, "model_repository": str(cards)}
+    settings = {"inference": inference, "edge_manager": agent, "spool": {"folder": str(work / "spool")}}
     config = work / "inference.yaml"
-    config.write_text(yaml.safe_dump({"inference": inference, "edge_manager": agent}), encoding="utf-8")
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     argv = [sys.executable, "-m", "lineside_inference", str(config)]
     with process(argv, work / "inference.log", f"http://127.0.0.1:{port}/readyz") as running:
         end = time.monotonic() + WAIT_S
@@ -123,6 +127,24 @@ def caller(way: str, target: str, seconds: float) -> None:
         print(len(times) / (time.perf_counter() - start), statistics.median(times) * 1000, flush=True)
 
 
+def captures(target: Path, count: int, array: np.ndarray) -> float:
+    """Return the 99th percentile of one caller's CaptureData, one after the other, in milliseconds."""
+    times = []
+    with ExitStack() as stack:
+        channel = stack.enter_context(grpc.insecure_channel(f"unix:{target}", options=OPTIONS))
+        ask = channel.unary_unary(CAPTURE, pb.CaptureDataRequest.SerializeToString, pb.CaptureDataResponse.FromString)
+        metadata = pb.TensorMetadata(name=b"image", data_type=pb.FLOAT32, shape=array.shape)
+        tensor = pb.Tensor(tensor_metadata=metadata, byte_data=array.tobytes())
+        for number in range(count):
+            request = pb.CaptureDataRequest(
+                model_handle="surface-defect", capture_id=f"{array.nbytes}-{number}", input_tensors=[tensor]
+            )
+            start = time.perf_counter()
+            ask(request)
+            times.append(time.perf_counter() - start)
+    return float(np.percentile(times, 99)) * 1000
+
+
 def load(way: str, target: str, callers: int, seconds: float) -> tuple[float, float]:
     """Return the calls a second of so many callers together, and the median of their medians in milliseconds."""
     argv = [sys.executable, __file__, "--caller", way, target, str(seconds)]
@@ -160,6 +182,9 @@ def measure(work: Path, *, quick: bool) -> tuple[dict, dict]:
             print(f"\nPredict of 602 KB, {callers} callers", flush=True)
             table(rows, unit="")
             figures |= {f"{way}_c{callers}": row["calls/s"] for way, row in rows.items()}
+        count = 200 if quick else 2000
+        figures["capture_p99_ms"] = captures(target, count, SMALL)
+        figures["capture_602kb_p99_ms"] = captures(target, count // 4, IMAGE)
         figures |= memory(pid, target, *((200, 2000) if quick else (1000, 50_000)))
     ratios = {
         f"predict{kind}_c{callers}": figures[f"agent{kind}_c{callers}"] / figures[f"triton_c{callers}"]
