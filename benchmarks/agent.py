@@ -4,7 +4,10 @@ The same model, the same tensor, the outputs read back as arrays. Each caller is
 measured in turns of a few seconds, so that a drift of the speed hits all; all share the one machine. Beside it:
 how long CaptureData takes while the bucket cannot be reached, and the service's memory after many calls.
 
+`floor` is a gRPC server on a socket that reads the message and answers at once: what no agent in Python goes below.
+
     python benchmarks/agent.py --caller WAY TARGET SECONDS      one caller: waits for a line, prints its calls a second
+    python benchmarks/agent.py --floor SOCKET                   that server
 """
 
 import shutil
@@ -20,6 +23,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import sysv_ipc
+import uvloop
 import yaml
 from inference import WIDE, process, resident_mib, triton
 from report import arguments, free_ports, table, write
@@ -30,7 +34,7 @@ from lineside.edge_manager.protocol import agent_pb2 as pb
 ROOT = Path(__file__).parents[1]
 CALLERS = (1, 8)
 IMAGE = np.random.default_rng(11).standard_normal((1, 3, 224, 224), np.float32)
-WAYS = ("triton", "agent", "agent_shm")
+WAYS = ("triton", "agent", "agent_shm", "floor")
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0))
 PREDICT, CAPTURE = "/AWS.SageMaker.Edge.Agent/Predict", "/AWS.SageMaker.Edge.Agent/CaptureData"
 SMALL = IMAGE[0, 0, :3, :]
@@ -60,6 +64,38 @@ def serving(work: Path, address: str) -> Iterator[tuple[Path, int]]:
                 raise SystemExit(f"no socket at {target} within {WAIT_S:g} s; see {work / 'inference.log'}")
             time.sleep(0.05)
         yield target, running.pid
+
+
+@contextmanager
+def floor(target: Path) -> Iterator[Path]:
+    """Run the server that only answers; yield its socket."""
+    with subprocess.Popen([sys.executable, __file__, "--floor", str(target)], stdout=subprocess.PIPE) as running:
+        running.stdout.readline()
+        try:
+            yield target
+        finally:
+            running.terminate()
+
+
+async def answer_at_once(target: str) -> None:
+    """Serve Predict with the outputs of nothing, until the end."""
+    mean = IMAGE.mean((2, 3))
+    metadata = pb.TensorMetadata(name=b"mean", data_type=pb.FLOAT32, shape=mean.shape)
+    answer = pb.PredictResponse(tensors=[pb.Tensor(tensor_metadata=metadata, byte_data=mean.tobytes())])
+    answered = answer.SerializeToString()
+
+    async def predict(body: bytes, _context: grpc.aio.ServicerContext) -> bytes:
+        pb.PredictRequest.FromString(body)
+        return answered
+
+    service, _slash, call = PREDICT.removeprefix("/").partition("/")
+    server = grpc.aio.server(options=OPTIONS)
+    method = grpc.unary_unary_rpc_method_handler(predict)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {call: method}),))
+    server.add_insecure_port(f"unix:{target}")
+    await server.start()
+    print("serves", flush=True)
+    await server.wait_for_termination()
 
 
 def straight(address: str, stack: ExitStack) -> Callable[[], np.ndarray]:
@@ -115,7 +151,8 @@ def _mean(answer: pb.PredictResponse) -> np.ndarray:
 def caller(way: str, target: str, seconds: float) -> None:
     """Call until the time is over; print the calls a second and the time of each, in milliseconds."""
     with ExitStack() as stack:
-        call = {"triton": straight, "agent": over_agent, "agent_shm": by_segment}[way](target, stack)
+        ways = {"triton": straight, "agent": over_agent, "agent_shm": by_segment, "floor": over_agent}
+        call = ways[way](target, stack)
         if not np.allclose(call().ravel(), IMAGE.mean((2, 3)).ravel(), atol=1e-3):
             raise SystemExit(f"{way} answers something else")
         print("ready", flush=True)
@@ -166,7 +203,8 @@ def measure(work: Path, *, quick: bool) -> tuple[dict, dict]:
     with ExitStack() as stack:
         _http, address = stack.enter_context(triton(work))
         target, pid = stack.enter_context(serving(work, address))
-        targets = {"triton": address, "agent": str(target), "agent_shm": str(target)}
+        nothing = stack.enter_context(floor(work / "floor.sock"))
+        targets = {"triton": address, "agent": str(target), "agent_shm": str(target), "floor": str(nothing)}
         for callers in CALLERS:
             reached: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
             for _ in range(rounds):
@@ -208,6 +246,8 @@ def memory(pid: int, target: Path, few: int, many: int) -> dict[str, float]:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--floor"]:
+        uvloop.run(answer_at_once(sys.argv[2]))
     if sys.argv[1:2] == ["--caller"]:
         way, target, seconds = sys.argv[2:]
         caller(way, target, float(seconds))
