@@ -226,7 +226,7 @@ def bind(http: HttpSettings, setting: str) -> socket.socket:
 
 
 def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.socket) -> int:
-    """Serve until SIGTERM, SIGINT or a failure; return the process's exit status."""
+    """Serve until SIGTERM, SIGINT, SIGHUP or a failure; return the process's exit status."""
     files, _hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     config = uvicorn.Config(
         app,
@@ -253,6 +253,8 @@ def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.s
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn handles them, and raises them again when it is done: a clean stop has exit status 0 all the same.
         signal.signal(number, lambda _number, _frame: None)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, server.handle_exit)
     # What is loaded by now stays: a collection that walks it all again would pause the line for tens of milliseconds.
     gc.collect()
     gc.freeze()

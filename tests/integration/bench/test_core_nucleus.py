@@ -3,6 +3,7 @@
 import asyncio
 import zipfile
 
+import psutil
 import pytest
 
 from lineside_bench.errors import BenchError
@@ -352,6 +353,16 @@ async def test_a_core_that_was_killed_starts_what_it_had(tmp_path):
         assert core.nucleus.core.components["app"].token != token
         await until(lambda: len(core.written("app")) == 2)
     assert core.written("notes") == ["install", "install"]
+
+
+async def test_a_core_that_is_killed_has_waited_for_its_processes(tmp_path):
+    """One that is not waited for stays in the list of processes, and its transport is left open."""
+    app = recipe("app", run=f"echo $$ >> $SCRATCH/process\n{FOREVER}")
+    async with core_device(tmp_path) as core:
+        await core.deploy(deployment(app="1.0.0"), app)
+        [process] = await until(lambda: core.written("process"))
+        await core.nucleus.kill()
+        assert not psutil.pid_exists(int(process))
 
 
 async def test_a_core_killed_in_the_middle_of_a_deployment_goes_on_with_it(tmp_path):

@@ -88,9 +88,11 @@ def test_the_socket_comes_with_triton_and_health_follows_it(
         assert client.predict("slow", {"x": IMAGE})["y"].shape == (1, 3)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_what_runs_ends_and_new_calls_are_refused_when_the_service_stops(
-    triton: TritonServer, start_inference: Start, tmp_path: Path
+    triton: TritonServer, start_inference: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
+    """By either signal: the units of Edge Manager's agent stopped it by SIGHUP."""
     socket = tmp_path / "agent.sock"
     triton.start()
     service = start_inference(**settings(triton, socket))
@@ -101,7 +103,7 @@ def test_what_runs_ends_and_new_calls_are_refused_when_the_service_stops(
         watched(client)
         running = [client.method("Predict").future(request, timeout=HANG_S) for _ in range(4)]
         block_until(lambda: service.metric('lineside_inference_agent_calls_total{call="Predict",code="OK"}') >= 2)
-        service.process.send_signal(signal.SIGTERM)
+        service.process.send_signal(number)
         block_until(lambda: code_of(lambda: client.DescribeModel(handle="slow"))[0] is Code.UNAVAILABLE)
         for call in running:
             assert len(call.result().tensors) == 1

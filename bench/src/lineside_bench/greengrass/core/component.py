@@ -119,10 +119,11 @@ class Component:
         self.life.wanted = (State.FINISHED,)
         self.wake()
 
-    def kill(self) -> None:
-        """End its processes at once: what a core that is killed leaves."""
+    def kill(self) -> list[Process]:
+        """End its processes at once, as a killed core's are, and return them: they are gone once waited for."""
         for process in self._processes:
             process.kill()
+        return list(self._processes)
 
     async def bootstrap(self) -> str:
         """Run its bootstrap step, where it has one; return what went wrong, nothing where all is well."""

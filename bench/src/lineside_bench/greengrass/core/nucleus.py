@@ -180,10 +180,11 @@ class Nucleus:
 
     async def kill(self) -> None:
         """End as a core that is killed does: no step runs, all processes are gone, and the folder is as it was."""
-        for name, task in self._runs.items():
-            self.components[name].kill()
+        killed = [process for name in self._runs for process in self.components[name].kill()]
+        for task in self._runs.values():
             task.cancel()
         await asyncio.gather(*self._runs.values(), return_exceptions=True)
+        await asyncio.gather(*(process.wait() for process in killed))
         self._runs.clear()
         self.components.clear()
         self._members = {}
