@@ -25,7 +25,8 @@ test: setup ## run all tests, in lanes (ARGS="-k bridge"; LANES=0: one after the
 
 faults: setup ## kill, fill, cut and damage for hours what `test` does for minutes (ARGS="-k spool")
 	TESTS_FAULTS=long $(BIN)/pytest --timeout 14400 tests/faults tests/integration/spool/test_damage.py \
-	  tests/integration/forwarder/test_forwarder_process.py $(ARGS)
+	  tests/integration/forwarder/test_forwarder_process.py tests/integration/inference/test_agent_fuzz.py \
+	  tests/e2e/test_edge_manager_seed.py tests/docker/test_deployed_failures.py $(ARGS)
 
 check: $(VENV)/.ready ## lint, types, who may import whom
 	$(BIN)/ruff check
