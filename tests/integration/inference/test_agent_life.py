@@ -92,10 +92,14 @@ def test_the_socket_comes_with_triton_and_health_follows_it(
 def test_what_runs_ends_and_new_calls_are_refused_when_the_service_stops(
     triton: TritonServer, start_inference: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """By either signal: the units of Edge Manager's agent stopped it by SIGHUP."""
+    """By either signal: the units of Edge Manager's agent stopped it by SIGHUP, which a run under nohup ignores."""
     socket = tmp_path / "agent.sock"
     triton.start()
-    service = start_inference(**settings(triton, socket))
+    before = signal.signal(number, signal.SIG_DFL)  # what is ignored here would be ignored there
+    try:
+        service = start_inference(**settings(triton, socket))
+    finally:
+        signal.signal(number, before)
     block_until(socket.exists)
     with AgentClient(socket) as client:
         client.predict("slow", {"x": IMAGE})
