@@ -34,7 +34,6 @@ from lineside.edge_manager.protocol import agent_pb2 as pb
 ROOT = Path(__file__).parents[1]
 CALLERS = (1, 8)
 IMAGE = np.random.default_rng(11).standard_normal((1, 3, 224, 224), np.float32)
-WAYS = ("triton", "agent", "agent_shm", "floor")
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0))
 PREDICT, CAPTURE = "/AWS.SageMaker.Edge.Agent/Predict", "/AWS.SageMaker.Edge.Agent/CaptureData"
 SMALL = IMAGE[0, 0, :3, :]
@@ -196,30 +195,40 @@ def load(way: str, target: str, callers: int, seconds: float) -> tuple[float, fl
     return sum(rate for rate, _median in found), statistics.median(median for _rate, median in found)
 
 
+def in_turns(title: str, targets: dict[str, tuple[str, str]], callers: int, *, quick: bool) -> dict[str, float]:
+    """Load each target in turns, by its way and address; print the table, and return the calls a second by name."""
+    seconds, rounds = (1.0, 1) if quick else (4.0, 5)
+    reached: dict[str, list[tuple[float, float]]] = {name: [] for name in targets}
+    for _ in range(rounds):
+        for name, (way, target) in targets.items():
+            reached[name].append(load(way, target, callers, seconds))
+    rows = {
+        name: {
+            "calls/s": statistics.median(rate for rate, _ in found),
+            "p50 ms": statistics.median(median for _, median in found),
+        }
+        for name, found in reached.items()
+    }
+    print(f"\n{title}", flush=True)
+    table(rows, unit="")
+    return {f"{name}_c{callers}": row["calls/s"] for name, row in rows.items()}
+
+
 def measure(work: Path, *, quick: bool) -> tuple[dict, dict]:
     """Return figures and ratios."""
-    seconds, rounds = (1.0, 1) if quick else (4.0, 5)
     figures: dict[str, float] = {}
     with ExitStack() as stack:
         _http, address = stack.enter_context(triton(work))
         target, pid = stack.enter_context(serving(work, address))
         nothing = stack.enter_context(floor(work / "floor.sock"))
-        targets = {"triton": address, "agent": str(target), "agent_shm": str(target), "floor": str(nothing)}
+        targets = {
+            "triton": ("triton", address),
+            "agent": ("agent", str(target)),
+            "agent_shm": ("agent_shm", str(target)),
+            "floor": ("floor", str(nothing)),
+        }
         for callers in CALLERS:
-            reached: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
-            for _ in range(rounds):
-                for way in WAYS:
-                    reached[way].append(load(way, targets[way], callers, seconds))
-            rows = {
-                way: {
-                    "calls/s": statistics.median(rate for rate, _ in found),
-                    "p50 ms": statistics.median(median for _, median in found),
-                }
-                for way, found in reached.items()
-            }
-            print(f"\nPredict of 602 KB, {callers} callers", flush=True)
-            table(rows, unit="")
-            figures |= {f"{way}_c{callers}": row["calls/s"] for way, row in rows.items()}
+            figures |= in_turns(f"Predict of 602 KB, {callers} callers", targets, callers, quick=quick)
         count = 200 if quick else 2000
         figures["capture_p99_ms"] = captures(target, count, SMALL)
         figures["capture_602kb_p99_ms"] = captures(target, count // 4, IMAGE)

@@ -5,7 +5,6 @@ seconds, so that a drift of the machine's speed hits both; all share the one mac
 """
 
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,12 +12,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
-from agent import ROOT, load
+from agent import ROOT, in_turns
 from inference import process, triton
-from report import arguments, free_ports, table, write
+from report import arguments, free_ports, write
 
 CALLERS = (1, 4)
-WAYS = ("triton", "grpc_v2")
 
 
 @contextmanager
@@ -38,26 +36,13 @@ def serving(work: Path, address: str) -> Iterator[str]:
 
 def measure(work: Path, *, quick: bool) -> tuple[dict, dict]:
     """Return figures and ratios."""
-    seconds, rounds = (1.0, 1) if quick else (4.0, 5)
     figures: dict[str, float] = {}
     with ExitStack() as stack:
         _http, address = stack.enter_context(triton(work))
-        targets = {"triton": address, "grpc_v2": stack.enter_context(serving(work, address))}
+        ours = stack.enter_context(serving(work, address))
+        targets = {"triton": ("triton", address), "grpc_v2": ("triton", ours)}  # tritonclient asks both as Triton
         for callers in CALLERS:
-            reached: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
-            for _ in range(rounds):
-                for way in WAYS:  # both are asked by tritonclient, as if they were Triton
-                    reached[way].append(load("triton", targets[way], callers, seconds))
-            rows = {
-                way: {
-                    "calls/s": statistics.median(rate for rate, _ in found),
-                    "p50 ms": statistics.median(median for _, median in found),
-                }
-                for way, found in reached.items()
-            }
-            print(f"\nModelInfer of 602 KB, {callers} callers", flush=True)
-            table(rows, unit="")
-            figures |= {f"{way}_c{callers}": row["calls/s"] for way, row in rows.items()}
+            figures |= in_turns(f"ModelInfer of 602 KB, {callers} callers", targets, callers, quick=quick)
     return figures, {f"grpc_v2_c{n}": figures[f"grpc_v2_c{n}"] / figures[f"triton_c{n}"] for n in CALLERS}
 
 
