@@ -21,7 +21,7 @@ from tests.support.agent_service import agent_settings
 from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 from tests.support.simulated_s3 import KEYS, Store
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 from tests.support.variables import LONG
 from tests.support.waiting import HANG_S, block_until
 
@@ -35,13 +35,8 @@ SMALL = np.array([0.25], np.float32)
 
 @pytest.fixture
 def triton(tmp_path: Path) -> Iterator[TritonServer]:
-    server = TritonServer(tmp_path)
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

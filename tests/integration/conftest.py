@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.ports import refusing_port
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 
 
 @pytest.fixture(scope="session")
@@ -19,13 +19,8 @@ def closed_port() -> Iterator[int]:
 @pytest.fixture(scope="session")
 def triton_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """A running Triton with all models; do not kill this one, take `own_triton`."""
-    server = TritonServer(tmp_path_factory.mktemp("triton"))
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path_factory.mktemp("triton")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

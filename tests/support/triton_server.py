@@ -2,7 +2,8 @@
 
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -90,3 +91,17 @@ class TritonServer:
             self._process.kill()
             self._process.wait(HANG_S)
         self._process = None
+
+
+@contextmanager
+def running_triton(
+    work: Path, repository: Path = ROOT / "models", others: Sequence[Path] = ()
+) -> Iterator[TritonServer]:
+    """Yield a server that is ready; it is stopped at the end."""
+    server = TritonServer(work, repository, others)
+    server.start()
+    try:
+        server.wait_ready()
+        yield server
+    finally:
+        server.stop()

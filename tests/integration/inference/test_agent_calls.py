@@ -19,7 +19,7 @@ from tests.support.agent_client import AgentClient, array_of, as_text, code_of
 from tests.support.agent_service import agent_settings
 from tests.support.identity_models import TYPES, write_identity, write_passing
 from tests.support.paths import ROOT
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
@@ -46,13 +46,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         work=8,
     )
     (repository / "slow" / "card.yaml").unlink()
-    server = TritonServer(tmp_path_factory.mktemp("triton"), repository)
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path_factory.mktemp("triton"), repository) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

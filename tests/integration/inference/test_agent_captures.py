@@ -17,7 +17,7 @@ import sysv_ipc
 from lineside.spool import Spool, SpoolSettings
 from tests.support.agent_client import AgentClient, code_of
 from tests.support.agent_service import agent_settings
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 from tests.support.waiting import block_until
 
 Start = Callable[..., Any]
@@ -63,13 +63,8 @@ def deliver(spool: Spool, *, refuse: bool = False) -> None:
 
 @pytest.fixture(scope="module")
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    server = TritonServer(tmp_path_factory.mktemp("triton"))
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path_factory.mktemp("triton")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def started(start: Start, triton: TritonServer, place: Path, **edge_manager: Any) -> Any:

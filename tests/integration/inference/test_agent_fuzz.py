@@ -22,7 +22,7 @@ from tests.support.agent_service import agent_settings
 from tests.support.identity_models import write_identity
 from tests.support.onnx_models import scaling
 from tests.support.paths import ROOT
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 from tests.support.variables import LONG
 from tests.support.waiting import HANG_S, block_until
 
@@ -58,13 +58,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("repository")
     write_identity(repository, "pair", {"x": ("FP32", [-1, 3]), "y": ("INT32", [4])})
     shutil.copytree(ROOT / "models" / "surface-defect", repository / "surface-defect")
-    server = TritonServer(tmp_path_factory.mktemp("triton"), repository)
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path_factory.mktemp("triton"), repository) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

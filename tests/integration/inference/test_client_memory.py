@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tritonclient.utils import shared_memory
 
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 from tests.support.waiting import HANG_S, block_until
 
 ROOT = Path(__file__).parents[3]
@@ -30,13 +30,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     repository = tmp_path_factory.mktemp("repository")
     for model in ("surface-defect", "spindle-anomaly"):
         shutil.copytree(ROOT / "models" / model, repository / model)
-    server = TritonServer(tmp_path_factory.mktemp("triton"), repository)
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path_factory.mktemp("triton"), repository) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module", params=["grpc", "http"])

@@ -28,7 +28,7 @@ from tests.support.agent_service import agent_settings
 from tests.support.identity_models import TYPES, write_identity
 from tests.support.onnx_models import scaling
 from tests.support.paths import ROOT
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 from tests.support.variables import missing
 from tests.support.waiting import HANG_S, block_until
 
@@ -46,13 +46,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     shutil.copytree(ROOT / "models" / "surface-defect", repository / "surface-defect")
     write_identity(repository, "pair", {"x": ("FP32", [-1, 3]), "y": ("INT32", [4])})
     write_identity(repository, "kinds", {kind.lower(): (kind, [-1, 2]) for kind in TYPES if kind in KINDS})
-    server = TritonServer(tmp_path_factory.mktemp("triton"), repository)
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path_factory.mktemp("triton"), repository) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module")

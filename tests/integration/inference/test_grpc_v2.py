@@ -29,7 +29,7 @@ from tests.support.identity_models import ALL_TYPES, write_any_identity, write_i
 from tests.support.inference_service import Inference
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
@@ -57,13 +57,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     write_any_identity(repository, "every")
     write_identity(repository, "wide", {"x": ("FP32", [1, 3, 224, 224])})
     constant_models.write(repository, "slow", {"y": np.zeros(3, np.float32)}, {"name": "y", "head": "raw"}, work=12)
-    server = TritonServer(tmp_path_factory.mktemp("triton"), repository)
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path_factory.mktemp("triton"), repository) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def serving(start: Start, server: TritonServer, **more: Any) -> tuple[Inference, str]:

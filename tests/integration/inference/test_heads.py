@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.constant_models import HEIGHT, SIDE, WIDTH, Outputs, write
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 
 
 def yolo() -> np.ndarray:
@@ -132,13 +132,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def triton(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    server = TritonServer(tmp_path_factory.mktemp("triton"), repository)
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path_factory.mktemp("triton"), repository) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module", params=["auto", "off"])

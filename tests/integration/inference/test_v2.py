@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.support.identity_models import TYPES, write_identity
 from tests.support.paths import ROOT
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 from tests.support.waiting import HANG_S, block_until
 
 Start = Callable[..., Any]
@@ -34,13 +34,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
         shutil.copytree(ROOT / "models" / model, repository / model)
     write_identity(repository, "wide", {"x": ("FP32", [1, *WIDE]), "y": ("FP32", [4])})
     write_identity(repository, "mixed", {kind.lower(): (kind, [-1, 2]) for kind in TYPES})
-    server = TritonServer(tmp_path_factory.mktemp("triton"), repository)
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(tmp_path_factory.mktemp("triton"), repository) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="module", params=["grpc", "http", "grpc-bytes", "http-bytes"])

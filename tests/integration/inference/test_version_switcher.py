@@ -18,7 +18,7 @@ import yaml
 
 from tests.support.inference_service import Inference, inline
 from tests.support.paths import ROOT
-from tests.support.triton_server import TritonServer
+from tests.support.triton_server import TritonServer, running_triton
 from tests.support.waiting import HANG_S, block_until
 
 RATE = 50
@@ -42,13 +42,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     add_version(repository, "3", content=b"this is no ONNX file")
     add_version(repository, "4", sha256="0" * 64)
     add_version(repository, "5", input={"name": "image", "kind": "tensor", "datatype": "FP32", "shape": [3, 150, 160]})
-    server = TritonServer(folder, repository)
-    server.start()
-    try:
-        server.wait_ready()
+    with running_triton(folder, repository) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
