@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter bench
+DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter fleet bench
 ARGS ?=
 
 .PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint clean
@@ -77,7 +77,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-header --no-emit-index-url --no-annotate
 OURS := --no-emit-package lineside
 lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
-	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
+	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml fleet/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
 		-o requirements/dev.txt
 	for service in inference topic-bridge opcua-bridge forwarder exporter; do \
 		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml --extra greengrass -c requirements/dev.txt \
@@ -100,7 +100,7 @@ bench/node_opcua/node_modules: bench/node_opcua/package-lock.json
 clean: ## remove the environments and what tools left behind
 	rm -rf $(VENV) .venv-triton .venv-mlserver .venv-plc .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(VENV)/.ready: requirements/dev.txt pyproject.toml $(wildcard services/*/pyproject.toml) bench/pyproject.toml
+$(VENV)/.ready: requirements/dev.txt pyproject.toml $(wildcard services/*/pyproject.toml) fleet/pyproject.toml bench/pyproject.toml
 	@$(PYTHON) requirements/check_python.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt

@@ -6,7 +6,7 @@ import pytest
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-PACKAGES = (ROOT, ROOT / "src", ROOT / "bench" / "src", *(ROOT / "services").glob("*/src"))
+PACKAGES = (ROOT, ROOT / "src", ROOT / "bench" / "src", ROOT / "fleet" / "src", *(ROOT / "services").glob("*/src"))
 TESTS = (ROOT / "tests",)
 
 
