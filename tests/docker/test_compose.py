@@ -14,8 +14,6 @@ from tests.support.compose_project import Project, project, run
 from tests.support.container_hardening import complaints
 from tests.support.waiting import PATIENCE_S, Patience, block_until
 
-pytestmark = pytest.mark.timeout(1800)
-
 NETWORKS = {
     "broker": {"inside"},
     "triton": {"engine"},

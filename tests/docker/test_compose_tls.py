@@ -9,8 +9,6 @@ import trustme
 
 from tests.support.compose_project import Project, project
 
-pytestmark = pytest.mark.timeout(1800)
-
 ON_THE_BUS = ("topic-bridge", "opcua-bridge", "plc-sim")
 
 

@@ -9,7 +9,7 @@ from lineside_bench.greengrass.core.plan import Change
 from tests.support.core_device import FOREVER, core_device, deployment, recipe
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.xdist_group("docker")
 
 NEEDS = {"aws.greengrass.DockerApplicationManager": "~2.0.0"}
 

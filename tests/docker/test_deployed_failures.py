@@ -27,7 +27,7 @@ from tests.support.paths import ROOT
 from tests.support.variables import LONG, SEED
 from tests.support.waiting import HANG_S, PATIENCE_S, block_until
 
-pytestmark = [pytest.mark.timeout(2400), pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.xdist_group("docker")
 
 COMPONENT = model_component(MODEL).removeprefix("com.lineside.")
 ASK = """

@@ -13,7 +13,7 @@ from lineside_bench.reporting.records import milliseconds
 from tests.support.deployed_line import DeployedLine
 from tests.support.waiting import PATIENCE_S, Patience, block_until
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.xdist_group("docker")
 
 Figure = Callable[[str, float], None]
 

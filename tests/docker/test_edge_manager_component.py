@@ -32,7 +32,7 @@ from tests.support.waiting import PATIENCE_S, until
 
 __all__ = ["moto_server"]
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.xdist_group("docker")
 
 CLIENT = "com.example.EdgeClient"
 

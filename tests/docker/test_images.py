@@ -12,7 +12,7 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.waiting import block_until
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.xdist_group("docker")
 
 SERVICES = ("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter")
 SIMULATORS = ("plc-sim", "camera-sim")

@@ -22,7 +22,7 @@ from tests.support.waiting import HANG_S, until
 
 __all__ = ["moto_server"]
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.xdist_group("docker")
 
 EYE = "com.example.Eye"
 Docker = Callable[..., subprocess.CompletedProcess[str]]
