@@ -27,7 +27,7 @@ import lineside_topic_bridge.bridge
 import lineside_topic_bridge.outcomes
 import lineside_topic_bridge.reporting
 import lineside_topic_bridge.steering.desk
-from lineside import contract
+from lineside import contract, heartbeats
 from lineside.bus.faults import MessageFaults
 from lineside.bus.mqtt import MqttBus
 from lineside.cli.config import installed
@@ -62,6 +62,7 @@ MESSAGES: dict[str, tuple[type[BaseModel], str, str]] = {
     "Service status": (contract.ServiceStatus, "status", "on `lineside/<thing>/status`, and of `POST /v1/status`"),
     "Error report": (contract.ErrorReport, "error", "on `<bus.result_topic>/error`, for what could not be understood"),
     "Policy": (contract.Policy, "policy", "the operator's settings, `inference.policy`"),
+    "Heartbeat": (heartbeats.Heartbeat, "heartbeat", "retained on `lineside/<thing>/heartbeat`"),
 }
 PARTS = (
     contract.Context,
@@ -72,6 +73,10 @@ PARTS = (
     contract.LinkState,
     contract.PolicyStanding,
     contract.Capture,
+    heartbeats.Metric,
+    heartbeats.ModelState,
+    heartbeats.DeploymentReport,
+    heartbeats.DeploymentModel,
 )
 CARD_PARTS = {"Input": card.CardInput, "Image": card.ImagePreparation, "File": card.CardFile}
 CARD_HEADS = (
@@ -151,7 +156,8 @@ def _settings() -> str:
 
 
 def _messages() -> Iterator[str]:
-    yield "# Messages\n\nUTF-8 JSON, times in UTC (RFC 3339), unknown fields ignored (refused in a policy).\n"
+    yield "# Messages\n\nUTF-8 JSON, times in UTC (RFC 3339; in a heartbeat seconds since 1970), unknown fields "
+    yield "ignored (refused in a policy).\n"
     for name, (model, golden, where) in MESSAGES.items():
         yield f"\n## {name}\n\n{_sentence(model)} Seen {where}.\n\n```json\n{_golden(golden)}\n```\n\n"
         yield from _fields(model)
