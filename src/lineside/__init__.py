@@ -3,7 +3,7 @@
 This distribution holds what two services must agree on, and the `lineside` command. `__all__` names the modules that
 the services and the bench may import; the others serve these, or the command.
 
-agreed between services   contract, bus, greengrass, spool, capture, edge_manager, standing,
+agreed between services   contract, bus, greengrass, spool, capture, edge_manager, standing, plans,
                           policy_documents
 a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
                           machine, aws_errors, buffered_http
@@ -32,6 +32,7 @@ __all__ = [
     "greengrass",
     "machine",
     "naming",
+    "plans",
     "policy_documents",
     "recipes",
     "secrecy",
