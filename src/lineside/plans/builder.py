@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from lineside.durable_files import replace_file, sync
 from lineside.plans import trtexec
@@ -80,7 +81,7 @@ class Builder:
         last, failed = self._kept()
         self._tell(last=last, failed=failed, building=None, paused=False)
 
-    def run(self) -> None:
+    def run(self) -> NoReturn:
         """Build whatever is asked for, for ever."""
         while True:
             try:
