@@ -8,6 +8,7 @@ agreed between services   contract, bus, greengrass, spool, capture, edge_manage
 a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
                           machine, aws_errors, buffered_http
 the Greengrass components recipes
+models as packages        packages, variants
 settings and diagnosis    settings, addresses, documents, naming, wording, secrecy, secret_files, checks
 """
 
@@ -32,6 +33,7 @@ __all__ = [
     "greengrass",
     "machine",
     "naming",
+    "packages",
     "plans",
     "policy_documents",
     "recipes",
@@ -43,5 +45,6 @@ __all__ = [
     "standing",
     "telemetry",
     "threads",
+    "variants",
     "wording",
 ]
