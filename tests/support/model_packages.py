@@ -29,9 +29,9 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def model_folder(parent: Path, *, version: str = "3", content: bytes = b"onnx" * 1000, **card: Any) -> Path:
+def model_folder(parent: Path, *, content: bytes = b"onnx" * 1000, **card: Any) -> Path:
     """Make a model's folder, `detector`, with files beside it that do not belong to it."""
-    folder = parent / "detector"
+    folder, version = parent / "detector", "3"
     (folder / version).mkdir(parents=True)
     (folder / version / "model.onnx").write_bytes(content)
     (folder / "config.pbtxt").write_text(CONFIG)

@@ -15,7 +15,7 @@ def main() -> None:
         import typer  # noqa: PLC0415 - the servers' installation does without the command line's libraries
     except ModuleNotFoundError:
         sys.exit("the lineside command needs its command-line libraries: install lineside[cli]")
-    from lineside.cli import config, edge_manager, evidence, migrate, recipe, spool  # noqa: PLC0415 - same
+    from lineside.cli import config, edge_manager, evidence, migrate, model, recipe, spool  # noqa: PLC0415 - same
     from lineside.cli.doctor import doctor  # noqa: PLC0415 - same
 
     def options(
@@ -38,6 +38,7 @@ def main() -> None:
     app.add_typer(edge_manager.app, name="edge-manager")
     app.add_typer(evidence.app, name="evidence")
     app.add_typer(migrate.app, name="migrate")
+    app.add_typer(model.app, name="model")
     app.add_typer(recipe.app, name="recipe")
     app.add_typer(spool.app, name="spool")
     for entry in sorted(entry_points(group="lineside.commands"), key=lambda entry: entry.name):

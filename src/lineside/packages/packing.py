@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -189,7 +190,8 @@ def _write(archive: Path, folder: Path, manifest: Manifest) -> tuple[str, int]:
     except OSError as error:
         raise PackageRefused("not-written", f"{archive} cannot be written: {error.strerror}") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
     return sha256, size
 
 

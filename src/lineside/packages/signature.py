@@ -22,7 +22,7 @@ from lineside.documents import read_json
 from lineside.packages.errors import PackageRefused
 from lineside.packages.roots import CURVES
 
-_MAX_BYTES = 1024 * 1024
+MAX_BYTES = 1024 * 1024
 _MAX_CHAIN = 8
 _PREDICATE = "https://model_signing/signature/v1.0"
 
@@ -59,9 +59,13 @@ def read_signature(path: Path) -> Signature:
         raise PackageRefused("signature-missing", f"signature {path} cannot be read: {error.strerror}") from None
     with os.fdopen(handle, "rb") as file:
         is_file = stat.S_ISREG(os.fstat(handle).st_mode)
-        text = file.read(_MAX_BYTES + 1) if is_file else b""
-    if not text or len(text) > _MAX_BYTES:
-        raise malformed(f"it is no file of 1 to {_MAX_BYTES} bytes")
+        return parse_signature(file.read(MAX_BYTES + 1) if is_file else b"")
+
+
+def parse_signature(text: bytes) -> Signature:
+    """Read a signature; raises PackageRefused where it is none."""
+    if not text or len(text) > MAX_BYTES:
+        raise malformed(f"it is no file of 1 to {MAX_BYTES} bytes")
     try:
         return _parsed(text)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, binascii.Error) as error:

@@ -7,6 +7,7 @@ sign(Path("detector-3.tar.gz"), key=..., certificate=Path("plant.pem"), chain=[.
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,7 +75,10 @@ def sign(
             config.use_elliptic_key_signer(private_key=key, password=password.encode() if password else None)
         else:
             _check_chain(certificate, chain, password)
-            config.use_certificate_signer(private_key=key, signing_certificate=certificate, certificate_chain=chain)
+            # It fails without a chain (findings/model-signing-needs-a-chain.sh): the signer's own, again.
+            config.use_certificate_signer(
+                private_key=key, signing_certificate=certificate, certificate_chain=chain or [certificate]
+            )
     except (ValueError, TypeError) as error:
         raise PackageRefused("key-wrong", f"{certificate or key} cannot sign: {error}") from None
     bundle = bundle_of(archive)
@@ -87,7 +91,8 @@ def sign(
     except OSError as error:
         raise PackageRefused("not-written", f"{bundle} cannot be written: {error.strerror}") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
     return bundle
 
 

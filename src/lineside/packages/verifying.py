@@ -7,12 +7,13 @@ The signature comes first, by OpenSSF's library; only then is the archive read, 
 nothing then where it should have been unpacked.
 """
 
-import tempfile
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -45,7 +46,8 @@ def verify(archive: Path, bundle: Path | None, roots: Path, *, now: datetime | N
     """
     with open_archive(archive) as file:
         reader = ArchiveReader(file, DEFAULT_LIMITS)
-        return _verified(bundle or bundle_of(archive), read_roots(roots), now or datetime.now(UTC), reader.sha256)
+        trusted, signature = read_roots(roots), read_signature(bundle or bundle_of(archive))
+        return _verified(signature, trusted, now or datetime.now(UTC), reader.sha256)
 
 
 def install(
@@ -59,40 +61,54 @@ def install(
 ) -> tuple[Verified, Manifest]:
     """Verify a package and unpack it into a folder that is not there yet; raises PackageRefused."""
     trusted = read_roots(roots)
-    manifests: list[Manifest] = []
+    signature = read_signature(bundle or bundle_of(archive))
     with open_archive(archive) as file, placed(into) as staged:
-        reader = ArchiveReader(file, limits)
-        refusals: list[PackageRefused] = []
+        return install_stream(file, signature, trusted, staged, limits, now=now)
 
-        def unpacked() -> str:
-            try:
-                manifests.append(unpack_stream(reader, staged, limits))
-            except PackageRefused as refused:
-                refusals.append(refused)  # of another content than was signed, that is what is said
-            return reader.sha256()
 
-        verified = _verified(bundle or bundle_of(archive), trusted, now or datetime.now(UTC), unpacked)
-        if refusals:
-            raise refusals[0]
+def install_stream(
+    archive: BinaryIO,
+    signature: Signature,
+    roots: Roots,
+    into: Path,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    now: datetime | None = None,
+) -> tuple[Verified, Manifest]:
+    """Verify a package that comes as a stream, and unpack it into an empty folder, which counts when this returns.
+
+    Raises PackageRefused, or OSError where the disk does not take it.
+    """
+    reader = ArchiveReader(archive, limits)
+    manifests: list[Manifest] = []
+    refusals: list[PackageRefused] = []
+
+    def unpacked() -> str:
+        try:
+            manifests.append(unpack_stream(reader, into, limits))
+        except PackageRefused as refused:
+            refusals.append(refused)  # of another content than was signed, that is what is said
+        return reader.sha256()
+
+    verified = _verified(signature, roots, now or datetime.now(UTC), unpacked)
+    if refusals:
+        raise refusals[0]
     return verified, manifests[0]
 
 
-def _verified(bundle: Path, roots: Roots, now: datetime, digest: Callable[[], str]) -> Verified:
+def _verified(signature: Signature, roots: Roots, now: datetime, digest: Callable[[], str]) -> Verified:
     """Verify a signature, then take the digest of what it is for, and compare; raises PackageRefused."""
-    signature = read_signature(bundle)
     config = load("verifying").Config()
     signer, root = _trusted(signature, roots, now, config)
     content = _Content(digest)
     config.set_hashing_config(content)
-    with tempfile.NamedTemporaryFile(prefix="lineside-", suffix=".sig") as read:
-        read.write(signature.text)  # the library opens a file by its name, which may be another one by now
-        read.flush()
+    with _in_memory(signature.text) as read:  # by its name it may be another one by now
         try:
-            config.verify(bundle, Path(read.name))
+            config.verify(Path("package"), read)
         except InvalidSignature:
             raise PackageRefused(
                 "signature-wrong",
-                f"the signature {bundle} was not made by {signer}, or was changed",
+                f"the signature was not made by {signer}, or was changed",
                 remedy="Bring it here again, or sign the package again",
             ) from None
         except PackageRefused:
@@ -147,13 +163,22 @@ def _trusted(signature: Signature, roots: Roots, now: datetime, config: Any) -> 
             remedy="Put the certificate of its authority there",
         )
     pem = b"".join(each.certificate.public_bytes(Encoding.PEM) for each in valid)
-    with tempfile.NamedTemporaryFile(prefix="lineside-", suffix=".pem") as file:
-        file.write(pem)
-        file.flush()
-        config.use_certificate_verifier(certificate_chain=[Path(file.name)])
+    with _in_memory(pem) as file:
+        config.use_certificate_verifier(certificate_chain=[file])
     issuer = signature.chain[-1].issuer
     root = next((each.path for each in valid if each.certificate.subject == issuer), valid[0].path)
     return signer, root
+
+
+@contextmanager
+def _in_memory(text: bytes) -> Iterator[Path]:
+    """Give bytes a path, by which the library reads them, without a disk: a container's may be read-only."""
+    handle = os.memfd_create("lineside", os.MFD_CLOEXEC)
+    try:
+        os.write(handle, text)
+        yield Path(f"/proc/self/fd/{handle}")
+    finally:
+        os.close(handle)
 
 
 class _Content:

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from lineside.variants import VariantError, parse
 from lineside_inference.models.card import CardFile
 from lineside_inference.models.hardware import Facts, probe, read
-from lineside_inference.models.variants import Hardware, VariantError, choose, fit, parse
+from lineside_inference.models.variants import Hardware, choose, fit
 from lineside_inference.settings import HardwareSettings
 from tests.support.paths import FIXTURES
 

@@ -124,7 +124,7 @@ class CardFile(CardPart):
     path: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_below_the_model)]
     """Below the model's folder."""
     variant: Annotated[str, Field(min_length=1, max_length=128)] = "any"
-    """any, or conditions joined by `;` that must all hold: gpu=Orin NX, cc=8.7, trt=10.3, jetpack=6."""
+    """any, or conditions joined by `;` that must all hold: gpu=Orin NX, cc=8.7, trt=10.3, jetpack=6, arch=aarch64."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Its checksum, in lower-case hexadecimal digits."""
 

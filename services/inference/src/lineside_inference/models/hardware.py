@@ -4,6 +4,7 @@ A service in a container of its own sees no GPU and another TensorRT than Triton
 (`inference.hardware`); what is named there wins over what was found.
 """
 
+import platform
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from lineside.variants import architecture_of
 from lineside_inference.models.variants import Hardware
 from lineside_inference.settings import HardwareSettings
 
@@ -78,7 +80,7 @@ def probe(settings: HardwareSettings) -> Hardware:
         )
     )
     named = {key: value for key, value in settings.model_dump().items() if value is not None}
-    hardware = replace(found, **named)
+    hardware = replace(found, arch=architecture_of(platform.machine()), **named)
     log.info("hardware", found=found.describe(), used=hardware.describe())
     return hardware
 

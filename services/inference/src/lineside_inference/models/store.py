@@ -22,7 +22,7 @@ from lineside_inference.models.configuration import check_backend, read_config
 from lineside_inference.models.in_flight import InFlight
 from lineside_inference.models.preparation import Preparation
 from lineside_inference.models.reading import CARD_FILE, card_path, check_files, parse_card, read_card
-from lineside_inference.models.variants import UNKNOWN, Choice, Hardware, VariantError, choose
+from lineside_inference.models.variants import UNKNOWN, Choice, Hardware, choose
 
 log = structlog.get_logger("lineside.inference.models")
 

@@ -1,20 +1,15 @@
 """Which of a model's files fits this machine: variants name hardware, the most specific one that fits is chosen.
 
-A variant is `any`, or conditions joined by `;`, all of which must hold:
-
-    gpu=Orin NX     every word stands in the GPU's or the module's name, in any case and order
-    cc=8.7          the GPU's compute capability
-    trt=10.3        TensorRT's version begins so: 10.3 fits 10.3.0, not 10.30
-    jetpack=6       JetPack's version begins so
+How a variant is written says `lineside.variants`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lineside.variants import ANY, VariantError, parse
 from lineside_inference.models.card import CardFile
 
-ANY = "any"
-KEYS = ("gpu", "cc", "trt", "jetpack")
+_SHOWN = ("gpu", "cc", "trt", "jetpack")
 
 
 @dataclass(frozen=True)
@@ -25,10 +20,11 @@ class Hardware:
     cc: str | None = None
     trt: str | None = None
     jetpack: str | None = None
+    arch: str | None = None
 
     def describe(self) -> str:
         """Return what is known in a few words."""
-        known = [f"{key}={getattr(self, key)}" for key in KEYS if getattr(self, key) is not None]
+        known = [f"{key}={getattr(self, key)}" for key in _SHOWN if getattr(self, key) is not None]
         return ";".join(known) or "no GPU found"
 
 
@@ -42,26 +38,6 @@ class Choice:
     variant: str
     files: tuple[CardFile, ...]
     why: str
-
-
-class VariantError(ValueError):
-    """A variant is not written as one, or none fits."""
-
-
-def parse(variant: str) -> dict[str, str]:
-    """Return a variant's conditions, none for `any`; raises VariantError that names the wrong one."""
-    if variant.strip() == ANY:
-        return {}
-    conditions: dict[str, str] = {}
-    for part in variant.split(";"):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not value or key not in KEYS or key in conditions:
-            raise VariantError(
-                f"variant {variant!r}: {part!r} is not a condition; "
-                f"use any, or {', '.join(f'{known}=...' for known in KEYS)}, each once, joined by ;"
-            )
-        conditions[key] = value
-    return conditions
 
 
 def fit(variant: str, hardware: Hardware) -> tuple[int, int] | None:
