@@ -16,6 +16,7 @@ import structlog
 from tritonclient.grpc import model_config_pb2 as config_pb
 
 from lineside.contract import ModelRef, Policy
+from lineside.variants import VariantError
 from lineside_inference.errors import ModelOut, ModelUnknown, ModelUnloaded, StoreError, VersionUnknown
 from lineside_inference.models.card import Card
 from lineside_inference.models.configuration import check_backend, read_config
