@@ -1,0 +1,161 @@
+"""Rollouts whose truth is known: what two sides of a fleet would have shown the gate.
+
+Latencies are lognormal, alike within a device (an effect of its own) and from one part to the next (an autoregression),
+unknowns and errors come in bursts and more on some devices than on others, confidences are logistic-normal. The staged
+side differs by what `Truth` says.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+from scipy.special import expit
+
+from lineside_fleet.gate import GateSettings, Look, evaluate
+from lineside_fleet.gate.observations import SLICES, Cell, Observations, Samples, Window
+
+BEGAN = datetime(2026, 3, 2, tzinfo=UTC)
+HOURS = 24
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What does not depend on the version."""
+
+    devices: int = 20
+    parts: int = 1200
+    """A device and side; a multiple of SLICES."""
+    same_devices: bool = True
+    """Whether the staged devices are those of the baseline, before and after."""
+    spread: float = 0.2
+    """Standard deviation of the devices' effects on the logarithm of latency."""
+    sigma: float = 0.35
+    """Standard deviation of one device's logarithm of latency."""
+    memory: float = 0.5
+    """Correlation of one part's latency with the next one's."""
+    unknowns: float = 0.01
+    errors: float = 0.002
+    fails: float = 0.02
+    uneven: float = 0.4
+    """Standard deviation of the devices' effects on the logarithm of rates."""
+    bursts: float = 0.3
+    """Probability that what happened to a part happens to the next one too."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What the staged version is like: factors on latency and rates, a shift of the confidence's logit."""
+
+    latency: float = 1.0
+    unknowns: float = 1.0
+    errors: float = 1.0
+    fails: float = 1.0
+    confidence: float = 0.0
+    uneven: float = 0.0
+    """Standard deviation, by device, of what the version does to the logarithm of latency."""
+
+
+EQUAL = Truth()
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One side's parts, devices x parts each."""
+
+    names: Sequence[str]
+    latency: Array
+    confidence: Array
+    errors: NDArray[np.bool_]
+    unknowns: NDArray[np.bool_]
+    fails: NDArray[np.bool_]
+    seconds: Array
+    """Devices x slices."""
+
+    def until(self, slices: int, version: str) -> Observations:
+        """Return what was observed after so many of the slices."""
+        size = self.latency.shape[1] // SLICES
+        window = Window(BEGAN, BEGAN + timedelta(hours=HOURS * slices / SLICES))
+        cells = []
+        for row, name in enumerate(self.names):
+            for number in range(slices):
+                at = (row, slice(number * size, (number + 1) * size))
+                judged = ~self.unknowns[at]
+                cells.append(
+                    Cell(
+                        name,
+                        number,
+                        float(self.seconds[row, number]),
+                        parts=size,
+                        errors=int(self.errors[at].sum()),
+                        unknowns=size - int(judged.sum()),
+                        fails=int((self.fails[at] & judged).sum()),
+                        latency=Samples(self.latency[at][judged]),
+                        confidence=Samples(self.confidence[at][judged]),
+                    )
+                )
+        return Observations("simulation", (version,), window, tuple(cells))
+
+
+def draw(fleet: Fleet, truth: Truth, random: np.random.Generator) -> tuple[Drawn, Drawn]:
+    """Return the baseline and the staged side of one rollout."""
+    devices = _devices(fleet, random)
+    others = devices if fleet.same_devices else _devices(fleet, random)
+    return _side(fleet, EQUAL, devices, "d", random), _side(
+        fleet, truth, others, "d" if fleet.same_devices else "e", random
+    )
+
+
+def verdict_of(
+    settings: GateSettings,
+    sides: tuple[Drawn, Drawn],
+    judge: Callable[..., str] | None = None,
+) -> tuple[str, int]:
+    """Return the verdict that a rollout ends with, and at which look."""
+    for number in range(1, settings.looks + 1):
+        slices = SLICES * number // settings.looks
+        baseline, staged = sides[0].until(slices, "1"), sides[1].until(slices, "2")
+        if judge is not None:
+            verdict = judge(settings, baseline, staged, number)
+        else:
+            verdict = evaluate(settings, baseline, staged, Look(number=number)).verdict
+        if verdict != "hold":
+            return verdict, number
+    return "hold", settings.looks
+
+
+def _devices(fleet: Fleet, random: np.random.Generator) -> tuple[Array, Array]:
+    """Return the devices' effects: factors on latency, factors on rates (of mean 1)."""
+    rates = np.exp(fleet.uneven * random.standard_normal(fleet.devices) - fleet.uneven**2 / 2)
+    return np.exp(fleet.spread * random.standard_normal(fleet.devices)), rates
+
+
+def _side(fleet: Fleet, truth: Truth, devices: tuple[Array, Array], prefix: str, random: np.random.Generator) -> Drawn:
+    shape = (fleet.devices, fleet.parts)
+    speed, rates = devices
+    noise = random.standard_normal(shape)
+    noise[:, 1:] *= np.sqrt(1 - fleet.memory**2)
+    walked = lfilter([1.0], [1.0, -fleet.memory], noise, axis=1)
+    effect = truth.latency * np.exp(truth.uneven * random.standard_normal(fleet.devices))
+    latency = 25 * (speed * effect)[:, None] * np.exp(fleet.sigma * walked)
+    confidence = expit(1.8 + truth.confidence + 0.8 * random.standard_normal(shape))
+    errors = _events(fleet, fleet.errors * truth.errors * rates, random)
+    no_verdict = _events(fleet, (fleet.unknowns * truth.unknowns - fleet.errors * truth.errors) * rates, random)
+    fails = random.random(shape) < fleet.fails * truth.fails
+    seconds = HOURS * 3600 / SLICES * np.exp(0.05 * random.standard_normal((fleet.devices, SLICES)))
+    names = [f"{prefix}{number:04}" for number in range(fleet.devices)]
+    return Drawn(names, latency, confidence, errors, errors | no_verdict, fails, seconds)
+
+
+def _events(fleet: Fleet, rates: Array, random: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which parts something happens to: at each device's rate, in bursts."""
+    begun = random.random((fleet.devices, fleet.parts)) < (rates * (1 - fleet.bursts))[:, None]
+    found = begun.copy()
+    going = begun
+    while going.any():
+        going = np.roll(going, 1, axis=1) & (random.random(going.shape) < fleet.bursts)
+        found |= going
+    return found
