@@ -1,8 +1,9 @@
 """Take out of an installed site-packages what no service of ours uses: `python trim.py SITE_PACKAGES LOCK`.
 
 Runs while an image is built. Only what is never imported goes: packages' own tests, type stubs, C sources and headers,
-symbols that debuggers read, AWS' descriptions of services that we do not call, and the nodes that an OPC UA server
-begins with, which only the simulated PLC is.
+symbols that debuggers read, AWS' descriptions of services that we do not call, the nodes that an OPC UA server begins
+with, which only the simulated PLC is, and sigstore's client with what it brings, for we make no keyless signatures
+(lineside/packages/library.py).
 """
 
 import os
@@ -14,6 +15,29 @@ from pathlib import Path
 TYPES = (".pyi", ".pyx", ".pxd", ".c", ".cpp", ".h", ".hpp", ".a")
 AWS = frozenset({"s3", "sts", "sso", "sso-oidc", "cloudwatch"})
 """Services whose description stays: those we call, and those that credentials come from."""
+KEYLESS = frozenset(
+    {
+        "asn1crypto",
+        "charset_normalizer",
+        "dns",
+        "email_validator",
+        "id",
+        "jwt",
+        "markdown_it",
+        "mdurl",
+        "platformdirs",
+        "pycparser",
+        "pygments",
+        "requests",
+        "rfc3161_client",
+        "rfc8785",
+        "rich",
+        "securesystemslib",
+        "sigstore",
+        "tuf",
+    }
+)
+"""What only signatures by sigstore's servers need; a test holds it against what verifying a package imports."""
 SIMULATORS = "bench"
 """The lock of the images that run an OPC UA server."""
 
@@ -32,6 +56,9 @@ def main(site: Path, lock: str) -> None:
     for entry in descriptions.iterdir() if descriptions.is_dir() else ():
         if entry.is_dir() and entry.name not in AWS:
             shutil.rmtree(entry)
+    if (site / "sigstore").is_dir():
+        for name in KEYLESS:
+            shutil.rmtree(site / name, ignore_errors=True)
     if lock != SIMULATORS:
         shutil.rmtree(site / "asyncua" / "server" / "standard_address_space", ignore_errors=True)
     # Extension modules only: the shared libraries beside them (*.libs) were rewritten when their wheels were made, and

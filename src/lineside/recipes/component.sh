@@ -7,8 +7,9 @@
 #   component.sh shutdown COMPONENT NAME SECONDS [--forwarder]         let it finish the part, then stop it
 #   component.sh recover  COMPONENT NAME [--shared-memory IMAGE | --forwarder]
 #                                                                      clear what a crash left behind
-#   component.sh model    COMPONENT IMAGE MODEL FOLDER                 put a model into the repository
-#   component.sh serves   COMPONENT NAME IMAGE MODEL FOLDER URL SECONDS [--tell]
+#   component.sh model    COMPONENT IMAGE MODEL WHERE                  put a model into the repository: a folder, or a
+#                                                                      package with its signature beside it
+#   component.sh serves   COMPONENT NAME IMAGE MODEL WHERE URL SECONDS [--tell]
 #                                                                      wait until inference says that it serves
 #
 # POSIX sh, without root, by a user of the group docker. What fails says in one sentence what is wrong and what to do.
@@ -23,6 +24,9 @@ CLIENT_MODELS=$SCOPE-client-models
 CLIENT_MODELS_AT=/var/lib/lineside/client-models # as in the images, whose owner of it a new volume gets
 DOWNLOAD=$SCOPE-model-download
 SHARED_MEMORY=$SCOPE-shared-memory
+TRUSTED=/etc/lineside # root's own, on this machine
+ROOTS=$TRUSTED/model-roots # the keys and authorities that sign models; where it is not, nobody is asked
+UNSIGNED=$TRUSTED/unsigned-models # names of models that need no signature, a line each
 LABEL=com.lineside.component
 MOST=107 # bytes of a socket's path: unix(7)
 ANSWER_S=20
@@ -530,6 +534,7 @@ recover() {
 model() {
   component=$1 image=$2 model=$3 folder=$4
   look_at_docker
+  if [ -f "$folder" ]; then place_package; return; fi
   find_model
   for file in config.pbtxt card.yaml; do
     [ -f "$folder/$file" ] || refuse "$folder has no $file: the archive must hold the model's folder as Triton reads it"
@@ -537,13 +542,50 @@ model() {
   place_model "$folder" tar -C "$folder" -cf - .
 }
 
+# place_package: the signature first, so that the package is verified while it comes.
+place_package() {
+  archive=$(basename "$folder") signature=''
+  find_roots
+  if [ -e "$folder.sig" ]; then signature=$archive.sig; fi
+  trusted='' how="install - --model $model"
+  if [ "$has_roots" = yes ]; then trusted="--volume $root$ROOTS:$ROOTS:ro" how="$how --roots $ROOTS"; fi
+  if [ "$may_be_unsigned" = yes ]; then how="$how --allow-unsigned $model"; fi
+  # shellcheck disable=SC2086 # none where there is no signature
+  put_model "$folder" tar -C "$(dirname "$folder")" -cf - $signature "$archive"
+}
+
+# find_roots: whether this machine says who signs models, and whether $model may come without a signature.
+find_roots() {
+  has_roots=no may_be_unsigned=no
+  if [ -d "$root$TRUSTED" ] && [ ! -x "$root$TRUSTED" ]; then
+    refuse "user $(id -un) cannot look into $TRUSTED, where it stands who signs models: sudo chmod 755 $TRUSTED"
+  fi
+  if [ -e "$root$ROOTS" ] || [ -L "$root$ROOTS" ]; then has_roots=yes; fi
+  if [ -L "$root$ROOTS" ] || { [ "$has_roots" = yes ] && [ ! -d "$root$ROOTS" ]; }; then
+    refuse "$ROOTS must be a folder itself, which root alone may write"
+  fi
+  if [ -r "$root$UNSIGNED" ] && grep -qxF -- "$model" "$root$UNSIGNED"; then may_be_unsigned=yes; fi
+}
+
 # place_model WHERE TAR...: the folder of the model $model, as a tar stream, goes into the volume, whole or not at all.
 place_model() {
+  find_roots
+  if [ "$has_roots" = yes ] && [ "$may_be_unsigned" = no ]; then
+    refuse "the model $model comes as a folder without a signature, and $ROOTS says who signs models here: deploy a" \
+      "signed package (lineside model component), or let root add $model to $UNSIGNED"
+  fi
+  trusted='' how="put $model"
+  put_model "$@"
+}
+
+# put_model WHERE TAR...: what the stream holds goes into the volume by the words in $how.
+put_model() {
   where=$1; shift
   rm -f tar-failed
   # As a stream: the container cannot read the nucleus' folders.
-  put=$( ("$@" || : >tar-failed) | once 0:0 --interactive --volume "$MODELS:/models" --entrypoint python "$image" \
-    -m lineside_inference.deploying put "$model") || put=''
+  # shellcheck disable=SC2086 # each a word
+  put=$( ("$@" || : >tar-failed) | once 0:0 --interactive --volume "$MODELS:/models" $trusted --entrypoint python "$image" \
+    -m lineside_inference.deploying $how) || put=''
   if [ -e tar-failed ]; then refuse "the model's files in $where could not all be read; deploy it again"; fi
   [ -n "$put" ] || refuse "the model $model was not put into the volume $MODELS; why stands above, what was there stays"
   say "$put of the model $model is in the volume $MODELS"
@@ -565,6 +607,9 @@ serves() {
     --token-file /run/secrets/lineside/inference-token) ||
     refuse "the model $model does not serve as it was deployed; why stands above, and what served before serves on"
   through=none
+  if [ -f "$folder" ]; then
+    needed="$needed $(tar -tzf "$folder" | sed -n 's|^\([1-9][0-9]*\)/.*|\1|p' | sort -u | tr '\n' ' ')"
+  fi
   for version in "$folder"/[1-9]*; do
     if [ -d "$version" ]; then needed="$needed ${version##*/}"; fi
   done

@@ -646,3 +646,92 @@ def test_every_step_of_every_recipe_is_one_that_the_script_takes(rig: Rig, nucle
             ended = "ended by itself with status 0" in done.stderr
             assert done.returncode == 0 or (step == "startup" and ended), f"{step}: {done.stderr}"
     assert all(shlex.join(call) for call in rig.diary)
+
+
+@pytest.fixture
+def package(rig: Rig) -> Path:
+    """A package and its signature as Greengrass downloads them."""
+    made = rig.work / "artifacts"
+    made.mkdir()
+    packed = rig.work / "packed"
+    (packed / "2").mkdir(parents=True)
+    for name in ("card.yaml", "2/model.onnx"):
+        (packed / name).touch()
+    subprocess.run(["tar", "-czf", made / "m-2.tar.gz", "-C", packed, "card.yaml", "2/model.onnx"], check=True)
+    (made / "m-2.tar.gz.sig").write_text("{}")
+    return made / "m-2.tar.gz"
+
+
+INSTALL = f"--entrypoint python {IMAGE} -m lineside_inference.deploying install - --model {MODEL}"
+
+
+def roots_of(rig: Rig) -> Path:
+    roots = rig.root / "etc/lineside/model-roots"
+    roots.mkdir(parents=True)
+    return roots
+
+
+def test_a_package_is_verified_by_the_container_that_puts_it_there(rig: Rig, package: Path) -> None:
+    rig.says("run", "version 2\n")
+    roots = roots_of(rig)
+    done = rig.run("model", EYE, IMAGE, MODEL, str(package))
+    assert done.stdout == f"{EYE}: version 2 of the model {MODEL} is in the volume lineside-models\n"
+    [put] = rig.calls("run")
+    words = " ".join(put)
+    assert f"--volume {roots}:/etc/lineside/model-roots:ro" in words
+    assert words.endswith(f"{INSTALL} --roots /etc/lineside/model-roots")
+    assert "--user 0:0 --network none --read-only --cap-drop ALL" in words
+
+
+def test_a_package_is_installed_unverified_where_nobody_is_named(rig: Rig, package: Path) -> None:
+    rig.says("run", "version 2\n")
+    assert rig.run("model", EYE, IMAGE, MODEL, str(package)).returncode == 0
+    assert " ".join(rig.calls("run")[0]).endswith(INSTALL)
+
+
+def test_a_model_without_a_signature_is_refused_unless_root_allows_its_name(rig: Rig, folder: Path) -> None:
+    roots_of(rig)
+    said = rig.refused("model", EYE, IMAGE, MODEL, str(folder))
+    assert f"the model {MODEL} comes as a folder without a signature, and /etc/lineside/model-roots says who" in said
+    assert not rig.calls("run")
+    (rig.root / "etc/lineside/unsigned-models").write_text(f"other\n{MODEL}x\n")
+    rig.refused("model", EYE, IMAGE, MODEL, str(folder))
+    (rig.root / "etc/lineside/unsigned-models").write_text(f"other\n{MODEL}\n")
+    rig.says("run", "version 2\n")
+    assert rig.run("model", EYE, IMAGE, MODEL, str(folder)).returncode == 0
+
+
+def test_the_allowed_name_goes_to_who_verifies(rig: Rig, package: Path) -> None:
+    roots_of(rig)
+    (rig.root / "etc/lineside/unsigned-models").write_text(f"{MODEL}\n")
+    rig.says("run", "version 2\n")
+    assert rig.run("model", EYE, IMAGE, MODEL, str(package)).returncode == 0
+    assert " ".join(rig.calls("run")[0]).endswith(f"--roots /etc/lineside/model-roots --allow-unsigned {MODEL}")
+
+
+def test_models_of_a_folder_in_s3_need_leave_too(rig: Rig) -> None:
+    roots_of(rig)
+    rig.says("run", "detector=models/detector/v1.4\n")
+    said = rig.refused("install", EYE, "--models", S3, "plant.example/forwarder:1", IMAGE)
+    assert "the model detector comes as a folder without a signature" in said
+
+
+def test_roots_that_are_no_folder_themselves_are_refused(rig: Rig, package: Path) -> None:
+    roots = roots_of(rig)
+    roots.rmdir()
+    roots.symlink_to("/etc/ssl/certs")
+    assert "/etc/lineside/model-roots must be a folder itself" in rig.refused("model", EYE, IMAGE, MODEL, str(package))
+
+
+def test_a_package_that_serves_keeps_its_versions(rig: Rig, package: Path) -> None:
+    (rig.state / "containers" / "lineside-inference").touch()
+    rig.says("run", "2 1\n")
+    done = rig.run("serves", EYE, "lineside-model", IMAGE, MODEL, str(package), URL, "60")
+    assert done.returncode == 0, done.stderr
+    assert " ".join(rig.calls("run")[-1]).split() == [
+        *" ".join(rig.calls("run")[-1]).split()[:-4],
+        MODEL,
+        "2",
+        "1",
+        "2",
+    ]

@@ -3,8 +3,13 @@
     python -m lineside_inference.deploying VERB ...
 
     put MODEL                  put the model of a tar stream (stdin) into the repository
+    install PACKAGE            verify a signed package, unpack it, put its model into the repository
     confirm MODEL URL          wait until the inference service says what became of it
     accept MODEL VERSION...    keep these versions and no others
+
+`install -` takes a tar stream (stdin) of the signature and the package, in this order, and needs `--model`. With
+`--roots DIR` a package counts that somebody has signed who is trusted there; one without a signature is refused, unless
+`--allow-unsigned NAME` names its model.
 
 The repository is /models, or `--repository`. Exit status 0: done; 1: not, and one sentence on stderr says why.
 
@@ -28,7 +33,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from lineside.errors import LinesideError
-from lineside_inference.models import placing
+from lineside_inference.errors import StoreError
+from lineside_inference.models import installing, placing
 
 REPOSITORY = Path("/models")
 ASK_EVERY_S = 0.5
@@ -144,6 +150,21 @@ def _put(options: argparse.Namespace) -> int:
     return 0
 
 
+def _install(options: argparse.Namespace) -> int:
+    trust = installing.Trust(options.roots, frozenset(options.allow_unsigned))
+    if options.package == "-":
+        if options.model is None:
+            raise StoreError("a package from a stream goes by the name of its model", remedy="Give --model")
+        done = installing.install_streamed(options.repository, options.model, sys.stdin.buffer, trust)
+    else:
+        done = installing.install(
+            options.repository, Path(options.package), trust, bundle=options.bundle, model=options.model
+        )
+    sys.stderr.write(f"{done.says}\n")
+    sys.stdout.write(f"version {done.version}\n")
+    return 0
+
+
 def _accept(options: argparse.Namespace) -> int:
     gone = placing.accept(options.repository, options.model, options.versions)
     sys.stdout.write("".join(f"version {version} is removed\n" for version in gone))
@@ -185,10 +206,17 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m lineside_inference.deploying", description="What a model's component has done."
     )
     parser.add_argument("--repository", type=Path, default=REPOSITORY)
-    verbs = parser.add_subparsers(required=True, metavar="put | confirm | accept")
+    verbs = parser.add_subparsers(required=True, metavar="put | install | confirm | accept")
     put = verbs.add_parser("put")
     put.add_argument("model")
     put.set_defaults(run=_put)
+    install = verbs.add_parser("install")
+    install.add_argument("package")
+    install.add_argument("--bundle", type=Path, metavar="FILE")
+    install.add_argument("--roots", type=Path, metavar="DIR")
+    install.add_argument("--allow-unsigned", action="append", default=[], metavar="NAME")
+    install.add_argument("--model", metavar="NAME")
+    install.set_defaults(run=_install)
     confirm = verbs.add_parser("confirm")
     confirm.add_argument("model")
     confirm.add_argument("url")

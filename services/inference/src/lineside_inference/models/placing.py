@@ -8,10 +8,13 @@ A version that was accepted never changes. One that was not, because it was refu
 another content under its number.
 """
 
+import fcntl
 import filecmp
+import os
 import shutil
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -29,19 +32,40 @@ def put(repository: Path, name: str, archive: IO[bytes]) -> str:
 
     Raises StoreError that says what is wrong with it; the repository is as it was then.
     """
-    staged = repository / STAGING / name
-    shutil.rmtree(staged, ignore_errors=True)
-    try:
-        staged.mkdir(parents=True)
+
+    def extract(staged: Path) -> Mapping[str, str]:
         with tarfile.open(fileobj=archive, mode="r|") as stream:
             stream.extractall(staged, filter="data")
-        version = _checked(staged)
-        _settle(staged, repository / name, repository / ACCEPTED / name)
+        return {}
+
+    return put_by(repository, name, extract)
+
+
+def put_by(repository: Path, name: str, fill: Callable[[Path], Mapping[str, str]]) -> str:
+    """Put the model there with which `fill` fills an empty folder; return the version that its own card names.
+
+    `fill` returns the SHA-256 of files that it has hashed while it wrote them, by their path. What it raises is raised,
+    and StoreError that says what is wrong; the repository is as it was then.
+    """
+    staged = repository / STAGING / name
+    try:
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(staged.parent):
+            try:
+                shutil.rmtree(staged, ignore_errors=True)
+                staged.mkdir()
+                version = _checked(staged, fill(staged))
+                _settle(staged, repository / name, repository / ACCEPTED / name)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
     except (OSError, tarfile.TarError) as error:
         raise StoreError(f"model {name!r} cannot be put into {repository}: {error}") from None
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     return version
+
+
+def is_accepted(repository: Path, name: str, version: str) -> bool:
+    """Whether a version was accepted, and can no longer change."""
+    return (repository / ACCEPTED / name / version).exists()
 
 
 def accept(repository: Path, name: str, versions: Collection[str]) -> list[str]:
@@ -65,7 +89,18 @@ def version_of(repository: Path, name: str) -> str:
     return parse_card(repository / name / CARD_FILE, repository / name).version
 
 
-def _checked(staged: Path) -> str:
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process puts a model there; who is killed lets go."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _checked(staged: Path, hashed: Mapping[str, str]) -> str:
     """Give every version its card and configuration, and check all; return the version of the model's own card."""
     for path in (staged, *staged.rglob("*")):  # Greengrass unpacks for its own user only
         path.chmod(_DIRECTORY if path.is_dir() else _FILE)
@@ -79,13 +114,13 @@ def _checked(staged: Path) -> str:
         if not (version / CONFIG_FILE).exists():
             shutil.copyfile(staged / CONFIG_FILE, version / CONFIG_FILE)
         if (version / CARD_FILE).exists():
-            read_card(version / CARD_FILE, staged)
+            read_card(version / CARD_FILE, staged, hashed)
     if not (staged / own.version).is_dir():
         raise StoreError(
             f"the card of model {staged.name} is for version {own.version}, and no folder {own.version} came with it",
             remedy="Put the version's folder into the archive",
         )
-    read_card(card_path(staged, own.version), staged)
+    read_card(card_path(staged, own.version), staged, hashed)
     return own.version
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,17 +17,23 @@ CARD_FILE = "card.yaml"
 _MAX_CARD_BYTES = 1024 * 1024
 
 
-def read_card(path: Path, folder: Path) -> Card:
-    """Read one card and check it against the model's folder, all its files too; raises StoreError."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def read_card(path: Path, folder: Path, hashed: Mapping[str, str] = _NOTHING) -> Card:
+    """Read one card and check it against the model's folder, all its files too; raises StoreError.
+
+    `hashed`: the SHA-256 of files that were hashed while this process wrote them, by their path.
+    """
     card = parse_card(path, folder)
-    check_files(path, folder, card.files)
+    check_files(path, folder, card.files, hashed)
     return card
 
 
-def check_files(card: Path, folder: Path, files: Iterable[CardFile]) -> None:
+def check_files(card: Path, folder: Path, files: Iterable[CardFile], hashed: Mapping[str, str] = _NOTHING) -> None:
     """Compare files with the SHA-256 on their card; takes as long as reading them. Raises StoreError."""
     for file in files:
-        _check_file(card, folder / file.path, file.sha256)
+        _check_file(card, folder / file.path, file.sha256, hashed.get(file.path))
 
 
 def parse_card(path: Path, folder: Path) -> Card:
@@ -62,10 +69,10 @@ def card_path(folder: Path, version: str | None) -> Path:
     return folder / CARD_FILE
 
 
-def _check_file(card: Path, path: Path, expected: str) -> None:
+def _check_file(card: Path, path: Path, expected: str, hashed: str | None) -> None:
     try:
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            found = hashed or hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise StoreError(f"{card}: file {path} cannot be read: {error.strerror}") from None
     if found != expected:
