@@ -52,21 +52,26 @@ def main(site: Path, lock: str) -> None:
         for name in files:
             if name.endswith(TYPES):
                 (Path(folder) / name).unlink()
-    descriptions = site / "botocore" / "data"
-    for entry in descriptions.iterdir() if descriptions.is_dir() else ():
-        if entry.is_dir() and entry.name not in AWS:
-            shutil.rmtree(entry)
-    if (site / "sigstore").is_dir():
-        for name in KEYLESS:
-            shutil.rmtree(site / name, ignore_errors=True)
-    if lock != SIMULATORS:
-        shutil.rmtree(site / "asyncua" / "server" / "standard_address_space", ignore_errors=True)
+    for folder in _unused(site, lock):
+        shutil.rmtree(folder, ignore_errors=True)
     # Extension modules only: the shared libraries beside them (*.libs) were rewritten when their wheels were made, and
     # do not take well to it.
     modules = [path for path in site.rglob("*.so") if not path.parent.name.endswith(".libs")]
     if modules:
         subprocess.run(["strip", "--strip-unneeded", *modules], check=True)  # noqa: S603, S607 - in our own build stage
     sys.stdout.write(f"trimmed {before // 1_000_000} MB to {_bytes(site) // 1_000_000} MB\n")
+
+
+def _unused(site: Path, lock: str) -> list[Path]:
+    """Return the folders that no service of this lock imports or reads."""
+    descriptions = site / "botocore" / "data"
+    entries = descriptions.iterdir() if descriptions.is_dir() else ()
+    found = [entry for entry in entries if entry.is_dir() and entry.name not in AWS]
+    if (site / "sigstore").is_dir():
+        found += [site / name for name in KEYLESS]
+    if lock != SIMULATORS:
+        found.append(site / "asyncua" / "server" / "standard_address_space")
+    return found
 
 
 def _bytes(folder: Path) -> int:

@@ -24,8 +24,8 @@ MB = 1_000_000
 MAX_ABOVE_BASE = 120 * MB
 READY_ALONE = ("forwarder", "exporter", "camera-sim")
 LARGER = {"inference": 295 * MB}
-"""OpenCV's wheel alone is 155 MB and all of it is linked together (docs/reference/images.md); what verifies packages, with
-cryptography, is about 20 MB."""
+"""OpenCV's wheel alone is 155 MB and all of it is linked together (docs/reference/images.md); what
+verifies packages, with cryptography, is about 20 MB."""
 
 LOOK = """
 import importlib.metadata, json, pathlib, sys
