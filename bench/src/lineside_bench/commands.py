@@ -215,3 +215,23 @@ def rehearse(
         stay=stay,
     )
     raise typer.Exit(rehearsing.rehearse(asked))
+
+
+@greengrass.command("cloud")
+def cloud(
+    devices: Annotated[int, typer.Option(min=1, max=10_000, help="Simulated core devices.", rich_help_panel=_RUN)] = 12,
+    minute_s: Annotated[
+        float,
+        typer.Option(min=0, help="Seconds that a minute takes; 0: only `tick` moves time.", rich_help_panel=_RUN),
+    ] = 1.0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="TCP port; 0 for a free one.", rich_help_panel=_WHERE)
+    ] = 0,
+) -> None:
+    """Play AWS' side for `lineside fleet`: Greengrass' and IoT's APIs over simulated core devices, until Ctrl-C.
+
+    Prints the variables by which boto3, the AWS CLI and `lineside fleet` find it.
+    """
+    from lineside_bench.cloud import serving  # noqa: PLC0415 - botocore comes with lineside-bench[cloud]
+
+    serving.serve(devices=devices, minute_s=minute_s, port=port)
