@@ -301,6 +301,11 @@ def load(kind: type[S], *, file: Path | None = None, above: Layer | None = None)
     return settings
 
 
+def problems_of(kind: type[BaseModel], error: ValidationError, layer: Layer) -> list[str]:
+    """Return what is wrong with a document that is no service's settings, in the words that `load` has for those."""
+    return [hidden(_explain(kind, item, [layer])) for item in error.errors()]
+
+
 def _layer(path: Path) -> Layer:
     """Return a settings file as a layer; it may be the configuration file of an Edge Manager agent."""
     document = read_file(path)

@@ -1,8 +1,133 @@
 """`lineside fleet`: rollouts in stages, the gate between them, drift of versions, the fleet's report."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from lineside_fleet.report_command import report
 
+if TYPE_CHECKING:
+    from lineside_fleet.rollout.running import Runner
+
 fleet = typer.Typer(no_args_is_help=True, help="Update a fleet of core devices by evidence, and see what runs where.")
 fleet.command("report")(report)
+
+HOLD, BAD = 3, 1
+"""Exit statuses: not yet; and a stage that failed, or a version that the gate stopped."""
+
+File = Annotated[Path, typer.Argument(metavar="ROLLOUT", help="The rollout file (YAML).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+TakeOver = Annotated[
+    bool, typer.Option("--take-over", help="Take the lock of a command on another machine that has ended.")
+]
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """End with an error's sentence and exit status instead of a traceback."""
+    from lineside.errors import LinesideError  # noqa: PLC0415 - the help must not wait for it
+
+    try:
+        yield
+    except LinesideError as error:
+        typer.echo(f"lineside fleet: {error}", err=True)
+        raise typer.Exit(getattr(error, "status", 2)) from None
+
+
+def _runner(file: Path, *, take_over: bool = False) -> "Runner":
+    from lineside_fleet.rollout.running import Runner  # noqa: PLC0415 - the help must not wait for boto3
+    from lineside_fleet.rollout_file import read_rollout  # noqa: PLC0415 - same
+
+    return Runner(read_rollout(file), file.parent, take_over=take_over)
+
+
+@fleet.command("plan")
+def plan(file: File, as_json: AsJson = False) -> None:
+    """Show what a rollout would do, and everything that is wrong with it; change nothing."""
+    with _told():
+        from lineside_fleet.rollout import showing  # noqa: PLC0415 - the help must not wait for boto3
+
+        typer.echo((showing.plan_json if as_json else showing.plan_text)(_runner(file).plan()), nl=False)
+
+
+@fleet.command("start")
+def start(file: File, take_over: TakeOver = False) -> None:
+    """Plan, and deploy to the first stage. Run again after an interruption, it goes on."""
+    with _told():
+        runner = _runner(file, take_over=take_over)
+        state = runner.start()
+        stage = state.current
+        typer.echo(f"rollout {state.name} is {state.phase}: stage {stage.name}, {len(stage.things)} devices")
+        typer.echo(f"state: {runner.rollout.state}")
+
+
+@fleet.command("status")
+def status(file: File, as_json: AsJson = False) -> None:
+    """Show how a rollout stands; exit status 1 where its stage failed."""
+    with _told():
+        from lineside_fleet.rollout import showing  # noqa: PLC0415 - the help must not wait for boto3
+
+        runner = _runner(file)
+        state, stands = runner.status()
+        why = runner.why_failed(state.current) if stands.failed else []
+        shown = showing.status_json if as_json else showing.status_text
+        typer.echo(shown(state, stands, why), nl=False)
+        if stands.state == "failed" and state.phase == "running":
+            raise typer.Exit(BAD)
+
+
+@fleet.command("evaluate")
+def evaluate(file: File, take_over: TakeOver = False) -> None:
+    """Ask whether the stage under way may go on: exit status 0 promote, 1 stop, 3 hold."""
+    with _told():
+        judged = _runner(file, take_over=take_over).evaluate(None)
+        typer.echo("\n".join([judged.verdict, *judged.sentences]))
+        if judged.verdict != "promote":
+            raise typer.Exit(BAD if judged.verdict == "stop" else HOLD)
+
+
+@fleet.command("promote")
+def promote(
+    file: File,
+    because: Annotated[
+        str, typer.Option(help="Promote without the gate's verdict, for this reason, which is remembered.")
+    ] = "",
+    take_over: TakeOver = False,
+) -> None:
+    """Deploy the same versions to the next stage, at last to the whole target; exit status 3 while it is under way."""
+    with _told():
+        state, done = _runner(file, take_over=take_over).promote(because)
+        typer.echo(f"rollout {state.name}: {done}")
+        if state.current.phase == "deployed" and "under way" in done:
+            raise typer.Exit(HOLD)
+
+
+@fleet.command("abort")
+def abort(
+    file: File,
+    because: Annotated[str, typer.Option(help="Why; it is remembered.")] = "by hand",
+    take_over: TakeOver = False,
+) -> None:
+    """Cancel what devices have not begun, and leave what is there."""
+    with _told():
+        state = _runner(file, take_over=take_over).abort(because)
+        typer.echo(f"rollout {state.name} is {state.phase}; `lineside fleet rollback` takes back what was deployed")
+
+
+@fleet.command("rollback")
+def rollback(
+    file: File,
+    because: Annotated[str, typer.Option(help="Why; it is remembered.")] = "by hand",
+    take_over: TakeOver = False,
+) -> None:
+    """Give each target its set of before again, the newest first; exit status 1 where one had to be left."""
+    with _told():
+        state, left = _runner(file, take_over=take_over).rollback(because)
+        typer.echo(f"rollout {state.name} is {state.phase}")
+        for each in left:
+            typer.echo(each, err=True)
+        if left:
+            raise typer.Exit(BAD)

@@ -65,8 +65,8 @@ class Cloud:
             if fault is not None and fault.kind in {Kind.hangs, Kind.half_done}:
                 raise Dropped
             return answer
-        refused = Refused("UnknownOperationException", f"No operation has {method} {path}")
-        return next(iter(self.wires.values())).refuse(refused)
+        unknown = Refused("UnknownOperationException", f"No operation has {method} {path}")
+        return next(iter(self.wires.values())).refuse(unknown)
 
     def _called(
         self, service: str, operation: Any, variables: Mapping[str, str], query: Mapping[str, str], body: bytes
@@ -122,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         except Dropped:
             self.close_connection = True
             return
+        except Exception as error:  # noqa: BLE001 - the stand-in's own fault, which the caller's test must see
+            answer = Answer(501, {}, json.dumps({"message": f"the stand-in failed: {error!r}"}).encode())
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 
 from lineside_bench.cloud.sample import Sizes, make_world
 from lineside_bench.cloud.server import Cloud, Server
@@ -12,7 +13,9 @@ from lineside_bench.cloud.world import REGION
 
 def serve(*, devices: int, minute_s: float, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C; the first lines on stdout are what a shell has to take in."""
-    cloud = Cloud(make_world(Sizes(devices=devices)))
+    world = make_world(Sizes(devices=devices))
+    world.start = datetime.now(UTC) - timedelta(minutes=world.now)
+    cloud = Cloud(world)
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     with Server(cloud, port) as server:

@@ -21,6 +21,15 @@ from botocore.validate import ParamValidator
 _UNMODELLED = {"UnknownOperationException": 404, "AccessDeniedException": 403}
 """Status of errors that any service answers, whether its model has them or not."""
 
+_PYTHON: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "long": (int,),
+    "double": (int, float),
+    "float": (int, float),
+}
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -174,7 +183,8 @@ def _beyond_plain(value: Any, shape: Any, at: str) -> Iterator[str]:
         return
     if shape.enum and value not in shape.enum:
         yield f"Value '{value}' at '{at}' failed to satisfy constraint: enum value set: {', '.join(shape.enum)}"
-    if (pattern := shape.metadata.get("pattern")) and not re.search(pattern, value):
+    pattern = shape.metadata.get("pattern")
+    if pattern and "\\p{" not in pattern and not re.search(pattern, value):  # \\p is none of Python's
         yield f"Value '{value}' at '{at}' failed to satisfy constraint: pattern {pattern}"
     if most is not None and len(value) > most:
         yield f"Value at '{at}' failed to satisfy constraint: length at most {most}"
@@ -203,14 +213,6 @@ def _made(shape: Any, value: Any, place: str) -> Any:
         return value.timestamp()
     if kind == "blob":
         return base64.b64encode(value).decode()
-    wanted = {
-        "string": str,
-        "boolean": bool,
-        "integer": int,
-        "long": int,
-        "double": (int, float),
-        "float": (int, float),
-    }
-    assert isinstance(value, wanted[kind]), f"{place}: {value!r} is no {kind}"  # noqa: S101 - same
+    assert isinstance(value, _PYTHON[kind]), f"{place}: {value!r} is no {kind}"  # noqa: S101 - same
     assert not getattr(shape, "enum", None) or value in shape.enum, f"{place}: {value!r}"  # noqa: S101 - same
     return value

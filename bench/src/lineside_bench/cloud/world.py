@@ -84,6 +84,7 @@ class World:
     """The account."""
 
     now: int = 0
+    start: datetime = _START
     devices: dict[str, Device] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     components: dict[str, Component] = field(default_factory=dict)
@@ -93,7 +94,7 @@ class World:
 
     def time(self, minute: int | None = None) -> datetime:
         """Return a minute, this one by default, as the API has it."""
-        return _START + timedelta(minutes=self.now if minute is None else minute)
+        return self.start + timedelta(minutes=self.now if minute is None else minute)
 
     def members(self, target: str) -> list[str]:
         """Return the things of a target; raises Refused where there is no such."""
