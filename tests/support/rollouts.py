@@ -1,6 +1,7 @@
 """Rollouts over the stand-in: a file, a runner with its clock, and a driver that brings one to its end."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import yaml
 
 from lineside_bench.cloud.sample import FLEET, NEW_MODEL, STAGING
 from lineside_bench.cloud.server import Server
+from lineside_fleet.aws.clients import Aws
 from lineside_fleet.rollout.judging import Judged
 from lineside_fleet.rollout.running import Runner
 from lineside_fleet.rollout_file import read_rollout
@@ -44,7 +46,14 @@ def at(server: Server, monkeypatch: Any) -> None:
 def runner(path: Path, server: Server, **more: Any) -> Runner:
     """Return a runner whose clock is the stand-in's."""
     world = server.cloud.world
+    more.setdefault("aws", _aws(server.url))  # a client's making costs more than its calls
     return Runner(read_rollout(path), path.parent, now=lambda: world.time().timestamp(), pause=lambda _: None, **more)
+
+
+@cache
+def _aws(url: str) -> Aws:
+    del url  # the environment names it
+    return Aws()
 
 
 class Says:

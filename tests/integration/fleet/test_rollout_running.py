@@ -262,6 +262,7 @@ def test_a_failing_call_ends_in_a_sentence_and_the_same_command_goes_on(
         runner(path, server).start()
     assert words in str(caught.value)
     assert "run the same command again" in str(caught.value)
+    server.cloud.faults.planned = []
     state = runner(path, server).start()
     assert state.current.phase == "deployed"
     assert len(changed(server)[0]) == 1

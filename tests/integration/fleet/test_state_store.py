@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import uuid
 
 import pytest
 
@@ -22,15 +23,18 @@ def state(**more):
     return RolloutState(id="1", name="r", digest="d", stages=[stage], recipes={}, **more)
 
 
-@pytest.fixture(params=["file", "s3"])
-def place(request, tmp_path, moto_server, aws_environment):
-    if request.param == "file":
-        return str(tmp_path / "r.json")
+@pytest.fixture
+def in_s3(moto_server, aws_environment):
     aws_environment.setenv("AWS_ENDPOINT_URL_S3", moto_server.url)
     aws_environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    bucket = f"fleet-{os.getpid()}-{abs(hash(request.node.name)) % 10**8}"
+    bucket = f"fleet-{uuid.uuid4()}"
     moto_server.make_bucket(bucket)
     return f"s3://{bucket}/rollouts/r.json"
+
+
+@pytest.fixture(params=["file", "s3"])
+def place(request, tmp_path, in_s3):
+    return in_s3 if request.param == "s3" else str(tmp_path / "r.json")
 
 
 def store(place, now=NOW):
@@ -79,9 +83,8 @@ def test_a_lock_of_another_machine_is_taken_over_when_a_person_says_so(place):
             pass
 
 
-def test_a_lease_in_s3_ends_by_itself(place):
-    if not place.startswith("s3"):
-        pytest.skip("a file's lock has no lease")
+def test_a_lease_in_s3_ends_by_itself(in_s3):
+    place = in_s3
     with store(place).locked(stranger()):
         later = NOW + LEASE_S + 1
         with store(place, later).locked(myself("b", later)):
