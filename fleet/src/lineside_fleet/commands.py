@@ -131,3 +131,43 @@ def rollback(
             typer.echo(each, err=True)
         if left:
             raise typer.Exit(BAD)
+
+
+@fleet.command("drift")
+def drift(
+    group: Annotated[str | None, typer.Option(help="Only the devices of this thing group; all by default.")] = None,
+    reports: Annotated[
+        Path | None,
+        typer.Option(metavar="PLACE", help="File or folder of the devices' own reports, for the settings in force."),
+    ] = None,
+    stale_hours: Annotated[
+        float, typer.Option(min=0.1, help="A device's report to Greengrass that is older says nothing.")
+    ] = 26.0,
+    metrics: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write metrics for Prometheus there (a .prom textfile).")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what core devices run with what their deployments say; exit status 1 where something differs.
+
+    Greengrass hears of a device's components at each deployment and else once a day.
+    """
+    with _told():
+        import time  # noqa: PLC0415 - the help must not wait for boto3
+
+        from lineside.durable_files import replace_file  # noqa: PLC0415 - same
+        from lineside_fleet.aws.clients import Aws  # noqa: PLC0415 - same
+        from lineside_fleet.drift import reading, showing  # noqa: PLC0415 - same
+        from lineside_fleet.drift import reports as reported  # noqa: PLC0415 - same
+        from lineside_fleet.errors import Refused  # noqa: PLC0415 - same
+
+        settings = reported.read(reports) if reports is not None else {}
+        found = reading.read(Aws(), group, settings, now=time.time(), stale_s=stale_hours * 3600)
+        if metrics is not None:
+            try:
+                replace_file(metrics, showing.as_metrics(found).encode(), mode=0o644)
+            except OSError as error:
+                raise Refused(f"{metrics} cannot be written: {error.strerror}", remedy="Name another file") from None
+        typer.echo((showing.as_json if as_json else showing.as_text)(found), nl=False)
+        if found.differences:
+            raise typer.Exit(BAD)
