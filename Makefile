@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter fleet bench
 ARGS ?=
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint benchmark-fleet clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -72,6 +72,9 @@ benchmark-hostile: setup ## attack the line and measure what the PLC saw, and th
 
 benchmark-footprint: $(VENV)/.ready ## measure each service's import time and its memory at rest
 	$(BIN)/python benchmarks/footprint.py $(ARGS)
+
+benchmark-fleet: $(VENV)/.ready ## measure a rollout over 1,000 simulated core devices: processor time, calls of AWS
+	$(BIN)/python benchmarks/fleet.py $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-annotate

@@ -39,6 +39,7 @@ from lineside_exporter.device.figures import Figures, Gpu
 from lineside_exporter.device.figures import families as device
 from lineside_exporter.settings import Settings as ExporterProcess
 from lineside_exporter.sources import containers, drift, host, triton
+from lineside_fleet import rollout_file
 from lineside_inference.__main__ import build
 from lineside_inference.agent.calls import FACE as AGENT
 from lineside_inference.agent.datatypes import OURS, word
@@ -87,6 +88,12 @@ CARD_HEADS = (
     heads.Anomaly,
     heads.Raw,
 )
+ROLLOUT_PARTS = {
+    "A component": rollout_file.ComponentWanted,
+    "A stage": rollout_file.Stage,
+    "failures": rollout_file.FailureSettings,
+    "job": rollout_file.JobSettings,
+}
 SOURCES = ("camera", "file", "url", "inline", "tensors")
 
 # Codes that are not classes: of the contract, of the topic-bridge, of HTTP problems.
@@ -142,6 +149,7 @@ def pages() -> dict[str, str]:
         "errors.md": MADE + "".join(_errors()),
         "card.md": MADE + "".join(_card()),
         "agent.md": MADE + "".join(_agent()),
+        "rollout.md": MADE + "".join(_rollout()),
     }
 
 
@@ -188,6 +196,15 @@ def _card() -> Iterator[str]:
             yield from _fields(head, leave_out=common | {"head"})
     yield f"\n### Band\n\n{_sentence(heads.Band)}\n\n"
     yield from _fields(heads.Band)
+
+
+def _rollout() -> Iterator[str]:
+    yield f"# The rollout file\n\n{_sentence(rollout_file.Rollout)} "
+    yield "What `lineside fleet` carries out ([how](../how-to/roll-out-to-a-fleet.md)). Unknown fields are refused.\n\n"
+    yield from _fields(rollout_file.Rollout)
+    for title, part in ROLLOUT_PARTS.items():
+        yield f"\n## {title}\n\n{_sentence(part)}\n\n"
+        yield from _fields(part)
 
 
 def _fields(model: type[BaseModel], leave_out: Collection[str] = ()) -> Iterator[str]:

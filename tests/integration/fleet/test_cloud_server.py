@@ -55,6 +55,10 @@ def test_a_component_is_made_once_told_of_and_deployed(server, greengrass, iot):
     arn = made["arn"].rpartition(":versions:")[0]
     listed = [each["componentVersion"] for each in greengrass.list_component_versions(arn=arn)["componentVersions"]]
     assert listed == ["2.0.0", "1.1.0", "1.0.0"]
+    newest = {
+        each["arn"]: each["latestVersion"]["componentVersion"] for each in greengrass.list_components()["components"]
+    }
+    assert newest[arn] == "2.0.0"
     with pytest.raises(greengrass.exceptions.ConflictException, match="already exists"):
         greengrass.create_component_version(inlineRecipe=json.dumps(recipe(MODEL, "2.0.0")))
 

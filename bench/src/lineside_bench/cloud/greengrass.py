@@ -76,9 +76,35 @@ def list_component_versions(world: World, asked: dict[str, Any]) -> Mapping[str,
     """List the versions of a component, the newest first."""
     match = _ARN.fullmatch(asked["arn"])
     found = [each for each in world.components.values() if match and (each.owner, each.name) == match.group(1, 2)]
-    found.sort(key=lambda each: [int(part) for part in re.findall(r"\d+", each.version)], reverse=True)
+    found.sort(key=_number, reverse=True)
     rows = [{"componentName": each.name, "componentVersion": each.version, "arn": each.arn} for each in found]
     return page("componentVersions", rows, asked)
+
+
+def list_components(world: World, asked: dict[str, Any]) -> Mapping[str, Any]:
+    """List the account's components, or AWS' own, each with its newest version."""
+    owner = "aws" if asked.get("scope") == "PUBLIC" else ACCOUNT
+    newest: dict[str, Component] = {}
+    for each in world.components.values():
+        if each.owner == owner and (each.name not in newest or _number(each) > _number(newest[each.name])):
+            newest[each.name] = each
+    rows = [
+        {
+            "arn": each.arn.rpartition(":versions:")[0],
+            "componentName": each.name,
+            "latestVersion": {
+                "arn": each.arn,
+                "componentVersion": each.version,
+                "creationTimestamp": world.time(each.created_at),
+            },
+        }
+        for each in newest.values()
+    ]
+    return page("components", rows, asked)
+
+
+def _number(component: Component) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", component.version)]
 
 
 def delete_component(world: World, asked: dict[str, Any]) -> Mapping[str, Any]:
@@ -318,6 +344,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "DescribeComponent": describe_component,
     "GetComponent": get_component,
     "ListComponentVersions": list_component_versions,
+    "ListComponents": list_components,
     "DeleteComponent": delete_component,
     "CreateDeployment": create_deployment,
     "GetDeployment": get_deployment,
