@@ -191,8 +191,8 @@ class Rollout(StageRules):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that the file says."""
-        values = self.model_dump(mode="json", exclude={"state"})
+        """SHA-256 of all that the file says, and nothing of defaults: a newer version may have others."""
+        values = self.model_dump(mode="json", exclude={"state"}, exclude_unset=True)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
