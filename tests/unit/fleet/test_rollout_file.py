@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lineside.errors import SettingsError
-from lineside_fleet.rollout_file import JobSettings, read_rollout
+from lineside_fleet.rollout_file import Rollout, read_rollout
 from tests.support.rollouts import MODEL, document, write
 
 
@@ -37,7 +37,13 @@ def test_what_it_says_has_one_digest_wherever_its_state_is(tmp_path):
     one, other = read_rollout(write(tmp_path)), read_rollout(write(tmp_path, state="s3://bucket/key"))
     assert one.digest == other.digest
     assert one.digest != read_rollout(write(tmp_path, window_minutes=1)).digest
-    assert one.digest == one.model_copy(update={"job": JobSettings(per_minute=3)}).digest  # as a new default would
+
+
+def test_its_digest_is_of_what_it_says_and_not_of_defaults():
+    class Newer(Rollout):
+        waits: int = 5
+
+    assert Newer.model_validate(document()).digest == Rollout.model_validate(document()).digest
 
 
 @pytest.mark.parametrize(
