@@ -163,6 +163,14 @@ class EdgeManagerSettings(Section):
         description="With serve: folder for copies of the models that clients load, which Triton has as one more "
         "--model-repository; absent: their bytes go to Triton with the call that loads them, as its memory allows.",
     )
+    signer_roots: Absolute | None = Field(
+        None,
+        description="With serve: folder of the public keys and authorities that sign clients' models, which only root "
+        "or this service's user may write; a model without a signature is refused then. Absent: nobody is asked.",
+    )
+    unsigned_models: tuple[Annotated[str, Field(min_length=1, max_length=128)], ...] = Field(
+        (), description="With signer_roots: names by which clients may load models that have no signature."
+    )
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = Field(
         None, description="Region of BucketName; AWS_REGION or AWS_DEFAULT_REGION where absent."
     )

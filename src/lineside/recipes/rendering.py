@@ -62,6 +62,59 @@ class Place:
         return f"s3://{self.bucket}/{PREFIX}/{path}"
 
 
+@dataclass(frozen=True)
+class ModelComponent:
+    """A model as a component: `where` the script finds it, and its artifacts, paths below the bucket's own folder."""
+
+    model: str
+    name: str
+    version: str
+    description: str
+    where: str
+    artifacts: tuple[str, ...]
+    note: str
+    is_zip: bool = False
+
+
+def zipped(model: str, version: str) -> ModelComponent:
+    """Return the component that brings a model's folder, zipped."""
+    return ModelComponent(
+        model,
+        model_component(model),
+        version,
+        _described(model),
+        f'"{{artifacts:decompressedPath}}/{model}"',
+        (f"models/{model}/{version}/{model}.zip",),
+        "The model's folder of the repository, zipped: config.pbtxt, card.yaml, 1/model.onnx.",
+        is_zip=True,
+    )
+
+
+def packaged(
+    model: str, archive: str, version: str, *, name: str | None = None, description: str | None = None, is_signed: bool
+) -> ModelComponent:
+    """Return the component that brings a package, and its signature where it has one."""
+    files = (archive, f"{archive}.sig") if is_signed else (archive,)
+    return ModelComponent(
+        model,
+        name or model_component(model),
+        version,
+        description or _described(model),
+        f'"{{artifacts:path}}/{archive}"',
+        tuple(f"models/{model}/{version}/{file}" for file in files),
+        "The package as `lineside model pack` made it, and its signature." if is_signed else "The package, not signed.",
+    )
+
+
+def model_recipe(component: ModelComponent, place: Place) -> str:
+    """Return the recipe of a model's component."""
+    return _text(_model(component, place))
+
+
+def _described(model: str) -> str:
+    return f"The model {model}; it can change while everything else runs on."
+
+
 def recipes(place: Place, models: Mapping[str, str]) -> dict[str, str]:
     """Return the recipes by file name: the components', and one for each model (version by its name in Triton)."""
     found = {}
@@ -69,7 +122,7 @@ def recipes(place: Place, models: Mapping[str, str]) -> dict[str, str]:
         extra = [model_dependency(name, version) for name, version in models.items()] if component is TRITON else []
         found[f"{component.name}.yaml"] = _text(_component(component, place, extra))
     for name, version in models.items():
-        found[f"{model_component(name)}.yaml"] = _text(_model(name, version, place))
+        found[f"{model_component(name)}.yaml"] = model_recipe(zipped(name, version), place)
     return found
 
 
@@ -241,17 +294,16 @@ def _step(
         yield f"          {'  ' if place else ''}{line}{more}"
 
 
-def _model(name: str, version: str, place: Place) -> Iterator[str]:
-    """Yield the recipe of a model: `install` puts an archive of its folder into the repository; then it must serve."""
-    component = model_component(name)
+def _model(brought: ModelComponent, place: Place) -> Iterator[str]:
+    """Yield the recipe of a model: `install` puts what came into the repository; then it must serve."""
+    component, name, folder = brought.name, brought.model, brought.where
     image = place.image("inference")
-    yield from _head(component, f"The model {name}; it can change while everything else runs on.", version)
+    yield from _head(component, brought.description, brought.version)
     yield from _dependencies(ENGINE, place)
     yield "Manifests:"
     for platform in _ordered(place):
         yield from _platform(platform)
         yield "    Lifecycle:"
-        folder = f'"{{artifacts:decompressedPath}}/{name}"'
         is_lite = PLATFORMS[platform][1]
         container = f"lineside-model-{name}"
         yield from _step("install", MODEL_S, f"{component}", ((image, name),), ((folder,),), verb="model")
@@ -270,9 +322,11 @@ def _model(name: str, version: str, place: Place) -> Iterator[str]:
         yield "    Artifacts:"
         yield f"      - Uri: docker:{image}"
         yield from _script_artifact(place)
-        yield "      # The model's folder of the repository, zipped: config.pbtxt, card.yaml, 1/model.onnx."
-        yield f"      - Uri: {place.artifact(f'models/{name}/{version}/{name}.zip')}"
-        yield "        Unarchive: ZIP"
+        yield f"      # {brought.note}"
+        for path in brought.artifacts:
+            yield f"      - Uri: {place.artifact(path)}"
+            if brought.is_zip:
+                yield "        Unarchive: ZIP"
 
 
 def _map(group: Mapping[str, Any], indent: str) -> Iterator[str]:

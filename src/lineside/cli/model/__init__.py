@@ -88,3 +88,67 @@ def inspect(package: Package, *, as_json: Json = False) -> None:
     from lineside.cli.model import commands  # noqa: PLC0415 - same
 
     commands.inspect_package(package, as_json=as_json)
+
+
+@app.command()
+def component(
+    package: Package,
+    *,
+    registry: Annotated[
+        str,
+        typer.Option(
+            help="Where the images are, for instance 123456789012.dkr.ecr.eu-central-1.amazonaws.com/lineside."
+        ),
+    ],
+    bucket: Annotated[str, typer.Option(help="The S3 bucket of the artifacts.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to; one for each component.")],
+    component_name: Annotated[
+        str | None, typer.Option(help="ComponentName; com.lineside.Model.<Name> where absent.")
+    ] = None,
+    component_description: Annotated[str | None, typer.Option(help="ComponentDescription.")] = None,
+    component_version: Annotated[str, typer.Option(help="ComponentVersion, semantic versioning.")] = "1.0.0",
+    platform_os: Annotated[str, typer.Option(help="PlatformOS: linux.")] = "linux",
+    platform_architecture: Annotated[
+        str | None, typer.Option(help="PlatformArchitecture: amd64 or arm64; both where absent.")
+    ] = None,
+    nucleus: Annotated[str | None, typer.Option(help="classic or lite; both where absent.")] = None,
+    digests: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Lines image@sha256:...; the image is then named by digest.")
+    ] = None,
+    lineside_version: Annotated[
+        str | None, typer.Option(help="The image's tag and the script's version; this installation's where absent.")
+    ] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Take a package without a signature.")] = False,
+) -> None:
+    """Write a package's Greengrass component: recipe and artifacts, by the fields of Edge Manager's packaging job."""
+    from lineside.cli.model import components  # noqa: PLC0415 - the help must not wait for it
+
+    architecture = {"aarch64": "arm64"}.get(platform_architecture or "", platform_architecture)
+    components.write_component(
+        package,
+        out,
+        registry=registry,
+        bucket=bucket,
+        version=component_version,
+        name=component_name,
+        description=component_description,
+        operating_system=platform_os,
+        platform=[each for each in (architecture, nucleus) if each],
+        digests=digests,
+        lineside_version=lineside_version,
+        unsigned=unsigned,
+    )
+
+
+@app.command()
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `lineside model component` wrote.")],
+    *,
+    region: Annotated[
+        str | None, typer.Option(help="The region; AWS_REGION or that of the profile where absent.")
+    ] = None,
+) -> None:
+    """Put a component's artifacts into the bucket, then make its version in Greengrass. Again, it changes nothing."""
+    from lineside.cli.model import components  # noqa: PLC0415 - same
+
+    components.publish_component(folder, region)

@@ -1,5 +1,7 @@
 """Puts the agent together from what the service has, where the settings say that it serves."""
 
+import shutil
+
 from lineside.service import Service
 from lineside_inference.agent.calls import Calls
 from lineside_inference.agent.captures import Captures
@@ -8,6 +10,7 @@ from lineside_inference.agent.loading import Loader
 from lineside_inference.agent.models import Models
 from lineside_inference.agent.packages.model_folder import ModelFolder
 from lineside_inference.agent.packages.paths import Roots
+from lineside_inference.agent.packages.signed import Signers
 from lineside_inference.agent.prediction import Prediction
 from lineside_inference.agent.server import AgentServer
 from lineside_inference.agent.signature import Signatures
@@ -64,6 +67,10 @@ def make_agent(
     folder = ModelFolder(own.model_folder) if own.model_folder is not None else None
     if folder is not None:
         folder.prepare(known)
+    beside = section.state_dir if folder is None else folder.path
+    unpack_in = beside / ".incoming-packages" if beside is not None else None
+    if unpack_in is not None:
+        shutil.rmtree(unpack_in, ignore_errors=True)  # what a killed service left
     signatures = Signatures(engine.caller)
 
     def changed(name: str) -> None:
@@ -77,6 +84,8 @@ def make_agent(
         store,
         Roots(own.model_roots, own.model_roots[0] if own.model_roots else None),
         folder,
+        signers=Signers(own.signer_roots, frozenset(own.unsigned_models)),
+        unpack_in=unpack_in,
         allow_python=section.models.allow_python_backend,
         drain_s=section.models.drain_s,
         on_change=changed,

@@ -8,8 +8,9 @@ named, as soon as Triton is back. Steps on one model go one after the other; tho
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 import grpc
@@ -24,6 +25,7 @@ from lineside_inference.agent.names import check_new
 from lineside_inference.agent.packages.model_folder import ModelFolder
 from lineside_inference.agent.packages.package import Package, read_package
 from lineside_inference.agent.packages.paths import Roots
+from lineside_inference.agent.packages.signed import Signers, find_archive, unpacked
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.failures import kind_of, text_of
 from lineside_inference.engine.link import TritonLink
@@ -71,6 +73,8 @@ class Loader:
         roots: Roots,
         folder: ModelFolder | None = None,
         *,
+        signers: Signers,
+        unpack_in: Path | None,
         allow_python: bool,
         drain_s: float,
         on_change: Callable[[str], None],
@@ -80,6 +84,8 @@ class Loader:
         self._store = store
         self._roots = roots
         self._folder = folder
+        self._signers = signers
+        self._unpack_in = unpack_in
         self._allow_python = allow_python
         self._drain_s = drain_s
         self._on_change = on_change
@@ -263,12 +269,20 @@ class Loader:
 
     async def _placed(self, name: str, url: str) -> triton.RepositoryModelLoadRequest:
         """Put a package where Triton finds it, else into the call; return the call that loads it."""
-        package = await asyncio.to_thread(read_package, url, self._roots, allow_python=self._allow_python)
-        await asyncio.to_thread(check_room, name, package.size, in_message=self._folder is None)
-        if self._folder is None:
-            return await asyncio.to_thread(_request, name, package, self._roots)
-        await asyncio.to_thread(self._folder.place, package, name, self._roots)
-        return triton.RepositoryModelLoadRequest(model_name=name)
+        async with AsyncExitStack() as stack:
+            archive = await asyncio.to_thread(find_archive, url, self._roots)
+            if archive is None:
+                self._signers.demand(name, url)
+                roots = self._roots
+            else:
+                folder = await stack.enter_async_context(unpacked(archive, name, self._signers, self._unpack_in))
+                url, roots = str(folder), Roots([folder])
+            package = await asyncio.to_thread(read_package, url, roots, allow_python=self._allow_python)
+            await asyncio.to_thread(check_room, name, package.size, in_message=self._folder is None)
+            if self._folder is None:
+                return await asyncio.to_thread(_request, name, package, roots)
+            await asyncio.to_thread(self._folder.place, package, name, roots)
+            return triton.RepositoryModelLoadRequest(model_name=name)
 
     async def _load_in_triton(self, name: str, url: str, request: triton.RepositoryModelLoadRequest) -> None:
         try:

@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from lineside.checks import Check, bounded, fail, needs, ok, skip
+from lineside.edge_manager.settings import EdgeManagerSettings
 from lineside.errors import LinesideError
+from lineside.packages import PackageRefused
 from lineside.settings import load
 from lineside.threads import run_abandonable
 from lineside_inference.doctor import cameras, jetpack, shared_memory, triton
@@ -17,6 +19,8 @@ from lineside_inference.doctor.running import Running
 from lineside_inference.models.hardware import probe
 from lineside_inference.models.store import ModelStore, read_store
 from lineside_inference.settings import InferenceSettings, Settings
+
+SIGNERS = "model signers"
 
 CARDS, SERVICE = "model cards", "inference"
 MEND = "mend the card or deploy the model again; the service takes it by itself then"
@@ -37,6 +41,10 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
         CARDS, partial(run_abandonable, partial(_cards, own, stores, may_be_empty=may_be_empty)), within_s=READ_S
     )
     yield cards
+    if settings.edge_manager.serve:
+        yield await bounded(
+            SIGNERS, partial(run_abandonable, partial(_signers, settings.edge_manager)), within_s=READ_S
+        )
     async for check in _engine(own, stores, cards, running):
         yield check
     yield await bounded(jetpack.JETPACK, partial(run_abandonable, jetpack.look), within_s=triton.ANSWER_S)
@@ -60,6 +68,21 @@ def _cards(own: InferenceSettings, stores: list[ModelStore], *, may_be_empty: bo
         return ok(CARDS, f"{own.model_repository}: none; Edge Manager's clients bring their models")
     shown = ", ".join(f"{name} {model.card.version} ({model.choice.files[0].path})" for name, model in store.items())
     return ok(CARDS, f"{own.model_repository}: {shown}; for {hardware.describe()}")
+
+
+def _signers(own: EdgeManagerSettings) -> Check:
+    """Read the folder of those who sign clients' models, as each load does."""
+    if own.signer_roots is None:
+        return ok(SIGNERS, "nobody is asked who signed clients' models: edge_manager.signer_roots is not set")
+    try:
+        from lineside.packages.roots import read_roots  # noqa: PLC0415 - cryptography, where somebody is asked
+
+        roots = read_roots(own.signer_roots)
+    except PackageRefused as refused:
+        return fail(SIGNERS, refused.what, refused.remedy)
+    unsigned = f"; without a signature {', '.join(own.unsigned_models)}" if own.unsigned_models else ""
+    trusted = [key.path.name for key in roots.keys] + [each.path.name for each in roots.authorities]
+    return ok(SIGNERS, f"{own.signer_roots}: {', '.join(trusted)}{unsigned}")
 
 
 async def _engine(
