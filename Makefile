@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter fleet bench
 ARGS ?=
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint benchmark-fleet clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint benchmark-fleet benchmark-models clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -69,6 +69,9 @@ benchmark-agent: setup ## measure Edge Manager's agent against tritonclient stra
 
 benchmark-hostile: setup ## attack the line and measure what the PLC saw, and the inference service's memory
 	$(BIN)/python benchmarks/hostile.py $(ARGS)
+
+benchmark-models: setup ## measure a signed package to a served model against Triton's own load
+	$(BIN)/python benchmarks/models.py $(ARGS)
 
 benchmark-footprint: $(VENV)/.ready ## measure each service's import time and its memory at rest
 	$(BIN)/python benchmarks/footprint.py $(ARGS)

@@ -5,7 +5,6 @@ bytes behind the end are refused. tarfile would read an extended header of any s
 single headers is used and the walk is here.
 """
 
-import hashlib
 import os
 import stat
 import tarfile
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from lineside.packages.errors import PackageRefused
+from lineside.packages.hashing import Sha256
 
 _IN = 256 * 1024
 _OUT = 1024 * 1024
@@ -59,13 +59,16 @@ class Member:
 
 
 class ArchiveReader:
-    """An open archive, read once from its beginning; raises PackageRefused for what is wrong with it."""
+    """An open archive, read once from its beginning; raises PackageRefused for what is wrong with it.
 
-    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+    `hashing` is fed with the archive's bytes as they are read.
+    """
+
+    def __init__(self, file: BinaryIO, limits: Limits, hashing: Sha256 | None = None) -> None:
         self._file = file
         self._limits = limits
         self._inflate = zlib.decompressobj(wbits=31)
-        self._hash = hashlib.sha256()
+        self._hashing = hashing
         self._taken, self._given = 0, 0
         self._ready = memoryview(b"")
 
@@ -90,11 +93,10 @@ class ArchiveReader:
             left -= len(piece)
             yield piece
 
-    def sha256(self) -> str:
-        """Return the SHA-256 of the whole archive file, also of what was not unpacked."""
-        while data := self._file.read(_OUT):
-            self._hash.update(data)
-        return self._hash.hexdigest()
+    def read_to_the_end(self) -> None:
+        """Read what was not unpacked, for the archive's hash."""
+        while self._take():
+            pass
 
     def _end(self) -> None:
         rest = 0
@@ -146,7 +148,8 @@ class ArchiveReader:
             data = self._file.read(_IN)
         except OSError as error:
             raise PackageRefused("archive-damaged", f"the archive cannot be read: {error.strerror}") from None
-        self._hash.update(data)
+        if self._hashing is not None:
+            self._hashing.update(data)
         self._taken += len(data)
         return data
 

@@ -7,7 +7,6 @@ What a killed process left beside the place is cleared by the next.
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import BinaryIO
 
 from lineside.documents import read_yaml
 from lineside.packages.errors import PackageRefused
+from lineside.packages.hashing import Sha256
 from lineside.packages.manifest import MAX_BYTES, Manifest, PackagedFile, parse_manifest
 from lineside.packages.paths import CARD_FILE, MANIFEST_FILE, check_path
 from lineside.packages.reading import ArchiveReader, Limits, Member, open_archive
@@ -140,15 +140,15 @@ def _write(reader: ArchiveReader, member: Member, file: PackagedFile, path: Path
             remedy=_AGAIN,
         )
     path.parent.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
-    found = hashlib.sha256()
-    with _new(path) as out:
+    with _new(path) as out, Sha256() as hashing:
         for piece in reader.content(member):
-            found.update(piece)
+            hashing.update(piece)
             out.write(piece)
-    if found.hexdigest() != file.sha256:
+        found = hashing.hexdigest()
+    if found != file.sha256:
         raise PackageRefused(
             "content-differs",
-            f"{file.path!r} has SHA-256 {found.hexdigest()}, and the manifest says {file.sha256}",
+            f"{file.path!r} has SHA-256 {found}, and the manifest says {file.sha256}",
             remedy=_AGAIN,
         )
 

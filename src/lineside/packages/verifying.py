@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from lineside.packages.errors import PackageRefused
+from lineside.packages.hashing import Sha256
 from lineside.packages.library import load
 from lineside.packages.manifest import Manifest
 from lineside.packages.reading import ArchiveReader, Limits, open_archive
@@ -45,9 +46,14 @@ def verify(archive: Path, bundle: Path | None, roots: Path, *, now: datetime | N
     `bundle` is the signature's file, by default `<archive>.sig`.
     """
     with open_archive(archive) as file:
-        reader = ArchiveReader(file, DEFAULT_LIMITS)
         trusted, signature = read_roots(roots), read_signature(bundle or bundle_of(archive))
-        return _verified(signature, trusted, now or datetime.now(UTC), reader.sha256)
+
+        def digest() -> str:
+            with Sha256() as hashing:
+                ArchiveReader(file, DEFAULT_LIMITS, hashing).read_to_the_end()
+                return hashing.hexdigest()
+
+        return _verified(signature, trusted, now or datetime.now(UTC), digest)
 
 
 def install(
@@ -79,16 +85,18 @@ def install_stream(
 
     Raises PackageRefused, or OSError where the disk does not take it.
     """
-    reader = ArchiveReader(archive, limits)
     manifests: list[Manifest] = []
     refusals: list[PackageRefused] = []
 
     def unpacked() -> str:
-        try:
-            manifests.append(unpack_stream(reader, into, limits))
-        except PackageRefused as refused:
-            refusals.append(refused)  # of another content than was signed, that is what is said
-        return reader.sha256()
+        with Sha256() as hashing:
+            reader = ArchiveReader(archive, limits, hashing)
+            try:
+                manifests.append(unpack_stream(reader, into, limits))
+            except PackageRefused as refused:
+                refusals.append(refused)  # of another content than was signed, that is what is said
+            reader.read_to_the_end()
+            return hashing.hexdigest()
 
     verified = _verified(signature, roots, now or datetime.now(UTC), unpacked)
     if refusals:

@@ -296,6 +296,16 @@ make_work() {
     "$root_of_default"/*) ;;
     *) moved="$moved --env LINESIDE_EDGE_MANAGER__MODEL_ROOTS=[\"$(dirname "$work")\"]" ;;
   esac
+  model=''
+  find_roots
+  if [ "$has_roots" = yes ]; then # clients' models have to be signed too
+    moved="$moved --volume $root$ROOTS:$ROOTS:ro --env LINESIDE_EDGE_MANAGER__SIGNER_ROOTS=$ROOTS"
+    if [ -r "$root$UNSIGNED" ]; then
+      moved="$moved --env LINESIDE_EDGE_MANAGER__UNSIGNED_MODELS=[$(
+        awk 'NF { printf "%s\"%s\"", comma, $1; comma = "," }' "$root$UNSIGNED"
+      )]"
+    fi
+  fi
   mkdir -p "$work/spool" "$work/state" "$work/models" || refuse "$work cannot be written by $(id -un): let Greengrass own it"
 }
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lineside.cli.model import app, aws_clients, components
 from lineside.packages import make_key, pack, sign
-from lineside.recipes.publishing import PublishRefused, sha256_of
+from lineside.recipes.publishing import PublishRefused, as_base64, sha256_of
 from tests.support.aws import aws_environment, moto_server
 from tests.support.model_packages import model_folder
 from tests.support.simulated_s3 import Store
@@ -149,8 +149,15 @@ def test_an_object_is_put_only_where_nothing_is(package, cloud):
     assert s3.put(cloud.bucket, "x", package, sha256_of(package))
     assert not s3.put(cloud.bucket, "x", package, sha256_of(package))
     assert s3.sha256(cloud.bucket, "x") == sha256_of(package)
-    with pytest.raises(PublishRefused, match=r"AWS answers|is not what was put there"):
-        s3.put(cloud.bucket, "y", package, "0" * 64)
+
+
+def test_what_s3_says_of_an_object_is_compared_with_what_was_put(package):
+    client = boto3.client("s3", **KEYS)
+    with Stubber(client) as stub:
+        stub.add_response("put_object", {})
+        stub.add_response("head_object", {"ChecksumSHA256": as_base64("0" * 64)})
+        with pytest.raises(PublishRefused, match="s3://artifacts/x is not what was put there"):
+            aws_clients.S3(client).put("artifacts", "x", package, sha256_of(package))
 
 
 def test_a_refusal_of_aws_is_one_sentence(tmp_path, package, cloud):

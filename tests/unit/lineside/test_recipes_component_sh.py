@@ -430,6 +430,16 @@ def test_a_forwarder_beside_a_component_has_its_configuration_and_the_machines_n
     assert sorted(started_ones) == [NAME, f"{NAME}-forwarder"]
 
 
+def test_clients_models_are_held_against_the_machines_roots(rig: Rig, nucleus: Path) -> None:
+    assert "SIGNER_ROOTS" not in edge_manager(rig, nucleus, rig.folder / "agent.sock")[IMAGE]
+    roots = roots_of(rig)
+    (rig.root / "etc/lineside/unsigned-models").write_text("weld\n\npress-7\n")
+    words = edge_manager(rig, nucleus, rig.folder / "agent.sock")[IMAGE]
+    assert f"--volume {roots}:/etc/lineside/model-roots:ro " in words
+    assert "--env LINESIDE_EDGE_MANAGER__SIGNER_ROOTS=/etc/lineside/model-roots " in words
+    assert '--env LINESIDE_EDGE_MANAGER__UNSIGNED_MODELS=["weld","press-7"] ' in words
+
+
 def test_the_folder_of_the_socket_is_shared_in_place_of_a_tmp_of_its_own(rig: Rig, nucleus: Path) -> None:
     made = edge_manager(rig, nucleus, Path("/tmp/agent.sock"))
     assert "--volume /tmp:/tmp " in made[IMAGE]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    help="Models as signed packages: pack, sign, verify, look into them. Exit status 0: done, 1: refused, and one "
+    help="Models as signed packages: pack, sign, verify, publish them. Exit status 0: done, 1: refused, and one "
     "sentence says why.",
     no_args_is_help=True,
 )

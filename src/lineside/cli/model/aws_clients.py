@@ -32,7 +32,9 @@ def clients(region: str | None, *, session: Any = None) -> "tuple[S3, Greengrass
             Greengrass(session.client("greengrassv2", region_name=region, config=config)),
         )
     except (BotoCoreError, ValueError) as error:
-        raise LinesideError(f"AWS cannot be asked: {error}", remedy="Give --region, or set AWS_REGION") from None
+        raise LinesideError(
+            f"AWS cannot be asked: {str(error).rstrip('.')}", remedy="Give --region, or set AWS_REGION"
+        ) from None
 
 
 class S3:
