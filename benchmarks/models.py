@@ -3,8 +3,8 @@
 Ours is what a model's component starts, `python -m lineside_inference.deploying install`: that process verifies the
 signature, hashes and unpacks the package in one reading, compares the card, and puts the folder into the repository;
 then Triton loads it. Triton's own is that load alone, of a folder that lies there already and that nobody verified.
-Both end when Triton says that the model serves; what the inference service does after that (its own hash of the files, the
-warm-up, the switch) is the same for both and in neither. In turns, the pages of package and folder in the page cache.
+Both end when Triton says that the model serves; what the inference service does after that (its own hash of the files,
+the warm-up, the switch) is the same for both and in neither. In turns, package and folder in the page cache.
 
 The memory is that of `python -m lineside.packages`, which the inference service starts for a client's package: the peak
 of the resident memory of the whole process (ru_maxrss), its interpreter and libraries too, above nothing; the service
@@ -39,7 +39,7 @@ from lineside_bench.peers.triton import clean_shared_memory, launch
 ROOT = Path(__file__).parents[1]
 SIZES_MB = (20, 200, 1000)
 HEADLINE_MB = 1000
-ROUNDS = 7
+ROUNDS = 5
 LARGE = 2_000_000_000
 MIB = 1024 * 1024
 LAYERS = 8
