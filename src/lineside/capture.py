@@ -132,6 +132,15 @@ def with_references(body: bytes, addresses: Sequence[str | None]) -> bytes:
     return _REFERENCE.sub(address, body)
 
 
+def share(request_id: str) -> float:
+    """Return a number from 0 to below 1 that is the same for the same id and even over all ids.
+
+    What the policy's `rate` keeps are the ids below it, so among all that is kept those are a fair sample, whatever
+    else the policy chose.
+    """
+    return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:6]) / 2**48
+
+
 def file_name(device: str, first: str) -> str:
     """Return the name of a batch's file: the device and the id of its first capture, so that it never changes."""
     return f"{_part(device)}.{_part(first)}.jsonl"

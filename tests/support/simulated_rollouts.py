@@ -8,6 +8,7 @@ side differs by what `Truth` says.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +16,23 @@ from scipy.signal import lfilter
 from scipy.special import expit
 
 from lineside_fleet.gate import GateSettings, Look, evaluate
-from lineside_fleet.gate.observations import SLICES, Cell, Observations, Samples, Window
+from lineside_fleet.gate.observations import Cell, Observations, Samples, Window
 
 BEGAN = datetime(2026, 3, 2, tzinfo=UTC)
 HOURS = 24
+SOME = 8
+"""One of so many parts has a confidence: they are easy to tell apart, and take time to draw."""
 Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Fleet:
     """What does not depend on the version."""
 
-    devices: int = 20
-    parts: int = 1200
-    """A device and side; a multiple of SLICES."""
+    devices: int = 12
+    parts: int = 3999
+    """A device and side; a multiple of the slices."""
     same_devices: bool = True
     """Whether the staged devices are those of the baseline, before and after."""
     spread: float = 0.2
@@ -42,6 +46,8 @@ class Fleet:
     fails: float = 0.02
     uneven: float = 0.4
     """Standard deviation of the devices' effects on the logarithm of rates."""
+    slices: int = 3
+    """In which the window is cut."""
     bursts: float = 0.3
     """Probability that what happened to a part happens to the next one too."""
 
@@ -64,40 +70,41 @@ EQUAL = Truth()
 
 @dataclass(frozen=True)
 class Drawn:
-    """One side's parts, devices x parts each."""
+    """One side's parts: values devices x parts, counts and seconds devices x slices."""
 
     names: Sequence[str]
     latency: Array
     confidence: Array
-    errors: NDArray[np.bool_]
-    unknowns: NDArray[np.bool_]
-    fails: NDArray[np.bool_]
+    errors: Counts
+    unknowns: Counts
+    fails: Counts
     seconds: Array
-    """Devices x slices."""
 
     def until(self, slices: int, version: str) -> Observations:
         """Return what was observed after so many of the slices."""
-        size = self.latency.shape[1] // SLICES
-        window = Window(BEGAN, BEGAN + timedelta(hours=HOURS * slices / SLICES))
-        cells = []
-        for row, name in enumerate(self.names):
-            for number in range(slices):
-                at = (row, slice(number * size, (number + 1) * size))
-                judged = ~self.unknowns[at]
-                cells.append(
-                    Cell(
-                        name,
-                        number,
-                        float(self.seconds[row, number]),
-                        parts=size,
-                        errors=int(self.errors[at].sum()),
-                        unknowns=size - int(judged.sum()),
-                        fails=int((self.fails[at] & judged).sum()),
-                        latency=Samples(self.latency[at][judged]),
-                        confidence=Samples(self.confidence[at][judged]),
-                    )
-                )
-        return Observations("simulation", (version,), window, tuple(cells))
+        window = Window(BEGAN, BEGAN + timedelta(hours=HOURS * slices / self.seconds.shape[1]))
+        return Observations("simulation", (version,), window, tuple(c for c in self.cells if c.slice < slices))
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Each device in each slice of time."""
+        slices = self.seconds.shape[1]
+        size, some = self.latency.shape[1] // slices, self.confidence.shape[1] // slices
+        return [
+            Cell(
+                name,
+                number,
+                float(self.seconds[row, number]),
+                parts=size,
+                errors=int(self.errors[row, number]),
+                unknowns=int(self.unknowns[row, number]),
+                fails=int(self.fails[row, number]),
+                latency=Samples(self.latency[row, number * size : (number + 1) * size]),
+                confidence=Samples(self.confidence[row, number * some : (number + 1) * some]),
+            )
+            for row, name in enumerate(self.names)
+            for number in range(slices)
+        ]
 
 
 def draw(fleet: Fleet, truth: Truth, random: np.random.Generator) -> tuple[Drawn, Drawn]:
@@ -116,7 +123,7 @@ def verdict_of(
 ) -> tuple[str, int]:
     """Return the verdict that a rollout ends with, and at which look."""
     for number in range(1, settings.looks + 1):
-        slices = SLICES * number // settings.looks
+        slices = sides[0].seconds.shape[1] * number // settings.looks
         baseline, staged = sides[0].until(slices, "1"), sides[1].until(slices, "2")
         if judge is not None:
             verdict = judge(settings, baseline, staged, number)
@@ -141,21 +148,23 @@ def _side(fleet: Fleet, truth: Truth, devices: tuple[Array, Array], prefix: str,
     walked = lfilter([1.0], [1.0, -fleet.memory], noise, axis=1)
     effect = truth.latency * np.exp(truth.uneven * random.standard_normal(fleet.devices))
     latency = 25 * (speed * effect)[:, None] * np.exp(fleet.sigma * walked)
-    confidence = expit(1.8 + truth.confidence + 0.8 * random.standard_normal(shape))
+    few = (fleet.devices, fleet.parts // SOME)
+    confidence = expit(1.8 + truth.confidence + 0.8 * random.standard_normal(few))
+    size = fleet.parts // fleet.slices
     errors = _events(fleet, fleet.errors * truth.errors * rates, random)
-    no_verdict = _events(fleet, (fleet.unknowns * truth.unknowns - fleet.errors * truth.errors) * rates, random)
-    fails = random.random(shape) < fleet.fails * truth.fails
-    seconds = HOURS * 3600 / SLICES * np.exp(0.05 * random.standard_normal((fleet.devices, SLICES)))
+    no_verdict = _events(fleet, max(0.0, fleet.unknowns * truth.unknowns - fleet.errors * truth.errors) * rates, random)
+    unknowns = np.minimum(errors + no_verdict, size)
+    fails = random.binomial(size - unknowns, fleet.fails * truth.fails)
+    seconds = HOURS * 3600 / fleet.slices * np.exp(0.05 * random.standard_normal((fleet.devices, fleet.slices)))
     names = [f"{prefix}{number:04}" for number in range(fleet.devices)]
-    return Drawn(names, latency, confidence, errors, errors | no_verdict, fails, seconds)
+    return Drawn(names, latency, confidence, np.minimum(errors, size), unknowns, fails, seconds)
 
 
-def _events(fleet: Fleet, rates: Array, random: np.random.Generator) -> NDArray[np.bool_]:
-    """Return which parts something happens to: at each device's rate, in bursts."""
-    begun = random.random((fleet.devices, fleet.parts)) < (rates * (1 - fleet.bursts))[:, None]
-    found = begun.copy()
-    going = begun
-    while going.any():
-        going = np.roll(going, 1, axis=1) & (random.random(going.shape) < fleet.bursts)
-        found |= going
-    return found
+def _events(fleet: Fleet, rates: Array, random: np.random.Generator) -> Counts:
+    """Return how many parts something happens to in each slice: in bursts of geometric length."""
+    begun = random.poisson(
+        (rates * (1 - fleet.bursts) * fleet.parts / fleet.slices)[:, None], (fleet.devices, fleet.slices)
+    )
+    if fleet.bursts == 0:
+        return np.asarray(begun)
+    return np.asarray(begun + np.where(begun > 0, random.negative_binomial(np.maximum(begun, 1), 1 - fleet.bursts), 0))

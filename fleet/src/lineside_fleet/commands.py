@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lineside_fleet.gate_command import gate
 from lineside_fleet.report_command import report
+from lineside_fleet.sample_size_command import sample_size
 
 if TYPE_CHECKING:
     from lineside_fleet.rollout.running import Runner
 
 fleet = typer.Typer(no_args_is_help=True, help="Update a fleet of core devices by evidence, and see what runs where.")
+fleet.command("gate")(gate)
 fleet.command("report")(report)
+fleet.command("sample-size")(sample_size)
 
 HOLD, BAD = 3, 1
 """Exit statuses: not yet; and a stage that failed, or a version that the gate stopped."""

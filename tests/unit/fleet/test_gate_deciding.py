@@ -10,16 +10,16 @@ import pytest
 
 from lineside.errors import LinesideError
 from lineside_fleet.gate import Evaluation, GateSettings, Look, evaluate
-from lineside_fleet.gate.observations import SLICES, Bins, Cell, Observations, Quantiles, Samples, Window
+from lineside_fleet.gate.observations import Bins, Cell, Observations, Quantiles, Samples, Window
 from tests.support.simulated_rollouts import BEGAN, EQUAL, Fleet, Truth, draw
 
-FLEET = Fleet(devices=20, parts=2400)
+FLEET = Fleet(devices=12, parts=7500)
 LATENCY = GateSettings(throughput=None, errors=None, unknowns=None, defects=None, confidence=None, looks=1)
 
 
 def sides(truth: Truth = EQUAL, fleet: Fleet = FLEET, seed: int = 1) -> tuple[Observations, Observations]:
     baseline, staged = draw(fleet, truth, np.random.default_rng(seed))
-    return baseline.until(SLICES, "1"), staged.until(SLICES, "2")
+    return baseline.until(fleet.slices, "1"), staged.until(fleet.slices, "2")
 
 
 def metric(found: Evaluation, name: str) -> Any:
@@ -37,7 +37,7 @@ def test_an_equal_version_is_promoted_with_the_numbers() -> None:
     latency = metric(found, "latency_p95")
     assert latency.low < latency.estimate < latency.high <= latency.allowed_high == 1.05
     assert latency.p_promote <= latency.level_promote
-    assert latency.staged_size.devices == 20
+    assert latency.staged_size.devices == 12
     assert Evaluation.model_validate_json(found.model_dump_json(by_alias=True)) == found
 
 
@@ -122,10 +122,10 @@ def rounded(to: float) -> Callable[[Cell], Cell]:
     ("change", "code", "says"),
     [
         (no_latency, "no-data", "no staged device"),
-        (spoilt(float("nan")), "values-unusable", "latency_p95 of d0003: 1 of"),
+        (spoilt(float("nan")), "values-unusable", "Latency p95 of d0003: 1 of"),
         (spoilt(float("inf")), "values-unusable", "d0003"),
         (spoilt(-1.0), "values-unusable", "d0003"),
-        (constant, "constant", "all 2"),
+        (constant, "constant", "all 7500 values"),
         (rounded(10.0), "resolution", "too coarse"),
     ],
 )
@@ -197,10 +197,10 @@ def test_other_devices_need_enough_of_them() -> None:
 
 
 def test_one_device_is_judged_by_slices_of_time_and_only_for_itself() -> None:
-    one = sides(fleet=Fleet(devices=1, parts=24_000))
+    one = sides(fleet=Fleet(devices=1, parts=24_000, slices=12))
     found = evaluate(LATENCY, *one, 1)
     assert (found.verdict, found.design) == ("promote", "slices")
-    slow = sides(Truth(latency=1.12), Fleet(devices=1, parts=24_000))
+    slow = sides(Truth(latency=1.12), Fleet(devices=1, parts=24_000, slices=12))
     assert evaluate(LATENCY, *slow, 1).verdict == "stop"
 
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from lineside.capture import share
 from lineside.contract import TRY_STATION, CameraSource, Capture, Context, Finding, Request, Result, uuid7
-from lineside_inference.capture.decide import Counts, Decision, PartCounter, decide, share
+from lineside_inference.capture.decide import Counts, Decision, PartCounter, decide
 
 FIRST = Counts(part=1, sampled=0)
 

@@ -58,7 +58,7 @@ def smallest_level(holds: Callable[[float], bool]) -> float:
         return low
     if not holds(high):
         return 1.0
-    for _ in range(40):
+    for _ in range(18):  # to about four digits
         middle = (low * high) ** 0.5
         low, high = (low, middle) if holds(middle) else (middle, high)
     return high

@@ -30,8 +30,8 @@ def evaluate(settings: GateSettings, baseline: Observations, staged: Observation
     fractions = _fractions(settings, look)
     metrics = list(asked(settings))
     ways = sum(metric.tests for metric in metrics)
-    promote_at = spending.levels(settings.false_promotion, fractions)[-1]
-    stop_at = spending.levels(settings.false_stop / ways, fractions)[-1]
+    promote_at = spending.levels(spending.SPENT * settings.false_promotion, fractions)[-1]
+    stop_at = spending.levels(spending.SPENT * settings.false_stop / ways, fractions)[-1]
     problems = _problems(settings, baseline, staged)
     evaluated = tuple(_evaluate(metric, (baseline, staged), settings, promote_at, stop_at) for metric in metrics)
     verdict = _verdict(settings, look, problems, evaluated)

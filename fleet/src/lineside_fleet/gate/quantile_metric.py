@@ -9,6 +9,7 @@ import numpy as np
 from lineside_fleet.gate.comparison import Compared, Limit, NotCompared
 from lineside_fleet.gate.estimating import Design, estimate
 from lineside_fleet.gate.locating import Located, locate, needed
+from lineside_fleet.gate.names import title
 from lineside_fleet.gate.observations import Cell, Observations, Values
 from lineside_fleet.gate.settings import GateSettings
 from lineside_fleet.gate.sides import FEWEST_SLICES, UNITS, WORDS, Sides, design_of, enough
@@ -33,10 +34,12 @@ class QuantileMetric:
         for each, word in zip(located, WORDS, strict=True):
             if not each:
                 raise NotCompared("no-data", self._no_data(word, design))
-        kept = enough(sides, located, settings, design, f"{self.name} needs {needed(self.share)} values of each")
+        kept = enough(sides, located, settings, design, f"{title(self.name)} needs {needed(self.share)} values of each")
         used = [{d: side[d] for d in sorted(names)} for side, names in zip(located, kept, strict=True)]
         if self.is_ratio and any(one.low <= 0 for side in used for each in side.values() for one in each):
-            raise NotCompared("values-unusable", f"{self.name}: it is 0 on a device, and a ratio to 0 says nothing.")
+            raise NotCompared(
+                "values-unusable", f"{title(self.name)}: it is 0 on a device, no ratio to that says anything."
+            )
         figures = [{d: [self._scaled(one.value) for one in each] for d, each in side.items()} for side in used]
         random = np.random.default_rng(settings.seed) if settings.interval == "bootstrap" else None
         found = estimate(design, figures[0], figures[1], bootstrap=random)
@@ -68,7 +71,7 @@ class QuantileMetric:
                 groups: list[list[Cell]] = [[cell] for cell in cells]
             else:
                 groups = [[side.whole[device]] if device in side.whole else list(cells)]
-            what = f"{self.name} of {device}"
+            what = f"{title(self.name)} of {device}"
             values = [[value for cell in group if (value := self.of(cell)) is not None] for group in groups]
             each = [one for group in values if (one := locate(group, self.share, least=0.0, what=what))]
             if len(each) >= (FEWEST_SLICES if design == "slices" else 1):
@@ -78,8 +81,8 @@ class QuantileMetric:
     def _no_data(self, word: str, design: Design) -> str:
         where = f", in each of {FEWEST_SLICES} slices of time" if design == "slices" else ""
         return (
-            f"{self.name}: no {word} device has {needed(self.share)} values of it{where}; wait, or take it from a "
-            "source that has it."
+            f"{title(self.name)}: no {word} device has {needed(self.share)} values of it{where}; wait, or take it from "
+            "a source that has it."
         )
 
     def _scaled(self, value: float) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lineside_fleet.gate.comparison import Compared, Limit, NotCompared
 from lineside_fleet.gate.estimating import Design
+from lineside_fleet.gate.names import title
 from lineside_fleet.gate.observations import Cell, Observations
 from lineside_fleet.gate.rates import Counts, excess
 from lineside_fleet.gate.settings import GateSettings, RateSettings
@@ -27,10 +28,10 @@ class RateMetric:
         for each, word in zip(units, WORDS, strict=True):
             if not each:
                 raise NotCompared(
-                    "no-data", f"{self.name}: the {word} side has no parts of which it is known; see the source."
+                    "no-data", f"{title(self.name)}: the {word} side has no parts of which it is known; see the source."
                 )
         devices = [{device for device, _ in side} for side in units]
-        kept = enough(sides, devices, settings, design, f"{self.name} needs the counts of each")
+        kept = enough(sides, devices, settings, design, f"{title(self.name)} needs the counts of each")
         before, after = (
             {key: side[key] for key in side if key[0] in names} for side, names in zip(units, kept, strict=True)
         )
@@ -58,7 +59,7 @@ class RateMetric:
             counts = self.of(cell)
             if counts is None or counts == (0, 0):
                 continue
-            plausible([cell], self.name)
+            plausible([cell], title(self.name))
             key = (cell.device, cell.slice if design == "slices" else 0)
             some, all_ = found.get(key, (0.0, 0.0))
             found[key] = (some + counts[0], all_ + counts[1])

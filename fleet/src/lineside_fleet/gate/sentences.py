@@ -3,27 +3,14 @@
 from collections.abc import Sequence
 
 from lineside_fleet.gate.evaluation import Look, MetricEvaluation, Problem, Verdict
+from lineside_fleet.gate.names import title
 from lineside_fleet.gate.settings import GateSettings
 
-_NAMES = {
-    "throughput": "Throughput",
-    "error_rate": "The share of errors",
-    "unknown_rate": "The share of unknowns",
-    "defect_rate": "The share of defects",
-}
 _SHOWN = {
     "promote": "shown to be within the margin",
     "stop": "shown to be beyond the margin",
     "hold": "not yet shown either way",
 }
-
-
-def title(name: str) -> str:
-    """Return a metric's name as people say it."""
-    if name in _NAMES:
-        return _NAMES[name]
-    field, _, quantile = name.partition("_")
-    return f"{field.capitalize()} {quantile}"
 
 
 def metric(found: MetricEvaluation) -> str:
@@ -36,7 +23,8 @@ def metric(found: MetricEvaluation) -> str:
 
 def _middle(found: MetricEvaluation) -> str:
     before, after = figure(found, found.baseline), figure(found, found.staged)
-    return f"{after} after {before} before, {value(found, found.estimate)}, by the data {bounds(found)}"
+    change = "" if found.scale == "share" else f" {value(found, found.estimate)},"
+    return f"{after} after {before} before,{change} by the data {bounds(found)}"
 
 
 def bounds(found: MetricEvaluation) -> str:

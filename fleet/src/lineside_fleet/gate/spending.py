@@ -16,6 +16,13 @@ from scipy.special import ndtr, ndtri
 from lineside.errors import LinesideError
 from lineside_fleet.gate.observations import Floats
 
+SPENT = 0.8
+"""How much of a risk the gate spends.
+
+The rest is kept for what the normal theory of the bounds does not see: Student's t over few devices, whose estimates of
+variance differ from look to look, takes up to a tenth more than it should (six devices, five looks), and counts of rare
+events are skew.
+"""
 _POINTS = 1201
 _FAR = 8.5
 """Standard deviations beyond which nothing is left to integrate."""

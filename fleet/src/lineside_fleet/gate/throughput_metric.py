@@ -26,9 +26,9 @@ class ThroughputMetric:
         figures = [self._figures(side, word, design) for side, word in zip(sides, WORDS, strict=True)]
         if not all(figures):
             raise NotCompared(
-                "no-data", "throughput: the source does not say how many parts there were; choose one that does."
+                "no-data", "Throughput: the source does not say how many parts there were; choose one that does."
             )
-        kept = enough(sides, figures, settings, design, "throughput needs the count of each")
+        kept = enough(sides, figures, settings, design, "Throughput needs the count of each")
         used = [{d: side[d] for d in sorted(names)} for side, names in zip(figures, kept, strict=True)]
         random = np.random.default_rng(settings.seed) if settings.interval == "bootstrap" else None
         # A window cuts a part at either end: its count is known to about one, also on a line that never varies.
@@ -50,11 +50,11 @@ class ThroughputMetric:
             known = [cell for cell in cells if cell.parts is not None and cell.seconds > 0]
             if not known:
                 continue
-            plausible(known, self.name)
+            plausible(known, "Throughput")
             if not _parts(known):
                 raise NotCompared(
                     "device-silent",
-                    f"throughput: {word} device {device} judged no part at all; see why, or leave the device out.",
+                    f"Throughput: {word} device {device} judged no part at all; see why, or leave the device out.",
                 )
             groups = [[cell] for cell in known if cell.parts] if design == "slices" else [known]
             if design != "slices" or len(groups) >= FEWEST_SLICES:

@@ -1,9 +1,9 @@
 """Whether a part's evidence is kept, and why: the policy's rules, in order, on values."""
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from lineside.capture import share
 from lineside.contract import ANSWERED_ELSEWHERE, TRY_STATION, Capture, Outcome, Request, Result
 from lineside.spool import Kept
 
@@ -82,11 +82,6 @@ def _sampled(capture: Capture, request: Request, confidence: float | None, count
     if share(request.id) < capture.rate:
         return f"rate {capture.rate:g}"
     return None
-
-
-def share(request_id: str) -> float:
-    """Return a number from 0 to below 1 that is the same for the same id and even over all ids."""
-    return int.from_bytes(hashlib.sha256(request_id.encode()).digest()[:6]) / 2**48
 
 
 def _surest(result: Result) -> tuple[str | None, float | None]:
