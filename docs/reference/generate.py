@@ -40,6 +40,7 @@ from lineside_exporter.device.figures import families as device
 from lineside_exporter.settings import Settings as ExporterProcess
 from lineside_exporter.sources import containers, drift, host, triton
 from lineside_fleet import rollout_file
+from lineside_fleet.gate.settings import GateSettings
 from lineside_inference.__main__ import build
 from lineside_inference.agent.calls import FACE as AGENT
 from lineside_inference.agent.datatypes import OURS, word
@@ -93,6 +94,7 @@ ROLLOUT_PARTS = {
     "A stage": rollout_file.Stage,
     "failures": rollout_file.FailureSettings,
     "job": rollout_file.JobSettings,
+    "gate": GateSettings,
 }
 SOURCES = ("camera", "file", "url", "inline", "tensors")
 

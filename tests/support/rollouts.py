@@ -26,6 +26,7 @@ def document(**more: Any) -> dict[str, Any]:
         "components": {MODEL: NEW_MODEL},
         "stages": [{"name": "staging", "group": STAGING}, {"name": "tenth", "percentage": 10}],
         "window_minutes": 0,
+        "gate": None,
     }
     return {**usual, **more}
 
@@ -63,8 +64,7 @@ class Says:
         self.verdicts = list(verdicts)
         self.asked: list[tuple[str, int]] = []
 
-    def judge(self, stage: Any, look: int, fractions: tuple[float, ...]) -> Judged:
-        del fractions
+    def judge(self, stage: Any, look: int) -> Judged:
         self.asked.append((stage.name, look))
         verdict = self.verdicts.pop(0) if self.verdicts else "promote"
         return Judged(verdict, [f"stage {stage.name}: p95 says {verdict}"])  # type: ignore[arg-type]

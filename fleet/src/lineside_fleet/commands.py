@@ -32,12 +32,13 @@ TakeOver = Annotated[
 @contextmanager
 def _told() -> Iterator[None]:
     """End with an error's sentence and exit status instead of a traceback."""
-    from lineside.errors import LinesideError  # noqa: PLC0415 - the help must not wait for it
+    from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for it
+    from lineside.errors import LinesideError  # noqa: PLC0415 - same
 
     try:
         yield
     except LinesideError as error:
-        typer.echo(f"lineside fleet: {error}", err=True)
+        typer.echo(visible(f"lineside fleet: {error}"), err=True)
         raise typer.Exit(getattr(error, "status", 2)) from None
 
 
@@ -84,11 +85,36 @@ def status(file: File, as_json: AsJson = False) -> None:
 
 
 @fleet.command("evaluate")
-def evaluate(file: File, take_over: TakeOver = False) -> None:
+def evaluate(
+    file: File,
+    baseline: Annotated[
+        list[Path] | None, typer.Option(metavar="PLACE", help="Records of the version before: files or folders.")
+    ] = None,
+    staged: Annotated[
+        list[Path] | None, typer.Option(metavar="PLACE", help="Records of the staged version; may be the same.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The model, where the records are of several.")
+    ] = None,
+    baseline_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Its version before.")] = None,
+    staged_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Its staged version.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the gate's report there: JSON, picture, page.")
+    ] = None,
+    take_over: TakeOver = False,
+) -> None:
     """Ask whether the stage under way may go on: exit status 0 promote, 1 stop, 3 hold."""
     with _told():
-        judged = _runner(file, take_over=take_over).evaluate(None)
-        typer.echo("\n".join([judged.verdict, *judged.sentences]))
+        from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for boto3
+
+        runner = _runner(file, take_over=take_over)
+        gate = None
+        if runner.rollout.gate is not None and baseline and staged:
+            from lineside_fleet.rollout.evidence_gate import EvidenceGate  # noqa: PLC0415 - nor for scipy
+
+            gate = EvidenceGate(runner.rollout.gate, baseline, staged, model, baseline_version, staged_version, out)
+        judged = runner.evaluate(gate)
+        typer.echo(visible("\n".join([judged.verdict, *judged.sentences])))
         if judged.verdict != "promote":
             raise typer.Exit(BAD if judged.verdict == "stop" else HOLD)
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lineside.errors import SettingsError
 from lineside.settings import Layer, Section, problems_of, read_file
+from lineside_fleet.gate.settings import GateSettings
 
 MAX_STAGES = 10
 FLEET = "fleet"
@@ -152,6 +153,11 @@ class Rollout(StageRules):
         default_factory=FailureSettings, description="Devices that fail, and when a stage is done."
     )
     job: JobSettings = Field(default_factory=JobSettings, description="How AWS carries it to the devices.")
+    gate: GateSettings | None = Field(
+        default_factory=GateSettings,
+        description="What a stage's version has to show against the one before it (the-gate.md); null: nothing, a "
+        "stage that is done goes on after its window.",
+    )
 
     @field_validator("components", mode="before")
     @classmethod

@@ -79,14 +79,28 @@ def test_rollback_gives_each_target_its_set_of_before_the_newest_first(server, t
     drive(lambda: runner(path, server), server)
     assert server.cloud.world.snapshot()["installed"] != before
     state, left = runner(path, server).rollback("it was wrong")
-    tick(server)
+    assert runner(path, server).status()[1].counts == {"QUEUED": 30}  # of the rollback
+    tick(server, 60)
+    assert runner(path, server).status()[1].counts == {"SUCCEEDED": 30}
     assert left == []
     assert state.phase == "rolled-back"
     assert server.cloud.world.snapshot()["installed"] == before
     names = [each["asked"]["deploymentName"] for each in changed(server)[0][3:]]
-    assert names == [f"defect-1.1.0/{stage}/rollback" for stage in ("fleet", "tenth", "staging")]
+    assert names == [f"defect-1.1.0/{stage}/rollback" for stage in ("fleet", "staging")]  # the tenth with the fleet
     assert runner(path, server).rollback("again")[0].phase == "rolled-back"
-    assert len(changed(server)[0]) == 6
+    assert len(changed(server)[0]) == 5
+
+
+def test_a_stage_within_the_target_that_went_no_further_gets_the_targets_set_again(server, tmp_path):
+    path = write(tmp_path, stages=[{"name": "tenth", "percentage": 10}])
+    before = server.cloud.world.snapshot()["installed"]
+    runner(path, server).start()
+    tick(server, 60)
+    assert installed(server, NEW_MODEL) != []
+    runner(path, server).rollback("back")
+    tick(server, 60)
+    assert server.cloud.world.snapshot()["installed"] == before
+    assert runner(path, server).status()[1].counts == {"SUCCEEDED": 3}
 
 
 def test_abort_cancels_what_was_not_begun_and_leaves_what_is_there(server, tmp_path):
@@ -118,7 +132,7 @@ def test_a_stage_that_fails_stops_the_rollout_and_says_why(server, tmp_path):
 
 
 def test_the_gate_is_asked_after_the_window_and_its_verdict_counts(server, tmp_path):
-    path = write(tmp_path, window_minutes=60)
+    path = write(tmp_path, window_minutes=60, gate={})
     runner(path, server).start()
     gate = Says("hold", "stop")
     assert runner(path, server).evaluate(gate).verdict == "hold"  # it is under way
@@ -126,6 +140,8 @@ def test_the_gate_is_asked_after_the_window_and_its_verdict_counts(server, tmp_p
     assert "its window ends at" in runner(path, server).evaluate(gate).sentences[0]
     assert gate.asked == []
     tick(server, 60)
+    with pytest.raises(Refused, match="--baseline and --staged"):
+        runner(path, server).evaluate(None)
     assert runner(path, server).evaluate(gate).verdict == "hold"
     with pytest.raises(Refused, match="the gate says hold"):
         runner(path, server).promote()

@@ -80,6 +80,12 @@ def undo(aws: Aws, state: RolloutState, stage: StageState) -> Made | str:
     return Made(*deployments.create(aws.greengrass, _without_empty(request)), is_new=True)
 
 
+def is_back(state: RolloutState, stage: StageState) -> bool:
+    """Return whether the target's rollback gave a stage its set again: the parent's newer revision takes its place."""
+    fleet = state.stages[-1]
+    return stage.parent_arn is not None and bool(fleet.undo_id) and stage.restores == fleet.restores
+
+
 def cancel(aws: Aws, state: RolloutState, stage: StageState) -> bool:
     """Cancel a stage's deployment where there is one of this rollout; raises AwsError."""
     if not stage.target_arn:

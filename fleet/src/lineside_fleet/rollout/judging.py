@@ -17,5 +17,5 @@ class Judged:
 class Gate(Protocol):
     """Compares a staged version with the version before it."""
 
-    def judge(self, stage: StageState, look: int, fractions: tuple[float, ...]) -> Judged:
+    def judge(self, stage: StageState, look: int) -> Judged:
         """Return the verdict of the `look`th look at a stage, from 1; raises LinesideError where it has no data."""

@@ -75,11 +75,16 @@ class Runner:
             over = stands.done_at + 60 * self.rollout.window_of(stage.name)
             if self.now() < over:
                 return Judged("hold", [f"stage {stage.name}: its window ends at {stamp(over)}"])
-            if gate is None:
-                said = "no gate is configured: it did what it had to on its devices, and nothing was measured"
+            if self.rollout.gate is None:
+                said = "the rollout has no gate: it did what it had to on its devices, and nothing was measured"
                 return self._looked(store, state, Judged("promote", [f"stage {stage.name}: {said}"]), counts=False)
+            if gate is None:
+                raise Refused(
+                    f"stage {stage.name}: its window is over, and the gate has nothing to compare",
+                    remedy="Name what was observed of both versions: --baseline and --staged",
+                )
             number = sum(look.number > 0 for look in stage.looks) + 1
-            return self._looked(store, state, gate.judge(stage, number, ()), counts=True)
+            return self._looked(store, state, gate.judge(stage, number), counts=True)
 
     def promote(self, because: str = "") -> tuple[RolloutState, str]:
         """Deploy the same to the next stage; return the state and what was done. Raises Refused, AwsError.
@@ -144,13 +149,14 @@ class Runner:
             for stage in reversed(state.stages):
                 if stage.phase in {"waiting", "undone"}:
                     continue
-                made = carrying.undo(self.aws, state, stage)
                 said = f"stage {stage.name} is rolled back"
-                if isinstance(made, str):
+                if carrying.is_back(state, stage):
+                    said = f"stage {stage.name} is rolled back with the target"
+                elif isinstance(made := carrying.undo(self.aws, state, stage), str):
                     said = f"stage {stage.name} is left as it is: {made}"
                     left += [said] if stage.deployment_id else []
                 else:
-                    stage.undo_id = made.deployment_id
+                    stage.undo_id, stage.undo_job = made.deployment_id, made.job_id
                 stage.phase = "undone"
                 self._write(store, state, said)
             state.phase = "rolled-back"
@@ -159,11 +165,11 @@ class Runner:
 
     def why_failed(self, stage: StageState) -> list[str]:
         """Return what some of the failed devices say; raises AwsError."""
-        executions = deployments.executions(self.aws.iot, stage.job_id)
+        executions = deployments.executions(self.aws.iot, stage.undo_job or stage.job_id)
         failed = sorted(thing for thing, each in executions.items() if each.status in standing.FAILED)
         told = []
         for thing in failed[:_REASONS_ASKED]:
-            reason = deployments.reason(self.aws.greengrass, thing, stage.deployment_id)
+            reason = deployments.reason(self.aws.greengrass, thing, stage.undo_id or stage.deployment_id)
             told.append(f"{thing}: {executions[thing].status}: {reason}")
         more = len(failed) - _REASONS_ASKED
         return [*told, *([f"and {more} more"] if more > 0 else [])]
@@ -257,9 +263,10 @@ class Runner:
         self._write(store, state, f"stage {stage.name} is deployed to {len(stage.things)} devices")
 
     def _standing(self, stage: StageState) -> Standing:
-        if not stage.job_id:
+        job = stage.undo_job or stage.job_id
+        if not job:
             return Standing("running", {}, "it is not deployed yet: run the last command again")
-        executions = deployments.executions(self.aws.iot, stage.job_id)
+        executions = deployments.executions(self.aws.iot, job)
         rules = self.rollout.failures_of(stage.name)
         deployed = datetime.fromisoformat(stage.deployed_at).timestamp()
         return standing.judge(executions, stage.things, rules, deployed_at=deployed, now=self.now())

@@ -54,6 +54,7 @@ class StageState(_Part):
     counts: dict[str, int] = {}
     looks: list[Look] = []
     undo_id: str = ""
+    undo_job: str = ""
 
 
 class Event(_Part):
