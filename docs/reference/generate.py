@@ -40,6 +40,7 @@ from lineside_exporter.device.figures import families as device
 from lineside_exporter.settings import Settings as ExporterProcess
 from lineside_exporter.sources import containers, drift, host, triton
 from lineside_fleet import rollout_file
+from lineside_fleet.approval import settings as approval_settings
 from lineside_fleet.gate.settings import GateSettings
 from lineside_inference.__main__ import build
 from lineside_inference.agent.calls import FACE as AGENT
@@ -95,6 +96,10 @@ ROLLOUT_PARTS = {
     "failures": rollout_file.FailureSettings,
     "job": rollout_file.JobSettings,
     "gate": GateSettings,
+}
+APPROVAL_PARTS = {
+    "A group of the Model Registry": approval_settings.GroupSettings,
+    "sign": approval_settings.SigningSettings,
 }
 SOURCES = ("camera", "file", "url", "inline", "tensors")
 
@@ -205,6 +210,12 @@ def _rollout() -> Iterator[str]:
     yield "What `lineside fleet` carries out ([how](../how-to/roll-out-to-a-fleet.md)). Unknown fields are refused.\n\n"
     yield from _fields(rollout_file.Rollout)
     for title, part in ROLLOUT_PARTS.items():
+        yield f"\n## {title}\n\n{_sentence(part)}\n\n"
+        yield from _fields(part)
+    yield "\n# The approvals file\n\nWhat `lineside fleet on-approval` does with approved models "
+    yield "([how](../how-to/roll-out-approved-models.md)). Paths are from its folder.\n\n"
+    yield from _fields(approval_settings.ApprovalSettings)
+    for title, part in APPROVAL_PARTS.items():
         yield f"\n## {title}\n\n{_sentence(part)}\n\n"
         yield from _fields(part)
 

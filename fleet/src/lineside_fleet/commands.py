@@ -201,3 +201,28 @@ def drift(
         typer.echo((showing.as_json if as_json else showing.as_text)(found), nl=False)
         if found.differences:
             raise typer.Exit(BAD)
+
+
+@fleet.command("on-approval")
+def on_approval(
+    event: Annotated[Path, typer.Argument(metavar="EVENT", help="EventBridge's event, as JSON.")],
+    approvals: Annotated[
+        Path, typer.Option(metavar="FILE", help="What is done with which group of the Model Registry (YAML).")
+    ] = Path("approvals.yaml"),
+) -> None:
+    """Pack, sign and publish a model that was approved in SageMaker's Model Registry, and start its rollout.
+
+    The same event again does nothing more. Exit status 2 where it approves nothing that is to roll out.
+    """
+    with _told():
+        from lineside.documents import read_json  # noqa: PLC0415 - the help must not wait for boto3
+        from lineside_fleet.approval.settings import read_approvals  # noqa: PLC0415 - same
+        from lineside_fleet.approval.starting import on_approval as start_approved  # noqa: PLC0415 - same
+        from lineside_fleet.errors import Refused  # noqa: PLC0415 - same
+
+        try:
+            given = read_json(event.read_bytes())
+        except (OSError, ValueError) as error:
+            raise Refused(f"{event} is no event: {error}", remedy="Give EventBridge's event as JSON") from None
+        file = start_approved(given, read_approvals(approvals), say=typer.echo)
+        typer.echo(f"rollout file: {file}")

@@ -1,0 +1,1 @@
+"""A model that is approved in SageMaker's Model Registry becomes a signed component, and its rollout begins."""

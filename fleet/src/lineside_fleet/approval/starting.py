@@ -1,0 +1,87 @@
+"""From an approval to its rollout's first stage. An event that comes twice does what it did the first time."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from lineside.durable_files import replace_file, sync
+from lineside.errors import SettingsError
+from lineside.settings import Layer, nearest, problems_of, read_file
+from lineside_fleet.approval import artefact
+from lineside_fleet.approval.event import approved
+from lineside_fleet.approval.publication import Published, publish_model
+from lineside_fleet.approval.settings import ApprovalSettings, GroupSettings
+from lineside_fleet.aws.clients import Aws
+from lineside_fleet.errors import FleetError, Refused
+from lineside_fleet.rollout.running import Runner
+from lineside_fleet.rollout_file import Rollout, read_rollout
+
+
+def on_approval(
+    event: Any, settings: ApprovalSettings, *, aws: Aws | None = None, say: Callable[[str], None] = lambda _: None
+) -> Path:
+    """Publish the approved model and start its rollout; return the rollout's file. Raises LinesideError.
+
+    An event that approves nothing, or a model of a group that nobody named, is Refused before anything is asked of AWS.
+    """
+    found = approved(event)
+    group = settings.groups.get(found.group)
+    if group is None:
+        raise Refused(
+            f"{found.group} is no group of the approvals file{nearest(found.group, sorted(settings.groups))}",
+            remedy="Nothing was changed: name the group there if its models shall roll out",
+        )
+    template = _template(group)
+    aws = aws or Aws()
+    bucket, key = artefact.find(aws, found)
+    with tempfile.TemporaryDirectory(prefix="lineside-approval-") as folder:
+        work = Path(folder)
+        model = artefact.fetch(aws, bucket, key, work, settings.artefact_bytes)
+        published = publish_model(aws, settings, group, found.version, model, work, say)
+    file = _write(settings, template, f"{found.group}-{found.version}", published)
+    state = Runner(read_rollout(file), file.parent, aws=aws).start()
+    say(f"rollout {state.name} is {state.phase}: stage {state.current.name}")
+    return file
+
+
+def _template(group: GroupSettings) -> dict[str, Any]:
+    """Return the template, found right before anything is published."""
+    document = read_file(group.template)
+    trial = _filled(document, "trial", Published(group.component or "com.lineside.Model.Trial", "1.0.0", ""))
+    try:
+        Rollout.model_validate(trial)
+    except ValidationError as error:
+        raise SettingsError(problems_of(Rollout, error, Layer(str(group.template), trial))) from None
+    return document
+
+
+def _filled(template: dict[str, Any], name: str, published: Published) -> dict[str, Any]:
+    components = template.get("components") or {}
+    own = components.get(published.component) if isinstance(components, dict) else None
+    part = {**(own if isinstance(own, dict) else {}), "version": published.version}
+    return {**template, "rollout": name, "components": {**components, published.component: part}}
+
+
+def _write(settings: ApprovalSettings, template: dict[str, Any], name: str, published: Published) -> Path:
+    """Write the rollout file, or find the same one there; raises Refused where another is."""
+    document = _filled(template, name, published)
+    if "{rollout}" in str(document.get("state", "")):
+        document["state"] = document["state"].replace("{rollout}", name)
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+    path = settings.rollouts / f"{name}.yaml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_bytes() != text:
+            raise Refused(
+                f"{path} is there with another content: the template changed since this model was approved",
+                remedy="A rollout never changes: register the model again for a new version, or put the template back",
+            )
+        replace_file(path, text, mode=0o644)
+        sync(path.parent)
+    except OSError as error:
+        raise FleetError(f"{path} cannot be written: {error.strerror}", remedy="Correct rollouts") from None
+    return path
