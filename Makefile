@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter fleet bench
+DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter services/deployer fleet bench
 ARGS ?=
 
 .PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint benchmark-fleet benchmark-models benchmark-gate clean
@@ -88,7 +88,7 @@ OURS := --no-emit-package lineside
 lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml fleet/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
 		-o requirements/dev.txt
-	for service in inference topic-bridge opcua-bridge forwarder exporter; do \
+	for service in inference topic-bridge opcua-bridge forwarder exporter deployer; do \
 		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml --extra greengrass -c requirements/dev.txt \
 			-o requirements/$$service.txt || exit 1; done
 	$(COMPILE) $(OURS) $(ARGS) bench/pyproject.toml --extra greengrass -c requirements/dev.txt -o requirements/bench.txt

@@ -15,6 +15,7 @@ from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 
+import lineside_deployer.metrics
 import lineside_exporter.__main__
 import lineside_exporter.cloudwatch.metrics
 import lineside_forwarder.metrics
@@ -279,14 +280,18 @@ def _box() -> dict[str, list[Metric]]:
 
 
 def _registries() -> dict[str, CollectorRegistry]:
-    services = {name: Service(name) for name in ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")}
+    names = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter", "deployer")
+    services = {name: Service(name) for name in names}
     for name, service in services.items():
-        if name in {"topic_bridge", "opcua_bridge", "exporter"}:
+        if name in {"topic_bridge", "opcua_bridge", "exporter", "deployer"}:
             service.connection("bus", "")
             client = name.replace("_", "-")
             bus = MqttBus(BusSettings(), client=client, connection=Connection("bus", ""), registry=service.registry)
             if name == "opcua_bridge":
                 lineside_opcua_bridge.outcome_publisher.OutcomePublisher(bus, "", service.registry)
+            if name == "deployer":
+                lineside_deployer.metrics.Metrics(service.registry)
+                continue
             faults = MessageFaults(name, service.registry)
             if name == "topic_bridge":
                 link = InferenceLink(httpx.AsyncClient(), Connection("inference", ""))

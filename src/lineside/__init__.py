@@ -3,10 +3,10 @@
 This distribution holds what two services must agree on, and the `lineside` command. `__all__` names the modules that
 the services and the bench may import; the others serve these, or the command.
 
-agreed between services   contract, bus, greengrass, spool, capture, edge_manager, standing, plans,
+agreed between services   contract, bus, greengrass, spool, capture, edge_manager, heartbeats, standing, plans,
                           policy_documents
 a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
-                          machine, aws_errors, buffered_http
+                          machine, aws_errors, s3_download, buffered_http
 the Greengrass components recipes
 models as packages        packages, variants
 settings and diagnosis    settings, addresses, documents, naming, wording, secrecy, secret_files, checks
@@ -31,12 +31,14 @@ __all__ = [
     "edge_manager",
     "errors",
     "greengrass",
+    "heartbeats",
     "machine",
     "naming",
     "packages",
     "plans",
     "policy_documents",
     "recipes",
+    "s3_download",
     "secrecy",
     "secret_files",
     "service",

@@ -16,6 +16,7 @@ PORTS = {
     "opcua_bridge": 8082,
     "forwarder": 8083,
     "exporter": 9109,
+    "deployer": 8084,
     "camera_sim": 8090,
     "plc_sim": 8091,
 }

@@ -45,7 +45,7 @@ COMPONENT_VARIABLE = "LINESIDE_COMPONENT"
 COMPANION_VARIABLE = "LINESIDE_COMPANION"
 """The environment variable that tells a process that it runs beside a component's own one; not a setting."""
 
-SECTIONS = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
+SECTIONS = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter", "deployer")
 """The services' sections; a service ignores the sections that are not its own."""
 
 SIMULATORS = ("plc_sim", "camera_sim")

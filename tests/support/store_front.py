@@ -121,7 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
             passed = {name: value for name, value in self.headers.items() if name not in {"Expect", "Connection"}}
             link.request(self.command, self.path, body, passed)
             answer = link.getresponse()
-            kept = {n: v for n, v in answer.getheaders() if n not in {"Content-Length", "Connection", "Server"}}
+            dropped = {"Connection", "Server"} | (set() if self.command == "HEAD" else {"Content-Length"})
+            kept = {n: v for n, v in answer.getheaders() if n not in dropped}
             if self.command == "PUT" and answer.status == HTTPStatus.OK:
                 self.server.stored.append(urlsplit(self.path).path)
             self._say(answer.status, kept, answer.read())

@@ -118,7 +118,9 @@ class EdgeManagerSettings(Section):
         "sme-capture", description="First folders of every path; may be empty."
     )
     LocalDataRootPath: Absolute | None = Field(
-        None, description="Folder for what DbEnable keeps; inference.state_dir where absent."
+        None,
+        description="Folder for what DbEnable keeps and for the deployer; inference.state_dir and deployer.state_dir "
+        "where absent.",
     )
     DbEnable: Either = Field(
         default=False,
@@ -127,9 +129,12 @@ class EdgeManagerSettings(Section):
     )
     DeploymentEnable: Either = Field(
         default=False,
-        description="Without effect: the service that deployed models is switched off. true needs DbEnable.",
+        description="The deployer brings models to what deployer.desired says, and inference starts without one too. "
+        "true needs DbEnable.",
     )
-    DeploymentPollInterval: Whole = Field(1440, ge=1, le=527_040, description="Minutes; without effect, as before.")
+    DeploymentPollInterval: Whole = Field(
+        1440, ge=1, le=527_040, description="Minutes between two looks of the deployer."
+    )
     DLRBackendOptions: str = Field(
         "",
         max_length=4096,
@@ -267,11 +272,6 @@ class EdgeManagerSettings(Section):
             yield (
                 f"CaptureDataBase64EmbedLimit is {self.CaptureDataBase64EmbedLimit}: {self.embed_limit} is used, Edge "
                 "Manager's maximum; embed_above_3072: true lets more stand in a record, where strict is false"
-            )
-        if self.DeploymentEnable:
-            yield (
-                "DeploymentEnable is without effect: the service that deployed models is switched off; "
-                "let Greengrass deploy them as components"
             )
         if self.dlr.cache_dir is not None:
             yield "DLRBackendOptions is without effect: Triton runs the models, and builds no engines to keep"

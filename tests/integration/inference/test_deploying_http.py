@@ -3,13 +3,15 @@
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lineside_inference.deploying import Fate, ask, main
+from lineside_inference.deploying import Answer, Fate, judge, judge_gone, main
+from lineside_inference.deploying import ask as ask_judged
 from tests.support.paths import ROOT
 
 SERVES = {
@@ -21,6 +23,10 @@ SERVES = {
     "changing": False,
     "refused": None,
 }
+
+
+def ask(url: str, name: str, version: str, token: str | None) -> Answer:
+    return ask_judged(url, name, token, partial(judge, version=version))
 
 
 @pytest.fixture
@@ -109,3 +115,22 @@ def test_what_does_not_come_in_time_is_said(service: Any, tmp_path: Path, capsys
     ]
     assert main(["--repository", str(tmp_path), "confirm", "other", service.url]) == 1
     assert "other/card.yaml cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "fate"),
+    [
+        ((404, b"{}"), Fate.DONE),
+        ((200, json.dumps(SERVES | {"state": "unloaded", "version": None}).encode()), Fate.DONE),
+        ((200, json.dumps(SERVES).encode()), Fate.WAITS),
+        ((500, b"oops"), Fate.TROUBLE),
+    ],
+)
+def test_a_model_that_was_taken_out_is_gone_when_the_service_says_so(
+    service: Any, answer: tuple[int, bytes], fate: Fate
+) -> None:
+    service.answer = answer
+    unknown = Answer(Fate.DONE, "the service does not know it any more")
+    assert ask_judged(service.url, "surface-defect", None, judge_gone, unknown).fate is fate
+    status = main(["gone", "surface-defect", service.url, "--within", "0"])
+    assert status == (0 if fate is Fate.DONE else 1)

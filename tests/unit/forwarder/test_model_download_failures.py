@@ -7,8 +7,9 @@ from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
 from lineside.greengrass.model_uri import s3_folder
+from lineside.s3_download import Changed, may_pass
 from lineside_forwarder.model_download.errors import NotFetched
-from lineside_forwarder.model_download.failures import Changed, explain, may_pass
+from lineside_forwarder.model_download.failures import explain
 
 FOLDER = s3_folder("s3://plant/models/detector/v1.4/")
 

@@ -11,6 +11,7 @@ import yaml
 from lineside.connections import Connection, State
 from lineside.contract import Policy
 from lineside_inference.errors import EngineFailed, ModelOut, PolicyRefused, StoreError
+from lineside_inference.models import undoing
 from lineside_inference.models.repository_watcher import Renewal, RepositoryWatcher
 from lineside_inference.models.store import Model, ModelStore, read_store
 from lineside_inference.policies.policy_file import Kept, PolicyFile
@@ -225,3 +226,29 @@ def test_a_model_whose_own_card_is_wrong_serves_on_after_a_restart_as_it_did(tmp
     [renewal] = scene.renewed()
     assert renewal.version == "2"
     assert "has SHA-256" in renewal.wrong
+
+
+def test_a_model_that_was_taken_out_is_told_once_and_again_when_it_is_back(tmp_path: Path, document: Any) -> None:
+    put(tmp_path, document, "good")
+    put(tmp_path, document, "other")
+    scene = Scene(tmp_path)
+    withdrawn: list[str] = []
+    scene.watcher = RepositoryWatcher(
+        scene.store, scene.store.take, scene.link, scene.renewals.append, withdrawn.append
+    )
+    scene.look()
+    (tmp_path / "good").rename(tmp_path / "away")
+    scene.look()
+    assert withdrawn == [], "a folder that is only away is a disk's fault: what serves goes on"
+    (tmp_path / "away").rename(tmp_path / "good")
+    undoing.withdraw(tmp_path, "good")
+    scene.look()
+    scene.look()
+    assert withdrawn == ["good"]
+    assert scene.renewed() == []
+    undoing.restore(tmp_path, "good")
+    (tmp_path / ".withdrawn" / "good").rename(tmp_path / "good")
+    assert scene.renewed() == [Renewal("good", "1")], "the same content again is told too"
+    undoing.withdraw(tmp_path, "good")
+    scene.look()
+    assert withdrawn == ["good", "good"]

@@ -31,7 +31,7 @@ def test_the_sample_is_right_for_every_service(tmp_path: Path) -> None:
     sample.write_text(run("sample").stdout)
     checked = run("check", str(sample))
     assert checked.exit_code == 0, checked.output
-    assert "right for inference, topic_bridge, opcua_bridge, forwarder, exporter" in checked.output
+    assert "right for inference, topic_bridge, opcua_bridge, forwarder, exporter, deployer" in checked.output
 
 
 def test_the_schema_names_every_section() -> None:
@@ -46,6 +46,7 @@ def test_the_schema_names_every_section() -> None:
         "opcua_bridge",
         "forwarder",
         "exporter",
+        "deployer",
     }
 
 

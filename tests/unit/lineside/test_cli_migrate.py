@@ -146,7 +146,8 @@ def test_the_verdict_of_each_key(key: str, value: Any, says: str, needs_a_hand: 
 
 def test_deployments_by_edge_manager_need_a_hand() -> None:
     found = verdict("DeploymentEnable", "true", DbEnable="true")
-    assert (found.says, "Greengrass component" in found.todo) == ("ignored", True)
+    assert (found.says, "deployer.desired" in found.todo) == ("changed", True)
+    assert verdict("DeploymentPollInterval", 60, DeploymentEnable="true", DbEnable="true").says == "same"
 
 
 def test_periodic_upload_with_destination_disk_is_another_thing() -> None:

@@ -123,7 +123,7 @@ def test_what_the_component_took_is_taken(fields: dict[str, Any]) -> None:
         ({"CaptureDataPeriodicUpload": True}, "CaptureDataPeriodicUpload is ignored"),
         ({"CaptureDataBase64EmbedLimit": 4096}, "3072 is used"),
         ({"CaptureDataBase64EmbedLimit": 4096, "embed_above_3072": True}, ""),
-        ({"DeploymentEnable": True, "DbEnable": True}, "DeploymentEnable is without effect"),
+        ({"DeploymentEnable": True, "DbEnable": True}, ""),
         ({"DLRBackendOptions": "TVM_TENSORRT_CACHE_DIR=/data/trt"}, "DLRBackendOptions is without effect"),
         ({"DLRBackendOptions": "TVM_TENSORRT_USE_FP16=1"}, "TVM_TENSORRT_USE_FP16 is not known here"),
     ],

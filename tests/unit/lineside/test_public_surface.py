@@ -8,7 +8,7 @@ import pytest
 import lineside
 
 ROOT = Path(__file__).parents[3]
-OTHERS = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter", "bench")
+OTHERS = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter", "deployer", "bench")
 
 
 @pytest.mark.parametrize("package", ["lineside", *(f"lineside_{name}" for name in OTHERS)])

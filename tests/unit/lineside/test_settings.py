@@ -136,7 +136,7 @@ def test_the_schema_describes_the_file() -> None:
 
 
 def test_sections_are_the_services_of_the_house() -> None:
-    assert SECTIONS == ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
+    assert SECTIONS == ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter", "deployer")
 
 
 def test_boxes_that_were_configured_alike_have_one_digest(tmp_path: Path) -> None:

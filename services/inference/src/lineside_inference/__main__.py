@@ -70,7 +70,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         section.model_repository,
         probe(section.hardware),
         allow_python=allow_python,
-        may_be_empty=settings.edge_manager.serve,
+        may_be_empty=settings.edge_manager.serve or settings.edge_manager.DeploymentEnable,
     )
     kept = PolicyFile(section.state_dir)
     policies = PolicyStore(
@@ -109,7 +109,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     memory = TritonMemory(section.triton, service.registry)
     switcher = VersionSwitcher(section.models, store, engine, judging.dry_run, memory, service.registry)
     switcher.on_switch = policies.keep
-    watcher = RepositoryWatcher(store, switcher.join, engine.connection, switcher.renew)
+    watcher = RepositoryWatcher(store, switcher.join, engine.connection, switcher.renew, switcher.withdraw)
     watcher.show()
     metrics = Metrics(service.registry, store)
     feed = LiveFeed(section.page, service.registry)

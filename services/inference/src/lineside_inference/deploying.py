@@ -6,6 +6,11 @@
     install PACKAGE            verify a signed package, unpack it, put its model into the repository
     confirm MODEL URL          wait until the inference service says what became of it
     accept MODEL VERSION...    keep these versions and no others
+    keep MODEL                 note how the model is, before a change that may have to be undone
+    withdraw MODEL             take the model out of the repository
+    gone MODEL URL             wait until the inference service does not serve it any more
+    restore MODEL              bring the model back to how it was noted
+    settle MODEL               forget how it was: the change is for good
 
 `install -` takes a tar stream (stdin) of the signature and the package, in this order, and needs `--model`. With
 `--roots DIR` a package counts that somebody has signed who is trusted there; one without a signature is refused, unless
@@ -28,13 +33,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from lineside.errors import LinesideError
 from lineside_inference.errors import StoreError
-from lineside_inference.models import installing, placing
+from lineside_inference.models import installing, placing, undoing
 
 REPOSITORY = Path("/models")
 ASK_EVERY_S = 0.5
@@ -92,8 +98,21 @@ def _settled(model: Mapping[str, Any], version: str) -> Answer:
     return Answer(Fate.TROUBLE if is_trouble else Fate.WAITS, model["detail"] or f"version {version} is being loaded")
 
 
-def ask(url: str, name: str, version: str, token: str | None) -> Answer:
-    """Ask the service once."""
+def judge_gone(model: Mapping[str, Any]) -> Answer:
+    """Return whether a model's document of `/v1/models` says that it does not serve."""
+    if model["state"] in {"unloaded", "out"}:
+        return Answer(Fate.DONE, "it does not serve any more")
+    return Answer(Fate.WAITS, f"version {model['version']} still serves")
+
+
+def ask(
+    url: str,
+    name: str,
+    token: str | None,
+    judged: Callable[[Mapping[str, Any]], Answer],
+    unknown: Answer = Answer(Fate.WAITS, "the service does not know it yet"),
+) -> Answer:
+    """Ask the service once; `unknown` is the answer where it has no such model."""
     parts = urlsplit(url)
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=ANSWER_S)
@@ -103,10 +122,10 @@ def ask(url: str, name: str, version: str, token: str | None) -> Answer:
         status, body = response.status, response.read(_MAX_BYTES)
         document = json.loads(body) if status == _OK else {}
         if status == _NOT_FOUND:
-            return Answer(Fate.WAITS, "the service does not know it yet")
+            return unknown
         if status != _OK:
             return Answer(Fate.TROUBLE, f"{url} answers {status}: {body[:300].decode(errors='replace')}")
-        return judge(document, version)
+        return judged(document)
     except (OSError, http.client.HTTPException) as error:
         why = str(error) or type(error).__name__
         return Answer(Fate.WAITS, f"the inference service does not answer at {url} ({why})")
@@ -173,16 +192,11 @@ def _accept(options: argparse.Namespace) -> int:
 
 def _confirm(options: argparse.Namespace) -> int:
     version = placing.version_of(options.repository, options.model)
-    told: list[str] = []
 
     def once() -> Answer:
-        answer = ask(options.url, options.model, version, _token(options.token_file))
-        if answer.fate in {Fate.WAITS, Fate.TROUBLE} and told[-1:] != [answer.says]:
-            told.append(answer.says)
-            sys.stderr.write(f"waits: {answer.says}\n")
-        return answer
+        return ask(options.url, options.model, _token(options.token_file), partial(judge, version=version))
 
-    answer = wait(once, options.within)
+    answer = _waited(once, options.within)
     if answer.fate is Fate.DONE:
         sys.stderr.write(f"{answer.says}\n")
         sys.stdout.write(" ".join(dict.fromkeys((version, *answer.needed))) + "\n")
@@ -191,6 +205,54 @@ def _confirm(options: argparse.Namespace) -> int:
     said = answer.says if answer.fate is Fate.REFUSED else f"version {version} does not serve{late}: {answer.says}"
     sys.stderr.write(f"{said}\n")
     return 1
+
+
+def _gone(options: argparse.Namespace) -> int:
+    unknown = Answer(Fate.DONE, "the service does not know it any more")
+
+    def once() -> Answer:
+        return ask(options.url, options.model, _token(options.token_file), judge_gone, unknown)
+
+    answer = _waited(once, options.within)
+    sys.stderr.write(f"{answer.says}\n")
+    return 0 if answer.fate is Fate.DONE else 1
+
+
+def _waited(once: Callable[[], Answer], within_s: float) -> Answer:
+    """Wait, and tell each new reason why."""
+    told: list[str] = []
+
+    def telling() -> Answer:
+        answer = once()
+        if answer.fate in {Fate.WAITS, Fate.TROUBLE} and told[-1:] != [answer.says]:
+            told.append(answer.says)
+            sys.stderr.write(f"waits: {answer.says}\n")
+        return answer
+
+    return wait(telling, within_s)
+
+
+def _keep(options: argparse.Namespace) -> int:
+    undoing.keep(options.repository, options.model)
+    return 0
+
+
+def _withdraw(options: argparse.Namespace) -> int:
+    was_there = undoing.withdraw(options.repository, options.model)
+    sys.stdout.write("taken out\n" if was_there else "it is not there\n")
+    return 0
+
+
+def _restore(options: argparse.Namespace) -> int:
+    is_there = undoing.restore(options.repository, options.model)
+    version = placing.version_of(options.repository, options.model) if is_there else None
+    sys.stdout.write(f"version {version}\n" if version else "it is not there, as before\n")
+    return 0
+
+
+def _settle(options: argparse.Namespace) -> int:
+    undoing.settle(options.repository, options.model)
+    return 0
 
 
 def _token(file: Path | None) -> str | None:
@@ -206,7 +268,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m lineside_inference.deploying", description="What a model's component has done."
     )
     parser.add_argument("--repository", type=Path, default=REPOSITORY)
-    verbs = parser.add_subparsers(required=True, metavar="put | install | confirm | accept")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for name, run in (("keep", _keep), ("withdraw", _withdraw), ("restore", _restore), ("settle", _settle)):
+        changed = verbs.add_parser(name)
+        changed.add_argument("model")
+        changed.set_defaults(run=run)
     put = verbs.add_parser("put")
     put.add_argument("model")
     put.set_defaults(run=_put)
@@ -217,12 +283,13 @@ def _parser() -> argparse.ArgumentParser:
     install.add_argument("--allow-unsigned", action="append", default=[], metavar="NAME")
     install.add_argument("--model", metavar="NAME")
     install.set_defaults(run=_install)
-    confirm = verbs.add_parser("confirm")
-    confirm.add_argument("model")
-    confirm.add_argument("url")
-    confirm.add_argument("--within", type=float, default=600.0, metavar="S")
-    confirm.add_argument("--token-file", type=Path)
-    confirm.set_defaults(run=_confirm)
+    for name, run in (("confirm", _confirm), ("gone", _gone)):
+        asks = verbs.add_parser(name)
+        asks.add_argument("model")
+        asks.add_argument("url")
+        asks.add_argument("--within", type=float, default=600.0, metavar="S")
+        asks.add_argument("--token-file", type=Path)
+        asks.set_defaults(run=run)
     accept = verbs.add_parser("accept")
     accept.add_argument("model")
     accept.add_argument("versions", nargs="+", metavar="version")

@@ -175,12 +175,17 @@ def _db(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
 def _deployment(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
     if value is not True:
         return "same", "no models are fetched", ""
-    todo = "Deploy each model as a Greengrass component: docs/how-to/add-a-model.md, `lineside recipe render --model`"
-    return "ignored", "the service that deployed models is switched off", todo
+    todo = (
+        "Say in deployer.desired where the desired state is: docs/how-to/deploy-without-greengrass.md; or deploy each "
+        "model as a Greengrass component: docs/how-to/add-a-model.md"
+    )
+    return "changed", "the deployer asks a document of yours; the service that was asked is switched off", todo
 
 
-def _poll(_value: Any, _settings: EdgeManagerSettings | None) -> Judged:
-    return "ignored", "there is nothing to ask for models any more", ""
+def _poll(_value: Any, settings: EdgeManagerSettings | None) -> Judged:
+    if settings is not None and settings.DeploymentEnable:
+        return "same", "so often the deployer looks at the desired state", ""
+    return "ignored", "no models are asked for", ""
 
 
 def _dlr(value: Any, _settings: EdgeManagerSettings | None) -> Judged:

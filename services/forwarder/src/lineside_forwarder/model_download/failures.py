@@ -1,6 +1,5 @@
 """What S3's errors mean for who deploys a model: pure."""
 
-import errno
 from collections.abc import Mapping
 from typing import Final
 
@@ -8,7 +7,6 @@ from botocore import exceptions
 
 from lineside.aws_errors import (
     STALE_CREDENTIAL_CODES,
-    THROTTLING_CODES,
     Cause,
     cause_of,
     code,
@@ -18,13 +16,13 @@ from lineside.aws_errors import (
     status,
 )
 from lineside.greengrass.model_uri import S3Folder
+from lineside.s3_download import DISK_FULL, Changed
 from lineside_forwarder.model_download.errors import NotFetched
 
 NO_REGION: Final = NotFetched(
     "no region is set (AWS_REGION is empty)", remedy="set awsRegion of the nucleus to the bucket's region"
 )
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_FORBIDDEN, _SERVER_ERROR = 403, 500
+_FORBIDDEN = 403
 # What S3 answered, by its code: what was wrong and what to do. {said} is its own answer.
 _CREDENTIALS: Final = (
     "S3 does not take this box's credentials for {folder} ({said})",
@@ -82,24 +80,11 @@ _CAUSES: Final[Mapping[Cause, tuple[str, str]]] = {
 _ELSE: Final = ("{folder} cannot be asked for ({said})", "correct ModelS3URI, or the nucleus' region")
 
 
-class Changed(Exception):
-    """A file is another one than when the folder was listed."""
-
-
-def may_pass(error: Exception) -> bool:
-    """Return whether the same request may succeed in some seconds."""
-    if isinstance(error, exceptions.ClientError):
-        return status(error) >= _SERVER_ERROR or code(error) in THROTTLING_CODES | {"RequestTimeout"}
-    if isinstance(error, Changed) or getattr(error, "errno", None) in _FULL | {errno.EROFS, errno.EACCES}:
-        return False
-    return cause_of(error) in {Cause.NETWORK, Cause.CREDENTIAL_PROVIDER, Cause.NOT_AWS}
-
-
 def explain(error: Exception, folder: S3Folder) -> NotFetched:
     """Return what whoever deploys is told of an error; it holds no secret."""
     if isinstance(error, NotFetched):
         return error
-    if getattr(error, "errno", None) in _FULL:
+    if getattr(error, "errno", None) in DISK_FULL:
         return NotFetched("the disk of Docker's volumes is full", remedy="docker image prune, or a larger disk")
     region = "another"
     if isinstance(error, exceptions.ClientError):

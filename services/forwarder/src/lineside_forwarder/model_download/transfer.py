@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from botocore.parsers import ResponseParserError
 
-from lineside.backoff import Backoff
 from lineside.greengrass.model_uri import S3Folder
-from lineside_forwarder.model_download.failures import Changed, explain, may_pass
+from lineside.s3_download import BACKOFF, TRIES, RemoteObject, fetch, may_pass
+from lineside_forwarder.model_download.failures import explain
 from lineside_forwarder.model_download.listing import Entry
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 T = TypeVar("T")
-
-TRIES = 4
-"""In a row, without a byte between them; then it is Greengrass' to try the step again."""
-BACKOFF = Backoff(1.0, 10.0)
-CHUNK_BYTES = 1024 * 1024
 
 
 class Sink(Protocol):
@@ -53,36 +48,11 @@ class Source:
 
     def fetch(self, entry: Entry, sink: Sink) -> None:
         """Bring one file; raises NotFetched, and what a disk says."""
-        failures = 0
-        for _ in itertools.count():
-            start = sink.begin(entry)
-            here = start
-            if start == entry.size:
-                return
-            try:
-                for chunk in self._content(entry, start):
-                    sink.write(chunk)
-                    here += len(chunk)
-                _check_end(entry, here)
-            except Exception as error:  # botocore, urllib3 and sockets each have their own
-                failures = 1 if here > start else failures + 1
-                if failures >= TRIES or not may_pass(error):
-                    raise explain(error, self._folder) from error
-                self._wait(BACKOFF.wait_s(failures - 1))
-            else:
-                return
-
-    def _content(self, entry: Entry, start: int) -> Iterator[bytes]:
-        answer = self._client.get_object(
-            Bucket=self._folder.bucket,
-            Key=self._folder.prefix + entry.path,
-            Range=f"bytes={start}-",
-            IfMatch=entry.etag,
-        )
-        whole = answer["ContentRange"].rpartition("/")[2] if answer.get("ContentRange") else str(entry.size)
-        if whole != str(entry.size) or answer["ContentLength"] != entry.size - start:
-            raise Changed(repr(entry.path))
-        yield from answer["Body"].iter_chunks(CHUNK_BYTES)
+        wanted = RemoteObject(self._folder.bucket, self._folder.prefix + entry.path, entry.size, entry.etag)
+        try:
+            fetch(self._client, wanted, _OfEntry(sink, entry), self._wait)
+        except Exception as error:  # botocore, urllib3 and sockets each have their own
+            raise explain(error, self._folder) from error
 
     def _list(self, token: str) -> Any:
         bucket, prefix = self._folder.bucket, self._folder.prefix
@@ -106,6 +76,14 @@ class Source:
         raise AssertionError  # it counts without end
 
 
-def _check_end(entry: Entry, here: int) -> None:
-    if here != entry.size:
-        raise ConnectionError(f"{entry.path} ended after {here} of {entry.size} bytes")
+class _OfEntry:
+    """A sink that knows which file it gets."""
+
+    def __init__(self, sink: Sink, entry: Entry) -> None:
+        self._sink = sink
+        self._entry = entry
+        self.write = sink.write
+
+    def begin(self) -> int:
+        """Return how many bytes of this content are there already."""
+        return self._sink.begin(self._entry)

@@ -31,7 +31,8 @@ READ_S = 30.0
 async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterator[Check]:
     """Yield the checks of the inference service."""
     settings = load(Settings, file=file)
-    own, may_be_empty = settings.inference, settings.edge_manager.serve
+    agent = settings.edge_manager
+    own, may_be_empty = settings.inference, agent.serve or agent.DeploymentEnable
     service = before.get(SERVICE)
     runs = service is not None and service.what.startswith("ready on")
     running = await Running.ask(own.http) if runs else None

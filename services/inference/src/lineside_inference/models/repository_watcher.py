@@ -2,7 +2,8 @@
 
 A folder is read when it was found unchanged twice in a row, so that one that is still being copied is not read, and
 once only for each state that it is in. Of a model that serves, its own card may name another version than before: it
-comes into force unless the policy names one.
+comes into force unless the policy names one. One that was taken out of the repository is unloaded, and serves again
+when it comes back.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from lineside.errors import LinesideError
 from lineside_inference.errors import StoreError
 from lineside_inference.models.reading import CARD_FILE, parse_card
 from lineside_inference.models.store import Model, ModelStore
+from lineside_inference.models.undoing import WITHDRAWN
 
 log = structlog.get_logger("lineside.inference.models")
 
@@ -34,11 +36,18 @@ class Renewal:
     wrong: str = ""
 
 
+@dataclass(frozen=True)
+class Withdrawal:
+    """A model that serves was taken out of the repository: `models.undoing` has done so, no disk that is away."""
+
+    name: str
+
+
 class RepositoryWatcher:
     """Watches the folders of the model repository, and serves what has become whole.
 
     `join` starts to serve a model and raises LinesideError where it cannot; `connection` returns a model's connection.
-    `renew` is told which version the own card of a model that serves names.
+    `renew` is told which version the own card of a model that serves names, `withdraw` which was taken out.
     """
 
     def __init__(
@@ -47,13 +56,16 @@ class RepositoryWatcher:
         join: Callable[[Model], None],
         connection: Callable[[str], Connection],
         renew: Callable[[Renewal], None],
+        withdraw: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._store = store
         self._join = join
         self._connection = connection
         self._renew = renew
+        self._withdraw = withdraw
         self._seen: dict[str, object] = {}
         self._read: dict[str, object] = {}
+        self._out: set[str] = set()
 
     def show(self) -> None:
         """Show every model that is out under its name; one beside others that serve does not make the whole unready."""
@@ -69,11 +81,14 @@ class RepositoryWatcher:
             self.admit(await asyncio.to_thread(self.look))
             await asyncio.sleep(LOOK_S)
 
-    def admit(self, found: Sequence[Model | Renewal]) -> None:
+    def admit(self, found: Sequence[Model | Renewal | Withdrawal]) -> None:
         """Serve models that have become whole, tell which versions are named now, and show models that are out."""
         for each in found:
             if isinstance(each, Renewal):
                 self._renew(each)
+                continue
+            if isinstance(each, Withdrawal):
+                self._withdraw(each.name)
                 continue
             try:
                 self._join(each)
@@ -83,10 +98,10 @@ class RepositoryWatcher:
                 log.info("a model has come", model=each.card.name, version=each.card.version)
         self.show()
 
-    def look(self) -> Sequence[Model | Renewal]:
+    def look(self) -> Sequence[Model | Renewal | Withdrawal]:
         """Return the models that have become whole, and what own cards name; takes as long as reading their files."""
         store = self._store
-        found: list[Model | Renewal] = []
+        found: list[Model | Renewal | Withdrawal] = [Withdrawal(name) for name in self._gone()]
         for folder, is_first in self._rested():
             name = folder.name
             try:
@@ -100,6 +115,21 @@ class RepositoryWatcher:
                 else:
                     store.leave_out(name, str(error))
         return found
+
+    def _gone(self) -> Iterator[str]:
+        """Yield the models that serve and were taken out, each once."""
+        repository = self._store.repository
+        if repository is None:
+            return
+        for name in list(self._store):
+            is_out = not (repository / name).exists() and (repository / WITHDRAWN / name).is_dir()
+            if is_out and name not in self._out:
+                self._out.add(name)
+                self._seen.pop(name, None)
+                self._read[name] = None  # whatever comes under its name is read, were it the same again
+                yield name
+            elif not is_out:
+                self._out.discard(name)
 
     def _rested(self) -> Iterator[tuple[Path, bool]]:
         """Yield the folders that rest in another state than they were read in, and whether none was read of it."""

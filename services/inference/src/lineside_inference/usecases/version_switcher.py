@@ -93,6 +93,8 @@ class VersionSwitcher:
         self._memory = memory
         self._policy = Policy()
         self._wanted: dict[str, str] = {}
+        self._withdrawn: set[str] = set()
+        self._leaving: set[str] = set()
         self._news = asyncio.Event()
         self._tasks: set[asyncio.Task[Model]] = set()
         self._metrics = ChangeMetrics(registry)
@@ -132,7 +134,11 @@ class VersionSwitcher:
         """Bring the versions that a policy names into force, in the background; a refused one gets another try."""
         self._policy = policy
         self._store.wanted = dict(policy.models)
-        self._wanted = {name: policy.models.get(name, self._store.default_version(name)) for name in self._store}
+        self._wanted = {
+            name: policy.models.get(name, self._store.default_version(name))
+            for name in self._store
+            if name not in self._withdrawn or name in self._wanted
+        }
         self.refused.clear()
         self._news.set()
 
@@ -155,10 +161,19 @@ class VersionSwitcher:
             log.info("a model's own card names another version", model=name, version=version)
         self._store.name_default(name, version)
         self._wanted[name] = self._policy.models.get(name, version)
+        self._leaving.discard(name)
         self.refused.pop(name, None)
         if named.wrong:
             log.error("a version cannot be used", model=name, version=version, reason=named.wrong)
             self.refused[name] = Refusal(version, named.wrong)
+        self._news.set()
+
+    def withdraw(self, name: str) -> None:
+        """Take a model out of service that was taken out of the repository; it serves again when it comes back."""
+        log.info("a model was taken out of the repository", model=name)
+        self._withdrawn.add(name)
+        self._wanted.pop(name, None)
+        self._leaving.add(name)
         self._news.set()
 
     async def supervise(self) -> None:
@@ -166,7 +181,8 @@ class VersionSwitcher:
         while True:
             await self._news.wait()
             self._news.clear()
-            outcomes = [await self._follow(name) for name in list(self._wanted)]
+            outcomes = [await self._leave(name) for name in sorted(self._leaving)]
+            outcomes += [await self._follow(name) for name in list(self._wanted)]
             if not all(outcomes):
                 await asyncio.sleep(_AGAIN_S)
                 self._news.set()
@@ -180,17 +196,34 @@ class VersionSwitcher:
     async def _follow(self, name: str) -> bool:
         """Return whether nothing is left to do about a model."""
         version = self._wanted[name]
-        if not self._store.is_loaded(name) or self._store[name].card.version == version or name in self.refused:
+        is_loaded = self._store.is_loaded(name)
+        if name in self.refused or not (is_loaded or name in self._withdrawn):
+            return True
+        if is_loaded and self._store[name].card.version == version:
+            self._withdrawn.discard(name)
             return True
         await self._engine.link.online.wait()
-        version = self._wanted[name]  # which may be another by now
+        version = self._wanted.get(name, version)  # which may be another by now
         try:
             await self.load(name, version)
+            self._withdrawn.discard(name)
         except LinesideError as error:
             if error.transient:
                 log.warning("a version that the policy names waits", model=name, version=version, reason=str(error))
                 return False
             self.refused[name] = Refusal(version, str(error))
+        return True
+
+    async def _leave(self, name: str) -> bool:
+        """Return whether a model that was taken out of the repository is unloaded."""
+        if name in self._leaving and self._store.is_loaded(name):
+            await self._engine.link.online.wait()
+            try:
+                await self.unload(name)
+            except LinesideError as error:
+                log.warning("a model that was taken out of the repository waits", model=name, reason=str(error))
+                return False
+        self._leaving.discard(name)
         return True
 
     async def _load(self, name: str, version: str) -> Model:
