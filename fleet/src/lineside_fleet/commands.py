@@ -12,6 +12,7 @@ from lineside_fleet.report_command import report
 from lineside_fleet.sample_size_command import sample_size
 
 if TYPE_CHECKING:
+    from lineside_fleet.rollout.judging import Gate
     from lineside_fleet.rollout.running import Runner
 
 fleet = typer.Typer(no_args_is_help=True, help="Update a fleet of core devices by evidence, and see what runs where.")
@@ -98,22 +99,47 @@ def evaluate(
     ] = None,
     baseline_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Its version before.")] = None,
     staged_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Its staged version.")] = None,
+    prometheus: Annotated[
+        str | None, typer.Option(metavar="URL", help="Instead of records: a Prometheus that scrapes the boxes.")
+    ] = None,
+    cloudwatch: Annotated[
+        str | None, typer.Option(metavar="NAMESPACE", help="Instead of records: what the boxes send to CloudWatch.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write the gate's report there: JSON, picture, page.")
     ] = None,
     take_over: TakeOver = False,
 ) -> None:
-    """Ask whether the stage under way may go on: exit status 0 promote, 1 stop, 3 hold."""
+    """Ask whether the stage under way may go on: exit status 0 promote, 1 stop, 3 hold.
+
+    From a store of metrics the stage's own devices are compared with themselves, at the same hours before the stage.
+    """
     with _told():
         from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for boto3
+        from lineside_fleet.errors import Refused  # noqa: PLC0415 - same
 
+        places = [*(baseline or ()), *(staged or ())]
+        if sum(map(bool, (places, prometheus, cloudwatch))) > 1:
+            raise Refused("evaluate: one source at a time", remedy="Give records, --prometheus or --cloudwatch")
+        if (prometheus or cloudwatch) and not model:
+            raise Refused("evaluate: a store of metrics has several models", remedy="Name yours by --model")
         runner = _runner(file, take_over=take_over)
-        gate = None
-        if runner.rollout.gate is not None and baseline and staged:
+        settings = runner.rollout.gate
+        judge: Gate | None = None
+        if settings is not None and baseline and staged:
             from lineside_fleet.rollout.evidence_gate import EvidenceGate  # noqa: PLC0415 - nor for scipy
 
-            gate = EvidenceGate(runner.rollout.gate, baseline, staged, model, baseline_version, staged_version, out)
-        judged = runner.evaluate(gate)
+            judge = EvidenceGate(settings, baseline, staged, model, baseline_version, staged_version, out)
+        elif settings is not None and model and (prometheus or cloudwatch):
+            from lineside_fleet.rollout import metrics_gate  # noqa: PLC0415 - same
+
+            observe = (
+                metrics_gate.from_prometheus(prometheus, model)
+                if prometheus
+                else metrics_gate.from_cloudwatch(cloudwatch or "", model, settings)
+            )
+            judge = metrics_gate.MetricsGate(settings, observe, runner.now, out)
+        judged = runner.evaluate(judge)
         typer.echo(visible("\n".join([judged.verdict, *judged.sentences])))
         if judged.verdict != "promote":
             raise typer.Exit(BAD if judged.verdict == "stop" else HOLD)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lineside_fleet.gate import GateSettings, evaluate, report
+from lineside_fleet.gate import Evaluation, GateSettings, evaluate, report
 from lineside_fleet.gate.sources import evidence
 from lineside_fleet.rollout.judging import Judged
 from lineside_fleet.state.document import StageState
@@ -28,12 +28,17 @@ class EvidenceGate:
         before = evidence.observe(self.baseline, model=self.model, version=self.baseline_version)
         after = evidence.observe(self.staged, model=self.model, version=self.staged_version)
         found = evaluate(self.settings, before, after, look)
-        written = report.write(found, self.out) if self.out is not None else []
-        sentences = [
-            f"stage {stage.name}: {found.sentence}",
-            *(problem.sentence for problem in found.problems[1:]),
-            *(f"{metric.verdict}: {metric.sentence}" for metric in found.metrics),
-            *(f"note: {remark}" for side in (found.baseline, found.staged) for remark in side.remarks),
-            *(f"written: {path}" for path in written),
-        ]
-        return Judged(found.verdict, sentences)
+        return told(stage, found, self.out)
+
+
+def told(stage: StageState, found: Evaluation, out: Path | None) -> Judged:
+    """Return an evaluation as a verdict with its sentences, and write its report where a folder is named."""
+    written = report.write(found, out) if out is not None else []
+    sentences = [
+        f"stage {stage.name}: {found.sentence}",
+        *(problem.sentence for problem in found.problems[1:]),
+        *(f"{metric.verdict}: {metric.sentence}" for metric in found.metrics),
+        *(f"note: {remark}" for side in (found.baseline, found.staged) for remark in side.remarks),
+        *(f"written: {path}" for path in written),
+    ]
+    return Judged(found.verdict, sentences)

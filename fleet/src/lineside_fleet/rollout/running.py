@@ -81,7 +81,7 @@ class Runner:
             if gate is None:
                 raise Refused(
                     f"stage {stage.name}: its window is over, and the gate has nothing to compare",
-                    remedy="Name what was observed of both versions: --baseline and --staged",
+                    remedy="Name what was observed: --baseline and --staged, or --prometheus, or --cloudwatch",
                 )
             number = sum(look.number > 0 for look in stage.looks) + 1
             return self._looked(store, state, gate.judge(stage, number), counts=True)
