@@ -1,5 +1,6 @@
 """From the Model Registry's event to a rollout's first stage: SageMaker and S3 simulated, Greengrass stood in for."""
 
+import errno
 import tarfile
 
 import pytest
@@ -112,6 +113,18 @@ def test_a_bomb_is_refused(plant, s3, approvals, tmp_path):
     event = register(s3, archive_of(model_folder(tmp_path / "trained", content=b"\0" * 50_000_000)))
     assert "100000 bytes" in on_approval(event, approvals)[1]
     assert untouched(plant, s3)
+
+
+def test_a_full_disk_is_said(plant, s3, approvals, tmp_path, monkeypatch):
+    event = register(s3, archive_of(model_folder(tmp_path / "trained")))
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/model.tar.gz")
+
+    monkeypatch.setattr("lineside_fleet.approval.artefact.fetch", full)
+    status, text = on_approval(event, approvals)
+    assert (status, untouched(plant, s3)) == (2, True)
+    assert "/tmp/model.tar.gz: No space left on device. Make room" in text
 
 
 def test_what_is_no_event_and_a_missing_file_are_refused(approvals, tmp_path):

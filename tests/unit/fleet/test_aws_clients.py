@@ -59,3 +59,8 @@ def test_a_listing_is_read_to_its_end():
         {"maxResults": 2, "filter": "x", "nextToken": "t"},
         {"maxResults": 2, "filter": "x", "nextToken": "u"},
     ]
+
+
+def test_a_stream_that_breaks_is_the_same_sentence():
+    with pytest.raises(AwsError, match="s3:GetObject got no answer"), Api(Client(), "s3").reading("get_object"):
+        raise exceptions.ReadTimeoutError(endpoint_url="http://x/y")

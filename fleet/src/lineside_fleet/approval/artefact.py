@@ -43,7 +43,7 @@ def fetch(aws: Aws, bucket: str, key: str, folder: Path, most: int) -> Path:
     archive, there = folder / "model.tar.gz", folder / "unpacked"
     answer = aws.s3.ask("get_object", Bucket=bucket, Key=key)
     taken = 0
-    with archive.open("wb") as file:
+    with archive.open("wb") as file, aws.s3.reading("get_object"):
         for piece in answer["Body"].iter_chunks(_CHUNK):
             taken += len(piece)
             if taken > most:

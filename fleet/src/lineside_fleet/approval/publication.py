@@ -82,7 +82,8 @@ def _signature(aws: Aws, settings: ApprovalSettings, archive: Path, key: str) ->
     there = aws.s3.call("get_object", absent=("NoSuchKey", "404"), Bucket=settings.bucket, Key=key)
     if there is not None:
         signature = archive.with_name(f"{archive.name}.sig")
-        signature.write_bytes(there["Body"].read())
+        with aws.s3.reading("get_object"):
+            signature.write_bytes(there["Body"].read())
         return signature
     by = settings.sign
     password = read_password(by.password_file) if by.password_file else None

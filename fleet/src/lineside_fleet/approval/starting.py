@@ -38,10 +38,16 @@ def on_approval(
     template = _template(group)
     aws = aws or Aws()
     bucket, key = artefact.find(aws, found)
-    with tempfile.TemporaryDirectory(prefix="lineside-approval-") as folder:
-        work = Path(folder)
-        model = artefact.fetch(aws, bucket, key, work, settings.artefact_bytes)
-        published = publish_model(aws, settings, group, found.version, model, work, say)
+    try:
+        with tempfile.TemporaryDirectory(prefix="lineside-approval-") as folder:
+            work = Path(folder)
+            model = artefact.fetch(aws, bucket, key, work, settings.artefact_bytes)
+            published = publish_model(aws, settings, group, found.version, model, work, say)
+    except OSError as error:
+        raise FleetError(
+            f"{error.filename or tempfile.gettempdir()}: {error.strerror}",
+            remedy="Make room there, or set TMPDIR: an approval needs thrice the model's bytes; then run it again",
+        ) from None
     file = _write(settings, template, f"{found.group}-{found.version}", published)
     state = Runner(read_rollout(file), file.parent, aws=aws).start()
     say(f"rollout {state.name} is {state.phase}: stage {state.current.name}")

@@ -6,6 +6,7 @@ Endpoints, region, profile and credentials are boto3's own matters (`AWS_ENDPOIN
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -105,6 +106,14 @@ class Api:
         """Return an answer; raises AwsError."""
         answer = self.call(operation, **parameters)
         return {} if answer is None else answer
+
+    @contextmanager
+    def reading(self, operation: str) -> Iterator[None]:
+        """Read an answer's stream inside of this: what breaks then raises AwsError too."""
+        try:
+            yield
+        except BotoCoreError as error:
+            raise _said(error, self.service, _action(operation)) from None
 
     def rows(self, operation: str, key: str, *, size: int, **parameters: Any) -> Iterator[Any]:
         """Yield the entries of a listing, page by page; raises AwsError."""

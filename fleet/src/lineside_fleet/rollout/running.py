@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lineside.settings import read_file
-from lineside_fleet.aws import components, deployments
+from lineside_fleet.aws import deployments
 from lineside_fleet.aws.clients import Aws
 from lineside_fleet.errors import Refused
-from lineside_fleet.rollout import carrying, planning, recipes, standing
+from lineside_fleet.rollout import carrying, planning, standing, versions
 from lineside_fleet.rollout.judging import Gate, Judged
 from lineside_fleet.rollout.planning import Plan
 from lineside_fleet.rollout.standing import Standing
@@ -50,7 +49,7 @@ class Runner:
             self._same(state)
             if state.stage == 0 and state.current.phase in {"waiting", "deploying"}:
                 self._running(state, "start")
-                self._make_components(state)
+                versions.make(self.aws, state, self.rollout, self.folder, self.pause)
                 self._deploy(store, state)
             return state
 
@@ -97,7 +96,7 @@ class Runner:
                 return state, "it was promoted to the whole target already"
             self._running(state, "promote")
             if state.current.phase in {"waiting", "deploying"}:
-                self._make_components(state)
+                versions.make(self.aws, state, self.rollout, self.folder, self.pause)
                 self._deploy(store, state)
                 return state, f"stage {state.current.name} is deployed"
             stands = self._refresh(store, state)
@@ -118,7 +117,7 @@ class Runner:
             state.stage += 1
             state.current.phase = "deploying"
             self._write(store, state, f"stage {stage.name} is promoted")
-            self._same_recipes(state)
+            versions.hold_still(self.aws, state, self.rollout)
             self._deploy(store, state)
             return state, f"stage {state.current.name} is deployed"
 
@@ -224,34 +223,6 @@ class Runner:
     def _write(self, store: Store, state: RolloutState, what: str) -> None:
         state.log = [*state.log, Event(at=stamp(self.now()), what=what)]
         store.write(state)
-
-    def _make_components(self, state: RolloutState) -> None:
-        """Make the component versions that the account lacks, and see that all are what was planned."""
-        owner = self._owner(state)
-        for name, wanted in self.rollout.components.items():
-            if wanted.recipe is None:
-                continue
-            if components.find_recipe(self.aws.greengrass, owner, name, wanted.version) is None:
-                recipe = read_file(self.folder / wanted.recipe)
-                step = carrying.token(state.id, name, wanted.version)
-                components.create(self.aws.greengrass, owner, recipe, step, self.pause)
-        self._same_recipes(state)
-
-    @staticmethod
-    def _owner(state: RolloutState) -> components.Owner:
-        account, region = state.stages[-1].target_arn.split(":")[4], state.stages[-1].target_arn.split(":")[3]
-        return components.Owner(account, region)
-
-    def _same_recipes(self, state: RolloutState) -> None:
-        """Raise Refused where a component that the rollout brings is not what it was at the start."""
-        for name, wanted in self.rollout.components.items():
-            recipe = components.find_recipe(self.aws.greengrass, self._owner(state), name, wanted.version)
-            planned = state.recipes.get(f"{name}@{wanted.version}")
-            if recipe is None or recipes.fingerprint(recipe) != planned:
-                raise Refused(
-                    f"component {name} {wanted.version} is {'gone' if recipe is None else 'not what was planned'}",
-                    remedy="Somebody deleted it, or made it anew: roll back, and start a new rollout",
-                )
 
     def _deploy(self, store: Store, state: RolloutState) -> None:
         stage = state.current

@@ -33,7 +33,10 @@ class S3Objects:
     def get(self, bucket: str, key: str) -> Found | None:
         """Return an object, None where there is none; raises AwsError."""
         answer = self._s3.call("get_object", absent=_MISSING, Bucket=bucket, Key=key)
-        return None if answer is None else Found(answer["Body"].read(), str(answer["ETag"]))
+        if answer is None:
+            return None
+        with self._s3.reading("get_object"):
+            return Found(answer["Body"].read(), str(answer["ETag"]))
 
     def put(self, bucket: str, key: str, body: bytes, *, expected: str | None) -> str | None:
         """Write an object where it is still `expected` (None: where there is none); return its ETag, None where not.
