@@ -16,6 +16,19 @@ if [ -d /var/lib/lineside/client-models ]; then
   set -- "$@" --model-repository=/var/lib/lineside/client-models
 fi
 
+# TensorRT engines are built here, where TensorRT and the GPU are, when the inference service asks for one. The builder
+# ends with this container, and trtexec with the builder.
+plans=/var/lib/lineside/plans
+if mkdir -p "$plans/models" 2>/dev/null && [ -w "$plans" ]; then
+  set -- "$@" "--model-repository=$plans/models"
+  (
+    while :; do
+      PYTHONPATH=/opt/lineside/python python3 -S -m lineside.plans "$plans" /models || true
+      sleep 10
+    done
+  ) &
+fi
+
 exec tritonserver \
   --model-repository=/models \
   --model-control-mode=explicit \

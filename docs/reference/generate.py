@@ -302,6 +302,7 @@ def _registries() -> dict[str, CollectorRegistry]:
         "model_repository": FOLDER.parents[1] / "models",
         "triton": {"shared_memory": "off", "pid_file": "triton.pid"},
         "cameras": {"camera": {"url": "http://camera/"}},
+        "tensorrt": {"folder": "plans"},
     }
     build(InferenceProcess.model_validate({"inference": section}), services["inference"])
     Counts(services["inference"].registry, *AGENT)

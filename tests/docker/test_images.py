@@ -155,7 +155,7 @@ class TestContents:
         assert run(name, "sh", "-c", writable) == ""
 
     def test_the_folders_of_volumes_are_born_with_their_owner(self, run: Callable[..., str], name: str) -> None:
-        folders = [f"/var/lib/lineside/{each}" for each in ("spool", "state", "evidence", "client-models")]
+        folders = [f"/var/lib/lineside/{each}" for each in ("spool", "state", "evidence", "client-models", "plans")]
         said = run(name, "stat", "-c", "%u:%g %n", *folders, "/run/secrets/lineside")
         assert {line.split()[0] for line in said.splitlines()} == {"10001:10001"}
 

@@ -1,8 +1,8 @@
 """A stand-in for trtexec: takes its command line, prints like it, and ends as it is told by files beside itself.
 
 `mode` says how: well, fail, hang, silent (exit 0 without a plan), truncate (half a plan, exit 0), large, fill (until
-the disk is full), wrong (`wrong.onnx` instead of the model). The plan is the ONNX file itself, so that a server that
-runs ONNX can serve it. It waits while `hold` is there. Options that trtexec has not are refused, as it does.
+the disk is full), wrong (`wrong.onnx` instead of the model). The plan is the ONNX file and a word more, so that a
+server that runs ONNX can serve it. It waits while `hold` is there. Options that trtexec has not are refused, as it does.
 """
 
 import sys
@@ -13,6 +13,8 @@ OPTIONS = {
     "onnx", "saveEngine", "fp16", "int8", "best", "memPoolSize", "minShapes", "optShapes", "maxShapes",
     "timingCacheFile", "skipInference",
 }  # fmt: skip
+BUILT = b"\x12\x08stand-in"
+"""At the end of a plan: protobuf for another producer's name, so that it is another file than the model's."""
 FIXED = b"made-with-fixed-shapes"
 
 
@@ -62,7 +64,7 @@ def main() -> None:
 def build(model: bytes, plan: Path, mode: str) -> None:
     try:
         with plan.open("wb") as file:
-            file.write(model[: len(model) // 2] if mode == "truncate" else model)
+            file.write(model[: len(model) // 2] if mode == "truncate" else model + BUILT)
             while mode in {"large", "fill"}:
                 file.write(bytes(1024 * 1024))
     except OSError as error:

@@ -1,5 +1,6 @@
 """The CPU Triton of the bench, with this repository's models or others."""
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from lineside_bench.checkout import TRITON_ENVIRONMENT
-from lineside_bench.peers.triton import clean_shared_memory, launch
+from lineside_bench.peers.triton import assemble, clean_shared_memory, launch
 from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 from tests.support.waiting import HANG_S, block_until
@@ -18,7 +19,16 @@ from tests.support.waiting import HANG_S, block_until
 class TritonServer:
     """One Triton that can be killed and started again on the same ports."""
 
-    def __init__(self, work: Path, repository: Path = ROOT / "models", others: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        work: Path,
+        repository: Path = ROOT / "models",
+        others: Sequence[Path] = (),
+        *,
+        with_tensorrt: bool = False,
+    ) -> None:
+        """Make it; `with_tensorrt`: with a stand-in for the TensorRT backend, which runs ONNX files as plans."""
+        self.with_tensorrt = with_tensorrt
         self.work = work
         self.repository = repository
         self.others = others
@@ -41,11 +51,16 @@ class TritonServer:
 
     def start(self) -> None:
         venv = ROOT / TRITON_ENVIRONMENT
+        backends = None
+        if self.with_tensorrt:
+            backends = assemble(venv, self.work / "backends")
+            shutil.copytree(backends / "onnxruntime", backends / "tensorrt")
         start = launch(
             venv,
             repository=self.repository,
             others=self.others,
             work=self.work,
+            backends=backends,
             http_port=self.http_port,
             grpc_port=self.grpc_port,
             metrics_port=self.metrics_port,
@@ -95,10 +110,10 @@ class TritonServer:
 
 @contextmanager
 def running_triton(
-    work: Path, repository: Path = ROOT / "models", others: Sequence[Path] = ()
+    work: Path, repository: Path = ROOT / "models", others: Sequence[Path] = (), *, with_tensorrt: bool = False
 ) -> Iterator[TritonServer]:
     """Yield a server that is ready; it is stopped at the end."""
-    server = TritonServer(work, repository, others)
+    server = TritonServer(work, repository, others, with_tensorrt=with_tensorrt)
     server.start()
     try:
         server.wait_ready()

@@ -138,7 +138,8 @@ class EdgeManagerSettings(Section):
     DLRBackendOptions: str = Field(
         "",
         max_length=4096,
-        description="Flags of DLR as NAME=value; NAME=value. Checked, and without effect: Triton runs the models.",
+        description="Flags of DLR as NAME=value; NAME=value. Those of the TensorRT cache (TVM_TENSORRT_CACHE_DIR, "
+        "_CACHE_DISK_SIZE_MB, _USE_FP16, _MAX_WORKSPACE_SIZE) mean inference.tensorrt's; no other has an effect.",
     )
     SagemakerEdgeLogVerbose: Either = Field(
         default=False,
@@ -273,7 +274,5 @@ class EdgeManagerSettings(Section):
                 f"CaptureDataBase64EmbedLimit is {self.CaptureDataBase64EmbedLimit}: {self.embed_limit} is used, Edge "
                 "Manager's maximum; embed_above_3072: true lets more stand in a record, where strict is false"
             )
-        if self.dlr.cache_dir is not None:
-            yield "DLRBackendOptions is without effect: Triton runs the models, and builds no engines to keep"
         if self.dlr.unknown:
             yield f"DLRBackendOptions: {', '.join(self.dlr.unknown)} is not known here, and ignored"

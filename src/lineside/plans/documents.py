@@ -69,14 +69,27 @@ class Build:
 
 
 @dataclass(frozen=True)
+class Refusal:
+    """Why a plan that was built is not used: it does not do what its model does."""
+
+    reason: str
+    tolerance: float
+    """That it was judged by; a larger one is a reason to judge anew."""
+
+
+@dataclass(frozen=True)
 class Ask:
-    """What the inference service wants now; `used` are plans by when they were used last, the latest at the end."""
+    """What the inference service wants now, and what it remembers.
+
+    `used` are plans by when they were used last, the latest at the end; `refused` those that are wrong, by key.
+    """
 
     build: Build | None = None
     go: bool = False
     """Whether the build may run at this moment; else it is paused, or does not start."""
     delete: tuple[str, ...] = ()
     used: tuple[str, ...] = ()
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
 
     def as_document(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -86,16 +99,21 @@ class Ask:
             "go": self.go,
             "delete": list(self.delete),
             "used": list(self.used),
+            "refused": {key: dict(each.__dict__) for key, each in self.refused.items()},
         }
 
     @classmethod
     def of_document(cls, found: Any) -> "Ask":
         """Read it; raises Damaged."""
-        _check(found, _ASK_SCHEMA, {"build", "go", "delete", "used"})
+        _check(found, _ASK_SCHEMA, {"build", "go", "delete", "used", "refused"})
         if type(found["go"]) is not bool:
             raise Damaged("go: expected true or false")
         build = None if found["build"] is None else Build.of_document(found["build"])
-        return cls(build, found["go"], _names(found["delete"]), _names(found["used"]))
+        refused = found["refused"]
+        if not isinstance(refused, dict) or not all(map(_is_refusal, refused.values())):
+            raise Damaged("refused: expected reasons by plan")
+        refusals = {key: Refusal(each["reason"], each["tolerance"]) for key, each in refused.items()}
+        return cls(build, found["go"], _names(found["delete"]), _names(found["used"]), refusals)
 
 
 @dataclass(frozen=True)
@@ -217,6 +235,15 @@ def write(path: Path, document: Mapping[str, Any]) -> None:
 def _check(found: Any, schema: str, names: set[str]) -> None:
     if not isinstance(found, dict) or found.get("schema") != schema or set(found) != names | {"schema"}:
         raise Damaged(f"expected schema {schema} with {', '.join(sorted(names))}")
+
+
+def _is_refusal(found: Any) -> bool:
+    return (
+        isinstance(found, dict)
+        and set(found) == set(Refusal.__dataclass_fields__)
+        and isinstance(found["reason"], str)
+        and isinstance(found["tolerance"], (int, float))
+    )
 
 
 def _names(found: Any) -> tuple[str, ...]:

@@ -139,6 +139,8 @@ def publish(port: int) -> tuple[str, ...]:
 
 LOG = {"level": "info", "format": "json"}
 CLIENT_MODELS = "/var/lib/lineside/client-models"
+PLANS = "/var/lib/lineside/plans"
+"""TensorRT engines that a Jetson builds itself: beside Triton, for the inference service."""
 SPOOL = {"folder": "/var/lib/lineside/spool"}
 IPC = {"transport": Noted("ipc", "Greengrass' own bus instead of an MQTT broker")}
 INFERENCE_URL = "http://inference:8080"
@@ -184,6 +186,8 @@ TRITON = Component(
         AARCH64: (
             ("--runtime", "nvidia", "--env", "NVIDIA_VISIBLE_DEVICES=all"),
             ("--env", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
+            ("--volume", f"lineside-plans:{PLANS}"),
+            ("--volume", "/etc/nv_tegra_release:/etc/nv_tegra_release:ro"),
         )
     },
     room_gib=12,
@@ -242,6 +246,11 @@ INFERENCE = Component(
         ("--volume", "lineside-spool:/var/lib/lineside/spool"),
         ("--volume", "lineside-state:/var/lib/lineside/state"),
     ),
+    only_on={
+        AARCH64: (
+            ("--volume", f"lineside-plans:{PLANS}", "--env", f"LINESIDE_INFERENCE__TENSORRT__FOLDER={PLANS}"),
+        )
+    },
     room_gib=3,
     install_s=1800,
     startup_s=900,

@@ -13,7 +13,7 @@ from lineside.plans.documents import PLAN, Ask
 from lineside.plans.key import Options, Shapes, key_of
 from tests.support.mounts import UNSHARE, needs_mount
 from tests.support.plan_building import AGX, BuilderProcess, Trtexec, running_builder
-from tests.support.stand_in_trtexec import FIXED
+from tests.support.stand_in_trtexec import BUILT, FIXED
 from tests.support.waiting import HANG_S, block_until
 
 MODEL = "surface-defect/1/model.onnx"
@@ -59,7 +59,7 @@ def test_a_plan_is_built_whole_and_found_again(builder: BuilderProcess) -> None:
     assert builder.outcome(build) == ""
     plan = PlanFolder(builder.folder).verified(build.key)
     assert plan.device == builder.device
-    assert (PlanFolder(builder.folder).place(build.key) / PLAN).read_bytes() == ONNX
+    assert (PlanFolder(builder.folder).place(build.key) / PLAN).read_bytes() == ONNX + BUILT
     asked = builder.trtexec.asked()
     assert {"--fp16", "--memPoolSize=workspace:512", "--maxShapes=image:4x3x8x8", "--skipInference"} <= set(asked)
     assert not leftovers(builder.folder)

@@ -124,8 +124,8 @@ def test_what_the_component_took_is_taken(fields: dict[str, Any]) -> None:
         ({"CaptureDataBase64EmbedLimit": 4096}, "3072 is used"),
         ({"CaptureDataBase64EmbedLimit": 4096, "embed_above_3072": True}, ""),
         ({"DeploymentEnable": True, "DbEnable": True}, ""),
-        ({"DLRBackendOptions": "TVM_TENSORRT_CACHE_DIR=/data/trt"}, "DLRBackendOptions is without effect"),
-        ({"DLRBackendOptions": "TVM_TENSORRT_USE_FP16=1"}, "TVM_TENSORRT_USE_FP16 is not known here"),
+        ({"DLRBackendOptions": "TVM_TENSORRT_CACHE_DIR=/data/trt; TVM_TENSORRT_USE_FP16=1"}, ""),
+        ({"DLRBackendOptions": "TVM_TENSORRT_USE_INT8=1"}, "TVM_TENSORRT_USE_INT8 is not known here"),
     ],
 )
 def test_what_is_allowed_and_not_meant_is_remarked(fields: dict[str, Any], says: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lineside.plans.device import Device
-from lineside.plans.documents import Ask, Build, BuilderState, Damaged, Outcome, Plan, read, write
+from lineside.plans.documents import Ask, Build, BuilderState, Damaged, Outcome, Plan, Refusal, read, write
 from lineside.plans.key import Options, key_of
 
 DEVICE = Device("10.3.0", "12.6", "Orin", "8.7", 8)
@@ -18,7 +18,7 @@ BUILD = Build("1", KEY, "surface-defect/1/model.onnx", "a" * 64, Options(), 600.
     "document",
     [
         Ask(),
-        Ask(BUILD, go=True, delete=(KEY,), used=(KEY,)),
+        Ask(BUILD, go=True, delete=(KEY,), used=(KEY,), refused={KEY: Refusal("it is wrong", 0.02)}),
         BuilderState(),
         BuilderState(DEVICE, "", KEY, paused=True, last=Outcome("1", KEY, "no", 1.5), failed={KEY: 2}),
         Plan("a" * 64, DEVICE, Options(), "b" * 64, 10, 1.5),
@@ -52,7 +52,17 @@ def test_a_build_that_is_not_one_is_refused(changes: dict[str, Any], says: str) 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"go": 1}, {"delete": ["../.."]}, {"delete": "x"}, {"used": [1]}, {"schema": "x"}, {"more": 1}]
+    "changes",
+    [
+        {"go": 1},
+        {"delete": ["../.."]},
+        {"delete": "x"},
+        {"used": [1]},
+        {"refused": []},
+        {"refused": {"x": 1}},
+        {"schema": "x"},
+        {"more": 1},
+    ],
 )
 def test_an_ask_that_is_not_one_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(Damaged):

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from starlette.types import ASGIApp
@@ -34,7 +34,7 @@ from lineside_inference.live.thumbnails import Thumbnails
 from lineside_inference.models.hardware import probe
 from lineside_inference.models.memory import TritonMemory
 from lineside_inference.models.repository_watcher import RepositoryWatcher
-from lineside_inference.models.store import read_store
+from lineside_inference.models.store import ModelStore, read_store
 from lineside_inference.policies.policy_file import PolicyFile
 from lineside_inference.policies.policy_store import PolicyStore
 from lineside_inference.policies.policy_store import start as start_policy
@@ -50,6 +50,8 @@ from lineside_inference.usecases.input_writer import InputWriter
 from lineside_inference.usecases.judging import Judging
 from lineside_inference.usecases.metrics import LoadCollector, Metrics
 from lineside_inference.usecases.outcomes import Outcomes
+from lineside_inference.usecases.plan_decisions import Standing
+from lineside_inference.usecases.plan_keeper import PlanKeeper
 from lineside_inference.usecases.request_handler import RequestHandler
 from lineside_inference.usecases.version_switcher import VersionSwitcher
 from lineside_inference.v2.app import V2, V2Middleware
@@ -186,7 +188,13 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             gate.bodies,
         ),
         page.router(),
-        models.router(store, engine, switcher, policies),
+        models.router(
+            store,
+            engine,
+            switcher,
+            policies,
+            _plans(settings, service, store=store, engine=engine, judging=judging, switcher=switcher),
+        ),
         policy.router(policies, limits, gate.bodies),
         preview.router(policies, store, feed, limits, gate.bodies, workers.others),
         captures.router(client_captures, limits, gate, workers),
@@ -202,6 +210,26 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         tokens,
         metrics.refused,
     ), section.http
+
+
+def _plans(
+    settings: Settings,
+    service: Service,
+    *,
+    store: ModelStore,
+    engine: Engine,
+    judging: Judging,
+    switcher: VersionSwitcher,
+) -> Mapping[str, Standing]:
+    """Have engines built here looked after, where they are; return how each model stands to its own."""
+    own = settings.tensorrt
+    if own.folder is None:
+        return {}
+    is_changing = switcher.under_way.__contains__
+    models = settings.inference.models
+    keeper = PlanKeeper(own, models, store, engine, judging.outputs, is_changing, service.registry)
+    service.beside("TensorRT engines", keeper.supervise)
+    return keeper.standings
 
 
 def _follow_policy(service: Service, policies: PolicyStore, judging: Judging, switcher: VersionSwitcher) -> None:

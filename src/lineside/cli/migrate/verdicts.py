@@ -188,6 +188,112 @@ def _poll(_value: Any, settings: EdgeManagerSettings | None) -> Judged:
     return "ignored", "no models are asked for", ""
 
 
+def _dlr(value: Any, settings: EdgeManagerSettings | None) -> Judged:
+    if not value:
+        return "same", "no flags", ""
+    if settings is None or settings.dlr.cache_dir is None:
+        return "ignored", "without TVM_TENSORRT_CACHE_DIR no flag has an effect", ""
+    todo = "Give Triton and its builder that folder: docs/how-to/build-engines-on-the-device.md"
+    return "changed", "engines of models with a card are built and kept there; of clients' models none are", todo
+
+
+_JUDGES:
+        effective = getattr(settings, name) if settings is not None else value
+        says, what, todo = _JUDGES[name](effective, settings)
+        return Verdict(key, value, says, what, todo)
+    return Verdict(key, value, "same", _SAME[name])
+
+
+_SAME: Mapping[str, str] = {
+    "thing": "this box's name in every record: setting thing",
+    "region": "the bucket's region",
+    "DeviceFleetName": "folder of every path, and in every record",
+    "CaptureDataPeriodicUploadPeriodSeconds": "seconds between uploads",
+    "CaptureDataPushPeriodSeconds": "seconds after which a batch leaves that is not full",
+    "FolderPrefix": "first folders of every path and key",
+    "SagemakerEdgeLogVerbose": "debug lines of inference and forwarder, switched without a restart",
+}
+"""Settings that mean the same whatever their value is."""
+
+Judged = tuple[Says, str, str]
+
+
+def _batch(value: Any, settings: EdgeManagerSettings | None) -> Judged:
+    what = "captures of one model that make a file"
+    if settings is not None and value == settings.CaptureDataBufferSize:
+        what += "; as many as the buffer holds, where at most half is recommended"
+    return "same", what, ""
+
+
+def _buffer(_value: Any, _settings: EdgeManagerSettings | None) -> Judged:
+    what = "captures wait on the disk, bounded by spool.max_bytes; one more than this is refused with strict only"
+    return "changed", what, ""
+
+
+def _bucket(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
+    if "sagemaker" in str(value):
+        return "same", "the bucket of captures", ""
+    return "changed", "taken, where Edge Manager refused a name without `sagemaker` in it", ""
+
+
+def _destination(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
+    if str(value).strip().lower() == "disk":
+        return "same", "captures are files below CaptureDataDiskPath", ""
+    what = "uploaded; without network kept on the disk and uploaded later, where the agent refused it (strict does)"
+    return "changed", what, ""
+
+
+def _upload(value: Any, settings: EdgeManagerSettings | None) -> Judged:
+    if settings is not None and value is True and settings.CaptureDataDestination == "Cloud":
+        return "ignored", "with destination Cloud all is uploaded anyway, as with Edge Manager", ""
+    if value is True:
+        return "changed", "uploaded from the spool; the files on the disk stay until somebody removes them", ""
+    return "same", "nothing is uploaded from the disk", ""
+
+
+def _embed(value: Any, settings: EdgeManagerSettings | None) -> Judged:
+    if settings is not None and value > settings.embed_limit:
+        return "changed", f"{EMBED_LIMIT} is used, Edge Manager's maximum; embed_above_3072 lifts it", ""
+    return "same", "bytes up to which a tensor stands in the record; a larger one is an object of its own", ""
+
+
+def _disk_path(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
+    return "same", "folder in which FolderPrefix is made", _mounted(Path(str(value)), "the forwarder's container")
+
+
+def _data_root(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
+    what = "folder of the list of loaded models, with DbEnable; no models are downloaded to it"
+    return "changed", what, _mounted(Path(str(value)), "the inference service's container")
+
+
+def _socket(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
+    path = Path(str(value))
+    is_usual = path.parent == SOCKET.parent
+    todo = "" if is_usual else _mounted(path.parent, "the inference service's container")
+    return "same", "the socket's path; clients need not change", todo
+
+
+def _mounted(folder: Path, where: str) -> str:
+    return f"Mount {folder} at the same path into {where}, writable for its user, where it runs in one"
+
+
+def _db(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
+    if value is True:
+        return "changed", "models that clients loaded come back after a restart; captures survive one in any case", ""
+    return "changed", "models are not loaded again after a restart; captures survive one all the same", ""
+
+
+def _deployment(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
+    if value is not True:
+        return "same", "no models are fetched", ""
+    todo = "Deploy each model as a Greengrass component: docs/how-to/add-a-model.md, `lineside recipe render --model`"
+    return "ignored", "the service that deployed models is switched off", todo
+
+
+def _poll(_value: Any, _settings: EdgeManagerSettings | None) -> Judged:
+    return "ignored", "there is nothing to ask for models any more", ""
+
+
 def _dlr(value: Any, _settings: EdgeManagerSettings | None) -> Judged:
     if not value:
         return "same", "no flags", ""

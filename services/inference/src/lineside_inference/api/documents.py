@@ -62,6 +62,15 @@ class FileDocument(Document):
     """Why it was chosen, in words."""
 
 
+class TensorRtDocument(Document):
+    """How a model stands to the TensorRT engine that this device builds of it."""
+
+    state: Literal["serves", "proving", "building", "waiting", "refused", "failed", "none"]
+    """Whether the engine judges; in all other states ONNX does."""
+    why: str
+    """Why it is so, in words."""
+
+
 class ModelDocument(Document):
     """One model as it is in force."""
 
@@ -99,6 +108,8 @@ class ModelDocument(Document):
     """SHA-256 of the model's file."""
     file: FileDocument | None
     """The file that serves; null where the model is out."""
+    tensorrt: TensorRtDocument | None
+    """The engine that this device builds; null where it builds none."""
     licence: str
     """The card's."""
     description: str

@@ -1,6 +1,6 @@
 """The routes of /v1/models: which there are, which version is in force and why, and changing it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from lineside_inference.errors import (
 from lineside_inference.interpret.thresholds import thresholds
 from lineside_inference.models.store import ModelStore
 from lineside_inference.policies.policy_store import PolicyStore
+from lineside_inference.usecases.plan_decisions import Standing
 from lineside_inference.usecases.version_switcher import VersionSwitcher
 
 _NAME = Annotated[str, Path(description="The model's name.", max_length=128)]
@@ -36,8 +37,14 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(store: ModelStore, engine: Engine, switcher: VersionSwitcher, policies: PolicyStore) -> APIRouter:
-    """Return the routes."""
+def router(
+    store: ModelStore,
+    engine: Engine,
+    switcher: VersionSwitcher,
+    policies: PolicyStore,
+    plans: Mapping[str, Standing],
+) -> APIRouter:
+    """Return the routes; `plans` says how models stand to TensorRT engines that are built here."""
     routes = APIRouter()
 
     async def describe(name: str) -> dict[str, Any]:
@@ -47,10 +54,10 @@ def router(store: ModelStore, engine: Engine, switcher: VersionSwitcher, policie
             known = ", ".join(sorted(store))
             raise Problem(404, ModelUnknown.code, f"Model {name!r:.140} is not known. Known here: {known}")
         versions = await run_in_threadpool(store.versions, name)
-        model, link = store[name], engine.model_links[name]
-        card = model.card
+        card, link = store[name].card, engine.model_links[name]
         in_force = thresholds(policies.current, card)
         refused = switcher.refused.get(name)
+        serving, plan = store.serving(name), plans.get(name)
         return {
             "name": name,
             "version": card.version if store.is_loaded(name) else None,
@@ -71,12 +78,13 @@ def router(store: ModelStore, engine: Engine, switcher: VersionSwitcher, policie
             "labels": card.labels,
             "defects": card.defects,
             "thresholds": {label: in_force.of(label) for label in card.labels} | {"default": in_force.default},
-            "digest": model.ref.digest,
+            "digest": serving.ref.digest,
             "file": {
-                "path": model.choice.files[0].path,
-                "variant": model.choice.variant,
-                "why": model.choice.why,
+                "path": serving.choice.files[0].path,
+                "variant": serving.choice.variant,
+                "why": serving.choice.why,
             },
+            "tensorrt": {"state": plan.state, "why": plan.why} if plan is not None else None,
             "licence": card.licence,
             "description": card.description,
             "scores": card.scores,
@@ -132,6 +140,7 @@ def _describe_out(name: str, store: ModelStore, policies: PolicyStore) -> dict[s
         "thresholds": {},
         "digest": None,
         "file": None,
+        "tensorrt": None,
         "licence": card.licence if card else "",
         "description": card.description if card else "",
         "scores": {},

@@ -14,7 +14,7 @@ from lineside.errors import LinesideError
 from lineside.packages import PackageRefused
 from lineside.settings import load
 from lineside.threads import run_abandonable
-from lineside_inference.doctor import cameras, jetpack, shared_memory, triton
+from lineside_inference.doctor import cameras, jetpack, shared_memory, tensorrt, triton
 from lineside_inference.doctor.running import Running
 from lineside_inference.models.hardware import probe
 from lineside_inference.models.store import ModelStore, read_store
@@ -49,6 +49,8 @@ async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterato
     async for check in _engine(own, stores, cards, running):
         yield check
     yield await bounded(jetpack.JETPACK, partial(run_abandonable, jetpack.look), within_s=triton.ANSWER_S)
+    engines = partial(run_abandonable, partial(tensorrt.look, settings.tensorrt))
+    yield await bounded(tensorrt.TENSORRT, engines, within_s=triton.ANSWER_S)
     for check in await seen:
         yield check
 

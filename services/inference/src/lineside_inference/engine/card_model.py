@@ -70,3 +70,12 @@ class CardModel:
             f"{state.state} {state.detail}".rstrip(),
             remedy="See /readyz of the inference service and Triton's log",
         )
+
+
+class PlanModel(CardModel):
+    """A TensorRT engine that was built here: where Triton does not serve it, that is said at once, and ONNX judges."""
+
+    async def available(self, deadline: Deadline) -> None:  # noqa: ARG002 - nothing is waited for
+        """Raise EngineUnavailable where Triton does not serve it now."""
+        if not (self._link.online.is_set() and self._links[self.name].serves(self._card.version)):
+            raise self._away()

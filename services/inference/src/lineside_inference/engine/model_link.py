@@ -37,7 +37,8 @@ class LoadsOff(EngineFailed):
 class ModelLink:
     """A model's side of the engine; `ready` while the wanted version serves.
 
-    `batch_axes` holds the versions that serve now, and how many axes of length 1 stand before those of their cards.
+    `batch_axes` holds the versions that serve now, and how many axes of length 1 stand before those of their cards;
+    `input_shapes` the shapes of their one input as Triton has them, -1 where an axis is open.
     """
 
     def __init__(
@@ -49,11 +50,14 @@ class ModelLink:
         others_serve: Callable[[], bool] = lambda: False,
         *,
         allow_python: bool = False,
+        is_optional: bool = False,
     ) -> None:
+        """Make it; `is_optional`: the service is ready without it."""
         self.state = state
         self.ready = asyncio.Event()
         self.wanted = model
         self.batch_axes: dict[str, int] = {}
+        self.input_shapes: dict[str, tuple[int, ...]] = {}
         self._served: Sequence[Model] = (model,)
         self.is_unloaded = False
         self._server = server
@@ -61,6 +65,7 @@ class ModelLink:
         self._check = check
         self._others_serve = others_serve
         self._allow_python = allow_python
+        self._is_optional = is_optional
         self._check_now = asyncio.Event()
         self._turn = asyncio.Lock()
         server.on_lost.append(self.trouble)
@@ -137,8 +142,13 @@ class ModelLink:
             )
         log.info("triton has unloaded a model", model=self._name)
 
+    def leave(self) -> None:
+        """Have nothing to do with the model any more."""
+        self.trouble()
+        self._server.on_lost.remove(self.trouble)
+
     def _is_online(self) -> None:
-        self.state.required = True
+        self.state.required = not self._is_optional
         self.state.online(f"version {self.wanted.card.version}")
         self.ready.set()
 
@@ -210,7 +220,9 @@ class ModelLink:
             raise EngineFailed(
                 f"model {self._name!r} runs on backend python in Triton", remedy="See models.allow_python_backend"
             )
-        return self._check(model.card, metadata)
+        axes = self._check(model.card, metadata)
+        self.input_shapes[version] = tuple(metadata.inputs[0].shape)
+        return axes
 
     def _may_load(self) -> None:
         if not self._server.settings.load_models:

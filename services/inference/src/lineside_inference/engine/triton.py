@@ -20,7 +20,7 @@ from lineside.service import Service
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Arena, Slot, clean_leftovers
 from lineside_inference.engine.caller import TritonCaller
-from lineside_inference.engine.card_model import CardModel
+from lineside_inference.engine.card_model import CardModel, PlanModel
 from lineside_inference.engine.link import TritonLink
 from lineside_inference.engine.message import InferMessage
 from lineside_inference.engine.model_link import ModelLink
@@ -157,6 +157,21 @@ class Engine:
         if known is None:
             known = self._card_models[model] = CardModel(model.card, self.link, self.model_links)
         return known
+
+    def add_plan(self, plan: Model, in_triton: Model) -> ModelLink:
+        """Return the link of an engine that was built here: a model that Triton knows by another name than its card.
+
+        Its requests have the same places in a slot as its fallback's. It has no supervisor: whoever adds it loads it.
+        """
+        state = self._service.connections.get(f"plan/{plan.card.name}") or self._service.connection(
+            f"plan/{plan.card.name}", f"{self._settings.url}/{in_triton.card.name}"
+        )
+        state.required = False
+        link = ModelLink(self.link, in_triton, state, batch_axes, is_optional=True)
+        self._card_models[plan] = PlanModel(in_triton.card, self.link, {in_triton.card.name: link})
+        if plan.fallback is not None and plan.fallback in self._larger:
+            self._larger[plan] = self._larger[plan.fallback]
+        return link
 
     @contextmanager
     def using(self, name: str, version: str) -> Iterator[str]:

@@ -6,16 +6,18 @@ from contextlib import contextmanager
 
 
 class InFlight:
-    """A count that can be waited for; used from one loop only."""
+    """A count that can be waited for, and how many there were in all; used from one loop only."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.total = 0
         self._idle: asyncio.Event | None = None
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """Count one request while it runs."""
         self.count += 1
+        self.total += 1
         try:
             yield
         finally:

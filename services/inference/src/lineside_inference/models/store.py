@@ -33,7 +33,7 @@ class Model:
     """One version of a model: its card, what a Result says of it, its image preparation if any, its chosen files.
 
     `config` is Triton's configuration of the model's folder, `in_flight` the requests that run on this version,
-    `folder` where it lies.
+    `folder` where it lies. `fallback` is the model that a TensorRT engine was built of, and which serves in its place.
     """
 
     card: Card
@@ -43,6 +43,7 @@ class Model:
     config: config_pb.ModelConfig = field(default_factory=config_pb.ModelConfig)
     in_flight: InFlight = field(default_factory=InFlight)
     folder: Path | None = None
+    fallback: "Model | None" = None
 
     @classmethod
     def of(
@@ -74,7 +75,8 @@ class Model:
 class ModelStore(Mapping[str, Model]):
     """The models in force by name, and the versions on disk that could be.
 
-    `out` says by name why a model that is on the disk does not serve, `wanted` which versions were asked for.
+    `out` says by name why a model that is on the disk does not serve, `wanted` which versions were asked for,
+    `fell_back` why an engine that was built here judges no more.
     """
 
     def __init__(
@@ -93,6 +95,8 @@ class ModelStore(Mapping[str, Model]):
         self._unloaded: set[str] = set()
         self.out: dict[str, str] = {}
         self.wanted: dict[str, str] = {}
+        self._plans: dict[str, Model] = {}
+        self.fell_back: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Model:
         return self._models[name]
@@ -115,7 +119,23 @@ class ModelStore(Mapping[str, Model]):
             raise VersionUnknown(
                 f"model {name!r} has no version {version!r} in force", remedy=f"Use {model.card.version!r}"
             )
-        return model
+        return self.serving(name)
+
+    def serving(self, name: str) -> Model:
+        """Return what judges for a model: the engine that was built of the version in force, else that itself."""
+        model, plan = self._models[name], self._plans.get(name)
+        return plan if plan is not None and plan.fallback is model else model
+
+    def accelerate(self, plan: Model) -> None:
+        """Have an engine judge in place of its `fallback`, as long as that is in force."""
+        self._plans[plan.card.name] = plan
+        self.fell_back.pop(plan.card.name, None)
+
+    def fall_back(self, plan: Model, reason: str) -> None:
+        """Have the model that an engine was built of judge again."""
+        if self._plans.get(plan.card.name) is plan:
+            del self._plans[plan.card.name]
+            self.fell_back[plan.card.name] = reason
 
     def refuse_out(self, name: str) -> None:
         """Raise ModelOut where the model is on the disk and out."""

@@ -16,6 +16,7 @@ from lineside_inference.settings.http import GrpcSettings, InferenceHttpSettings
 from lineside_inference.settings.limits import LimitSettings
 from lineside_inference.settings.page import PageSettings
 from lineside_inference.settings.sources import CameraSettings, UrlHost, UrlSettings
+from lineside_inference.settings.tensorrt import TensorRtSettings
 from lineside_inference.settings.triton import HardwareSettings, ModelsSettings, TritonSettings
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "ModelsSettings",
     "PageSettings",
     "Settings",
+    "TensorRtSettings",
     "TritonSettings",
     "UrlHost",
     "UrlSettings",
@@ -55,6 +57,10 @@ class InferenceSettings(Section):
     )
     models: ModelsSettings = Field(
         default_factory=lambda: ModelsSettings.model_validate({}), description="How models are changed."
+    )
+    tensorrt: TensorRtSettings = Field(
+        default_factory=lambda: TensorRtSettings.model_validate({}),
+        description="TensorRT engines that this device builds of ONNX models itself.",
     )
     hardware: HardwareSettings = Field(
         default_factory=lambda: HardwareSettings.model_validate({}),
@@ -125,6 +131,11 @@ class Settings(SharedSettings):
     inference: InferenceSettings = Field(
         default_factory=lambda: InferenceSettings.model_validate({}), description="The inference service."
     )
+
+    @property
+    def tensorrt(self) -> TensorRtSettings:
+        """What counts of inference.tensorrt and DLRBackendOptions."""
+        return self.inference.tensorrt.beside(self.edge_manager.dlr)
 
     @property
     def log_level(self) -> Level:

@@ -18,8 +18,18 @@ from lineside_inference.dataplane.admission import AdmissionGate
 from lineside_inference.dataplane.judged import EvidenceInputs, Judged
 from lineside_inference.dataplane.workers import Workers
 from lineside_inference.deadline import Arrival, Deadline
+from lineside_inference.engine.arena import Slot
 from lineside_inference.engine.triton import Engine
-from lineside_inference.errors import Crashed, Disabled, Expired, RequestError, SourceMismatch, SourceUnsupported
+from lineside_inference.errors import (
+    Crashed,
+    Disabled,
+    EngineFailed,
+    EngineUnavailable,
+    Expired,
+    RequestError,
+    SourceMismatch,
+    SourceUnsupported,
+)
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.imaging.image_headers import MEDIA_TYPES
 from lineside_inference.interpret import Judgement, interpret, is_large
@@ -93,7 +103,7 @@ class Judging:
             return run.refused(
                 Crashed("the inference service failed", remedy="Its log has this request's id and the cause")
             )
-        return run.judged(model, judgement)
+        return run.judged(run.model, judgement)
 
     async def dry_run(self, request: Request, model: Model) -> Judgement:
         """Judge a request's own pixels or numbers by a version that need not be in force; raises RequestError.
@@ -102,6 +112,13 @@ class Judging:
         """
         arrival = Arrival()
         return await self._work(_Run(request, arrival), brought(request), model, self._deadline(request, arrival))
+
+    async def outputs(self, request: Request, model: Model) -> dict[str, NDArray[np.generic]]:
+        """Return what a model answers to a request's own pixels or numbers; as of `dry_run`."""
+        arrival = Arrival()
+        run = _Run(request, arrival)
+        await self._work(run, brought(request), model, self._deadline(request, arrival))
+        return run.outputs
 
     async def _judge(self, run: "_Run", model: Model, deadline: Deadline) -> Judgement:
         request = run.request
@@ -136,12 +153,24 @@ class Judging:
             if frame.pixels is not None:  # to be shown; it runs beside the model
                 run.encoding = asyncio.get_running_loop().run_in_executor(threads, frame.encoded)
             with run.timer.time("infer"):
-                outputs = await self._engine.infer(model, slot, deadline)
+                outputs = await self._infer(run, model, slot, deadline)
         finally:
             slot.release()
         run.outputs = outputs
         with run.timer.time("interpret"):
             return await self._interpret(run, outputs, model, geometry, deadline)
+
+    async def _infer(self, run: "_Run", model: Model, slot: Slot, deadline: Deadline) -> dict[str, NDArray[np.generic]]:
+        """Run the model; of the line, what an engine built here cannot judge is judged by the ONNX that it is of."""
+        try:
+            return await self._engine.infer(model, slot, deadline)
+        except (EngineFailed, EngineUnavailable) as error:
+            if model.fallback is None or run.model is not model:
+                raise
+            log.warning("a TensorRT engine failed; ONNX judges", model=model.card.name, reason=str(error))
+            self._store.fall_back(model, str(error))
+            run.model = model.fallback
+            return await self._engine.infer(run.model, slot, deadline)
 
     async def _interpret(
         self,

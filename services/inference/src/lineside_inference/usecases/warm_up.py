@@ -5,7 +5,7 @@ are right: the parts are noise.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import cv2
 import numpy as np
@@ -23,14 +23,17 @@ _SEED = 20
 async def warm_up(
     model: Model, dry_run: Callable[[Request, Model], Awaitable[object]], *, times: int, within_s: float
 ) -> None:
-    """Judge so many different made-up parts, one after another; raises the RequestError of the first that fails.
+    """Judge so many different made-up parts, one after another; raises the RequestError of the first that fails."""
+    async for part in parts(model, times=times, within_s=within_s):
+        await dry_run(part, model)
 
-    Each has the time that is left of `within_s` as its deadline.
-    """
+
+async def parts(model: Model, *, times: int, within_s: float) -> AsyncIterator[Request]:
+    """Yield so many different made-up parts, always the same ones, each with `within_s` as its deadline."""
+    deadline_ms = max(1.0, min(within_s * 1000, 600_000.0))
     for number in range(times):
-        deadline_ms = max(1.0, min(within_s * 1000, 600_000.0))
         part = await asyncio.to_thread(made_up, model.card, _SEED + number)
-        await dry_run(Request.new(model=model.card.name, source=part, deadline_ms=deadline_ms), model)
+        yield Request.new(model=model.card.name, source=part, deadline_ms=deadline_ms)
 
 
 def made_up(card: Card, seed: int) -> Source:

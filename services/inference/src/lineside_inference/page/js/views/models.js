@@ -38,6 +38,7 @@ function card(model) {
     ["Licence", model.licence],
     ["File", file ? `${file.path} (${file.why})` : ""],
     ["Digest", model.digest],
+    ["TensorRT", model.tensorrt ? `${model.tensorrt.state}: ${model.tensorrt.why}` : ""],
   ]);
   const scores = Object.entries(model.scores);
   const version = model.version ? `version ${model.version} in force` : "not loaded";
