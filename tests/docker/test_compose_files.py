@@ -119,6 +119,16 @@ def test_on_a_jetson_triton_alone_gets_the_gpu(config) -> None:
     assert "triton-l4t" in services["triton"]["image"]
 
 
+def test_on_a_jetson_triton_and_inference_share_the_engines_that_are_built_there(config) -> None:
+    services = config("--env-file", "docker/jetson.env", "--profile", "*")
+    share = {name for name, each in services.items() for one in each.get("volumes", ()) if one["source"] == "plans"}
+    assert share == {"triton", "inference", "tools"}
+    folder = "/var/lib/lineside/plans"
+    for name in ("inference", "tools"):
+        assert services[name]["environment"]["LINESIDE_INFERENCE__TENSORRT__FOLDER"] == folder
+    assert "TENSORRT" not in json.dumps(config("--profile", "*")), "nothing of it on a machine without a GPU"
+
+
 def test_over_tls_every_client_of_the_broker_is_told_of_it(config) -> None:
     services = config("-f", "compose.yaml", "-f", "docker/compose.tls.yaml", "--profile", "*")
     on_the_bus = {

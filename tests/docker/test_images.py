@@ -335,5 +335,8 @@ def test_the_image_for_jetsons_builds_over_another_base(
         assert (done.returncode, done.stderr.split(" (")[0]) == (2, "/models has no model")
         done = docker("run", "--rm", *HARDENED, "-v", f"{ROOT / 'models'}:/models:ro", tag, check=False)
         assert "tritonserver" in done.stderr  # it would be started now
+        builder = ("--entrypoint", "python3", "--env", "PYTHONPATH=/opt/lineside/python", tag, "-S", "-m")
+        done = docker("run", "--rm", *HARDENED, *builder, "lineside.plans", "--help", check=False)
+        assert (done.returncode, done.stdout.split()[:2]) == (0, ["usage:", "lineside.plans"])
     finally:
         docker("rmi", "-f", tag, check=False)

@@ -2,7 +2,7 @@
 
 `mode` says how: well, fail, hang, silent (exit 0 without a plan), truncate (half a plan, exit 0), large, fill (until
 the disk is full), wrong (`wrong.onnx` instead of the model). The plan is the ONNX file and a word more, so that a
-server that runs ONNX can serve it. It waits while `hold` is there. Options that trtexec has not are refused, as it does.
+server that runs ONNX can serve it. It waits while `hold` is there. It refuses options that trtexec has not.
 """
 
 import sys

@@ -247,9 +247,7 @@ INFERENCE = Component(
         ("--volume", "lineside-state:/var/lib/lineside/state"),
     ),
     only_on={
-        AARCH64: (
-            ("--volume", f"lineside-plans:{PLANS}", "--env", f"LINESIDE_INFERENCE__TENSORRT__FOLDER={PLANS}"),
-        )
+        AARCH64: (("--volume", f"lineside-plans:{PLANS}", "--env", f"LINESIDE_INFERENCE__TENSORRT__FOLDER={PLANS}"),)
     },
     room_gib=3,
     install_s=1800,

@@ -8,14 +8,18 @@ import pytest
 
 from lineside.checks import Mark
 from lineside.errors import LinesideError
-from lineside_inference.doctor import cameras, jetpack, shared_memory, triton
+from lineside.plans.device import Device
+from lineside.plans.documents import BuilderState, Outcome
+from lineside_inference.doctor import cameras, jetpack, shared_memory, tensorrt, triton
 from lineside_inference.doctor.running import Running
 from lineside_inference.models.store import read_store
-from lineside_inference.settings import InferenceSettings, TritonSettings
+from lineside_inference.settings import InferenceSettings, TensorRtSettings, TritonSettings
 from lineside_inference.sources import Frame
 from tests.support.paths import ROOT
 
 MODELS = ROOT / "models"
+MIB = 1024 * 1024
+BOARD = Device("10.3.0", "12.6", "Orin", "8.7", 8)
 RELEASE = "# R{} (release), REVISION: {}, GCID: 1, BOARD: generic, EABI: aarch64, DATE: Wed Jan  8 01:49:37 UTC 2025"
 ORIN = "NVIDIA Jetson Orin Nano Developer Kit\0"
 PACKAGES = (
@@ -140,3 +144,28 @@ async def test_the_running_services_word_on_shared_memory_counts(tmp_path: Path)
     missing = await shared_memory.check(settings, [], None, None, tmp_path / "shm")
     assert missing.mark is Mark.WARN
     assert "No such file" in missing.what
+
+
+@pytest.mark.parametrize(
+    ("state", "sizes", "free", "mark", "says"),
+    [
+        (None, {}, 10**12, "fail", "no builder lives in /plans: ONNX serves"),
+        (BuilderState(unable="there is no trtexec"), {}, 10**12, "fail", "none can be built, and ONNX serves: "),
+        (BuilderState(BOARD), {"a": 100 * MIB}, 10**12, "ok", "1 in /plans, 100 of 512 MiB; for Orin (cc 8.7, 8 SMs)"),
+        (BuilderState(BOARD), {"a": 100 * MIB}, 411 * MIB, "warn", "its disk has 411 MiB free"),
+        (BuilderState(BOARD, failed={"k": 1}, last=Outcome("1", "k", "no such operator", 2.0)), {}, 10**12, "warn",
+         "1 could not be built, the last reason: no such operator"),
+    ],
+)  # fmt: skip
+def test_whether_an_engine_can_be_built_here(
+    state: BuilderState | None, sizes: dict[str, int], free: int, mark: Mark, says: str
+) -> None:
+    check = tensorrt.judge(TensorRtSettings(), Path("/plans"), state, sizes, free)
+    assert check.mark == mark
+    assert says in check.what
+
+
+def test_engines_are_no_matter_where_none_are_built(tmp_path: Path) -> None:
+    assert tensorrt.look(TensorRtSettings()).mark == "skip"
+    assert "is not there" in tensorrt.look(TensorRtSettings(folder=tmp_path / "none")).what
+    assert "no builder lives" in tensorrt.look(TensorRtSettings(folder=tmp_path)).what

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,27 @@ async def test_requests_in_flight_are_waited_for() -> None:
     with in_flight.one():
         assert not await in_flight.wait_until_idle(0.0)
     assert await in_flight.wait_until_idle(0.0)
+
+
+def test_an_engine_judges_for_the_version_that_it_was_built_of_and_no_other(folder: Path) -> None:
+    store = read_store(folder.parent)
+    onnx = store["surface-defect"]
+    engine = replace(onnx, fallback=onnx)
+    store.accelerate(engine)
+    assert store.find("surface-defect", "1") is engine
+    assert store["surface-defect"] is onnx, "what is in force stays the card's"
+    store.switch(store.candidate("surface-defect", "2"))
+    assert store.find("surface-defect").card.version == "2"
+
+
+def test_an_engine_that_fails_judges_no_more_and_says_why_once(folder: Path) -> None:
+    store = read_store(folder.parent)
+    onnx = store["surface-defect"]
+    engine, other = replace(onnx, fallback=onnx), replace(onnx, fallback=onnx)
+    store.accelerate(engine)
+    store.fall_back(other, "another one")
+    assert store.find("surface-defect") is engine
+    store.fall_back(engine, "it failed")
+    store.fall_back(engine, "again, by a request of that time")
+    assert store.find("surface-defect") is onnx
+    assert store.fell_back == {"surface-defect": "it failed"}

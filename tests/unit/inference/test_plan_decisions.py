@@ -22,7 +22,7 @@ def test_one_is_built_at_a_time() -> None:
     assert chosen == A
     assert standings == {
         "a": Standing("waiting", "it is built when the line is quiet", "key-a"),
-        "b": Standing("waiting", "another model's engine is built first"),
+        "b": Standing("waiting", "another model's engine is built first", "key-b"),
     }
 
 
@@ -37,7 +37,7 @@ def test_the_one_that_is_being_built_goes_on() -> None:
 def test_models_of_the_same_file_wait_for_the_same_engine() -> None:
     other = Need("c", A.key, A.file, A.sha256, A.options)
     chosen, standings = choose([A, other], BuilderState(building="key-a"))
-    assert chosen in {A, other}
+    assert chosen in (A, other)
     assert {each.state for each in standings.values()} == {"building"}
 
 

@@ -5,7 +5,7 @@ into it. The slot stays in quarantine until that call has ended, and the number 
 """
 
 import atexit
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import structlog
 from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2 as pb
 
 from lineside.connections import Connection
 from lineside.service import Service
@@ -172,6 +173,18 @@ class Engine:
         if plan.fallback is not None and plan.fallback in self._larger:
             self._larger[plan] = self._larger[plan.fallback]
         return link
+
+    async def unload_all(self, which: Callable[[str], bool]) -> list[str]:
+        """Have Triton drop the models whose names are these, and return them.
+
+        Raises EngineUnavailable, EngineTimeout, EngineFailed or grpc.RpcError.
+        """
+        index = await self.caller.ask("RepositoryIndex", pb.RepositoryIndexRequest(ready=True))
+        names = sorted({model.name for model in index.models if which(model.name)})
+        for name in names:
+            request = pb.RepositoryModelUnloadRequest(model_name=name)
+            await self.link.stub.RepositoryModelUnload(request, timeout=self._settings.load_timeout_ms / 1000)
+        return names
 
     @contextmanager
     def using(self, name: str, version: str) -> Iterator[str]:

@@ -9,9 +9,10 @@ from tritonclient.grpc import model_config_pb2 as pb
 from lineside.contract import ModelRef
 from lineside.plans.documents import PLAN, Plan
 from lineside.plans.key import Options, Precision, Shapes
+from lineside.variants import ANY
 from lineside_inference.models.card import CardFile
 from lineside_inference.models.store import Model
-from lineside_inference.models.variants import ANY, Choice
+from lineside_inference.models.variants import Choice
 
 BUILT_HERE = "built here"
 """The variant of an engine that this device built."""

@@ -24,9 +24,6 @@ class Standing:
     key: str | None = None
 
 
-_NEXT = Standing("waiting", "another model's engine is built first")
-
-
 @dataclass(frozen=True)
 class Need:
     """An engine that is wanted and not there."""
@@ -56,7 +53,7 @@ def decide(
         standing = _why_not(need, state, failures, now=now, room=room, may_build=may_build)
         if standing is None:
             chosen = chosen or need
-            standing = _under_way(need, state) if need.key == chosen.key else _NEXT
+            standing = _next(need, state) if need.key == chosen.key else _later(need)
         standings[need.name] = standing
     return chosen, standings
 
@@ -86,7 +83,11 @@ def _why_not(
     return None
 
 
-def _under_way(need: Need, state: BuilderState) -> Standing:
+def _later(need: Need) -> Standing:
+    return Standing("waiting", "another model's engine is built first", need.key)
+
+
+def _next(need: Need, state: BuilderState) -> Standing:
     if state.building != need.key:
         return Standing("waiting", "it is built when the line is quiet", need.key)
     if state.paused:

@@ -20,7 +20,7 @@ from lineside.contract import Request
 from lineside.errors import LinesideError
 from lineside.plans.cache import PlanFolder, room_left, to_delete
 from lineside.plans.documents import ASK, Ask, Build, BuilderState, Damaged, Refusal, read, write
-from lineside.plans.key import key_of
+from lineside.plans.key import is_key, key_of
 from lineside_inference.engine.link import describe
 from lineside_inference.engine.model_link import ModelLink
 from lineside_inference.engine.triton import Engine
@@ -90,6 +90,7 @@ class PlanKeeper:
         self._not_loaded: set[str] = set()
         self._discarded: set[str] = set()
         self._trouble = ""
+        self._is_swept = False
 
     async def supervise(self) -> None:
         """Look after them for ever."""
@@ -133,10 +134,13 @@ class PlanKeeper:
         for name in self.standings.keys() - set(self._store):
             del self.standings[name]
         limit = self._settings.limit_mb * MIB
-        build = None
+        build = self._ask.build  # what becomes of it is said when the builder lives again
         if state is not None:
             build = self._next(needs, state, room_left(sizes, keep, limit))
-        delete = self._discarded | set(to_delete(sizes, self._ask.used, keep, limit))
+        delete = set(self._discarded)
+        if all(each.state != "waiting" or each.key is not None for each in self.standings.values()):
+            delete |= set(to_delete(sizes, self._ask.used, keep, limit))  # it is known what is wanted
+            await self._sweep()
         delete -= {build.key} if build is not None else set()  # the new one takes its place
         used = self._used(keep & set(sizes))
         await self._tell(replace(self._ask, build=build, go=self._may_build(), delete=tuple(sorted(delete)), used=used))
@@ -165,8 +169,7 @@ class PlanKeeper:
         if key in there:
             if self._again.get(key, 0.0) <= time.monotonic():
                 await self._bring(name, model, key)
-            if key not in self._discarded:
-                return None
+            return None
         return Need(name, key, f"{name}/{file.path}", file.sha256, wanted)
 
     async def _still_serves(self, name: str, model: Model) -> bool:
@@ -256,6 +259,20 @@ class PlanKeeper:
             await live.link.unload()
         except (grpc.RpcError, LinesideError) as error:
             log.warning("triton keeps an engine", engine=live.key, reason=describe(error))
+
+    async def _sweep(self) -> None:
+        """Have Triton drop, once, what a run before this one had loaded and nothing wants now."""
+        if self._is_swept or not self._engine.link.online.is_set():
+            return
+        ours = {live.key for live in self._live.values()}
+        try:
+            gone = await self._engine.unload_all(lambda name: is_key(name) and name not in ours)
+        except (grpc.RpcError, LinesideError) as error:
+            log.warning("triton may keep engines of before", reason=describe(error))
+            return
+        self._is_swept = True
+        if gone:
+            log.info("triton drops engines of before", engines=gone)
 
     def _next(self, needs: list[Need], state: BuilderState, room: int) -> Build | None:
         failures = Failures(self._reasons, self._again)

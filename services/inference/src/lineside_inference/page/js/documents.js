@@ -177,6 +177,7 @@
  * @property {Record<string, number>} thresholds
  * @property {string | null} digest
  * @property {FileDocument | null} file
+ * @property {TensorRtDocument | null} tensorrt
  * @property {string} licence
  * @property {string} description
  * @property {Record<string, unknown>} scores
@@ -311,6 +312,12 @@
  * @property {Context} context
  * @property {Times} time
  * @property {string | null} [traceparent]
+ */
+
+/**
+ * @typedef {object} TensorRtDocument
+ * @property {"serves" | "proving" | "building" | "waiting" | "refused" | "failed" | "none"} state
+ * @property {string} why
  */
 
 /**
