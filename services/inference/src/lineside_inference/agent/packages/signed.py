@@ -102,7 +102,7 @@ def _new_folder(beside: Path | None) -> Path:
 
 async def _asked(archive: Path, into: Path, roots: Path | None) -> dict[str, str | None]:
     """Let a process unpack it; return its answer."""
-    words = [sys.executable, "-m", "lineside.packages", str(archive), str(into)]
+    words = [sys.executable, "-P", "-m", "lineside.packages", str(archive), str(into)]
     if roots is not None:
         words += ["--roots", str(roots)]
     process = await asyncio.create_subprocess_exec(
