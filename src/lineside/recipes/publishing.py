@@ -15,16 +15,11 @@ from typing import Any, Protocol
 from lineside.errors import LinesideError
 from lineside.recipes import document
 from lineside.recipes.checking import check
+from lineside.recipes.comparing import canonical, differences
 
 MAX_OBJECT = 5 * 1024**3
 """What one put takes."""
 _CHUNK = 1024 * 1024
-_FILLED_IN = {"digest", "algorithm"}
-_DEFAULTS: Mapping[str, Any] = {
-    "unarchive": "NONE",
-    "componenttype": "aws.greengrass.generic",
-    "dependencytype": "HARD",
-}
 _TRIES = 30
 
 
@@ -131,22 +126,7 @@ def publish(
 
 def differing(ours: str, theirs: str) -> str:
     """Return where two recipes differ, empty where they say the same: AWS fills in digests and defaults."""
-    one, other = canonical(json.loads(ours)), canonical(json.loads(theirs))
-    return next((name for name in sorted({*one, *other}) if one.get(name) != other.get(name)), "")
-
-
-def canonical(value: Any, name: str = "") -> Any:
-    """Return a recipe without what AWS fills in, its own keys in lower case."""
-    if isinstance(value, dict):
-        is_ours = name not in {"defaultconfiguration", "setenv", "platform", "componentdependencies"}
-        made = {}
-        for key, each in value.items():
-            lower = str(key).lower() if is_ours else str(key)
-            plain = canonical(each, lower)
-            if lower not in _FILLED_IN and plain not in (None, {}, []) and _DEFAULTS.get(lower) != plain:
-                made[lower] = plain
-        return made
-    return [canonical(each, name) for each in value] if isinstance(value, list) else value
+    return next(differences(canonical(json.loads(ours)), canonical(json.loads(theirs))), "")
 
 
 def sha256_of(file: Path) -> str:

@@ -13,44 +13,6 @@ OURS = {
 }
 
 
-def as_aws_gives_it_back():
-    theirs = {**OURS, "ComponentType": "aws.greengrass.generic"}
-    theirs["ComponentDependencies"] = {"com.example.B": {"VersionRequirement": "^1.0.0", "DependencyType": "HARD"}}
-    artifact = {"URI": "s3://b/k", "Digest": "abc", "Algorithm": "SHA-256", "Unarchive": "NONE"}
-    theirs["Manifests"] = [
-        {
-            "Platform": {"os": "linux", "architecture": "aarch64"},
-            "Lifecycle": {},
-            "Artifacts": [
-                {"URI": OURS["Manifests"][0]["Artifacts"][0]["Uri"]},
-                {**artifact, "Permission": {"Read": "OWNER", "Execute": "NONE"}},
-            ],
-        }
-    ]
-    return theirs
-
-
-def places(ours, theirs):
-    return list(recipes.differences(recipes.canonical(ours), recipes.canonical(theirs)))
-
-
-def test_what_aws_fills_in_makes_no_difference():
-    assert places(OURS, as_aws_gives_it_back()) == []
-    assert recipes.fingerprint(OURS) == recipes.fingerprint(as_aws_gives_it_back())
-
-
-def test_everything_else_does_and_is_named():
-    other = as_aws_gives_it_back()
-    other["ComponentConfiguration"] = {"DefaultConfiguration": {"Digest": "other", "case": 1}}
-    other["Manifests"][0]["Lifecycle"] = {"run": "true"}
-    assert places(OURS, other) == [
-        "componentconfiguration.defaultconfiguration.Case",
-        "componentconfiguration.defaultconfiguration.Digest",
-        "componentconfiguration.defaultconfiguration.case",
-        "manifests.0.lifecycle",
-    ]
-
-
 def test_images_architectures_and_dependencies_are_found_whatever_the_case():
     assert recipes.images(OURS) == ["registry.example.com/a@sha256:" + "1" * 64]
     assert recipes.architectures(OURS) == {"aarch64"}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lineside.recipes import comparing
 from lineside.settings import read_file
 from lineside_fleet.aws import components, deployments, things
 from lineside_fleet.aws.clients import Aws
@@ -85,7 +86,7 @@ def plan(aws: Aws, rollout: Rollout, folder: Path) -> Plan:
         target=target,
         stages=made,
         changes={stage.name: component_set.changes(stage.restores, stage.components) for stage in made},
-        recipes={name: recipes.fingerprint(recipe) for name, recipe in found.items()},
+        recipes={name: comparing.fingerprint(recipe) for name, recipe in found.items()},
         to_make=to_make,
         remarks=list(_remarks(made, found, cores, rollout)),
     )
@@ -180,7 +181,7 @@ def _recipe_problems(
     if said != (name, version):
         yield f"{file}: is the recipe of {said[0]} {said[1]}, and the rollout wants {name} {version}"
     elif there is not None:
-        places = list(recipes.differences(recipes.canonical(ours), recipes.canonical(there)))
+        places = list(comparing.differences(comparing.canonical(ours), comparing.canonical(there)))
         if places:
             yield (
                 f"components.{name}: version {version} exists with other content than {file.name}, at "

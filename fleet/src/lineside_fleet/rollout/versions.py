@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from lineside.recipes import comparing
 from lineside.settings import read_file
 from lineside_fleet.aws import components
 from lineside_fleet.aws.clients import Aws
 from lineside_fleet.errors import Refused
-from lineside_fleet.rollout import carrying, recipes
+from lineside_fleet.rollout import carrying
 from lineside_fleet.rollout_file import Rollout
 from lineside_fleet.state.document import RolloutState
 
@@ -30,7 +31,7 @@ def hold_still(aws: Aws, state: RolloutState, rollout: Rollout) -> None:
     for name, wanted in rollout.components.items():
         recipe = components.find_recipe(aws.greengrass, _owner(state), name, wanted.version)
         planned = state.recipes.get(f"{name}@{wanted.version}")
-        if recipe is None or recipes.fingerprint(recipe) != planned:
+        if recipe is None or comparing.fingerprint(recipe) != planned:
             raise Refused(
                 f"component {name} {wanted.version} is {'gone' if recipe is None else 'not what was planned'}",
                 remedy="Somebody deleted it, or made it anew: roll back, and start a new rollout",
