@@ -109,12 +109,14 @@ bench/node_opcua/node_modules: bench/node_opcua/package-lock.json
 clean: ## remove the environments and what tools left behind
 	rm -rf $(VENV) .venv-triton .venv-mlserver .venv-plc .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
+# A lock is whole, so pip resolves nothing (a package with an extra, of which the lock has the name alone, stops older ones).
 $(VENV)/.ready: requirements/dev.txt pyproject.toml $(wildcard services/*/pyproject.toml) fleet/pyproject.toml bench/pyproject.toml
 	@$(PYTHON) requirements/check_python.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 		$(addprefix -e ,$(DISTRIBUTIONS))
+	@$(BIN)/python -m pip check --disable-pip-version-check >$(VENV)/.check || { cat $(VENV)/.check; exit 1; }
 	@touch $@
 
 .venv-triton/.ready: requirements/triton.txt
