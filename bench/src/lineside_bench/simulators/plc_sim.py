@@ -38,7 +38,8 @@ from lineside_bench.simulators.runs import PartRun, PartRuns, RunRequest, RunSta
 from lineside_bench.simulators.settings import PlcSim, PlcSimSettings
 
 CLIENT = "plc-sim"
-CAMERA_S = 2.0
+CAMERA_S = 15.0
+"""Seconds until a simulated camera counts as away: a machine that stalls for two is no fault of the line."""
 
 
 class _Control:
