@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from botocore.utils import ContainerMetadataFetcher
 
+from lineside import s3_download
 from lineside.greengrass.model_uri import s3_folder
-from lineside_forwarder.model_download import kept, listing, transfer
+from lineside_forwarder.model_download import kept, listing
 from lineside_forwarder.model_download.command import main
 from tests.support.credential_server import TOKEN, CredentialServer
 from tests.support.ports import free_port
@@ -140,7 +141,7 @@ def test_a_download_that_was_cut_off_goes_on_where_it_ended(
 ) -> None:
     uri = rig.upload(model())
     aws_environment.setenv("AWS_ENDPOINT_URL_S3", front.url)
-    aws_environment.setattr(transfer, "CHUNK_BYTES", 65_536)
+    aws_environment.setattr(s3_download, "CHUNK_BYTES", 65_536)
     wide, cut = len(ONNX), 3_000_000
 
     def halved(asked: Asked) -> Answer | None:
