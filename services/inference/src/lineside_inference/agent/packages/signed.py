@@ -8,6 +8,7 @@ that `unsigned_models` has.
 import asyncio
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -105,20 +106,21 @@ async def _asked(archive: Path, into: Path, roots: Path | None) -> dict[str, str
     words = [sys.executable, "-P", "-m", "lineside.packages", str(archive), str(into)]
     if roots is not None:
         words += ["--roots", str(roots)]
-    process = await asyncio.create_subprocess_exec(
-        *words, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    # Not by the loop's own way: that forks, so that gRPC's handlers for forks run beside its threads, and one
+    # process of many ended there by SIGSEGV. Python's own is a vfork, in which no handler runs.
+    process = await asyncio.to_thread(
+        subprocess.Popen, words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
-        async with asyncio.timeout(UNPACK_S):
-            said, complaint = await process.communicate()
+        said, complaint = await asyncio.to_thread(process.communicate, timeout=UNPACK_S)
         found: dict[str, str | None] = json.loads(said[:_MAX_ANSWER])
-    except TimeoutError:
+    except subprocess.TimeoutExpired:
         raise PackageUnusable(f"package {archive} was not unpacked within {UNPACK_S:g} s") from None
     except ValueError:
         last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
         raise PackageUnusable(f"package {archive} could not be unpacked: {last or process.returncode}") from None
     finally:
-        if process.returncode is None:
+        if process.poll() is None:
             process.kill()
-            await process.wait()
+            await asyncio.to_thread(process.wait)
     return found
