@@ -29,8 +29,8 @@ def doctor(docker: Callable, image: str, *options: str) -> dict[str, dict[str, s
 
 def test_the_doctor_of_the_image_reports_on_every_service(docker: Callable, image: str) -> None:
     found = doctor(docker, image, "--shm-size", "64m")
-    right = "/etc/lineside/settings.yaml: right for inference, topic_bridge, opcua_bridge, forwarder, exporter, deployer;"
-    assert found["settings"]["what"].startswith(right)
+    services = "inference, topic_bridge, opcua_bridge, forwarder, exporter, deployer"
+    assert found["settings"]["what"].startswith(f"/etc/lineside/settings.yaml: right for {services};")
     assert "in a container (docker)" in found["machine"]["what"]
     assert {found[name]["mark"] for name in ("docker", "docker compose", "nvidia runtime", "ports")} == {"skip"}
     assert {found[name]["mark"] for name in ("broker", "Triton", "inference API", "PLC network")} == {"fail"}
