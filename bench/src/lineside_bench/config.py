@@ -7,13 +7,14 @@ from typing import Any
 
 import yaml
 
-from lineside.settings import SECTIONS
 from lineside_bench.options import station_names
 from lineside_bench.parts.spindle import NODES, RATE, TAGS, UNITS, WINDOW
 from lineside_bench.plcs.station import NAMESPACE
 from lineside_bench.processes.ports import HOST, Ports
 
 MODEL = "surface-defect"
+SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
+"""The services of the line, by their sections; the deployer is none: nothing is deployed to a bench."""
 SPINDLE = "spindle"
 """The station whose windows of samples are judged all the time, beside the parts."""
 SPINDLE_MODEL = "spindle-anomaly"
@@ -57,13 +58,13 @@ class BoxLayout:
 def on_loopback(ports: Ports, *, repository: Path, work: Path) -> BoxLayout:
     """Return the layout of a line of processes here; `repository` holds the models, `work` is the run's folder."""
     return BoxLayout(
-        http={section: {"host": HOST, "port": ports[section]} for section in SECTIONS},
+        http={section: {"host": HOST, "port": ports[section]} for section in SERVICES},
         broker=(HOST, ports["mqtt"]) if "mqtt" in ports.chosen else None,
         triton=f"{HOST}:{ports['triton_grpc']}",
         triton_http=f"http://{HOST}:{ports['triton_http']}",
         triton_metrics=f"http://{HOST}:{ports['triton_metrics']}",
         inference=f"http://{HOST}:{ports['inference']}",
-        services={name.replace("_", "-"): f"http://{HOST}:{ports[name]}" for name in SECTIONS if name != "exporter"},
+        services={name.replace("_", "-"): f"http://{HOST}:{ports[name]}" for name in SERVICES if name != "exporter"},
         camera=f"http://{HOST}:{ports['camera']}",
         plc=f"opc.tcp://{HOST}:{ports['opcua']}",
         models=repository,

@@ -62,7 +62,7 @@ def test_a_plan_is_built_whole_and_found_again(builder: BuilderProcess) -> None:
     assert (PlanFolder(builder.folder).place(build.key) / PLAN).read_bytes() == ONNX + BUILT
     asked = builder.trtexec.asked()
     assert {"--fp16", "--memPoolSize=workspace:512", "--maxShapes=image:4x3x8x8", "--skipInference"} <= set(asked)
-    assert not leftovers(builder.folder)
+    block_until(lambda: not leftovers(builder.folder))
     assert list(builder.folder.glob("timing-10.3.0-8.7-8.cache")), "the next build begins with its timings"
 
 
@@ -80,7 +80,7 @@ def test_a_build_that_fails_says_why_leaves_nothing_and_is_not_begun_again(
     builder.trtexec.be(mode)
     build = builder.build(MODEL, max_bytes=1_000_000)
     assert re.search(reason, builder.outcome(build))
-    assert not leftovers(builder.folder)
+    block_until(lambda: not leftovers(builder.folder))
     assert PlanFolder(builder.folder).sizes() == {}
     state = builder.state()
     assert state is not None
@@ -112,7 +112,7 @@ def test_a_build_takes_no_longer_than_it_may(builder: BuilderProcess) -> None:
     build = builder.build(MODEL, limit_s=0.3)
     assert builder.outcome(build) == "trtexec was ended: it took more than 0 s"
     assert builder.trtexec.running() == []
-    assert not leftovers(builder.folder)
+    block_until(lambda: not leftovers(builder.folder))
 
 
 def test_it_is_paused_at_a_word_and_goes_on_where_it_was(builder: BuilderProcess) -> None:
@@ -139,7 +139,7 @@ def test_what_is_not_wanted_any_more_ends_and_counts_for_nothing(builder: Builde
     state = block_until(lambda: (now := builder.state()) and now.building is None and now)
     assert state.failed == {}
     assert state.last is None
-    assert not leftovers(builder.folder)
+    block_until(lambda: not leftovers(builder.folder))
 
 
 def test_nothing_begins_without_a_go(builder: BuilderProcess) -> None:
