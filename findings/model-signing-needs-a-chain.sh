@@ -12,7 +12,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install -q "model-signing==${MODEL_SIGNING:-1.1.1}" pyopenssl
+"$work/venv/bin/pip" install -q model-signing==1.1.1 sigstore==4.5.1 cryptography==50.0.2 pyopenssl==26.4.0
 "$work/venv/bin/pip" list 2>/dev/null | grep -iE '^(model-signing|cryptography) '
 cd "$work"
 echo model >model.bin

@@ -11,11 +11,11 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 python3 -m venv "$work/venv"
-"$work/venv/bin/pip" install -q "model-signing==${MODEL_SIGNING:-1.1.1}" "sigstore==${SIGSTORE:-4.5.1}"
+"$work/venv/bin/pip" install -q model-signing==1.1.1 sigstore==4.5.1
 "$work/venv/bin/pip" list 2>/dev/null | grep -iE '^(model-signing|sigstore|pyopenssl) '
 said=$("$work/venv/bin/python" -c 'import model_signing.verifying' 2>&1 | tail -1) || true
 echo "$said"
 [ "$said" = "ModuleNotFoundError: No module named 'OpenSSL'" ] || { echo "the behaviour changed"; exit 1; }
-"$work/venv/bin/pip" install -q pyopenssl
+"$work/venv/bin/pip" install -q pyopenssl==26.4.0
 "$work/venv/bin/python" -c 'import model_signing.verifying' || { echo "the behaviour changed"; exit 1; }
 echo "with pyopenssl it imports"
