@@ -20,11 +20,11 @@ import pytest_asyncio
 from lineside.contract import REQUEST_TOPIC, RESULT_TOPIC, CameraSource, Request, Result, to_json, utc_now
 from lineside_bench import config
 from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
+from lineside_bench.config import SERVICES
 from lineside_bench.peers import broker, triton
 from lineside_bench.processes.ports import DEFAULTS, PortMode, Ports, reserve
 from lineside_bench.processes.process import Process, clean_environment
 from lineside_bench.reporting.report import RunFacts, summarise
-from lineside_bench.runner.simulated_line import SERVICES
 from tests.support.waiting import HANG_S, until
 
 pytestmark = [

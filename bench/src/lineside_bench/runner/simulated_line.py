@@ -38,7 +38,6 @@ from lineside_bench.runner.engine import engine_of
 from lineside_bench.runner.feeding import SETTLE_S, FreeStations, PartFeeder
 from lineside_bench.runner.observer import Observer
 
-SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter")
 START_S = 90.0
 HTTP_S = 2.0
 TRITON_STOP_S = 3.0
@@ -273,7 +272,7 @@ class SimulatedLine:
             stop_s=TRITON_STOP_S,
             after_exit=lambda: triton.clean_shared_memory(launch.shm_prefix),
         )
-        for service in SERVICES:
+        for service in config.SERVICES:
             argv = (sys.executable, "-m", f"lineside_{service}", *self._bus.arguments)
             ready = _HttpReady(self._http, f"{self.endpoints[service]}/readyz")
             given = {**environment, **self._bus.environments.get(service, {})}
