@@ -13,6 +13,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from lineside.connections import describe
 from lineside.errors import LinesideError
 from lineside.health import ANY_ADDRESS
 from lineside.settings import FILE_VARIABLE, HttpSettings, read_file
+from lineside.threads import run_abandonable
 
 GROUP = "lineside.checks"
 """The entry-point group."""
@@ -27,6 +29,7 @@ GROUP = "lineside.checks"
 HTTP_S = 3.0
 """Longest silence of one of our own services."""
 
+_OK = 200
 _MAX_BYTES = 4 * 1024 * 1024
 _CONTAINER_MARKS = {"docker": ".dockerenv", "podman": "run/.containerenv"}
 
@@ -140,6 +143,35 @@ def ask(service: str, settings: HttpSettings, path: str) -> tuple[str, int, byte
         finally:
             connection.close()
     raise AssertionError("there is a host")
+
+
+async def judged(
+    name: str,
+    service: str,
+    settings: Callable[[], HttpSettings],
+    path: str,
+    judge: Callable[[bytes, str], Check],
+    before: Mapping[str, Check],
+) -> Check:
+    """Return what `judge` says of a service's answer (body, where it answered) at a path.
+
+    It is skipped where the check of the service itself, which comes before, did not find it ready.
+    """
+    found = before.get(service)
+    if found is None or "ready on" not in found.what:
+        return skip(name, f"needs: {service}")
+    own = settings()
+
+    def look() -> Check:
+        try:
+            where, status, body = ask(service, own, path)
+        except http.client.HTTPException as error:
+            return fail(name, f"{path} is cut off: {error!r}", f"see the {service}'s log")
+        if status != _OK:
+            return fail(name, f"{where}{path} answers {status}", f"see the {service}'s log")
+        return judge(body, where)
+
+    return await bounded(name, partial(run_abandonable, look), within_s=2 * HTTP_S)
 
 
 def _token(file: Path | None) -> str | None:

@@ -1,40 +1,27 @@
 """What the doctor asks about deployments: what became of the latest one, and whether the desired state can be read."""
 
-import http.client
 import json
 from collections.abc import AsyncIterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lineside.checks import HTTP_S, Check, ask, bounded, fail, ok, skip, warn
+from lineside.checks import Check, fail, judged, ok, warn
 from lineside.settings import load
-from lineside.threads import run_abandonable
-from lineside_deployer.settings import DeployerHttpSettings, Settings
+from lineside_deployer.settings import Settings
 
 DEPLOYMENTS = "deployments"
-_SERVICE = "deployer"
-_OK = 200
 
 
 async def checks(file: Path | None, before: Mapping[str, Check]) -> AsyncIterator[Check]:
     """Yield the check of the deployments; the deployer's own answer is a check before."""
-    service = before.get(_SERVICE)
-    if service is None or "ready on" not in service.what:
-        yield skip(DEPLOYMENTS, f"needs: {_SERVICE}")
-        return
-    settings = load(Settings, file=file).deployer.http
-    yield await bounded(DEPLOYMENTS, partial(run_abandonable, partial(_look, settings)), within_s=2 * HTTP_S)
-
-
-def _look(settings: DeployerHttpSettings) -> Check:
-    try:
-        where, status, body = ask(_SERVICE, settings, "/v1/deployments")
-    except http.client.HTTPException as error:
-        return fail(DEPLOYMENTS, f"/v1/deployments is cut off: {error!r}", "see the deployer's log")
-    if status != _OK:
-        return fail(DEPLOYMENTS, f"{where}/v1/deployments answers {status}", "see the deployer's log")
-    return judge(json.loads(body))
+    yield await judged(
+        DEPLOYMENTS,
+        "deployer",
+        lambda: load(Settings, file=file).deployer.http,
+        "/v1/deployments",
+        lambda body, _where: judge(json.loads(body)),
+        before,
+    )
 
 
 def judge(said: Mapping[str, Any]) -> Check:
