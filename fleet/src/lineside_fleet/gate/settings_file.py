@@ -6,9 +6,12 @@ from pydantic import ValidationError
 
 from lineside.documents import read_yaml
 from lineside.errors import SettingsError
-from lineside.settings import nearest, type_at
-from lineside.wording import words
+from lineside.settings import Layer, Section, problems_of
 from lineside_fleet.gate.settings import GateSettings
+
+
+class _File(Section):
+    gate: GateSettings
 
 
 def read(path: Path) -> GateSettings:
@@ -24,20 +27,8 @@ def read(path: Path) -> GateSettings:
     if not isinstance(document, dict):
         raise SettingsError([f"{path}: expected names and values, as in `gate:` of a rollout file"])
     section = document.get("gate", document)
+    wrapped = {"gate": section if section is not None else {}}
     try:
-        return GateSettings.model_validate(section if section is not None else {})
+        return _File.model_validate(wrapped).gate
     except ValidationError as error:
-        raise SettingsError([f"{path}: {_problem(item)}" for item in error.errors()]) from None
-
-
-def _problem(item: object) -> str:
-    assert isinstance(item, dict)  # noqa: S101 - pydantic's own form
-    path = tuple(map(str, item["loc"]))
-    where = ".".join(("gate", *path))
-    if item["type"] == "extra_forbidden":
-        group = type_at(GateSettings, path[:-1]) if len(path) > 1 else GateSettings
-        known = list(getattr(group, "model_fields", {}))
-        return f"{where}: not a setting{nearest(path[-1], known)}"
-    if item["type"] == "value_error":
-        return f"{where}: {words(item)}"
-    return f"{where}: {words(item)} (got {item['input']!r:.80})"
+        raise SettingsError(problems_of(_File, error, Layer(str(path), wrapped))) from None
