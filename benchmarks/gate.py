@@ -11,8 +11,9 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
@@ -159,8 +160,8 @@ def one(task: tuple[Case, int, int]) -> tuple[str, ...]:
     )
 
 
-def first(verdicts: "Sequence[str] | object") -> str:
-    return next((verdict for verdict in verdicts if verdict != "hold"), "hold")  # type: ignore[attr-defined]
+def first(verdicts: Iterable[str]) -> str:
+    return next((verdict for verdict in verdicts if verdict != "hold"), "hold")
 
 
 def by_t_test(baseline: Observations, staged: Observations, *, is_last: bool) -> str:
@@ -193,7 +194,7 @@ def unknown_share(side: Observations) -> float:
 METHODS = ("Student's t by device", "bootstrap-t by device", "percentile bootstrap by device", "parts as independent")
 
 
-def quantile_sizes(pool: "multiprocessing.pool.Pool", rollouts: int) -> dict[str, dict[str, float]]:  # type: ignore[name-defined]
+def quantile_sizes(pool: Pool, rollouts: int) -> dict[str, dict[str, float]]:
     """Return how often one look at level 5 % shows a p95 to be within the margin that is just at it."""
     print("false promotions of one look at a p95 at the margin, in percent (5 allowed)\n")
     print(f"{'devices, 1200 parts each':<32}" + "".join(f"{count:>8}" for count in (6, 8, 12, 20, 40)))

@@ -5,7 +5,7 @@ Run it to write them: `.venv/bin/python docs/reference/generate.py`.
 
 import inspect
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -187,13 +187,17 @@ def _messages() -> Iterator[str]:
         yield f"\n```json\n{json.dumps(source)}\n```\n"
 
 
+def _parts(parts: Mapping[str, Any]) -> Iterator[str]:
+    for title, part in parts.items():
+        yield f"\n## {title}\n\n{_sentence(part)}\n\n"
+        yield from _fields(part)
+
+
 def _card() -> Iterator[str]:
     yield f"# The model card\n\n`card.yaml` in the model's folder. {_sentence(card.Card)} "
     yield "Unknown fields are refused.\n\n"
     yield from _fields(card.Card)
-    for title, part in CARD_PARTS.items():
-        yield f"\n## {title}\n\n{_sentence(part)}\n\n"
-        yield from _fields(part)
+    yield from _parts(CARD_PARTS)
     yield "\n## Output\n\nEvery head has these fields:\n\n"
     yield from _fields(CardHead)
     common = set(CardHead.model_fields)
@@ -210,15 +214,11 @@ def _rollout() -> Iterator[str]:
     yield f"# The rollout file\n\n{_sentence(rollout_file.Rollout)} "
     yield "What `lineside fleet` carries out ([how](../how-to/roll-out-to-a-fleet.md)). Unknown fields are refused.\n\n"
     yield from _fields(rollout_file.Rollout)
-    for title, part in ROLLOUT_PARTS.items():
-        yield f"\n## {title}\n\n{_sentence(part)}\n\n"
-        yield from _fields(part)
+    yield from _parts(ROLLOUT_PARTS)
     yield "\n# The approvals file\n\nWhat `lineside fleet on-approval` does with approved models "
     yield "([how](../how-to/roll-out-approved-models.md)). Paths are from its folder.\n\n"
     yield from _fields(approval_settings.ApprovalSettings)
-    for title, part in APPROVAL_PARTS.items():
-        yield f"\n## {title}\n\n{_sentence(part)}\n\n"
-        yield from _fields(part)
+    yield from _parts(APPROVAL_PARTS)
 
 
 def _fields(model: type[BaseModel], leave_out: Collection[str] = ()) -> Iterator[str]:
