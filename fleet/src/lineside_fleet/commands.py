@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lineside_fleet.gate_command import gate
+from lineside_fleet.gate_command import STATUS, BaselineVersion, Model, StagedVersion, gate
 from lineside_fleet.report_command import report
 from lineside_fleet.sample_size_command import sample_size
 
@@ -20,7 +20,7 @@ fleet.command("gate")(gate)
 fleet.command("report")(report)
 fleet.command("sample-size")(sample_size)
 
-HOLD, BAD = 3, 1
+HOLD, BAD = STATUS["hold"], STATUS["stop"]
 """Exit statuses: not yet; and a stage that failed, or a version that the gate stopped."""
 
 File = Annotated[Path, typer.Argument(metavar="ROLLOUT", help="The rollout file (YAML).")]
@@ -94,11 +94,9 @@ def evaluate(
     staged: Annotated[
         list[Path] | None, typer.Option(metavar="PLACE", help="Records of the staged version; may be the same.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The model, where the records are of several.")
-    ] = None,
-    baseline_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Its version before.")] = None,
-    staged_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Its staged version.")] = None,
+    model: Model = None,
+    baseline_version: BaselineVersion = None,
+    staged_version: StagedVersion = None,
     prometheus: Annotated[
         str | None, typer.Option(metavar="URL", help="Instead of records: a Prometheus that scrapes the boxes.")
     ] = None,
@@ -142,7 +140,7 @@ def evaluate(
         judged = runner.evaluate(judge)
         typer.echo(visible("\n".join([judged.verdict, *judged.sentences])))
         if judged.verdict != "promote":
-            raise typer.Exit(BAD if judged.verdict == "stop" else HOLD)
+            raise typer.Exit(STATUS[judged.verdict])
 
 
 @fleet.command("promote")

@@ -8,6 +8,10 @@ import typer
 STATUS = {"promote": 0, "stop": 1, "hold": 3}
 """Exit statuses; 2 is an error."""
 
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="The model, where the records are of several.")]
+BaselineVersion = Annotated[str | None, typer.Option(metavar="VERSION", help="Its version before.")]
+StagedVersion = Annotated[str | None, typer.Option(metavar="VERSION", help="Its staged version.")]
+
 
 def gate(
     baseline: Annotated[
@@ -21,11 +25,9 @@ def gate(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write gate.json, gate.png and gate.html there.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The model, where the records are of several.")
-    ] = None,
-    baseline_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Its version before.")] = None,
-    staged_version: Annotated[str | None, typer.Option(metavar="VERSION", help="Its staged version.")] = None,
+    model: Model = None,
+    baseline_version: BaselineVersion = None,
+    staged_version: StagedVersion = None,
     look: Annotated[
         int | None, typer.Option(min=1, help="Which look at this stage it is; where absent the only one.")
     ] = None,

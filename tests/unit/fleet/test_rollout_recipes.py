@@ -1,8 +1,6 @@
 from lineside_fleet.rollout import images, recipes
 
 OURS = {
-    "ComponentName": "com.example.A",
-    "ComponentConfiguration": {"DefaultConfiguration": {"Digest": "kept", "Case": 1}},
     "ComponentDependencies": {"com.example.B": {"VersionRequirement": "^1.0.0"}},
     "Manifests": [
         {
