@@ -137,10 +137,6 @@ def only_plan(plans: PlanFolder) -> Path:
     return plans.place(key) / PLAN
 
 
-def stop(service: Inference) -> None:
-    service.stop()
-
-
 def test_an_engine_is_built_proven_and_judges_and_is_found_again(
     triton: TritonServer,
     plans: PlanFolder,
@@ -170,7 +166,7 @@ def test_an_engine_is_built_proven_and_judges_and_is_found_again(
     assert {"name": f"plan/{MODEL}", "state": "ONLINE", "required": False}.items() <= next(
         link for link in service.http.get("/readyz").json()["connections"] if link["name"] == f"plan/{MODEL}"
     ).items()
-    stop(service)
+    service.stop()
     (trtexec.folder / "asked").unlink()
     again = start(precision="fp16", workspace_mb=256)
     wait_for(again, "serves")
@@ -196,13 +192,13 @@ def test_a_wrong_engine_is_refused_and_not_built_again(
     assert judged_by(service, part_jpeg) == sha256(onnx_file)
     assert set(served(triton)) == {MODEL}
     assert service.metric('lineside_inference_plan_refusals_total{why="outputs"}') == 1
-    stop(service)
+    service.stop()
     (trtexec.folder / "asked").unlink()
     trtexec.be("well")
     again = start()
     wait_for(again, "refused", "0.02 is allowed")
     assert trtexec.asked() == []
-    stop(again)
+    again.stop()
     wait_for(start(tolerance=1.0), "serves")  # by a wider tolerance it is judged anew
 
 
@@ -216,7 +212,7 @@ def test_a_damaged_engine_is_built_anew(
     service = start()
     wait_for(service, "serves")
     whole = only_plan(plans).read_bytes()
-    stop(service)
+    service.stop()
     changed = bytearray(whole)
     changed[len(whole) // 2] ^= 1
     only_plan(plans).write_bytes(changed)
@@ -238,14 +234,14 @@ def test_an_engine_of_another_device_is_never_loaded(
     service = start()
     wait_for(service, "serves", "AGX Orin")
     foreign = only_plan(plans).parents[1].name
-    stop(service)
+    service.stop()
     builder.end()
     start_builder(ORIN)
     again = start(build="never")
     wait_for(again, "none", "none is built here")
     assert foreign in plans.sizes()
     block_until(lambda: foreign not in served(triton), "what the run before had loaded goes", within=HANG_S)
-    stop(again)
+    again.stop()
     wait_for(start(), "serves", "Orin NX")
     assert len(plans.sizes()) == 2
 
@@ -368,7 +364,7 @@ def test_the_one_used_least_goes_where_the_limit_is_passed(
     for precision in ("fp32", "fp16"):
         service = start(precision=precision)
         wait_for(service, "serves")
-        stop(service)
+        service.stop()
     old, new = list(json.loads((plans.path / "ask.json").read_text())["used"])
     assert set(plans.sizes()) == {old, new}
     size = plans.sizes()[new]
