@@ -70,20 +70,20 @@ class Runner:
             if stands.state == "running":
                 return Judged("hold", [f"stage {stage.name}: {stands.why}"])
             if stands.state == "failed":
-                return self._looked(store, state, Judged("stop", [f"stage {stage.name}: {stands.why}"]), counts=False)
+                return self._looked(store, state, Judged("stop", [f"stage {stage.name}: {stands.why}"]))
             over = stands.done_at + 60 * self.rollout.window_of(stage.name)
             if self.now() < over:
                 return Judged("hold", [f"stage {stage.name}: its window ends at {stamp(over)}"])
             if self.rollout.gate is None:
                 said = "the rollout has no gate: it did what it had to on its devices, and nothing was measured"
-                return self._looked(store, state, Judged("promote", [f"stage {stage.name}: {said}"]), counts=False)
+                return self._looked(store, state, Judged("promote", [f"stage {stage.name}: {said}"]))
             if gate is None:
                 raise Refused(
                     f"stage {stage.name}: its window is over, and the gate has nothing to compare",
                     remedy="Name what was observed: --baseline and --staged, or --prometheus, or --cloudwatch",
                 )
             number = sum(look.number > 0 for look in stage.looks) + 1
-            return self._looked(store, state, gate.judge(stage, number), counts=True)
+            return self._looked(store, state, gate.judge(stage, number), number)
 
     def promote(self, because: str = "") -> tuple[RolloutState, str]:
         """Deploy the same to the next stage; return the state and what was done. Raises Refused, AwsError.
@@ -252,9 +252,9 @@ class Runner:
             self._write(store, state, f"stage {stage.name}: {stands.why}")
         return stands
 
-    def _looked(self, store: Store, state: RolloutState, judged: Judged, *, counts: bool) -> Judged:
+    def _looked(self, store: Store, state: RolloutState, judged: Judged, number: int = 0) -> Judged:
+        """Remember a verdict; `number` counts the gate's looks at the stage, 0 is none of them."""
         stage = state.current
-        number = sum(look.number > 0 for look in stage.looks) + 1 if counts else 0
         why = judged.sentences[0] if judged.sentences else judged.verdict
         look = Look(at=stamp(self.now()), verdict=judged.verdict, why=why, number=number)
         stage.looks = [*stage.looks, look]
