@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.deployed_line import DeployedLine, deployed_line
+from tests.support.leftovers import engine_in_use
 from tests.support.paths import ROOT
 from tests.support.variables import missing
 
@@ -61,15 +62,18 @@ def versions() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def engine() -> str:
-    """Return the version of the engine that answers; without one the test is skipped, or fails where it is needed."""
-    says = "docker is not installed"
-    if shutil.which("docker"):
-        done = _docker("version", "--format", "{{.Server.Version}}", check=False)
-        if done.returncode == 0:
-            return done.stdout.strip()
-        says = f"no Docker Engine answers: {done.stderr.strip()}"
-    return missing("docker", says)
+def engine() -> Iterator[str]:
+    """Yield the version of the engine that answers; without one the test is skipped, or fails where it is needed.
+
+    What earlier runs left on it is removed.
+    """
+    if not shutil.which("docker"):
+        missing("docker", "docker is not installed")
+    done = _docker("version", "--format", "{{.Server.Version}}", check=False)
+    if done.returncode:
+        missing("docker", f"no Docker Engine answers: {done.stderr.strip()}")
+    with engine_in_use():
+        yield done.stdout.strip()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.support.exporter_rig import Changing, Process, answers, exporting, peer, until
+from tests.support.leftovers import engine_in_use
 from tests.support.ports import free_ports
 from tests.support.triton_server import TritonServer
 from tests.support.variables import missing
@@ -193,12 +194,14 @@ def container() -> Iterator[tuple[str, str]]:
     label = f"lineside.test={name}"
     health = ("--health-cmd", "test -e /tmp/well", "--health-interval", "1s", "--health-retries", "1")
     sleeping = ("--entrypoint", "sleep", image, "600")
-    started = docker("run", "-d", "--init", "--network", "none", "--name", name, "--label", label, *health, *sleeping)
-    assert started.returncode == 0, started.stderr
-    try:
-        yield name, label
-    finally:
-        docker("rm", "-f", name)
+    with engine_in_use():
+        begin = ("run", "-d", "--init", "--network", "none", "--name", name, "--label", label, *health)
+        started = docker(*begin, *sleeping)
+        assert started.returncode == 0, started.stderr
+        try:
+            yield name, label
+        finally:
+            docker("rm", "-f", name)
 
 
 def socket_of_the_engine() -> str:
