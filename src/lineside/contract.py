@@ -28,6 +28,8 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from lineside.described import Described
+
 REQUEST_SCHEMA = "lineside/request/1"
 RESULT_SCHEMA = "lineside/result/1"
 POLICY_SCHEMA = "lineside/policy/1"
@@ -127,12 +129,10 @@ Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Scalar = str | bool | int | float | None
 
 
-class Part(BaseModel):
+class Part(Described, BaseModel):
     """Base of every part of a message: immutable, unknown fields ignored."""
 
-    model_config = ConfigDict(
-        extra="ignore", frozen=True, allow_inf_nan=False, serialize_by_alias=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False, serialize_by_alias=True)
 
 
 class CameraSource(Part):
@@ -201,10 +201,10 @@ class TensorsSource(Part):
 Source = Annotated[CameraSource | FileSource | UrlSource | InlineSource | TensorsSource, Field(discriminator="kind")]
 
 
-class Context(BaseModel):
+class Context(Described, BaseModel):
     """What the line knows about the part; anything more that is given here comes back in the result."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     station: Annotated[str, Field(max_length=128)] | None = None
     """The station; requests of one station are answered in order."""
@@ -480,14 +480,14 @@ class ServiceStatus(Part):
 Threshold = Annotated[float, Field(ge=0)]
 
 
-class Capture(BaseModel):
+class Capture(Described, BaseModel):
     """Which evidence is kept, and what of it. Like the policy that it is part of it refuses unknown fields.
 
     Always kept, and never dropped later: what was asked for by the request, the verdicts of `always`, and `labels`.
     Sampled: confidences in `band`, one of `every` parts, and `rate` of all, at most `per_hour`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of all parts, 0 to 1; the same request id decides the same."""
@@ -516,10 +516,10 @@ class Capture(BaseModel):
         return self
 
 
-class Policy(BaseModel):
+class Policy(Described, BaseModel):
     """The operator's live settings. Unlike other messages it refuses unknown fields: a typo must not go unseen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     enabled: bool = True
     """Whether parts are judged; else every request is answered `disabled`."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from lineside.contract import explain
+from lineside.described import Described
 from lineside.documents import read_json
 
 TOPIC = "lineside/{thing}/heartbeat"
@@ -49,8 +50,8 @@ def _is_nothing(value: object) -> bool:
     return not value
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+class _Part(Described, BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
 class Metric(_Part):

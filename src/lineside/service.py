@@ -258,6 +258,7 @@ def serve(service: Service, app: ASGIApp, http: HttpSettings, listener: socket.s
     # What is loaded by now stays: a collection that walks it all again would pause the line for tens of milliseconds.
     gc.collect()
     gc.freeze()
+    gc.enable()
     server.run(sockets=[listener])
     return service.status if service.failed else 0 if server.started else 1
 

@@ -1,12 +1,18 @@
 """The `lineside` command. Commands of installed distributions come by the entry-point group `lineside.commands`.
 
 An entry is a function, which becomes a command, or a typer application, which becomes a group of commands. Loading it
-must be quick: what a command needs, it imports when it runs.
+must be quick: what a command needs, it imports when it runs. Of a command that is named no other is loaded.
 """
 
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Annotated
+from typing import Annotated, Any
+
+OWN = ("config", "doctor", "edge-manager", "evidence", "migrate", "model", "recipe", "spool")
+"""Each stands in the module of its name, as `doctor` or as `app`."""
 
 
 def main() -> None:
@@ -15,8 +21,6 @@ def main() -> None:
         import typer  # noqa: PLC0415 - the servers' installation does without the command line's libraries
     except ModuleNotFoundError:
         sys.exit("the lineside command needs its command-line libraries: install lineside[cli]")
-    from lineside.cli import config, edge_manager, evidence, migrate, model, recipe, spool  # noqa: PLC0415 - same
-    from lineside.cli.doctor import doctor  # noqa: PLC0415 - same
 
     def options(
         version: Annotated[
@@ -33,21 +37,26 @@ def main() -> None:
         pretty_exceptions_enable=False,
     )
     app.callback()(options)
-    app.add_typer(config.app, name="config")
-    app.command("doctor")(doctor)
-    app.add_typer(edge_manager.app, name="edge-manager")
-    app.add_typer(evidence.app, name="evidence")
-    app.add_typer(migrate.app, name="migrate")
-    app.add_typer(model.app, name="model")
-    app.add_typer(recipe.app, name="recipe")
-    app.add_typer(spool.app, name="spool")
-    for entry in sorted(entry_points(group="lineside.commands"), key=lambda entry: entry.name):
-        command = entry.load()
+    for name, load in _commands(sys.argv[1:]).items():
+        command = load()
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=entry.name)
+            app.add_typer(command, name=name)
         else:
-            app.command(entry.name)(command)
+            app.command(name)(command)
     app()
+
+
+def _commands(arguments: Sequence[str]) -> dict[str, Callable[[], Any]]:
+    """Return how to load the command that the arguments name; all commands, in help's order, where they name none."""
+    known: dict[str, Callable[[], Any]] = {name: partial(_own, name) for name in OWN}
+    known |= {each.name: each.load for each in sorted(entry_points(group="lineside.commands"), key=lambda e: e.name)}
+    named = next((word for word in arguments if not word.startswith("-")), "")
+    return {named: known[named]} if named in known else known
+
+
+def _own(name: str) -> Any:
+    module = import_module(f"lineside.cli.{name.replace('-', '_')}")
+    return module.doctor if name == "doctor" else module.app
 
 
 def _say_version(asked: bool) -> None:

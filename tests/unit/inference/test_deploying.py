@@ -79,3 +79,20 @@ def test_trouble_ends_it_only_where_it_lasts() -> None:
     assert Days((SETTLE_S - 1, Fate.TROUBLE), (99, Fate.DONE)).ends(60) == (Fate.DONE, SETTLE_S - 1)
     assert Days((5, Fate.WAITS), (99, Fate.TROUBLE)).ends(60)[0] is Fate.TROUBLE
     assert Days((5, Fate.WAITS), (99, Fate.TROUBLE)).ends(60)[1] <= 5 + SETTLE_S
+
+
+def tries(every_s: float, each_s: float) -> Days:
+    """A model that does not load: it is tried again and again, which takes a while each time."""
+    turns = [(start + each_s, Fate.WAITS) for start in range(0, 600, int(every_s))]
+    rests = [(start + every_s, Fate.TROUBLE) for start in range(0, 600, int(every_s))]
+    return Days(*sorted(turns + rests))
+
+
+def test_a_try_in_between_does_not_end_trouble() -> None:
+    fate, after = tries(7, 3).ends(600)
+    assert fate is Fate.TROUBLE
+    assert SETTLE_S <= after <= SETTLE_S + 2 * 7
+
+
+def test_a_try_that_takes_long_may_still_succeed() -> None:
+    assert Days((5, Fate.TROUBLE), (40, Fate.WAITS), (50, Fate.TROUBLE), (99, Fate.DONE)).ends(600) == (Fate.DONE, 50)

@@ -141,14 +141,23 @@ def wait(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
-    """Ask until it is done or refused, trouble has lasted, or the time is over; return the last answer."""
-    began = well = clock()
+    """Ask until it is done or refused, trouble has lasted, or the time is over; return the last answer.
+
+    A service that tries again and again answers that it loads in between: trouble lasts on, unless that takes long.
+    """
+    began = clock()
+    trouble: float | None = None
+    waits: float | None = None
     while True:
         answer = once()
         now = clock()
-        if answer.fate is not Fate.TROUBLE:
-            well = now
-        if answer.fate in {Fate.DONE, Fate.REFUSED} or now - well >= SETTLE_S or now - began >= within_s:
+        if answer.fate is Fate.TROUBLE:
+            trouble, waits = now if trouble is None else trouble, None
+        else:
+            waits = now if waits is None else waits
+            trouble = trouble if now - waits < SETTLE_S else None
+        has_lasted = answer.fate is Fate.TROUBLE and trouble is not None and now - trouble >= SETTLE_S
+        if answer.fate in {Fate.DONE, Fate.REFUSED} or has_lasted or now - began >= within_s:
             return answer
         sleep(ASK_EVERY_S)
 

@@ -5,15 +5,14 @@ The fuzz test holds every answer against them.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, Field
 
 from lineside.contract import LinkState, Outcome, Policy, PolicyStanding, Result, Verdict
+from lineside.described import Described
 
 
-class Document(BaseModel):
+class Document(Described, BaseModel):
     """Base of what is answered; a newer service may say more."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class EngineDocument(Document):

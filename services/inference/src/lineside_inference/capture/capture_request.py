@@ -27,6 +27,7 @@ from pydantic_core import from_json
 
 from lineside.capture import Event, Group, Item, compose, tensor_type
 from lineside.contract import Base64, Context, Name, explain
+from lineside.described import Described
 from lineside.settings import nearest
 from lineside.spool import Entry
 
@@ -60,10 +61,10 @@ class CaptureUnreadable(ValueError):
         self.capture_id = capture_id
 
 
-class _Given(BaseModel):
+class _Given(Described, BaseModel):
     """Base of the body's parts. Unknown fields are refused: a typo must not lose evidence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CapturedTensor(_Given):

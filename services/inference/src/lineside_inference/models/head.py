@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from lineside.contract import Datatype
+from lineside.described import Described
 
 WIDEST = 8
 """Bytes of the widest datatype: the room of a value whose datatype the card leaves open."""
@@ -53,10 +54,10 @@ def unlike(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-class CardPart(BaseModel):
+class CardPart(Described, BaseModel):
     """Base of every part of a card: unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
