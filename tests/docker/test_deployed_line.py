@@ -85,7 +85,8 @@ def test_a_threshold_edited_in_the_shadow_changes_the_verdicts(line: DeployedLin
         assert first.verdict == "fail"
         assert first.time.published is not None
         figure("threshold_to_verdict_s", round(milliseconds(edited, first.time.published) / 1000, 2))
-        assert line.reported["thresholds"] == {"default": 0.75, "scratch": 0}
+        wanted = {"default": 0.75, "scratch": 0}
+        block_until(lambda: line.reported["thresholds"] == wanted, line.said, within=3 * PATIENCE_S)
         line.next_verdict(is_new)
         late = line.verdicts[line.verdicts.index(first) :]
         assert all(each.verdict == "fail" for each in late), "the old threshold judged after the new one"
