@@ -105,7 +105,7 @@ def test_a_shadow_that_switches_judging_off_stops_requests_until_it_is_on_again(
         requests, since = len(line.requests), off()
         block_until(lambda: off() >= since + 8, line.said, within=3 * PATIENCE_S, every=0.05)
         assert len(line.requests) == requests
-        assert line.reported["enabled"] is False
+        block_until(lambda: line.reported["enabled"] is False, line.said, within=3 * PATIENCE_S)
         status, said, summary = line.attach(8, rate=8)
         assert summary["verdicts"] == {"pass": 0, "fail": 0, "unknown": 8}, f"{status} {said}"
         assert len(line.requests) == requests
