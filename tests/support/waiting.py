@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
+ASKING_SHARE = 0.2
+"""At most this share of the time is spent on asking: a test that asks all the time slows down what it waits for."""
 PATIENCE_S = 60.0
 """For how long a test waits for one thing, in seconds of a quiet machine."""
 HANG_S = 300.0
@@ -51,12 +53,22 @@ class Patience:
 def block_until(
     condition: Callable[[], Value], what: object = "", *, within: float = PATIENCE_S, every: float = 0.02
 ) -> Value:
-    """Return the condition's value once it is true; `what` says in a failure what was awaited."""
+    """Return the condition's value once it is true; `what` says in a failure what was awaited.
+
+    It is asked `every` so many seconds, and seldomer where an answer takes long.
+    """
     patient = Patience(within)
-    while not (value := condition()):
+    while True:
+        asked = time.monotonic()
+        if value := condition():
+            return value
         assert not patient.is_over(), patient.ended(what)
-        time.sleep(every)
-    return value
+        time.sleep(pause(every, time.monotonic() - asked))
+
+
+def pause(every: float, took: float) -> float:
+    """Return for how many seconds to wait after a question whose answer took so long."""
+    return max(every, min(1.0, took * (1 - ASKING_SHARE) / ASKING_SHARE))
 
 
 async def until(
@@ -64,7 +76,7 @@ async def until(
     what: object = "",
     *,
     within: float = PATIENCE_S,
-    every: float = 0.005,
+    every: float = 0.01,
     despite: tuple[type[Exception], ...] = (),
 ) -> Any:
     """Return the condition's value, or that of its coroutine, once it is true.
@@ -73,7 +85,7 @@ async def until(
     """
     patient = Patience(within)
     while True:
-        value: Any = None
+        asked, value = time.monotonic(), None
         try:
             value = condition()
             if inspect.isawaitable(value):
@@ -83,4 +95,4 @@ async def until(
         if value:
             return value
         assert not patient.is_over(), patient.ended(what)
-        await asyncio.sleep(every)
+        await asyncio.sleep(pause(every, time.monotonic() - asked))
