@@ -20,11 +20,12 @@ import numpy as np
 from report import arguments, write
 from scipy import stats
 
-from lineside_fleet.gate import GateSettings, evaluate
+from lineside_fleet.gate.deciding import evaluate
 from lineside_fleet.gate.estimating import DRAWS, estimate
 from lineside_fleet.gate.metrics import asked
 from lineside_fleet.gate.observations import Observations, Samples
 from lineside_fleet.gate.rates import Excess
+from lineside_fleet.gate.settings import GateSettings
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
 from simulated_rollouts import EQUAL, Fleet, Truth, draw

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import expit
 
-from lineside_fleet.gate import GateSettings, Look, evaluate
+from lineside_fleet.gate.deciding import evaluate
+from lineside_fleet.gate.evaluation import Look
 from lineside_fleet.gate.observations import Cell, Observations, Samples, Window
+from lineside_fleet.gate.settings import GateSettings
 
 BEGAN = datetime(2026, 3, 2, tzinfo=UTC)
 HOURS = 24

@@ -39,7 +39,9 @@ def gate(
     """
     from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for scipy
     from lineside.errors import LinesideError  # noqa: PLC0415 - same
-    from lineside_fleet.gate import GateSettings, evaluate, report, settings_file  # noqa: PLC0415 - same
+    from lineside_fleet.gate import report, settings_file  # noqa: PLC0415 - same
+    from lineside_fleet.gate.deciding import evaluate  # noqa: PLC0415 - same
+    from lineside_fleet.gate.settings import GateSettings  # noqa: PLC0415 - same
     from lineside_fleet.gate.sources import evidence  # noqa: PLC0415 - same
 
     try:

@@ -10,8 +10,9 @@ import httpx
 import numpy as np
 import pytest
 
-from lineside_fleet.gate import GateSettings, evaluate
+from lineside_fleet.gate.deciding import evaluate
 from lineside_fleet.gate.observations import Bins, Window
+from lineside_fleet.gate.settings import GateSettings
 from lineside_fleet.gate.sources.prometheus import Prometheus
 from tests.support.ports import free_port
 from tests.support.variables import missing

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from lineside_fleet.gate import GateSettings, evaluate
+from lineside_fleet.gate.deciding import evaluate
 from lineside_fleet.gate.observations import SLICES, Quantiles, Window
+from lineside_fleet.gate.settings import GateSettings
 from lineside_fleet.gate.sources.cloudwatch import WITHIN, CloudWatch
 from lineside_fleet.gate.sources.errors import NotObserved
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from lineside.errors import LinesideError
-from lineside_fleet.gate import Evaluation, GateSettings, Look, evaluate
+from lineside_fleet.gate.deciding import evaluate
+from lineside_fleet.gate.evaluation import Evaluation, Look
 from lineside_fleet.gate.observations import Bins, Cell, Observations, Quantiles, Samples, Window
+from lineside_fleet.gate.settings import GateSettings
 from tests.support.simulated_rollouts import BEGAN, EQUAL, Fleet, Truth, draw
 
 FLEET = Fleet(devices=12, parts=7500)

@@ -4,7 +4,9 @@ from collections import Counter
 
 import numpy as np
 
-from lineside_fleet.gate import GateSettings, Observations, evaluate
+from lineside_fleet.gate.deciding import evaluate
+from lineside_fleet.gate.observations import Observations
+from lineside_fleet.gate.settings import GateSettings
 from tests.support.simulated_rollouts import EQUAL, Fleet, Truth, draw, verdict_of
 
 ROLLOUTS = 150

@@ -7,8 +7,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lineside_fleet.gate import Evaluation, GateSettings, Observations, evaluate
-from lineside_fleet.gate.observations import Cell, Samples
+from lineside_fleet.gate.deciding import evaluate
+from lineside_fleet.gate.evaluation import Evaluation
+from lineside_fleet.gate.observations import Cell, Observations, Samples
+from lineside_fleet.gate.settings import GateSettings
 from tests.support.simulated_rollouts import Fleet, Truth, draw
 
 ORDER = {"promote": 0, "hold": 1, "stop": 2}

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineside_fleet.gate import Evaluation, GateSettings, evaluate, report
+from lineside_fleet.gate import report
+from lineside_fleet.gate.deciding import evaluate
+from lineside_fleet.gate.evaluation import Evaluation
+from lineside_fleet.gate.settings import GateSettings
 from tests.support.simulated_rollouts import Fleet, Truth, draw
 
 

@@ -5,9 +5,8 @@ import pytest
 from typer.testing import CliRunner
 
 from lineside_fleet.commands import fleet
-from lineside_fleet.gate import GateSettings
 from lineside_fleet.gate.sample_size import for_latency, for_rate, levels_of
-from lineside_fleet.gate.settings import LatencySettings, RateSettings
+from lineside_fleet.gate.settings import GateSettings, LatencySettings, RateSettings
 from tests.support.simulated_rollouts import EQUAL, Fleet, draw, verdict_of
 
 RATE = RateSettings()

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lineside_fleet.gate import GateSettings
+from lineside_fleet.gate.settings import GateSettings
 
 
 def test_the_defaults_are_a_gate() -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lineside_fleet.commands import fleet
-from lineside_fleet.gate import GateSettings, Observations
-from lineside_fleet.gate.observations import SLICES, Cell, Samples
+from lineside_fleet.gate.observations import SLICES, Cell, Observations, Samples
+from lineside_fleet.gate.settings import GateSettings
 from lineside_fleet.rollout.metrics_gate import DAY_S, MetricsGate, windows
 from lineside_fleet.state.document import StageState
 from tests.support.rollouts import write

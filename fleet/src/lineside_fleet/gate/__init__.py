@@ -1,8 +1,4 @@
-"""The gate between two stages: whether what was observed lets a staged version go on."""
+"""The gate between two stages: whether what was observed lets a staged version go on.
 
-from lineside_fleet.gate.deciding import evaluate
-from lineside_fleet.gate.evaluation import Evaluation, Look, MetricEvaluation, Problem
-from lineside_fleet.gate.observations import Observations
-from lineside_fleet.gate.settings import GateSettings
-
-__all__ = ["Evaluation", "GateSettings", "Look", "MetricEvaluation", "Observations", "Problem", "evaluate"]
+The settings are read without the libraries of statistics, which take longer to load than most commands to run.
+"""

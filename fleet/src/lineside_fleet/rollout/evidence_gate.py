@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lineside_fleet.gate import Evaluation, GateSettings, evaluate, report
+from lineside_fleet.gate import report
+from lineside_fleet.gate.deciding import evaluate
+from lineside_fleet.gate.evaluation import Evaluation
+from lineside_fleet.gate.settings import GateSettings
 from lineside_fleet.gate.sources import evidence
 from lineside_fleet.rollout.judging import Judged
 from lineside_fleet.state.document import StageState

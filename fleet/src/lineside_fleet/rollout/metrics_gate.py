@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lineside_fleet.gate import GateSettings, Observations, evaluate
-from lineside_fleet.gate.observations import Window
+from lineside_fleet.gate.deciding import evaluate
+from lineside_fleet.gate.observations import Observations, Window
+from lineside_fleet.gate.settings import GateSettings
 from lineside_fleet.gate.sources.cloudwatch import CloudWatch
 from lineside_fleet.gate.sources.prometheus import Prometheus
 from lineside_fleet.rollout.evidence_gate import told
