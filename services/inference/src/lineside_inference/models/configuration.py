@@ -14,8 +14,8 @@ from google.protobuf import json_format, text_format  # type: ignore[import-unty
 from tritonclient.grpc import model_config_pb2 as pb
 
 from lineside_inference.errors import StoreError
+from lineside_inference.models.reading import CONFIG_FILE
 
-CONFIG_FILE = "config.pbtxt"
 _MAX_BYTES = 1024 * 1024
 BACKENDS = {".onnx": "onnxruntime", ".plan": "tensorrt", ".engine": "tensorrt", ".pt": "pytorch"}
 _PYTHON = "python"

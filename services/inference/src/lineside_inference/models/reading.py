@@ -14,6 +14,7 @@ from lineside_inference.errors import StoreError
 from lineside_inference.models.card import Card, CardFile
 
 CARD_FILE = "card.yaml"
+CONFIG_FILE = "config.pbtxt"
 _MAX_CARD_BYTES = 1024 * 1024
 
 

@@ -18,7 +18,7 @@ from lineside.durable_files import replace_file, sync
 from lineside_inference.agent.packages.package import Package
 from lineside_inference.agent.packages.paths import Roots
 from lineside_inference.errors import MemoryShort, PackageUnusable, StateNotKept
-from lineside_inference.models.configuration import CONFIG_FILE
+from lineside_inference.models.reading import CONFIG_FILE
 
 _INCOMING = ".incoming-"
 _CHUNK = 1024 * 1024

@@ -17,7 +17,7 @@ from lineside_inference.agent.packages.paths import Roots, entries
 from lineside_inference.agent.packages.plan_file import HEAD, NotAnEngine, check_engine
 from lineside_inference.agent.packages.triton_folder import read_triton_folder, versions_in
 from lineside_inference.errors import PackageUnusable
-from lineside_inference.models.configuration import CONFIG_FILE
+from lineside_inference.models.reading import CONFIG_FILE
 
 Kind = Literal["triton", "onnx", "plan"]
 
