@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from lineside.contract import Result, uuid7
-from lineside_inference.engine.wire import DTYPES
 from lineside_inference.errors import EngineFailed, OutputNotFinite
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.interpret import interpret
 from lineside_inference.interpret.thresholds import Thresholds
 from lineside_inference.models.card import Card
+from lineside_inference.models.dtypes import DTYPES
 
 GEOMETRY = Geometry(64, 48, 0, 6, 64, 36, 320, 180)
 HEADS: list[dict[str, Any]] = [

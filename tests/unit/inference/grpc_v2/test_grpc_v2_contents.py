@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2 as pb
 
-from lineside_inference.engine.wire import DTYPES
 from lineside_inference.errors import TensorDatatype, TensorValues
 from lineside_inference.grpc_v2.contents import FIELDS, count, pack
+from lineside_inference.models.dtypes import DTYPES
 
 
 def contents(datatype: str, values: list[Any]) -> Any:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lineside.errors import LinesideError
 from lineside_inference.dataplane.datatypes import check_strings, pack, size_of, unpack
-from lineside_inference.engine.wire import DTYPES
 from lineside_inference.errors import TensorValues
+from lineside_inference.models.dtypes import DTYPES
 
 WHOLE = sorted(name for name, kind in DTYPES.items() if np.dtype(kind).kind in "iu")
 

@@ -22,7 +22,7 @@ from lineside_inference.imaging.decode import decode_all, decoding_bytes
 from lineside_inference.imaging.encode import encode
 from lineside_inference.imaging.image_headers import sniff
 from lineside_inference.imaging.overlay import draw
-from lineside_inference.models.head import DTYPES
+from lineside_inference.models.dtypes import DTYPES
 from lineside_inference.settings.capture import Rectangle
 from lineside_inference.sources import Frame
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside_inference.engine.wire import DTYPES
 from lineside_inference.errors import OutputNotFinite, OutputNotJson, TensorDatatype, TensorShape, TensorValues
+from lineside_inference.models.dtypes import DTYPES
 
 BYTES = "BYTES"
 BF16 = "BF16"

@@ -14,11 +14,9 @@ from lineside_inference.engine.parameters import in_region
 from lineside_inference.errors import EngineFailed
 from lineside_inference.models import head
 from lineside_inference.models.card import Card
+from lineside_inference.models.dtypes import DTYPES
 
 Transport = Literal["shared-memory", "bytes"]
-
-DTYPES = head.DTYPES
-"""The numpy type of each datatype of the protocol that carries numbers."""
 
 _LINE = 64  # bytes; every tensor begins on a cache line of its own
 _MAX_OUTPUT_BYTES = 512 * 1024 * 1024

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from lineside_inference.dataplane.datatypes import BYTES
-from lineside_inference.engine.wire import DTYPES
 from lineside_inference.errors import TensorDatatype, TensorValues
+from lineside_inference.models.dtypes import DTYPES
 
 _LENGTH = 4
 FIELDS: Mapping[str, tuple[str, type[np.generic]]] = {

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Self
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from lineside.contract import Datatype
@@ -26,20 +25,21 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 Sizes = tuple[int | None, ...]
 
-DTYPES: dict[str, type[np.generic]] = {
-    "BOOL": np.bool_,
-    "UINT8": np.uint8,
-    "UINT16": np.uint16,
-    "UINT32": np.uint32,
-    "UINT64": np.uint64,
-    "INT8": np.int8,
-    "INT16": np.int16,
-    "INT32": np.int32,
-    "INT64": np.int64,
-    "FP16": np.float16,
-    "FP32": np.float32,
-    "FP64": np.float64,
+BYTES: dict[Datatype, int] = {
+    "BOOL": 1,
+    "UINT8": 1,
+    "UINT16": 2,
+    "UINT32": 4,
+    "UINT64": 8,
+    "INT8": 1,
+    "INT16": 2,
+    "INT32": 4,
+    "INT64": 8,
+    "FP16": 2,
+    "FP32": 4,
+    "FP64": 8,
 }
+"""Of one value. By hand, since a card is read by commands too, whose start would be half numpy's."""
 
 
 def describe(sizes: Sizes | None) -> str:
@@ -118,7 +118,7 @@ class CardHead(CardPart):
         if shape is None:
             return OutputTensor(name, None, self.datatype, sizes)
         datatype = self.datatype or "FP32"
-        return OutputTensor(name, math.prod(shape) * np.dtype(DTYPES[datatype]).itemsize, datatype, sizes)
+        return OutputTensor(name, math.prod(shape) * BYTES[datatype], datatype, sizes)
 
     @model_validator(mode="after")
     def _not_too_large(self) -> Self:

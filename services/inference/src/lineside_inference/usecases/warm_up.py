@@ -13,7 +13,7 @@ import numpy as np
 from lineside.contract import InlineSource, Request, Source, Tensor, TensorsSource
 from lineside_inference.imaging.encode import encode
 from lineside_inference.models.card import Card
-from lineside_inference.models.head import DTYPES
+from lineside_inference.models.dtypes import DTYPES
 from lineside_inference.models.store import Model
 
 _LARGEST_SIDE = 4096
