@@ -3,8 +3,8 @@
 This distribution holds what two services must agree on, and the `lineside` command. `__all__` names the modules that
 the services and the bench may import; the others serve these, or the command.
 
-agreed between services   contract, bus, greengrass, spool, capture, edge_manager, heartbeats, standing, plans,
-                          policy_documents
+agreed between services   contract, described, bus, greengrass, spool, capture, edge_manager, heartbeats, standing,
+                          plans, policy_documents
 a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
                           machine, aws_errors, s3_download, buffered_http
 the Greengrass components recipes
@@ -26,6 +26,7 @@ __all__ = [
     "command",
     "connections",
     "contract",
+    "described",
     "documents",
     "durable_files",
     "edge_manager",
