@@ -205,6 +205,11 @@ class Settings(BaseSettings):
         values = self.model_dump(mode="json", exclude={"thing", "log"})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 
+    @property
+    def unneeded(self) -> str | None:
+        """Why a box with these settings does well without the service; None where it does not."""
+        return None
+
     def remarks(self) -> list[str]:
         """Return what was read over, and what of any section is allowed and not what was meant."""
         sections = [getattr(self, name) for name in type(self).model_fields]

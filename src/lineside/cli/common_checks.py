@@ -119,6 +119,8 @@ async def service(name: str, settings: Settings) -> Check:
         where, document = await run_abandonable(partial(readyz, settings.section, http_settings))
     except (OSError, http.client.HTTPException, ValueError) as error:
         where = f"{http_settings.host}:{http_settings.port}"
+        if settings.unneeded:
+            return skip(name, f"does not answer on {where}, and need not: {settings.unneeded}")
         return warn(name, f"does not answer on {where}: {error}", "start it, unless it runs on another machine")
     links = [link for link in document.get("connections", []) if link["state"] != "ONLINE"]
     shown = "; ".join(f"{link['name']} {link['state']}: {link['detail']}".rstrip(": ") for link in links)

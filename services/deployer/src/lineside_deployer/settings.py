@@ -121,6 +121,11 @@ class Settings(lineside.settings.Settings):
         root = self.edge_manager.LocalDataRootPath
         return root / "deployer" if root is not None else self.deployer.state_dir
 
+    @property
+    def unneeded(self) -> str | None:
+        """Without deployments only heartbeats are missed, which a box need not send."""
+        return None if self.edge_manager.DeploymentEnable else "edge_manager.DeploymentEnable is false"
+
     def check(self) -> None:
         """Refuse a start that could deploy nothing, though edge_manager.DeploymentEnable says so; raises SettingsError.
 
