@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DISTRIBUTIONS := . services/inference services/topic-bridge services/opcua-bridge services/forwarder services/exporter services/deployer fleet bench
 ARGS ?=
-# Tests start thousands of our processes: compiled anew in each, a service takes up to half a second longer to start.
+# Tests start thousands of our processes, and none of them shall compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint benchmark-fleet benchmark-models benchmark-gate clean

@@ -16,8 +16,8 @@ usage: lineside-{name} [settings.yaml]     run until SIGTERM; LINESIDE_CONFIG na
 def run(section: str, serve: Callable[[], None]) -> None:
     """Answer one of the words and exit, or serve; `serve` is called, and may import, only where it is needed.
 
-    `serve` begins without garbage collection, which looks through what is imported again and again, a tenth of the
-    start; `lineside.service` turns it on when it serves.
+    `serve` begins without garbage collection, which looks through what is imported again and again, up to a tenth of
+    the start; `lineside.service` turns it on when it serves.
     """
     status = answer(section, sys.argv[1:])
     if status is None:

@@ -1,7 +1,7 @@
 """Models whose fields are described by the docstring below each, for schemas and the reference.
 
-It is what pydantic's `use_attribute_docstrings` does, which looks for the source of each class anew: a fifth of the
-processor time of a service's start (pydantic 2.14, 30 models). Here a module is parsed once.
+It is what pydantic's `use_attribute_docstrings` does, which looks for the source of each class anew: a third of the
+processor time that the import of the contract takes (pydantic 2.14, 21 models). Here a module is parsed once.
 """
 
 import ast
