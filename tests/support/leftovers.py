@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-MADE_BY_TESTS = re.compile(r"^/?(lineside-test-|t[0-9a-f]{8}-)")
+MADE_BY_TESTS = re.compile(r"lineside-test-|t[0-9a-f]{8}-")
 """How all tests begin the names of their containers, networks and volumes."""
 LOCK = "lineside-tests-engine.lock"
 

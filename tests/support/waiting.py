@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 Value = TypeVar("Value")
 
 ASKING_SHARE = 0.2
-"""At most this share of the time is spent on asking: a test that asks all the time slows down what it waits for."""
+"""Of the time, at most, is spent on asking, but no pause is over 1 s: who asks all the time slows what it waits for."""
 PATIENCE_S = 60.0
 """For how long a test waits for one thing, in seconds of a quiet machine."""
 HANG_S = 300.0
@@ -63,7 +63,7 @@ def block_until(
         if value := condition():
             return value
         assert not patient.is_over(), patient.ended(what)
-        time.sleep(pause(every, time.monotonic() - asked))
+        time.sleep(pause(every, time.monotonic() - asked))  # between two questions, the one place where tests sleep
 
 
 def pause(every: float, took: float) -> float:

@@ -39,18 +39,16 @@ def gate(
     """
     from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for scipy
     from lineside.errors import LinesideError  # noqa: PLC0415 - same
-    from lineside_fleet.gate import report, settings_file  # noqa: PLC0415 - same
-    from lineside_fleet.gate.deciding import evaluate  # noqa: PLC0415 - same
-    from lineside_fleet.gate.settings import GateSettings  # noqa: PLC0415 - same
+    from lineside_fleet.gate import deciding, report, settings_file  # noqa: PLC0415 - same
     from lineside_fleet.gate.sources import evidence  # noqa: PLC0415 - same
 
     try:
-        asked = settings_file.read(settings) if settings else GateSettings()
+        asked = settings_file.read(settings)
         if look is None:
             asked, look = asked.model_copy(update={"looks": 1}), 1
         before = evidence.observe([baseline], model=model, version=baseline_version)
         after = evidence.observe([staged], model=model, version=staged_version)
-        found = evaluate(asked, before, after, look)
+        found = deciding.evaluate(asked, before, after, look)
         written = report.write(found, out) if out else []
     except LinesideError as error:
         typer.echo(visible(f"lineside fleet gate: {error}"), err=True)

@@ -26,10 +26,9 @@ def sample_size(
     from lineside_fleet.gate import settings_file  # noqa: PLC0415 - same
     from lineside_fleet.gate.metrics import asked  # noqa: PLC0415 - same
     from lineside_fleet.gate.sample_size import for_latency, for_rate, levels_of  # noqa: PLC0415 - same
-    from lineside_fleet.gate.settings import GateSettings  # noqa: PLC0415 - same
 
     try:
-        gate = settings_file.read(settings) if settings else GateSettings()
+        gate = settings_file.read(settings)
     except LinesideError as error:
         typer.echo(visible(f"lineside fleet sample-size: {error}"), err=True)
         raise typer.Exit(2) from None

@@ -14,8 +14,10 @@ class _File(Section):
     gate: GateSettings
 
 
-def read(path: Path) -> GateSettings:
-    """Return the settings; raises SettingsError with every problem."""
+def read(path: Path | None) -> GateSettings:
+    """Return the settings, the defaults without a file; raises SettingsError with every problem."""
+    if path is None:
+        return GateSettings()
     try:
         document = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:

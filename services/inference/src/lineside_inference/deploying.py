@@ -27,6 +27,7 @@ last line on stdout has the versions that are needed: the one that came, and tho
 import argparse
 import http.client
 import json
+import math
 import signal
 import sys
 import time
@@ -146,17 +147,16 @@ def wait(
     A service that tries again and again answers that it loads in between: trouble lasts on, unless that takes long.
     """
     began = clock()
-    trouble: float | None = None
-    waits: float | None = None
+    trouble = waits = math.inf  # since when; infinite where there is none
     while True:
         answer = once()
         now = clock()
         if answer.fate is Fate.TROUBLE:
-            trouble, waits = now if trouble is None else trouble, None
+            trouble, waits = min(trouble, now), math.inf
         else:
-            waits = now if waits is None else waits
-            trouble = trouble if now - waits < SETTLE_S else None
-        has_lasted = answer.fate is Fate.TROUBLE and trouble is not None and now - trouble >= SETTLE_S
+            waits = min(waits, now)
+            trouble = trouble if now - waits < SETTLE_S else math.inf
+        has_lasted = answer.fate is Fate.TROUBLE and now - trouble >= SETTLE_S
         if answer.fate in {Fate.DONE, Fate.REFUSED} or has_lasted or now - began >= within_s:
             return answer
         sleep(ASK_EVERY_S)

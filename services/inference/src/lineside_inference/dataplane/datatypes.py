@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside_inference.errors import OutputNotFinite, OutputNotJson, TensorDatatype, TensorShape, TensorValues
+from lineside_inference.models import head
 from lineside_inference.models.dtypes import DTYPES
 
 BYTES = "BYTES"
 BF16 = "BF16"
-ITEM_BYTES: dict[str, int] = {name: np.dtype(kind).itemsize for name, kind in DTYPES.items()} | {BF16: 2}
+ITEM_BYTES: dict[str, int] = head.ITEM_BYTES | {BF16: 2}
 """Bytes of one element; BYTES is not here, its elements have a length of their own."""
 _LENGTH = 4
 

@@ -13,8 +13,8 @@ from typing import BinaryIO
 from google.protobuf import json_format, text_format  # type: ignore[import-untyped]  # it ships no types
 from tritonclient.grpc import model_config_pb2 as pb
 
+from lineside.packages.paths import CONFIG_FILE
 from lineside_inference.errors import StoreError
-from lineside_inference.models.reading import CONFIG_FILE
 
 _MAX_BYTES = 1024 * 1024
 BACKENDS = {".onnx": "onnxruntime", ".plan": "tensorrt", ".engine": "tensorrt", ".pt": "pytorch"}

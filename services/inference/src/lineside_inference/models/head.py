@@ -14,8 +14,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from lineside.contract import Datatype
 from lineside.described import Described
 
-WIDEST = 8
-"""Bytes of the widest datatype: the room of a value whose datatype the card leaves open."""
 MAX_FINDINGS = 1000
 """The most that `max_findings` may allow."""
 
@@ -25,7 +23,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 Sizes = tuple[int | None, ...]
 
-BYTES: dict[Datatype, int] = {
+ITEM_BYTES: dict[str, int] = {
     "BOOL": 1,
     "UINT8": 1,
     "UINT16": 2,
@@ -40,6 +38,8 @@ BYTES: dict[Datatype, int] = {
     "FP64": 8,
 }
 """Of one value. By hand, since a card is read by commands too, whose start would be half numpy's."""
+WIDEST = max(ITEM_BYTES.values())
+"""Bytes of the widest datatype: the room of a value whose datatype the card leaves open."""
 
 
 def describe(sizes: Sizes | None) -> str:
@@ -118,7 +118,7 @@ class CardHead(CardPart):
         if shape is None:
             return OutputTensor(name, None, self.datatype, sizes)
         datatype = self.datatype or "FP32"
-        return OutputTensor(name, math.prod(shape) * BYTES[datatype], datatype, sizes)
+        return OutputTensor(name, math.prod(shape) * ITEM_BYTES[datatype], datatype, sizes)
 
     @model_validator(mode="after")
     def _not_too_large(self) -> Self:

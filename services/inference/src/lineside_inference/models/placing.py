@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from lineside.packages.paths import CARD_FILE, CONFIG_FILE
 from lineside_inference.errors import StoreError
-from lineside_inference.models.reading import CARD_FILE, CONFIG_FILE, card_path, parse_card, read_card
+from lineside_inference.models.reading import card_path, parse_card, read_card
 
 STAGING, ACCEPTED = ".staging", ".accepted"
 """Folders of the repository that are no models: Triton and the inference service pass over hidden names."""
@@ -105,8 +106,7 @@ def _checked(staged: Path, hashed: Mapping[str, str]) -> str:
         path.chmod(_DIRECTORY if path.is_dir() else _FILE)
     if not (staged / CONFIG_FILE).is_file():
         raise StoreError(f"the model {staged.name} came without {CONFIG_FILE}", remedy="Triton needs it")
-    # Loaded here: half of what a command's start takes, and most commands change no model.
-    from lineside_inference.models.configuration import read_config  # noqa: PLC0415
+    from lineside_inference.models.configuration import read_config  # noqa: PLC0415 - half a start; few change a model
 
     read_config(staged)
     own = parse_card(staged / CARD_FILE, staged)

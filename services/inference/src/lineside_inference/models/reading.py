@@ -9,12 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from lineside.documents import read_yaml
+from lineside.packages.paths import CARD_FILE
 from lineside.wording import words
 from lineside_inference.errors import StoreError
 from lineside_inference.models.card import Card, CardFile
 
-CARD_FILE = "card.yaml"
-CONFIG_FILE = "config.pbtxt"
 _MAX_CARD_BYTES = 1024 * 1024
 
 

@@ -16,8 +16,9 @@ import structlog
 
 from lineside.connections import Connection
 from lineside.errors import LinesideError
+from lineside.packages.paths import CARD_FILE
 from lineside_inference.errors import StoreError
-from lineside_inference.models.reading import CARD_FILE, parse_card
+from lineside_inference.models.reading import parse_card
 from lineside_inference.models.store import Model, ModelStore
 from lineside_inference.models.undoing import WITHDRAWN
 

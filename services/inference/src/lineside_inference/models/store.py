@@ -16,13 +16,14 @@ import structlog
 from tritonclient.grpc import model_config_pb2 as config_pb
 
 from lineside.contract import ModelRef, Policy
+from lineside.packages.paths import CARD_FILE
 from lineside.variants import VariantError
 from lineside_inference.errors import ModelOut, ModelUnknown, ModelUnloaded, StoreError, VersionUnknown
 from lineside_inference.models.card import Card
 from lineside_inference.models.configuration import check_backend, read_config
 from lineside_inference.models.in_flight import InFlight
 from lineside_inference.models.preparation import Preparation
-from lineside_inference.models.reading import CARD_FILE, card_path, check_files, parse_card, read_card
+from lineside_inference.models.reading import card_path, check_files, parse_card, read_card
 from lineside_inference.models.variants import UNKNOWN, Choice, Hardware, choose
 
 log = structlog.get_logger("lineside.inference.models")

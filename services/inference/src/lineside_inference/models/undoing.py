@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from lineside.durable_files import replace_file, sync
+from lineside.packages.paths import CARD_FILE
 from lineside_inference.errors import StoreError
 from lineside_inference.models.placing import ACCEPTED, STAGING
-from lineside_inference.models.reading import CARD_FILE
 
 BEFORE, WITHDRAWN = ".before", ".withdrawn"
 """Hidden folders of the repository: how models were before a change, and those that were taken out."""

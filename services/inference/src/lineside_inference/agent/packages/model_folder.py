@@ -15,10 +15,10 @@ from google.protobuf import text_format  # type: ignore[import-untyped]  # it sh
 from tritonclient.grpc import model_config_pb2 as pb
 
 from lineside.durable_files import replace_file, sync
+from lineside.packages.paths import CONFIG_FILE
 from lineside_inference.agent.packages.package import Package
 from lineside_inference.agent.packages.paths import Roots
 from lineside_inference.errors import MemoryShort, PackageUnusable, StateNotKept
-from lineside_inference.models.reading import CONFIG_FILE
 
 _INCOMING = ".incoming-"
 _CHUNK = 1024 * 1024

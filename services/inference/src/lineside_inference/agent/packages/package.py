@@ -10,6 +10,7 @@ from typing import Literal
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from lineside.packages.paths import CONFIG_FILE
 from lineside_inference.agent.packages.foreign import HOW_TO, format_of, is_archive, is_neo, neo_remedy, remedy_of
 from lineside_inference.agent.packages.manifest import MANIFEST_FILE, MAX_BYTES, Manifest, ManifestError, parse_manifest
 from lineside_inference.agent.packages.onnx_file import NotOnnx, Signature, Tensor, read_signature
@@ -17,7 +18,6 @@ from lineside_inference.agent.packages.paths import Roots, entries
 from lineside_inference.agent.packages.plan_file import HEAD, NotAnEngine, check_engine
 from lineside_inference.agent.packages.triton_folder import read_triton_folder, versions_in
 from lineside_inference.errors import PackageUnusable
-from lineside_inference.models.reading import CONFIG_FILE
 
 Kind = Literal["triton", "onnx", "plan"]
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import structlog
 
 from lineside.packages import PackageRefused, read_manifest
+from lineside.packages.paths import CONFIG_FILE
 from lineside_inference.agent.packages.paths import Roots, entries
 from lineside_inference.errors import PackageUnusable
-from lineside_inference.models.reading import CONFIG_FILE
 
 log = structlog.get_logger("lineside.inference.agent")
 

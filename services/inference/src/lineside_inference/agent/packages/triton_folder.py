@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tritonclient.grpc import model_config_pb2 as pb
 
+from lineside.packages.paths import CONFIG_FILE
 from lineside_inference.agent.packages.paths import Roots, entries
 from lineside_inference.errors import PackageUnusable, StoreError
 from lineside_inference.models.configuration import BACKENDS, default_file, parse_config, runs_python
-from lineside_inference.models.reading import CONFIG_FILE
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _LIBRARY = re.compile(r".*\.(so|dylib|dll)([.0-9]*)", re.IGNORECASE)
