@@ -47,11 +47,10 @@ def main() -> None:
 
 
 def _commands(arguments: Sequence[str]) -> dict[str, Callable[[], Any]]:
-    """Return how to load the command that the arguments name; all commands, in help's order, where they name none."""
+    """Return how to load the command that the arguments begin with; else all, in help's order."""
     known: dict[str, Callable[[], Any]] = {name: partial(_own, name) for name in OWN}
     known |= {each.name: each.load for each in sorted(entry_points(group="lineside.commands"), key=lambda e: e.name)}
-    named = next((word for word in arguments if not word.startswith("-")), "")
-    return {named: known[named]} if named in known else known
+    return {name: load for name, load in known.items() if name in arguments[:1]} or known
 
 
 def _own(name: str) -> Any:
