@@ -21,6 +21,8 @@ from lineside_bench.checkout import find_root
 from lineside_bench.plcs import environment
 from lineside_bench.processes.process import clean_environment
 
+pytest.register_assert_rewrite("tests.support")  # what fails there tells its values too
+
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"
 CONTAINERS = "tests/docker/"

@@ -17,6 +17,7 @@ import yaml
 
 from lineside.packages import make_key, pack, sign
 from lineside_bench.processes.process import clean_environment
+from lineside_inference.errors import ModelOut, ModelUnknown, ModelUnloaded
 from tests.support.constant_models import HEIGHT, WIDTH, write
 from tests.support.inference_service import Inference
 from tests.support.model_packages import trusting
@@ -25,6 +26,7 @@ from tests.support.simulated_s3 import KEYS, Store
 from tests.support.triton_server import TritonServer
 from tests.support.waiting import HANG_S, block_until
 
+AWAY = {ModelUnknown.code, ModelUnloaded.code, ModelOut.code}
 HEAD = {"name": "y", "head": "score"}
 PICTURE = cv2.imencode(".png", np.full((HEIGHT, WIDTH, 3), 90, np.uint8))[1].tobytes()
 SOURCE = {"kind": "inline", "content_type": "image/png", "data": base64.b64encode(PICTURE).decode()}
@@ -222,7 +224,13 @@ class Box:
 
     def score(self, name: str) -> float | None:
         """Return what a model scores, None where it does not serve."""
-        result = self.inference.infer(model=name, source=SOURCE)
+        last: dict[str, Any] = {}
+
+        def known() -> dict[str, Any] | None:  # a machine that is busy may not say at once which it is
+            last.update(self.inference.infer(model=name, source=SOURCE))
+            return last if last["status"] == "ok" or last["code"] in AWAY else None
+
+        result = block_until(known, lambda: (last, self.inference.log.read_text()[-3000:]), within=HANG_S)
         if result["status"] != "ok":
             return None
         return float(result["scores"]["wear"]) if "scores" in result else float(result["findings"][0]["confidence"])

@@ -102,7 +102,7 @@ def check_time(certificate: x509.Certificate, now: datetime) -> None:
         raise PackageRefused(
             "certificate-not-yet-valid",
             f"the certificate of {name} is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, "
-            f"and this machine's clock says {now:%Y-%m-%d %H:%M}",
+            f"and this machine's clock says {now:%Y-%m-%d %H:%M} UTC",
             remedy="Set the clock, or wait",
         )
 

@@ -280,8 +280,9 @@ def test_ten_megabytes_are_taken_and_more_than_the_bound_is_refused(newest: Agen
 
 def test_a_deadline_ends_a_call_that_waits_and_it_never_runs(newest: AgentClient, service: Any) -> None:
     image = np.zeros((1, 3, constant_models.SIDE, constant_models.SIDE), "<f4")
-    newest.predict("slow", {"x": image})
     before = count(service, "slow")
+    newest.predict("slow", {"x": image})
+    before = count(service, "slow", before + 1)
     busy = [newest.method("Predict").future(request(newest, image), timeout=HANG_S) for _ in range(3)]
     waiting = newest.method("Predict").future(request(newest, image), timeout=HANG_S)
     waiting.cancel()
@@ -289,19 +290,24 @@ def test_a_deadline_ends_a_call_that_waits_and_it_never_runs(newest: AgentClient
     assert code is Code.DEADLINE_EXCEEDED
     for call in busy:
         call.result()
-    block_until(lambda: count(service, "slow") >= before + 3)
+    count(service, "slow", before + 3)
     newest.predict("slow", {"x": image})
-    assert before + 4 <= count(service, "slow") <= before + 5
+    assert count(service, "slow", before + 4) <= before + 5
 
 
 def request(client: AgentClient, image: np.ndarray) -> Any:
     return client.of.PredictRequest(tensors=[client.tensor("x", image)], **client.named("slow"))
 
 
-def count(service: Any, model: str) -> int:
-    """Return how many requests Triton has run of a model."""
-    stats = service.http.get(f"/v2/models/{model}/stats").json()
-    return int(stats["model_stats"][0]["inference_stats"]["success"]["count"])
+def count(service: Any, model: str, at_least: int = 0) -> int:
+    """Return how many requests Triton has run of a model, which it counts a moment after it has answered."""
+
+    def counted() -> int:
+        stats = service.http.get(f"/v2/models/{model}/stats").json()
+        return int(stats["model_stats"][0]["inference_stats"]["success"]["count"])
+
+    block_until(lambda: counted() >= at_least, f"{at_least} requests")
+    return counted()
 
 
 def test_the_socket_is_there_with_its_mode_and_nothing_hidden_beside_it(service: Any) -> None:

@@ -16,6 +16,8 @@ import httpx
 import pytest
 import yaml
 
+from lineside_inference.deploying import Fate, judge, judge_gone
+from lineside_inference.models import undoing
 from tests.support.inference_service import Inference, inline
 from tests.support.paths import ROOT
 from tests.support.triton_server import TritonServer, running_triton
@@ -308,6 +310,25 @@ def test_the_version_that_the_own_card_names_comes_into_force_and_a_broken_one_d
         block_until(lambda: described(service)["version"] == "2", lambda: described(service))
     finally:
         deployed.name("1")
+
+
+def test_a_model_that_comes_back_is_said_to_serve_only_once_it_does(service: Inference, triton: TritonServer) -> None:
+    undoing.keep(triton.repository, MODEL)
+    undoing.withdraw(triton.repository, MODEL)
+    try:
+        block_until(lambda: judge_gone(described(service)).fate is Fate.DONE, lambda: described(service))
+        gone = described(service)
+        assert (gone["version"], gone["default"], gone["wanted"]) == (None, None, None)
+    finally:
+        undoing.restore(triton.repository, MODEL)
+        undoing.settle(triton.repository, MODEL)
+
+    def done() -> dict[str, Any] | None:
+        now = described(service)
+        return now if judge(now, "1").fate is Fate.DONE else None
+
+    back = block_until(done, lambda: described(service))
+    assert (back["version"], back["state"]) == ("1", "ONLINE")
 
 
 def test_a_restart_while_a_broken_version_is_named_serves_the_one_before(

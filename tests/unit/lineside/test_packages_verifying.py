@@ -38,7 +38,7 @@ class Desk:
 
     def refused(self, **given: Any) -> PackageRefused:
         """Verify, and install: both are refused for the same reason, and nothing is there."""
-        into = self.folder / "into"
+        into, given = self.folder / "into", {"now": NOW} | given
         with pytest.raises(PackageRefused) as by_verify:
             verify(self.archive, None, self.roots, **given)
         with pytest.raises(PackageRefused) as by_install:
@@ -266,6 +266,7 @@ def test_an_expired_certificate_is_refused_though_the_library_takes_it(desk):
     error = desk.refused()
     assert error.reason == "certificate-expired"
     assert f"the certificate of CN=line-team has expired on {NOW - DAY:%Y-%m-%d %H:%M} UTC" in str(error)
+    assert desk.refused(now=None).reason == error.reason, "by this machine's clock"
     verify(desk.archive, None, desk.roots, now=NOW - 2 * DAY)
 
 
@@ -273,7 +274,7 @@ def test_a_certificate_of_tomorrow_is_refused_and_the_clock_named(desk):
     by_certificate(desk, signer(desk.folder / "ca", desk.authority, begins=NOW + DAY))
     error = desk.refused()
     assert error.reason == "certificate-not-yet-valid"
-    assert f"and this machine's clock says {NOW:%Y-%m-%d}" in str(error)
+    assert f"and this machine's clock says {NOW:%Y-%m-%d %H:%M} UTC" in str(error)
     verify(desk.archive, None, desk.roots, now=NOW + 2 * DAY)
 
 

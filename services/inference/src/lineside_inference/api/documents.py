@@ -80,7 +80,7 @@ class ModelDocument(Document):
     versions: list[str]
     """Every version that has a card."""
     default: str | None
-    """The version that the model's own card names; null where the model is out."""
+    """The version that the model's own card names; null where the model is out, or taken out of the repository."""
     wanted: str | None
     """The version that the policy asks for, else `default`."""
     state: str
@@ -88,7 +88,7 @@ class ModelDocument(Document):
     detail: str
     """Why it is so, in words."""
     changing: bool
-    """Whether another version is being put into force."""
+    """Whether a version is being put into force, or about to be, for its model has come back."""
     refused: RefusedDocument | None
     """The version that failed last; null where none did."""
     task: str

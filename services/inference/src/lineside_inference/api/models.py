@@ -57,16 +57,17 @@ def router(
         card, link = store[name].card, engine.model_links[name]
         in_force = thresholds(policies.current, card)
         refused = switcher.refused.get(name)
+        default, step = switcher.default_version(name), switcher.step(name)
         serving, plan = store.serving(name), plans.get(name)
         return {
             "name": name,
             "version": card.version if store.is_loaded(name) else None,
             "versions": versions,
-            "default": store.default_version(name),
-            "wanted": policies.current.models.get(name, store.default_version(name)),
+            "default": default,
+            "wanted": policies.current.models.get(name, default),
             "state": "unloaded" if not store.is_loaded(name) else str(link.state.state),
-            "detail": switcher.under_way.get(name) or (refused.reason if refused else link.state.detail),
-            "changing": name in switcher.under_way,
+            "detail": step or (refused.reason if refused else link.state.detail),
+            "changing": step is not None,
             "refused": {"version": refused.version, "reason": refused.reason} if refused else None,
             "task": card.task,
             "input": card.input.kind,

@@ -176,6 +176,17 @@ class VersionSwitcher:
         self._leaving.add(name)
         self._news.set()
 
+    def default_version(self, name: str) -> str | None:
+        """Return the version that a model's own card names; None while the model is taken out of the repository."""
+        is_away = name in self._withdrawn and name not in self._wanted
+        return None if is_away else self._store.default_version(name)
+
+    def step(self, name: str) -> str | None:
+        """Return which step of a change runs or is about to; None where none does."""
+        if name not in self.under_way and name in self._withdrawn and name in self._wanted and name not in self.refused:
+            return f"version {self._wanted[name]}: it has come back, and is loaded in its turn"
+        return self.under_way.get(name)
+
     async def supervise(self) -> None:
         """Follow the policy for ever."""
         while True:
