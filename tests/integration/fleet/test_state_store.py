@@ -13,7 +13,7 @@ from lineside_fleet.state.document import RolloutState, StageState
 from lineside_fleet.state.file_lock import file_lock
 from lineside_fleet.state.owner import LEASE_S, Owner, myself
 from lineside_fleet.state.store import open_store
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, block_until
 
 NOW = 1_000_000.0
 
@@ -83,12 +83,93 @@ def test_a_lock_of_another_machine_is_taken_over_when_a_person_says_so(place):
             pass
 
 
-def test_a_lease_in_s3_ends_by_itself(in_s3):
-    place = in_s3
-    with store(place).locked(stranger()):
-        later = NOW + LEASE_S + 1
-        with store(place, later).locked(myself("b", later)):
-            pass
+class Clock:
+    """Seconds that a test moves on."""
+
+    def __init__(self):
+        self.now = NOW
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def renewing(place, clock):
+    """Return a store whose lock is renewed as often as can be."""
+    return open_store(place, Aws(), clock, renew_s=0.01)
+
+
+def lock_of(place):
+    bucket, _, key = place.removeprefix("s3://").partition("/")
+    return bucket, f"{key}.lock"
+
+
+def renewed(moto_server, place):
+    return Owner.model_validate_json(moto_server.get(*lock_of(place))).renewed
+
+
+def test_a_command_that_works_for_longer_than_a_lease_keeps_its_lock_in_s3(in_s3, moto_server, clock):
+    one = renewing(in_s3, clock)
+    with one.locked(stranger()):
+        for _ in range(3):
+            clock.now += LEASE_S + 1
+            block_until(lambda: renewed(moto_server, in_s3) == clock.now)
+            with pytest.raises(Locked, match="works on this rollout"), store(in_s3, clock.now).locked(myself("b", NOW)):
+                pass
+        one.read()
+        one.write(state())
+    with store(in_s3, clock.now).locked(myself("b", NOW)):
+        assert store(in_s3).read() == state()
+
+
+def test_a_lock_in_s3_whose_holder_died_ends_with_its_lease(in_s3, moto_server):
+    bucket, key = lock_of(in_s3)
+    dead = stranger().model_copy(update={"renewed": NOW + 500})  # it renewed once, and was heard of no more
+    moto_server.client.put_object(Bucket=bucket, Key=key, Body=dead.model_dump_json().encode())
+    with pytest.raises(Locked, match="works on"), store(in_s3, NOW + LEASE_S + 1).locked(myself("b", NOW)):
+        pass
+    later = NOW + 500 + LEASE_S
+    with store(in_s3, later).locked(myself("b", later)):
+        pass
+
+
+def test_a_holder_that_comes_back_after_it_was_taken_over_writes_nothing(in_s3):
+    late = store(in_s3)
+    with late.locked(stranger()):
+        late.read()
+        later = NOW + LEASE_S
+        with store(in_s3, later).locked(myself("b", later)):  # it has written no state yet: no ETag tells
+            with pytest.raises(Locked, match="was taken over"):
+                late.write(state())
+            with pytest.raises(Locked, match="was taken over"):
+                late.write(state())
+        assert store(in_s3).read() is None
+    with store(in_s3).locked(myself("c", NOW)):
+        pass
+
+
+def test_a_holder_that_ends_after_it_was_taken_over_leaves_the_others_lock(in_s3, moto_server):
+    bucket, key = lock_of(in_s3)
+    with store(in_s3).locked(stranger()):
+        other = myself("b", NOW).model_dump_json().encode()
+        moto_server.client.put_object(Bucket=bucket, Key=key, Body=other)
+    assert moto_server.get(bucket, key) == other
+
+
+def test_a_renewal_whose_answer_was_lost_is_no_take_over(in_s3, moto_server, clock):
+    one = open_store(in_s3, Aws(), clock)
+    bucket, key = lock_of(in_s3)
+    with one.locked(stranger()):
+        written = stranger().model_copy(update={"renewed": NOW + 60})  # it came there, and nobody heard of it
+        moto_server.client.put_object(Bucket=bucket, Key=key, Body=written.model_dump_json().encode())
+        clock.now += 120
+        one.read()
+        one.write(state())
+        assert renewed(moto_server, in_s3) == clock.now
 
 
 def test_a_lock_whose_process_was_killed_is_taken_over(tmp_path):

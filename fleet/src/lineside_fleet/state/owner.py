@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 LEASE_S = 900.0
 """How long a lock of another machine's counts where nobody renews it."""
+RENEW_S = 60.0
+"""How often one is renewed while its command works: fifteen tries may fail before it counts no more."""
 
 
 class Owner(BaseModel):
@@ -21,6 +23,12 @@ class Owner(BaseModel):
     begun: str
     command: str
     since: float
+    renewed: float = 0.0
+    """When it last said that it works, in seconds since 1970; 0 where it never did after `since`."""
+
+    def is_silent(self, now: float) -> bool:
+        """Return whether it has renewed nothing for a lease, whatever became of it."""
+        return now - max(self.since, self.renewed) >= LEASE_S
 
     def is_dead(self) -> bool:
         """Return whether it is of this machine and has ended."""

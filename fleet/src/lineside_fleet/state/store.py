@@ -14,7 +14,8 @@ from lineside_fleet.aws.clients import Aws
 from lineside_fleet.errors import FleetError, Refused
 from lineside_fleet.state.document import RolloutState
 from lineside_fleet.state.file_lock import file_lock
-from lineside_fleet.state.owner import Owner
+from lineside_fleet.state.owner import RENEW_S, Owner
+from lineside_fleet.state.s3_lock import S3Lock
 from lineside_fleet.state.s3_objects import S3Objects
 
 _CHANGED = "The state was changed by somebody else meanwhile: run the command again, it goes on from there"
@@ -90,11 +91,11 @@ class FileStore:
 
 
 class S3Store:
-    """The state in an S3 object, written only where it is still the one that was read."""
+    """The state in an S3 object, written only where it is still the one that was read, and the lock still ours."""
 
-    def __init__(self, bucket: str, key: str, objects: S3Objects) -> None:
+    def __init__(self, bucket: str, key: str, objects: S3Objects, lock: S3Lock) -> None:
         self.where = f"s3://{bucket}/{key}"
-        self._bucket, self._key, self._objects = bucket, key, objects
+        self._bucket, self._key, self._objects, self._lock = bucket, key, objects, lock
         self._etag: str | None = None
 
     def read(self) -> RolloutState | None:
@@ -104,7 +105,8 @@ class S3Store:
         return None if found is None else parsed(found.body, self.where)
 
     def write(self, state: RolloutState) -> None:
-        """Replace the object; raises FleetError where it changed, AwsError."""
+        """Replace the object; raises Locked where the lock was taken over, FleetError where it changed, AwsError."""
+        self._lock.check()
         etag = self._objects.put(self._bucket, self._key, state.to_json().encode(), expected=self._etag)
         if etag is None:
             raise FleetError(f"{self.where} changed under this command", remedy=_CHANGED, transient=True)
@@ -112,15 +114,16 @@ class S3Store:
 
     def locked(self, owner: Owner, *, take_over: bool = False) -> AbstractContextManager[None]:
         """Hold the lock object beside it."""
-        return self._objects.lock(self._bucket, f"{self._key}.lock", owner, take_over=take_over)
+        return self._lock.held(owner, take_over=take_over)
 
 
-def open_store(where: str, aws: Aws, now: Callable[[], float]) -> Store:
-    """Return the store of a path or an s3:// address; raises Refused."""
+def open_store(where: str, aws: Aws, now: Callable[[], float], renew_s: float = RENEW_S) -> Store:
+    """Return the store of a path or an s3:// address; raises Refused. A lock in S3 is renewed every `renew_s`."""
     if "://" not in where:
         return FileStore(Path(where))
     scheme, _, rest = where.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme != "s3" or not bucket or not key:
         raise Refused(f"state: {where!r} is no place", remedy="Give a file's path, or s3://bucket/key")
-    return S3Store(bucket, key, S3Objects(aws.s3, now))
+    objects = S3Objects(aws.s3)
+    return S3Store(bucket, key, objects, S3Lock(bucket, f"{key}.lock", objects, now, renew_s))
