@@ -23,7 +23,7 @@ fleet.command("sample-size")(sample_size)
 HOLD, BAD = STATUS["hold"], STATUS["stop"]
 """Exit statuses: not yet; and a stage that failed, or a version that the gate stopped."""
 
-File = Annotated[Path, typer.Argument(metavar="ROLLOUT", help="The rollout file (YAML).")]
+File = Annotated[str, typer.Argument(metavar="ROLLOUT", help="The rollout file (YAML): a path, or s3://bucket/key.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TakeOver = Annotated[
     bool, typer.Option("--take-over", help="Take the lock of a command on another machine that has ended.")
@@ -43,11 +43,14 @@ def _told() -> Iterator[None]:
         raise typer.Exit(getattr(error, "status", 2)) from None
 
 
-def _runner(file: Path, *, take_over: bool = False) -> "Runner":
-    from lineside_fleet.rollout.running import Runner  # noqa: PLC0415 - the help must not wait for boto3
-    from lineside_fleet.rollout_file import read_rollout  # noqa: PLC0415 - same
+def _runner(file: str, *, take_over: bool = False) -> "Runner":
+    from lineside_fleet.aws.clients import Aws  # noqa: PLC0415 - the help must not wait for boto3
+    from lineside_fleet.rollout import files  # noqa: PLC0415 - same
+    from lineside_fleet.rollout.running import Runner  # noqa: PLC0415 - same
 
-    return Runner(read_rollout(file), file.parent, take_over=take_over)
+    aws = Aws()
+    rollout, folder = files.read(file, aws)
+    return Runner(rollout, folder, aws=aws, take_over=take_over)
 
 
 @fleet.command("plan")
@@ -248,5 +251,5 @@ def on_approval(
             given = read_json(event.read_bytes())
         except (OSError, ValueError) as error:
             raise Refused(f"{event} is no event: {error}", remedy="Give EventBridge's event as JSON") from None
-        file = start_approved(given, read_approvals(approvals), say=typer.echo)
-        typer.echo(f"rollout file: {file}")
+        where = start_approved(given, read_approvals(approvals), say=typer.echo)
+        typer.echo(f"rollout file: {where}")

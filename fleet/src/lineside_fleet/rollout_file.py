@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -204,11 +204,15 @@ class Rollout(StageRules):
 
 def read_rollout(path: Path) -> Rollout:
     """Return a rollout file's content; raises SettingsError with every problem, its place, and the nearest name."""
-    document = read_file(path)
+    return rollout_of(read_file(path), str(path), lambda name: str(path.with_name(name)))
+
+
+def rollout_of(document: dict[str, Any], where: str, beside: Callable[[str], str]) -> Rollout:
+    """Return a rollout; `beside` is the place of a file's name beside it, for the state. Raises SettingsError."""
     try:
         rollout = Rollout.model_validate(document)
     except ValidationError as error:
-        raise SettingsError(problems_of(Rollout, error, Layer(str(path), document))) from None
+        raise SettingsError(problems_of(Rollout, error, Layer(where, document))) from None
     if rollout.state:
         return rollout
-    return rollout.model_copy(update={"state": str(path.with_name(f"{rollout.rollout}.state.json"))})
+    return rollout.model_copy(update={"state": beside(f"{rollout.rollout}.state.json")})

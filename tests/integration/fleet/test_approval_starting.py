@@ -10,10 +10,12 @@ from lineside.packages import verify
 from lineside_fleet.approval import aws_lambda
 from lineside_fleet.aws.clients import Aws
 from lineside_fleet.rollout_file import read_rollout
+from tests.support import rollouts
 from tests.support.approvals import (
     BUCKET,
     COMPONENT,
     GROUP,
+    MODELS,
     approvals,
     archive_of,
     command,
@@ -107,9 +109,13 @@ def test_an_artefact_that_is_no_model_is_refused(plant, s3, approvals, tmp_path,
     assert untouched(plant, s3)
 
 
-def test_a_bomb_is_refused(plant, s3, approvals, tmp_path):
-    document = yaml.safe_load(approvals.read_text(encoding="utf-8")) | {"artefact_bytes": 100_000}
+def put(approvals, **more):
+    document = yaml.safe_load(approvals.read_text(encoding="utf-8")) | more
     approvals.write_text(yaml.safe_dump(document), encoding="utf-8")
+
+
+def test_a_bomb_is_refused(plant, s3, approvals, tmp_path):
+    put(approvals, artefact_bytes=100_000)
     event = register(s3, archive_of(model_folder(tmp_path / "trained", content=b"\0" * 50_000_000)))
     assert "100000 bytes" in on_approval(event, approvals)[1]
     assert untouched(plant, s3)
@@ -141,6 +147,72 @@ def test_the_lambda_answers_what_approves_nothing_and_starts_what_does(plant, s3
     rejected = {**event, "detail": {**event["detail"], "ModelApprovalStatus": "Rejected"}}
     assert aws_lambda.handler(rejected, None)["rollout"] == ""
     assert untouched(plant, s3)
+    put(approvals, rollouts=f"s3://{MODELS}/rollouts")
     answer = aws_lambda.handler(event, None)
-    assert answer == {"rollout": f"{GROUP}-{event['detail']['ModelPackageVersion']}", "why": "approved"}
+    name = f"{GROUP}-{event['detail']['ModelPackageVersion']}"
+    assert answer == {"rollout": name, "file": f"s3://{MODELS}/rollouts/{name}.yaml", "why": "approved"}
     assert len(plant.cloud.world.deployments) == 3
+    assert aws_lambda.handler(event, None) == answer  # Lambda delivers at least once
+    assert len(plant.cloud.world.deployments) == 3
+
+
+def test_a_rollout_in_s3_is_carried_on_from_there_by_a_command_elsewhere(plant, s3, approvals, tmp_path):
+    put(approvals, rollouts=f"s3://{MODELS}/rollouts/")
+    event = register(s3, archive_of(model_folder(tmp_path / "trained")))
+    status, text = on_approval(event, approvals)
+    name = f"{GROUP}-{event['detail']['ModelPackageVersion']}"
+    where = f"s3://{MODELS}/rollouts/{name}.yaml"
+    assert (status, text.splitlines()[-1]) == (0, f"rollout file: {where}")
+    assert sorted(keys(s3, MODELS))[-2:] == [f"rollouts/{name}.state.json", f"rollouts/{name}.yaml"]
+    assert not (approvals.parent / "rollouts").exists()
+    plant.cloud.world.tick(10)
+    assert command("evaluate", where)[0] == 0  # the template has no gate
+    status, text = command("promote", where)
+    assert (status, "stage tenth is deployed" in text) == (0, True), text
+
+
+def test_a_rollout_in_s3_of_another_template_is_left_as_it_is(plant, s3, approvals, tmp_path):
+    put(approvals, rollouts=f"s3://{MODELS}/rollouts")
+    event = register(s3, archive_of(model_folder(tmp_path / "trained")))
+    key = f"rollouts/{GROUP}-{event['detail']['ModelPackageVersion']}.yaml"
+    s3.put_object(Bucket=MODELS, Key=key, Body=b"rollout: another")
+    status, text = on_approval(event, approvals)
+    assert status == 2
+    assert f"s3://{MODELS}/{key} is there with another content" in text
+    assert s3.get_object(Bucket=MODELS, Key=key)["Body"].read() == b"rollout: another"
+    assert len(plant.cloud.world.deployments) == 2
+
+
+WITH_RECIPE = {COMPONENT: {"version": "1.0.0", "recipe": "r.yaml"}}
+
+
+@pytest.mark.usefixtures("plant")
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (None, "is not there"),
+        (b"[]", "expected a rollout's settings by name"),
+        (b"\xff", "utf-8"),
+        (yaml.safe_dump(rollouts.document(target=None)).encode(), "target"),
+        (
+            yaml.safe_dump(
+                rollouts.document(components={COMPONENT: {"version": "1.0.0", "recipe": "r.yaml"}})
+            ).encode(),
+            "names a recipe file",
+        ),
+    ],
+)
+def test_what_is_no_rollout_in_s3_is_said(s3, body, words):
+    if body is not None:
+        s3.put_object(Bucket=MODELS, Key="r.yaml", Body=body)
+    status, text = command("plan", f"s3://{MODELS}/r.yaml")
+    assert (status, f"s3://{MODELS}/r.yaml" in text) == (2, True)
+    assert words in text
+
+
+@pytest.mark.parametrize("place", ["s3://", "s3:///prefix", "https://example.com/x", ""])
+def test_a_place_for_rollouts_that_is_none_is_refused(plant, s3, approvals, tmp_path, place):
+    put(approvals, rollouts=place)
+    status, text = on_approval(register(s3, archive_of(model_folder(tmp_path / "trained"))), approvals)
+    assert (status, untouched(plant, s3)) == (2, True)
+    assert "rollouts" in text

@@ -1,12 +1,12 @@
 """The handler for AWS Lambda: `lineside_fleet.approval.aws_lambda.handler`.
 
-LINESIDE_APPROVALS names the approvals file in the function's package. The state has to be in S3 (`state:
-s3://bucket/rollouts/{rollout}.json` in the template), `rollouts` below /tmp. An event that approves nothing is answered
-and no failure; anything else that is wrong is raised, so that Lambda tries again and its alarm tells.
+LINESIDE_APPROVALS names the approvals file in the function's package. `rollouts` has to be in S3, where the state is
+kept too, for nothing of a function's disk stays. An event that approves nothing is answered and no failure; anything
+else that is wrong is raised, so that Lambda tries again and its alarm tells.
 """
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lineside_fleet.approval.event import KIND, SOURCE, approved
@@ -18,13 +18,13 @@ VARIABLE = "LINESIDE_APPROVALS"
 
 
 def handler(event: Any, context: Any) -> dict[str, str]:
-    """Start the rollout of an approved model; return its name, or why there is none."""
+    """Start the rollout of an approved model; return its name and file, or why there is none."""
     del context
     try:
         approved(event)
     except Refused as refused:
         if isinstance(event, dict) and (event.get("source"), event.get("detail-type")) == (SOURCE, KIND):
-            return {"rollout": "", "why": str(refused)}
+            return {"rollout": "", "file": "", "why": str(refused)}
         raise
-    file = on_approval(event, read_approvals(Path(os.environ[VARIABLE])), say=print)
-    return {"rollout": file.stem, "why": "approved"}
+    where = on_approval(event, read_approvals(Path(os.environ[VARIABLE])), say=print)
+    return {"rollout": PurePosixPath(where).stem, "file": where, "why": "approved"}

@@ -1,13 +1,16 @@
 """What is done with approved models: the approvals file."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from lineside.errors import SettingsError
 from lineside.settings import Layer, Section, problems_of, read_file
 from lineside_fleet.rollout_file import ComponentName
+
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/|$)")
 
 
 class SigningSettings(Section):
@@ -54,10 +57,19 @@ class ApprovalSettings(Section):
         None, description="Lines image@sha256:..., as `lineside recipe render` takes them: images are pinned by them."
     )
     lineside_version: str | None = Field(None, description="Of the components' images; this installation's by default.")
-    rollouts: Path = Field(Path("rollouts"), description="Folder for the rollout files.")
+    rollouts: str = Field(
+        "rollouts", description="Where the rollout files are written: a folder, or s3://bucket/prefix."
+    )
     artefact_bytes: int = Field(
         2 * 1024**3, ge=1024, description="Largest model that is taken, packed and unpacked, in bytes."
     )
+
+    @field_validator("rollouts")
+    @classmethod
+    def _is_a_place(cls, given: str) -> str:
+        if not given or ("://" in given and not _BUCKET.match(given)):
+            raise ValueError(f"expected a folder, or s3://bucket/prefix (got {given!r})")
+        return given
 
 
 def read_approvals(path: Path) -> ApprovalSettings:
@@ -80,6 +92,5 @@ def read_approvals(path: Path) -> ApprovalSettings:
         name: group.model_copy(update={"template": here / group.template}) for name, group in settings.groups.items()
     }
     digests = here / settings.digests if settings.digests else None
-    return settings.model_copy(
-        update={"sign": sign, "groups": groups, "digests": digests, "rollouts": here / settings.rollouts}
-    )
+    rollouts = settings.rollouts if "://" in settings.rollouts else str(here / settings.rollouts)
+    return settings.model_copy(update={"sign": sign, "groups": groups, "digests": digests, "rollouts": rollouts})

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from lineside.durable_files import replace_file, sync
 from lineside.errors import SettingsError
 from lineside.settings import Layer, nearest, problems_of, read_file
 from lineside_fleet.approval import artefact
@@ -17,14 +16,15 @@ from lineside_fleet.approval.publication import Published, publish_model
 from lineside_fleet.approval.settings import ApprovalSettings, GroupSettings
 from lineside_fleet.aws.clients import Aws
 from lineside_fleet.errors import FleetError, Refused
+from lineside_fleet.rollout import files
 from lineside_fleet.rollout.running import Runner
-from lineside_fleet.rollout_file import Rollout, read_rollout
+from lineside_fleet.rollout_file import Rollout
 
 
 def on_approval(
     event: Any, settings: ApprovalSettings, *, aws: Aws | None = None, say: Callable[[str], None] = lambda _: None
-) -> Path:
-    """Publish the approved model and start its rollout; return the rollout's file. Raises LinesideError.
+) -> str:
+    """Publish the approved model and start its rollout; return where the rollout's file is. Raises LinesideError.
 
     An event that approves nothing, or a model of a group that nobody named, is Refused before anything is asked of AWS.
     """
@@ -48,10 +48,11 @@ def on_approval(
             f"{error.filename or tempfile.gettempdir()}: {error.strerror}",
             remedy="Make room there, or set TMPDIR: an approval needs thrice the model's bytes; then run it again",
         ) from None
-    file = _write(settings, template, f"{found.group}-{found.version}", published)
-    state = Runner(read_rollout(file), file.parent, aws=aws).start()
+    where = _write(settings, template, f"{found.group}-{found.version}", published, aws)
+    rollout, beside = files.read(where, aws)
+    state = Runner(rollout, beside, aws=aws).start()
     say(f"rollout {state.name} is {state.phase}: stage {state.current.name}")
-    return file
+    return where
 
 
 def _template(group: GroupSettings) -> dict[str, Any]:
@@ -72,22 +73,12 @@ def _filled(template: dict[str, Any], name: str, published: Published) -> dict[s
     return {**template, "rollout": name, "components": {**components, published.component: part}}
 
 
-def _write(settings: ApprovalSettings, template: dict[str, Any], name: str, published: Published) -> Path:
-    """Write the rollout file, or find the same one there; raises Refused where another is."""
+def _write(settings: ApprovalSettings, template: dict[str, Any], name: str, published: Published, aws: Aws) -> str:
+    """Write the rollout file, or find the same one there; return where. Raises Refused where another is."""
     document = _filled(template, name, published)
     if "{rollout}" in str(document.get("state", "")):
         document["state"] = document["state"].replace("{rollout}", name)
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
-    path = settings.rollouts / f"{name}.yaml"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.read_bytes() != text:
-            raise Refused(
-                f"{path} is there with another content: the template changed since this model was approved",
-                remedy="A rollout never changes: register the model again for a new version, or put the template back",
-            )
-        replace_file(path, text, mode=0o644)
-        sync(path.parent)
-    except OSError as error:
-        raise FleetError(f"{path} cannot be written: {error.strerror}", remedy="Correct rollouts") from None
-    return path
+    where = f"{settings.rollouts.rstrip('/')}/{name}.yaml"
+    files.keep(where, text, aws)
+    return where
