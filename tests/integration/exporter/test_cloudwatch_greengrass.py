@@ -39,7 +39,7 @@ class Component:
         }
 
 
-async def test_a_period_is_eight_figures_of_each_series(broker: Broker) -> None:
+async def test_a_period_is_nine_figures_of_each_series(broker: Broker) -> None:
     component = Component(broker)
     async with component.bus, running(SETTINGS, broker.settings) as (rig, bus), asyncio.TaskGroup() as group:
         listening = group.create_task(component.listen())
@@ -50,7 +50,7 @@ async def test_a_period_is_eight_figures_of_each_series(broker: Broker) -> None:
         await until(lambda: rig.value("results_total") == 101)
         rig.reporter.close_period()
         await until(lambda: rig.value("sent_results_total") == 101)
-        await until(lambda: len(component.heard) == 8 + 6)
+        await until(lambda: len(component.heard) == 9 + 7)
         listening.cancel()
 
     figures = component.figures()
@@ -63,6 +63,7 @@ async def test_a_period_is_eight_figures_of_each_series(broker: Broker) -> None:
         "ConfidenceMean": pytest.approx(0.75),
         "DefectRate": 0.25,
         "UnknownRate": 0,
+        "ErrorRate": 0,
     }
     assert component.figures("station-2")["UnknownRate"] == 1
     first = component.heard[0]
@@ -82,6 +83,7 @@ async def test_a_period_is_eight_figures_of_each_series(broker: Broker) -> None:
         "ConfidenceMean": "None",
         "DefectRate": "None",
         "UnknownRate": "None",
+        "ErrorRate": "None",
     }
 
 
@@ -98,7 +100,7 @@ async def test_a_broker_that_is_away_keeps_the_period(broker: Broker) -> None:
         assert rig.value("waiting_periods") == 1
         broker.start()
         await until(lambda: rig.value("sent_results_total") == 1)
-        await until(lambda: len({each["metricData"]["metricName"] for each in component.heard}) == 8)
+        await until(lambda: len({each["metricData"]["metricName"] for each in component.heard}) == 9)
         listening.cancel()
 
     assert rig.value("waiting_periods") == 0

@@ -64,11 +64,12 @@ async def test_results_from_the_bus_are_figures_in_cloudwatch(
     assert statistics(client, name, "Latency", "Maximum") == pytest.approx([64], rel=0.01)
     assert statistics(client, name, "Defect", "Average") == pytest.approx([1 / 3])
     assert statistics(client, name, "Unknown", "Sum") == [15]
+    assert statistics(client, name, "Error", "SampleCount") == [60]
     assert statistics(client, name, "Confidence", "Average") == pytest.approx([0.5 + 59 / 400])
     assert statistics(client, name, "Defect", "Sum", station="station-2") == [1]
     pages = client.get_paginator("list_metrics").paginate(Namespace=name)
     found = {(metric["MetricName"], str(metric["Dimensions"])) for page in pages for metric in page["Metrics"]}
-    assert len(found) == 4 + 3  # station-2 gave no confidence
+    assert len(found) == 5 + 4  # station-2 gave no confidence
     assert front.count("POST") == 1
     assert rig.value("dropped_results_total", reason="unreadable") == 1
     assert rig.value("calls_total", outcome="sent") == 1

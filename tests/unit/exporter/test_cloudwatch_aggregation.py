@@ -68,14 +68,20 @@ def test_a_percentile_of_nothing_is_an_error() -> None:
     [
         (
             {"verdict": "pass", "scores": {"good": 0.9, "scratch": 0.1}},
-            {"Unknown": 0, "Defect": 0, "Latency": 8, "Confidence": 0.9},
+            {"Unknown": 0, "Error": 0, "Defect": 0, "Latency": 8, "Confidence": 0.9},
         ),
-        ({"verdict": "fail", "confidence": 0.8}, {"Unknown": 0, "Defect": 1, "Latency": 8, "Confidence": 0.8}),
-        ({"verdict": "unknown"}, {"Unknown": 1, "Latency": 8}),
-        ({"verdict": "unknown", "status": "expired", "latency": 400.0}, {"Unknown": 1}),
-        ({"verdict": "pass", "latency": None}, {"Unknown": 0, "Defect": 0}),
+        (
+            {"verdict": "fail", "confidence": 0.8},
+            {"Unknown": 0, "Error": 0, "Defect": 1, "Latency": 8, "Confidence": 0.8},
+        ),
+        ({"verdict": "unknown"}, {"Unknown": 1, "Error": 0, "Latency": 8}),
+        ({"verdict": "unknown", "status": "expired", "latency": 400.0}, {"Unknown": 1, "Error": 1}),
+        ({"verdict": "unknown", "status": "failed", "latency": 4.0}, {"Unknown": 1, "Error": 1}),
+        ({"verdict": "unknown", "status": "rejected", "latency": 1.0}, {"Unknown": 1}),
+        ({"verdict": "unknown", "status": "disabled", "latency": 1.0}, {"Unknown": 1}),
+        ({"verdict": "pass", "latency": None}, {"Unknown": 0, "Error": 0, "Defect": 0}),
     ],
-    ids=["pass", "fail", "unknown", "expired", "without-timing"],
+    ids=["pass", "fail", "unknown", "expired", "failed", "rejected", "disabled", "without-timing"],
 )
 def test_what_a_result_says(fields: dict[str, object], expected: dict[str, float]) -> None:
     assert figures_of(result(**fields)) == expected  # type: ignore[arg-type]

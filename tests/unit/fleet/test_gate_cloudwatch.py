@@ -65,6 +65,8 @@ class Stand:
 FIGURES = {
     ("Unknown", "SampleCount"): 500.0,
     ("Unknown", "Sum"): 5.0,
+    ("Error", "SampleCount"): 495.0,
+    ("Error", "Sum"): 1.0,
     ("Defect", "Sum"): 10.0,
     ("Latency", "SampleCount"): 6000.0,
     ("Latency", "p95"): 40.0,
@@ -82,18 +84,36 @@ def observing(monkeypatch: pytest.MonkeyPatch, stand: Stand) -> Any:
 def test_counts_add_up_over_stations_and_percentiles_are_of_the_whole_window(monkeypatch: pytest.MonkeyPatch) -> None:
     side = observing(monkeypatch, Stand(FIGURES))
     assert side.parts == 16 * SLICES * 500
-    assert {(cell.parts, cell.unknowns, cell.fails, cell.errors) for cell in side.cells} == {(1000, 10, 20, None)}
+    assert {(cell.parts, cell.unknowns, cell.fails, cell.errors) for cell in side.cells} == {(1000, 10, 20, 2)}
     latency = side.whole["box-2"].latency
     assert isinstance(latency, Quantiles)
     assert latency.values[0.95] == pytest.approx(40 * 1.002)
     assert (latency.count, latency.within) == (12_000, WITHIN)
 
 
-def test_what_cloudwatch_has_no_count_of_holds_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("counted", [None, 200.0])
+def test_exporters_that_count_no_errors_hold_by_name_and_say_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, counted: float | None
+) -> None:
+    older = {key: value for key, value in FIGURES.items() if key[0] != "Error"}
+    older |= {} if counted is None else {("Error", "SampleCount"): counted, ("Error", "Sum"): 0.0}
+    before, after = (observing(monkeypatch, Stand(older, slower=slower)) for slower in (1.0, 1.2))
+    found = evaluate(GateSettings(looks=1), before, after, 1)
+    of = {metric.name: metric for metric in found.metrics}
+    assert of["error_rate"].code == "no-data"
+    assert "The share of errors: the baseline side has no parts of which it is known" in of["error_rate"].sentence
+    assert any("sent Error" in remark and "errors: null" in remark for remark in before.remarks)
+    assert found.verdict != "promote"
+
+
+def test_counts_that_never_vary_are_judged_and_percentiles_that_never_do_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before, after = (observing(monkeypatch, Stand(FIGURES, slower=slower)) for slower in (1.0, 1.2))
     found = evaluate(GateSettings(looks=1), before, after, 1)
     of = {metric.name: metric.code for metric in found.metrics}
-    assert of["error_rate"] == "no-data"
+    assert of["error_rate"] is None
+    assert not any("sent Error" in remark for remark in before.remarks)
     # The stand-in's devices all change by one factor: nothing that chance made.
     assert of["latency_p95"] == "constant"
     assert found.verdict != "promote"

@@ -24,8 +24,14 @@ WITHIN: Final = 1.01
 """By which factor the exporter's distributions place a value."""
 MAX_SERIES: Final = 2000
 QUERIES_A_CALL: Final = 500
+COUNTED: Final = 0.9
+"""Share of the parts that must say whether they are errors; less, and the exporter is one that does not tell."""
 LONGEST_S: Final = 14 * 24 * 3600.0
 """CloudWatch keeps single minutes for 15 days; older ones it joins, and percentiles with them."""
+_ERRORS, _NO_ERRORS = ("Error", "Sum"), ("Error", "SampleCount")
+_NOT_COUNTED: Final = (
+    "not every exporter sent Error at all times: update the exporters and wait for a whole window, or set errors: null"
+)
 _MINUTE, _DAY = 60, 86_400
 """Seconds; a day is CloudWatch's longest period."""
 
@@ -79,7 +85,7 @@ class CloudWatch:
     ) -> Observations:
         window = asking.window
         step = math.floor(window.seconds / SLICES / _MINUTE) * _MINUTE
-        counted = (("Unknown", "SampleCount"), ("Unknown", "Sum"), ("Defect", "Sum"))
+        counted = (("Unknown", "SampleCount"), ("Unknown", "Sum"), ("Defect", "Sum"), _ERRORS, _NO_ERRORS)
         counts = asking.ask(series, counted, step)
         whole = min(_DAY, math.ceil(window.seconds / _MINUTE) * _MINUTE)
         asked = [("Latency", f"p{100 * share:g}") for share in latency]
@@ -88,12 +94,11 @@ class CloudWatch:
         things = sorted({thing for thing, _station in series})
         cells = [cell for thing in things for cell in _cells(thing, series, counts, step, window.seconds)]
         wholes = {thing: _whole(thing, series, quantiles, latency, confidence, window.seconds) for thing in things}
-        remarks = (
-            "errors are among the unknowns: CloudWatch has no count of them; set errors: null",
-            f"percentiles are within {WITHIN - 1:.0%}, as the exporter joins values",
-        )
+        remarks = [f"percentiles are within {WITHIN - 1:.0%}, as the exporter joins values"]
+        if any(cell.parts and cell.errors is None for cell in cells):
+            remarks.append(_NOT_COUNTED)
         source = f"CloudWatch, namespace {self.namespace}"
-        return Observations(source, (version,) if version else (), window, tuple(cells), wholes, remarks)
+        return Observations(source, (version,) if version else (), window, tuple(cells), wholes, tuple(remarks))
 
     def _client(self) -> Any:
         make: Any = boto3.session.Session(region_name=self.region).client
@@ -171,11 +176,13 @@ def _cells(thing: str, series: Sequence[tuple[str, str]], counts: Figures, step:
 
     for number in range(SLICES):
         parts = total("Unknown", "SampleCount", number)
+        is_counted = total(*_NO_ERRORS, number) >= COUNTED * parts
         yield Cell(
             thing,
             number,
             float(step) if number < SLICES - 1 else seconds - step * (SLICES - 1),
             parts=parts,
+            errors=total(*_ERRORS, number) if is_counted else None,
             unknowns=total("Unknown", "Sum", number),
             fails=total("Defect", "Sum", number),
         )

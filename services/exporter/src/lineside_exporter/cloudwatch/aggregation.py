@@ -6,6 +6,7 @@
 | Confidence | None | of the surest finding, or else of the best label, where there is one |
 | Defect | None | 1 for fail, 0 for pass: the average is the share of defects |
 | Unknown | None | 1 for unknown, 0 for pass and fail |
+| Error | None | 1 where the request failed or came too late, 0 where it was judged |
 """
 
 from collections import OrderedDict
@@ -16,10 +17,12 @@ from typing import Final
 from lineside.contract import TRY_STATION, Result
 from lineside_exporter.cloudwatch.histogram import Histogram
 
-UNITS: Final = {"Latency": "Milliseconds", "Confidence": "None", "Defect": "None", "Unknown": "None"}
+UNITS: Final = {"Latency": "Milliseconds", "Confidence": "None", "Defect": "None", "Unknown": "None", "Error": "None"}
 """The metrics and their units, in the order in which they are sent."""
 
 MAX_REMEMBERED = 4096
+_ABOUT_NO_PART: Final = frozenset({"rejected", "disabled"})
+"""A wrong request, and one while the line is paused, is no error of the version that judges."""
 _NO_NAME = "none"
 
 
@@ -56,6 +59,8 @@ def figures_of(result: Result) -> dict[str, float]:
     found: dict[str, float] = {"Unknown": float(result.verdict == "unknown")}
     if result.verdict != "unknown":
         found["Defect"] = float(result.verdict == "fail")
+    if result.status not in _ABOUT_NO_PART:
+        found["Error"] = float(result.status != "ok")
     if result.status == "ok" and result.timing_ms.total is not None:
         found["Latency"] = result.timing_ms.total
     if result.findings:

@@ -31,6 +31,7 @@ _SUMS: Final[dict[str, tuple[tuple[str, Callable[[Histogram], float]], ...]]] = 
     "Confidence": (("ConfidenceMean", Histogram.mean),),
     "Defect": (("DefectRate", Histogram.mean),),
     "Unknown": (("UnknownRate", Histogram.mean),),
+    "Error": (("ErrorRate", Histogram.mean),),
 }
 
 
