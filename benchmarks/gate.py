@@ -25,15 +25,16 @@ from lineside_fleet.gate.estimating import DRAWS, estimate
 from lineside_fleet.gate.metrics import asked
 from lineside_fleet.gate.observations import Observations, Samples
 from lineside_fleet.gate.rates import Excess
-from lineside_fleet.gate.settings import GateSettings
+from lineside_fleet.gate.settings import GateSettings, SlowSettings
 
 sys.path.append(str(Path(__file__).parents[1] / "tests/support"))
-from simulated_rollouts import EQUAL, Fleet, Truth, draw
+from simulated_rollouts import EQUAL, Fleet, Truth, binned, draw, share_over, slower_to
 
 ROLLOUTS, QUICK = 2000, 40
 SETTINGS = GateSettings()
 PAIRS = Fleet(devices=12, parts=3999)
 GROUPS = Fleet(devices=40, parts=1500, same_devices=False, spread=0.03)
+SIX = replace(PAIRS, devices=6)
 FEW = Fleet(devices=3, parts=14_400, slices=12)
 LIMIT = 1.4
 """By which unknowns of 1 % grow to what the default settings just allow: 1.3 times 1 % and a tenth of a percent."""
@@ -62,11 +63,30 @@ class Case:
     settings: GateSettings = SETTINGS
     by_hand: bool = True
     unspent: bool = False
+    edges: tuple[float, ...] = ()
+    """Of the histogram that the gate sees in the place of latencies (ms)."""
 
 
 SLOWER, MORE = Truth(latency=1.05), Truth(unknowns=LIMIT)
 LATENCY, UNKNOWNS = alone("latency"), alone("unknowns")
 BOOTSTRAP = alone("latency", interval="bootstrap")
+OVER_MS = 40.0
+EDGES = (5, 10, 15, 20, 25, 30, OVER_MS, 50, 60, 75, 100, 150, 200)
+SLOW = SlowSettings(ms=OVER_MS)
+OVER = alone("slow", slow=SLOW)
+ALIKE = replace(FEW, spread=0.0)
+"""Three devices as fast as one another: in slices the verdict is about these, so these must be at the margin."""
+
+
+def at_the_edge(fleet: Fleet) -> Truth:
+    """Return the truth by which the share of parts over the edge is just what is allowed, over all devices."""
+    return slower_to(SLOW.ratio * share_over(OVER_MS, fleet) + SLOW.allowance, OVER_MS, fleet)
+
+
+def over(name: str, fleet: Fleet, truth: Truth, measures: str) -> "Case":
+    return Case(f"{name}, over 40 ms", fleet, truth, measures, OVER, by_hand=False, edges=EDGES)
+
+
 CASES = (
     Case("same devices, p95 at the margin (+5 %)", PAIRS, SLOWER, "false promotion", LATENCY, unspent=True),
     Case("same devices, unknowns at the margin", PAIRS, MORE, "false promotion", UNKNOWNS, unspent=True),
@@ -82,6 +102,13 @@ CASES = (
     Case("other devices, equal", GROUPS, EQUAL, "false stop", by_hand=False),
     Case("same devices, defects at the margin", PAIRS, Truth(fails=1.75), "false promotion", alone("defects")),
     Case("same devices, p95, by the bootstrap", PAIRS, SLOWER, "false promotion", BOOTSTRAP, by_hand=False),
+    over("same devices at the margin", PAIRS, at_the_edge(PAIRS), "false promotion"),
+    over("six devices at the margin", SIX, at_the_edge(SIX), "false promotion"),
+    over("other devices at the margin", GROUPS, at_the_edge(GROUPS), "false promotion"),
+    over("three devices at the margin", ALIKE, at_the_edge(ALIKE), "false promotion"),
+    over("same devices, equal", PAIRS, EQUAL, "false stop"),
+    over("same devices, 10 % slower", PAIRS, Truth(latency=1.10), "power"),
+    over("same devices, 20 % slower", PAIRS, Truth(latency=1.20), "power"),
 )
 JUDGES = ("gate", "unspent", "t test", "by eye")
 
@@ -150,6 +177,8 @@ def one(task: tuple[Case, int, int]) -> tuple[str, ...]:
         (baseline.until(at, "1"), staged.until(at, "2"))
         for at in (case.fleet.slices * k // looks for k in range(1, looks + 1))
     ]
+    if case.edges:
+        seen = [tuple(binned(side, case.edges) for side in sides) for sides in seen]
     always = case.settings.model_copy(update={"looks": 1})
     return (
         first(evaluate(case.settings, *sides, number).verdict for number, sides in enumerate(seen, 1)),

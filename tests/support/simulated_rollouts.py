@@ -5,23 +5,26 @@ unknowns and errors come in bursts and more on some devices than on others, conf
 side differs by what `Truth` says.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
-from scipy.special import expit
+from scipy.special import expit, ndtr, ndtri
 
 from lineside_fleet.gate.deciding import evaluate
 from lineside_fleet.gate.evaluation import Look
-from lineside_fleet.gate.observations import Cell, Observations, Samples, Window
+from lineside_fleet.gate.observations import Bins, Cell, Observations, Samples, Window
 from lineside_fleet.gate.settings import GateSettings
 
 BEGAN = datetime(2026, 3, 2, tzinfo=UTC)
 HOURS = 24
+USUAL_MS = 25
+"""The median of latency."""
 SOME = 8
 """One of so many parts has a confidence: they are easy to tell apart, and take time to draw."""
 Array = NDArray[np.float64]
@@ -109,6 +112,30 @@ class Drawn:
         ]
 
 
+def binned(side: Observations, edges: Sequence[float]) -> Observations:
+    """Return a side as a source with histograms sees it: latency as counts between edges (ms)."""
+    bounds = np.array([0.0, *edges, np.inf])
+
+    def seen(cell: Cell) -> Cell:
+        assert isinstance(cell.latency, Samples)
+        counts = np.histogram(-cell.latency.values, bins=-bounds[::-1])[0][::-1]  # an edge belongs to what is below it
+        return replace(cell, latency=Bins(bounds, counts.astype(float)))
+
+    return replace(side, cells=tuple(map(seen, side.cells)))
+
+
+def share_over(ms: float, fleet: Fleet, truth: Truth = EQUAL) -> float:
+    """Return the share of parts over a limit, over all devices that a fleet could have."""
+    spread = math.hypot(fleet.spread, fleet.sigma, truth.uneven)
+    return float(ndtr(math.log(USUAL_MS * truth.latency / ms) / spread))
+
+
+def slower_to(share: float, ms: float, fleet: Fleet) -> Truth:
+    """Return the truth by which this share of parts is over a limit."""
+    spread = math.hypot(fleet.spread, fleet.sigma)
+    return Truth(latency=math.exp(float(ndtri(share)) * spread) * ms / USUAL_MS)
+
+
 def draw(fleet: Fleet, truth: Truth, random: np.random.Generator) -> tuple[Drawn, Drawn]:
     """Return the baseline and the staged side of one rollout."""
     devices = _devices(fleet, random)
@@ -149,7 +176,7 @@ def _side(fleet: Fleet, truth: Truth, devices: tuple[Array, Array], prefix: str,
     noise[:, 1:] *= np.sqrt(1 - fleet.memory**2)
     walked = lfilter([1.0], [1.0, -fleet.memory], noise, axis=1)
     effect = truth.latency * np.exp(truth.uneven * random.standard_normal(fleet.devices))
-    latency = 25 * (speed * effect)[:, None] * np.exp(fleet.sigma * walked)
+    latency = USUAL_MS * (speed * effect)[:, None] * np.exp(fleet.sigma * walked)
     few = (fleet.devices, fleet.parts // SOME)
     confidence = expit(1.8 + truth.confidence + 0.8 * random.standard_normal(few))
     size = fleet.parts // fleet.slices

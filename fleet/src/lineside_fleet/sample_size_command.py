@@ -16,6 +16,9 @@ def sample_size(
     devices: Annotated[int, typer.Option(min=2, max=100_000, help="Devices of the stage.")] = 12,
     errors: Annotated[float, typer.Option(min=1e-5, max=0.5, help="Share of errors before, as far as known.")] = 0.002,
     unknowns: Annotated[float, typer.Option(min=1e-5, max=0.5, help="Share of unknowns before.")] = 0.01,
+    slow: Annotated[
+        float, typer.Option(min=1e-5, max=0.5, help="Share over the limit of gate.slow before, where that is asked.")
+    ] = 0.05,
     spread: Annotated[
         float, typer.Option(min=0.01, max=3, help="Standard deviation of the logarithm of one device's latency.")
     ] = 0.35,
@@ -34,7 +37,8 @@ def sample_size(
         raise typer.Exit(2) from None
     promote, stop = levels_of(gate, sum(metric.tests for metric in asked(gate)))
     rows: list[tuple[str, str, int | None, int | None]] = []
-    for name, rate, share in (("errors", gate.errors, errors), ("unknowns", gate.unknowns, unknowns)):
+    rates = (("errors", gate.errors, errors), ("unknowns", gate.unknowns, unknowns), ("slow", gate.slow, slow))
+    for name, rate, share in rates:
         if rate:
             equal, double = (
                 [for_rate(rate, share, worse=worse, power=power, level=level, devices=devices) for power in POWERS]
@@ -43,13 +47,13 @@ def sample_size(
             rows.append((f"{name} {100 * share:g} %", "equal: promoted", equal[0], equal[1]))
             rows.append((f"{name} {100 * share:g} %", "doubled: stopped", double[0], double[1]))
     for share in gate.latency.quantiles if gate.latency else ():
-        equal, slow = (
+        equal, longer = (
             [for_latency(gate.latency, share, spread, slower=s, power=p, level=at, devices=devices) for p in POWERS]
             for s, at in ((0.0, promote), (0.1, stop))
             if gate.latency
         )
         rows.append((f"latency p{100 * share:g}", "equal: promoted", equal[0], equal[1]))
-        rows.append((f"latency p{100 * share:g}", "10 % slower: stopped", slow[0], slow[1]))
+        rows.append((f"latency p{100 * share:g}", "10 % slower: stopped", longer[0], longer[1]))
     heads = ("metric", "truth", "power 0.8", "power 0.9")
     cells = [(name, truth, *("cannot" if each is None else f"{each:,}" for each in few)) for name, truth, *few in rows]
     typer.echo(table(heads, cells, right=heads[2:]), nl=False)

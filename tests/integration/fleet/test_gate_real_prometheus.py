@@ -1,35 +1,37 @@
 """The gate on a real Prometheus, whose past promtool wrote: series of a fleet as its exporters are scraped."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
 from lineside_fleet.gate.deciding import evaluate
 from lineside_fleet.gate.observations import Bins, Window
-from lineside_fleet.gate.settings import GateSettings
+from lineside_fleet.gate.settings import GateSettings, SlowSettings
 from lineside_fleet.gate.sources.prometheus import Prometheus
-from tests.support.ports import free_port
-from tests.support.variables import missing
-from tests.support.waiting import HANG_S, block_until
+from tests.support.prometheus_server import openmetrics, prometheus_with
 
 BEGAN = (datetime.now(UTC) - timedelta(hours=6)).replace(minute=0, second=0, microsecond=0)
 BEFORE = Window(BEGAN, BEGAN + timedelta(hours=1))
 AFTER = Window(BEGAN + timedelta(hours=2), BEGAN + timedelta(hours=3))
 DEVICES, A_SCRAPE = 8, 8
 EDGES = (0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1)
+SLOW = GateSettings.model_validate(
+    {
+        **dict.fromkeys(("latency", "throughput", "errors", "unknowns", "defects", "confidence")),
+        "hours": "any",
+        "looks": 1,
+        "slow": {"ms": 15},
+    }
+)
 SETTINGS = GateSettings.model_validate({"hours": "any", "looks": 1, "confidence": None, "throughput": {"less": 0.3}})
 
 
 def history() -> str:
     """Return the past in OpenMetrics: parts every 15 s, twice as slow and with many unknowns in the second window."""
     random = np.random.default_rng(1)
-    lines: dict[str, list[str]] = {"requests": [], "verdicts": [], "stage_seconds": []}
+    lines: dict[str, list[tuple[str, float, float]]] = {"requests": [], "verdicts": [], "stage_seconds": []}
     for device in range(DEVICES):
         requests, verdicts = {"ok": 0, "failed": 0}, {"pass": 0, "fail": 0, "unknown": 0}
         buckets = np.zeros(len(EDGES) + 1)
@@ -57,62 +59,25 @@ def history() -> str:
             buckets += [(seconds <= edge).sum() for edge in EDGES] + [seconds.size]
             for status, count in requests.items():
                 lines["requests"].append(
-                    f'lineside_inference_requests_total{{{of_model},status="{status}"}} {count} {moment}'
+                    (f'lineside_inference_requests_total{{{of_model},status="{status}"}}', count, moment)
                 )
             for verdict, count in verdicts.items():
                 lines["verdicts"].append(
-                    f'lineside_inference_verdicts_total{{{of_model},verdict="{verdict}"}} {count} {moment}'
+                    (f'lineside_inference_verdicts_total{{{of_model},verdict="{verdict}"}}', count, moment)
                 )
             for edge, count in zip((*map(str, EDGES), "+Inf"), buckets, strict=True):
                 lines["stage_seconds"].append(
-                    f'lineside_inference_stage_seconds_bucket{{{labels},stage="total",le="{edge}"}} {count:g} {moment}'
+                    (f'lineside_inference_stage_seconds_bucket{{{labels},stage="total",le="{edge}"}}', count, moment)
                 )
     kinds = {"requests": "counter", "verdicts": "counter", "stage_seconds": "histogram"}
-    text = "".join(
-        f"# TYPE lineside_inference_{name} {kinds[name]}\n" + "".join(f"{line}\n" for line in each)
-        for name, each in lines.items()
-    )
-    return f"{text}# EOF\n"
+    return openmetrics({f"lineside_inference_{name}": (kinds[name], each) for name, each in lines.items()})
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus on loopback with that past."""
-    program, promtool = shutil.which("prometheus"), shutil.which("promtool")
-    if program is None or promtool is None:
-        missing("promtool", "prometheus and promtool are not on PATH (Debian: apt install prometheus)")
-    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
-    assert program is not None
-    assert promtool is not None
-    (folder / "past").write_text(history())
-    (folder / "prometheus.yml").write_text("{}")
-    made = [promtool, "tsdb", "create-blocks-from", "openmetrics", folder / "past", folder / "data"]
-    subprocess.run(made, check=True, capture_output=True, timeout=HANG_S)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                program,
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        block_until(lambda: ready(url), lambda: Path(folder / "log").read_text())
+    with prometheus_with(history(), tmp_path_factory.mktemp("prometheus")) as url:
         yield Prometheus(url)
-    finally:
-        process.terminate()
-        process.wait(HANG_S)
-
-
-def ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/-/ready", trust_env=False, timeout=HANG_S).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def test_the_counts_are_those_that_were_scraped(source: Prometheus) -> None:
@@ -143,4 +108,25 @@ def test_the_same_is_never_promoted_on_latency_for_its_buckets_are_too_wide(sour
     found = evaluate(SETTINGS, *(source.observe(window, model="surface") for window in (first, second)), 1)
     latency = next(metric for metric in found.metrics if metric.name == "latency_p95")
     assert (latency.verdict, latency.code) == ("hold", "resolution")
+    assert "ask for the share of parts over one of its edges" in latency.sentence
     assert next(metric for metric in found.metrics if metric.name == "unknown_rate").verdict != "stop"
+
+
+def test_the_share_over_an_edge_of_its_buckets_shows_both(source: Prometheus) -> None:
+    half = BEFORE.start + timedelta(minutes=30)
+    first, second, after = (
+        source.observe(window, model="surface")
+        for window in (Window(BEFORE.start, half), Window(half, BEFORE.end), AFTER)
+    )
+    found = evaluate(SLOW, first, second, 1)
+    assert found.verdict == "promote", found.metrics[0].sentence
+    assert found.metrics[0].baseline == pytest.approx(0.132, abs=0.02)
+    assert evaluate(SLOW, first, after, 1).verdict == "stop"
+
+
+def test_a_limit_that_is_no_edge_holds_with_the_next_edges(source: Prometheus) -> None:
+    before, after = (source.observe(window, model="surface") for window in (BEFORE, AFTER))
+    asked = SLOW.model_copy(update={"slow": SlowSettings(ms=18)})
+    found = evaluate(asked, before, after, 1)
+    assert (found.verdict, found.metrics[0].code) == ("hold", "no-edge")
+    assert "the next are 15 and 20" in found.metrics[0].sentence

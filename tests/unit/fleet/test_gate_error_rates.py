@@ -7,12 +7,13 @@ import numpy as np
 from lineside_fleet.gate.deciding import evaluate
 from lineside_fleet.gate.observations import Observations
 from lineside_fleet.gate.settings import GateSettings
-from tests.support.simulated_rollouts import EQUAL, Fleet, Truth, draw, verdict_of
+from tests.support.simulated_rollouts import EQUAL, Fleet, Truth, draw, share_over, slower_to, verdict_of
 
 ROLLOUTS = 150
 LATENCY = GateSettings(throughput=None, errors=None, unknowns=None, defects=None, confidence=None, looks=5)
 FLEET = Fleet(devices=8, parts=1200, slices=5)
 AT_THE_MARGIN = Truth(latency=1.05)
+EDGE_MS = 40
 
 
 def verdicts(settings: GateSettings, fleet: Fleet, truth: Truth, judge: object = None) -> Counter[str]:
@@ -57,3 +58,12 @@ def test_an_equal_version_is_not_stopped_and_a_slow_one_is() -> None:
     fleet = Fleet(devices=8, parts=2400, slices=5)
     assert verdicts(LATENCY, fleet, EQUAL)["stop"] == 0
     assert verdicts(LATENCY, fleet, Truth(latency=1.15))["stop"] > 0.9 * ROLLOUTS
+
+
+def test_a_share_over_an_edge_at_its_margin_is_promoted_in_at_most_one_of_twenty_rollouts() -> None:
+    settings = GateSettings.model_validate({**LATENCY.model_dump(), "latency": None, "slow": {"ms": EDGE_MS}})
+    fleet = Fleet(devices=8, parts=2400, slices=5)
+    at_the_margin = slower_to(1.3 * share_over(EDGE_MS, fleet) + 0.001, EDGE_MS, fleet)
+    assert verdicts(settings, fleet, at_the_margin)["promote"] <= 0.05 * ROLLOUTS + 3
+    assert verdicts(settings, fleet, EQUAL)["promote"] > 0.5 * ROLLOUTS
+    assert verdicts(settings, fleet, Truth(latency=1.3))["stop"] > 0.9 * ROLLOUTS

@@ -46,10 +46,11 @@ def test_the_command_says_what_cannot_be_shown(tmp_path: Path) -> None:
     done = CliRunner().invoke(fleet, ["sample-size", "--devices", "20"])
     assert done.exit_code == 0
     assert "unknowns 1 %" in done.output
-    (tmp_path / "gate.yaml").write_text("gate: {latency: {slower: 0.2}, errors: null}")
+    (tmp_path / "gate.yaml").write_text("gate: {latency: {slower: 0.2}, errors: null, slow: {ms: 40}}")
     done = CliRunner().invoke(fleet, ["sample-size", "--settings", str(tmp_path / "gate.yaml")])
     assert "cannot" in next(line for line in done.output.splitlines() if "slower" in line)
     assert "errors" not in done.output
+    assert "slow 5 %" in done.output
     (tmp_path / "gate.yaml").write_text("gate: {looks: 99}")
     done = CliRunner().invoke(fleet, ["sample-size", "--settings", str(tmp_path / "gate.yaml")])
     assert done.exit_code == 2

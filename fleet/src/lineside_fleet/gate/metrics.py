@@ -13,6 +13,8 @@ from lineside_fleet.gate.settings import GateSettings, RateSettings
 from lineside_fleet.gate.sides import Sides
 from lineside_fleet.gate.throughput_metric import ThroughputMetric
 
+_COUNTS = "evidence and Prometheus count them; elsewhere leave it null"
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -35,18 +37,31 @@ def asked(settings: GateSettings) -> Iterator[Metric]:
     if settings.throughput:
         throughput = ThroughputMetric(settings.throughput.less)
         yield Metric(throughput.name, "ratio", 1, lambda cell: cell.parts or 0, throughput.compare)
-    if settings.errors:
-        yield _rate("error_rate", settings.errors, rate_metric.errors)
-    if settings.unknowns:
-        yield _rate("unknown_rate", settings.unknowns, rate_metric.unknowns)
-    if settings.defects:
-        yield _rate("defect_rate", settings.defects, rate_metric.defects, both=True)
+    yield from _rates(settings)
     if settings.confidence:
         for share in settings.confidence.quantiles:
             name = f"confidence_p{100 * share:g}"
             shift = settings.confidence.shift
             confidence = QuantileMetric(name, share, shift, is_ratio=False, of=lambda cell: cell.confidence)
             yield Metric(name, "difference", 2, lambda cell: _size(cell.confidence), confidence.compare)
+
+
+def _rates(settings: GateSettings) -> Iterator[Metric]:
+    if settings.errors:
+        yield _rate("error_rate", settings.errors, rate_metric.errors)
+    if settings.unknowns:
+        yield _rate("unknown_rate", settings.unknowns, rate_metric.unknowns)
+    if settings.defects:
+        yield _rate("defect_rate", settings.defects, rate_metric.defects, both=True)
+    if settings.slow:
+        edge = settings.slow.ms
+        slow = RateMetric(f"slow_{edge:g}", settings.slow, rate_metric.slower_than(edge), both=False, remedy=_COUNTS)
+        yield Metric(slow.name, "share", 1, lambda cell: _size(cell.latency), slow.compare)
+    if settings.unsure:
+        limit = settings.unsure.upto
+        name, counts = f"unsure_{limit:g}", rate_metric.no_surer_than(limit)
+        unsure = RateMetric(name, settings.unsure, counts, both=True, remedy=_COUNTS)
+        yield Metric(name, "share", 2, lambda cell: _size(cell.confidence), unsure.compare)
 
 
 def _rate(name: str, rate: RateSettings, of: Callable[[Cell], Counts | None], *, both: bool = False) -> Metric:

@@ -1,8 +1,9 @@
-"""Shares of parts: errors, unknowns, and defects, of which a change either way is suspicious."""
+"""Shares of parts: errors, unknowns, slow ones; and of defects and the unsure, of which any change is suspicious."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lineside_fleet.gate import beyond
 from lineside_fleet.gate.comparison import Compared, Limit, NotCompared
 from lineside_fleet.gate.estimating import Design
 from lineside_fleet.gate.names import title
@@ -20,6 +21,8 @@ class RateMetric:
     rate: RateSettings
     of: Callable[[Cell], Counts | None]
     both: bool
+    remedy: str = "see the source"
+    """What to do where it is not known."""
 
     def compare(self, sides: Sides, settings: GateSettings) -> Compared:
         """Return the comparison; raises NotCompared."""
@@ -28,7 +31,7 @@ class RateMetric:
         for each, word in zip(units, WORDS, strict=True):
             if not each:
                 raise NotCompared(
-                    "no-data", f"{title(self.name)}: the {word} side has no parts of which it is known; see the source."
+                    "no-data", f"{title(self.name)}: the {word} side has no parts of which it is known; {self.remedy}."
                 )
         devices = [{device for device, _ in side} for side in units]
         kept = enough(sides, devices, settings, design, f"{title(self.name)} needs the counts of each")
@@ -81,3 +84,15 @@ def defects(cell: Cell) -> Counts | None:
     if cell.fails is None or cell.parts is None or cell.unknowns is None:
         return None
     return cell.fails, cell.parts - cell.unknowns
+
+
+def slower_than(ms: float) -> Callable[[Cell], Counts | None]:
+    """Return what counts the values of latency above a limit."""
+    return lambda cell: None if cell.latency is None else beyond.above(cell.latency, ms, title(f"slow_{ms:g}"))
+
+
+def no_surer_than(limit: float) -> Callable[[Cell], Counts | None]:
+    """Return what counts the values of confidence up to a limit."""
+    return lambda cell: (
+        None if cell.confidence is None else beyond.upto(cell.confidence, limit, title(f"unsure_{limit:g}"))
+    )

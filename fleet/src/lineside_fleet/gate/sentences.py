@@ -12,13 +12,27 @@ _SHOWN = {
     "hold": "not yet shown either way",
 }
 
+_INSTEAD = {
+    "ratio": "the share of parts over one of its edges (gate.slow)",
+    "difference": "the share of parts up to one of its edges (gate.unsure)",
+    "share": "another source",
+}
+
 
 def metric(found: MetricEvaluation) -> str:
     """Return the sentence of a metric that was compared."""
     shown = f"{_SHOWN[found.verdict]} (p {_p(found.p_stop if found.verdict == 'stop' else found.p_promote)})"
     if found.code == "resolution":
-        shown = "which the source is too coarse to show, however much data there is; use exported evidence"
+        shown = (
+            f"which the source is too coarse to show, however much data there is: its steps leave {_open(found)} open; "
+            f"use exported evidence, or ask for {_INSTEAD[found.scale]}"
+        )
     return f"{title(found.name)}: {_middle(found)}; allowed {allowed(found)}: {shown}."
+
+
+def _open(found: MetricEvaluation) -> str:
+    """Return how far the source's resolution moved the bounds."""
+    return f"{100 * found.slack:.1f} %" if found.scale == "ratio" else f"{found.slack:.3f}"
 
 
 def _middle(found: MetricEvaluation) -> str:

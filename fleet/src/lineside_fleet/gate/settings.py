@@ -54,6 +54,24 @@ class RateSettings(Section):
         return self
 
 
+class SlowSettings(RateSettings):
+    """The share of parts that take longer than a limit, of those that were judged."""
+
+    ms: float = Field(
+        gt=0, le=3_600_000, description="The limit in ms: of a histogram one of its edges, as 30, 50 or 100."
+    )
+
+
+class UnsureSettings(RateSettings):
+    """The share of parts of which the model is no surer than a limit."""
+
+    upto: float = Field(ge=0, description="The limit, 0 to 1: of a histogram one of its edges, as 0.8 or 0.9.")
+    ratio: float = Field(1.5, ge=1, le=100, description="What the share before is multiplied with.")
+    allowance: float = Field(
+        0.005, ge=0, lt=1, description="What is added to it: 0.005 is half a percent of the parts."
+    )
+
+
 class ConfidenceSettings(_Quantiles):
     """The model's confidence: a change either way is suspicious."""
 
@@ -82,6 +100,14 @@ class GateSettings(Section):
     confidence: ConfidenceSettings | None = Field(
         default_factory=ConfidenceSettings, description="Quantiles of the model's confidence."
     )
+    slow: SlowSettings | None = Field(
+        None,
+        description="Parts that take longer than a limit: what a histogram shows exactly, where its buckets are too "
+        "wide for latency's quantiles.",
+    )
+    unsure: UnsureSettings | None = Field(
+        None, description="Parts of which the model is no surer than a limit, more or fewer; the same for confidence."
+    )
     looks: int = Field(
         3, ge=1, le=MAX_LOOKS, description="How often the data is looked at, at most; each look costs some of the risk."
     )
@@ -109,7 +135,7 @@ class GateSettings(Section):
 
     @model_validator(mode="after")
     def _asks_something(self) -> Self:
-        asked = (self.latency, self.throughput, self.errors, self.unknowns, self.defects, self.confidence)
-        if all(each is None for each in asked):
+        rates = (self.errors, self.unknowns, self.defects, self.slow, self.unsure)
+        if all(each is None for each in (self.latency, self.throughput, self.confidence, *rates)):
             raise ValueError("every metric is null: a gate that looks at nothing would let everything pass; keep one")
         return self

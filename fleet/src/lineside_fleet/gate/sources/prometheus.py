@@ -4,8 +4,9 @@ Each series is asked for over the window by `query_range`, a value at each end o
 from one end to the next: resets of counters are seen by Prometheus, and what it extrapolates at a slice's ends is small
 against a slice of minutes. Counts are whole numbers there only on the average, so they are rounded.
 
-Latency's buckets are as the inference service has them, 10, 15, 20, 30 ms: far wider than a margin of 5 %. The gate
-widens its bounds by them, so Prometheus can show that a version is much slower, and cannot show that it is not.
+Latency's buckets are as the inference service has them, 15, 20, 25, 30, 40 ms: far wider than a margin of 5 %. The gate
+widens a quantile's bounds by them, so that a quantile can be shown to be much longer, and not to be as long. How many
+parts are over an edge is counted exactly: `gate.slow` compares that, and can show both.
 """
 
 import math
@@ -17,7 +18,7 @@ import httpx
 import numpy as np
 
 from lineside_fleet.gate.observations import SLICES, Bins, Cell, Observations, Window
-from lineside_fleet.gate.sources.errors import NotObserved
+from lineside_fleet.gate.sources.errors import NothingThere, NotObserved
 
 MAX_SERIES: Final = 20_000
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -67,7 +68,7 @@ class Prometheus:
             confidence = asked.increase(_CONFIDENCE, f"model={named}", ("le",))
         cells = tuple(_cells(self.device_label, step, requests, verdicts, latency, confidence))
         if not cells:
-            raise NotObserved(
+            raise NothingThere(
                 f"{self.url}: no series {_REQUESTS} of model {model} in the window",
                 remedy=f"see the model's name, the label {self.device_label!r} and the matchers",
             )

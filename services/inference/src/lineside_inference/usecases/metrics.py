@@ -9,7 +9,11 @@ from prometheus_client.registry import Collector
 from lineside.contract import Outcome, Result, Timing
 from lineside_inference.dataplane.judged import Judged
 
-_SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2, 5)
+_SECONDS = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.075),
+    *(0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1, 2, 5),
+)
+"""Edges at what people take for a limit: how many parts are over one is all that a histogram knows exactly."""
 _CONFIDENCES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _STAGES = tuple(Timing.model_fields)
 _OTHER = "other"
