@@ -44,4 +44,4 @@ def told(stage: StageState, found: Evaluation, out: Path | None) -> Judged:
         *(f"note: {remark}" for side in (found.baseline, found.staged) for remark in side.remarks),
         *(f"written: {path}" for path in written),
     ]
-    return Judged(found.verdict, sentences)
+    return Judged(found.verdict, sentences, is_look=not found.problems)

@@ -12,6 +12,8 @@ class Judged:
 
     verdict: Literal["promote", "hold", "stop"]
     sentences: list[str] = field(default_factory=list)
+    is_look: bool = True
+    """Whether something was compared; where there was nothing to look at, none of the planned looks is spent."""
 
 
 class Gate(Protocol):

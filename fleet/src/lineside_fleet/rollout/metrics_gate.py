@@ -10,6 +10,7 @@ from lineside_fleet.gate.deciding import evaluate
 from lineside_fleet.gate.observations import Observations, Window
 from lineside_fleet.gate.settings import GateSettings
 from lineside_fleet.gate.sources.cloudwatch import CloudWatch
+from lineside_fleet.gate.sources.errors import NothingThere
 from lineside_fleet.gate.sources.prometheus import Prometheus
 from lineside_fleet.rollout.evidence_gate import told
 from lineside_fleet.rollout.judging import Judged
@@ -58,15 +59,16 @@ class MetricsGate:
     """Folder for the evaluation as JSON, picture and page."""
 
     def judge(self, stage: StageState, look: int) -> Judged:
-        """Return the verdict of this look; raises LinesideError where the store has nothing of it."""
+        """Return the verdict of this look, hold where the store has nothing of a side; raises LinesideError."""
         deployed, done = (datetime.fromisoformat(each).timestamp() for each in (stage.deployed_at, stage.done_at))
         before, since = windows(deployed, done, self.now())
         things = tuple(stage.things)
-        earlier = f"before {stage.deployment_id}"
-        found = evaluate(
-            self.settings,
-            self.observe(before, things, earlier),
-            self.observe(since, things, stage.deployment_id),
-            look,
-        )
-        return told(stage, found, self.out)
+        sides: list[Observations] = []
+        for window, version in ((before, f"before {stage.deployment_id}"), (since, stage.deployment_id)):
+            try:
+                sides.append(self.observe(window, things, version))
+            except NothingThere as error:
+                when = f"{window.start:%Y-%m-%d %H:%M} to {window.end:%Y-%m-%d %H:%M} UTC"
+                return Judged("hold", [f"stage {stage.name}: nothing to compare of {when}: {error}"], is_look=False)
+        baseline, staged = sides
+        return told(stage, evaluate(self.settings, baseline, staged, look), self.out)

@@ -256,7 +256,7 @@ class Runner:
         """Remember a verdict; `number` counts the gate's looks at the stage, 0 is none of them."""
         stage = state.current
         why = judged.sentences[0] if judged.sentences else judged.verdict
-        look = Look(at=stamp(self.now()), verdict=judged.verdict, why=why, number=number)
+        look = Look(at=stamp(self.now()), verdict=judged.verdict, why=why, number=number if judged.is_look else 0)
         stage.looks = [*stage.looks, look]
         self._write(store, state, f"stage {stage.name}: {judged.verdict}")
         return judged

@@ -8,6 +8,7 @@ component are no distributions, and are not read.
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lineside.aws_errors import Cause, cause_of, code, message, one_line
 from lineside_fleet.gate.observations import SLICES, Cell, Observations, Quantiles, Window
-from lineside_fleet.gate.sources.errors import NotObserved
+from lineside_fleet.gate.sources.errors import NothingThere, NotObserved
 
 WITHIN: Final = 1.01
 """By which factor the exporter's distributions place a value."""
@@ -67,7 +68,7 @@ class CloudWatch:
             client = self._client()
             series = _series(client, self.namespace, model, set(devices))
             if not series:
-                raise NotObserved(
+                raise NothingThere(
                     f"CloudWatch, namespace {self.namespace}: nothing of model {model}",
                     remedy="see the namespace, the model's name, the region, and that kind is put-metric-data",
                 )
@@ -88,9 +89,11 @@ class CloudWatch:
         counted = (("Unknown", "SampleCount"), ("Unknown", "Sum"), ("Defect", "Sum"), _ERRORS, _NO_ERRORS)
         counts = asking.ask(series, counted, step)
         whole = min(_DAY, math.ceil(window.seconds / _MINUTE) * _MINUTE)
-        asked = [("Latency", f"p{100 * share:g}") for share in latency]
-        asked += [("Confidence", f"p{100 * share:g}") for share in confidence]
-        quantiles = asking.ask(series, [*asked, ("Latency", "SampleCount"), ("Confidence", "SampleCount")], whole)
+        asked: list[tuple[str, str]] = []
+        for metric, shares in (("Latency", latency), ("Confidence", confidence)):
+            asked += [(metric, f"p{100 * share:g}") for share in shares]
+            asked += [(metric, "SampleCount")] if shares else []
+        quantiles = asking.ask(series, asked, whole)
         things = sorted({thing for thing, _station in series})
         cells = [cell for thing in things for cell in _cells(thing, series, counts, step, window.seconds)]
         wholes = {thing: _whole(thing, series, quantiles, latency, confidence, window.seconds) for thing in things}
@@ -101,7 +104,7 @@ class CloudWatch:
         return Observations(source, (version,) if version else (), window, tuple(cells), wholes, tuple(remarks))
 
     def _client(self) -> Any:
-        make: Any = boto3.session.Session(region_name=self.region).client
+        make: Any = boto3.session.Session(region_name=self.region or os.environ.get("AWS_REGION")).client
         config = Config(connect_timeout=10, read_timeout=30, retries={"total_max_attempts": 6, "mode": "standard"})
         return make("cloudwatch", endpoint_url=self.endpoint_url, config=config)
 
