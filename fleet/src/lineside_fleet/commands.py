@@ -1,12 +1,12 @@
 """`lineside fleet`: rollouts in stages, the gate between them, drift of versions, the fleet's report."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lineside_fleet.command_errors import told
+from lineside_fleet.drift_command import drift
 from lineside_fleet.gate_command import STATUS, BaselineVersion, Model, StagedVersion, gate
 from lineside_fleet.report_command import report
 from lineside_fleet.sample_size_command import sample_size
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lineside_fleet.rollout.running import Runner
 
 fleet = typer.Typer(no_args_is_help=True, help="Update a fleet of core devices by evidence, and see what runs where.")
+fleet.command("drift")(drift)
 fleet.command("gate")(gate)
 fleet.command("report")(report)
 fleet.command("sample-size")(sample_size)
@@ -28,19 +29,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TakeOver = Annotated[
     bool, typer.Option("--take-over", help="Take the lock of a command on another machine that has ended.")
 ]
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """End with an error's sentence and exit status instead of a traceback."""
-    from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for it
-    from lineside.errors import LinesideError  # noqa: PLC0415 - same
-
-    try:
-        yield
-    except LinesideError as error:
-        typer.echo(visible(f"lineside fleet: {error}"), err=True)
-        raise typer.Exit(getattr(error, "status", 2)) from None
 
 
 def _runner(file: str, *, take_over: bool = False) -> "Runner":
@@ -56,7 +44,7 @@ def _runner(file: str, *, take_over: bool = False) -> "Runner":
 @fleet.command("plan")
 def plan(file: File, as_json: AsJson = False) -> None:
     """Show what a rollout would do, and everything that is wrong with it; change nothing."""
-    with _told():
+    with told():
         from lineside_fleet.rollout import showing  # noqa: PLC0415 - the help must not wait for boto3
 
         typer.echo((showing.plan_json if as_json else showing.plan_text)(_runner(file).plan()), nl=False)
@@ -65,7 +53,7 @@ def plan(file: File, as_json: AsJson = False) -> None:
 @fleet.command("start")
 def start(file: File, take_over: TakeOver = False) -> None:
     """Plan, and deploy to the first stage. Run again after an interruption, it goes on."""
-    with _told():
+    with told():
         runner = _runner(file, take_over=take_over)
         state = runner.start()
         stage = state.current
@@ -76,7 +64,7 @@ def start(file: File, take_over: TakeOver = False) -> None:
 @fleet.command("status")
 def status(file: File, as_json: AsJson = False) -> None:
     """Show how a rollout stands; exit status 1 where its stage failed."""
-    with _told():
+    with told():
         from lineside_fleet.rollout import showing  # noqa: PLC0415 - the help must not wait for boto3
 
         runner = _runner(file)
@@ -115,7 +103,7 @@ def evaluate(
 
     From a store of metrics the stage's own devices are compared with themselves, at the same hours before the stage.
     """
-    with _told():
+    with told():
         from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for boto3
         from lineside_fleet.errors import Refused  # noqa: PLC0415 - same
 
@@ -155,7 +143,7 @@ def promote(
     take_over: TakeOver = False,
 ) -> None:
     """Deploy the same versions to the next stage, at last to the whole target; exit status 3 while it is under way."""
-    with _told():
+    with told():
         state, done = _runner(file, take_over=take_over).promote(because)
         typer.echo(f"rollout {state.name}: {done}")
         if state.current.phase == "deployed" and "under way" in done:
@@ -169,7 +157,7 @@ def abort(
     take_over: TakeOver = False,
 ) -> None:
     """Cancel what devices have not begun, and leave what is there."""
-    with _told():
+    with told():
         state = _runner(file, take_over=take_over).abort(because)
         typer.echo(f"rollout {state.name} is {state.phase}; `lineside fleet rollback` takes back what was deployed")
 
@@ -181,52 +169,12 @@ def rollback(
     take_over: TakeOver = False,
 ) -> None:
     """Give each target its set of before again, the newest first; exit status 1 where one had to be left."""
-    with _told():
+    with told():
         state, left = _runner(file, take_over=take_over).rollback(because)
         typer.echo(f"rollout {state.name} is {state.phase}")
         for each in left:
             typer.echo(each, err=True)
         if left:
-            raise typer.Exit(BAD)
-
-
-@fleet.command("drift")
-def drift(
-    group: Annotated[str | None, typer.Option(help="Only the devices of this thing group; all by default.")] = None,
-    reports: Annotated[
-        Path | None,
-        typer.Option(metavar="PLACE", help="File or folder of the devices' own reports, for the settings in force."),
-    ] = None,
-    stale_hours: Annotated[
-        float, typer.Option(min=0.1, help="A device's report to Greengrass that is older says nothing.")
-    ] = 26.0,
-    metrics: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write metrics for Prometheus there (a .prom textfile).")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Compare what core devices run with what their deployments say; exit status 1 where something differs.
-
-    Greengrass hears of a device's components at each deployment and else once a day.
-    """
-    with _told():
-        import time  # noqa: PLC0415 - the help must not wait for boto3
-
-        from lineside.durable_files import replace_file  # noqa: PLC0415 - same
-        from lineside_fleet.aws.clients import Aws  # noqa: PLC0415 - same
-        from lineside_fleet.drift import reading, showing  # noqa: PLC0415 - same
-        from lineside_fleet.drift import reports as reported  # noqa: PLC0415 - same
-        from lineside_fleet.errors import Refused  # noqa: PLC0415 - same
-
-        settings = reported.read(reports) if reports is not None else {}
-        found = reading.read(Aws(), group, settings, now=time.time(), stale_s=stale_hours * 3600)
-        if metrics is not None:
-            try:
-                replace_file(metrics, showing.as_metrics(found).encode(), mode=0o644)
-            except OSError as error:
-                raise Refused(f"{metrics} cannot be written: {error.strerror}", remedy="Name another file") from None
-        typer.echo((showing.as_json if as_json else showing.as_text)(found), nl=False)
-        if found.differences:
             raise typer.Exit(BAD)
 
 
@@ -241,7 +189,7 @@ def on_approval(
 
     The same event again does nothing more. Exit status 2 where it approves nothing that is to roll out.
     """
-    with _told():
+    with told():
         from lineside.documents import read_json  # noqa: PLC0415 - the help must not wait for boto3
         from lineside_fleet.approval.settings import read_approvals  # noqa: PLC0415 - same
         from lineside_fleet.approval.starting import on_approval as start_approved  # noqa: PLC0415 - same

@@ -8,6 +8,17 @@ from typing import Annotated
 
 import typer
 
+from lineside_fleet.heartbeat_options import (
+    CaFile,
+    CertFile,
+    KeyFile,
+    PasswordFile,
+    Period,
+    Periods,
+    Seconds,
+    Username,
+)
+
 
 def report(
     places: Annotated[
@@ -23,18 +34,14 @@ def report(
     registered: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the devices that there should be, one a line.")
     ] = None,
-    periods: Annotated[
-        float, typer.Option(min=1, help="A device is connected whose heartbeat is not older than so many periods.")
-    ] = 3.0,
-    period: Annotated[
-        float, typer.Option(min=1, help="Seconds of a period, for heartbeats that do not say theirs.")
-    ] = 300.0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="So long a broker is listened to.")] = 5.0,
-    username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
-    password_file: Annotated[Path | None, typer.Option(help="File whose first line is the password.")] = None,
-    ca_file: Annotated[Path | None, typer.Option(help="mqtts: authorities that are trusted (PEM).")] = None,
-    cert_file: Annotated[Path | None, typer.Option(help="mqtts: our certificate (PEM).")] = None,
-    key_file: Annotated[Path | None, typer.Option(help="mqtts: its key (PEM).")] = None,
+    periods: Periods = 3.0,
+    period: Period = 300.0,
+    seconds: Seconds = 5.0,
+    username: Username = None,
+    password_file: PasswordFile = None,
+    ca_file: CaFile = None,
+    cert_file: CertFile = None,
+    key_file: KeyFile = None,
     as_table: Annotated[bool, typer.Option("--table", help="Print tables for people instead of JSON.")] = False,
 ) -> None:
     """Print a fleet's report in the form of Edge Manager's GetDeviceFleetReport, from heartbeats.

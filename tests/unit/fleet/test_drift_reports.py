@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from lineside_fleet.drift.comparing import Said
 from lineside_fleet.drift.reports import read
 from lineside_fleet.errors import Refused
 
@@ -19,11 +20,14 @@ def test_reports_are_read_in_each_form(tmp_path):
     shadow = {"name": {"lineside": {"reported": {"settings_hash": {"forwarder": HASH}}}}}
     index = {"things": [{"thingName": "d2", "shadow": json.dumps(shadow)}, {"thingName": "d3", "shadow": "{}"}]}
     (tmp_path / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    more = {"components": {"inference": "0.2.0"}, "models": {"surface": "2"}, "enabled": True}
+    (tmp_path / "z.json").write_text(json.dumps({"thing": "d4", "reported": more}), encoding="utf-8")
     assert read(tmp_path) == {
-        "d0": {"inference": HASH},
-        "d1": {"inference": HASH},
-        "d2": {"forwarder": HASH},
-        "d3": {},
+        "d0": Said({"inference": HASH}),
+        "d1": Said({"inference": HASH}),
+        "d2": Said({"forwarder": HASH}),
+        "d3": Said(),
+        "d4": Said(services={"inference": "0.2.0"}, models={"surface": frozenset({"2"})}),
     }
 
 

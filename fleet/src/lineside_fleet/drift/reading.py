@@ -9,8 +9,9 @@ from lineside_fleet.aws import deployments, things
 from lineside_fleet.aws.clients import Aws
 from lineside_fleet.aws.deployments import Revision
 from lineside_fleet.drift import comparing
-from lineside_fleet.drift.comparing import Device, Difference, Installed
+from lineside_fleet.drift.comparing import Device, Difference, Heard, Installed, Said
 from lineside_fleet.drift.desired import Desired, desired
+from lineside_fleet.drift.heard import joined
 from lineside_fleet.errors import Refused
 
 _AT_ONCE = 4
@@ -25,6 +26,8 @@ class Drift:
     at: float
     wanted: Mapping[str, Desired]
     differences: list[Difference] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    """Devices that send heartbeats and are no core devices of the account."""
 
     @property
     def pending(self) -> list[str]:
@@ -38,11 +41,17 @@ class Drift:
 
 
 def read(
-    aws: Aws, group: str | None, settings: Mapping[str, Mapping[str, str]], *, now: float, stale_s: float
+    aws: Aws,
+    group: str | None,
+    reports: Mapping[str, Said],
+    heard: Mapping[str, Heard] | None,
+    *,
+    now: float,
+    stale_s: float,
 ) -> Drift:
     """Return the drift of a group's core devices, of all where None; raises Refused, AwsError.
 
-    `settings` are the hashes that devices report of theirs, by thing and service.
+    `reports` and `heard` are what devices say of themselves, by thing; None where nobody listened for heartbeats.
     """
     cores = _cores(aws, group)
     revisions, members = _in_force(aws, cores)
@@ -55,16 +64,17 @@ def read(
             thing,
             found,
             max((each.reported for each in found.values() if each.reported), default=None),
-            settings.get(thing, {}),
+            joined(reports.get(thing, Said()), (heard or {}).get(thing)),
         )
         for thing, found in installed.items()
     }
-    differing = [
-        each
-        for thing in cores
-        for each in comparing.differences(devices[thing], wanted[thing], now=now, stale_s=stale_s)
-    ]
-    return Drift(now, wanted, [*differing, *comparing.settings_differences(devices, wanted)])
+    differing: list[Difference] = []
+    for thing in cores:
+        differing += comparing.differences(devices[thing], wanted[thing], now=now, stale_s=stale_s)
+        differing += comparing.heartbeat_differences(thing, heard.get(thing)) if heard is not None else ()
+        differing += comparing.version_differences(devices[thing], wanted[thing])
+    strangers = sorted(set(heard or ()) - set(cores)) if group is None else []
+    return Drift(now, wanted, [*differing, *comparing.odd_ones(devices, wanted)], strangers)
 
 
 def _cores(aws: Aws, group: str | None) -> list[str]:

@@ -1,6 +1,7 @@
 """What devices say of themselves beside Greengrass: the reported part of their shadow, as files.
 
-    {"thing": "press-7", "reported": {"settings_hash": {"inference": "<32 hex digits>"}}}     one a line, or one a file
+    {"thing": "press-7", "reported": {"settings_hash": {"inference": "<32 hex digits>"}, "components":
+    {"inference": "0.2.0"}, "models": {"surface-defect": "2"}}}                               one a line, or one a file
 
 The rows of AWS IoT's fleet index are read as they are: `thingName` and `shadow`, which holds text or a document.
 """
@@ -10,22 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from lineside.documents import read_json
+from lineside_fleet.drift.comparing import Said
 from lineside_fleet.errors import Refused
 
 SHADOW = "lineside"
 ENDINGS = (".json", ".jsonl", ".ndjson")
 
 
-def read(place: Path) -> dict[str, dict[str, str]]:
-    """Return the settings' hashes by thing and service, the last word of each; raises Refused."""
+def read(place: Path) -> dict[str, Said]:
+    """Return what each thing says of itself, the last word of each; raises Refused."""
     files = sorted(each for each in place.rglob("*") if each.suffix in ENDINGS) if place.is_dir() else [place]
     if not files:
         raise Refused(f"{place} holds no {', '.join(ENDINGS)}", remedy="Name a file or folder of reports")
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, Said] = {}
     for file in files:
         for where, document in _documents(file):
-            thing, hashes = _report(document, where)
-            found[thing] = hashes
+            thing, said = _report(document, where)
+            found[thing] = said
     return found
 
 
@@ -49,7 +51,7 @@ def _documents(file: Path) -> Iterator[tuple[str, Any]]:
         yield f"{file}, report {number}", row
 
 
-def _report(document: Any, where: str) -> tuple[str, dict[str, str]]:
+def _report(document: Any, where: str) -> tuple[str, Said]:
     thing = document.get("thing") or document.get("thingName") if isinstance(document, Mapping) else None
     if not isinstance(thing, str):
         raise Refused(f"{where}: names no thing", remedy='Each report is {"thing": ..., "reported": {...}}')
@@ -60,5 +62,11 @@ def _report(document: Any, where: str) -> tuple[str, dict[str, str]]:
             reported = shadow["name"][SHADOW]["reported"]
         except (ValueError, KeyError, TypeError):
             reported = {}
-    hashes = (reported or {}).get("settings_hash") if isinstance(reported, Mapping) else None
-    return thing, {str(name): str(each) for name, each in hashes.items()} if isinstance(hashes, Mapping) else {}
+    said = reported if isinstance(reported, Mapping) else {}
+    models = {name: frozenset({version}) for name, version in _names(said, "models").items()}
+    return thing, Said(_names(said, "settings_hash"), _names(said, "components"), models if "models" in said else None)
+
+
+def _names(reported: Mapping[str, Any], name: str) -> dict[str, str]:
+    given = reported.get(name)
+    return {str(each): str(value) for each, value in given.items()} if isinstance(given, Mapping) else {}

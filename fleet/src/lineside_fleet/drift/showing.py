@@ -25,8 +25,9 @@ def as_text(drift: Drift) -> str:
     text = table(("thing", "drift", "component", "desired", "actual", "why"), rows) if rows else ""
     kinds = Counter(each.kind for each in drift.differences)
     said = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items())) or "none differs"
+    strangers = f"; heartbeats of {len(drift.strangers)} that are no core devices" if drift.strangers else ""
     pending = f", on {len(drift.pending)} a deployment is under way" if drift.pending else ""
-    return f"{text}{len(drift.wanted)} devices: {said}{pending}\n"
+    return f"{text}{len(drift.wanted)} devices: {said}{pending}{strangers}\n"
 
 
 def as_json(drift: Drift) -> str:
@@ -42,6 +43,8 @@ def as_json(drift: Drift) -> str:
             thing: {name: pinned.version for name, pinned in each.components.items()}
             for thing, each in sorted(drift.wanted.items())
         },
+        "desired_models": {thing: dict(each.models) for thing, each in sorted(drift.wanted.items()) if each.models},
+        "strangers": drift.strangers,
     }
     return json.dumps(made, indent=2) + "\n"
 

@@ -44,6 +44,15 @@ class Counted:
         """Return the devices of a fleet by name."""
         return {device: latest for (fleet, device), latest in sorted(self.devices.items()) if fleet == name}
 
+    @property
+    def latest(self) -> Mapping[str, Latest]:
+        """Return the devices of all fleets by name; of one that is in several, the latest."""
+        found: dict[str, Latest] = {}
+        for (_fleet, device), latest in sorted(self.devices.items()):
+            if device not in found or latest.moment > found[device].moment:
+                found[device] = latest
+        return found
+
     def take(self, text: bytes, place: str, now: float, arrived: float | None = None) -> None:
         """Count one heartbeat; `place` is where it stands, `arrived` when it came, where somebody looked at a clock."""
         if not text.strip():

@@ -42,7 +42,7 @@ def report(
     fleet: str, devices: Mapping[str, Latest], now: float, rules: Rules, registered: Collection[str] = ()
 ) -> Report:
     """Return the report of a fleet's devices; `registered` names those that there should be, those seen where empty."""
-    connected = {name for name, latest in devices.items() if now - latest.moment <= _window_s(latest, rules)}
+    connected = {name for name, latest in devices.items() if now - latest.moment <= window_s(latest, rules)}
     versions = Counter(latest.heartbeat.AgentVersion for latest in devices.values())
     models: dict[tuple[str, str], Counter[str]] = {}
     for name, latest in devices.items():
@@ -64,13 +64,14 @@ def report(
     return Report(document, tuple(_remarks(devices, now, rules, connected, registered)))
 
 
-def _window_s(latest: Latest, rules: Rules) -> float:
+def window_s(latest: Latest, rules: Rules) -> float:
+    """Return for how long a device's latest heartbeat counts, in seconds."""
     return (latest.heartbeat.PeriodSeconds or rules.period_s) * rules.periods
 
 
 def _states(model: ModelState, latest: Latest, rules: Rules) -> Iterator[str]:
     told = latest.heartbeat.moment or latest.moment
-    since = told - _window_s(latest, rules)
+    since = told - window_s(latest, rules)
     yield "Connected"
     if model.LatestInference is not None and model.LatestInference >= since:
         yield "Active"
@@ -82,7 +83,7 @@ def _remarks(
     devices: Mapping[str, Latest], now: float, rules: Rules, connected: Collection[str], registered: Collection[str]
 ) -> Iterator[str]:
     for name, latest in devices.items():
-        boxes = sum(now - moment <= _window_s(latest, rules) for moment in latest.boxes.values())
+        boxes = sum(now - moment <= window_s(latest, rules) for moment in latest.boxes.values())
         if name in connected and boxes > 1:
             yield f"{name}: {boxes} boxes send heartbeats under this name; give each a thing of its own"
         result = latest.heartbeat.DeploymentResult
