@@ -17,6 +17,7 @@ from lineside_exporter.cloudwatch.put_metric_data import data_of
 from lineside_fleet.rollout.running import Runner
 from tests.support import rollouts
 from tests.support.approvals import command
+from tests.support.ports import free_port
 from tests.support.prometheus_server import openmetrics, prometheus_with
 from tests.support.result_messages import result
 from tests.support.rollouts import MODEL
@@ -51,7 +52,7 @@ def spans() -> Iterator[tuple[bool, datetime]]:
 
 
 def past() -> str:
-    """Return what Prometheus knows: a scrape every 30 s."""
+    """Return what Prometheus knows: a scrape each minute."""
     random = np.random.default_rng(3)
     found: dict[str, list[tuple[str, float, float]]] = {
         f"lineside_inference_{name}": [] for name in ("requests", "verdicts", "stage_seconds", "confidence_ratio")
@@ -61,8 +62,8 @@ def past() -> str:
             counters: dict[str, float] = {}
             for is_staged, began in spans():
                 worse = is_staged and name == "worse"
-                for scrape in range(324):
-                    moment = began.timestamp() + 30 * scrape
+                for scrape in range(162):
+                    moment = began.timestamp() + 60 * scrape
                     for series, count in scraped(random, thing, worse=worse, is_partial=name == "partial"):
                         counters[series] = counters.get(series, 0.0) + count
                     for series, value in counters.items():
@@ -81,7 +82,7 @@ def past() -> str:
 
 def scraped(random: np.random.Generator, thing: str, *, worse: bool, is_partial: bool) -> Iterator[tuple[str, float]]:
     """Yield by how much each counter of a device rises until the next scrape."""
-    parts = int(random.poisson(20))
+    parts = int(random.poisson(40))
     failed = int(random.binomial(parts, 0.004))
     unknown = int(random.binomial(parts - failed, 0.01))
     fail = int(random.binomial(parts - failed - unknown, 0.03))
@@ -137,7 +138,7 @@ def cloudwatch(moto_server):
 def sent(random, thing, at, failing):
     """Return the data of a period, as the exporter makes them of results."""
     aggregator = Aggregator(1)
-    for _ in range(15):  # the simulated CloudWatch looks at each value for each question
+    for _ in range(8):  # the simulated CloudWatch looks at each value for each question
         failed, unknown, fail = random.random(3) < (failing, 0.01, 0.03)
         verdict = "unknown" if failed or unknown else "fail" if fail else "pass"
         aggregator.add(result(verdict, model="surface", status="failed" if failed else "ok"))
@@ -228,7 +229,7 @@ def test_where_prometheus_has_nothing_it_holds_and_no_look_is_spent(plant, stage
 
 def test_a_prometheus_that_does_not_answer_is_no_verdict(plant, staged):
     path = staged("good")
-    status, text = command("evaluate", path, "--prometheus", "http://127.0.0.1:9", "--model", "surface")
+    status, text = command("evaluate", path, "--prometheus", f"http://127.0.0.1:{free_port()}", "--model", "surface")
     assert status == 2
     assert "see that Prometheus runs there" in text
     assert looks(path, plant) == []
@@ -244,7 +245,7 @@ def metrics(cloudwatch, monkeypatch):
 FEW = {
     "things": 4,
     "devices": 4,
-    "parts": 400,
+    "parts": 200,
     "looks": 1,
     "errors": {"ratio": 2, "allowance": 0.06},
     "unknowns": {"ratio": 2, "allowance": 0.08},
