@@ -35,8 +35,11 @@ def drift(
         ),
     ] = None,
     reports: Annotated[
-        Path | None,
-        typer.Option(metavar="PLACE", help="File or folder of the devices' shadows, for the settings in force."),
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="The devices' shadows, for the settings in force: a file or folder, s3://bucket/prefix.",
+        ),
     ] = None,
     stale_hours: Annotated[
         float, typer.Option(min=0.1, help="A device's report to Greengrass that is older says nothing.")

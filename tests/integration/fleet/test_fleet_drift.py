@@ -168,6 +168,26 @@ def test_versions_that_the_deployment_names_to_the_exporter_count(server, tmp_pa
     assert json.loads(result.stdout)["desired_models"]["staging-01"] == {"surface-defect": "2"}
 
 
+def test_reports_come_from_a_bucket_too(server, moto_server, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto_server.url)
+    bucket = moto_server.make_bucket("drift-reports")
+    shadows = [
+        {"thing": name, "reported": {"settings_hash": {"inference": ("b" if name == "core-0007" else "a") * 32}}}
+        for name in server.cloud.world.devices
+    ]
+    moto_server.client.put_object(Bucket=bucket, Key="index/all.json", Body=json.dumps(shadows, indent=2).encode())
+    result = drift("--reports", f"s3://{bucket}/index/", "--json")
+    assert (result.exit_code, found_in(result)) == (1, {("core-0007", "settings", "inference", "a" * 32, "b" * 32)})
+    for key, body, words in (
+        ("index/wrong.json", b"{", f"s3://{bucket}/index/wrong.json:1: not JSON"),
+        ("index/wrong.json", b"\xff", "cannot be read"),
+    ):
+        moto_server.client.put_object(Bucket=bucket, Key=key, Body=body)
+        result = drift("--reports", f"s3://{bucket}/index/")
+        assert (result.exit_code, words in result.output) == (2, True), result.output
+    assert "holds no .json" in drift("--reports", f"s3://{bucket}/none/").output
+
+
 def test_heartbeats_that_cannot_be_read_are_named(server, tmp_path):
     file = tmp_path / "beats.jsonl"
     file.write_text("".join(map(heartbeat, server.cloud.world.devices)) + "{\n", encoding="utf-8")

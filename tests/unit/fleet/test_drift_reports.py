@@ -22,7 +22,7 @@ def test_reports_are_read_in_each_form(tmp_path):
     (tmp_path / "index.json").write_text(json.dumps(index), encoding="utf-8")
     more = {"components": {"inference": "0.2.0"}, "models": {"surface": "2"}, "enabled": True}
     (tmp_path / "z.json").write_text(json.dumps({"thing": "d4", "reported": more}), encoding="utf-8")
-    assert read(tmp_path) == {
+    assert read(str(tmp_path)) == {
         "d0": Said({"inference": HASH}),
         "d1": Said({"inference": HASH}),
         "d2": Said({"forwarder": HASH}),
@@ -38,11 +38,11 @@ def test_reports_are_read_in_each_form(tmp_path):
 def test_what_is_no_report_is_refused(tmp_path, text, words):
     (tmp_path / "r.json").write_text(text, encoding="utf-8")
     with pytest.raises(Refused, match=words):
-        read(tmp_path)
+        read(str(tmp_path))
 
 
 def test_a_place_without_reports_is_refused(tmp_path):
     with pytest.raises(Refused, match=r"holds no \.json"):
-        read(tmp_path)
+        read(str(tmp_path))
     with pytest.raises(Refused, match="cannot be read"):
-        read(tmp_path / "none.json")
+        read(str(tmp_path / "none.json"))

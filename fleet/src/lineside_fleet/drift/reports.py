@@ -13,42 +13,62 @@ from typing import Any
 from lineside.documents import read_json
 from lineside_fleet.drift.comparing import Said
 from lineside_fleet.errors import Refused
+from lineside_fleet.heartbeats.sources import ENDINGS, objects
 
 SHADOW = "lineside"
-ENDINGS = (".json", ".jsonl", ".ndjson")
+MAX_BYTES = 64 * 1024 * 1024
+"""Longest file of a bucket that is read."""
 
 
-def read(place: Path) -> dict[str, Said]:
-    """Return what each thing says of itself, the last word of each; raises Refused."""
-    files = sorted(each for each in place.rglob("*") if each.suffix in ENDINGS) if place.is_dir() else [place]
-    if not files:
-        raise Refused(f"{place} holds no {', '.join(ENDINGS)}", remedy="Name a file or folder of reports")
+def read(place: str) -> dict[str, Said]:
+    """Return what each thing says of itself, the last word of each; raises Refused, HeartbeatsAway.
+
+    `place` is a file, a folder, or s3://bucket/prefix.
+    """
     found: dict[str, Said] = {}
-    for file in files:
-        for where, document in _documents(file):
-            thing, said = _report(document, where)
+    for where, text in _bucket(place) if place.startswith("s3://") else _files(Path(place)):
+        for there, document in _documents(where, text):
+            thing, said = _report(document, there)
             found[thing] = said
     return found
 
 
-def _documents(file: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{file} cannot be read: {error}", remedy="Name a file of reports") from None
+def _files(place: Path) -> Iterator[tuple[str, str]]:
+    files = sorted(each for each in place.rglob("*") if each.suffix in ENDINGS) if place.is_dir() else [place]
+    if not files:
+        raise Refused(f"{place} holds no {', '.join(ENDINGS)}", remedy="Name a file or folder of reports")
+    for file in files:
+        try:
+            yield str(file), file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused(f"{file} cannot be read: {error}", remedy="Name a file of reports") from None
+
+
+def _bucket(place: str) -> Iterator[tuple[str, str]]:
+    for where, body in objects(place):
+        text = body.read(MAX_BYTES + 1)
+        if len(text) > MAX_BYTES:
+            raise Refused(f"{where} has more than {MAX_BYTES} bytes", remedy="Cut it into several files")
+        try:
+            yield where, text.decode()
+        except UnicodeDecodeError as error:
+            raise Refused(f"{where} cannot be read: {error}", remedy="Name a file of reports") from None
+
+
+def _documents(where: str, text: str) -> Iterator[tuple[str, Any]]:
     try:
         whole = read_json(text)
     except ValueError:
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
                 try:
-                    yield f"{file}:{number}", read_json(line)
+                    yield f"{where}:{number}", read_json(line)
                 except ValueError as error:
-                    raise Refused(f"{file}:{number}: {error}", remedy="Each line is one report in JSON") from None
+                    raise Refused(f"{where}:{number}: {error}", remedy="Each line is one report in JSON") from None
         return
     rows = whole.get("things", [whole]) if isinstance(whole, Mapping) else whole
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
-        yield f"{file}, report {number}", row
+        yield f"{where}, report {number}", row
 
 
 def _report(document: Any, where: str) -> tuple[str, Said]:

@@ -6,6 +6,7 @@ mqtt://host[:port]/topic         a topic filter, heard for some seconds; mqtts:/
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,6 +67,12 @@ def _lines(stream: Any, place: str, take: Take) -> None:
 
 
 def _read_bucket(place: str, take: Take) -> None:
+    for where, body in objects(place):
+        _lines(body, where, take)
+
+
+def objects(place: str) -> Iterator[tuple[str, "Body"]]:
+    """Yield each file of an s3:// prefix with its address, in the order of their names; raises HeartbeatsAway."""
     import boto3  # noqa: PLC0415 - takes a second to import
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - same
 
@@ -81,7 +88,7 @@ def _read_bucket(place: str, take: Take) -> None:
                 key = entry["Key"]
                 if key.endswith(ENDINGS):
                     found = True
-                    _lines(_Body(client.get_object(Bucket=bucket, Key=key)["Body"]), f"s3://{bucket}/{key}", take)
+                    yield f"s3://{bucket}/{key}", Body(client.get_object(Bucket=bucket, Key=key)["Body"])
     except ClientError as error:
         raise HeartbeatsAway(
             f"{place}: S3 answers {error.operation_name} with {code(error)}: {message(error)}",
@@ -93,7 +100,7 @@ def _read_bucket(place: str, take: Take) -> None:
         raise HeartbeatsAway(f"{place} holds no {', '.join(ENDINGS)}")
 
 
-class _Body:
+class Body:
     """An answer's body, read as a file is: botocore's own has no `readline` with a bound."""
 
     def __init__(self, body: Any) -> None:
