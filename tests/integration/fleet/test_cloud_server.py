@@ -74,6 +74,23 @@ def test_a_component_is_made_once_told_of_and_deployed(server, greengrass, iot):
     assert [each["deploymentName"] for each in effective] == ["second"]
 
 
+def test_a_real_core_reports_over_the_wire(server, greengrass, iot):
+    server.cloud.world.devices["staging-01"].is_real = True
+    group = iot.describe_thing_group(thingGroupName=STAGING)["thingGroupArn"]
+    deployed = greengrass.create_deployment(targetArn=group, components=set_of("1.1.0"))["deploymentId"]
+    report = {"thing": "staging-01", "deployment_id": deployed, "status": "SUCCEEDED", "components": {MODEL: "1.1.0"}}
+    assert steer(server, "POST", "report", {**report, "thing": "staging-02"})[0] == 409
+    assert steer(server, "POST", "report", {**report, "status": "FINE"})[0] == 400
+    assert steer(server, "POST", "report", {**report, "colour": "red"})[0] == 400
+    assert steer(server, "POST", "report", report)[0] == 200
+    said = steer(server, "POST", "report", report)
+    assert (said[0], "is SUCCEEDED on staging-01 already" in said[1]["message"]) == (409, True)
+    rows = greengrass.list_installed_components(coreDeviceThingName="staging-01")["installedComponents"]
+    assert [(each["componentName"], each["componentVersion"]) for each in rows] == [(MODEL, "1.1.0")]
+    effective = greengrass.list_effective_deployments(coreDeviceThingName="staging-01")["effectiveDeployments"]
+    assert [each["coreDeviceExecutionStatus"] for each in effective] == ["SUCCEEDED"]
+
+
 def test_listings_come_in_pages(greengrass, iot):
     names = []
     for page in iot.get_paginator("list_things_in_thing_group").paginate(thingGroupName=FLEET):

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from lineside_bench.cloud.devices import LITE, Device, Manner
+from lineside_bench.cloud.devices import LITE, Device, Manner, Report
 from lineside_bench.cloud.sample import add_component, add_group
 from lineside_bench.cloud.wire import Refused
 from lineside_bench.cloud.world import World
@@ -124,6 +124,54 @@ def test_a_newer_revision_cancels_what_was_not_begun_and_a_new_member_gets_what_
     world.tick(6)
     assert states(second) == {"SUCCEEDED": 5}
     assert world.devices["late"].installed() == {A: "2.0.0"}
+
+
+def test_a_real_core_carries_its_deployments_out_itself_and_says_so():
+    world = make()
+    world.devices["d0"].is_real = True
+    first = deploy(world, "all", {A: "1.0.0"})
+    world.tick(5)
+    assert states(first) == {"QUEUED": 1, "SUCCEEDED": 3}
+    assert (world.devices["d0"].installed(), world.devices["d0"].reported_at) == ({}, 0)
+    world.report(Report("d0", first.id, "IN_PROGRESS", {}))
+    world.tick()
+    assert states(first) == {"IN_PROGRESS": 1, "SUCCEEDED": 3}
+    world.report(Report("d0", first.id, "SUCCEEDED", {A: "1.0.0", B: "9.0.0"}))
+    world.tick()
+    assert (states(first), first.status) == ({"SUCCEEDED": 4}, "COMPLETED")
+    assert world.devices["d0"].installed() == {A: "1.0.0", B: "9.0.0"}  # what it says, and not what it should have
+    assert (world.devices["d0"].sources, world.devices["d0"].reported_at) == ({A: first.id}, 6)
+
+
+def test_what_a_real_core_failed_is_told_by_its_reason_and_what_ended_is_not_ended_again():
+    world = make()
+    world.devices["d0"].is_real = True
+    first = deploy(world, "all", {A: "2.0.0"})
+    world.report(Report("d0", first.id, "FAILED", {A: "1.0.0"}, {A}, "FAILED_ROLLBACK_COMPLETE: A is BROKEN"))
+    assert first.executions["d0"].reason == "FAILED_ROLLBACK_COMPLETE: A is BROKEN"
+    assert (world.devices["d0"].broken, world.devices["d0"].sources) == ({A}, {})
+    second = deploy(world, "all", {A: "1.0.0"})
+    third = deploy(world, "all", {B: "1.0.0"})
+    with pytest.raises(Refused, match="is CANCELED on d0 already"):
+        world.report(Report("d0", second.id, "SUCCEEDED", {A: "1.0.0"}))
+    assert second.executions["d0"].status == "CANCELED"
+    assert world.devices["d0"].broken == set()  # what it runs was heard all the same
+    limit = {"timeoutConfig": {"inProgressTimeoutInMinutes": 5}}
+    fourth = deploy(world, "all", {B: "1.0.0"}, iotJobConfiguration=limit)
+    world.report(Report("d0", fourth.id, "IN_PROGRESS", {}))
+    world.tick(6)
+    assert (third.executions["d0"].status, fourth.executions["d0"].status) == ("CANCELED", "TIMED_OUT")
+
+
+@pytest.mark.parametrize(("thing", "deployment"), [("d1", "its own"), ("nobody", "its own"), ("d0", "none")])
+def test_a_report_of_what_is_no_real_core_or_no_deployment_of_it_is_refused(thing, deployment):
+    world = make()
+    world.devices["d0"].is_real = True
+    made = deploy(world, "all", {A: "1.0.0"})
+    with pytest.raises(Refused, match="does not exist"):
+        world.report(Report(thing, made.id if deployment == "its own" else deployment, "SUCCEEDED", {}))
+    with pytest.raises(ValueError, match="a core reports IN_PROGRESS, SUCCEEDED, FAILED, REJECTED"):
+        Report("d0", made.id, "DONE", {})
 
 
 def test_what_is_not_there_is_refused():

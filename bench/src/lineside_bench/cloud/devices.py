@@ -1,13 +1,17 @@
 """Simulated core devices: what a device runs, and how it carries a deployment out, one minute a tick. Pure.
 
+A device may be real instead: a core somewhere carries its deployments out, and reports what came of them.
+
 A device runs the union of the sets that its targets gave it. A subdeployment takes the place of its parent's set on the
 devices that it reaches. Two sets that pin one component to two versions cannot be united: the deployment fails there.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 OPEN = frozenset({"QUEUED", "IN_PROGRESS"})
+REPORTED = ("IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED")
 CLASSIC, LITE = "aws_nucleus_classic", "aws_nucleus_lite"
 
 
@@ -33,6 +37,10 @@ class Execution:
     reason: str = ""
     errors: tuple[str, ...] = ()
 
+    def begin(self, now: int) -> None:
+        """Note that the device has it in hand."""
+        self.status, self.started_at, self.updated_at = "IN_PROGRESS", now, now
+
     def end(self, status: str, now: int, reason: str = "", errors: tuple[str, ...] = ()) -> None:
         """Note how it ended."""
         self.status, self.updated_at, self.reason, self.errors = status, now, reason, errors
@@ -53,13 +61,23 @@ class Device:
     reported_at: int = 0
     sources: dict[str, str] = field(default_factory=dict)
     """Which deployment put a component there."""
+    is_real: bool = False
+    """Whether a core carries its deployments out and reports them: no tick does."""
+    reported: dict[str, str] = field(default_factory=dict)
+    """Of a real one: the version of each component that it last reported."""
 
     def online(self, now: int) -> bool:
         """Return whether the device can be reached."""
         return now >= self.manner.offline_until
 
+    def acts(self, now: int) -> bool:
+        """Return whether a tick moves the device: it is simulated and can be reached."""
+        return not self.is_real and self.online(now)
+
     def installed(self) -> dict[str, str]:
         """Return the version of each component that is there."""
+        if self.is_real:
+            return dict(sorted(self.reported.items()))
         united = {name: part["componentVersion"] for each in self.sets.values() for name, part in each.items()}
         for name, version in self.by_hand.items():
             if version is None:
@@ -106,6 +124,25 @@ class Device:
             execution.end("FAILED", now, why, ("DEPLOYMENT_FAILURE", how, "COMPONENT_BROKEN"))
         else:
             execution.end("SUCCEEDED", now)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a real core says: how far a deployment is, which versions run on it, and which of them are BROKEN.
+
+    `status` is the job's: IN_PROGRESS, SUCCEEDED, FAILED or REJECTED. Raises ValueError for another one.
+    """
+
+    thing: str
+    deployment_id: str
+    status: str
+    components: Mapping[str, str]
+    broken: Collection[str] = ()
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status not in REPORTED:
+            raise ValueError(f"status {self.status!r}: a core reports {', '.join(REPORTED)}")
 
 
 @dataclass(frozen=True)

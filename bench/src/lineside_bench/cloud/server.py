@@ -2,6 +2,8 @@
 
     POST /stand-in/tick     {"minutes": 5}                                   time goes by
     POST /stand-in/faults   [{"kind": "throttled", "operation": "CreateDeployment", "skip": 2, "times": 1}]
+    POST /stand-in/report   {"thing": "press-7", "deployment_id": "...", "status": "SUCCEEDED", "components": {}}
+                            what a real core says, for a device that is marked as one
     GET  /stand-in/calls    how often each operation was called
     GET  /stand-in/world    what the account holds
 
@@ -19,6 +21,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl
 
 from lineside_bench.cloud import greengrass, iot
+from lineside_bench.cloud.devices import Report
 from lineside_bench.cloud.faults import Fault, Faults, Kind, refusal
 from lineside_bench.cloud.wire import Answer, Refused, Wire
 from lineside_bench.cloud.world import World
@@ -95,12 +98,18 @@ class Cloud:
                 case ("POST", "faults"):
                     self.faults.planned = [Fault(**{**each, "kind": Kind(each["kind"])}) for each in given]
                     said = {"faults": len(given)}
+                case ("POST", "report"):
+                    report = Report(**given)
+                    self.world.report(report)
+                    said = {"minute": self.world.now}
                 case ("GET", "calls"):
                     said = dict(sorted(self.calls.items()))
                 case ("GET", "world"):
                     said = self.world.snapshot()
                 case _:
-                    return Answer(404, {}, b'{"message": "the stand-in has tick, faults, calls and world"}')
+                    return Answer(404, {}, b'{"message": "the stand-in has tick, faults, report, calls and world"}')
+        except Refused as refused:
+            return Answer(409, {}, json.dumps({"message": str(refused)}).encode())
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             return Answer(400, {}, json.dumps({"message": f"not understood: {error!r}"}).encode())
         return Answer(200, {}, json.dumps(said).encode())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lineside_bench.cloud.devices import OPEN, Device, Execution, Work
+from lineside_bench.cloud.devices import OPEN, Device, Execution, Report, Work
 from lineside_bench.cloud.wire import Refused
 
 ACCOUNT, REGION = "123456789012", "eu-central-1"
@@ -139,6 +139,28 @@ class World:
                 execution.end("CANCELED", self.now, "A newer deployment replaced it")
         deployment.executions[thing] = Execution(deployment.id, self.now, updated_at=self.now)
 
+    def report(self, said: Report) -> None:
+        """Take what a real core says; raises Refused where the device or the deployment is no such.
+
+        What it runs counts in any case. A deployment that ended meanwhile, by a newer one or its time limit, is refused
+        and stays as it ended, as a job's execution does.
+        """
+        device, deployment = self.devices.get(said.thing), self.deployments.get(said.deployment_id)
+        if device is None or not device.is_real:
+            raise missing(said.thing, "real core device")
+        if deployment is None or said.thing not in deployment.executions:
+            raise missing(said.deployment_id, f"deployment to {said.thing}")
+        device.reported, device.broken, device.reported_at = dict(said.components), set(said.broken), self.now
+        execution = deployment.executions[said.thing]
+        if execution.status not in OPEN:
+            raise Refused("ConflictException", f"The deployment is {execution.status} on {said.thing} already")
+        if said.status in OPEN:
+            execution.begin(self.now)
+            return
+        execution.end(said.status, self.now, said.reason)
+        if said.status == "SUCCEEDED":
+            device.sources.update(dict.fromkeys(deployment.asked.get("components") or {}, deployment.id))
+
     def cancel(self, deployment: Deployment) -> None:
         """Take a deployment away from the devices that have not begun it."""
         deployment.status = "CANCELED"
@@ -161,7 +183,7 @@ class World:
             for deployment in [each for each in self.deployments.values() if each.status == "ACTIVE"]:
                 self._advance(deployment)
             for device in self.devices.values():
-                if device.online(self.now):
+                if device.acts(self.now):
                     device.reported_at = self.now
 
     def _advance(self, deployment: Deployment) -> None:
@@ -171,12 +193,12 @@ class World:
         work: Work | None = None
         for thing, execution in sorted(deployment.executions.items()):
             device = self.devices[thing]
-            if execution.status == "QUEUED" and room > 0 and device.online(self.now):
-                execution.status, execution.started_at, execution.updated_at = "IN_PROGRESS", self.now, self.now
+            if execution.status == "QUEUED" and room > 0 and device.acts(self.now):
+                execution.begin(self.now)
                 room -= 1
             elif execution.status == "IN_PROGRESS" and execution.started_at is not None:
                 minutes = self.now - execution.started_at
-                if device.online(self.now) and minutes >= device.manner.pace:
+                if device.acts(self.now) and minutes >= device.manner.pace:
                     work = work or self._work(deployment)
                     device.carry_out(execution, work, self.now)
                 elif limit is not None and minutes >= limit:
