@@ -1,11 +1,9 @@
 """The line deployed on a core device, on a real engine: bad deployments give way, and crashes recover, without help."""
 
-import hashlib
 import json
 import os
 import random
 import secrets
-import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -15,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from lineside.recipes.rendering import model_component
 from lineside_bench.config import MODEL
@@ -23,6 +20,7 @@ from lineside_bench.deployable import CONTAINERS
 from lineside_bench.greengrass.core.nucleus import Status
 from tests.support.constant_models import graph
 from tests.support.deployed_line import DeployedLine, docker
+from tests.support.model_folders import like_the_benchs
 from tests.support.paths import ROOT
 from tests.support.variables import LONG, SEED
 from tests.support.waiting import HANG_S, PATIENCE_S, block_until
@@ -51,19 +49,6 @@ def versions(line: DeployedLine) -> list[str]:
     return said.split()
 
 
-def model(folder: Path, version: str, content: bytes, config: str = "") -> Path:
-    """Make a model's folder with one version; `config` ends its config.pbtxt."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / version).mkdir(parents=True)
-    (folder / version / "model.onnx").write_bytes(content)
-    shipped = ROOT / "models" / MODEL
-    (folder / "config.pbtxt").write_text((shipped / "config.pbtxt").read_text() + config)
-    card = yaml.safe_load((shipped / "card.yaml").read_text()) | {"version": version}
-    card["files"] = [{"path": f"{version}/model.onnx", "sha256": hashlib.sha256(content).hexdigest()}]
-    (folder / "card.yaml").write_text(yaml.safe_dump(card))
-    return folder
-
-
 def without_numbers() -> bytes:
     """Return a model that Triton loads and runs, and whose outputs are no numbers."""
     made = graph({"logits": np.full(5, np.nan, np.float32)}, (3, 160, 160), "FP32", 0.0, 0)
@@ -83,7 +68,8 @@ def test_a_model_that_fails_its_warm_up_is_rolled_back_and_the_one_before_judges
     assert line.next_verdict().model is not None
     verdicts, outcomes = len(line.verdicts), len(line.outcomes)
     before = line.container_ids()
-    bad = model(tmp_path / "bad", "2", without_numbers(), 'parameters { key: "bad" value: { string_value: "yes" } }\n')
+    marked = 'parameters { key: "bad" value: { string_value: "yes" } }\n'
+    bad = like_the_benchs(tmp_path / "bad", "2", without_numbers(), marked)
     line.model(MODEL, "1.1.0", bad)
     line.recipe(COMPONENT, "1.1.0")
     done = line.deploy({COMPONENT: "1.1.0"})
@@ -108,7 +94,7 @@ def test_a_model_that_fails_its_warm_up_is_rolled_back_and_the_one_before_judges
     recovered(line, "Triton", before["Triton"])
     assert [each.model.version for each in (line.next_verdict(), line.next_verdict()) if each.model] == ["1", "1"]
     mended = (ROOT / "models" / MODEL / "1" / "model.onnx").read_bytes()
-    line.model(MODEL, "1.2.0", model(tmp_path / "mended", "2", mended))
+    line.model(MODEL, "1.2.0", like_the_benchs(tmp_path / "mended", "2", mended))
     line.recipe(COMPONENT, "1.2.0")
     for component, version in (("1.2.0", "2"), ("1.0.0", "1")):
         done = line.deploy({COMPONENT: component})

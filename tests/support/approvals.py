@@ -22,7 +22,6 @@ GROUP = "detector"
 COMPONENT = "com.lineside.Model.Detector"
 BUCKET, MODELS = "plant-artifacts", "plant-models"
 REGISTRY = "registry.example.com/lineside"
-_KEY = "detector/model.tar.gz"
 
 
 @pytest.fixture
@@ -66,20 +65,20 @@ def archive_of(folder: Path, *, name: str = "detector", extra: tarfile.TarInfo |
     return made.getvalue()
 
 
-def register(s3: Any, archive: bytes) -> dict[str, Any]:
+def register(s3: Any, archive: bytes, group: str = GROUP) -> dict[str, Any]:
     """Put an archive into S3, register it as approved, and return the event that SageMaker sends."""
-    sagemaker = Aws().sagemaker.client
-    s3.put_object(Bucket=MODELS, Key=_KEY, Body=archive)
+    sagemaker, key = Aws().sagemaker.client, f"{group}/model.tar.gz"
+    s3.put_object(Bucket=MODELS, Key=key, Body=archive)
     groups = sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
-    if GROUP not in [each["ModelPackageGroupName"] for each in groups]:
-        sagemaker.create_model_package_group(ModelPackageGroupName=GROUP, ModelPackageGroupDescription="bench")
-    containers = [{"Image": "none", "ModelDataUrl": f"s3://{MODELS}/{_KEY}"}]
+    if group not in [each["ModelPackageGroupName"] for each in groups]:
+        sagemaker.create_model_package_group(ModelPackageGroupName=group, ModelPackageGroupDescription="bench")
+    containers = [{"Image": "none", "ModelDataUrl": f"s3://{MODELS}/{key}"}]
     specification = {"Containers": containers, "SupportedContentTypes": [], "SupportedResponseMIMETypes": []}
     arn = sagemaker.create_model_package(
-        ModelPackageGroupName=GROUP, InferenceSpecification=specification, ModelApprovalStatus="Approved"
+        ModelPackageGroupName=group, InferenceSpecification=specification, ModelApprovalStatus="Approved"
     )["ModelPackageArn"]
     detail = {
-        "ModelPackageGroupName": GROUP,
+        "ModelPackageGroupName": group,
         "ModelPackageVersion": sagemaker.describe_model_package(ModelPackageName=arn).get("ModelPackageVersion") or 1,
         "ModelPackageArn": arn,
         "ModelApprovalStatus": "Approved",

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from lineside_bench.greengrass.core.nucleus import Device, Nucleus, Status, this
 from lineside_bench.greengrass.core.nucleus import Outcome as Deployed
 from lineside_bench.greengrass.core.preparing import WAYS
 from lineside_bench.greengrass.core.reading import Node
+from lineside_bench.greengrass.core.recipe import Recipe
 from lineside_bench.reporting.records import longest_gap_ms
 from tests.support.attached_bench import attached
 from tests.support.ports import free_ports
@@ -41,6 +42,8 @@ T = TypeVar("T")
 
 MESSAGES: Mapping[str, type[BaseModel]] = {REQUEST_TOPIC: Request, RESULT_TOPIC: Result, OUTCOME_TOPIC: Outcome}
 
+DEVICE = "press-7"
+"""The core device's name."""
 DEADLINE_MS = 3000
 """Of a part, in place of the bench's: long enough for a machine that does much else at the same time."""
 RATE = 2.0
@@ -89,11 +92,15 @@ class DeployedLine(DeployableLine):
             "failureHandlingPolicy": on_failure,
             "configurationValidationPolicy": {"timeoutInSeconds": HANG_S},
         }
-        self.began = utc_now()
-        done = self.call(self.nucleus.deploy(read_deployment(Node(wanted, "deployment")), self.recipes.values()))
+        done = self.carry_out(wanted, self.recipes.values())
         if done.status is Status.SUCCEEDED:
             self.document = wanted
         return done
+
+    def carry_out(self, document: Mapping[str, Any], recipes: Iterable[Recipe]) -> Deployed:
+        """Carry a deployment out, whosever it is; return what became of it."""
+        self.began = utc_now()
+        return self.call(self.nucleus.deploy(read_deployment(Node(document, "deployment")), recipes))
 
     def call(self, work: Coroutine[Any, Any, T], within_s: float = DEPLOYING_S) -> T:
         """Do something on the core's event loop."""
@@ -115,7 +122,7 @@ class DeployedLine(DeployableLine):
         return Nucleus(
             self.folder / "core",
             ways=WAYS["classic"],
-            device=Device(thing="press-7", platform=this_machine(), files=self.folder / "bucket"),
+            device=Device(thing=DEVICE, platform=this_machine(), files=self.folder / "bucket"),
             tell=lambda name, state, why: self.states.append((time.monotonic(), name, str(state), why)),
         )
 
@@ -255,7 +262,17 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 @contextlib.contextmanager
 def deployed_line(images: Mapping[str, str]) -> Iterator[DeployedLine]:
-    """Yield the line, all of its components RUNNING.
+    """Yield the line, all of its components RUNNING; see `bare_line`."""
+    with bare_line(images) as line:
+        done = line.deploy()
+        assert done.status is Status.SUCCEEDED, f"{done.why}\n{line.said()}"
+        line.first_began = line.began
+        yield line
+
+
+@contextlib.contextmanager
+def bare_line(images: Mapping[str, str]) -> Iterator[DeployedLine]:
+    """Yield the line's core, with nothing deployed.
 
     `images` are ours by name. A machine whose Triton would be a Jetson's is skipped.
     """
@@ -270,9 +287,6 @@ def deployed_line(images: Mapping[str, str]) -> Iterator[DeployedLine]:
         line = DeployedLine(Path(folder), scope, registry=registry, version=rest.partition(":")[2])
         line.start()
         try:
-            done = line.deploy()
-            assert done.status is Status.SUCCEEDED, f"{done.why}\n{line.said()}"
-            line.first_began = line.began
             yield line
         except BaseException:
             sys.stderr.write(line.said()[-16000:])

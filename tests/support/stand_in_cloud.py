@@ -1,8 +1,11 @@
 """The stand-in for Greengrass' and IoT's APIs with a fleet, and boto3's clients of it."""
 
+import http.client
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -32,3 +35,14 @@ def variables(server: Server) -> dict[str, str]:
     """Return the environment that points AWS' clients at the stand-in."""
     lines = [line.removeprefix("export ").partition("=") for line in environment(server.url).splitlines()]
     return {name: value for name, _, value in lines}
+
+
+def steer(server: Server, method: str, what: str, body: Any = None) -> tuple[int, Any]:
+    """Ask for one of the stand-in's own paths; return the status and the answer."""
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    try:
+        connection.request(method, f"/stand-in/{what}", json.dumps(body) if body is not None else None)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()

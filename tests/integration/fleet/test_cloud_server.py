@@ -1,16 +1,14 @@
 """The stand-in as boto3 sees it."""
 
-import http.client
 import json
 import threading
-from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from lineside_bench.cloud.faults import Fault, Kind
 from lineside_bench.cloud.sample import BASE, FLEET, STAGING, recipe
-from tests.support.stand_in_cloud import client, serving
+from tests.support.stand_in_cloud import client, serving, steer
 from tests.support.waiting import PATIENCE_S
 
 MODEL = "com.lineside.Model.SurfaceDefect"
@@ -30,16 +28,6 @@ def greengrass(server):
 @pytest.fixture
 def iot(server):
     return client(server, "iot")
-
-
-def steer(server, method, what, body=None):
-    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
-    try:
-        connection.request(method, f"/stand-in/{what}", json.dumps(body) if body is not None else None)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
 
 
 def set_of(version):
