@@ -57,7 +57,7 @@ PARTS = 60
 GATE: dict[str, Any] = {
     **dict.fromkeys(("latency", "throughput", "errors", "defects", "confidence")),
     "unknowns": {"ratio": 1, "allowance": 0.2},
-    "looks": 2,
+    "looks": 3,
     "parts": PARTS,
     "hours": "any",
 }

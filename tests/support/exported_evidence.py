@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,15 +32,26 @@ class Made:
     model: str = "surface"
 
 
-def lines(parts: Iterable[Made], *, rate: float | None = 1.0, embed_limit: int = 65_536, every: int = 0) -> list[bytes]:
-    """Return the records that the policy `always: [fail, unknown]` with this rate keeps."""
+def lines(
+    parts: Iterable[Made],
+    *,
+    rate: float | None = 1.0,
+    embed_limit: int = 65_536,
+    every: int = 0,
+    says_share: bool = True,
+) -> list[bytes]:
+    """Return the records that the policy `always: [fail, unknown]` with this rate keeps.
+
+    `says_share`: False for records as they were before each said of which share of all parts every one is kept.
+    """
+    share_said = {"fairShare": 1.0 if every == 1 else rate or 0.0} if says_share else {}
     found = []
     for number, part in enumerate(parts, 1):
         why = _why(part, rate, every, number)
         if why is not None:
-            found.append(_line(part, why, embed_limit))
+            found.append(_line(part, {"why": why, **share_said}, embed_limit))
         if part.told is not None:
-            found.append(_told(part))
+            found.append(_told(part, share_said))
     return found
 
 
@@ -89,7 +101,7 @@ def _why(part: Made, rate: float | None, every: int, number: int) -> str | None:
     return f"rate {rate:g}" if rate is not None and share(part.id) < rate else None
 
 
-def _line(part: Made, why: str, embed_limit: int) -> bytes:
+def _line(part: Made, said: dict[str, Any], embed_limit: int) -> bytes:
     result = Result.model_validate(
         {
             "id": f"r-{part.id}",
@@ -104,12 +116,12 @@ def _line(part: Made, why: str, embed_limit: int) -> bytes:
     )
     item = Item("auxiliary-outputs", "result", "json", to_json(result), "JSON", "json")
     moment = BEGAN + timedelta(seconds=part.at_s)
-    event = Event(part.id, "plant", part.device, part.model, part.version, moment, {"kept": "always", "why": why})
+    event = Event(part.id, "plant", part.device, part.model, part.version, moment, {"kept": "always", **said})
     entry = compose(event, [item], embed_limit=embed_limit, text_as_base64=part.id.endswith("7"))
     return with_references(entry.body, [f"s3://bucket/{blob.name}" for blob in entry.blobs])
 
 
-def _told(part: Made) -> bytes:
+def _told(part: Made, said: dict[str, Any]) -> bytes:
     outcome = Outcome.model_validate(
         {
             "request_id": part.id,
@@ -123,6 +135,6 @@ def _told(part: Made) -> bytes:
     )
     item = Item("auxiliary-outputs", "outcome", "json", to_json(outcome), "JSON", "json")
     moment = BEGAN + timedelta(seconds=part.at_s)
-    extra = {"kept": "always", "why": f"the PLC got {part.told} (deadline)", "requestId": part.id}
+    extra = {"kept": "always", "why": f"the PLC got {part.told} (deadline)", "requestId": part.id, **said}
     event = Event(f"{part.id}-outcome", "plant", part.device, part.model, part.version, moment, extra)
     return compose(event, [item], embed_limit=65_536).body

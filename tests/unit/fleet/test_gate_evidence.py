@@ -45,9 +45,10 @@ def test_every_part_counts_once_by_what_the_plc_got(tmp_path: Path) -> None:
     assert side.remarks == ()
 
 
-def test_a_rate_below_one_is_a_fair_sample_although_fails_are_always_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("says_share", [True, False])
+def test_a_rate_below_one_is_a_fair_sample_although_fails_are_always_kept(tmp_path: Path, says_share: bool) -> None:
     parts = [replace(part, verdict="fail" if n % 4 == 0 else "pass") for n, part in enumerate(many("3", parts=1500))]
-    side = observe([write(tmp_path, parts, rate=0.25)])
+    side = observe([write(tmp_path, parts, rate=0.25, says_share=says_share)])
     of_all, _errors, _unknowns, fails = counts(side)
     assert of_all == pytest.approx(12_000 * 0.25, rel=0.06)
     assert fails / of_all == pytest.approx(0.25, abs=0.03)
@@ -60,11 +61,45 @@ def test_a_rate_below_one_is_a_fair_sample_although_fails_are_always_kept(tmp_pa
     assert of_all / hours == pytest.approx(1500 / 24, rel=0.06)
 
 
+@pytest.mark.parametrize("says_share", [True, False])
 @pytest.mark.parametrize("policy", [{"rate": None}, {"rate": None, "every": 10}])
-def test_evidence_of_chosen_parts_only_is_refused(tmp_path: Path, policy: dict[str, object]) -> None:
+def test_evidence_of_chosen_parts_only_is_refused(tmp_path: Path, policy: dict[str, object], says_share: bool) -> None:
     with pytest.raises(NotObserved, match="chosen for what they are") as refused:
-        observe([write(tmp_path, many("3"), **policy)])
+        observe([write(tmp_path, many("3"), **policy, says_share=says_share)])
     assert "rate" in refused.value.remedy
+    assert ("by 'every 10'" in str(refused.value)) == ("every" in policy)
+
+
+def test_a_version_that_knows_nothing_of_any_part_is_judged(tmp_path: Path) -> None:
+    parts = [replace(part, verdict="unknown") for part in many("4", devices=1, parts=60)]
+    assert counts(observe([write(tmp_path / "new", parts)])) == (60, 0, 60, 0)
+    older = write(tmp_path / "older", parts, says_share=False)  # whose reason is the verdict, whatever the rate was
+    with pytest.raises(NotObserved, match="60 parts that were chosen for what they are"):
+        observe([older])
+
+
+def test_parts_from_before_there_was_a_rate_are_left_out_and_other_versions_rates_count_for_nothing(
+    tmp_path: Path,
+) -> None:
+    bad = [replace(part, verdict="fail") for part in many("4", devices=1, parts=50, tag="early-")]
+    write(tmp_path / "without", bad, rate=None)
+    write(tmp_path / "with", many("4", devices=1, parts=400))
+    write(tmp_path / "other", many("3", devices=1, parts=400, tag="other-"), rate=0.05)
+    side = observe([tmp_path], version="4")
+    of_all, _errors, _unknowns, fails = counts(side)
+    assert (of_all, fails < 40) == (400, True)
+    assert side.remarks == ("50 parts are left out: when they came, the policy kept no fair share of all",)
+    assert counts(observe([tmp_path / "with", tmp_path / "other"]))[0] < 100  # of both, what both hold of all parts
+
+
+@pytest.mark.parametrize("share", ["1", True, -0.1, 1.5])
+def test_a_share_that_is_none_makes_a_record_unreadable(tmp_path: Path, share: object) -> None:
+    [line] = lines([Made("a")])
+    document = json.loads(line)
+    document["eventMetadata"]["fairShare"] = share
+    (tmp_path / "box.jsonl").write_text(json.dumps(document))
+    with pytest.raises(NotObserved, match="no number from 0 to 1"):
+        observe([tmp_path])
 
 
 def test_versions_models_and_windows_are_told_apart(tmp_path: Path) -> None:

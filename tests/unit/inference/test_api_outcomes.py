@@ -218,12 +218,12 @@ def test_the_record_of_an_outcome_has_the_picture_masked_and_stands_beside_the_r
     outcome = told("r-1", "unknown", written_at=NOON, **LATE)
     image = encode(decode_all(plain_jpeg(), max_pixels=10**6), "png")
     seen = Seen(verdict="pass", model_version="3", camera="c", image=image)
-    entry = builder.outcome(outcome, seen, Decision("always", "why"))
+    entry = builder.outcome(outcome, seen, Decision("always", "why"), 0.25)
     assert entry.key == "r-1-outcome"
     record = json.loads(entry.body)
-    assert {
-        name: record["eventMetadata"][name] for name in ("requestId", "verdict", "origin", "judged", "modelVersion")
-    } == {
+    names = ("requestId", "verdict", "origin", "judged", "modelVersion", "fairShare")
+    assert {name: record["eventMetadata"][name] for name in names} == {
+        "fairShare": 0.25,
         "requestId": "r-1",
         "verdict": "unknown",
         "origin": "deadline",
@@ -232,4 +232,4 @@ def test_the_record_of_an_outcome_has_the_picture_masked_and_stands_beside_the_r
     }
     picture = next(blob for blob in entry.blobs if blob.name.endswith(".png"))
     assert decode_all(picture.data, max_pixels=10**6).max() == 0
-    assert builder.outcome(told("x" * 128, None), Seen(), Decision("always", "why")).key == "x" * 120 + "-outcome"
+    assert builder.outcome(told("x" * 128, None), Seen(), Decision("always", "why"), 0.25).key == "x" * 120 + "-outcome"

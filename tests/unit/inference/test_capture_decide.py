@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from lineside.capture import share
 from lineside.contract import TRY_STATION, CameraSource, Capture, Context, Finding, Request, Result, uuid7
-from lineside_inference.capture.decide import Counts, Decision, PartCounter, decide
+from lineside_inference.capture.decide import Counts, Decision, PartCounter, decide, fair_share
 
 FIRST = Counts(part=1, sampled=0)
 
@@ -103,6 +103,29 @@ def test_the_same_id_decides_the_same(name: str, rate: float) -> None:
 def test_the_rate_is_a_share_of_all() -> None:
     taken = sum(share(uuid7()) < 0.25 for _ in range(8000))
     assert 1800 < taken < 2200  # five standard deviations
+
+
+@pytest.mark.parametrize(
+    ("capture", "of_all"),
+    [
+        (Capture(), 0.0),
+        (Capture(rate=0.2), 0.2),
+        (Capture(rate=0.2, every=7, labels=("pit",), band=(0.1, 0.2)), 0.2),
+        (Capture(rate=0.2, every=1), 1.0),
+        (Capture(rate=1.0, per_hour=50), 0.0),
+        (Capture(always=("unknown", "pass", "fail"), per_hour=50), 1.0),
+    ],
+)
+def test_of_the_fair_share_every_part_is_kept_whatever_it_is(capture: Capture, of_all: float) -> None:
+    assert fair_share(capture) == of_all
+    asks = [request() for _ in range(300)]
+    used_up = Counts(part=4, sampled=60)
+    assert all(
+        decide(capture, each, given, used_up)
+        for each in asks
+        for given in (result(), FAIL, UNKNOWN)
+        if share(each.id) < of_all
+    )
 
 
 def test_parts_are_counted_by_model_and_samples_by_hour() -> None:

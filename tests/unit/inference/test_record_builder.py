@@ -118,7 +118,7 @@ def entry(
         {"DeviceFleetName": "plant", "CaptureDataBase64EmbedLimit": limit, "embed_above_3072": True}
     )
     builder = RecordBuilder("press-3", settings, masks or {}, max_pixels=10**6)
-    return builder.entry(Judged(ask or request(), result(**fields), Arrival(RAN), evidence=taken), ALWAYS)
+    return builder.entry(Judged(ask or request(), result(**fields), Arrival(RAN), evidence=taken), ALWAYS, 0.25)
 
 
 def read(given: Entry) -> Any:
@@ -155,6 +155,7 @@ def test_everything_of_a_part_is_in_its_record(taken: Callable[..., EvidenceInpu
             "modelVersion": "1",
             "kept": "always",
             "why": "verdict fail",
+            "fairShare": 0.25,
             "context": {"station": "press", "part_id": "P-1", "tags": {"tool": 7}},
             "source": {"kind": "camera", "camera": "cam"},
         }

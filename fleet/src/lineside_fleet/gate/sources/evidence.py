@@ -3,7 +3,9 @@
 Evidence is no fair sample: fails and unknowns are kept always, passes by chance or not at all. But the policy's `rate`
 keeps a part by a number that its id alone decides (`lineside.capture.share`), so among all that was kept, the parts
 whose number is below the rate are the sample that `rate` alone would have made, whatever their verdict. Those are
-taken, and no others; evidence that holds only chosen parts is refused.
+taken, and no others; evidence that holds only chosen parts is refused. Each record says what the rate was when its part
+came: so a version whose parts all fail, or are all unknown, is judged too, and parts from before there was a rate are
+left out.
 """
 
 import re
@@ -37,6 +39,8 @@ class _Part:
     device: str
     time: datetime
     version: str
+    share: float | None = None
+    """Of which share of all parts every one was kept when it came; None where nothing says it."""
     result: Result | None = None
     told: Outcome | None = None
 
@@ -46,7 +50,6 @@ class _Read:
     parts: dict[str, _Part] = field(default_factory=dict)
     records: int = 0
     unreadable: list[str] = field(default_factory=list)
-    rates: set[float] = field(default_factory=set)
     others: set[str] = field(default_factory=set)
 
 
@@ -72,14 +75,16 @@ def observe(
     if len(read.unreadable) > MOST_UNREADABLE * max(read.records, 1):
         what = f"{len(read.unreadable)} of {read.records + len(read.unreadable)} records are unreadable"
         raise NotObserved(f"{source}: {what}, the first: {read.unreadable[0]}", remedy="export or copy them again")
-    rate = _rate(read, source)
-    chosen = {
+    if not read.parts:
+        raise NotObserved(f"{source}: no record of a part", remedy="see the path and the model's name")
+    asked = {
         key: part
         for key, part in read.parts.items()
-        if share(key) < rate
-        and (version is None or part.version in {version, ""})
+        if (version is None or part.version in {version, ""})
         and (window is None or window.start <= part.time <= window.end)
     }
+    rate = _rate(asked, read, source) if asked else 0.0
+    chosen = {key: part for key, part in asked.items() if share(key) < rate and part.share != 0}
     if not chosen:
         of = f" of version {version}" if version else ""
         there = ", ".join(sorted({part.version for part in read.parts.values()} - {""})) or "none"
@@ -89,6 +94,8 @@ def observe(
         )
     window = window or _window([part.time for part in chosen.values()])
     remarks = [f"a fair sample of {rate:.4g} of all parts, by the capture policy's rate"] if rate < 1 else []
+    if by_choice := sum(part.share == 0 for part in asked.values()):
+        remarks.append(f"{by_choice} parts are left out: when they came, the policy kept no fair share of all")
     remarks += [f"{len(read.unreadable)} records are unreadable: {read.unreadable[0]}"] if read.unreadable else []
     versions = sorted({part.version for part in chosen.values()} - {""})
     return Observations(source, tuple(versions), window, tuple(_cells(chosen, window, rate)), remarks=tuple(remarks))
@@ -102,26 +109,30 @@ def _take(read: _Read, record: Record) -> None:
     else:
         part.told = record.about
         part.version = part.version or record.version
-    if found := _BY_RATE.fullmatch(record.why):
-        read.rates.add(float(found[1]))
-    elif record.why == "every 1":
-        read.rates.add(1.0)
-    elif record.why.startswith("every "):
+    said = record.fair_share if record.fair_share is not None else _share_of(record.why)
+    part.share = part.share if said is None else said
+    if record.why.startswith("every "):
         read.others.add(record.why)
 
 
-def _rate(read: _Read, source: str) -> float:
+def _share_of(why: str) -> float | None:
+    """Return what the reason of a record says of the share, where an older version wrote it; None where nothing."""
+    if found := _BY_RATE.fullmatch(why):
+        return float(found[1])
+    return 1.0 if why == "every 1" else None
+
+
+def _rate(parts: dict[str, _Part], read: _Read, source: str) -> float:
     """Return the share of which the evidence holds every part; raises NotObserved."""
-    if not read.parts:
-        raise NotObserved(f"{source}: no record of a part", remedy="see the path and the model's name")
-    if not read.rates:
+    shares = [part.share for part in parts.values() if part.share]
+    if not shares:
         others = ", ".join(sorted(read.others))
         also = f" or by {others!r}, which is no fair share of fails and passes alike" if others else ""
         raise NotObserved(
-            f"{source}: {len(read.parts)} parts that were chosen for what they are{also}",
+            f"{source}: {len(parts)} parts that were chosen for what they are{also}",
             remedy="set the policy's capture rate on both sides for the window, for instance 1.0 to keep every part",
         )
-    return min(read.rates)
+    return min(shares)
 
 
 def _window(times: Sequence[datetime]) -> Window:

@@ -23,6 +23,8 @@ class Record:
     time: datetime
     why: str
     about: Result | Outcome
+    fair_share: float | None = None
+    """Of which share of all parts the policy kept every one then; None where the record says nothing of it."""
 
 
 def read(document: Mapping[str, Any], fetch: Fetch) -> Record | None:
@@ -46,7 +48,10 @@ def read(document: Mapping[str, Any], fetch: Fetch) -> Record | None:
     if isinstance(about, Result) and about.context.station == TRY_STATION:
         return None
     version = str(event.get("modelVersion") or "")
-    return Record(about.request_id, device, model, version, time, str(event.get("why", "")), about)
+    why, share = str(event.get("why", "")), event.get("fairShare")
+    if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1):
+        raise ValueError(f"its fairShare is {share!r:.40}, and no number from 0 to 1")
+    return Record(about.request_id, device, model, version, time, why, about, share)
 
 
 def _payload(item: Mapping[str, Any], fetch: Fetch) -> bytes:

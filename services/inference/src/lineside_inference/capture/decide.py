@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import get_args
 
 from lineside.capture import share
-from lineside.contract import ANSWERED_ELSEWHERE, TRY_STATION, Capture, Outcome, Request, Result
+from lineside.contract import ANSWERED_ELSEWHERE, TRY_STATION, Capture, Outcome, Request, Result, Verdict
 from lineside.spool import Kept
 
 _NO_EVIDENCE = frozenset({"rejected", "disabled"})
@@ -65,6 +66,18 @@ def decide_outcome(capture: Capture, outcome: Outcome) -> Decision | None:
         return None
     why = f"the PLC got {outcome.verdict or 'no verdict'} ({outcome.cause})"
     return Decision("sampled" if outcome.origin == "disabled" else "always", why)
+
+
+def fair_share(capture: Capture) -> float:
+    """Return of which share of all parts, by their ids alone, a policy keeps every one; 0 where it bounds the number.
+
+    Each record says it: whoever judges a version by evidence takes that share, and nothing that was chosen.
+    """
+    if set(get_args(Verdict)) <= set(capture.always):
+        return 1.0
+    if capture.per_hour is not None:
+        return 0.0
+    return 1.0 if capture.every == 1 else capture.rate
 
 
 def _always(capture: Capture, result: Result, label: str | None) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from lineside.contract import Capture, Outcome, Result
 from lineside.errors import LinesideError
-from lineside_inference.capture.decide import Decision, PartCounter, decide, decide_outcome, is_part
+from lineside_inference.capture.decide import Decision, PartCounter, decide, decide_outcome, fair_share, is_part
 from lineside_inference.capture.record_builder import RecordBuilder, Seen, outcome_key
 from lineside_inference.capture.recorder import Recorder
 from lineside_inference.dataplane.judged import Judged
@@ -44,7 +44,7 @@ class Evidence:
         wait_s = min(self._recorder.settings.wait_ms / 1000, judged.deadline.left() if judged.deadline else 0.0)
         try:
             kept = self._recorder.submit(
-                lambda: self._builder.entry(judged, decision),
+                lambda: self._builder.entry(judged, decision, fair_share(capture)),
                 key=request.id,
                 model=request.model,
                 size=judged.evidence.size + _OVERHEAD,
@@ -74,7 +74,7 @@ class Evidence:
             return
         try:
             kept = self._recorder.submit(
-                lambda: self._builder.outcome(outcome, seen, decision),
+                lambda: self._builder.outcome(outcome, seen, decision, fair_share(capture)),
                 key=outcome_key(outcome.request_id),
                 model=outcome.model,
                 size=len(seen.image or b"") + _OVERHEAD,

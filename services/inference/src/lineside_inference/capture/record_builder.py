@@ -69,8 +69,11 @@ class RecordBuilder:
         self._max_pixels = max_pixels
         self._large = threading.Lock()
 
-    def entry(self, judged: Judged, decision: Decision) -> Entry:
-        """Return the entry; what cannot be kept as the masks want it is left out, and the record says so."""
+    def entry(self, judged: Judged, decision: Decision, fair_share: float) -> Entry:
+        """Return the entry; what cannot be kept as the masks want it is left out, and the record says so.
+
+        `fair_share` is the policy's: of which share of all parts it keeps every one.
+        """
         request, result = judged.request, judged.result
         rectangles = masks.masks_of(request, self._masks)
         items: list[Item] = []
@@ -85,6 +88,7 @@ class RecordBuilder:
         extra: dict[str, Any] = {
             "kept": decision.kept,
             "why": decision.why,
+            "fairShare": fair_share,
             "status": result.status,
             "verdict": result.verdict,
             "context": request.context.model_dump(mode="json", exclude_defaults=True),
@@ -113,10 +117,10 @@ class RecordBuilder:
             text_as_base64=settings.text_as_base64,
         )
 
-    def outcome(self, outcome: Outcome, seen: "Seen", decision: Decision) -> Entry:
+    def outcome(self, outcome: Outcome, seen: "Seen", decision: Decision, fair_share: float) -> Entry:
         """Return the entry of what the PLC got, beside the one of what was judged, with the image where there is one.
 
-        Its id is the request's with `-outcome`, so that neither stands in the other's way.
+        Its id is the request's with `-outcome`, so that neither stands in the other's way; `fair_share` as for `entry`.
         """
         rectangles = masks.masks_for(seen.camera, outcome.station, self._masks)
         items: list[Item] = []
@@ -131,6 +135,7 @@ class RecordBuilder:
         extra: dict[str, Any] = {
             "kept": decision.kept,
             "why": decision.why,
+            "fairShare": fair_share,
             "requestId": outcome.request_id,
             "verdict": outcome.verdict,
             "origin": outcome.origin,
