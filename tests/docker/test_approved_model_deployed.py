@@ -270,10 +270,13 @@ class Staged:
         plant.export(folder / "earlier")
         plant.judge()
         plant.export(folder / "before")
-        model = like_the_benchs(folder / MODEL, model_version, content)
-        self.rollout, self.component = plant.approve(model)
+        self.rollout, self.component = plant.approve(like_the_benchs(folder / MODEL, model_version, content))
+        log = plant.line.nucleus.logs[COMPONENT]
+        known = log.stat().st_size
         done = plant.core.carry_out()
         assert done.status is Status.SUCCEEDED, f"{done.why}\n{plant.line.said()}"
+        self.installing = log.read_bytes()[known:].decode()
+        """What the model's component wrote while it was deployed."""
         plant.pass_minutes(3)
         plant.line.next_verdict(lambda each: _model_version(each) == model_version)
         plant.export(folder / "between")
@@ -299,8 +302,8 @@ def test_a_model_that_is_no_worse_goes_to_the_fleet_by_the_evidence_of_the_line(
 ) -> None:
     staged = Staged(plant, tmp_path, "11", TRAINED)
     assert (staged.before, plant.core.installed()[COMPONENT]) == ("1", staged.component)
-    said = plant.line.nucleus.logs[COMPONENT].read_text()
-    assert said.count(f"model {MODEL}: signed by ") == 2, said
+    assert f"model {MODEL}: signed by " in staged.installing
+    assert f"version 11 of the model {MODEL} is in the volume" in staged.installing
     status, text, report = staged.evaluate()
     assert (status, text.splitlines()[0]) == (0, "promote"), text
     figure("equal_unknowns", [round(report["metrics"][0][side], 3) for side in ("baseline", "staged")])

@@ -44,7 +44,8 @@ class ManagedCore:
         recipes = [self._recipe(name, part["componentVersion"]) for name, part in own.items()]
         for recipe in recipes:
             self._fetch(recipe)
-        document = {name: found[name] for name in ("deploymentName", "components", "deploymentPolicies")}
+        said = ("deploymentName", "components", "deploymentPolicies")
+        document = {name: found[name] for name in said if name in found}
         done = self.line.carry_out(document, recipes)
         if done.status is Status.SUCCEEDED:
             self._report(found, "SUCCEEDED")
