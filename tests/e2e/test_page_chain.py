@@ -135,3 +135,24 @@ def test_the_newest_part_takes_the_arrow_keys(open_page: Any, line: Any) -> None
     expect(page.locator("#detail-older")).to_be_disabled()
     page.keyboard.press("ArrowLeft")
     expect(title).to_have_text("Part A-2")
+
+
+@pytest.mark.parametrize("file", ["page.css", "js/main.js", "js/views/dom.js"])
+def test_a_page_of_which_a_file_did_not_come_is_loaded_anew(open_page: Any, line: Any, file: str) -> None:
+    policy = httpx.get(line.url).headers["content-security-policy"]
+    assert "script-src 'self' 'sha256-" in policy
+    assert "unsafe" not in policy
+    page: Page = open_page()
+    open_page.expected.append("net::ERR_CONNECTION_RESET")
+    lost: list[str] = []
+
+    def lose(route: Any) -> None:
+        lost.append(route.request.url)
+        route.abort("connectionreset") if len(lost) <= 2 else route.continue_()  # the second time it is looked for
+
+    page.route(f"**/page/{file}", lose)
+    page.reload()
+    expect(page.locator(".bar")).to_have_css("display", "flex")
+    expect(page.locator("#link")).to_have_text("Live")
+    expect(page.locator("#strip .part").first).to_be_visible()
+    assert len(lost) > 2

@@ -1,11 +1,14 @@
 """The page at `/`: its files, read once at the start, so that a request for them touches no disk."""
 
+import base64
 import hashlib
+import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from fastapi import APIRouter, Request, Response
 
+from lineside_inference.api.access import CONTENT_POLICY
 from lineside_inference.api.problems import Problem
 
 _TYPES = {
@@ -20,11 +23,14 @@ def router() -> APIRouter:
     """Return the routes of the page and its files."""
     routes = APIRouter(include_in_schema=False)
     pages = dict(_read(files("lineside_inference") / "page"))
+    index_policy = content_policy(pages["index.html"][0])
     tags = {name: f'"{hashlib.sha256(body).hexdigest()[:16]}"' for name, (body, _kind) in pages.items()}
 
     @routes.get("/")
     async def index(request: Request) -> Response:
-        return answer(request, "index.html")
+        response = answer(request, "index.html")
+        response.headers["content-security-policy"] = index_policy
+        return response
 
     @routes.get("/page/{path:path}")
     async def file(request: Request, path: str) -> Response:
@@ -40,6 +46,12 @@ def router() -> APIRouter:
         return Response(body, media_type=kind, headers=headers)
 
     return routes
+
+
+def content_policy(html: bytes) -> str:
+    """Return the policy of a page whose own script, which runs though none of its files came, is allowed by hash."""
+    (script,) = re.findall(rb"<script>(.*?)</script>", html, re.DOTALL)
+    return f"{CONTENT_POLICY}; script-src 'self' 'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
 
 
 def _read(folder: Traversable, prefix: str = "") -> list[tuple[str, tuple[bytes, str]]]:
