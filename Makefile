@@ -90,9 +90,11 @@ OURS := --no-emit-package lineside
 lock: $(VENV)/.ready ## resolve the requirements again (ARGS="--upgrade")
 	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml fleet/pyproject.toml bench/pyproject.toml requirements/dev.in --all-extras \
 		-o requirements/dev.txt
-	for service in inference topic-bridge opcua-bridge forwarder exporter deployer; do \
+	for service in inference topic-bridge opcua-bridge forwarder exporter; do \
 		$(COMPILE) $(OURS) $(ARGS) services/$$service/pyproject.toml --extra greengrass -c requirements/dev.txt \
 			-o requirements/$$service.txt || exit 1; done
+	$(COMPILE) $(OURS) $(ARGS) services/deployer/pyproject.toml services/inference/pyproject.toml --extra greengrass \
+		-c requirements/dev.txt -o requirements/deployer.txt
 	$(COMPILE) $(OURS) $(ARGS) bench/pyproject.toml --extra greengrass -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) $(OURS) $(ARGS) pyproject.toml services/*/pyproject.toml --extra cli -c requirements/dev.txt \
 		-o requirements/tools.txt

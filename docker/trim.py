@@ -2,8 +2,8 @@
 
 Runs while an image is built. Only what is never imported goes: packages' own tests, type stubs, C sources and headers,
 symbols that debuggers read, AWS' descriptions of services that we do not call, the nodes that an OPC UA server begins
-with, which only the simulated PLC is, and sigstore's client with what it brings, for we make no keyless signatures
-(lineside/packages/library.py).
+with, which only the simulated PLC is, sigstore's client with what it brings, for we make no keyless signatures
+(lineside/packages/library.py), and of inference's requirements those without which its commands for the deployer do.
 """
 
 import os
@@ -38,6 +38,10 @@ KEYLESS = frozenset(
     }
 )
 """What only signatures by sigstore's servers need; a test holds it against what verifying a package imports."""
+IMAGING = frozenset({"cv2", "opencv_python_headless.libs", "simplejpeg"})
+"""What only judges images; a test holds it against what the deployer and the commands that it runs import."""
+DEPLOYER = "deployer"
+"""The lock of the image that changes models and judges no parts."""
 SIMULATORS = "bench"
 """The lock of the images that run an OPC UA server."""
 
@@ -69,6 +73,8 @@ def _unused(site: Path, lock: str) -> list[Path]:
     found = [entry for entry in entries if entry.is_dir() and entry.name not in AWS]
     if (site / "sigstore").is_dir():
         found += [site / name for name in KEYLESS]
+    if lock == DEPLOYER:
+        found += [site / name for name in IMAGING]
     if lock != SIMULATORS:
         found.append(site / "asyncua" / "server" / "standard_address_space")
     return found

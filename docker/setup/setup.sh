@@ -16,7 +16,7 @@ LINESIDE=10001
 EXPORTER=10002
 MOSQUITTO=1883
 GRAFANA=472
-ACCOUNTS="topic-bridge opcua-bridge exporter bench operator"
+ACCOUNTS="topic-bridge opcua-bridge exporter deployer bench operator"
 
 say() { printf 'setup: %s\n' "$*"; }
 refuse() { say "$*" >&2; exit 2; }
@@ -87,8 +87,9 @@ all() {
   make "$SECRETS/inference/tokens" "$LINESIDE"
   make "$SECRETS/grafana/admin-password" "$GRAFANA"
   credentials "$SECRETS/forwarder/aws-credentials"
-  # Who asks inference: the topic-bridge, the exporter, and people by `docker compose run --rm tools`.
-  for copy in topic-bridge/inference-token exporter/inference-token operator/inference-token operator/tokens; do
+  # Who asks inference: the topic-bridge, the exporter, the deployer, and people by `docker compose run --rm tools`.
+  for copy in topic-bridge/inference-token exporter/inference-token deployer/inference-token operator/inference-token \
+    operator/tokens; do
     fresh "$SECRETS/$copy"
     cat "$SECRETS/inference/tokens" >"$SECRETS/$copy.new"
     give "$SECRETS/$copy" "$(reader "${copy%%/*}")"

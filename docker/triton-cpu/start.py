@@ -20,12 +20,18 @@ CLIENT_MODELS = Path("/var/lib/lineside/client-models")
 """What clients of Edge Manager's agent load is put there by the inference service."""
 WANTED = CLIENT_MODELS / ".wanted"
 """There where a component lets clients load models: then the server starts without any of its own."""
+MAY_BE_EMPTY = "MODELS_MAY_BE_EMPTY"
+"""`true` in the environment where a deployer brings the models: elsewhere an empty folder is a wrong mount."""
 
 
 def main() -> None:
     """Replace this process by the server; exit status 2 where there is nothing to serve."""
     sys.stderr.write("This Triton is of 2024 and lacks later security fixes: for benches and tests, not for a plant.\n")
-    if not any(MODELS.glob("*/config.pbtxt")) and not WANTED.exists():
+    may_be_empty = os.environ.get(MAY_BE_EMPTY, "false")
+    if may_be_empty not in {"true", "false"}:
+        sys.stderr.write(f"{MAY_BE_EMPTY} is {may_be_empty!r}: expected true or false\n")
+        sys.exit(2)
+    if may_be_empty == "false" and not any(MODELS.glob("*/config.pbtxt")) and not WANTED.exists():
         sys.stderr.write(f"{MODELS} has no model (<name>/config.pbtxt); mount the model repository there, read-only\n")
         sys.exit(2)
     for left in SHARED_MEMORY.glob(f"{PREFIX}*"):  # by a server that was killed: no other shares this memory

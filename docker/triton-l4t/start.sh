@@ -3,9 +3,16 @@
 # model. Triton has no GPU metrics there; the exporter reads the board instead.
 set -eu
 
+# true where a deployer brings the models: elsewhere an empty folder is a wrong mount.
+may_be_empty=${MODELS_MAY_BE_EMPTY:-false}
+case "$may_be_empty" in
+  true | false) ;;
+  *) echo "MODELS_MAY_BE_EMPTY is '$may_be_empty': expected true or false" >&2; exit 2 ;;
+esac
+
 for config in /models/*/config.pbtxt; do
   # A component that lets clients load models marks their folder: then Triton starts without any of its own.
-  if [ ! -f "$config" ] && [ ! -f /var/lib/lineside/client-models/.wanted ]; then
+  if [ "$may_be_empty" = false ] && [ ! -f "$config" ] && [ ! -f /var/lib/lineside/client-models/.wanted ]; then
     echo "/models has no model (<name>/config.pbtxt); mount the model repository there, read-only" >&2
     exit 2
   fi
