@@ -28,13 +28,13 @@ HELD = {
 """What an engine that can pull nothing holds; the environment names others."""
 
 NAMES = (
-    *("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter"),
+    *("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter", "deployer"),
     *("plc-sim", "camera-sim", "triton-cpu", "s3-sim"),
 )
 
 
 BUILD_S, TEST_S = 2700.0, 3300.0
-"""Nine images from nothing, beside busy loops on both cores, took over 15 minutes; whichever test asks first pays."""
+"""Ten images from nothing, beside busy loops on both cores, took over 15 minutes; whichever test asks first pays."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -43,7 +43,7 @@ KILLED = (
     ("forwarder", "prometheus"),
 )
 """Two at a time where neither asks the other for anything."""
-ACCOUNTS = {"topic-bridge", "opcua-bridge", "exporter", "bench", "operator"}
+ACCOUNTS = {"topic-bridge", "opcua-bridge", "exporter", "deployer", "bench", "operator"}
 SUMMARY = {"parts", "verdicts", "missing", "duplicates", "late", "accuracy", "evidence", "wrong_write_backs"}
 
 

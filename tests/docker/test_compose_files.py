@@ -52,6 +52,8 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         (("--env-file", "docker/s3.env"), LINE | SIMULATORS | {"s3"}),
         (("--env-file", "docker/plant.env"), LINE | WATCHING),
         (("--env-file", "docker/jetson.env"), LINE | WATCHING),
+        (("--profile", "deployments"), LINE | {"deployer"}),
+        (("--env-file", "docker/deployer.env"), LINE | WATCHING | {"deployer"}),
     ],
 )
 def test_a_profile_brings_its_services(config, arguments, services) -> None:
@@ -89,14 +91,14 @@ def test_each_service_waits_for_what_it_needs(config) -> None:
     assert waits["broker"] == {"setup": "service_completed_successfully"}
     assert waits["inference"] == {"setup": "service_completed_successfully", "triton": "service_healthy"}
     assert waits["forwarder"] == {"setup": "service_completed_successfully"}
-    for name in ("topic-bridge", "opcua-bridge", "exporter"):
+    for name in ("topic-bridge", "opcua-bridge", "exporter", "deployer"):
         assert waits[name] == {"broker": "service_healthy"}
     assert waits["plc-sim"] == {"broker": "service_healthy", "camera-sim": "service_healthy"}
 
 
 def test_no_image_of_ours_is_asked_of_a_registry(config) -> None:
     built = {name: each.get("pull_policy") for name, each in config("--profile", "*").items() if "build" in each}
-    assert built.keys() >= {*LINE, "s3", "plc-sim", "camera-sim"} - {"setup", "broker"}
+    assert built.keys() >= {*LINE, "deployer", "s3", "plc-sim", "camera-sim"} - {"setup", "broker"}
     assert set(built.values()) == {"never"}
 
 
@@ -129,12 +131,54 @@ def test_on_a_jetson_triton_and_inference_share_the_engines_that_are_built_there
     assert "TENSORRT" not in json.dumps(config("--profile", "*")), "nothing of it on a machine without a GPU"
 
 
+def mounts(services: dict[str, Any], source: str) -> dict[str, dict[str, Any]]:
+    """Return how each service has a volume."""
+    return {name: one for name, each in services.items() for one in each.get("volumes", ()) if one["source"] == source}
+
+
+def test_models_that_are_deployed_are_written_by_the_deployer_alone_and_take_its_owner(config) -> None:
+    services = config("--env-file", "docker/deployer.env", "--profile", "*")
+    models = mounts(services, "models")
+    assert set(models) == {"triton", "inference", "tools", "deployer"}
+    readers = {name: one for name, one in models.items() if one.get("read_only") and one["volume"].get("nocopy")}
+    assert set(readers) == {"triton", "inference", "tools"}
+    assert {one["target"] for one in readers.values()} == {"/models"}
+    assert services["deployer"]["environment"]["LINESIDE_DEPLOYER__MODEL_REPOSITORY"] == models["deployer"]["target"]
+    said = {
+        name for name, each in services.items() for it in (each.get("environment") or ()) if "DEPLOYMENTENABLE" in it
+    }
+    assert said == {"inference", "deployer", "tools"}
+    assert "./models" not in json.dumps(services)
+
+
+def test_only_with_the_deployer_s_overlay_may_there_be_no_models(config) -> None:
+    def environment(*arguments: str) -> dict[str, str]:
+        return config(*arguments, "--profile", "*")["triton"].get("environment") or {}
+
+    assert environment("--env-file", "docker/deployer.env") == {"MODELS_MAY_BE_EMPTY": "true"}
+    for others in ((), ("--env-file", "docker/plant.env"), ("--env-file", "docker/jetson.env")):
+        assert "MODELS_MAY_BE_EMPTY" not in environment(*others)
+
+
+def test_on_a_jetson_too_models_may_be_deployed(config) -> None:
+    files = ("compose.yaml", "docker/compose.jetson.yaml", "docker/compose.deployer.yaml")
+    services = config(*(word for file in files for word in ("-f", file)), "--profile", "*")
+    assert services["triton"]["environment"].keys() == {
+        "MODELS_MAY_BE_EMPTY",
+        "NVIDIA_VISIBLE_DEVICES",
+        "NVIDIA_DRIVER_CAPABILITIES",
+    }
+    assert {"TENSORRT", "DEPLOYMENTENABLE"} == {
+        word for word in ("TENSORRT", "DEPLOYMENTENABLE") if word in json.dumps(services["inference"]["environment"])
+    }
+
+
 def test_over_tls_every_client_of_the_broker_is_told_of_it(config) -> None:
     services = config("-f", "compose.yaml", "-f", "docker/compose.tls.yaml", "--profile", "*")
     on_the_bus = {
         name for name, each in services.items() if "LINESIDE_BUS__USERNAME" in (each.get("environment") or {})
     }
-    assert on_the_bus == {"topic-bridge", "opcua-bridge", "exporter", "plc-sim", "tools"}
+    assert on_the_bus == {"topic-bridge", "opcua-bridge", "exporter", "deployer", "plc-sim", "tools"}
     for name in on_the_bus:
         assert services[name]["environment"]["LINESIDE_BUS__TLS__CA_FILE"] == "/run/secrets/lineside-tls/ca.pem"
         assert services[name]["environment"]["LINESIDE_BUS__PORT"] == "8883"

@@ -14,15 +14,18 @@ from tests.support.waiting import block_until
 
 pytestmark = pytest.mark.xdist_group("docker")
 
-SERVICES = ("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter")
+SERVICES = ("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter", "deployer")
 SIMULATORS = ("plc-sim", "camera-sim")
 OURS = (*SERVICES, *SIMULATORS)
 NAMES = (*OURS, "triton-cpu", "s3-sim")
 BENCH = ROOT / "docker" / "config" / "bench.yaml"
+FOLDERS = ("spool", "state", "evidence", "client-models", "plans", "models", "deployer")
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp:noexec")
 MB = 1_000_000
 MAX_ABOVE_BASE = 120 * MB
-READY_ALONE = ("forwarder", "exporter", "camera-sim")
+READY_ALONE = ("forwarder", "exporter", "camera-sim", "deployer")
+ALSO = {"deployer": "lineside-inference"}
+"""Whose commands a service runs."""
 LARGER = {"inference": 295 * MB}
 """OpenCV's wheel alone is 155 MB and all of it is linked together (docs/reference/images.md); what
 verifies packages, with cryptography, is about 20 MB."""
@@ -123,10 +126,10 @@ class TestContents:
 
     def test_its_own_service_and_the_shared_library_and_nothing_of_the_others(self, inside: dict, name: str) -> None:
         own = "lineside-bench" if name in SIMULATORS else f"lineside-{name}"
-        assert [each for each in inside["distributions"] if each.startswith("lineside")] == ["lineside", own]
-        package = own.replace("-", "_")
+        ours = {"lineside", own, ALSO.get(name, own)}
+        assert {each for each in inside["distributions"] if each.startswith("lineside")} == ours
         folders = {folder for folder in inside["folders"] if not folder.endswith(".dist-info")}
-        assert folders == {"lineside", package}
+        assert folders == {each.replace("-", "_") for each in ours}
         scripts = {each for each in inside["programs"] if each.startswith("lineside")}
         assert scripts == {"lineside-service", f"lineside-{name}"}
 
@@ -155,7 +158,7 @@ class TestContents:
         assert run(name, "sh", "-c", writable) == ""
 
     def test_the_folders_of_volumes_are_born_with_their_owner(self, run: Callable[..., str], name: str) -> None:
-        folders = [f"/var/lib/lineside/{each}" for each in ("spool", "state", "evidence", "client-models", "plans")]
+        folders = [f"/var/lib/lineside/{each}" for each in FOLDERS]
         said = run(name, "stat", "-c", "%u:%g %n", *folders, "/run/secrets/lineside")
         assert {line.split()[0] for line in said.splitlines()} == {"10001:10001"}
 
@@ -217,7 +220,7 @@ class TestOneProgramAlone:
 
     def test_it_lives_says_what_it_waits_for_and_ends_at_sigterm(self, box: Callable[..., Box], name: str) -> None:
         # The volumes are new and take the owner of the image's folders, or nothing could be written there.
-        volumes = [f"/var/lib/lineside/{each}" for each in ("spool", "state", "evidence")]
+        volumes = [f"/var/lib/lineside/{each}" for each in ("spool", "state", "evidence", "deployer")]
         mounts = [f"{BENCH}:/etc/lineside/settings.yaml:ro", f"{ROOT / 'models'}:/models:ro", *volumes]
         it = box(name, *(part for mount in mounts for part in ("-v", mount)))
         it.wait("lineside-service", "health", "--live")
@@ -303,10 +306,19 @@ def test_triton_starts_beside_a_model_that_does_not_load_and_says_why_when_it_sh
     assert it.wait("python", "/opt/triton/start/health.py") == "ready"
 
 
-def test_triton_without_models_says_so(docker: Callable, images: dict[str, str]) -> None:
-    done = docker("run", "--rm", "--network", "none", *HARDENED, images["triton-cpu"], check=False)
+def test_triton_without_models_says_so_unless_a_deployer_brings_them(
+    docker: Callable, images: dict[str, str], box: Callable[..., Box]
+) -> None:
+    alone = ("run", "--rm", "--network", "none", *HARDENED)
+    done = docker(*alone, images["triton-cpu"], check=False)
     assert done.returncode == 2
     assert "/models has no model" in done.stderr
+    done = docker(*alone, "-e", "MODELS_MAY_BE_EMPTY=yes", images["triton-cpu"], check=False)
+    assert done.returncode == 2
+    assert "MODELS_MAY_BE_EMPTY is 'yes': expected true or false" in done.stderr
+    it = box("triton-cpu", "-e", "MODELS_MAY_BE_EMPTY=true", "--shm-size", "64m")
+    assert it.wait("python", "/opt/triton/start/health.py") == "ready"
+    assert it.stop() == 0
 
 
 def test_the_s3_of_the_bench_keeps_and_gives_back(box: Callable[..., Box]) -> None:
@@ -333,8 +345,11 @@ def test_the_image_for_jetsons_builds_over_another_base(
     try:
         done = docker("run", "--rm", *HARDENED, tag, check=False)
         assert (done.returncode, done.stderr.split(" (")[0]) == (2, "/models has no model")
-        done = docker("run", "--rm", *HARDENED, "-v", f"{ROOT / 'models'}:/models:ro", tag, check=False)
-        assert "tritonserver" in done.stderr  # it would be started now
+        for given in (("-v", f"{ROOT / 'models'}:/models:ro"), ("-e", "MODELS_MAY_BE_EMPTY=true")):
+            done = docker("run", "--rm", *HARDENED, *given, tag, check=False)
+            assert "tritonserver" in done.stderr, given  # it would be started now
+        done = docker("run", "--rm", *HARDENED, "-e", "MODELS_MAY_BE_EMPTY=1", tag, check=False)
+        assert (done.returncode, done.stderr) == (2, "MODELS_MAY_BE_EMPTY is '1': expected true or false\n")
         builder = ("--entrypoint", "python3", "--env", "PYTHONPATH=/opt/lineside/python", tag, "-S", "-m")
         done = docker("run", "--rm", *HARDENED, *builder, "lineside.plans", "--help", check=False)
         assert (done.returncode, done.stdout.split()[:2]) == (0, ["usage:", "lineside.plans"])

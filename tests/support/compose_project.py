@@ -21,7 +21,7 @@ from tests.support.paths import ROOT
 from tests.support.ports import free_ports
 from tests.support.waiting import HANG_S, PATIENCE_S, Patience, block_until
 
-PORTS = ("PAGE", "CONTROL", "METRICS", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
+PORTS = ("PAGE", "CONTROL", "METRICS", "DEPLOYER", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 NOT_RUN = ("grafana",)
 """What no engine here can run: its image is not held and cannot be pulled."""
 QUICK = "tests/docker/quick.yaml"
@@ -162,10 +162,13 @@ class Project:
 
 
 @contextlib.contextmanager
-def project(held: Mapping[str, str], **options: Any) -> Iterator[Project]:
-    """Yield a project that is not up yet, and take it down at the end; where it fails, show its logs' ends."""
+def project(held: Mapping[str, str], *, sections: str = "", **options: Any) -> Iterator[Project]:
+    """Yield a project that is not up yet, and take it down at the end; where it fails, show its logs' ends.
+
+    `sections` are what its settings have beside those of the bench.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        made = Project(held, LINESIDE_SETTINGS=str(settings(Path(folder))), **options)
+        made = Project(held, LINESIDE_SETTINGS=str(settings(Path(folder), sections)), **options)
         try:
             yield made
         except BaseException:
@@ -175,12 +178,12 @@ def project(held: Mapping[str, str], **options: Any) -> Iterator[Project]:
             made.down()
 
 
-def settings(folder: Path) -> Path:
-    """Write the bench's settings with a longer deadline."""
+def settings(folder: Path, sections: str = "") -> Path:
+    """Write the bench's settings with a longer deadline, and these sections."""
     shipped = (ROOT / "docker" / "config" / "bench.yaml").read_text(encoding="utf-8")
     written, count = re.subn(r"(?m)^( *deadline_ms): .*$", rf"\1: {DEADLINE_MS}", shipped)
     assert count > 1, "the triggers' and the simulated PLC's"
     path = folder / "settings.yaml"
-    path.write_text(written, encoding="utf-8")
+    path.write_text(written + sections, encoding="utf-8")
     path.chmod(0o644)
     return path
