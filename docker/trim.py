@@ -38,8 +38,21 @@ KEYLESS = frozenset(
     }
 )
 """What only signatures by sigstore's servers need; a test holds it against what verifying a package imports."""
-IMAGING = frozenset({"cv2", "opencv_python_headless.libs", "simplejpeg"})
-"""What only judges images; a test holds it against what the deployer and the commands that it runs import."""
+JUDGING = frozenset(
+    {
+        "cv2",
+        "fastapi",
+        "grpc",
+        "grpc_health",
+        "ml_dtypes",
+        "numpy",
+        "numpy.libs",
+        "opencv_python_headless.libs",
+        "opentelemetry",
+        "simplejpeg",
+    }
+)
+"""What inference judges parts with; a test holds it against what the deployer and the commands that it runs import."""
 DEPLOYER = "deployer"
 """The lock of the image that changes models and judges no parts."""
 SIMULATORS = "bench"
@@ -74,7 +87,7 @@ def _unused(site: Path, lock: str) -> list[Path]:
     if (site / "sigstore").is_dir():
         found += [site / name for name in KEYLESS]
     if lock == DEPLOYER:
-        found += [site / name for name in IMAGING]
+        found += [site / name for name in JUDGING]
     if lock != SIMULATORS:
         found.append(site / "asyncua" / "server" / "standard_address_space")
     return found
