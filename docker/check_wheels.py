@@ -17,7 +17,7 @@ LOCKS = (
     "opcua-bridge",
     "forwarder",
     "exporter",
-    "tools",
+    "deployer",
     "bench",
     "build",
     "triton",
