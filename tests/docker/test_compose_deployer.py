@@ -102,7 +102,10 @@ class Plant:
             "deadline_ms": 20_000,
         }
         address = f"http://127.0.0.1:{self.line.ports['PAGE']}/v1/infer"
-        said: dict[str, Any] = httpx.post(address, json=request, trust_env=False, timeout=HANG_S).json()
+        try:
+            said: dict[str, Any] = httpx.post(address, json=request, trust_env=False, timeout=HANG_S).json()
+        except httpx.TransportError as error:  # it is being started
+            return {"code": repr(error)}
         return said
 
     def judged_by(self, version: str) -> None:
@@ -236,13 +239,13 @@ def test_its_account_may_tell_that_and_nothing_else(plant: Plant) -> None:
 
 
 def test_who_looks_after_the_box_sees_it(plant: Plant) -> None:
-    block_until(
-        lambda: (
-            'lineside_deployer_deployments_total{outcome="success",service="deployer"}'
-            in plant.line.get("METRICS", "/metrics")
-        ),
-        "the exporter joins the deployer",
-    )
+    def is_joined() -> bool:
+        lines = plant.line.get("METRICS", "/metrics").splitlines()
+        return any(
+            line.startswith("lineside_deployer_deployments_total{") and 'service="deployer"' in line for line in lines
+        )
+
+    block_until(is_joined, "the exporter joins the deployer")
     said = plant.line.compose("run", "--rm", "-T", "tools", "doctor", "--json", check=False)
     found = {check["name"]: check for check in json.loads(said[said.index("{") : said.rindex("}") + 1])["checks"]}
     assert found["deployer"]["mark"] == "ok", found["deployer"]
