@@ -156,7 +156,8 @@ def test_the_line_comes_up_healthy_without_any_model(plant: Plant) -> None:
     assert {each["State"]["Health"]["Status"] for each in running.values()} == {"healthy"}
     assert plant.line.execute("deployer", "sh", "-c", f"ls {REPOSITORY}") == ""
     assert plant.versions() == {}
-    assert plant.judge()["code"] == "model-unknown"
+    refused = plant.judge()
+    assert refused["reason"] == "model 'surface-defect' is not known. Known here: none"
 
 
 def test_the_repository_is_the_deployers_and_nobody_else_writes_it(plant: Plant) -> None:

@@ -51,7 +51,7 @@ def router(
         if name in store.out:
             return await run_in_threadpool(_describe_out, name, store, policies)
         if name not in store:
-            known = ", ".join(sorted(store))
+            known = ", ".join(sorted(store)) or "none"
             raise Problem(404, ModelUnknown.code, f"Model {name!r:.140} is not known. Known here: {known}")
         versions = await run_in_threadpool(store.versions, name)
         card, link = store[name].card, engine.model_links[name]

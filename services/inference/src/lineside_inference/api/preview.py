@@ -89,7 +89,9 @@ def _cards(store: ModelStore, name: str | None) -> dict[str, Card]:
         raise Problem(422, ModelOut.code, f"Model {name!r} is out: {store.out[name]}")
     if name not in store:
         raise Problem(
-            404, ModelUnknown.code, f"Model {name!r:.140} is not known. Known here: {', '.join(sorted(store))}"
+            404,
+            ModelUnknown.code,
+            f"Model {name!r:.140} is not known. Known here: {', '.join(sorted(store)) or 'none'}",
         )
     return {name: store[name].card}
 

@@ -113,7 +113,9 @@ class ModelStore(Mapping[str, Model]):
         model = self._models.get(name)
         if model is None:
             self.refuse_out(name)
-            raise ModelUnknown(f"model {name!r} is not known", remedy=f"Known here: {', '.join(sorted(self._models))}")
+            raise ModelUnknown(
+                f"model {name!r} is not known", remedy=f"Known here: {', '.join(sorted(self._models)) or 'none'}"
+            )
         if name in self._unloaded:
             raise ModelUnloaded(f"model {name!r} is unloaded", remedy="Load a version of it over /v1/models")
         if version is not None and version != model.card.version:

@@ -333,7 +333,9 @@ class VersionSwitcher:
     def _known(self, name: str) -> None:
         if name not in self._store:
             self._store.refuse_out(name)
-            raise ModelUnknown(f"model {name!r} is not known", remedy=f"Known here: {', '.join(sorted(self._store))}")
+            raise ModelUnknown(
+                f"model {name!r} is not known", remedy=f"Known here: {', '.join(sorted(self._store)) or 'none'}"
+            )
 
     @contextmanager
     def _turn(self, name: str, step: str) -> Iterator[None]:
