@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+from lineside.contract import uuid7
 from lineside.heartbeats import Heartbeat
 from lineside.packages import make_key, pack, sign
 from tests.support.compose_project import Project, project
@@ -97,6 +98,8 @@ class Plant:
     def judge(self) -> dict[str, Any]:
         """Have the picture of a camera judged; return the result."""
         request = {
+            "schema": "lineside/request/1",
+            "id": uuid7(),
             "model": "surface-defect",
             "source": {"kind": "camera", "camera": "station-1"},
             "deadline_ms": 20_000,
