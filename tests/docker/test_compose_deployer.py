@@ -17,6 +17,7 @@ from lineside.heartbeats import Heartbeat
 from lineside.packages import make_key, pack, sign
 from tests.support.compose_project import Project, project
 from tests.support.container_hardening import complaints
+from tests.support.deployer_rig import SOURCE
 from tests.support.model_packages import trusting
 from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S, block_until
@@ -96,12 +97,12 @@ class Plant:
         return {each["name"]: each["version"] for each in models}
 
     def judge(self) -> dict[str, Any]:
-        """Have the picture of a camera judged; return the result."""
+        """Have a picture judged; return the result."""
         request = {
             "schema": "lineside/request/1",
             "id": uuid7(),
             "model": "surface-defect",
-            "source": {"kind": "camera", "camera": "station-1"},
+            "source": SOURCE,
             "deadline_ms": 20_000,
         }
         address = f"http://127.0.0.1:{self.line.ports['PAGE']}/v1/infer"
