@@ -36,6 +36,17 @@ def to_8_bits(
     return _scaled(pixels, _peak(pixels, largest, header, camera, card))
 
 
+def of_bits(values: NDArray[np.uint16], bits: int, name: str) -> NDArray[np.uint8]:
+    """Return the eight highest of so many bits, for values of which that is known; raises ImageBitDepth for more."""
+    largest = int(values.max())
+    if largest > _most(bits):
+        raise ImageBitDepth(
+            f"the image of {name} has the value {largest}, and its {bits} significant bits end at {_most(bits)}",
+            remedy="See whether its format, its size or significant_bits is another",
+        )
+    return _scaled(values, _most(bits))
+
+
 def check_said(header: Header, *, camera: int | None, card: int | None) -> None:
     """Check, before anything is decoded, that somebody says which bits are significant; raises ImageBitDepth."""
     is_said = any(one is not None for one in (header.peak, header.significant, camera, card))

@@ -1,0 +1,38 @@
+"""The names of the pixel formats of raw images, as GenICam (PFNC) and GigE Vision 1.x spell them."""
+
+from typing import Literal
+
+PixelFormatName = Literal[
+    "Mono8",
+    "Mono10",
+    "Mono10p",
+    "Mono10Packed",
+    "Mono12",
+    "Mono12p",
+    "Mono12Packed",
+    "Mono16",
+    "BayerRG8",
+    "BayerGR8",
+    "BayerGB8",
+    "BayerBG8",
+    "BayerRG10",
+    "BayerGR10",
+    "BayerGB10",
+    "BayerBG10",
+    "BayerRG10p",
+    "BayerGR10p",
+    "BayerGB10p",
+    "BayerBG10p",
+    "BayerRG12",
+    "BayerGR12",
+    "BayerGB12",
+    "BayerBG12",
+    "BayerRG12p",
+    "BayerGR12p",
+    "BayerGB12p",
+    "BayerBG12p",
+    "RGB8",
+    "BGR8",
+    "YUV422_8",
+    "YUV422_8_UYVY",
+]
