@@ -143,10 +143,14 @@ class CameraSource(Part):
 
 
 class FileSource(Part):
-    """An image file, named relative to an allowed root of the inference service."""
+    """An image file, named relative to an allowed root of the inference service.
+
+    `content_type` is for a file of raw pixels, which says nothing of itself: `application/x-pfnc; format=Mono8; ...`.
+    """
 
     kind: Literal["file"] = "file"
     path: Annotated[str, Field(min_length=1, max_length=1024)]
+    content_type: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(None, exclude_if=_is_absent)
 
 
 class UrlSource(Part):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import cv2
 import jsonschema
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from lineside_inference.dataplane.judged import EvidenceInputs, Judged
 from lineside_inference.deadline import Arrival
 from lineside_inference.imaging.decode import decode_all
 from lineside_inference.imaging.encode import encode
+from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.imaging.prepare import prepare
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model
@@ -304,3 +306,30 @@ def test_large_pictures_are_taken_apart_one_at_a_time(
     for one in outcomes:
         one.join(HANG_S)
     assert (len(most), max(most)) == (2, at_once)
+
+
+def test_raw_pixels_that_were_refused_are_kept_as_they_came_and_never_past_a_mask() -> None:
+    frame = Frame(b"BM" + bytes(40), layout=Layout.of("Mono8", 8, 8))
+    inputs = EvidenceInputs(keep=("image", "overlay"), frame=frame)
+    record = read(entry(inputs))
+    (image,) = record["deviceFleetAuxiliaryInputs"]
+    assert image["observedContentType"] == "bin"
+    assert base64.b64decode(image["data"]) == frame.data
+    assert record["eventMetadata"]["leftOut"] == {"overlay": "the raw image did not become pixels"}
+    record = read(entry(inputs, masks={"cam": ((0, 0, 0.5, 0.5),)}))
+    assert record["deviceFleetAuxiliaryInputs"] == []
+    assert record["eventMetadata"]["leftOut"].keys() == {"image", "overlay"}
+
+
+def test_gray_pixels_are_drawn_on_and_masked(taken: Callable[..., EvidenceInputs]) -> None:
+    gray = np.full((48, 64), 200, np.uint8)
+    gray.flags.writeable = False  # a view of what the camera sent
+    inputs = replace(taken(Frame(pixels=np.dstack([gray] * 3))), frame=Frame(pixels=gray))
+    record = read(entry(inputs, masks={"cam": ((0, 0, 0.5, 1),)}, limit=10**6))
+    (image,) = record["deviceFleetAuxiliaryInputs"]
+    found = cv2.imdecode(np.frombuffer(base64.b64decode(image["data"]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert found.ndim == 2
+    assert (found[:, :24].max(), found[:, 40:].min()) == (0, 200)
+    overlay = record["deviceFleetAuxiliaryOutputs"][0]
+    drawn = cv2.imdecode(np.frombuffer(base64.b64decode(overlay["data"]), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert drawn.shape == (48, 64, 3)

@@ -10,6 +10,7 @@ import pytest
 
 from lineside.connections import Connection
 from lineside_inference.errors import CameraFailed
+from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.directory import DirectoryCamera
@@ -23,7 +24,7 @@ def picture(kind: str = ".jpg", seed: int = 1) -> bytes:
 class Watch:
     """A camera on a folder, looked at one poll at a time."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, layout: Layout | None = None, **settings: Any) -> None:
         self.ahead_s = 0
         document = {"kind": "directory", "path": folder, "poll_ms": 5} | settings
         self.camera = DirectoryCamera(
@@ -31,6 +32,7 @@ class Watch:
             CameraSettings.model_validate(document),
             Connection("camera/d", str(folder)),
             max_bytes=100_000,
+            layout=layout,
             now_ns=lambda: time.time_ns() + self.ahead_s * 1_000_000_000,
         )
         self._looks = self.camera.read(threading.Event())
@@ -160,3 +162,21 @@ def test_a_clock_that_is_set_back_does_not_stop_the_pictures(tmp_path: Path) -> 
     frame = watch.look()
     assert frame is not None
     assert frame.data == picture(seed=2)
+
+
+def test_a_file_of_raw_pixels_is_taken_when_it_has_its_size_and_no_longer_changes(tmp_path: Path) -> None:
+    layout = Layout.of("Mono12p", 8, 4)
+    watch = Watch(tmp_path, layout=layout)
+    write(tmp_path / "a.raw", bytes(48))
+    assert watch.look() is None
+    frame = watch.look()
+    assert frame is not None
+    assert (frame.data, frame.layout) == (bytes(48), layout)
+    write(tmp_path / "b.raw", bytes(47))
+    assert [watch.look() for _ in range(3)] == [None] * 3
+    assert watch.camera.frames["refused"] == 1
+    write(tmp_path / "b.raw", bytes(range(48)))
+    assert watch.look() is None
+    frame = watch.look()
+    assert frame is not None
+    assert frame.data == bytes(range(48))

@@ -22,6 +22,7 @@ from lineside_inference.api.problems import Problem
 from lineside_inference.dataplane.admission import Admission
 from lineside_inference.dataplane.workers import Workers
 from lineside_inference.deadline import Arrival
+from lineside_inference.imaging.pixel_formats.layout import is_raw
 from lineside_inference.settings import LimitSettings
 from lineside_inference.usecases.idempotency import fingerprint
 from lineside_inference.usecases.judging import CONTENT_TYPES
@@ -90,6 +91,8 @@ def router(handler: RequestHandler, gate: Admission, workers: Workers, limits: L
         if kind not in CONTENT_TYPES:
             detail = f"Content-Type {kind!r:.100} is not supported; use {', '.join(sorted(CONTENT_TYPES))}"
             raise Problem(415, "content-type-unsupported", detail)
+        if is_raw(kind):
+            kind = request.headers["content-type"]  # its parameters say how the pixels lie
         with gate.bodies.one(RAW) as body:
             try:
                 data = await read_body(request, body, max_bytes=limits.body_bytes, within_s=limits.body_s)

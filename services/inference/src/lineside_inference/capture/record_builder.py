@@ -16,7 +16,7 @@ from lineside.spool import Entry
 from lineside_inference.capture.decide import Decision
 from lineside_inference.dataplane.judged import EvidenceInputs, Judged
 from lineside_inference.dataplane.request_summary import summarize
-from lineside_inference.errors import RequestError, TensorValues
+from lineside_inference.errors import ImageUndecodable, RequestError, TensorValues
 from lineside_inference.imaging import masks
 from lineside_inference.imaging.decode import decode_all, decoding_bytes
 from lineside_inference.imaging.encode import encode
@@ -31,6 +31,7 @@ _OUTCOME = "-outcome"
 MAX_ID = 128
 _LARGE_BYTES = 64 * 1024 * 1024
 """Memory that decoding an image takes, from which on images are decoded for their evidence one at a time."""
+_NOT_CONVERTED = "the raw image did not become pixels"
 _SUFFIX = {"jpeg": "jpg", "png": "png", "bmp": "bmp", "tiff": "tiff", "pgm": "pgm", "webp": "webp", None: "bin"}
 
 
@@ -178,7 +179,9 @@ class RecordBuilder:
             yield "outputs", lambda: [_tensor("outputs", name, value) for name, value in inputs.outputs.items()]
 
     def _image(self, frame: Frame, rectangles: Sequence[Rectangle]) -> list[Item]:
-        if frame.pixels is not None:
+        if frame.layout is not None:
+            data, suffix = _raw(frame, rectangles), "bin"
+        elif frame.pixels is not None:
             data, suffix = encode(self._pixels(frame, rectangles)), "jpg"
         elif rectangles:
             with self._alone(frame):
@@ -192,7 +195,8 @@ class RecordBuilder:
     ) -> list[Item]:
         defects = inputs.model.card.defects if inputs.model else ()
         with self._alone(frame):
-            data = draw(self._pixels(frame, rectangles), result, defects)
+            pixels = self._pixels(frame, rectangles)
+            data = draw(pixels if pixels.ndim > 2 else np.dstack([pixels] * 3), result, defects)  # noqa: PLR2004 - gray
         return [Item("auxiliary-outputs", "overlay", "overlay.jpg", data, suffix="jpg")]
 
     def _alone(self, frame: Frame) -> AbstractContextManager[object]:
@@ -201,7 +205,9 @@ class RecordBuilder:
         return self._large if needed > _LARGE_BYTES else nullcontext()
 
     def _pixels(self, frame: Frame, rectangles: Sequence[Rectangle]) -> NDArray[np.uint8]:
-        """Return the masked pixels of a frame, height x width x 3 (BGR), to be drawn on."""
+        """Return the masked pixels of a frame, height x width x 3 (BGR) or gray, to be drawn on."""
+        if frame.layout is not None:
+            raise ImageUndecodable(_NOT_CONVERTED)
         if frame.pixels is None:
             pixels = decode_all(frame.data, max_pixels=self._max_pixels, is_bgr=True)
         else:
@@ -217,6 +223,13 @@ def _input(inputs: EvidenceInputs, rectangles: Sequence[Rectangle]) -> list[Item
     if rectangles and model.preparation is not None and inputs.geometry is not None:
         masks.black_out_input(tensor, model.preparation, inputs.geometry, rectangles)
     return [_tensor("inputs", model.card.input.name, tensor[np.newaxis])]
+
+
+def _raw(frame: Frame, rectangles: Sequence[Rectangle]) -> bytes:
+    """Return a raw image as it came, which was refused before it became pixels; with masks there is none to keep."""
+    if rectangles:
+        raise ImageUndecodable(_NOT_CONVERTED)
+    return frame.data
 
 
 def _given(request: Request) -> list[Item]:

@@ -93,6 +93,10 @@ def describe(frame: Frame) -> str:
     if frame.pixels is not None:
         height, width = frame.pixels.shape[:2]
         return f"{width} x {height} pixels"
+    if frame.layout is not None:
+        frame.layout.check_size(len(frame.data))
+        layout = frame.layout
+        return f"{layout.width} x {layout.height} {layout.format.name}, {mebibytes(len(frame.data))}"
     header = read_header(frame.data)
     check_whole(frame.data, header)
     if header.format == "jpeg":

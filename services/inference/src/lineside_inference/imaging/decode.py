@@ -14,6 +14,8 @@ from lineside_inference.errors import ImageTooLarge, ImageTruncated, RequestErro
 from lineside_inference.imaging.formats import bmp, depth, jpeg, pgm, tiff
 from lineside_inference.imaging.formats.header import Header
 from lineside_inference.imaging.image_headers import check_whole, read_header
+from lineside_inference.imaging.pixel_formats.convert import Buffer, to_pixels
+from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.models.preparation import Preparation
 
 Pixels = NDArray[np.uint8]
@@ -57,6 +59,18 @@ def decode(data: bytes, preparation: Preparation, *, max_pixels: int, significan
     values = _stored(data, header, is_gray=preparation.is_gray)
     pixels = depth.to_8_bits(values, header, camera=significant_bits, card=preparation.significant_bits)
     return _of_channels(pixels, is_gray=preparation.is_gray)
+
+
+def develop(
+    data: Buffer, layout: Layout, preparation: Preparation, *, max_pixels: int, significant_bits: int | None = None
+) -> Pixels:
+    """Return the pixels of a raw buffer, as its format has them: gray, or height x width x 3 (BGR), uint8.
+
+    `significant_bits` are those of the camera's settings; the card's count for Mono16, which has no number of its own.
+    Raises ImageTooLarge, ImageTruncated, ImageUndecodable or ImageBitDepth.
+    """
+    said = preparation.significant_bits if significant_bits is None and layout.format.name == "Mono16" else None
+    return to_pixels(data, layout, max_pixels=max_pixels, significant_bits=significant_bits or said)
 
 
 def view(data: bytes, *, max_pixels: int, least_width: int | None = None) -> Pixels:
@@ -129,7 +143,7 @@ def _by_opencv(data: bytes, header: Header, flags: int) -> NDArray[Any]:
 
 
 def accept(pixels: Pixels, preparation: Preparation, *, max_pixels: int) -> Pixels:
-    """Return an image that came decoded (height x width x 3, BGR) as `decode` would; raises ImageTooLarge."""
+    """Return an image that came decoded, BGR or gray, as `decode` would; raises ImageTooLarge."""
     height, width = pixels.shape[:2]
     _bound(width, height, max_pixels)
     return _of_channels(pixels, is_gray=preparation.is_gray)

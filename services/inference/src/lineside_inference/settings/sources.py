@@ -8,8 +8,20 @@ from pydantic import Field, model_validator
 
 from lineside.settings import Port, Section
 from lineside_inference.http1.target import Target
+from lineside_inference.settings.pixel_formats import PixelFormatName
 
 MIB = 1024 * 1024
+
+
+class RawImage(Section):
+    """How raw pixels lie in a file that says nothing of itself."""
+
+    format: PixelFormatName = Field(description="Pixel format, by its name in GenICam's naming convention (PFNC).")
+    width: int = Field(ge=1, le=1_000_000, description="Pixels of a row.")
+    height: int = Field(ge=1, le=1_000_000, description="Rows.")
+    stride: int | None = Field(
+        None, ge=1, le=100_000_000, description="Bytes from one row to the next; where absent, rows are not padded."
+    )
 
 
 class CameraSettings(Section):
@@ -50,6 +62,11 @@ class CameraSettings(Section):
         description="snapshot, mjpeg, directory: significant bits of a PNG, TIFF or PGM of 16 bits a value, where its "
         "file does not say it; 16 where the values fill all 16 bits.",
     )
+    raw: RawImage | None = Field(
+        None,
+        description="directory: its files hold raw pixels, all of this format and size; {format, width, height, "
+        "stride}.",
+    )
     required: bool = Field(default=False, description="Whether the whole service is unready while this camera is away.")
     username: str | None = Field(None, description="User name at the camera.")
     password_file: Path | None = Field(None, description="File that holds the password, on its first line.")
@@ -73,7 +90,7 @@ class CameraSettings(Section):
         for name in sorted(given - wanted):
             raise ValueError(f"{name}: does not stand with kind {self.kind}")
         of_kind = {
-            "directory": {"allow_older_ms", "pattern", "since", "poll_ms", "most_files", "significant_bits"},
+            "directory": {"allow_older_ms", "pattern", "since", "poll_ms", "most_files", "significant_bits", "raw"},
             "snapshot": {"username", "password_file", "auth", "ca_file", "significant_bits"},
             "mjpeg": {"allow_older_ms", "username", "password_file", "auth", "ca_file", "most_fps", "significant_bits"},
             "stream": {"allow_older_ms", "username", "password_file", "most_fps"},

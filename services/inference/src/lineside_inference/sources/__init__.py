@@ -12,19 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside_inference.imaging.encode import encode
+from lineside_inference.imaging.pixel_formats.layout import Layout
 
 _QUALITY = 85
 
 
 @dataclass(frozen=True)
 class Frame:
-    """An image as it came: the bytes of its file, or decoded pixels (height x width x 3, BGR, uint8).
+    """An image as it came: the bytes of its file, raw pixels and how they lie, or decoded pixels.
 
+    Decoded they are uint8, height x width x 3 (BGR), or height x width where they are gray.
     `clock` is the instant at which it was all here, of time.monotonic(), in seconds.
     """
 
     data: bytes = b""
     pixels: NDArray[np.uint8] | None = None
+    layout: Layout | None = None
     clock: float = field(default_factory=time.monotonic)
 
     def age_ms(self) -> float:

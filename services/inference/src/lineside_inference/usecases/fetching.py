@@ -7,6 +7,7 @@ from lineside.contract import CameraSource, FileSource, InlineSource, Request, U
 from lineside_inference.dataplane.workers import Workers
 from lineside_inference.deadline import Arrival, Deadline, trigger_clock
 from lineside_inference.errors import FileFailed
+from lineside_inference.imaging.pixel_formats.layout import Layout, is_raw
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras import Cameras
 from lineside_inference.sources.files import Files
@@ -42,21 +43,33 @@ class Fetcher:
         if isinstance(source, UrlSource):
             return await self._urls.fetch(source.url, deadline)
         if isinstance(source, FileSource):
-            return await self._read(source.path, deadline, line=line)
+            layout = _layout(source.content_type)
+            return Frame(await self._read(source.path, deadline, line=line), layout=layout)
         return brought(request)
 
-    async def _read(self, path: str, deadline: Deadline, *, line: bool) -> Frame:
+    async def _read(self, path: str, deadline: Deadline, *, line: bool) -> bytes:
         reading = asyncio.get_running_loop().run_in_executor(self._workers.of(line=line), self._files.read, path)
         await asyncio.wait((reading,), timeout=deadline.left())
         if not reading.done():
             reading.add_done_callback(ignore_result)
             raise FileFailed(f"file {path!r:.200} could not be read in time")
-        return Frame(reading.result())
+        return reading.result()
 
 
 def brought(request: Request) -> Frame:
-    """Return the frame that a request brought itself; it is empty where it brought none."""
-    return Frame(request.source.data if isinstance(request.source, InlineSource) else b"")
+    """Return the frame that a request brought itself; it is empty where it brought none.
+
+    Raises ImageUndecodable where it is raw, and its content type does not say how it lies.
+    """
+    source = request.source
+    if not isinstance(source, InlineSource):
+        return Frame()
+    return Frame(source.data, layout=_layout(source.content_type))
+
+
+def _layout(content_type: str | None) -> Layout | None:
+    """Return how raw pixels lie, or None for what says that of itself."""
+    return Layout.of_content_type(content_type) if content_type is not None and is_raw(content_type) else None
 
 
 def ignore_result(ended: "asyncio.Future[Any]") -> None:

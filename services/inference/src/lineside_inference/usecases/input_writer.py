@@ -12,7 +12,7 @@ from lineside_inference.dataplane.workers import Workers
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Slot
 from lineside_inference.errors import Expired, RequestError, SourceMismatch
-from lineside_inference.imaging.decode import accept, decode, decoding_bytes
+from lineside_inference.imaging.decode import accept, decode, decoding_bytes, develop
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.imaging.image_headers import read_header
 from lineside_inference.imaging.prepare import prepare
@@ -46,10 +46,11 @@ class InputWriter:
         deadline: Deadline,
         *,
         line: bool,
-    ) -> Geometry | None:
+    ) -> tuple[Geometry | None, Frame]:
         """Write the model's input into `out`, which lies in `slot`: few numbers at once, many and an image in a thread.
 
-        Return where the image lies in the input; None for tensors. Raises RequestError, Expired at the deadline.
+        Return where the image lies in the input, None for tensors; and the frame, with its pixels where it came raw.
+        Raises RequestError, Expired at the deadline.
         """
         source = request.source
         if isinstance(source, TensorsSource):
@@ -59,7 +60,7 @@ class InputWriter:
                 await self._in_thread(
                     lambda: request_tensors.write(source, model.card.input, out), slot, deadline, line=line
                 )
-            return None
+            return None, frame
         camera = source.camera if isinstance(source, CameraSource) else None
         try:
             return await self._write_image(frame, camera, model, slot, out, deadline, line=line)
@@ -81,23 +82,26 @@ class InputWriter:
         deadline: Deadline,
         *,
         line: bool,
-    ) -> Geometry:
+    ) -> tuple[Geometry, Frame]:
         preparation, max_pixels = model.preparation, self._max_pixels
         if preparation is None:  # whoever judges has compared source and model before
             raise SourceMismatch(f"model {model.card.name!r} takes no image")
         settings = self._cameras.get(camera) if camera is not None else None
         bits = settings.significant_bits if settings is not None else None
 
-        def work() -> Geometry:
+        def work() -> tuple[Geometry, Frame]:
             check_time(deadline)
-            if frame.pixels is not None:
-                return prepare(accept(frame.pixels, preparation, max_pixels=max_pixels), preparation, out)
+            seen = frame
+            if frame.layout is not None:
+                pixels = develop(frame.data, frame.layout, preparation, max_pixels=max_pixels, significant_bits=bits)
+                seen = Frame(pixels=pixels, clock=frame.clock)
+            if seen.pixels is not None:
+                return prepare(accept(seen.pixels, preparation, max_pixels=max_pixels), preparation, out), seen
             pixels = decode(frame.data, preparation, max_pixels=max_pixels, significant_bits=bits)
             header = read_header(frame.data)
-            return prepare(pixels, preparation, out, original=(header.width, header.height))
+            return prepare(pixels, preparation, out, original=(header.width, header.height)), seen
 
-        needed = decoding_bytes(frame.data, max_pixels=max_pixels) if frame.pixels is None else frame.pixels.nbytes
-        return await self._in_thread(work, slot, deadline, line=line, needed=needed)
+        return await self._in_thread(work, slot, deadline, line=line, needed=_needed(frame, max_pixels))
 
     async def _in_thread(
         self, work: Callable[[], T], slot: Slot, deadline: Deadline, *, line: bool, needed: int = 0
@@ -118,6 +122,16 @@ class InputWriter:
             return filling.result()
         finally:
             del filling  # else what it raised would refer to itself by way of this frame, and wait for the collector
+
+
+def _needed(frame: Frame, max_pixels: int) -> int:
+    """Return about how many bytes of memory a frame takes while it becomes the model's input."""
+    if frame.pixels is not None:
+        return frame.pixels.nbytes
+    if frame.layout is not None:
+        needed = frame.layout.decoding_bytes()
+        return needed if frame.layout.width * frame.layout.height <= max_pixels else 0
+    return decoding_bytes(frame.data, max_pixels=max_pixels)
 
 
 def check_time(deadline: Deadline) -> None:

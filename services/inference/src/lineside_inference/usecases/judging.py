@@ -32,6 +32,7 @@ from lineside_inference.errors import (
 )
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.imaging.image_headers import MEDIA_TYPES
+from lineside_inference.imaging.pixel_formats.layout import MEDIA_TYPE as RAW_MEDIA_TYPE
 from lineside_inference.interpret import Judgement, interpret, is_large
 from lineside_inference.interpret.thresholds import thresholds
 from lineside_inference.models.store import Model, ModelStore
@@ -42,7 +43,9 @@ from lineside_inference.usecases.input_writer import InputWriter, check_time
 
 log = structlog.get_logger("lineside.inference")
 
-CONTENT_TYPES = frozenset({*MEDIA_TYPES.values(), "image/x-portable-graymap", "application/octet-stream"})
+CONTENT_TYPES = frozenset(
+    {*MEDIA_TYPES.values(), "image/x-portable-graymap", "application/octet-stream", RAW_MEDIA_TYPE}
+)
 _MAX_REASON = 600
 _MAX_ENCODING_S = 0.05
 _NOT_FETCHED = frozenset({"inline", "tensors"})
@@ -147,7 +150,10 @@ class Judging:
         try:
             out = self._engine.input(model, slot)
             with run.timer.time("decode"):
-                geometry = await self._writer.write(run.request, frame, model, slot, out, deadline, line=run.line)
+                geometry, frame = await self._writer.write(
+                    run.request, frame, model, slot, out, deadline, line=run.line
+                )
+            run.fetched(frame)
             run.prepared(out, geometry)
             check_time(deadline)
             if frame.pixels is not None:  # to be shown; it runs beside the model
@@ -248,8 +254,8 @@ class _Run:
         self._image: bytes | None = None
 
     def fetched(self, frame: Frame) -> None:
-        """Take what the source gave."""
-        self._image = frame.data
+        """Take what the source gave, and what became of it: raw pixels are no file that can be shown."""
+        self._image = frame.data if frame.layout is None else b""
         if self.request.source.kind != "tensors":
             self._frame = frame
 

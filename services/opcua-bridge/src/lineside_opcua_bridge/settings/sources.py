@@ -33,6 +33,12 @@ class FileSourceSettings(Section):
 
     kind: Literal["file"] = Field(description="An image file.")
     path: str = Field(min_length=1, max_length=1024, description="Path below an allowed root of the inference service.")
+    content_type: str | None = Field(
+        None,
+        min_length=1,
+        max_length=128,
+        description="Of a file of raw pixels: application/x-pfnc; format=...; width=...; height=....",
+    )
 
 
 class UrlSourceSettings(Section):

@@ -8,10 +8,12 @@ The kinds: `snapshot` asks for each frame over HTTP; `mjpeg` reads an endless HT
 import time
 from collections.abc import Iterator, Mapping
 
+from lineside.errors import SettingsError
 from lineside.secrecy import hidden
 from lineside.service import Service
 from lineside_inference.deadline import Deadline
-from lineside_inference.errors import CameraUnknown
+from lineside_inference.errors import CameraUnknown, RequestError
+from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.camera import Camera
@@ -77,8 +79,22 @@ def _make(name: str, settings: CameraSettings, service: Service, *, max_bytes: i
     if settings.kind == "stream":
         return StreamCamera(name, settings, connection, credentials=credentials, max_pixels=max_pixels)
     if settings.kind == "directory":
-        return DirectoryCamera(name, settings, connection, max_bytes=max_bytes)
+        layout = _layout(name, settings, max_pixels)
+        return DirectoryCamera(name, settings, connection, max_bytes=max_bytes, layout=layout)
     return SnapshotCamera(name, settings, connection, credentials=credentials, max_bytes=max_bytes)
+
+
+def _layout(name: str, settings: CameraSettings, max_pixels: int) -> Layout | None:
+    """Return how the raw pixels of a camera's files lie; raises SettingsError where they cannot lie so."""
+    raw = settings.raw
+    if raw is None:
+        return None
+    try:
+        layout = Layout.of(raw.format, raw.width, raw.height, stride=raw.stride)
+        layout.check_pixels(max_pixels)
+    except RequestError as error:
+        raise SettingsError([f"inference.cameras.{name}.raw: {error.what}; {error.remedy}"]) from None
+    return layout
 
 
 def _shown(settings: CameraSettings) -> str:

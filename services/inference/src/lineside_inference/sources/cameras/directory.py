@@ -19,6 +19,7 @@ import structlog
 from lineside.connections import Connection
 from lineside_inference.errors import CameraFailed, ImageTooLarge, ImageTruncated, ImageUndecodable
 from lineside_inference.imaging.image_headers import check_whole, read_header
+from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.threaded import ThreadedCamera
@@ -52,11 +53,13 @@ class DirectoryCamera(ThreadedCamera):
         connection: Connection,
         *,
         max_bytes: int,
+        layout: Layout | None = None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         super().__init__(name, settings, connection)
         self._folder = settings.path or Path()
         self._max_bytes = max_bytes
+        self._layout = layout
         self._now_ns = now_ns
         self._since_ns = now_ns() - _GRAIN_NS if settings.since == "start" else 0
         self._taken: Entry | None = None
@@ -143,9 +146,14 @@ class DirectoryCamera(ThreadedCamera):
             status = os.fstat(descriptor)
         if (status.st_mtime_ns, status.st_size) != (entry.mtime_ns, len(data)):
             return None  # written to since it was looked at
-        header = read_header(data)
-        check_whole(data, header)
-        if header.format not in _END_IS_MARKED and not is_settled:
+        is_end_marked = False
+        if self._layout is not None:
+            self._layout.check_size(len(data))
+        else:
+            header = read_header(data)
+            check_whole(data, header)
+            is_end_marked = header.format in _END_IS_MARKED
+        if not is_end_marked and not is_settled:
             return None
         age_s = max(0.0, (self._now_ns() - entry.mtime_ns - _GRAIN_NS) / 1e9)
-        return Frame(data, clock=time.monotonic() - age_s)
+        return Frame(data, layout=self._layout, clock=time.monotonic() - age_s)
