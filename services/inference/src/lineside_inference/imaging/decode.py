@@ -1,7 +1,7 @@
 """From the bytes of an image to pixels, with the header checked before anything is allocated.
 
-EXIF orientation is ignored: a camera on a line is fixed, and a rotated image would differ from those that the
-model was trained on.
+EXIF orientation is ignored, but by `decode_turned`: a camera on a line is fixed, and a rotated image would differ from
+those that the model was trained on.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lineside_inference.errors import ImageTooLarge, ImageTruncated, RequestError
 from lineside_inference.imaging.formats import bmp, depth, jpeg, pgm, tiff
 from lineside_inference.imaging.formats.header import Header
+from lineside_inference.imaging.formats.orientation import orientation, turned
 from lineside_inference.imaging.image_headers import check_whole, read_header
 from lineside_inference.imaging.pixel_formats.convert import Buffer, to_pixels
 from lineside_inference.imaging.pixel_formats.layout import Layout
@@ -59,6 +60,19 @@ def decode(data: bytes, preparation: Preparation, *, max_pixels: int, significan
     values = _stored(data, header, is_gray=preparation.is_gray)
     pixels = depth.to_8_bits(values, header, camera=significant_bits, card=preparation.significant_bits)
     return _of_channels(pixels, is_gray=preparation.is_gray)
+
+
+def decode_turned(data: bytes, preparation: Preparation, *, max_pixels: int) -> Pixels | None:
+    """Return a JPEG in its full size, turned as its EXIF says, or None where it is not to be turned.
+
+    Raises what `decode` does.
+    """
+    by = orientation(data)
+    if by == 1:
+        return None
+    header = _open_header(data, max_pixels)
+    check_whole(data, header)
+    return turned(jpeg.pixels(data, header, is_gray=preparation.is_gray), by)
 
 
 def develop(

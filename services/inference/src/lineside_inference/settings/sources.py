@@ -60,12 +60,16 @@ class CameraSettings(Section):
         ge=8,
         le=16,
         description="snapshot, mjpeg, directory: significant bits of a PNG, TIFF or PGM of 16 bits a value, where its "
-        "file does not say it; 16 where the values fill all 16 bits.",
+        "file does not say it; 16 where the values fill all 16 bits. Also of raw Mono16 with fewer than 16.",
+    )
+    exif_orientation: Literal["ignore", "obey"] = Field(
+        "ignore",
+        description="snapshot, mjpeg, directory: what the orientation in a JPEG's EXIF does: ignore: nothing; obey: "
+        "the image is turned before it is judged, masked, kept and shown.",
     )
     raw: RawImage | None = Field(
         None,
-        description="directory: its files hold raw pixels, all of this format and size; {format, width, height, "
-        "stride}.",
+        description="directory: its files hold raw pixels, all of this format and size.",
     )
     required: bool = Field(default=False, description="Whether the whole service is unready while this camera is away.")
     username: str | None = Field(None, description="User name at the camera.")
@@ -89,9 +93,10 @@ class CameraSettings(Section):
             raise ValueError(f"{' or '.join(sorted(wanted, reverse=True))}: must be given with kind {self.kind}")
         for name in sorted(given - wanted):
             raise ValueError(f"{name}: does not stand with kind {self.kind}")
+        of_files = {"significant_bits", "exif_orientation"}
         of_kind = {
-            "directory": {"allow_older_ms", "pattern", "since", "poll_ms", "most_files", "significant_bits", "raw"},
-            "snapshot": {"username", "password_file", "auth", "ca_file", "significant_bits"},
+            "directory": {"allow_older_ms", "pattern", "since", "poll_ms", "most_files", *of_files, "raw"},
+            "snapshot": {"username", "password_file", "auth", "ca_file", *of_files},
             "mjpeg": {"allow_older_ms", "username", "password_file", "auth", "ca_file", "most_fps", "significant_bits"},
             "stream": {"allow_older_ms", "username", "password_file", "most_fps"},
         }

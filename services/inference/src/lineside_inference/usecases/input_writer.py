@@ -12,12 +12,13 @@ from lineside_inference.dataplane.workers import Workers
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Slot
 from lineside_inference.errors import Expired, RequestError, SourceMismatch
-from lineside_inference.imaging.decode import accept, decode, decoding_bytes, develop
+from lineside_inference.imaging.decode import accept, decode, decode_turned, decoding_bytes, develop
 from lineside_inference.imaging.geometry import Geometry
 from lineside_inference.imaging.image_headers import read_header
 from lineside_inference.imaging.prepare import prepare
+from lineside_inference.models.preparation import Preparation
 from lineside_inference.models.store import Model
-from lineside_inference.settings import InferenceSettings
+from lineside_inference.settings import CameraSettings, InferenceSettings
 from lineside_inference.sources import Frame
 from lineside_inference.usecases import request_tensors
 
@@ -91,10 +92,7 @@ class InputWriter:
 
         def work() -> tuple[Geometry, Frame]:
             check_time(deadline)
-            seen = frame
-            if frame.layout is not None:
-                pixels = develop(frame.data, frame.layout, preparation, max_pixels=max_pixels, significant_bits=bits)
-                seen = Frame(pixels=pixels, clock=frame.clock)
+            seen = _developed(frame, settings, preparation, max_pixels)
             if seen.pixels is not None:
                 return prepare(accept(seen.pixels, preparation, max_pixels=max_pixels), preparation, out), seen
             pixels = decode(frame.data, preparation, max_pixels=max_pixels, significant_bits=bits)
@@ -122,6 +120,17 @@ class InputWriter:
             return filling.result()
         finally:
             del filling  # else what it raised would refer to itself by way of this frame, and wait for the collector
+
+
+def _developed(frame: Frame, camera: CameraSettings | None, preparation: Preparation, max_pixels: int) -> Frame:
+    """Return a frame with its pixels where it is raw, or to be turned by its EXIF; any other as it is."""
+    pixels = None
+    if frame.layout is not None:
+        bits = camera.significant_bits if camera is not None else None
+        pixels = develop(frame.data, frame.layout, preparation, max_pixels=max_pixels, significant_bits=bits)
+    elif frame.pixels is None and camera is not None and camera.exif_orientation == "obey":
+        pixels = decode_turned(frame.data, preparation, max_pixels=max_pixels)
+    return frame if pixels is None else Frame(pixels=pixels, clock=frame.clock)
 
 
 def _needed(frame: Frame, max_pixels: int) -> int:

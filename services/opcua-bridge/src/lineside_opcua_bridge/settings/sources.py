@@ -37,7 +37,7 @@ class FileSourceSettings(Section):
         None,
         min_length=1,
         max_length=128,
-        description="Of a file of raw pixels: application/x-pfnc; format=...; width=...; height=....",
+        description="Of a file of raw pixels: application/x-pfnc; format=<name>; width=<pixels>; height=<rows>.",
     )
 
 

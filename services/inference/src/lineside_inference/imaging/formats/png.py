@@ -13,24 +13,28 @@ _MAX_CHUNKS = 65_536
 
 
 def read_header(data: bytes | bytearray) -> Header:
-    """Return size, bits, and what an sBIT chunk says where all channels have as many."""
+    """Return size, bits, and what an sBIT chunk says where all channels have as many.
+
+    Raises ImageUndecodable for an animation (APNG) of more than one image.
+    """
     length, kind, width, height, bits = struct.unpack_from(">I4sIIB", data, 8)
     if kind != b"IHDR" or length != 13:
         raise ImageUndecodable(f"the PNG begins with chunk {kind!r}, not IHDR", remedy=ALLOWED)
-    if bits != 16:
-        return Header("png", width, height)
-    return Header("png", width, height, bits=16, significant=_significant(data))
-
-
-def _significant(data: bytes | bytearray) -> int | None:
-    """Return the bits that sBIT names: one number a channel, also of alpha, which says nothing about the image."""
-    for kind, at, length in _chunks(data):
-        if kind == b"sBIT":
-            named = set(data[at : at + (length if length in {1, 3} else length - 1)])
-            return named.pop() if len(named) == 1 and named <= set(range(1, 17)) else None
+    significant = None
+    for kind, at, size in _chunks(data):
         if kind == b"IDAT":
             break
-    return None
+        if kind == b"acTL" and size >= 4 and struct.unpack_from(">I", data, at)[0] > 1:
+            raise ImageUndecodable("the PNG is an animation", remedy="Give one image")
+        if kind == b"sBIT" and bits == 16:
+            significant = _significant(data[at : at + size])
+    return Header("png", width, height, bits=16 if bits == 16 else 8, significant=significant)
+
+
+def _significant(named: bytes | bytearray) -> int | None:
+    """Return the bits that sBIT names: one number a channel, also of alpha, which says nothing about the image."""
+    bits = set(named if len(named) in {1, 3} else named[:-1])
+    return bits.pop() if len(bits) == 1 and bits <= set(range(1, 17)) else None
 
 
 def _chunks(data: bytes | bytearray) -> Iterator[tuple[bytes, int, int]]:
