@@ -12,6 +12,8 @@ from lineside.plans.device import Device
 from lineside.plans.documents import BuilderState, Outcome
 from lineside_inference.doctor import cameras, jetpack, shared_memory, tensorrt, triton
 from lineside_inference.doctor.running import Running
+from lineside_inference.errors import ImageTruncated
+from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.models.store import read_store
 from lineside_inference.settings import InferenceSettings, TensorRtSettings, TritonSettings
 from lineside_inference.sources import Frame
@@ -83,6 +85,10 @@ def test_a_picture_that_is_cut_off_is_an_error() -> None:
 def test_a_picture_of_more_than_8_bits_is_shown_as_such() -> None:
     deep = cv2.imencode(".png", np.zeros((48, 64), np.uint16))[1].tobytes()
     assert cameras.describe(Frame(deep)).startswith("64 x 48 PNG of 16 bits a value, ")
+    raw = Frame(bytes(96), layout=Layout.of("BayerRG8", 12, 8))
+    assert cameras.describe(raw).startswith("12 x 8 BayerRG8, ")
+    with pytest.raises(ImageTruncated):
+        cameras.describe(Frame(bytes(95), layout=raw.layout))
 
 
 METRICS = """\

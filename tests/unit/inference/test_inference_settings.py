@@ -39,6 +39,15 @@ def test_the_file_of_the_box_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("inference: {cameras: {x: {kind: directory, path: a, url: b}}}", "url: does not stand with kind directory"),
         ("inference: {cameras: {x: {url: 'http://c', pattern: b}}}", "pattern: does not stand with kind snapshot"),
         ("inference: {cameras: {x: {url: 'http://c', username: b}}}", "give both or neither"),
+        (
+            "inference: {cameras: {x: {url: 'http://c', raw: {format: Mono8, width: 8, height: 8}}}}",
+            "raw: does not",
+        ),
+        ("inference: {cameras: {x: {kind: directory, path: a, raw: {format: Mono9, width: 8, height: 8}}}}", "Mono8"),
+        (
+            "inference: {cameras: {x: {kind: stream, url: 'rtsp://c', exif_orientation: obey}}}",
+            "orientation: does not",
+        ),
         ("inference: {urls: {hosts: ['*.plant']}}", "hosts"),
         ("inference: {urls: {hosts: ['a:0']}}", "ports"),
         ("inference: {triton: {slots: 2}}", "at least limits.concurrency, 16"),

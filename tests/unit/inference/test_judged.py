@@ -1,6 +1,7 @@
 """What judging returns, over a Triton that is made up, however a request ends, and what evidence finds in it."""
 
 import asyncio
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from lineside_inference.dataplane.judged import Judged
 from lineside_inference.dataplane.workers import Workers
 from lineside_inference.deadline import Arrival, Deadline
 from lineside_inference.errors import EngineFailed, IdReused
+from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.models.card import Card
 from lineside_inference.models.store import Model, ModelStore
 from lineside_inference.settings import InferenceSettings
@@ -22,11 +24,20 @@ from lineside_inference.sources import Frame
 from lineside_inference.usecases.fetching import Fetcher
 from lineside_inference.usecases.input_writer import InputWriter
 from lineside_inference.usecases.judging import Judging, refused
+from tests.support.image_files import plain_jpeg
 from tests.support.waiting import HANG_S, until
 
 IMAGE = cv2.imencode(".png", np.full((8, 12, 3), 200, np.uint8))[1].tobytes()
 LOGITS = np.array([[0.0, 9.0, 0.0]], np.float32)
-SETTINGS = InferenceSettings.model_validate({"default_deadline_ms": HANG_S * 1000})
+SETTINGS = InferenceSettings.model_validate(
+    {
+        "default_deadline_ms": HANG_S * 1000,
+        "cameras": {"turned": {"url": "http://c", "exif_orientation": "obey"}, "lying": {"url": "http://c"}},
+    }
+)
+_EXIF = b"Exif\0\0MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+_PLAIN = plain_jpeg(40, 30)
+LYING = _PLAIN[:2] + b"\xff\xe1" + struct.pack(">H", len(_EXIF) + 2) + _EXIF + _PLAIN[2:]
 
 
 class Slot:
@@ -61,9 +72,13 @@ class Triton:
 
 
 class Cameras:
-    """One camera whose frames are pixels."""
+    """Cameras of which most give pixels; two give a JPEG that lies on its side, one raw pixels."""
 
-    async def grab(self, _camera: str, _trigger: float, _deadline: Deadline) -> Frame:
+    async def grab(self, camera: str, _trigger: float, _deadline: Deadline) -> Frame:
+        if camera in {"turned", "lying"}:
+            return Frame(LYING)
+        if camera == "raw":
+            return Frame(bytes([90] * 96), layout=Layout.of("BayerGB8", 12, 8))
         return Frame(pixels=np.full((8, 12, 3), 90, np.uint8))
 
 
@@ -130,6 +145,29 @@ async def test_a_frame_of_pixels_is_shown_as_a_jpeg(rig: Rig) -> None:
     assert judged.result.frame_age_ms is not None
     assert judged.image is not None
     assert judged.image.startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize(("camera", "shape"), [("turned", (40, 30)), ("lying", (30, 40)), ("raw", (8, 12))])
+async def test_what_is_shown_and_kept_are_the_pixels_that_were_judged(
+    rig: Rig, camera: str, shape: tuple[int, int]
+) -> None:
+    judged = await rig.judge(source=CameraSource(camera=camera), keep=("image",))
+    assert judged.result.status == "ok"
+    assert judged.image is not None
+    shown = cv2.imdecode(np.frombuffer(judged.image, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert shown.shape[:2] == shape
+    frame = judged.evidence.frame
+    assert frame is not None
+    assert frame.layout is None
+    assert (frame.data == LYING) == (camera == "lying")
+
+
+async def test_raw_pixels_that_are_refused_are_no_file_to_show(rig: Rig) -> None:
+    source = InlineSource(content_type="application/x-pfnc; format=Mono8; width=8; height=8", data=LYING)
+    judged = await rig.judge(source=source, keep=("image",))
+    assert (judged.result.code, judged.image) == ("image-undecodable", b"")
+    assert judged.evidence.frame is not None
+    assert judged.evidence.frame.layout is not None
 
 
 async def test_what_fails_keeps_what_was_seen_until_then(rig: Rig) -> None:

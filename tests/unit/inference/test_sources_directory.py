@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from lineside.connections import Connection
+from lineside.errors import SettingsError
+from lineside.service import Service
 from lineside_inference.errors import CameraFailed
 from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras import Cameras
 from lineside_inference.sources.cameras.directory import DirectoryCamera
 
 
@@ -180,3 +183,20 @@ def test_a_file_of_raw_pixels_is_taken_when_it_has_its_size_and_no_longer_change
     frame = watch.look()
     assert frame is not None
     assert frame.data == bytes(range(48))
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            {"format": "BayerRG8", "width": 7, "height": 8},
+            "raw: an image of 7 x 8 pixels cannot be BayerRG8; Its",
+        ),
+        ({"format": "Mono8", "width": 8, "height": 8, "stride": 7}, "raw: the stride is 7 bytes"),
+        ({"format": "Mono8", "width": 1000, "height": 1001}, "raw: the image is 1000 x 1001 pixels; At most 1000000"),
+    ],
+)
+def test_raw_pixels_that_cannot_be_stop_the_start(tmp_path: Path, raw: dict[str, Any], said: str) -> None:
+    settings = CameraSettings.model_validate({"kind": "directory", "path": tmp_path, "raw": raw})
+    with pytest.raises(SettingsError, match=f"inference.cameras.d.{said}"):
+        Cameras({"d": settings}, Service("inference"), max_bytes=10**6, max_pixels=10**6)

@@ -25,7 +25,7 @@ _TURNS: dict[int, Callable[[Any], Any]] = {
 
 
 def orientation(data: bytes) -> int:
-    """Return 2 to 8 as EXIF counts them, or 1 where nothing is to be turned: no JPEG, or one that says nothing usable."""
+    """Return 2 to 8 as EXIF counts them, or 1 where nothing is to be turned or nothing usable is said."""
     if not data.startswith(b"\xff\xd8\xff"):
         return 1
     walk = Walk()
