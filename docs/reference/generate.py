@@ -47,6 +47,7 @@ from lineside_inference.__main__ import build
 from lineside_inference.agent.calls import FACE as AGENT
 from lineside_inference.agent.datatypes import OURS, word
 from lineside_inference.errors import RequestError
+from lineside_inference.imaging.pixel_formats import table
 from lineside_inference.models import card, heads
 from lineside_inference.models.head import CardHead
 from lineside_inference.rpc.answering import Counts
@@ -158,6 +159,7 @@ def pages() -> dict[str, str]:
         "card.md": MADE + "".join(_card()),
         "agent.md": MADE + "".join(_agent()),
         "rollout.md": MADE + "".join(_rollout()),
+        "pixel-formats.md": MADE + "".join(_pixel_formats()),
     }
 
 
@@ -358,6 +360,41 @@ def _agent() -> Iterator[str]:
     )
     for theirs, ours in OURS.items():
         yield f"| {theirs} | {word(ours)} |\n"
+
+
+def _pixel_formats() -> Iterator[str]:
+    yield (
+        "# Pixel formats\n\nRaw pixels have no header: whoever gives them says format, width, height and, where rows "
+        "are padded, the stride in bytes. In a content type (inline, `predict`, a file) that is\n\n"
+        "```text\napplication/x-pfnc; format=BayerRG8; width=2448; height=2048; stride=2448\n```\n\n"
+        "and for the files of a `directory` camera its setting `raw` ([how](../how-to/connect-a-camera.md)). The "
+        "names are those of GenICam's Pixel Format Naming Convention, in any case; `Packed` is GigE Vision 1.x.\n\n"
+        "| format | code | significant bits | a row of `w` pixels | width | height |\n|---|---|---|---|---|---|\n"
+    )
+    for each in table.FORMATS:
+        sides = (
+            f"a multiple of {step}"
+            if step > 1 and each.least == 1
+            else f"a multiple of {step}, from {each.least}"
+            if step > 1
+            else "any"
+            for step in (each.width_step, each.height_step)
+        )
+        taken = each.row_bytes(8) / 8
+        row = "`w` bytes" if taken == 1 else f"`w` * {taken:g} bytes"
+        yield f"| `{each.name}` | `0x{each.code:08X}` | {each.bits} | {row} | {' | '.join(sides)} |\n"
+    yield (
+        "\n- Values of more than 8 bits lie in little-endian words, in their low bits; `p` and `Packed` have no gaps "
+        "inside a row, and each row begins with a whole byte. A word above its significant bits is refused.\n"
+        "- The eight highest of the significant bits count. `Mono16` has 16, or as many as `significant_bits` of the "
+        "camera or the card says; another number than a format's own is refused.\n"
+        "- A mosaic's letters are the first two pixels of its first row. It is interpolated bilinearly, after its "
+        "values were made 8 bits.\n"
+        "- YUV is of the full range: black has Y 0, white 255; U and V are 128 where there is no colour.\n"
+        "- The buffer has `stride` * height bytes; the padding of the last row may be missing. With fewer it is "
+        "`image-truncated`; with more, an unknown format or another size `image-undecodable`; above `limits.pixels` "
+        "`image-too-large`, before anything is allocated.\n"
+    )
 
 
 def _leaves(kind: type[RequestError]) -> Iterator[type[RequestError]]:
