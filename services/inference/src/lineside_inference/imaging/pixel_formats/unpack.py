@@ -20,7 +20,7 @@ Rows = NDArray[np.uint8]
 def words(rows: Rows, form: PixelFormat) -> NDArray[np.uint16]:
     """Return values of more than 8 bits as they are, height x width; `rows` are height x bytes, without padding.
 
-    What lies in words is copied only where one does not begin at an even address, which OpenCV reads wrongly.
+    What lies in words is copied only where it is not aligned: such a mosaic OpenCV reads wrongly.
     """
     if form.packing == "words":
         return np.require(rows.view("<u2"), requirements="A")
