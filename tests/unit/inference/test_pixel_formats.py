@@ -1,5 +1,6 @@
 """Raw buffers of cameras, against slow conversions written from the standards' words."""
 
+import random
 from typing import get_args
 
 import cv2
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineside_inference.errors import ImageBitDepth, ImageTooLarge, ImageTruncated, ImageUndecodable
+from lineside_inference.errors import ImageBitDepth, ImageTooLarge, ImageTruncated, ImageUndecodable, RequestError
 from lineside_inference.imaging.pixel_formats.convert import to_pixels, to_values
 from lineside_inference.imaging.pixel_formats.layout import Layout, is_raw
 from lineside_inference.imaging.pixel_formats.table import FORMATS, MOSAICS, find
@@ -166,6 +167,28 @@ def test_what_was_packed_is_unpacked(name: str, groups: int, height: int, paddin
     packed = buffer_of(name, values, padding)
     assert np.array_equal(to_values(packed, layout, max_pixels=MOST), values)
     assert np.array_equal(to_pixels(packed, layout, max_pixels=MOST), values >> (form.bits - 8))
+
+
+@given(
+    st.sampled_from([each.name for each in FORMATS]),
+    st.integers(-1, 40),
+    st.integers(-1, 40),
+    st.none() | st.integers(0, 200),
+    st.integers(-3, 3),
+    st.randoms(),
+)
+def test_whatever_is_said_of_whatever_is_an_image_or_an_error_of_ours(
+    name: str, width: int, height: int, stride: int | None, more: int, chance: random.Random
+) -> None:
+    try:
+        layout = Layout.of(name, width, height, stride=stride)
+        size = max(0, layout.size + more)
+        found = to_pixels(chance.randbytes(size), layout, max_pixels=1000)
+    except RequestError:
+        return
+    assert width * height <= 1000
+    assert found.shape in {(height, width), (height, width, 3)}
+    assert found.dtype == np.uint8
 
 
 @pytest.mark.parametrize("name", ["Mono8", "BGR8"])

@@ -10,7 +10,9 @@ from tests.support.scripts import load_script
 PAGES = ROOT / "docs" / "reference"
 
 
-@pytest.mark.parametrize("name", ["settings.md", "messages.md", "metrics.md", "errors.md", "card.md", "pixel-formats.md"])
+@pytest.mark.parametrize(
+    "name", ["settings.md", "messages.md", "metrics.md", "errors.md", "card.md", "pixel-formats.md"]
+)
 def test_the_reference_pages_say_what_the_code_does(name: str) -> None:
     made = load_script(PAGES / "generate.py").pages()[name]
     assert made == (PAGES / name).read_text(encoding="utf-8"), "run .venv/bin/python docs/reference/generate.py"

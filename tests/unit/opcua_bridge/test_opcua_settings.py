@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lineside.contract import FileSource
 from lineside.errors import SettingsError
 from lineside.settings import load
 from lineside_opcua_bridge.settings import Settings
@@ -43,6 +44,16 @@ def test_a_trigger_as_documented(tmp_path: Path) -> None:
         "verdict": "nsu=urn:lineside:bench;s=Station1.Verdict",
         "done": "nsu=urn:lineside:bench;s=Station1.Done",
     }
+
+
+def test_a_file_of_raw_pixels_says_how_they_lie(tmp_path: Path) -> None:
+    kind = "application/x-pfnc; format=Mono12; width=64; height=48"
+    source = {"kind": "file", "path": "a.raw", "content_type": kind}
+    (with_it, without) = read(
+        tmp_path, trigger(1, source=source), trigger(2, source={"kind": "file", "path": "a.png"})
+    ).opcua_bridge.triggers
+    asked = [FileSource.model_validate(each.source.model_dump()).model_dump() for each in (with_it, without)]
+    assert asked == [source, {"kind": "file", "path": "a.png"}]
 
 
 @pytest.mark.parametrize(
