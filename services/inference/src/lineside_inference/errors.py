@@ -374,6 +374,12 @@ class CameraStale(Failed):
     code = "camera-stale"
 
 
+class CameraIncomplete(Failed):
+    """Of every frame that the camera sent since the trigger, packets were lost on the way."""
+
+    code = "camera-incomplete"
+
+
 class UrlNotAllowed(Rejected):
     """The url's scheme, host, port or address is not one of those that the settings allow."""
 

@@ -11,6 +11,17 @@ from lineside_inference.http1.target import Target
 from lineside_inference.settings.pixel_formats import PixelFormatName
 
 MIB = 1024 * 1024
+_OURS = {
+    "AcquisitionMode",
+    "AcquisitionStart",
+    "AcquisitionStop",
+    "TLParamsLocked",
+    "TriggerMode",
+    "TriggerSelector",
+    "TriggerSoftware",
+    "TriggerSource",
+}
+"""Features that decide how frames come."""
 
 
 class RawImage(Section):
@@ -27,15 +38,31 @@ class RawImage(Section):
 class CameraSettings(Section):
     """One camera: `snapshot` is asked for each frame; of the others a reader keeps the newest frame."""
 
-    kind: Literal["snapshot", "mjpeg", "stream", "directory"] = Field(
+    kind: Literal["snapshot", "mjpeg", "stream", "directory", "genicam"] = Field(
         "snapshot",
         description="snapshot: one image by HTTP GET; mjpeg: multipart HTTP stream; stream: RTSP, V4L2 device or video "
-        "file, in a loop; directory: newest image file in a folder.",
+        "file, in a loop; directory: newest image file in a folder; genicam: GigE Vision or USB3 Vision camera.",
     )
     url: str | None = Field(
         None, description="snapshot, mjpeg: http(s) address; stream: rtsp(s) or http(s) address, without a password."
     )
     path: Path | None = Field(None, description="directory: the folder; stream: a device like /dev/video0, or a file.")
+    device: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="genicam: the camera's IP address, MAC (USB: GUID), serial number or user-defined name.",
+    )
+    acquisition: Literal["software", "free"] = Field(
+        "software",
+        description="genicam: software: one frame for each request, by software trigger; free: the camera sends by "
+        "itself, and the newest frame is taken.",
+    )
+    features: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,99}$")], bool | int | float | str] = Field(
+        default_factory=dict,
+        description="genicam: features by the camera's own names (ExposureTime, Gain, PixelFormat, Width, ...), written "
+        "at each connect, read back, and refused where the camera has another value then.",
+    )
     timeout_ms: float = Field(
         2000.0,
         gt=0,
@@ -87,8 +114,8 @@ class CameraSettings(Section):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        wanted = {"snapshot": {"url"}, "mjpeg": {"url"}, "stream": {"url", "path"}, "directory": {"path"}}[self.kind]
-        given = {name for name in ("url", "path") if getattr(self, name) is not None}
+        wanted = {"snapshot": {"url"}, "mjpeg": {"url"}, "stream": {"url", "path"}, "directory": {"path"}, "genicam": {"device"}}[self.kind]
+        given = {name for name in ("url", "path", "device") if getattr(self, name) is not None}
         if len(given & wanted) != 1:
             raise ValueError(f"{' or '.join(sorted(wanted, reverse=True))}: must be given with kind {self.kind}")
         for name in sorted(given - wanted):
@@ -99,10 +126,13 @@ class CameraSettings(Section):
             "snapshot": {"username", "password_file", "auth", "ca_file", *of_files},
             "mjpeg": {"allow_older_ms", "username", "password_file", "auth", "ca_file", "most_fps", "significant_bits"},
             "stream": {"allow_older_ms", "username", "password_file", "most_fps"},
+            "genicam": {"allow_older_ms", "most_fps", "acquisition", "features"},
         }
         strange = (self.model_fields_set & set().union(*of_kind.values())) - of_kind[self.kind]
         for name in sorted(strange):
             raise ValueError(f"{name}: does not stand with kind {self.kind}")
+        for name in sorted(_OURS & self.features.keys()):
+            raise ValueError(f"features: {name} is written by the service itself: see acquisition")
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and password_file: give both or neither")
         if self.url is not None:

@@ -1,7 +1,8 @@
 """The configured cameras by name: each of its kind, with a state of its own in /readyz.
 
 The kinds: `snapshot` asks for each frame over HTTP; `mjpeg` reads an endless HTTP response, cut into frames by
-`multipart`; `stream` reads RTSP, V4L2 or a video file by OpenCV; `directory` takes the newest file of a folder.
+`multipart`; `stream` reads RTSP, V4L2 or a video file by OpenCV; `directory` takes the newest file of a folder; `genicam`
+keeps control of a GigE Vision or USB3 Vision camera.
 `camera` is what all of them are, `live` what those share that keep the newest frame, `threaded` what those that block.
 """
 
@@ -18,6 +19,7 @@ from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.camera import Camera
 from lineside_inference.sources.cameras.directory import DirectoryCamera
+from lineside_inference.sources.cameras.genicam.camera import GenicamCamera
 from lineside_inference.sources.cameras.mjpeg import MjpegCamera
 from lineside_inference.sources.cameras.snapshot import SnapshotCamera
 from lineside_inference.sources.cameras.stream import StreamCamera
@@ -78,6 +80,8 @@ def _make(name: str, settings: CameraSettings, service: Service, *, max_bytes: i
         return MjpegCamera(name, settings, connection, credentials=credentials, max_bytes=max_bytes)
     if settings.kind == "stream":
         return StreamCamera(name, settings, connection, credentials=credentials, max_pixels=max_pixels)
+    if settings.kind == "genicam":
+        return GenicamCamera(name, settings, connection, max_pixels=max_pixels)
     if settings.kind == "directory":
         layout = _layout(name, settings, max_pixels)
         return DirectoryCamera(name, settings, connection, max_bytes=max_bytes, layout=layout)
@@ -99,4 +103,6 @@ def _layout(name: str, settings: CameraSettings, max_pixels: int) -> Layout | No
 
 def _shown(settings: CameraSettings) -> str:
     """Return where the camera is, as shown to people."""
+    if settings.device is not None:
+        return settings.device
     return str(settings.path) if settings.url is None else hidden(settings.url)

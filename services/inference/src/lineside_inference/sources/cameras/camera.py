@@ -37,6 +37,8 @@ class Camera(ABC):
 
 def look_at(settings: CameraSettings) -> str:
     """Return what to check where a camera of this kind is away, as a remedy."""
+    if settings.device is not None:
+        return "See its power, cable and subnet; `lineside camera list` shows what answers"
     if settings.path is None:
         password = "; and its password file" if settings.password_file else ""
         return f"See its address, cable and power{password}"

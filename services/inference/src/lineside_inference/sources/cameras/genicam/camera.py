@@ -1,0 +1,176 @@
+"""A GigE Vision or USB3 Vision camera: control of it, its features, and frames by themselves or by software trigger.
+
+The reader's thread owns the camera. A frame's clock is the instant at which it began to arrive, so that one that was
+under way when the part's trigger came is not taken for a new one. A frame of which packets are missing is never handed
+on: another is waited for, or asked for.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from lineside.connections import Connection
+from lineside_inference.deadline import Deadline
+from lineside_inference.errors import CameraFailed, CameraIncomplete, CameraStale
+from lineside_inference.settings import CameraSettings
+from lineside_inference.sources import Frame
+from lineside_inference.sources.cameras.genicam.device import Counts, Device
+from lineside_inference.sources.cameras.live import FrameRate
+from lineside_inference.sources.cameras.threaded import ThreadedCamera
+
+_LOOK_S = 0.1
+"""How often the reader looks whether it shall end and whether it still has control."""
+
+
+class _Wish:
+    """The newest trigger for which a frame is wanted, and until when: set by `grab`, read by the reader's thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._trigger = self._until = float("-inf")
+
+    def want(self, trigger: float, until: float) -> None:
+        """Wish for a frame not older than `trigger`, until an instant; both of time.monotonic()."""
+        with self._changed:
+            self._trigger = max(self._trigger, trigger)
+            self._until = max(self._until, until)
+            self._changed.notify()
+
+    def is_open(self, newest: float) -> bool:
+        """Return whether a frame newer than `newest` is still wanted."""
+        with self._changed:
+            return self._is_open(newest)
+
+    def wait(self, newest: float, seconds: float) -> bool:
+        """Return whether one is wanted, once it is, or after so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_open(newest), seconds)
+
+    def _is_open(self, newest: float) -> bool:
+        return newest < self._trigger and time.monotonic() < self._until
+
+
+class GenicamCamera(ThreadedCamera):
+    """Keeps control of one camera; `transport` counts what the network did to its frames."""
+
+    def __init__(self, name: str, settings: CameraSettings, connection: Connection, *, max_pixels: int) -> None:
+        super().__init__(name, settings, connection)
+        self._max_pixels = max_pixels
+        self._wish = _Wish()
+        self._seen = Counts()
+        self.transport: Counter[str] = Counter(
+            {"incomplete": 0, "missing_packets": 0, "resent_packets": 0, "lost_control": 0}
+        )
+
+    async def grab(self, trigger: float, deadline: Deadline) -> Frame:
+        """Return a frame not older than the trigger; raises CameraIncomplete where those that came were not whole."""
+        before = Counter(self.transport)
+        if self.settings.acquisition == "software":
+            oldest = trigger - self.settings.allow_older_ms / 1000
+            left = min(self.settings.timeout_ms / 1000, deadline.left())
+            self._wish.want(oldest, time.monotonic() + left)
+        try:
+            return await super().grab(trigger, deadline)
+        except CameraStale as stale:
+            incomplete, packets = (self.transport[what] - before[what] for what in ("incomplete", "missing_packets"))
+            if not incomplete:
+                raise
+            raise CameraIncomplete(
+                f"camera {self.name!r} sent {incomplete} frames since the trigger, none of them whole: "
+                f"{packets} packets are missing",
+                remedy="See the cable, the switch and the socket buffers (docs/how-to/connect-a-gige-camera.md); "
+                f"{stale.what}",
+            ) from None
+
+    def read(self, stop: threading.Event) -> Iterator[Frame | None]:
+        """Yield frames; raises CameraFailed where the camera is away, somebody else's, or refuses a feature."""
+        device = Device(self.settings.device or "", max_pixels=self._max_pixels)
+        self._seen = Counts()
+        try:
+            device.apply({**self.settings.features, **self._trigger_features(device)})
+            device.start()
+            yield None
+            yield from self._triggered(device, stop) if self._is_triggered else self._free(device, stop)
+        finally:
+            self._count(device)
+            device.close()
+
+    @property
+    def _is_triggered(self) -> bool:
+        return self.settings.acquisition == "software"
+
+    def _trigger_features(self, device: Device) -> dict[str, bool | int | float | str]:
+        """Return the features by which frames come; TriggerMode only where the camera has it."""
+        mode: dict[str, bool | int | float | str] = {}
+        if device.read("AcquisitionMode") is not None:
+            mode["AcquisitionMode"] = "Continuous"
+        if "FrameStart" in device.choices("TriggerSelector"):
+            mode["TriggerSelector"] = "FrameStart"
+        if self._is_triggered:
+            return {**mode, "TriggerSource": "Software", "TriggerMode": "On"}
+        return {**mode, "TriggerMode": "Off"} if device.read("TriggerMode") is not None else mode
+
+    def _free(self, device: Device, stop: threading.Event) -> Iterator[Frame | None]:
+        rate, last = FrameRate(self.settings.most_fps), time.monotonic()
+        while not stop.is_set():
+            taken = device.take(_LOOK_S)
+            self._look(device)
+            if taken is None:
+                if time.monotonic() - last > self.silence_s:
+                    raise CameraFailed(f"it sent no whole frame for {self.silence_s:g} s{self._lost()}")
+                yield None
+                continue
+            last = time.monotonic()
+            if rate.is_due(last):
+                yield Frame(pixels=taken.pixels, clock=taken.clock)
+            else:
+                self.frames["skipped"] += 1
+                yield None
+
+    def _triggered(self, device: Device, stop: threading.Event) -> Iterator[Frame | None]:
+        newest, warm = float("-inf"), self.settings.warmup_frames
+        while not stop.is_set():
+            self._look(device)
+            if warm <= 0 and not self._wish.wait(newest, _LOOK_S):
+                yield None
+                continue
+            fired = time.monotonic()
+            device.fire()
+            frame = self._answer(device, stop, fired)
+            if frame is not None:
+                newest, warm = frame.clock, warm - 1
+            yield frame
+
+    def _answer(self, device: Device, stop: threading.Event, fired: float) -> Frame | None:
+        """Return the frame of the trigger that was given; None where it is not whole.
+
+        One that does not come at all ends the connection: coming late, it would be taken for the next trigger's.
+        """
+        incomplete = device.counts().incomplete
+        while not stop.is_set() and time.monotonic() - fired < self.settings.timeout_ms / 1000:
+            taken = device.take(_LOOK_S)
+            self._look(device)
+            if taken is not None and taken.clock >= fired:
+                return Frame(pixels=taken.pixels, clock=taken.clock)
+            if device.counts().incomplete > incomplete:
+                return None
+        if stop.is_set():
+            return None
+        raise CameraFailed(f"it did not answer the software trigger within {self.settings.timeout_ms:g} ms")
+
+    def _look(self, device: Device) -> None:
+        self._count(device)
+        if not device.has_control():
+            self.transport["lost_control"] += 1
+            raise CameraFailed("control of it was lost: it did not answer the heartbeat, or gave control to another")
+
+    def _count(self, device: Device) -> None:
+        now = device.counts()
+        for what in ("incomplete", "missing_packets", "resent_packets"):
+            self.transport[what] += max(0, getattr(now, what) - getattr(self._seen, what))
+        self._seen = now
+
+    def _lost(self) -> str:
+        packets = self.transport["missing_packets"]
+        return f"; {packets} packets are missing since the start" if packets else ""

@@ -1,0 +1,253 @@
+"""One opened camera: control of it, its features, its stream and the frames of it. Everything here blocks."""
+
+import ctypes as c
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lineside_inference.errors import CameraFailed
+from lineside_inference.sources.cameras.genicam.discovery import open_camera
+from lineside_inference.sources.cameras.genicam.features import (
+    Bounds,
+    Kind,
+    Value,
+    check_taken,
+    ordered,
+    problem,
+    resets,
+    unknown,
+)
+from lineside_inference.sources.cameras.genicam.library import load, text
+from lineside_inference.sources.cameras.genicam.pixels import to_bgr
+
+_WHOLE = 0  # ARV_BUFFER_STATUS_SUCCESS
+_IMAGES = {0x0001, 0x4001}  # ARV_BUFFER_PAYLOAD_TYPE_IMAGE, and with chunks behind it
+_CONTROLLER_ADDRESS = 0x0A24
+"""Register of GigE Vision: the address of the application that has control; 0 where the camera does not tell."""
+_BUFFERS = 4
+_OVERHEAD = 64 * 1024
+_BYTES_A_PIXEL = 8
+_KINDS: tuple[Kind, ...] = ("enumeration", "command", "boolean", "integer", "float", "string")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the stream has counted since it was opened."""
+
+    incomplete: int = 0
+    missing_packets: int = 0
+    resent_packets: int = 0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A whole frame's pixels (BGR) and the instant of time.monotonic() at which it began to arrive."""
+
+    pixels: NDArray[np.uint8]
+    clock: float
+
+
+class Device:
+    """A camera under our control; `close` gives it back."""
+
+    def __init__(self, name: str, *, max_pixels: int) -> None:
+        self._aravis = load()
+        self._max_pixels = max_pixels
+        self._stream: int | None = None
+        self._runs = False
+        self._incomplete = 0
+        self._counters: set[bytes] = set()
+        self._camera = open_camera(name)
+        self._device = int(self._aravis.call("arv_camera_get_device", self._camera))
+        self.is_gige = bool(self._aravis.call("arv_camera_is_gv_device", self._camera))
+        if not self.has_control():
+            owner = self._owner()
+            self.close()
+            raise CameraFailed(
+                f"access denied: {owner} has control of it",
+                remedy="Stop the other program; where it died, the camera frees itself after its heartbeat's timeout",
+            )
+
+    def has_control(self) -> bool:
+        """Return whether the camera still obeys us, by the last heartbeat; always true on USB."""
+        return not self.is_gige or bool(self._aravis.call("arv_gv_device_is_controller", self._device))
+
+    def apply(self, features: Mapping[str, Value]) -> None:
+        """Write features in their order and read each back; raises CameraFailed with the camera's own bounds."""
+        for name in resets(features):
+            node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
+            if node and not self._aravis.call("arv_gc_feature_node_is_locked", node):
+                self._aravis.call("arv_gc_integer_set_value", node, int(self._bounds(node).least))
+        for name, value in ordered(features):
+            self.write(name, value)
+        for name, value in features.items():  # again: one may have changed another
+            node = self._node(name)
+            check_taken(name, value, self._read(node), self._bounds(node))
+
+    def write(self, name: str, value: Value) -> None:
+        """Write one feature and read it back."""
+        node = self._node(name)
+        if not self._aravis.call("arv_gc_feature_node_is_available", node):
+            raise CameraFailed(f"feature {name} is not available as the camera is set now")
+        bounds = self._bounds(node)
+        if wrong := problem(name, value, bounds):
+            raise CameraFailed(f"feature {wrong}", remedy="Name a value that this camera takes")
+        try:
+            self._write(node, value, bounds.kind)
+        except CameraFailed as error:
+            raise CameraFailed(f"feature {name} cannot be set to {value!r}: {error.what}") from None
+        check_taken(name, value, self._read(node), bounds)
+
+    def read(self, name: str) -> Value | None:
+        """Return a feature's value, None where the camera has none of this name or does not show it now."""
+        node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
+        try:
+            return self._read(node) if node else None
+        except CameraFailed:
+            return None
+
+    def choices(self, name: str) -> tuple[str, ...]:
+        """Return what an enumeration may be now; nothing where the camera has none of this name."""
+        node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
+        return self._bounds(node).choices if node else ()
+
+    def start(self) -> None:
+        """Make the stream and let the camera send, or wait for triggers; raises CameraFailed."""
+        width, height = (self.read(name) for name in ("Width", "Height"))
+        if isinstance(width, int) and isinstance(height, int) and width * height > self._max_pixels:
+            raise CameraFailed(
+                f"it sends {width} x {height} pixels",
+                remedy=f"At most {self._max_pixels} are allowed (inference.limits.pixels)",
+            )
+        payload = int(self._aravis.call("arv_camera_get_payload", self._camera))
+        most = self._max_pixels * _BYTES_A_PIXEL + _OVERHEAD
+        if not 0 < payload <= most:
+            raise CameraFailed(f"it announces frames of {payload} bytes; 1 to {most} are allowed")
+        self._stream = self._aravis.call("arv_camera_create_stream", self._camera, None, None)
+        if not self._stream:
+            raise CameraFailed("its stream cannot be opened")
+        self._counters = self._aravis.counters(self._stream)
+        for _ in range(_BUFFERS):
+            buffer = self._aravis.call("arv_buffer_new_allocate", payload)
+            self._aravis.call("arv_stream_push_buffer", self._stream, buffer)
+        self._aravis.call("arv_camera_start_acquisition", self._camera)
+        self._runs = True
+
+    def fire(self) -> None:
+        """Give the software trigger."""
+        self._aravis.call("arv_device_execute_command", self._device, b"TriggerSoftware")
+
+    def take(self, wait_s: float) -> Taken | None:
+        """Return the next whole frame; None where none came in time, or one that is not whole, which is counted."""
+        buffer = self._aravis.call("arv_stream_timeout_pop_buffer", self._stream, round(wait_s * 1e6))
+        if not buffer:
+            return None
+        try:
+            if self._aravis.call("arv_buffer_get_status", buffer) != _WHOLE:
+                self._incomplete += 1
+                return None
+            return self._taken(buffer)
+        finally:
+            self._aravis.call("arv_stream_push_buffer", self._stream, buffer)
+
+    def counts(self) -> Counts:
+        """Return what the stream has counted."""
+        if self._stream is None:
+            return Counts()
+        return Counts(self._incomplete, self._counted(b"n_missing_packets"), self._counted(b"n_resent_packets"))
+
+    def close(self) -> None:
+        """Stop the camera and give up control; what fails is not said, the camera may be away."""
+        if self._runs and self.has_control():  # else each try would wait for an answer that does not come
+            with suppress(CameraFailed):
+                self._aravis.call("arv_camera_stop_acquisition", self._camera)
+        self._runs = False
+        if self._stream is not None:
+            self._aravis.call("g_object_unref", self._stream)
+            self._stream = None
+        if self._camera:
+            self._aravis.call("g_object_unref", self._camera)
+            self._camera = 0
+
+    def _taken(self, buffer: int) -> Taken:
+        kind = self._aravis.call("arv_buffer_get_payload_type", buffer)
+        if kind not in _IMAGES:
+            raise CameraFailed(f"it sends payload type 0x{kind & 0xFFFF:04x}, which is no plain image")
+        width, height = (int(self._aravis.call(f"arv_buffer_get_image_{side}", buffer)) for side in ("width", "height"))
+        if width * height > self._max_pixels:
+            raise CameraFailed(f"it sends {width} x {height} pixels; {self._max_pixels} are allowed")
+        size = c.c_size_t()
+        address = self._aravis.call("arv_buffer_get_data", buffer, c.byref(size))
+        data = np.frombuffer((c.c_uint8 * size.value).from_address(address), np.uint8)
+        pixel_format = int(self._aravis.call("arv_buffer_get_image_pixel_format", buffer))
+        began = self._aravis.call("arv_buffer_get_system_timestamp", buffer) / 1e9
+        age = max(0.0, time.time() - began) if began else 0.0  # a wall clock put back makes it no younger than now
+        return Taken(to_bgr(data, pixel_format, width, height), time.monotonic() - age)
+
+    def _counted(self, counter: bytes) -> int:
+        if counter not in self._counters:
+            return 0
+        return int(self._aravis.call("arv_stream_get_info_uint64_by_name", self._stream, counter))
+
+    def _owner(self) -> str:
+        register = c.c_uint32()
+        try:
+            self._aravis.call("arv_device_read_register", self._device, _CONTROLLER_ADDRESS, c.byref(register))
+        except CameraFailed:
+            register.value = 0
+        if not register.value:
+            return "another program"
+        return "a program at " + ".".join(str(part) for part in register.value.to_bytes(4, "big"))
+
+    def _node(self, name: str) -> int:
+        node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
+        if not node:
+            raise unknown(name, self._names())
+        return int(node)
+
+    def _names(self) -> set[str]:
+        size = c.c_size_t()
+        address = self._aravis.call("arv_device_get_genicam_xml", self._device, c.byref(size))
+        xml = c.string_at(address, size.value).decode("utf-8", "replace") if address else ""
+        return set(re.findall(r"<pFeature>\s*(\w{1,100})\s*</pFeature>", xml))
+
+    def _kind(self, node: int) -> Kind:
+        for kind in _KINDS:
+            if self._aravis.is_a(node, kind):
+                return kind
+        return "string"
+
+    def _bounds(self, node: int) -> Bounds:
+        kind = self._kind(node)
+        if kind in {"integer", "float"}:
+            least, most = (self._aravis.call(f"arv_gc_{kind}_get_{end}", node) for end in ("min", "max"))
+            step = self._aravis.call("arv_gc_integer_get_inc", node) if kind == "integer" else 1
+            return Bounds(kind, least, most, step=max(1, step))
+        if kind != "enumeration":
+            return Bounds(kind)
+        count = c.c_uint()
+        words = self._aravis.call("arv_gc_enumeration_dup_available_string_values", node, c.byref(count))
+        if not words:
+            return Bounds(kind)
+        array = c.cast(words, c.POINTER(c.c_char_p))
+        choices = tuple(text(array[number]) for number in range(count.value))
+        self._aravis.call("g_free", words)
+        return Bounds(kind, choices=choices)
+
+    def _read(self, node: int) -> Value:
+        kind = self._kind(node)
+        if kind in {"integer", "float", "boolean"}:
+            value = self._aravis.call(f"arv_gc_{kind}_get_value", node)
+            return bool(value) if kind == "boolean" else value  # type: ignore[no-any-return]
+        return text(self._aravis.call("arv_gc_feature_node_get_value_as_string", node))
+
+    def _write(self, node: int, value: Value, kind: Kind) -> None:
+        if kind in {"integer", "float", "boolean"}:
+            self._aravis.call(f"arv_gc_{kind}_set_value", node, value)
+        else:
+            self._aravis.call("arv_gc_feature_node_set_value_from_string", node, str(value).encode())
