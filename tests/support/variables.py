@@ -3,7 +3,7 @@
 TESTS_FAULTS=long     long forms: every fault of a kind where the short form takes some (`make faults`)
 TESTS_PARTS=200       parts at each gap between two writes in test_stacks.py; 20 where it is not set
 TESTS_SEED=7          what a test that draws its faults begins with; another each time where it is not set
-TESTS_NEED=docker,promtool    programs whose absence fails a test instead of skipping it
+TESTS_NEED=docker,promtool,aravis    programs whose absence fails a test instead of skipping it
 SCREENSHOTS=FOLDER    where the tests of the page keep pictures of it; pytest's own folder where it is not set
 CHROMIUM=FILE         the browser; /usr/bin/chromium where it is not set
 """

@@ -37,9 +37,10 @@ async def checks(own: InferenceSettings, running: Running | None) -> list[Check]
 
 async def _check(name: str, camera: CameraSettings, own: InferenceSettings, running: Running | None) -> Check:
     label = f"camera {name}"
-    if running is not None and camera.kind == "stream" and camera.path is not None:
+    held = camera.device or (camera.path if camera.kind == "stream" else None)
+    if running is not None and held is not None:
         return of_service(label, running, name, "the device is the service's") or fail(
-            label, f"the inference service had no frame of {camera.path} for {_LATELY_S:g} s", "see its /readyz"
+            label, f"the inference service had no frame of {held} for {_LATELY_S:g} s", "see its /readyz"
         )
     started = time.monotonic()
     link = Service("doctor")

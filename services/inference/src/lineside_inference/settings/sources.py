@@ -60,7 +60,7 @@ class CameraSettings(Section):
     )
     features: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,99}$")], bool | int | float | str] = Field(
         default_factory=dict,
-        description="genicam: features by the camera's own names (ExposureTime, Gain, PixelFormat, Width, ...), written "
+        description="genicam: features by the camera's own names (ExposureTime, Gain, PixelFormat, Width), written "
         "at each connect, read back, and refused where the camera has another value then.",
     )
     timeout_ms: float = Field(
@@ -114,7 +114,13 @@ class CameraSettings(Section):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        wanted = {"snapshot": {"url"}, "mjpeg": {"url"}, "stream": {"url", "path"}, "directory": {"path"}, "genicam": {"device"}}[self.kind]
+        wanted = {
+            "snapshot": {"url"},
+            "mjpeg": {"url"},
+            "stream": {"url", "path"},
+            "directory": {"path"},
+            "genicam": {"device"},
+        }[self.kind]
         given = {name for name in ("url", "path", "device") if getattr(self, name) is not None}
         if len(given & wanted) != 1:
             raise ValueError(f"{' or '.join(sorted(wanted, reverse=True))}: must be given with kind {self.kind}")

@@ -1,8 +1,8 @@
 """The configured cameras by name: each of its kind, with a state of its own in /readyz.
 
 The kinds: `snapshot` asks for each frame over HTTP; `mjpeg` reads an endless HTTP response, cut into frames by
-`multipart`; `stream` reads RTSP, V4L2 or a video file by OpenCV; `directory` takes the newest file of a folder; `genicam`
-keeps control of a GigE Vision or USB3 Vision camera.
+`multipart`; `stream` reads RTSP, V4L2 or a video file by OpenCV; `directory` takes the newest file of a folder;
+`genicam` keeps control of a GigE Vision or USB3 Vision camera.
 `camera` is what all of them are, `live` what those share that keep the newest frame, `threaded` what those that block.
 """
 

@@ -18,6 +18,8 @@ class Camera(ABC):
         self.connection = connection
         self.frames: Counter[str] = Counter({"kept": 0, "skipped": 0, "discarded": 0, "refused": 0})
         """Frames by what became of them: kept; skipped above most_fps; discarded in warm-up; refused as unusable."""
+        self.transport: Counter[str] = Counter()
+        """What the network did to the frames, and how often control was lost; counted for genicam only."""
 
     @abstractmethod
     async def grab(self, trigger: float, deadline: Deadline) -> Frame:
@@ -38,7 +40,7 @@ class Camera(ABC):
 def look_at(settings: CameraSettings) -> str:
     """Return what to check where a camera of this kind is away, as a remedy."""
     if settings.device is not None:
-        return "See its power, cable and subnet; `lineside camera list` shows what answers"
+        return "`lineside camera list` shows which cameras answer"
     if settings.path is None:
         password = "; and its password file" if settings.password_file else ""
         return f"See its address, cable and power{password}"

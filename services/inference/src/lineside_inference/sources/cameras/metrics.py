@@ -9,13 +9,13 @@ from lineside_inference.sources.cameras import Cameras
 
 
 class CameraCollector(Collector):
-    """Age of each camera's newest frame, absent where it has none, and its frames by what became of them."""
+    """Age of each camera's newest frame, absent where it has none, its frames by what became of them, and transport."""
 
     def __init__(self, cameras: Cameras) -> None:
         self._cameras = cameras
 
     def collect(self) -> Iterator[Metric]:
-        """Yield a gauge and a counter; the label `camera` is bounded by the settings."""
+        """Yield a gauge and two counters; the label `camera` is bounded by the settings."""
         ages = GaugeMetricFamily(
             "lineside_inference_camera_frame_age_seconds", "Age of the camera's newest frame.", labels=["camera"]
         )
@@ -24,7 +24,14 @@ class CameraCollector(Collector):
             "Frames of a camera: kept, skipped above most_fps, discarded in warm-up, refused as unusable.",
             labels=["camera", "outcome"],
         )
+        transport = CounterMetricFamily(
+            "lineside_inference_camera_transport",
+            "Of genicam cameras: frames that were incomplete, packets missing (at most) and sent again, control lost.",
+            labels=["camera", "event"],
+        )
         for camera in self._cameras:
+            for event, count in camera.transport.items():
+                transport.add_metric([camera.name, event], count)
             age = camera.newest_age_s()
             if age is not None:
                 ages.add_metric([camera.name], age)
@@ -32,3 +39,4 @@ class CameraCollector(Collector):
                 frames.add_metric([camera.name, outcome], count)
         yield ages
         yield frames
+        yield transport

@@ -16,11 +16,13 @@ from lineside_inference.errors import CameraFailed, CameraIncomplete, CameraStal
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.genicam.device import Counts, Device
-from lineside_inference.sources.cameras.live import FrameRate
+from lineside_inference.sources.cameras.live import LEAST_SILENCE_S, FrameRate
 from lineside_inference.sources.cameras.threaded import ThreadedCamera
 
 _LOOK_S = 0.1
 """How often the reader looks whether it shall end and whether it still has control."""
+_OPENING_S = 30.0
+"""Longer than opening takes: the library asks a camera that does not answer six times, and searches for a second."""
 
 
 class _Wish:
@@ -52,16 +54,14 @@ class _Wish:
 
 
 class GenicamCamera(ThreadedCamera):
-    """Keeps control of one camera; `transport` counts what the network did to its frames."""
+    """Keeps control of one camera, and takes it again after each loss."""
 
     def __init__(self, name: str, settings: CameraSettings, connection: Connection, *, max_pixels: int) -> None:
         super().__init__(name, settings, connection)
         self._max_pixels = max_pixels
         self._wish = _Wish()
         self._seen = Counts()
-        self.transport: Counter[str] = Counter(
-            {"incomplete": 0, "missing_packets": 0, "resent_packets": 0, "lost_control": 0}
-        )
+        self.transport.update({"incomplete": 0, "missing_packets": 0, "resent_packets": 0, "lost_control": 0})
 
     async def grab(self, trigger: float, deadline: Deadline) -> Frame:
         """Return a frame not older than the trigger; raises CameraIncomplete where those that came were not whole."""
@@ -69,7 +69,7 @@ class GenicamCamera(ThreadedCamera):
         if self.settings.acquisition == "software":
             oldest = trigger - self.settings.allow_older_ms / 1000
             left = min(self.settings.timeout_ms / 1000, deadline.left())
-            self._wish.want(oldest, time.monotonic() + left)
+            self._wish.want(max(oldest, 0.0), time.monotonic() + left)
         try:
             return await super().grab(trigger, deadline)
         except CameraStale as stale:
@@ -78,7 +78,7 @@ class GenicamCamera(ThreadedCamera):
                 raise
             raise CameraIncomplete(
                 f"camera {self.name!r} sent {incomplete} frames since the trigger, none of them whole: "
-                f"{packets} packets are missing",
+                f"at most {packets} packets are missing",
                 remedy="See the cable, the switch and the socket buffers (docs/how-to/connect-a-gige-camera.md); "
                 f"{stale.what}",
             ) from None
@@ -97,6 +97,11 @@ class GenicamCamera(ThreadedCamera):
             device.close()
 
     @property
+    def silence_s(self) -> float:
+        """After how many seconds without a sign of life the reader hangs: opening waits for each lost answer."""
+        return max(_OPENING_S, super().silence_s)
+
+    @property
     def _is_triggered(self) -> bool:
         return self.settings.acquisition == "software"
 
@@ -113,12 +118,13 @@ class GenicamCamera(ThreadedCamera):
 
     def _free(self, device: Device, stop: threading.Event) -> Iterator[Frame | None]:
         rate, last = FrameRate(self.settings.most_fps), time.monotonic()
+        quiet_s = max(LEAST_SILENCE_S, self.settings.timeout_ms / 1000)
         while not stop.is_set():
             taken = device.take(_LOOK_S)
             self._look(device)
             if taken is None:
-                if time.monotonic() - last > self.silence_s:
-                    raise CameraFailed(f"it sent no whole frame for {self.silence_s:g} s{self._lost()}")
+                if time.monotonic() - last > quiet_s:
+                    raise CameraFailed(f"it sent no whole frame for {quiet_s:g} s{self._lost()}")
                 yield None
                 continue
             last = time.monotonic()
@@ -139,7 +145,10 @@ class GenicamCamera(ThreadedCamera):
             device.fire()
             frame = self._answer(device, stop, fired)
             if frame is not None:
-                newest, warm = frame.clock, warm - 1
+                if warm > 0:  # it is thrown away, and answers nobody
+                    warm -= 1
+                else:
+                    newest = frame.clock
             yield frame
 
     def _answer(self, device: Device, stop: threading.Event, fired: float) -> Frame | None:
@@ -173,4 +182,4 @@ class GenicamCamera(ThreadedCamera):
 
     def _lost(self) -> str:
         packets = self.transport["missing_packets"]
-        return f"; {packets} packets are missing since the start" if packets else ""
+        return f"; at most {packets} packets are missing since the start" if packets else ""

@@ -3,7 +3,7 @@
 import ctypes as c
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -37,7 +37,10 @@ _KINDS: tuple[Kind, ...] = ("enumeration", "command", "boolean", "integer", "flo
 
 @dataclass(frozen=True)
 class Counts:
-    """What the stream has counted since it was opened."""
+    """What the stream has counted since it was opened.
+
+    Aravis counts every packet from the first gap of a frame on as missing, so that their number is a most.
+    """
 
     incomplete: int = 0
     missing_packets: int = 0
@@ -53,9 +56,9 @@ class Taken:
 
 
 class Device:
-    """A camera under our control; `close` gives it back."""
+    """A camera under our control, or only looked at; `close` gives it back."""
 
-    def __init__(self, name: str, *, max_pixels: int) -> None:
+    def __init__(self, name: str, *, max_pixels: int, controls: bool = True) -> None:
         self._aravis = load()
         self._max_pixels = max_pixels
         self._stream: int | None = None
@@ -65,8 +68,8 @@ class Device:
         self._camera = open_camera(name)
         self._device = int(self._aravis.call("arv_camera_get_device", self._camera))
         self.is_gige = bool(self._aravis.call("arv_camera_is_gv_device", self._camera))
-        if not self.has_control():
-            owner = self._owner()
+        if controls and not self.has_control():
+            owner = self.owner()
             self.close()
             raise CameraFailed(
                 f"access denied: {owner} has control of it",
@@ -110,6 +113,16 @@ class Device:
             return self._read(node) if node else None
         except CameraFailed:
             return None
+
+    def describe(self, names: Iterable[str]) -> dict[str, tuple[Value, str]]:
+        """Return value and bounds of those features that the camera has and shows."""
+        described: dict[str, tuple[Value, str]] = {}
+        for name in names:
+            node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
+            with suppress(CameraFailed):
+                if node:
+                    described[name] = (self._read(node), str(self._bounds(node)))
+        return described
 
     def choices(self, name: str) -> tuple[str, ...]:
         """Return what an enumeration may be now; nothing where the camera has none of this name."""
@@ -183,7 +196,7 @@ class Device:
             raise CameraFailed(f"it sends {width} x {height} pixels; {self._max_pixels} are allowed")
         size = c.c_size_t()
         address = self._aravis.call("arv_buffer_get_data", buffer, c.byref(size))
-        data = np.frombuffer((c.c_uint8 * size.value).from_address(address), np.uint8)
+        data = np.ctypeslib.as_array((c.c_uint8 * size.value).from_address(address))
         pixel_format = int(self._aravis.call("arv_buffer_get_image_pixel_format", buffer))
         began = self._aravis.call("arv_buffer_get_system_timestamp", buffer) / 1e9
         age = max(0.0, time.time() - began) if began else 0.0  # a wall clock put back makes it no younger than now
@@ -194,7 +207,8 @@ class Device:
             return 0
         return int(self._aravis.call("arv_stream_get_info_uint64_by_name", self._stream, counter))
 
-    def _owner(self) -> str:
+    def owner(self) -> str:
+        """Return who has control where it is not we, as far as the camera tells."""
         register = c.c_uint32()
         try:
             self._aravis.call("arv_device_read_register", self._device, _CONTROLLER_ADDRESS, c.byref(register))
@@ -243,7 +257,7 @@ class Device:
         kind = self._kind(node)
         if kind in {"integer", "float", "boolean"}:
             value = self._aravis.call(f"arv_gc_{kind}_get_value", node)
-            return bool(value) if kind == "boolean" else value  # type: ignore[no-any-return]
+            return bool(value) if kind == "boolean" else value
         return text(self._aravis.call("arv_gc_feature_node_get_value_as_string", node))
 
     def _write(self, node: int, value: Value, kind: Kind) -> None:

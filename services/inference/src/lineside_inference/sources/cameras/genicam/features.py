@@ -1,8 +1,8 @@
 """A camera's features: in which order they are written, what fits one, and whether it took what was asked.
 
 The order is that of the Standard Features Naming Convention's dependencies: what changes the sensor's geometry before
-the region, sizes before offsets, the pixel format before what depends on it, automatic modes before the values that they
-own. What is not named there follows in the order of the settings.
+the region, sizes before offsets, the pixel format before what depends on it, automatic modes before the values that
+they own. What is not named there follows in the order of the settings.
 """
 
 import difflib

@@ -110,7 +110,7 @@ class Aravis:
             return function(*given)
         error = _ErrorPointer()
         result = function(*given, c.byref(error))
-        if error:
+        if c.cast(error, _PTR).value is not None:
             message = text(error.contents.message)
             self.call("g_error_free", error)
             raise CameraFailed(message or f"{name} failed without a word")

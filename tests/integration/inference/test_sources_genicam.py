@@ -1,0 +1,210 @@
+"""GigE Vision cameras by libaravis, against two fake cameras of different makers, over loopback."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from lineside.connections import State
+from lineside_inference.errors import CameraFailed, CameraIncomplete, RequestError
+from lineside_inference.sources.cameras.genicam import library
+from lineside_inference.sources.cameras.genicam.device import Device
+from lineside_inference.sources.cameras.genicam.discovery import discover
+from tests.support.cameras import watched
+from tests.support.deadlines import within
+from tests.support.genicam_fakes import ADDRESS, aravis_camera, viva_camera
+from tests.support.waiting import HANG_S, until
+
+PIXELS = 640 * 480
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[Any]:
+    """Make and start one camera; ended with the test."""
+    async with watched(
+        max_bytes=1_000_000, max_pixels=PIXELS, kind="genicam", device=ADDRESS, timeout_ms=20_000
+    ) as make:
+        yield make
+
+
+@pytest.mark.parametrize("acquisition", ["software", "free"])
+@pytest.mark.parametrize("fake", [aravis_camera, viva_camera])
+async def test_each_frame_began_after_its_trigger(watch: Any, fake: Any, acquisition: str) -> None:
+    with fake():
+        camera = watch(acquisition=acquisition)
+        for _ in range(4):
+            trigger = time.monotonic()
+            frame = await camera.grab(trigger, within(HANG_S))
+            assert trigger <= frame.clock <= time.monotonic()
+            assert frame.pixels is not None
+            assert frame.pixels.shape[2] == 3
+        assert camera.connection.state is State.ONLINE
+        assert camera.transport["incomplete"] == 0
+
+
+async def test_a_software_trigger_is_given_for_a_request_and_not_without(watch: Any) -> None:
+    with viva_camera() as fake:
+        camera = watch(acquisition="software", warmup_frames=2)
+        for _ in range(3):
+            await camera.grab(time.monotonic(), within(HANG_S))
+        assert fake.software_triggers() == 2 + 3
+        assert camera.frames["discarded"] == 2
+
+
+async def test_a_camera_is_found_by_its_serial_and_its_features_are_set(watch: Any) -> None:
+    features = {
+        "OffsetY": 8,
+        "Height": 128,
+        "OffsetX": 16,
+        "Width": 256,
+        "ExposureTimeAbs": 2000.0,
+        "PixelFormat": "BayerRG8",
+    }
+    with aravis_camera("LINE-7"):
+        camera = watch(device="LINE-7", features=features)
+        frame = await camera.grab(time.monotonic(), within(HANG_S))
+        assert frame.pixels.shape == (128, 256, 3)
+        device = Device(ADDRESS, max_pixels=PIXELS, controls=False)
+        try:
+            assert {name: device.read(name) for name in features} == features
+        finally:
+            device.close()
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        ({"Width": 99_999}, "feature Width: 99999 does not fit; this camera takes 1 to 2048"),
+        ({"PixelFormat": "Mono99"}, "this camera takes one of BayerBG8"),
+        ({"ExposureTimeAbs": "long"}, "feature ExposureTimeAbs: 'long' does not fit; this camera takes 10 to"),
+        ({"Gain": 2.0}, "it has no feature Gain; it has GainRaw"),
+        ({"Width": 1024, "Height": 1024}, "it sends 1024 x 1024 pixels"),
+        ({"PixelFormat": "Mono16"}, "it sends pixel format 0x01100007"),
+    ],
+)
+async def test_what_does_not_fit_is_refused_with_the_cameras_own_bounds(
+    watch: Any, features: dict[str, Any], said: str
+) -> None:
+    with aravis_camera():
+        camera = watch(features=features, acquisition="free")
+        await until(lambda: said in camera.connection.detail, lambda: camera.connection.detail)
+        with pytest.raises(CameraFailed):
+            await camera.grab(time.monotonic(), within(0.0))
+
+
+async def test_who_has_control_keeps_it_and_it_is_taken_once_it_is_free(watch: Any) -> None:
+    with aravis_camera():
+        other = Device(ADDRESS, max_pixels=PIXELS)
+        try:
+            camera = watch(timeout_ms=100)  # opening takes longer, and is not taken for a reader that hangs
+            await until(lambda: "access denied" in camera.connection.detail, lambda: camera.connection.detail)
+            assert other.has_control()
+        finally:
+            other.close()
+        await until(lambda: camera.connection.is_online, lambda: camera.connection.detail)
+
+
+async def test_a_camera_that_was_unplugged_is_taken_again(watch: Any) -> None:
+    with aravis_camera() as fake:
+        camera = watch(features={"Width": 256})
+        assert (await camera.grab(time.monotonic(), within(HANG_S))).pixels.shape[1] == 256
+        fake.stop()
+        await until(lambda: camera.transport["lost_control"] == 1, lambda: camera.connection.detail)
+        await until(lambda: camera.connection.state is State.BACKOFF, lambda: camera.connection.detail)
+        with pytest.raises(CameraFailed, match="is away"):
+            await camera.grab(time.monotonic(), within(0.0))
+        fake.start()
+        await until(lambda: camera.connection.is_online, lambda: camera.connection.detail)
+        trigger = time.monotonic()
+        frame = await camera.grab(trigger, within(HANG_S))
+        assert frame.clock >= trigger
+        assert frame.pixels.shape[1] == 256, "its features were written again"
+
+
+async def test_control_that_the_camera_takes_back_is_taken_again(watch: Any) -> None:
+    with viva_camera() as fake:
+        camera = watch()
+        await camera.grab(time.monotonic(), within(HANG_S))
+        fake.revoke_control()
+        await until(lambda: camera.transport["lost_control"] == 1, lambda: camera.connection.detail)
+        assert (await camera.grab(time.monotonic(), within(HANG_S))).pixels is not None
+
+
+async def test_a_frame_that_lost_packets_is_asked_for_again(watch: Any) -> None:
+    with viva_camera(packet_resend=False, drop_packets=[(1, 3)]) as fake:
+        camera = watch(acquisition="software")
+        await camera.grab(time.monotonic(), within(HANG_S))
+        assert camera.transport["incomplete"] == 1
+        assert camera.frames["kept"] == 1
+        assert fake.software_triggers() == 2
+
+
+async def test_a_lost_packet_that_the_camera_sends_again_costs_no_frame(watch: Any) -> None:
+    with viva_camera(packet_resend=True, drop_packets=[(1, 3)]) as fake:
+        camera = watch(acquisition="software")
+        await camera.grab(time.monotonic(), within(HANG_S))
+        assert fake.software_triggers() == 1 + camera.transport["incomplete"]
+
+
+@pytest.mark.parametrize("acquisition", ["software", "free"])
+async def test_where_no_frame_is_whole_the_missing_packets_are_said(watch: Any, acquisition: str) -> None:
+    with viva_camera(packet_resend=False, drop_packets=[(frame, 3) for frame in range(1, 10_000)]):
+        camera = watch(acquisition=acquisition)
+
+        said = await until(lambda: incomplete(camera))
+        assert re.search(r"none of them whole: at most \d+ packets are missing", said.what)
+        assert camera.frames["kept"] == 0
+
+
+async def incomplete(camera: Any) -> CameraIncomplete | None:
+    """Return the refusal of one grab, None where it was another one: while the camera is connected to."""
+    with pytest.raises(RequestError) as refused:
+        await camera.grab(time.monotonic(), within(1.0))
+    return refused.value if isinstance(refused.value, CameraIncomplete) else None
+
+
+async def test_without_the_library_its_package_is_named(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "SONAME", "libaravis-of-nobody.so.0")
+    library.load.cache_clear()
+    camera = watch()
+    await until(lambda: "libaravis-0.8-0" in camera.connection.detail, lambda: camera.connection.detail)
+    library.load.cache_clear()
+
+
+def test_the_fake_is_discovered_with_what_it_tells() -> None:
+    with aravis_camera("S9"):
+        assert [(each.vendor, each.serial, each.address) for each in discover()] == [("Aravis", "S9", ADDRESS)]
+
+
+def lineside(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("lineside")), "camera", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
+
+
+def test_the_command_lists_shows_and_snaps(tmp_path: Path) -> None:
+    with aravis_camera("S9"):
+        (found,) = json.loads(lineside("list", "--json").stdout)
+        assert (found["serial"], found["address"]) == ("S9", ADDRESS)
+        assert "serial S9" in lineside("list").stdout
+        told = json.loads(lineside("info", "S9", "--json").stdout)
+        assert told["control"] == "free"
+        assert told["features"]["Width"] == {"value": 512, "takes": "1 to 2048"}
+        done = lineside("snap", ADDRESS, "--to", str(tmp_path / "a.png"), "--json")
+        assert json.loads(done.stdout)["width"] == 512, done.stderr
+        assert cv2.imread(str(tmp_path / "a.png")).shape == (512, 512, 3)
+        other = Device(ADDRESS, max_pixels=PIXELS)
+        try:
+            denied = lineside("snap", ADDRESS, "--to", str(tmp_path / "b.png"))
+            assert denied.returncode == 1
+            assert "access denied" in denied.stderr
+            assert json.loads(lineside("info", ADDRESS, "--json").stdout)["control"] != "free"
+        finally:
+            other.close()
+    assert lineside("snap", ADDRESS, "--to", "a.gif").returncode == 2

@@ -1,0 +1,76 @@
+"""Fake GigE Vision cameras at 127.0.0.1: Aravis' own, a process, and viva-genicam's, in this one.
+
+Each binds UDP port 3956, so that there is one at a time on the whole machine, over all lanes of the tests.
+"""
+
+import fcntl
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.variables import missing
+from tests.support.waiting import HANG_S, block_until
+
+ADDRESS = "127.0.0.1"
+_PROGRAM = "arv-fake-gv-camera-0.8"
+_PORT = f"{3956:04X}"
+
+
+class FakeCamera:
+    """Aravis' fake camera; `stop` is a cable that is pulled, `start` a camera that boots."""
+
+    def __init__(self, serial: str, lost_per_thousand: int) -> None:
+        self._command = [_PROGRAM, "-i", ADDRESS, "-s", serial, "-r", str(lost_per_thousand)]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command)
+        block_until(_is_bound, "the fake camera binds its port")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(HANG_S)
+            self._process = None
+
+
+@contextmanager
+def aravis_camera(serial: str = "S1", *, lost_per_thousand: int = 0) -> Iterator[FakeCamera]:
+    """Give Aravis' fake camera, running; packets are lost by chance, and none is sent again."""
+    if shutil.which(_PROGRAM) is None:
+        missing("aravis", f"{_PROGRAM} is not installed: package aravis-tools")
+    with _port():
+        camera = FakeCamera(serial, lost_per_thousand)
+        try:
+            camera.start()
+            yield camera
+        finally:
+            camera.stop()
+
+
+@contextmanager
+def viva_camera(**options: Any) -> Iterator[Any]:
+    """Give viva-genicam's fake camera; `drop_packets` are (frame, packet) that are never sent."""
+    if shutil.which(_PROGRAM) is None:
+        missing("aravis", "the library that reads the camera is not installed: package aravis-tools")
+    testing = pytest.importorskip("viva_genicam.testing", reason="it has wheels for x86-64 only")
+    with _port(), testing.FakeGigeCamera(bind_ip=ADDRESS, **options) as camera:
+        yield camera
+
+
+@contextmanager
+def _port() -> Iterator[None]:
+    with (Path(tempfile.gettempdir()) / "fake-gige-cameras.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_bound() -> bool:
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(f":{_PORT}") for line in lines)

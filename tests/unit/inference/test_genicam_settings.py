@@ -1,0 +1,57 @@
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from lineside_inference.errors import CameraFailed
+from lineside_inference.settings import CameraSettings
+from lineside_inference.sources.cameras.genicam.discovery import Found, choose
+
+
+def camera(serial: str, mac: str = "00:00:00:00:00:01", address: str = "192.0.2.7") -> Found:
+    return Found("Maker", "M1", serial, mac, address, "GigEVision")
+
+
+def test_a_device_and_its_features_are_all_that_is_needed() -> None:
+    settings = CameraSettings.model_validate(
+        {"kind": "genicam", "device": "192.0.2.7", "features": {"ExposureTime": 2000, "ReverseX": True, "Gain": 1.5}}
+    )
+    assert settings.acquisition == "software"
+    assert settings.features == {"ExposureTime": 2000, "ReverseX": True, "Gain": 1.5}
+    assert settings.features["ReverseX"] is True
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"kind": "genicam"}, "device: must be given with kind genicam"),
+        ({"kind": "genicam", "device": "a", "url": "http://a/"}, "url: does not stand with kind genicam"),
+        ({"kind": "genicam", "device": "a", "username": "b"}, "username: does not stand with kind genicam"),
+        ({"url": "http://a/", "device": "a"}, "device: does not stand with kind snapshot"),
+        ({"url": "http://a/", "features": {"Gain": 1}}, "features: does not stand with kind snapshot"),
+        (
+            {"kind": "genicam", "device": "a", "features": {"TriggerMode": "On"}},
+            "TriggerMode is written by the service",
+        ),
+        ({"kind": "genicam", "device": "a", "features": {"a b": 1}}, "should match pattern"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        CameraSettings.model_validate(given)
+
+
+@pytest.mark.parametrize("device", ["S1", "s1", "00:00:00:00:00:01", "192.0.2.7"])
+def test_a_camera_is_meant_by_serial_mac_or_address(device: str) -> None:
+    meant = camera("S1")
+    assert choose([camera("S2", "00:00:00:00:00:02", "192.0.2.8"), meant], device) == meant
+    assert choose([], device) is None
+
+
+def test_a_serial_that_two_cameras_have_is_refused_by_both() -> None:
+    with pytest.raises(CameraFailed, match=r"2 cameras: .*192\.0\.2\.7; .*192\.0\.2\.8"):
+        choose([camera("S1"), camera("S1", address="192.0.2.8")], "S1")
+
+
+def test_what_a_camera_does_not_tell_means_nothing() -> None:
+    assert choose([camera("", "00:00:00:00:00:00", "")], "00:00:00:00:00:00") is None
