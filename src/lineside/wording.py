@@ -31,6 +31,7 @@ PATTERNS: Mapping[str, str] = {
     r"^[^=\s]+(=\S+)?$": "<label> or <label>=<value>, without spaces",
     r"^[A-Za-z0-9._/#:-][A-Za-z0-9._/#: -]*$": "letters, digits, spaces and . _ / # : -, no space first",
     r"^[!-~]+$": "letters, digits and signs of ASCII, without spaces",
+    r"^[A-Za-z_]\w{0,99}$": "a feature's name: a letter or _, then letters, digits and _, 100 at most",
     r"^[0-9a-f]{64}$": "the file's SHA-256: 64 digits 0-9 a-f, as `sha256sum` prints it",
 }
 """Every pattern of the settings and the card, as people say it."""

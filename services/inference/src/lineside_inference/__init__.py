@@ -4,10 +4,10 @@ A request's way, one package a step: `api` reads it, `usecases` answers what was
 `sources` fetch, `imaging` decodes and prepares into a slot of the `engine`'s arena, Triton runs the model, `interpret`
 makes the verdict by the model's card and the operator's policy (`policies`), `capture` keeps the evidence.
 
-Public are `command` (the program), `settings` (`Settings`, its section of the settings file) and `doctor` (`checks`,
-what `lineside doctor` asks); all else may change with any version.
+Public are `command` (the program), `settings` (`Settings`, its section of the settings file), `doctor` (`checks`, what
+`lineside doctor` asks) and `camera_command` (`app`, the `lineside camera` commands); all else may change with any version.
 """
 
 from lineside import __version__
 
-__all__ = ["__version__", "command", "doctor", "settings"]
+__all__ = ["__version__", "camera_command", "command", "doctor", "settings"]
