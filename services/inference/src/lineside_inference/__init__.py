@@ -5,7 +5,8 @@ A request's way, one package a step: `api` reads it, `usecases` answers what was
 makes the verdict by the model's card and the operator's policy (`policies`), `capture` keeps the evidence.
 
 Public are `command` (the program), `settings` (`Settings`, its section of the settings file), `doctor` (`checks`, what
-`lineside doctor` asks) and `camera_command` (`app`, the `lineside camera` commands); all else may change with any version.
+`lineside doctor` asks) and `camera_command` (`app`, the `lineside camera` commands); all else may change with any
+version.
 """
 
 from lineside import __version__
