@@ -45,7 +45,7 @@ def aravis_camera(serial: str = "S1", *, lost_per_thousand: int = 0) -> Iterator
     """Give Aravis' fake camera, running; packets are lost by chance, and none is sent again."""
     if shutil.which(_PROGRAM) is None:
         missing("aravis", f"{_PROGRAM} is not installed: package aravis-tools")
-    with _port():
+    with camera_port():
         camera = FakeCamera(serial, lost_per_thousand)
         try:
             camera.start()
@@ -60,12 +60,13 @@ def viva_camera(**options: Any) -> Iterator[Any]:
     if shutil.which(_PROGRAM) is None:
         missing("aravis", "the library that reads the camera is not installed: package aravis-tools")
     testing = pytest.importorskip("viva_genicam.testing", reason="it has wheels for x86-64 only")
-    with _port(), testing.FakeGigeCamera(bind_ip=ADDRESS, **options) as camera:
+    with camera_port(), testing.FakeGigeCamera(bind_ip=ADDRESS, **options) as camera:
         yield camera
 
 
 @contextmanager
-def _port() -> Iterator[None]:
+def camera_port() -> Iterator[None]:
+    """Hold the only place for a camera on this machine; waits for the tests of other lanes."""
     with (Path(tempfile.gettempdir()) / "fake-gige-cameras.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

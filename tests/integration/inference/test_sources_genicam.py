@@ -1,26 +1,33 @@
 """GigE Vision cameras by libaravis, against two fake cameras of different makers, over loopback."""
 
+import asyncio
 import json
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from lineside.connections import State
+from lineside_inference.doctor import cameras as doctor_of_cameras
 from lineside_inference.errors import CameraFailed, CameraIncomplete, RequestError
+from lineside_inference.settings import CameraSettings
+from lineside_inference.settings.limits import LimitSettings
 from lineside_inference.sources.cameras.genicam import library
 from lineside_inference.sources.cameras.genicam.device import Device
 from lineside_inference.sources.cameras.genicam.discovery import discover
 from tests.support.cameras import watched
 from tests.support.deadlines import within
-from tests.support.genicam_fakes import ADDRESS, aravis_camera, viva_camera
-from tests.support.waiting import HANG_S, until
+from tests.support.genicam_fakes import ADDRESS, aravis_camera, camera_port, viva_camera
+from tests.support.waiting import HANG_S, block_until, until
 
 PIXELS = 640 * 480
 
@@ -208,3 +215,69 @@ def test_the_command_lists_shows_and_snaps(tmp_path: Path) -> None:
         finally:
             other.close()
     assert lineside("snap", ADDRESS, "--to", "a.gif").returncode == 2
+
+
+async def test_what_answers_nonsense_is_no_camera_and_holds_nobody_up(watch: Any) -> None:
+    with camera_port(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind((ADDRESS, 3956))
+        peer.settimeout(0)
+        asked = []
+
+        def answer() -> None:
+            request, address = peer.recvfrom(2048)
+            asked.append(request)
+            peer.sendto(request[:3] + bytes(range(len(asked) % 200)), address)
+
+        asyncio.get_running_loop().add_reader(peer, answer)
+        try:
+            camera = watch(timeout_ms=100)
+            await until(lambda: "cannot be opened" in camera.connection.detail, lambda: camera.connection.detail)
+            assert asked
+        finally:
+            asyncio.get_running_loop().remove_reader(peer)
+
+
+async def test_the_doctor_takes_an_image_of_it() -> None:
+    own: Any = SimpleNamespace(cameras={}, limits=LimitSettings())
+    own.cameras["c"] = CameraSettings(kind="genicam", device=ADDRESS, timeout_ms=20_000)
+    with aravis_camera():
+        (check,) = await doctor_of_cameras.checks(own, None)
+        assert (check.mark, check.what.split(",")[0]) == ("ok", "512 x 512 pixels")
+        other = Device(ADDRESS, max_pixels=PIXELS)
+        try:
+            (check,) = await doctor_of_cameras.checks(own, None)
+            assert check.mark == "fail"
+        finally:
+            other.close()
+
+
+# The whole service
+
+
+CAMERA = {"kind": "genicam", "device": ADDRESS}
+
+
+def test_a_frame_of_it_is_judged(start_inference: Any, triton_server: Any) -> None:
+    with aravis_camera():
+        service = start_inference(triton={"url": triton_server.grpc}, cameras={"c": CAMERA})
+        result = service.infer(source={"kind": "camera", "camera": "c"}, deadline_ms=60_000)
+        assert result["status"] == "ok", result["reason"]
+        image = service.http.get(f"/v1/parts/{result['id']}/image")
+        assert cv2.imdecode(np.frombuffer(image.content, np.uint8), cv2.IMREAD_COLOR).shape == (512, 512, 3)
+        service.stop()
+        assert service.process.returncode == 0
+
+
+def test_a_frame_that_lost_packets_is_judged_unknown(start_inference: Any, triton_server: Any) -> None:
+    with viva_camera(packet_resend=False, drop_packets=[(frame, 3) for frame in range(1, 10_000)]):
+        service = start_inference(triton={"url": triton_server.grpc}, cameras={"c": CAMERA})
+        source = {"kind": "camera", "camera": "c"}
+
+        def is_said() -> bool:
+            result = service.infer(source=source, deadline_ms=2_000)
+            assert result["verdict"] == "unknown"
+            return bool(result["code"] == "camera-incomplete" and "packets are missing" in result["reason"])
+
+        block_until(is_said)
+        assert service.metric('lineside_inference_camera_transport_total{camera="c",event="incomplete"}') > 0
+        assert service.metric('lineside_inference_camera_frames_total{camera="c",outcome="kept"}') == 0
