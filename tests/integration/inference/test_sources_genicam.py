@@ -56,6 +56,15 @@ async def test_each_frame_began_after_its_trigger(watch: Any, fake: Any, acquisi
         assert camera.transport["incomplete"] == 0
 
 
+async def test_a_frame_whose_exposure_began_before_the_trigger_is_too_old(watch: Any) -> None:
+    with aravis_camera():
+        camera = watch(acquisition="free", features={"ExposureTimeAbs": 500_000.0})
+        trigger = time.monotonic()
+        frame = await camera.grab(trigger, within(HANG_S))
+        assert frame.clock >= trigger
+        assert time.monotonic() - frame.clock >= 0.5, "it is as old as its exposure"
+
+
 async def test_a_software_trigger_is_given_for_a_request_and_not_without(watch: Any) -> None:
     with viva_camera() as fake:
         camera = watch(acquisition="software", warmup_frames=2)

@@ -1,7 +1,8 @@
 """A GigE Vision or USB3 Vision camera: control of it, its features, and frames by themselves or by software trigger.
 
-The reader's thread owns the camera. A frame's clock is the instant at which it began to arrive, so that one that was
-under way when the part's trigger came is not taken for a new one. A frame of which packets are missing is never handed
+The reader's thread owns the camera. A frame's clock is the instant at which it began to arrive, less the exposure
+time where the camera sends by itself, so that one that was exposed or under way when the part's trigger came is not
+taken for a new one. A frame of which packets are missing is never handed
 on: another is waited for, or asked for.
 """
 
@@ -118,6 +119,7 @@ class GenicamCamera(ThreadedCamera):
 
     def _free(self, device: Device, stop: threading.Event) -> Iterator[Frame | None]:
         rate, last = FrameRate(self.settings.most_fps), time.monotonic()
+        exposure_s = device.exposure_s()
         quiet_s = max(LEAST_SILENCE_S, self.settings.timeout_ms / 1000)
         while not stop.is_set():
             taken = device.take(_LOOK_S)
@@ -129,7 +131,7 @@ class GenicamCamera(ThreadedCamera):
                 continue
             last = time.monotonic()
             if rate.is_due(last):
-                yield Frame(pixels=taken.pixels, clock=taken.clock)
+                yield Frame(pixels=taken.pixels, clock=taken.clock - exposure_s)
             else:
                 self.frames["skipped"] += 1
                 yield None

@@ -114,6 +114,14 @@ class Device:
         except CameraFailed:
             return None
 
+    def exposure_s(self) -> float:
+        """Return the exposure time as it is now, in seconds; 0 where the camera does not tell."""
+        for name in ("ExposureTime", "ExposureTimeAbs"):
+            microseconds = self.read(name)
+            if isinstance(microseconds, int | float):
+                return max(0.0, microseconds / 1e6)
+        return 0.0
+
     def describe(self, names: Iterable[str]) -> dict[str, tuple[Value, str]]:
         """Return value and bounds of those features that the camera has and shows."""
         described: dict[str, tuple[Value, str]] = {}
