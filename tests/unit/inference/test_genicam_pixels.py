@@ -2,29 +2,47 @@ import numpy as np
 import pytest
 
 from lineside_inference.errors import CameraFailed
-from lineside_inference.sources.cameras.genicam.pixels import BAYER_RG8, MONO8, to_bgr
+from lineside_inference.sources.cameras.genicam.pixels import to_image
+
+MONO8, MONO16, BAYER_RG8 = 0x01080001, 0x01100007, 0x01080009
 
 
-def test_gray_becomes_three_equal_channels_of_its_own_memory() -> None:
+def test_gray_is_of_its_own_memory_and_without_what_follows_it() -> None:
     data = np.arange(12, dtype=np.uint8)
-    pixels = to_bgr(data, MONO8, 4, 2)
+    pixels = to_image(data, MONO8, 4, 2, max_pixels=100)
     data[:] = 0
-    assert pixels.shape == (2, 4, 3)
-    assert (pixels[..., 0] == np.arange(8).reshape(2, 4)).all()
-    assert (pixels[..., 0] == pixels[..., 2]).all()
+    assert (pixels == np.arange(8).reshape(2, 4)).all()
+
+
+def test_rows_are_taken_without_their_padding() -> None:
+    pixels = to_image(np.arange(12, dtype=np.uint8), MONO8, 4, 2, row_padding=2, max_pixels=100)
+    assert pixels.tolist() == [[0, 1, 2, 3], [6, 7, 8, 9]]
 
 
 def test_a_bayer_pattern_that_begins_with_red_gives_red() -> None:
     raw = np.zeros((8, 8), np.uint8)
     raw[0::2, 0::2] = 200
-    blue, green, red = to_bgr(raw.ravel(), BAYER_RG8, 8, 8)[4, 4]
-    assert (blue, green, red) == (0, 0, 200)
+    assert to_image(raw.ravel(), BAYER_RG8, 8, 8, max_pixels=100)[4, 4].tolist() == [0, 0, 200]
+
+
+def test_of_16_bits_the_significant_ones_count() -> None:
+    raw = np.full(4, 4095, "<u2").view(np.uint8)
+    assert to_image(raw, MONO16, 2, 2, max_pixels=100, significant_bits=12).tolist() == [[255, 255], [255, 255]]
+    assert to_image(raw, MONO16, 2, 2, max_pixels=100).tolist() == [[15, 15], [15, 15]]
 
 
 @pytest.mark.parametrize(
     ("size", "pixel_format", "said"),
-    [(7, MONO8, "7 bytes for 4 x 2 pixels of Mono8"), (64, 0x01100007, "pixel format 0x01100007")],
+    [
+        (7, MONO8, "4 x 2 pixels of Mono8 are 8 bytes, and there are 7"),
+        (64, 0x81234567, "pixel format 0x81234567 is not known"),
+    ],
 )
 def test_what_is_short_or_of_another_format_is_refused(size: int, pixel_format: int, said: str) -> None:
     with pytest.raises(CameraFailed, match=said):
-        to_bgr(np.zeros(size, np.uint8), pixel_format, 4, 2)
+        to_image(np.zeros(size, np.uint8), pixel_format, 4, 2, max_pixels=100)
+
+
+def test_more_pixels_than_allowed_are_refused() -> None:
+    with pytest.raises(CameraFailed, match="4 x 2 pixels"):
+        to_image(np.zeros(8, np.uint8), MONO8, 4, 2, max_pixels=7)

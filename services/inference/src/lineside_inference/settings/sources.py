@@ -87,7 +87,7 @@ class CameraSettings(Section):
         ge=8,
         le=16,
         description="snapshot, mjpeg, directory: significant bits of a PNG, TIFF or PGM of 16 bits a value, where its "
-        "file does not say it; 16 where the values fill all 16 bits. Also of raw Mono16 with fewer than 16.",
+        "file does not say it; 16 where the values fill all 16 bits. Also of Mono16, raw or of genicam, with fewer than 16.",
     )
     exif_orientation: Literal["ignore", "obey"] = Field(
         "ignore",
@@ -132,7 +132,7 @@ class CameraSettings(Section):
             "snapshot": {"username", "password_file", "auth", "ca_file", *of_files},
             "mjpeg": {"allow_older_ms", "username", "password_file", "auth", "ca_file", "most_fps", "significant_bits"},
             "stream": {"allow_older_ms", "username", "password_file", "most_fps"},
-            "genicam": {"allow_older_ms", "most_fps", "acquisition", "features"},
+            "genicam": {"allow_older_ms", "most_fps", "acquisition", "features", "significant_bits"},
         }
         strange = (self.model_fields_set & set().union(*of_kind.values())) - of_kind[self.kind]
         for name in sorted(strange):

@@ -86,10 +86,11 @@ class GenicamCamera(ThreadedCamera):
 
     def read(self, stop: threading.Event) -> Iterator[Frame | None]:
         """Yield frames; raises CameraFailed where the camera is away, somebody else's, or refuses a feature."""
-        device = Device(self.settings.device or "", max_pixels=self._max_pixels)
+        settings = self.settings
+        device = Device(settings.device or "", max_pixels=self._max_pixels, significant_bits=settings.significant_bits)
         self._seen = Counts()
         try:
-            device.apply({**self.settings.features, **self._trigger_features(device)})
+            device.apply({**settings.features, **self._trigger_features(device)})
             device.start()
             yield None
             yield from self._triggered(device, stop) if self._is_triggered else self._free(device, stop)

@@ -23,7 +23,7 @@ from lineside_inference.sources.cameras.genicam.features import (
     unknown,
 )
 from lineside_inference.sources.cameras.genicam.library import load, text
-from lineside_inference.sources.cameras.genicam.pixels import to_bgr
+from lineside_inference.sources.cameras.genicam.pixels import to_image
 
 _WHOLE = 0  # ARV_BUFFER_STATUS_SUCCESS
 _IMAGES = {0x0001, 0x4001}  # ARV_BUFFER_PAYLOAD_TYPE_IMAGE, and with chunks behind it
@@ -49,7 +49,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Taken:
-    """A whole frame's pixels (BGR) and the instant of time.monotonic() at which it began to arrive."""
+    """A whole frame's pixels (gray or BGR) and the instant of time.monotonic() at which it began to arrive."""
 
     pixels: NDArray[np.uint8]
     clock: float
@@ -58,9 +58,12 @@ class Taken:
 class Device:
     """A camera under our control, or only looked at; `close` gives it back."""
 
-    def __init__(self, name: str, *, max_pixels: int, controls: bool = True) -> None:
+    def __init__(
+        self, name: str, *, max_pixels: int, significant_bits: int | None = None, controls: bool = True
+    ) -> None:
         self._aravis = load()
         self._max_pixels = max_pixels
+        self._significant_bits = significant_bits
         self._stream: int | None = None
         self._runs = False
         self._incomplete = 0
@@ -200,15 +203,24 @@ class Device:
         if kind not in _IMAGES:
             raise CameraFailed(f"it sends payload type 0x{kind & 0xFFFF:04x}, which is no plain image")
         width, height = (int(self._aravis.call(f"arv_buffer_get_image_{side}", buffer)) for side in ("width", "height"))
-        if width * height > self._max_pixels:
-            raise CameraFailed(f"it sends {width} x {height} pixels; {self._max_pixels} are allowed")
+        padding, below = c.c_int(), c.c_int()
+        self._aravis.call("arv_buffer_get_image_padding", buffer, c.byref(padding), c.byref(below))
         size = c.c_size_t()
         address = self._aravis.call("arv_buffer_get_data", buffer, c.byref(size))
         data = np.ctypeslib.as_array((c.c_uint8 * size.value).from_address(address))
         pixel_format = int(self._aravis.call("arv_buffer_get_image_pixel_format", buffer))
         began = self._aravis.call("arv_buffer_get_system_timestamp", buffer) / 1e9
         age = max(0.0, time.time() - began) if began else 0.0  # a wall clock put back makes it no younger than now
-        return Taken(to_bgr(data, pixel_format, width, height), time.monotonic() - age)
+        pixels = to_image(
+            data,
+            pixel_format,
+            width,
+            height,
+            row_padding=max(0, padding.value),
+            max_pixels=self._max_pixels,
+            significant_bits=self._significant_bits,
+        )
+        return Taken(pixels, time.monotonic() - age)
 
     def _counted(self, counter: bytes) -> int:
         if counter not in self._counters:

@@ -68,6 +68,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "arv_buffer_get_system_timestamp": (c.c_uint64, _PTR),
     "arv_buffer_get_image_width": (_INT, _PTR),
     "arv_buffer_get_image_height": (_INT, _PTR),
+    "arv_buffer_get_image_padding": (None, _PTR, c.POINTER(_INT), c.POINTER(_INT)),
     "arv_buffer_get_image_pixel_format": (c.c_uint32, _PTR),
     "arv_stream_push_buffer": (None, _PTR, _PTR),
     "arv_stream_timeout_pop_buffer": (_PTR, _PTR, c.c_uint64),

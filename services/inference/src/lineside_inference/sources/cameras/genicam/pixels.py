@@ -1,24 +1,32 @@
-"""Pixels as they come from a camera, by their PFNC format, to the BGR that is judged."""
+"""Pixels as they come from a camera, by their PFNC format, as they are judged."""
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside_inference.errors import CameraFailed
-
-MONO8, BAYER_RG8 = 0x01080001, 0x01080009
-_NAMES = {MONO8: "Mono8", BAYER_RG8: "BayerRG8"}
-_TO_BGR = {MONO8: cv2.COLOR_GRAY2BGR, BAYER_RG8: cv2.COLOR_BayerRGGB2BGR}
+from lineside_inference.errors import CameraFailed, RequestError
+from lineside_inference.imaging.pixel_formats.convert import to_pixels
+from lineside_inference.imaging.pixel_formats.layout import Layout
 
 
-def to_bgr(data: NDArray[np.uint8], pixel_format: int, width: int, height: int) -> NDArray[np.uint8]:
-    """Return height x width x 3 pixels of their own memory; raises CameraFailed for other formats and too few bytes."""
-    if pixel_format not in _TO_BGR:
-        raise CameraFailed(
-            f"it sends pixel format 0x{pixel_format:08x}",
-            remedy=f"Set the feature PixelFormat to one of {', '.join(_NAMES.values())}",
-        )
-    if width < 2 or height < 2 or data.size < width * height:  # noqa: PLR2004 - a Bayer cell
-        raise CameraFailed(f"it sends {data.size} bytes for {width} x {height} pixels of {_NAMES[pixel_format]}")
-    pixels = cv2.cvtColor(data[: width * height].reshape(height, width), _TO_BGR[pixel_format])
-    return np.asarray(pixels, np.uint8)
+def to_image(
+    data: NDArray[np.uint8],
+    pixel_format: int,
+    width: int,
+    height: int,
+    *,
+    row_padding: int = 0,
+    max_pixels: int,
+    significant_bits: int | None = None,
+) -> NDArray[np.uint8]:
+    """Return height x width gray, or height x width x 3 (BGR), of its own memory.
+
+    What follows the image in its buffer is not looked at. Raises CameraFailed where it is short, too large, or of a
+    format that is not known.
+    """
+    try:
+        packed = Layout.of(pixel_format, width, height)
+        layout = Layout.of(pixel_format, width, height, stride=packed.stride + row_padding)
+        pixels = to_pixels(data[: layout.size], layout, max_pixels=max_pixels, significant_bits=significant_bits)
+    except RequestError as error:
+        raise CameraFailed(f"of what it sends is no image made: {error.what}", remedy=error.remedy) from None
+    return pixels.copy() if np.may_share_memory(pixels, data) else pixels
