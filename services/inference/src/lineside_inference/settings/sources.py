@@ -87,7 +87,7 @@ class CameraSettings(Section):
         ge=8,
         le=16,
         description="snapshot, mjpeg, directory: significant bits of a PNG, TIFF or PGM of 16 bits a value, where its "
-        "file does not say it; 16 where the values fill all 16 bits. Also of Mono16, raw or of genicam, with fewer than 16.",
+        "file does not say it; 16 where the values fill all 16 bits. Also of Mono16, raw or genicam.",
     )
     exif_orientation: Literal["ignore", "obey"] = Field(
         "ignore",
