@@ -7,6 +7,7 @@ again is bounded here; what an error means to people is the caller's to say.
 import errno
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -88,6 +89,7 @@ def fetch(client: "S3Client", wanted: RemoteObject, sink: Sink, wait: Callable[[
 def _content(client: "S3Client", wanted: RemoteObject, start: int) -> Iterator[bytes]:
     answer = client.get_object(Bucket=wanted.bucket, Key=wanted.key, Range=f"bytes={start}-", IfMatch=wanted.etag)
     whole = answer["ContentRange"].rpartition("/")[2] if answer.get("ContentRange") else str(wanted.size)
-    if whole != str(wanted.size) or answer["ContentLength"] != wanted.size - start:
-        raise Changed(repr(wanted.key))
-    yield from answer["Body"].iter_chunks(CHUNK_BYTES)
+    with closing(answer["Body"]) as body:
+        if whole != str(wanted.size) or answer["ContentLength"] != wanted.size - start:
+            raise Changed(repr(wanted.key))
+        yield from body.iter_chunks(CHUNK_BYTES)

@@ -2,6 +2,7 @@
 
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,8 +44,8 @@ def fetch(aws: Aws, bucket: str, key: str, folder: Path, most: int) -> Path:
     archive, there = folder / "model.tar.gz", folder / "unpacked"
     answer = aws.s3.ask("get_object", Bucket=bucket, Key=key)
     taken = 0
-    with archive.open("wb") as file, aws.s3.reading("get_object"):
-        for piece in answer["Body"].iter_chunks(_CHUNK):
+    with closing(answer["Body"]) as body, archive.open("wb") as file, aws.s3.reading("get_object"):
+        for piece in body.iter_chunks(_CHUNK):
             taken += len(piece)
             if taken > most:
                 raise Refused(

@@ -7,6 +7,7 @@ mqtt://host[:port]/topic         a topic filter, heard for some seconds; mqtts:/
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,7 +89,8 @@ def objects(place: str) -> Iterator[tuple[str, "Body"]]:
                 key = entry["Key"]
                 if key.endswith(ENDINGS):
                     found = True
-                    yield f"s3://{bucket}/{key}", Body(client.get_object(Bucket=bucket, Key=key)["Body"])
+                    with closing(client.get_object(Bucket=bucket, Key=key)["Body"]) as body:
+                        yield f"s3://{bucket}/{key}", Body(body)
     except ClientError as error:
         raise HeartbeatsAway(
             f"{place}: S3 answers {error.operation_name} with {code(error)}: {message(error)}",

@@ -9,6 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -126,7 +127,8 @@ class Artefacts:
             if code(error) in {"NoSuchKey", "404"}:
                 return False  # whether it may be without is the verifier's to say
             raise
-        content = answer["Body"].read(SIGNATURE_BYTES + 1)
+        with closing(answer["Body"]) as body:
+            content = body.read(SIGNATURE_BYTES + 1)
         if len(content) > SIGNATURE_BYTES:
             raise PackageWrong(f"{definition.S3Url}.sig is above {SIGNATURE_BYTES} bytes: that is no signature")
         replace_file(bundle, content)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +56,10 @@ class S3:
                 "ChecksumType", "FULL_OBJECT"
             ) == "FULL_OBJECT":
                 return _hex(found)
-            content = self._client.get_object(Bucket=bucket, Key=key)["Body"]
             made = hashlib.sha256()
-            for piece in content.iter_chunks(_CHUNK):
-                made.update(piece)
+            with closing(self._client.get_object(Bucket=bucket, Key=key)["Body"]) as content:
+                for piece in content.iter_chunks(_CHUNK):
+                    made.update(piece)
             return made.hexdigest()
 
     def put(self, bucket: str, key: str, file: Path, sha256: str) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -60,7 +61,8 @@ class S3Source:
     def _read(self) -> bytes:
         bucket, _slash, key = self._url.removeprefix("s3://").partition("/")
         try:
-            return self._client().get_object(Bucket=bucket, Key=key)["Body"].read(MAX_BYTES + 1)
+            with closing(self._client().get_object(Bucket=bucket, Key=key)["Body"]) as body:
+                return body.read(MAX_BYTES + 1)
         except Exception as error:  # botocore, urllib3 and sockets each have their own
             raise explain(error, self._url) from error
 
