@@ -236,6 +236,66 @@ def test_the_command_lists_shows_and_snaps(tmp_path: Path) -> None:
     assert lineside("snap", ADDRESS, "--to", "a.gif").returncode == 2
 
 
+def test_the_command_shows_features_with_what_they_take_and_who_may_write_them() -> None:
+    with viva_camera():
+        told = json.loads(lineside("features", ADDRESS, "--json").stdout)
+        assert told["Width"] == {
+            "kind": "integer",
+            "value": 640,
+            "least": 16,
+            "most": 4096,
+            "step": 1,
+            "choices": [],
+            "access": "read and write",
+        }
+        assert told["ExposureAuto"]["choices"] == ["Off", "Once", "Continuous"]
+        assert told["SensorWidth"]["access"] == "read-only"
+        assert (told["TriggerSoftware"]["kind"], told["TriggerSoftware"]["value"]) == ("command", None)
+        assert told["UserSetSave"]["access"] == "not available now"
+        assert "AcquisitionControl" not in told, "a group of features is none"
+        assert lineside("features", ADDRESS, "Width").stdout.startswith("Width: 640   (integer: 16 to 4096;")
+
+
+def test_the_command_sets_features_in_the_order_and_by_the_bounds_of_the_settings() -> None:
+    with aravis_camera():
+        given = ("--set", "OffsetX=16", "--set", "Width=256", "--set", "ExposureTimeAbs=2000", "--set", "GainAuto=Off")
+        done = lineside("features", ADDRESS, *given, "--json")
+        assert {name: each["value"] for name, each in json.loads(done.stdout).items()} == {
+            "OffsetX": 16,
+            "Width": 256,
+            "ExposureTimeAbs": 2000.0,
+            "GainAuto": "Off",
+        }
+        for word, said in (
+            ("Width=99999", "feature Width: 99999 does not fit; this camera takes 1 to 2048"),
+            ("Width=wide", "feature Width: 'wide' does not fit"),
+            ("Gain=1", "it has no feature Gain; it has GainRaw"),
+            ("SensorWidth=5", "feature SensorWidth is read-only"),
+            ("TriggerSoftware=1", "TriggerSoftware is a command"),
+        ):
+            refused = lineside("features", ADDRESS, "--set", word)
+            assert (refused.returncode, said in refused.stderr) == (1, True), refused.stderr
+        assert json.loads(lineside("features", ADDRESS, "Width", "--json").stdout)["Width"]["value"] == 256
+
+
+def test_the_command_sets_nothing_of_a_camera_that_the_service_owns(tmp_path: Path) -> None:
+    settings = tmp_path / "lineside.yaml"
+    settings.write_text(json.dumps({"inference": {"cameras": {"station-1": {"kind": "genicam", "device": "LINE-7"}}}}))
+    with aravis_camera("LINE-7"):
+        owner = Device(ADDRESS, max_pixels=PIXELS)
+        try:
+            for camera in ("station-1", ADDRESS):
+                refused = lineside("features", camera, "--set", "Width=256", "--config", str(settings))
+                assert refused.returncode == 1
+                assert "it is camera 'station-1' of the inference service" in refused.stderr
+            assert owner.read("Width") == 512
+        finally:
+            owner.close()
+    for word in ("Width", "=1"):
+        assert lineside("features", ADDRESS, "--set", word).returncode == 2
+    assert "given twice" in lineside("features", ADDRESS, "--set", "Width=1", "--set", "Width=2").stderr
+
+
 async def test_what_answers_nonsense_is_no_camera_and_holds_nobody_up(watch: Any) -> None:
     with camera_port(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind((ADDRESS, 3956))

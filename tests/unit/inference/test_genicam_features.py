@@ -3,8 +3,10 @@ import pytest
 from lineside_inference.errors import CameraFailed
 from lineside_inference.sources.cameras.genicam.features import (
     Bounds,
+    Kind,
     Value,
     check_taken,
+    from_text,
     ordered,
     problem,
     resets,
@@ -88,3 +90,23 @@ def test_a_feature_that_is_not_there_is_answered_with_the_nearest() -> None:
     known = {"ExposureTimeAbs", "Width", "WidthMax", "GainRaw"}
     assert "it has ExposureTimeAbs" in unknown("ExposureTime", known).what
     assert "it has nothing like it" in unknown("Zzz", known).what
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("0x10", "integer", 16),
+        ("12.5", "integer", "12.5"),
+        ("2000", "float", 2000.0),
+        ("fast", "float", "fast"),
+        ("True", "boolean", True),
+        ("1", "boolean", "1"),
+        ("1", "string", "1"),
+        ("true", "enumeration", "true"),
+    ],
+)
+def test_a_word_means_what_the_features_kind_makes_of_it_and_else_stays_a_word(
+    text: str, kind: Kind, value: Value
+) -> None:
+    found = from_text(text, kind)
+    assert (found, type(found)) == (value, type(value))

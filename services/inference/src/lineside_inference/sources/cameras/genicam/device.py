@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from lineside_inference.errors import CameraFailed
 from lineside_inference.sources.cameras.genicam.discovery import open_camera
 from lineside_inference.sources.cameras.genicam.features import (
+    Access,
     Bounds,
+    Feature,
     Kind,
     Value,
     check_taken,
@@ -32,6 +34,7 @@ _CONTROLLER_ADDRESS = 0x0A24
 _BUFFERS = 4
 _OVERHEAD = 64 * 1024
 _BYTES_A_PIXEL = 8
+_ACCESSES: dict[int, Access] = {0: "read-only", 1: "write-only"}  # of ARV_GC_ACCESS_MODE; the others: read and write
 _KINDS: tuple[Kind, ...] = ("enumeration", "command", "boolean", "integer", "float", "string")
 
 
@@ -100,6 +103,8 @@ class Device:
         node = self._node(name)
         if not self._aravis.call("arv_gc_feature_node_is_available", node):
             raise CameraFailed(f"feature {name} is not available as the camera is set now")
+        if self._access(node) == "read-only":  # neither the library nor every camera refuses to write it
+            raise CameraFailed(f"feature {name} is read-only")
         bounds = self._bounds(node)
         if wrong := problem(name, value, bounds):
             raise CameraFailed(f"feature {wrong}", remedy="Name a value that this camera takes")
@@ -134,6 +139,27 @@ class Device:
                 if node:
                     described[name] = (self._read(node), str(self._bounds(node)))
         return described
+
+    def names(self) -> list[str]:
+        """Return the names of its features in the order of its description, without their groups."""
+        nodes = (
+            (name, self._aravis.call("arv_device_get_feature", self._device, name.encode())) for name in self._names()
+        )
+        return [name for name, node in nodes if node and not self._aravis.is_a(node, "category")]
+
+    def look(self, name: str) -> Feature:
+        """Return a feature as it is now; raises CameraFailed where the camera has none of this name."""
+        node = self._node(name)
+        kind, access = self._kind(node), self._access(node)
+        value: Value | None = None
+        bounds = Bounds(kind)
+        if access != "not available now":
+            with suppress(CameraFailed):
+                bounds = self._bounds(node)
+            if access != "write-only" and kind != "command":
+                with suppress(CameraFailed):
+                    value = self._read(node)
+        return Feature(value, bounds, access)
 
     def choices(self, name: str) -> tuple[str, ...]:
         """Return what an enumeration may be now; nothing where the camera has none of this name."""
@@ -244,11 +270,23 @@ class Device:
             raise unknown(name, self._names())
         return int(node)
 
-    def _names(self) -> set[str]:
+    def _names(self) -> list[str]:
         size = c.c_size_t()
         address = self._aravis.call("arv_device_get_genicam_xml", self._device, c.byref(size))
         xml = c.string_at(address, size.value).decode("utf-8", "replace") if address else ""
-        return set(re.findall(r"<pFeature>\s*(\w{1,100})\s*</pFeature>", xml))
+        return list(dict.fromkeys(re.findall(r"<pFeature>\s*(\w{1,100})\s*</pFeature>", xml)))
+
+    def _access(self, node: int) -> Access:
+        try:
+            if not self._aravis.call("arv_gc_feature_node_is_available", node):
+                return "not available now"
+            access = _ACCESSES.get(
+                self._aravis.call("arv_gc_feature_node_get_actual_access_mode", node), "read and write"
+            )
+            is_locked = self._aravis.call("arv_gc_feature_node_is_locked", node)
+        except CameraFailed:
+            return "not available now"
+        return "read-only now" if is_locked and access != "read-only" else access
 
     def _kind(self, node: int) -> Kind:
         for kind in _KINDS:

@@ -15,6 +15,8 @@ from lineside_inference.errors import CameraFailed
 
 Value = bool | int | float | str
 Kind = Literal["integer", "float", "boolean", "enumeration", "string", "command"]
+Access = Literal["read and write", "read-only", "read-only now", "write-only", "not available now"]
+"""What may be done to a feature; `now` is what another feature, or the running stream, may change."""
 
 ORDER = (
     "UserSetSelector",
@@ -60,11 +62,34 @@ class Bounds:
         if self.kind == "enumeration":
             shown = ", ".join(self.choices[:_SHOWN])
             return f"one of {shown}" + (", ..." if len(self.choices) > _SHOWN else "")
+        if self.kind in {"integer", "float"} and not math.isfinite(self.most - self.least):
+            return "any number"
         if self.kind == "integer":
             return f"{self.least:.0f} to {self.most:.0f}" + (f" in steps of {self.step}" if self.step > 1 else "")
         if self.kind == "float":
             return f"{self.least:g} to {self.most:g}"
         return "true or false" if self.kind == "boolean" else f"a {self.kind}"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature as it is now; `value` is None where it shows none: a command, or one that is not available."""
+
+    value: Value | None
+    bounds: Bounds
+    access: Access
+
+
+def from_text(text: str, kind: Kind) -> Value:
+    """Return what a word means for a feature of a kind; the word itself where it means none: `problem` refuses it."""
+    try:
+        if kind == "integer":
+            return int(text, 0)
+        if kind == "float":
+            return float(text)
+    except ValueError:
+        return text
+    return {"true": True, "false": False}.get(text.lower(), text) if kind == "boolean" else text
 
 
 def ordered(features: Mapping[str, Value]) -> list[tuple[str, Value]]:

@@ -43,6 +43,8 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "arv_gc_feature_node_set_value_from_string": (None, _PTR, _TEXT, _ERROR),
     "arv_gc_feature_node_is_available": (_INT, _PTR, _ERROR),
     "arv_gc_feature_node_is_locked": (_INT, _PTR, _ERROR),
+    "arv_gc_feature_node_get_actual_access_mode": (_INT, _PTR),
+    "arv_gc_category_get_type": (c.c_size_t,),
     "arv_gc_enumeration_get_type": (c.c_size_t,),
     "arv_gc_enumeration_dup_available_string_values": (_PTR, _PTR, c.POINTER(_UINT), _ERROR),
     "arv_gc_boolean_get_type": (c.c_size_t,),
@@ -118,7 +120,7 @@ class Aravis:
         return result
 
     def is_a(self, instance: int, kind: str) -> bool:
-        """Return whether a node is of a kind: enumeration, boolean, command, integer, float or string."""
+        """Return whether a node is of a kind: category, enumeration, boolean, command, integer, float or string."""
         return bool(self.call("g_type_check_instance_is_a", instance, self.call(f"arv_gc_{kind}_get_type")))
 
     def counters(self, stream: int) -> set[bytes]:

@@ -1,0 +1,17 @@
+"""`lineside camera`: which GigE Vision and USB3 Vision cameras answer, and what there is to know and to set of one.
+
+`commands` lists, shows and snaps; `feature_command` shows and sets features; `common` is what they share.
+"""
+
+import typer
+
+from lineside_inference.camera_command.commands import info, list_cameras, snap
+from lineside_inference.camera_command.feature_command import features
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Find GigE Vision and USB3 Vision cameras, and look at one.", no_args_is_help=True)
+app.command("list")(list_cameras)
+app.command()(info)
+app.command()(snap)
+app.command()(features)
