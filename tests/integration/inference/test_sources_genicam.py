@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,7 +22,8 @@ from lineside_inference.doctor import cameras as doctor_of_cameras
 from lineside_inference.errors import CameraFailed, CameraIncomplete, RequestError
 from lineside_inference.settings import CameraSettings
 from lineside_inference.settings.limits import LimitSettings
-from lineside_inference.sources.cameras.genicam import library
+from lineside_inference.sources.cameras.genicam import library, watching
+from lineside_inference.sources.cameras.genicam.advice import advise
 from lineside_inference.sources.cameras.genicam.device import Device
 from lineside_inference.sources.cameras.genicam.discovery import discover
 from tests.support.cameras import watched
@@ -294,6 +296,54 @@ def test_the_command_sets_nothing_of_a_camera_that_the_service_owns(tmp_path: Pa
     for word in ("Width", "=1"):
         assert lineside("features", ADDRESS, "--set", word).returncode == 2
     assert "given twice" in lineside("features", ADDRESS, "--set", "Width=1", "--set", "Width=2").stderr
+
+
+@pytest.mark.parametrize("fake", [aravis_camera, viva_camera])
+def test_a_watch_counts_what_comes_of_a_camera_that_sends_by_itself(fake: Any) -> None:
+    with fake():
+        done = lineside("watch", ADDRESS, "--seconds", "2", "--json")
+        told = json.loads(done.stdout)
+        assert told["seen"]["frames"] > 1
+        assert told["seen"]["incomplete"] == 0
+        assert told["seen"]["bytes_a_second"] > 0
+        assert 0 < told["seen"]["p50_ms"] <= told["seen"]["p99_ms"] <= told["seen"]["longest_ms"]
+        assert told["seen"]["channel"]["host"] == ADDRESS
+        assert told["seen"]["channel"]["payload"] in {512 * 512, 640 * 480}
+        assert told["way"]["interface"] == "lo"
+        assert done.returncode == int(any(each["is_due"] for each in told["advice"]))
+
+
+def test_a_watch_of_a_camera_that_loses_packets_says_what_to_do() -> None:
+    with viva_camera(packet_resend=False, drop_packets=[(frame, 3) for frame in range(1, 10_000)]):
+        done = lineside("watch", ADDRESS, "--seconds", "2")
+        assert done.returncode == 1
+        assert re.search(r"^frames: 0 whole .*, [1-9]\d* not whole", done.stdout)
+        assert "to do: " in done.stdout
+
+
+def test_a_watch_of_a_camera_that_goes_away_ends_and_says_so() -> None:
+    with aravis_camera() as fake:
+        device = Device(ADDRESS, max_pixels=PIXELS)
+        try:
+            stopping = threading.Timer(0.5, fake.stop)
+            stopping.start()
+            seen, way = watching.watch(device, {}, HANG_S)
+            stopping.join()
+        finally:
+            device.close()
+        assert seen.lost_control
+        assert advise(seen, way)[0].text.startswith("Control of the camera was lost")
+
+
+def test_a_watch_of_what_another_program_controls_is_refused() -> None:
+    with aravis_camera():
+        owner = Device(ADDRESS, max_pixels=PIXELS)
+        try:
+            refused = lineside("watch", ADDRESS, "--seconds", "2")
+        finally:
+            owner.close()
+        assert refused.returncode == 1
+        assert "access denied" in refused.stderr
 
 
 async def test_what_answers_nonsense_is_no_camera_and_holds_nobody_up(watch: Any) -> None:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from lineside_inference.camera_command.feature_command import as_data, as_line, owned
+from lineside_inference.camera_command.common import owned
+from lineside_inference.camera_command.feature_command import as_data, as_line
 from lineside_inference.sources.cameras.genicam.features import Bounds, Feature
 
 WIDTH = Feature(512, Bounds("integer", 16, 2048, step=16), "read and write")
@@ -31,6 +32,7 @@ def test_json_has_bounds_where_there_are_some_and_no_infinity(feature: Feature, 
 
 
 def test_what_the_service_may_own_is_refused_by_its_name_in_the_settings() -> None:
-    assert "camera 'station-1' of the inference service" in str(owned("another program", ["station-1"]))
-    assert "inference.cameras.station-1.features" in str(owned("another program", ["station-1"]))
-    assert "inference" not in str(owned("another program", []))
+    refused = str(owned("another program", ["station-1"], "Write it under inference.cameras.{}.features"))
+    assert "camera 'station-1' of the inference service" in refused
+    assert "inference.cameras.station-1.features" in refused
+    assert "inference" not in str(owned("another program", [], "inference"))

@@ -55,6 +55,27 @@ def names_of(device: str, config: Path | None) -> list[str]:
     return [name for name, each in own.items() if each == device or (this is not None and choose(found, each) == this)]
 
 
+def check_control(opened: Any, device: str, config: Path | None, instead: str) -> None:
+    """Raise CameraFailed where another program controls an opened camera, with its names in the settings.
+
+    `instead` is what to do where it has one, with {} for the name.
+    """
+    if not opened.has_control():
+        raise owned(opened.owner(), names_of(device, config), instead)
+
+
+def owned(owner: str, names: list[str], instead: str) -> Exception:
+    """Return the refusal of a camera that another program controls."""
+    from lineside_inference.errors import CameraFailed  # noqa: PLC0415 - see above
+
+    if not names:
+        return CameraFailed(f"access denied: {owner} has control of it", remedy="Stop the other program")
+    return CameraFailed(
+        f"access denied: {owner} has control of it; in the settings it is camera {names[0]!r} of the inference service",
+        remedy=instead.format(names[0]),
+    )
+
+
 def tried(work: Callable[[], Result]) -> Result:
     """Return what the work gives; ends the program with its error in one line."""
     try:

@@ -13,8 +13,8 @@ from lineside_inference.camera_command.common import (
     Camera,
     Config,
     Json,
+    check_control,
     end,
-    names_of,
     settings_of,
     show,
     tried,
@@ -80,26 +80,14 @@ def _done(device: str, wanted: dict[str, str], names: list[str], config: Path | 
     from lineside_inference.sources.cameras.genicam.device import Device  # noqa: PLC0415 - the help is quick without
     from lineside_inference.sources.cameras.genicam.features import from_text  # noqa: PLC0415
 
+    instead = (
+        "Write it under inference.cameras.{}.features, which the service sets at its next connect, or stop the service"
+    )
     opened = Device(device, max_pixels=1, controls=False)
     try:
         if wanted:
-            if not opened.has_control():
-                raise owned(opened.owner(), names_of(device, config))
+            check_control(opened, device, config, instead)
             opened.apply({name: from_text(text, opened.look(name).bounds.kind) for name, text in wanted.items()})
         return {name: opened.look(name) for name in names or opened.names()}
     finally:
         opened.close()
-
-
-def owned(owner: str, names: list[str]) -> Exception:
-    """Return the refusal to set what another program controls, with the names under which the settings have it."""
-    from lineside_inference.errors import CameraFailed  # noqa: PLC0415 - see above
-
-    if not names:
-        return CameraFailed(f"access denied: {owner} has control of it", remedy="Stop the other program")
-    name = names[0]
-    return CameraFailed(
-        f"access denied: {owner} has control of it; in the settings it is camera {name!r} of the inference service",
-        remedy=f"Write it under inference.cameras.{name}.features, which the service sets at its next connect, or stop "
-        "the service",
-    )

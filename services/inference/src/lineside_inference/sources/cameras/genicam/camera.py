@@ -17,6 +17,7 @@ from lineside_inference.errors import CameraFailed, CameraIncomplete, CameraStal
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.genicam.device import Counts, Device
+from lineside_inference.sources.cameras.genicam.features import Value
 from lineside_inference.sources.cameras.live import LEAST_SILENCE_S, FrameRate
 from lineside_inference.sources.cameras.threaded import ThreadedCamera
 
@@ -24,6 +25,18 @@ _LOOK_S = 0.1
 """How often the reader looks whether it shall end and whether it still has control."""
 _OPENING_S = 30.0
 """Longer than opening takes: the library asks a camera that does not answer six times, and searches for a second."""
+
+
+def trigger_features(device: Device, *, is_triggered: bool) -> dict[str, Value]:
+    """Return the features by which frames come, by trigger or by themselves; TriggerMode only where there is one."""
+    mode: dict[str, Value] = {}
+    if device.read("AcquisitionMode") is not None:
+        mode["AcquisitionMode"] = "Continuous"
+    if "FrameStart" in device.choices("TriggerSelector"):
+        mode["TriggerSelector"] = "FrameStart"
+    if is_triggered:
+        return {**mode, "TriggerSource": "Software", "TriggerMode": "On"}
+    return {**mode, "TriggerMode": "Off"} if device.read("TriggerMode") is not None else mode
 
 
 class _Wish:
@@ -90,7 +103,7 @@ class GenicamCamera(ThreadedCamera):
         device = Device(settings.device or "", max_pixels=self._max_pixels, significant_bits=settings.significant_bits)
         self._seen = Counts()
         try:
-            device.apply({**settings.features, **self._trigger_features(device)})
+            device.apply({**settings.features, **trigger_features(device, is_triggered=self._is_triggered)})
             device.start()
             yield None
             yield from self._triggered(device, stop) if self._is_triggered else self._free(device, stop)
@@ -106,17 +119,6 @@ class GenicamCamera(ThreadedCamera):
     @property
     def _is_triggered(self) -> bool:
         return self.settings.acquisition == "software"
-
-    def _trigger_features(self, device: Device) -> dict[str, bool | int | float | str]:
-        """Return the features by which frames come; TriggerMode only where the camera has it."""
-        mode: dict[str, bool | int | float | str] = {}
-        if device.read("AcquisitionMode") is not None:
-            mode["AcquisitionMode"] = "Continuous"
-        if "FrameStart" in device.choices("TriggerSelector"):
-            mode["TriggerSelector"] = "FrameStart"
-        if self._is_triggered:
-            return {**mode, "TriggerSource": "Software", "TriggerMode": "On"}
-        return {**mode, "TriggerMode": "Off"} if device.read("TriggerMode") is not None else mode
 
     def _free(self, device: Device, stop: threading.Event) -> Iterator[Frame | None]:
         rate, last = FrameRate(self.settings.most_fps), time.monotonic()

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside_inference.errors import CameraFailed
+from lineside_inference.sources.cameras.genicam.advice import Channel
 from lineside_inference.sources.cameras.genicam.discovery import open_camera
 from lineside_inference.sources.cameras.genicam.features import (
     Access,
@@ -31,6 +32,9 @@ _WHOLE = 0  # ARV_BUFFER_STATUS_SUCCESS
 _IMAGES = {0x0001, 0x4001}  # ARV_BUFFER_PAYLOAD_TYPE_IMAGE, and with chunks behind it
 _CONTROLLER_ADDRESS = 0x0A24
 """Register of GigE Vision: the address of the application that has control; 0 where the camera does not tell."""
+_STREAM_PORT, _STREAM_PACKET_SIZE, _STREAM_PACKET_DELAY, _STREAM_ADDRESS = 0x0D00, 0x0D04, 0x0D08, 0x0D18
+_TICKS_HIGH, _TICKS_LOW = 0x093C, 0x0940
+"""Bootstrap registers of GigE Vision, which every such camera has whatever its features are called."""
 _BUFFERS = 4
 _OVERHEAD = 64 * 1024
 _BYTES_A_PIXEL = 8
@@ -48,6 +52,10 @@ class Counts:
     incomplete: int = 0
     missing_packets: int = 0
     resent_packets: int = 0
+    received_packets: int = 0
+    bytes: int = 0
+    underruns: int = 0
+    """Frames for which no buffer was free: those before were not made into images in time."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +217,25 @@ class Device:
         """Return what the stream has counted."""
         if self._stream is None:
             return Counts()
-        return Counts(self._incomplete, self._counted(b"n_missing_packets"), self._counted(b"n_resent_packets"))
+        counters = ("missing_packets", "resent_packets", "received_packets", "transferred_bytes", "underruns")
+        return Counts(self._incomplete, *(self._counted(f"n_{each}".encode()) for each in counters))
+
+    def channel(self) -> Channel | None:
+        """Return how the stream is sent, once it was started; None on USB and where the camera does not tell."""
+        if not self.is_gige:
+            return None
+        try:
+            high, low = self._register(_TICKS_HIGH), self._register(_TICKS_LOW)
+            return Channel(
+                host=_address(self._register(_STREAM_ADDRESS)),
+                port=self._register(_STREAM_PORT) & 0xFFFF,
+                packet_size=self._register(_STREAM_PACKET_SIZE) & 0xFFFF,
+                packet_delay=self._register(_STREAM_PACKET_DELAY),
+                ticks_a_second=(high << 32) + low,
+                payload=int(self._aravis.call("arv_camera_get_payload", self._camera)),
+            )
+        except CameraFailed:
+            return None
 
     def close(self) -> None:
         """Stop the camera and give up control; what fails is not said, the camera may be away."""
@@ -255,14 +281,16 @@ class Device:
 
     def owner(self) -> str:
         """Return who has control where it is not we, as far as the camera tells."""
-        register = c.c_uint32()
         try:
-            self._aravis.call("arv_device_read_register", self._device, _CONTROLLER_ADDRESS, c.byref(register))
+            address = self._register(_CONTROLLER_ADDRESS)
         except CameraFailed:
-            register.value = 0
-        if not register.value:
-            return "another program"
-        return "a program at " + ".".join(str(part) for part in register.value.to_bytes(4, "big"))
+            address = 0
+        return f"a program at {_address(address)}" if address else "another program"
+
+    def _register(self, address: int) -> int:
+        register = c.c_uint32()
+        self._aravis.call("arv_device_read_register", self._device, address, c.byref(register))
+        return register.value
 
     def _node(self, name: str) -> int:
         node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
@@ -323,3 +351,7 @@ class Device:
             self._aravis.call(f"arv_gc_{kind}_set_value", node, value)
         else:
             self._aravis.call("arv_gc_feature_node_set_value_from_string", node, str(value).encode())
+
+
+def _address(register: int) -> str:
+    return ".".join(str(part) for part in register.to_bytes(4, "big"))
