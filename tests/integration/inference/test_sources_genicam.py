@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -344,6 +346,32 @@ def test_a_watch_of_what_another_program_controls_is_refused() -> None:
             owner.close()
         assert refused.returncode == 1
         assert "access denied" in refused.stderr
+
+
+def test_the_socket_gets_a_receive_buffer_for_two_frames_as_far_as_the_kernel_allows() -> None:
+    with aravis_camera():
+        device = Device(ADDRESS, max_pixels=PIXELS)
+        try:
+            device.start()
+            channel = device.channel()
+            assert channel is not None
+            block_until(lambda: device.take(0.1) is not None or device.counts().incomplete)
+            most = int(Path("/proc/sys/net/core/rmem_max").read_text())
+            assert receive_buffer(channel.port) == 2 * min(2 * channel.payload, most), "the kernel doubles it"
+        finally:
+            device.close()
+
+
+def receive_buffer(port: int) -> int | None:
+    """Return the size of the receive buffer of this process' socket at a UDP port."""
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            number = os.dup(int(each.name))
+            with socket.socket(fileno=number) as found:
+                name = found.getsockname()
+                if found.family == socket.AF_INET and found.type == socket.SOCK_DGRAM and name[1] == port:
+                    return found.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    return None
 
 
 async def test_what_answers_nonsense_is_no_camera_and_holds_nobody_up(watch: Any) -> None:

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,9 @@ _STREAM_PORT, _STREAM_PACKET_SIZE, _STREAM_PACKET_DELAY, _STREAM_ADDRESS = 0x0D0
 _TICKS_HIGH, _TICKS_LOW = 0x093C, 0x0940
 """Bootstrap registers of GigE Vision, which every such camera has whatever its features are called."""
 _BUFFERS = 4
+_FRAMES_BUFFERED = 2
+"""Frames that the socket's receive buffer is asked to hold; the kernel gives at most net.core.rmem_max."""
+_MOST_INT = (1 << 31) - 1
 _OVERHEAD = 64 * 1024
 _BYTES_A_PIXEL = 8
 _ACCESSES: dict[int, Access] = {0: "read-only", 1: "write-only"}  # of ARV_GC_ACCESS_MODE; the others: read and write
@@ -56,6 +59,10 @@ class Counts:
     bytes: int = 0
     underruns: int = 0
     """Frames for which no buffer was free: those before were not made into images in time."""
+
+    def since(self, before: "Counts") -> "Counts":
+        """Return what was counted after another time."""
+        return Counts(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -189,6 +196,9 @@ class Device:
         self._stream = self._aravis.call("arv_camera_create_stream", self._camera, None, None)
         if not self._stream:
             raise CameraFailed("its stream cannot be opened")
+        if self.is_gige:  # else the library leaves the kernel's default, and a burst of a frame's packets overflows it
+            size = min(_FRAMES_BUFFERED * payload, _MOST_INT)
+            self._aravis.call("g_object_set", self._stream, b"socket-buffer-size", size, None)
         self._counters = self._aravis.counters(self._stream)
         for _ in range(_BUFFERS):
             buffer = self._aravis.call("arv_buffer_new_allocate", payload)

@@ -80,6 +80,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
 }
 _OF_GOBJECT: dict[str, tuple[Any, ...]] = {
     "g_object_unref": (None, _PTR),
+    "g_object_set": (None, _PTR, _TEXT, _INT, _PTR),  # one property of type int, and the NULL that ends them
     "g_type_check_instance_is_a": (_INT, _PTR, c.c_size_t),
     "g_free": (None, _PTR),
     "g_error_free": (None, _PTR),

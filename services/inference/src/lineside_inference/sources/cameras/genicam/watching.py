@@ -11,19 +11,22 @@ from lineside_inference.sources.cameras.genicam.features import Value
 from lineside_inference.sources.cameras.genicam.way import interface_of, look, since
 
 _LOOK_S = 0.1
+_FIRST_S = 5.0
 _P99 = 0.99
 
 
 def watch(device: Device, features: Mapping[str, Value], seconds: float) -> tuple[Seen, Way]:
     """Let the camera send by itself and make an image of each frame, as the service does, for so many seconds.
 
-    Ends early where control is lost. Raises CameraFailed where the camera refuses a feature, or sends no image.
+    The first frame is not counted. Ends early where control is lost. Raises CameraFailed where the camera refuses a
+    feature, or sends no image.
     """
     device.apply({**features, **trigger_features(device, is_triggered=False)})
     device.start()
     channel = device.channel()
     interface = interface_of(channel.host) if channel else None
-    before, started = look(channel, interface), time.monotonic()
+    _await_first(device, min(seconds, _FIRST_S))
+    before, began_at, started = look(channel, interface), device.counts(), time.monotonic()
     clocks: list[float] = []
     has_control = True
     while has_control and (left := started + seconds - time.monotonic()) > 0:
@@ -31,7 +34,7 @@ def watch(device: Device, features: Mapping[str, Value], seconds: float) -> tupl
         if taken is not None:
             clocks.append(taken.clock)
         has_control = device.has_control()
-    took, counts = time.monotonic() - started, device.counts()
+    took, counts = time.monotonic() - started, device.counts().since(began_at)
     p50, p99, longest = intervals(clocks)
     seen = Seen(
         seconds=took,
@@ -50,6 +53,13 @@ def watch(device: Device, features: Mapping[str, Value], seconds: float) -> tupl
         channel=channel,
     )
     return seen, since(before, look(channel, interface))
+
+
+def _await_first(device: Device, seconds: float) -> None:
+    """Let the first frame go by, whole or not: with it the library gives the socket its receive buffer."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and device.take(_LOOK_S) is None and not device.counts().incomplete:
+        pass
 
 
 def intervals(clocks: Sequence[float]) -> tuple[float | None, float | None, float | None]:
