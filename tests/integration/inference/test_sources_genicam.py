@@ -366,6 +366,8 @@ def receive_buffer(port: int) -> int | None:
     """Return the size of the receive buffer of this process' socket at a UDP port."""
     for each in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
+            if not str(each.readlink()).startswith("socket:"):
+                continue
             number = os.dup(int(each.name))
             with socket.socket(fileno=number) as found:
                 name = found.getsockname()
