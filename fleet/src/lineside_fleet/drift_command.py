@@ -95,15 +95,10 @@ def drift(
 
 def _counted(places: list[str], access: "BrokerAccess") -> "Counted":
     """Return the heartbeats of all places; raises HeartbeatsAway, also where there is none at all."""
-    import time  # noqa: PLC0415 - as above
-
     from lineside_fleet.heartbeats import sources  # noqa: PLC0415 - as above
-    from lineside_fleet.heartbeats.counting import Counted  # noqa: PLC0415 - same
     from lineside_fleet.heartbeats.errors import HeartbeatsAway  # noqa: PLC0415 - same
 
-    counted = Counted()
-    for place in places:
-        sources.read(place, lambda text, where, arrived: counted.take(text, where, time.time(), arrived), access)
+    counted = sources.count(places, access)
     if not counted.devices and not counted.left_out:
         raise HeartbeatsAway(f"no heartbeat in {', '.join(places)}")
     return counted

@@ -52,16 +52,13 @@ def report(
     from lineside.errors import LinesideError  # noqa: PLC0415 - the help must not wait for it
     from lineside_fleet.heartbeats import sources  # noqa: PLC0415 - same
     from lineside_fleet.heartbeats.broker import BrokerAccess  # noqa: PLC0415 - same
-    from lineside_fleet.heartbeats.counting import Counted  # noqa: PLC0415 - same
     from lineside_fleet.heartbeats.errors import HeartbeatsAway  # noqa: PLC0415 - same
     from lineside_fleet.heartbeats.report import Rules  # noqa: PLC0415 - same
     from lineside_fleet.heartbeats.report import report as made  # noqa: PLC0415 - same
 
     access = BrokerAccess(username, password_file, ca_file, cert_file, key_file, seconds)
-    counted = Counted()
     try:
-        for place in places:
-            sources.read(place, lambda text, where, arrived: counted.take(text, where, time.time(), arrived), access)
+        counted = sources.count(places, access)
         names = _names(registered)
         known = counted.fleets
         if not known and not counted.left_out:

@@ -6,7 +6,8 @@ mqtt://host[:port]/topic         a topic filter, heard for some seconds; mqtts:/
 """
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 from lineside.heartbeats import MAX_BYTES
 from lineside_fleet.heartbeats.broker import BrokerAccess, Take, listen
+from lineside_fleet.heartbeats.counting import Counted
 from lineside_fleet.heartbeats.errors import HeartbeatsAway
 
 ENDINGS = (".json", ".jsonl", ".ndjson")
@@ -35,6 +37,14 @@ def read(place: str, take: Take, access: BrokerAccess) -> None:
             _read_files(place, take)
     except OSError as error:
         raise HeartbeatsAway(f"{place}: {error.strerror or error}") from None
+
+
+def count(places: Iterable[str], access: BrokerAccess) -> Counted:
+    """Return what the heartbeats of all places say; raises HeartbeatsAway where one cannot be read."""
+    counted = Counted()
+    for place in places:
+        read(place, lambda text, where, arrived: counted.take(text, where, time.time(), arrived), access)
+    return counted
 
 
 def _read_files(place: str, take: Take) -> None:
