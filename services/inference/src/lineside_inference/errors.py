@@ -441,7 +441,7 @@ class SharedMemoryRefused(Rejected):
 
 
 class SharedMemoryInvalid(Rejected):
-    """The client's shared memory is not there, is smaller than said, or its name is taken."""
+    """The client's shared memory is not there, is smaller than said, its name is taken, or a request uses it still."""
 
     code = "shared-memory-invalid"
 

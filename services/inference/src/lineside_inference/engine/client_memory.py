@@ -18,7 +18,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from lineside_inference.engine.arena import FOLDER
 from lineside_inference.engine.failures import kind_of, text_of
-from lineside_inference.engine.link import TritonLink, describe
+from lineside_inference.engine.link import TritonLink, describe, is_in_use
 from lineside_inference.errors import (
     EngineUnavailable,
     Refused,
@@ -125,10 +125,16 @@ class ClientMemory:
             self.version += 1
 
     async def unregister(self, name: str = "") -> None:
-        """Let go of one region, or of all where the name is empty; one that is not registered is no error."""
-        for region in tuple(self._regions.values()):
-            if name in {"", region.name}:
-                await self._drop(region)
+        """Let go of one region, or of all where the name is empty; one that is not registered is no error.
+
+        Raises SharedMemoryInvalid where a request uses one for longer than Triton is waited for: it stays registered.
+        """
+        chosen = [region for region in self._regions.values() if name in {"", region.name}]
+        if used := [region.name for region in chosen if not await self._drop(region)]:
+            raise SharedMemoryInvalid(
+                f"Triton uses region {used[0]!r:.100} for a request",
+                remedy="Unregister it when the request is answered",
+            )
 
     async def sweep(self) -> None:
         """Let go of the regions whose file is gone or another one."""
@@ -139,7 +145,7 @@ class ClientMemory:
                 status = None
             if status is None or (status.st_dev, status.st_ino) != region.file:
                 log.info("a client's shared memory is gone; it is unregistered", region=region.name, key=region.key)
-                await self._drop(region)
+                await self._drop(region, is_patient=False)
 
     async def restore(self, known: Container[str]) -> None:
         """Register the regions that are not among those that Triton has: it was started anew."""
@@ -172,15 +178,17 @@ class ClientMemory:
             timeout=self._link.settings.timeout_ms / 1000,
         )
 
-    async def _drop(self, region: ClientRegion) -> None:
-        self._forget(region)
+    async def _drop(self, region: ClientRegion, *, is_patient: bool = True) -> bool:
+        """Return whether it is forgotten: one that Triton still uses is not, for Triton may yet write to it."""
         try:
-            await self._link.stub.SystemSharedMemoryUnregister(
-                pb.SystemSharedMemoryUnregisterRequest(name=region.in_triton),
-                timeout=self._link.settings.timeout_ms / 1000,
-            )
-        except grpc.aio.AioRpcError as error:  # Triton is away, and forgets it by that
+            timeout_s = self._link.settings.timeout_ms / 1000
+            await self._link.unregister(region.in_triton, timeout_s, is_patient=is_patient)
+        except grpc.aio.AioRpcError as error:  # in all other cases Triton is away, and forgets it by that
             log.info("triton did not unregister a client's shared memory", region=region.name, reason=describe(error))
+            if is_in_use(error):
+                return False
+        self._forget(region)
+        return True
 
     def _forget(self, region: ClientRegion) -> None:
         if self._regions.get(region.name) is region:

@@ -22,13 +22,15 @@ from lineside_inference.engine.arena import FOLDER, PREFIX, Arena
 from lineside_inference.engine.http import TritonHttp
 from lineside_inference.engine.message import InferMessage, Reply
 from lineside_inference.engine.wire import Transport
-from lineside_inference.errors import EngineUnavailable
+from lineside_inference.errors import EngineUnavailable, SharedMemoryInvalid
 from lineside_inference.settings import TritonSettings
 
 log = structlog.get_logger("lineside.inference.triton")
 
 _REGION = "lineside_"
 _UNKNOWN_REGION = re.compile("region: '([^']*)'")
+_IN_USE = "currently in use"  # Triton 2.69: it answers a request before it lets go of the request's memory
+_AGAIN_S = 0.01
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -115,6 +117,26 @@ class TritonLink:
                 breaking.cancel()
             self._lost()
 
+    async def unregister(self, region: str, timeout_s: float, *, is_patient: bool = True) -> None:
+        """Let Triton forget this region of system shared memory; one that it does not have is no error.
+
+        The patient ask again for so long, where a request uses it: Triton answers a request before it lets go of its
+        memory. Raises AioRpcError.
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + timeout_s
+        while True:
+            try:
+                await self.stub.SystemSharedMemoryUnregister(
+                    pb.SystemSharedMemoryUnregisterRequest(name=region), timeout=until - clock()
+                )
+            except grpc.aio.AioRpcError as error:
+                if not (is_patient and is_in_use(error) and clock() + _AGAIN_S < until):
+                    raise
+            else:
+                return
+            await asyncio.sleep(_AGAIN_S)
+
     def has_lost(self, said: str) -> bool:
         """Whether Triton's words are about a region that it should have."""
         found = _UNKNOWN_REGION.search(said)
@@ -140,12 +162,13 @@ class TritonLink:
     async def close(self) -> None:
         """Let Triton forget the region, as far as it answers within a second, and close the channel."""
         if self.clients is not None and self.online.is_set():
-            await self.clients.unregister()
+            try:
+                await self.clients.unregister()
+            except SharedMemoryInvalid as error:
+                log.warning("triton keeps a client's shared memory", reason=str(error))
         if self.transport == "shared-memory" and self.online.is_set():
             try:
-                await self.stub.SystemSharedMemoryUnregister(
-                    pb.SystemSharedMemoryUnregisterRequest(name=self.region), timeout=1.0
-                )
+                await self.unregister(self.region, 1.0)
             except grpc.RpcError as error:
                 log.warning("triton keeps our shared memory", region=self.region, reason=describe(error))
         self.online.clear()
@@ -241,6 +264,11 @@ def _port_before(url: str) -> str:
     """Return where Triton's HTTP port is by default: one below gRPC's."""
     host, _, port = url.rpartition(":")
     return f"{host}:{int(port) - 1}"
+
+
+def is_in_use(error: grpc.aio.AioRpcError) -> bool:
+    """Return whether Triton does not unregister a region because a request uses it."""
+    return _IN_USE in (error.details() or "")
 
 
 def describe(error: BaseException) -> str:
