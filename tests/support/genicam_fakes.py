@@ -1,19 +1,24 @@
-"""Fake GigE Vision cameras at 127.0.0.1: Aravis' own, a process, and viva-genicam's, in this one.
+"""Fake GigE Vision cameras at 127.0.0.1: Aravis' own, a process, and viva-genicam's and the bench's, in this one.
 
-Each binds UDP port 3956, so that there is one at a time on the whole machine, over all lanes of the tests.
+Each binds UDP port 3956, so that they are those of one test at a time on this machine, over all lanes.
+The bench's may be several, at other addresses of this machine too.
 """
 
 import fcntl
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from lineside_bench.gige_camera.camera import GigeCamera
+from lineside_bench.gige_camera.sensor import Trigger
 from tests.support.variables import missing
 from tests.support.waiting import HANG_S, block_until
 
@@ -75,3 +80,28 @@ def camera_port() -> Iterator[None]:
 def _is_bound() -> bool:
     lines = Path("/proc/net/udp").read_text().splitlines()[1:]
     return any(line.split()[1].endswith(f":{_PORT}") for line in lines)
+
+
+@contextmanager
+def simulated_cameras(*options: Mapping[str, Any]) -> Iterator[list[GigeCamera]]:
+    """Give simulated cameras of the bench, running; each shows `pattern` unless told otherwise."""
+    with camera_port(), ExitStack() as cameras:
+        yield [cameras.enter_context(GigeCamera(**{"picture": shows_pattern, **each})) for each in options]
+
+
+@contextmanager
+def simulated_camera(**options: Any) -> Iterator[GigeCamera]:
+    """Give one simulated camera of the bench at ADDRESS, running."""
+    with simulated_cameras({"address": ADDRESS, **options}) as (camera,):
+        yield camera
+
+
+def pattern(width: int = 640, height: int = 480) -> NDArray[np.uint8]:
+    """Return a picture in colours of which every region differs."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)], axis=2).astype(np.uint8)
+
+
+def shows_pattern(_number: int, _trigger: Trigger) -> NDArray[np.uint8]:
+    """Return the pattern for every frame."""
+    return pattern()

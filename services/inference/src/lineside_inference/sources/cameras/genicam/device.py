@@ -30,7 +30,7 @@ from lineside_inference.sources.cameras.genicam.pixels import to_image
 
 _WHOLE = 0  # ARV_BUFFER_STATUS_SUCCESS
 _IMAGES = {0x0001, 0x4001}  # ARV_BUFFER_PAYLOAD_TYPE_IMAGE, and with chunks behind it
-_CONTROLLER_ADDRESS = 0x0A24
+_CONTROLLER_ADDRESS = 0x0A14
 """Register of GigE Vision: the address of the application that has control; 0 where the camera does not tell."""
 _STREAM_PORT, _STREAM_PACKET_SIZE, _STREAM_PACKET_DELAY, _STREAM_ADDRESS = 0x0D00, 0x0D04, 0x0D08, 0x0D18
 _TICKS_HIGH, _TICKS_LOW = 0x093C, 0x0940
