@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 SOURCE = HERE.parents[2] / "docs" / "reference" / "openapi.json"
 TARGET = HERE.parent / "src" / "lineside_inference" / "page" / "js" / "documents.js"
 ROOTS = (
+    "CamerasDocument",
     "CaptureDocument",
     "ChainDocument",
     "CountsDocument",

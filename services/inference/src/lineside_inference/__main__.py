@@ -13,6 +13,7 @@ from lineside.contract import Policy
 from lineside.service import Service
 from lineside.settings import HttpSettings
 from lineside_inference.agent.building import make_agent
+from lineside_inference.api import cameras as cameras_route
 from lineside_inference.api import captures, evidence, infer, models, outcomes, page, parts, policy, preview, version
 from lineside_inference.api import engine as engine_route
 from lineside_inference.api.access import Access, AccessRules
@@ -199,6 +200,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         preview.router(policies, store, feed, limits, gate.bodies, workers.others),
         captures.router(client_captures, limits, gate, workers),
         evidence.router(EvidenceStatus(settings.spool, recorder)),
+        cameras_route.router(cameras.health),
         version.router(service),
     )
     return Access(

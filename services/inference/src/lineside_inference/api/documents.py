@@ -325,6 +325,67 @@ class NeedDocument(Document):
     """What to do."""
 
 
+class CameraNeedDocument(Document):
+    """One thing of a camera that needs a person."""
+
+    what: str
+    """What is wrong."""
+    remedy: str
+    """What to do."""
+    is_bad: bool
+    """Whether parts are lost by it."""
+
+
+class CameraDocument(Document):
+    """How a camera does; what is counted is of the last minute, or since the start where that is shorter."""
+
+    name: str
+    """Its name in the settings."""
+    kind: str
+    """snapshot, mjpeg, stream, directory or genicam."""
+    target: str
+    """Where it is."""
+    state: str
+    """CONNECTING, ONLINE, BACKOFF or PAUSED."""
+    since: AwareDatetime
+    """When this state began."""
+    required: bool
+    """Whether the whole service is unready without it."""
+    detail: str
+    """Why it is away, in words."""
+    remedy: str
+    """What to check then; empty where it is not away."""
+    seconds: float
+    """For how long was counted: a minute at most, and a few seconds more."""
+    frames_a_second: float | None
+    """Whole frames; null where nothing was counted yet."""
+    newest_age_s: float | None
+    """Age of its newest frame in seconds; null where there is none, or none is kept."""
+    incomplete_share: float | None
+    """Share of frames of which packets were missing; null where no frame came, and for other kinds than genicam."""
+    resent_share: float | None
+    """Share of packets that were sent again; null as above."""
+    socket_drops: int
+    """Packets that this machine dropped."""
+    lost_control: int
+    """How often control of it was lost."""
+    temperature_celsius: float | None
+    """How hot it is inside; null where it tells nothing."""
+    hot_celsius: float
+    """Above this it is too hot."""
+    needs: list[CameraNeedDocument]
+    """What needs a person now, what costs parts first."""
+
+
+class CamerasDocument(Document):
+    """How each camera does."""
+
+    now: AwareDatetime
+    """The service's clock."""
+    cameras: list[CameraDocument]
+    """In the order of the settings."""
+
+
 class EvidenceDocument(Document):
     """What waits on this box, what has left it, what was dropped."""
 
@@ -404,6 +465,7 @@ ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("put", "/v1/policy"): Policy,
     ("post", "/v1/policy/preview"): PreviewDocument,
     ("get", "/v1/capture/{capture_id}"): CaptureDocument,
+    ("get", "/v1/cameras"): CamerasDocument,
     ("get", "/v1/evidence"): EvidenceDocument,
 }
 """The model of each answer with status 200 by method and path."""

@@ -1,13 +1,14 @@
 """`lineside camera`: which GigE Vision and USB3 Vision cameras answer, and what there is to know and to set of one.
 
-`commands` lists, shows and snaps; `feature_command` shows and sets features; `watch_command` watches one's stream;
-`common` is what they share.
+`commands` lists, shows and snaps; `feature_command` shows and sets features, `save_command` keeps them in a file;
+`watch_command` watches one's stream; `common` is what they share.
 """
 
 import typer
 
 from lineside_inference.camera_command.commands import info, list_cameras, snap
 from lineside_inference.camera_command.feature_command import features
+from lineside_inference.camera_command.save_command import save
 from lineside_inference.camera_command.watch_command import watch
 
 __all__ = ["app"]
@@ -17,4 +18,5 @@ app.command("list")(list_cameras)
 app.command()(info)
 app.command()(snap)
 app.command()(features)
+app.command()(save)
 app.command()(watch)

@@ -15,11 +15,12 @@ from lineside_inference.settings.capture import CaptureSettings
 from lineside_inference.settings.http import GrpcSettings, InferenceHttpSettings, is_loopback
 from lineside_inference.settings.limits import LimitSettings
 from lineside_inference.settings.page import PageSettings
-from lineside_inference.settings.sources import CameraSettings, UrlHost, UrlSettings
+from lineside_inference.settings.sources import SERVICE_FEATURES, CameraSettings, UrlHost, UrlSettings
 from lineside_inference.settings.tensorrt import TensorRtSettings
 from lineside_inference.settings.triton import HardwareSettings, ModelsSettings, TritonSettings
 
 __all__ = [
+    "SERVICE_FEATURES",
     "CameraSettings",
     "CaptureSettings",
     "GrpcSettings",

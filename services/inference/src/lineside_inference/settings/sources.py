@@ -11,7 +11,7 @@ from lineside_inference.http1.target import Target
 from lineside_inference.settings.pixel_formats import PixelFormatName
 
 MIB = 1024 * 1024
-_OURS = {
+SERVICE_FEATURES = {
     "AcquisitionMode",
     "AcquisitionStart",
     "AcquisitionStop",
@@ -21,7 +21,7 @@ _OURS = {
     "TriggerSoftware",
     "TriggerSource",
 }
-"""Features that decide how frames come."""
+"""Features that decide how frames come: the service writes them itself."""
 
 
 class RawImage(Section):
@@ -63,6 +63,11 @@ class CameraSettings(Section):
         description="genicam: features by the camera's own names (ExposureTime, Gain, PixelFormat, Width), written "
         "at each connect, read back, and refused where the camera has another value then.",
     )
+    features_file: Path | None = Field(
+        None,
+        description="genicam: a file of features as the maker's viewer exports it (pylon's .pfs, or name and value "
+        "with a tab, =, ; or , between them), written at each connect; what `features` names wins.",
+    )
     timeout_ms: float = Field(
         2000.0,
         gt=0,
@@ -98,6 +103,13 @@ class CameraSettings(Section):
         None,
         description="directory: its files hold raw pixels, all of this format and size.",
     )
+    hot_celsius: float = Field(
+        75.0,
+        gt=0,
+        le=150,
+        description="genicam: degrees Celsius above which the page and an alert say that the camera is too hot, by its "
+        "own DeviceTemperature; its data sheet says how hot its inside may be.",
+    )
     required: bool = Field(default=False, description="Whether the whole service is unready while this camera is away.")
     username: str | None = Field(None, description="User name at the camera.")
     password_file: Path | None = Field(None, description="File that holds the password, on its first line.")
@@ -132,12 +144,15 @@ class CameraSettings(Section):
             "snapshot": {"username", "password_file", "auth", "ca_file", *of_files},
             "mjpeg": {"allow_older_ms", "username", "password_file", "auth", "ca_file", "most_fps", "significant_bits"},
             "stream": {"allow_older_ms", "username", "password_file", "most_fps"},
-            "genicam": {"allow_older_ms", "most_fps", "acquisition", "features", "significant_bits"},
+            "genicam": {
+                *("allow_older_ms", "most_fps", "acquisition", "features", "features_file", "significant_bits"),
+                "hot_celsius",
+            },
         }
         strange = (self.model_fields_set & set().union(*of_kind.values())) - of_kind[self.kind]
         for name in sorted(strange):
             raise ValueError(f"{name}: does not stand with kind {self.kind}")
-        for name in sorted(_OURS & self.features.keys()):
+        for name in sorted(SERVICE_FEATURES & self.features.keys()):
             raise ValueError(f"features: {name} is written by the service itself: see acquisition")
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and password_file: give both or neither")

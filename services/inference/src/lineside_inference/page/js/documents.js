@@ -12,6 +12,41 @@
  */
 
 /**
+ * @typedef {object} CameraDocument
+ * @property {string} name
+ * @property {string} kind
+ * @property {string} target
+ * @property {string} state
+ * @property {string} since
+ * @property {boolean} required
+ * @property {string} detail
+ * @property {string} remedy
+ * @property {number} seconds
+ * @property {number | null} frames_a_second
+ * @property {number | null} newest_age_s
+ * @property {number | null} incomplete_share
+ * @property {number | null} resent_share
+ * @property {number} socket_drops
+ * @property {number} lost_control
+ * @property {number | null} temperature_celsius
+ * @property {number} hot_celsius
+ * @property {Array<CameraNeedDocument>} needs
+ */
+
+/**
+ * @typedef {object} CameraNeedDocument
+ * @property {string} what
+ * @property {string} remedy
+ * @property {boolean} is_bad
+ */
+
+/**
+ * @typedef {object} CamerasDocument
+ * @property {string} now
+ * @property {Array<CameraDocument>} cameras
+ */
+
+/**
  * @typedef {object} Capture
  * @property {number} rate
  * @property {number | null} [every]

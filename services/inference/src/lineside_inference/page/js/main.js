@@ -5,6 +5,7 @@ import { refresh } from "./service/models.js";
 import { onLine } from "./state/line.js";
 import { onModels } from "./state/models.js";
 import { follow as followAddress, VIEWS, view } from "./state/view.js";
+import { drawCameras } from "./views/cameras.js";
 import { refreshDetail, startDetail } from "./views/detail.js";
 import { byId } from "./views/dom.js";
 import { drawEvidence } from "./views/evidence.js";
@@ -82,6 +83,7 @@ followLine();
 often(refresh, OFTEN_MS);
 often(drawHealth, HEALTH_MS);
 often(drawEvidence, OFTEN_MS);
+often(drawCameras, OFTEN_MS);
 often(drawShift, OFTEN_MS);
 setInterval(() => {
   drawAge();

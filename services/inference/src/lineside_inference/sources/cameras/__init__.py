@@ -3,7 +3,8 @@
 The kinds: `snapshot` asks for each frame over HTTP; `mjpeg` reads an endless HTTP response, cut into frames by
 `multipart`; `stream` reads RTSP, V4L2 or a video file by OpenCV; `directory` takes the newest file of a folder;
 `genicam` keeps control of a GigE Vision or USB3 Vision camera.
-`camera` is what all of them are, `live` what those share that keep the newest frame, `threaded` what those that block.
+`health` says how each does; `camera` is what all of them are, `live` what those share that keep the newest frame,
+`threaded` what those that block.
 """
 
 import time
@@ -20,6 +21,7 @@ from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.camera import Camera
 from lineside_inference.sources.cameras.directory import DirectoryCamera
 from lineside_inference.sources.cameras.genicam.camera import GenicamCamera
+from lineside_inference.sources.cameras.health import CameraHealth
 from lineside_inference.sources.cameras.mjpeg import MjpegCamera
 from lineside_inference.sources.cameras.snapshot import SnapshotCamera
 from lineside_inference.sources.cameras.stream import StreamCamera
@@ -40,6 +42,7 @@ class Cameras:
             name: _make(name, settings, service, max_bytes=max_bytes, max_pixels=max_pixels)
             for name, settings in cameras.items()
         }
+        self.health = CameraHealth(self._cameras.values())
 
     def __iter__(self) -> Iterator[Camera]:
         return iter(self._cameras.values())
@@ -48,6 +51,8 @@ class Cameras:
         """Start the supervisors; they live as long as the service."""
         for name, camera in self._cameras.items():
             self._service.spawn(f"camera {name}", camera.supervise())
+        if self._cameras:
+            self._service.spawn("camera health", self.health.watch())
 
     async def grab(self, name: str, trigger: float, deadline: Deadline) -> Frame:
         """Return a camera's frame that is not older than the trigger, an instant of time.monotonic().

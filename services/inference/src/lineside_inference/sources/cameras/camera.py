@@ -20,6 +20,8 @@ class Camera(ABC):
         """Frames by what became of them: kept; skipped above most_fps; discarded in warm-up; refused as unusable."""
         self.transport: Counter[str] = Counter()
         """What the network did to the frames, and how often control was lost; counted for genicam only."""
+        self.temperature: float | None = None
+        """Degrees Celsius as the camera told them last; None where it tells none, or is away."""
 
     @abstractmethod
     async def grab(self, trigger: float, deadline: Deadline) -> Frame:

@@ -9,13 +9,13 @@ from lineside_inference.sources.cameras import Cameras
 
 
 class CameraCollector(Collector):
-    """Age of each camera's newest frame, absent where it has none, its frames by what became of them, and transport."""
+    """Each camera's frames by what became of them, transport; age of the newest and temperature, absent without one."""
 
     def __init__(self, cameras: Cameras) -> None:
         self._cameras = cameras
 
     def collect(self) -> Iterator[Metric]:
-        """Yield a gauge and two counters; the label `camera` is bounded by the settings."""
+        """Yield three gauges and two counters; the label `camera` is bounded by the settings."""
         ages = GaugeMetricFamily(
             "lineside_inference_camera_frame_age_seconds", "Age of the camera's newest frame.", labels=["camera"]
         )
@@ -26,10 +26,21 @@ class CameraCollector(Collector):
         )
         transport = CounterMetricFamily(
             "lineside_inference_camera_transport",
-            "Of genicam cameras: frames that were incomplete, packets missing (at most) and sent again, control lost.",
+            "Of genicam cameras: incomplete frames; packets received, missing (at most), sent again, dropped at the "
+            "socket; control lost.",
             labels=["camera", "event"],
         )
+        temperatures, limits = (
+            GaugeMetricFamily(f"lineside_inference_camera_temperature_{name}celsius", text, labels=["camera"])
+            for name, text in (
+                ("", "Of genicam cameras that tell it: how hot they are inside."),
+                ("limit_", "Above this a camera is too hot (hot_celsius); for those that tell their temperature."),
+            )
+        )
         for camera in self._cameras:
+            if camera.temperature is not None:
+                temperatures.add_metric([camera.name], camera.temperature)
+                limits.add_metric([camera.name], camera.settings.hot_celsius)
             for event, count in camera.transport.items():
                 transport.add_metric([camera.name, event], count)
             age = camera.newest_age_s()
@@ -40,3 +51,5 @@ class CameraCollector(Collector):
         yield ages
         yield frames
         yield transport
+        yield temperatures
+        yield limits

@@ -109,3 +109,13 @@ export function confirmed({ title, text, yes, isDanger = false }) {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
   });
 }
+
+/** @param {string} text */
+export const capital = (text) => text.replace(/^./, (letter) => letter.toUpperCase());
+
+/**
+ * A sentence in which what stands between backticks is a command.
+ * @param {string} text
+ */
+export const sentence = (text) =>
+  el("span", {}, ...`${capital(text)}.`.split("`").map((piece, at) => (at % 2 ? el("code", {}, piece) : piece)));

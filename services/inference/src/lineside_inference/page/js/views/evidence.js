@@ -3,7 +3,7 @@
 import { get } from "../service/http.js";
 import { now } from "../state/line.js";
 import { bytes, clock, count, span } from "../words/format.js";
-import { byId, el } from "./dom.js";
+import { byId, capital, el, sentence } from "./dom.js";
 import { item, mark } from "./health.js";
 
 /** @import { DestinationDocument, EvidenceDocument, NeedDocument } from "../documents.js" */
@@ -175,13 +175,3 @@ const reasons = (by) =>
  * @param {NeedDocument} need
  */
 const heading = ({ about, what }) => capital(about.replace(` ${what.split(" ")[0]}`, ""));
-
-/** @param {string} text */
-const capital = (text) => text.replace(/^./, (letter) => letter.toUpperCase());
-
-/**
- * A sentence in which what stands between backticks is a command.
- * @param {string} text
- */
-const sentence = (text) =>
-  el("span", {}, ...`${capital(text)}.`.split("`").map((piece, at) => (at % 2 ? el("code", {}, piece) : piece)));

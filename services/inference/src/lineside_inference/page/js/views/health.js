@@ -12,7 +12,7 @@ import { byId, el, facts, shape } from "./dom.js";
  * @typedef {{ name: string, state: "good" | "wait" | "bad" | "off", text: string, more?: Node | string }} Item
  */
 
-const SHAPES = { good: "pass", wait: "unknown", bad: "fail", off: "off" };
+export const SHAPES = { good: "pass", wait: "unknown", bad: "fail", off: "off" };
 
 /** @type {Set<string>} */
 const marks = new Set();
@@ -35,7 +35,7 @@ export async function drawHealth() {
   const bad = links.filter((link) => link.state !== "good" && link.state !== "off");
   const off = links.filter((link) => link.state === "off");
   mark("connections", bad.length > 0 || !chain.isReady);
-  byId("health-summary").textContent = summary(bad.length > 0);
+  byId("health-summary").textContent = summary(marks.size > 0);
   const good = links.length - bad.length - off.length;
   /** @type {Item} */
   const rest = {
@@ -58,7 +58,7 @@ export async function drawHealth() {
   ]);
 }
 
-/** @param {boolean} isBad whether anything does not work */
+/** @param {boolean} isBad whether anything needs a look */
 function summary(isBad) {
   if (isStopped()) return alarm();
   if (!chain.isReady) return `The service is not ready${chain.isDraining ? ": it is stopping." : "."}`;

@@ -18,11 +18,14 @@ from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.genicam.device import Counts, Device
 from lineside_inference.sources.cameras.genicam.features import Value
+from lineside_inference.sources.cameras.genicam.features_loading import set_features
+from lineside_inference.sources.cameras.genicam.vitals import Vitals
 from lineside_inference.sources.cameras.live import LEAST_SILENCE_S, FrameRate
 from lineside_inference.sources.cameras.threaded import ThreadedCamera
 
 _LOOK_S = 0.1
 """How often the reader looks whether it shall end and whether it still has control."""
+_COUNTED = ("incomplete", "missing_packets", "resent_packets", "received_packets")
 _OPENING_S = 30.0
 """Longer than opening takes: the library asks a camera that does not answer six times, and searches for a second."""
 
@@ -75,7 +78,7 @@ class GenicamCamera(ThreadedCamera):
         self._max_pixels = max_pixels
         self._wish = _Wish()
         self._seen = Counts()
-        self.transport.update({"incomplete": 0, "missing_packets": 0, "resent_packets": 0, "lost_control": 0})
+        self.transport.update(dict.fromkeys((*_COUNTED, "socket_drops", "lost_control"), 0))
 
     async def grab(self, trigger: float, deadline: Deadline) -> Frame:
         """Return a frame not older than the trigger; raises CameraIncomplete where those that came were not whole."""
@@ -102,12 +105,17 @@ class GenicamCamera(ThreadedCamera):
         settings = self.settings
         device = Device(settings.device or "", max_pixels=self._max_pixels, significant_bits=settings.significant_bits)
         self._seen = Counts()
+        vitals = Vitals(device)
         try:
-            device.apply({**settings.features, **trigger_features(device, is_triggered=self._is_triggered)})
+            own = {**settings.features, **trigger_features(device, is_triggered=self._is_triggered)}
+            set_features(device, settings.features_file, own)
             device.start()
             yield None
-            yield from self._triggered(device, stop) if self._is_triggered else self._free(device, stop)
+            for frame in self._triggered(device, stop) if self._is_triggered else self._free(device, stop):
+                yield frame
+                self._feel(vitals, is_idle=frame is None)
         finally:
+            self.temperature = None
             self._count(device)
             device.close()
 
@@ -181,9 +189,14 @@ class GenicamCamera(ThreadedCamera):
 
     def _count(self, device: Device) -> None:
         now = device.counts()
-        for what in ("incomplete", "missing_packets", "resent_packets"):
+        for what in _COUNTED:
             self.transport[what] += max(0, getattr(now, what) - getattr(self._seen, what))
         self._seen = now
+
+    def _feel(self, vitals: Vitals, *, is_idle: bool) -> None:
+        if vitals.is_due(is_idle=is_idle):
+            self.temperature, drops = vitals.read()
+            self.transport["socket_drops"] += drops
 
     def _lost(self) -> str:
         packets = self.transport["missing_packets"]

@@ -45,6 +45,13 @@ _ACCESSES: dict[int, Access] = {0: "read-only", 1: "write-only"}  # of ARV_GC_AC
 _KINDS: tuple[Kind, ...] = ("enumeration", "command", "boolean", "integer", "float", "string")
 
 
+_NODE = re.compile(
+    r"<(Integer|IntReg|MaskedIntReg|IntConverter|Float|FloatReg|Converter|Boolean|Enumeration|StringReg|String)\s"
+    r"[^>]*\bName=\"(\w{1,100})\"[^>]*>(.*?)</\1>",
+    re.DOTALL,
+)
+
+
 @dataclass(frozen=True)
 class Counts:
     """What the stream has counted since it was opened.
@@ -103,15 +110,19 @@ class Device:
 
     def apply(self, features: Mapping[str, Value]) -> None:
         """Write features in their order and read each back; raises CameraFailed with the camera's own bounds."""
-        for name in resets(features):
-            node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
-            if node and not self._aravis.call("arv_gc_feature_node_is_locked", node):
-                self._aravis.call("arv_gc_integer_set_value", node, int(self._bounds(node).least))
+        self.reset(resets(features))
         for name, value in ordered(features):
             self.write(name, value)
         for name, value in features.items():  # again: one may have changed another
             node = self._node(name)
             check_taken(name, value, self._read(node), self._bounds(node))
+
+    def reset(self, names: Iterable[str]) -> None:
+        """Put integers to their least, where the camera has them and lets them be written."""
+        for name in names:
+            node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
+            if node and not self._aravis.call("arv_gc_feature_node_is_locked", node):
+                self._aravis.call("arv_gc_integer_set_value", node, int(self._bounds(node).least))
 
     def write(self, name: str, value: Value) -> None:
         """Write one feature and read it back."""
@@ -161,6 +172,20 @@ class Device:
             (name, self._aravis.call("arv_device_get_feature", self._device, name.encode())) for name in self._names()
         )
         return [name for name, node in nodes if node and not self._aravis.is_a(node, "category")]
+
+    def selectors(self) -> dict[str, tuple[str, ...]]:
+        """Return the selectors of each feature that has some, as the camera describes it."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name in self._names():
+            node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
+            for selected in self._aravis.selected(node) if node else ():
+                found[selected] = (*found.get(selected, ()), name)
+        return found
+
+    def streamable(self) -> frozenset[str]:
+        """Return the names of the features that the camera's description says to keep in files; none: it says none."""
+        nodes = _NODE.findall(self._xml())
+        return frozenset(name for _kind, name, body in nodes if re.search(r"<Streamable>\s*Yes\s*</Streamable>", body))
 
     def look(self, name: str) -> Feature:
         """Return a feature as it is now; raises CameraFailed where the camera has none of this name."""
@@ -309,10 +334,12 @@ class Device:
         return int(node)
 
     def _names(self) -> list[str]:
+        return list(dict.fromkeys(re.findall(r"<pFeature>\s*(\w{1,100})\s*</pFeature>", self._xml())))
+
+    def _xml(self) -> str:
         size = c.c_size_t()
         address = self._aravis.call("arv_device_get_genicam_xml", self._device, c.byref(size))
-        xml = c.string_at(address, size.value).decode("utf-8", "replace") if address else ""
-        return list(dict.fromkeys(re.findall(r"<pFeature>\s*(\w{1,100})\s*</pFeature>", xml)))
+        return c.string_at(address, size.value).decode("utf-8", "replace") if address else ""
 
     def _access(self, node: int) -> Access:
         try:

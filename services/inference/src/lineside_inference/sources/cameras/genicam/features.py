@@ -84,7 +84,7 @@ def from_text(text: str, kind: Kind) -> Value:
     """Return what a word means for a feature of a kind; the word itself where it means none: `problem` refuses it."""
     try:
         if kind == "integer":
-            return int(text, 0)
+            return int(text) if text.strip("+-").isdecimal() else int(text, 0)
         if kind == "float":
             return float(text)
     except ValueError:

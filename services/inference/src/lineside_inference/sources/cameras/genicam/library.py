@@ -44,6 +44,10 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "arv_gc_feature_node_is_available": (_INT, _PTR, _ERROR),
     "arv_gc_feature_node_is_locked": (_INT, _PTR, _ERROR),
     "arv_gc_feature_node_get_actual_access_mode": (_INT, _PTR),
+    "arv_gc_feature_node_get_name": (_TEXT, _PTR),
+    "arv_gc_selector_is_selector": (_INT, _PTR),
+    "arv_gc_selector_get_selected_features": (_PTR, _PTR),
+    "arv_gc_selector_get_type": (c.c_size_t,),
     "arv_gc_category_get_type": (c.c_size_t,),
     "arv_gc_enumeration_get_type": (c.c_size_t,),
     "arv_gc_enumeration_dup_available_string_values": (_PTR, _PTR, c.POINTER(_UINT), _ERROR),
@@ -94,6 +98,10 @@ class _GError(c.Structure):
 _ErrorPointer = c.POINTER(_GError)
 
 
+class _GSList(c.Structure):
+    _fields_ = (("data", _PTR), ("next", _PTR))
+
+
 class Aravis:
     """The loaded library; `call` runs one of its functions by name, and blocks without holding the interpreter."""
 
@@ -123,6 +131,18 @@ class Aravis:
     def is_a(self, instance: int, kind: str) -> bool:
         """Return whether a node is of a kind: category, enumeration, boolean, command, integer, float or string."""
         return bool(self.call("g_type_check_instance_is_a", instance, self.call(f"arv_gc_{kind}_get_type")))
+
+    def selected(self, node: int) -> list[str]:
+        """Return the names of the features that a node selects; none where it is no selector."""
+        if not self.is_a(node, "selector") or not self.call("arv_gc_selector_is_selector", node):
+            return []
+        names = []
+        link = self.call("arv_gc_selector_get_selected_features", node)
+        while link:
+            element = _GSList.from_address(link)
+            names.append(text(self.call("arv_gc_feature_node_get_name", element.data)))
+            link = element.next
+        return names
 
     def counters(self, stream: int) -> set[bytes]:
         """Return the names of a stream's counters; a USB stream has fewer."""
