@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -106,3 +107,21 @@ def test_a_card_of_tensors_has_no_preparation(make_card: Callable[..., Card]) ->
     card = make_card(input={"name": "x", "kind": "tensor", "datatype": "FP32", "shape": [3]})
     with pytest.raises(ValueError, match="kind tensor"):
         Preparation.of(card.input)
+
+
+def test_a_large_picture_is_averaged_as_a_small_one() -> None:
+    card = image_input(layout="hwc", colour="bgr")
+    small = np.random.default_rng(8).integers(0, 256, (8, 12, 3), np.uint8)
+    large = np.repeat(np.repeat(small, 101, 0), 103, 1)[:-5, :-7]  # no whole factor
+    out = np.zeros(card.shape, np.float32)
+    prepare(large, Preparation.of(card), out)
+    assert np.abs(out - cv2.resize(large, (12, 8), interpolation=cv2.INTER_AREA)).max() <= 1
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+def test_a_gray_picture_gives_each_colour_the_same(fit: str) -> None:
+    card = image_input(fit=fit, mean=(1, 2, 3), std=(1, 2, 4))
+    gray = np.random.default_rng(9).integers(0, 256, (30, 40), np.uint8)
+    once, thrice = (np.zeros(card.shape, np.float32) for _ in range(2))
+    assert prepare(gray, Preparation.of(card), once) == prepare(np.dstack([gray] * 3), Preparation.of(card), thrice)
+    assert np.array_equal(once, thrice)

@@ -157,10 +157,13 @@ def _by_opencv(data: bytes, header: Header, flags: int) -> NDArray[Any]:
 
 
 def accept(pixels: Pixels, preparation: Preparation, *, max_pixels: int) -> Pixels:
-    """Return an image that came decoded, BGR or gray, as `decode` would; raises ImageTooLarge."""
+    """Return an image that came decoded, BGR or gray, for a preparation; raises ImageTooLarge.
+
+    A gray one stays gray: `prepare` gives its values to each channel once they are few.
+    """
     height, width = pixels.shape[:2]
     _bound(width, height, max_pixels)
-    return _of_channels(pixels, is_gray=preparation.is_gray)
+    return _of_channels(pixels, is_gray=True) if preparation.is_gray else pixels
 
 
 def _bound(width: int, height: int, max_pixels: int) -> None:
