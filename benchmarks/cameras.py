@@ -22,7 +22,8 @@ import statistics
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -37,6 +38,7 @@ from lineside_inference.dataplane.admission import Capacity
 from lineside_inference.dataplane.workers import Workers
 from lineside_inference.deadline import Deadline
 from lineside_inference.engine.arena import Arena
+from lineside_inference.errors import CameraFailed, RequestError
 from lineside_inference.models.card import Card
 from lineside_inference.models.reading import read_card
 from lineside_inference.models.store import Model
@@ -51,7 +53,7 @@ FAKE, PYTHON, ADDRESS = "arv-fake-gv-camera-0.8", "/usr/bin/python3", "127.0.0.1
 WIDTH, HEIGHT, EXPOSURE_US, PACKET_SIZE = 2448, 2048, 10.0, 9000
 FORMATS = {"mono8": "Mono8", "bayer": "BayerRG8"}
 PATIENCE_S = 30.0
-FRAMES, ROUNDS, QUICK_ROUNDS = 8, 20, 3
+FRAMES, ROUNDS, QUICK_ROUNDS, TRIES = 8, 20, 3, 3
 STREAM_S, STREAM_ROUNDS = 4.0, 5
 FEATURES = {"Width": WIDTH, "Height": HEIGHT, "ExposureTimeAbs": EXPOSURE_US}
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
@@ -78,7 +80,16 @@ class ByHand:
         answer = process.stdout.readline()
         if not answer:
             raise SystemExit(f"the script by hand ended with {process.wait()}; see above")
-        return json.loads(answer)
+        told = json.loads(answer)
+        if "failed" in told:
+            raise CameraFailed(told["failed"])
+        return told
+
+    async def latency(self, pixel_format: str) -> dict:
+        return await asyncio.to_thread(self.ask, "latency", pixel_format=pixel_format, frames=FRAMES)
+
+    async def stream(self, pixel_format: str) -> dict:
+        return await asyncio.to_thread(self.ask, "stream", pixel_format=pixel_format, seconds=STREAM_S)
 
     def close(self) -> None:
         self._process.stdin.close()
@@ -181,6 +192,18 @@ def fake_camera() -> Iterator[None]:
             process.terminate()
 
 
+async def whole(measure: Callable[[], Awaitable[dict]]) -> dict:
+    """Return a round's figures; one in which the camera was lost, as on a machine too busy for its heartbeat, again."""
+    for left in reversed(range(TRIES)):
+        try:
+            return await measure()
+        except RequestError as error:
+            if not left:
+                raise SystemExit(f"the camera was lost in {TRIES} rounds one after another: {error}") from None
+            print(f"a round is repeated: {error}")
+    raise AssertionError
+
+
 def compared(name: str, ours: dict, theirs: dict) -> None:
     """Stop where the two make different inputs: the fake camera's picture moves, its mean does not."""
     if abs(ours["mean"] - theirs["mean"]) > 0.05:
@@ -223,8 +246,8 @@ async def measured(given: argparse.Namespace) -> None:
         for name, pixel_format in FORMATS.items():
             ours, theirs = [], []
             for _ in range(rounds):
-                ours.append(await our_latency(pixel_format, model, arena, fired))
-                theirs.append(by_hand.ask("latency", pixel_format=pixel_format, frames=FRAMES))
+                ours.append(await whole(partial(our_latency, pixel_format, model, arena, fired)))
+                theirs.append(await whole(partial(by_hand.latency, pixel_format)))
                 compared(name, ours[-1], theirs[-1])
             rows = {"ours": latencies(ours), "by hand": latencies(theirs)}
             table(rows, unit=f"{name} (ms)")
@@ -237,8 +260,8 @@ async def measured(given: argparse.Namespace) -> None:
         for name, pixel_format in FORMATS.items():
             found = defaultdict(list)
             for _ in range(stream_rounds):
-                found["ours"].append(await our_stream(pixel_format))
-                found["by hand"].append(by_hand.ask("stream", pixel_format=pixel_format, seconds=STREAM_S))
+                found["ours"].append(await whole(partial(our_stream, pixel_format)))
+                found["by hand"].append(await whole(partial(by_hand.stream, pixel_format)))
             rows = {who: streams(each) for who, each in found.items()}
             table(rows, unit=f"{name} stream")
             print()

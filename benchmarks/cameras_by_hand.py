@@ -16,7 +16,7 @@ import gi
 import numpy as np
 
 gi.require_version("Aravis", "0.8")
-from gi.repository import Aravis  # noqa: E402 - its version is chosen first
+from gi.repository import Aravis, GLib  # noqa: E402 - its version is chosen first
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -70,7 +70,7 @@ def latency(given: dict, slot: np.ndarray) -> dict:
             acknowledged = time.time()
             buffer = stream.timeout_pop_buffer(PATIENCE_US)
         if buffer is None:
-            raise SystemExit("no frame came")
+            raise TimeoutError("no frame came")
         began = buffer.get_system_timestamp() / 1e9
         to_slot(buffer, given, slot)
         stream.push_buffer(buffer)
@@ -118,7 +118,11 @@ def main() -> None:
     for line in sys.stdin:
         given = json.loads(line)
         rounds = {"latency": lambda of: latency(of, slot), "stream": stream, "widen": widen}
-        print(json.dumps(rounds[given["round"]](given)), flush=True)
+        try:
+            answer = rounds[given["round"]](given)
+        except (GLib.Error, TimeoutError) as error:  # the camera was lost
+            answer = {"failed": str(error)}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

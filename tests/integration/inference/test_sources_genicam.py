@@ -22,6 +22,7 @@ import pytest
 from lineside.connections import State
 from lineside_inference.doctor import cameras as doctor_of_cameras
 from lineside_inference.errors import CameraFailed, CameraIncomplete, RequestError
+from lineside_inference.imaging.pixel_formats.convert import to_pixels
 from lineside_inference.settings import CameraSettings
 from lineside_inference.settings.limits import LimitSettings
 from lineside_inference.sources.cameras.genicam import library, watching
@@ -54,8 +55,8 @@ async def test_each_frame_began_after_its_trigger(watch: Any, fake: Any, acquisi
             trigger = time.monotonic()
             frame = await camera.grab(trigger, within(HANG_S))
             assert trigger <= frame.clock <= time.monotonic()
-            assert frame.pixels is not None
-            assert frame.pixels.shape[1] in {512, 640}
+            width = frame.pixels.shape[1] if frame.layout is None else frame.layout.width
+            assert width in {512, 640}
         assert camera.connection.state is State.ONLINE
         assert camera.transport["incomplete"] == 0
 
@@ -78,6 +79,20 @@ async def test_a_pixel_format_becomes_pixels(watch: Any, pixel_format: str, shap
         frame = await watch().grab(time.monotonic(), within(HANG_S))
         assert frame.pixels.shape == shape
         assert len(np.unique(frame.pixels)) > 4
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "is_kept"), [("Mono8", True), ("BayerRG8", True), ("Mono12p", True), ("Mono16", False)]
+)
+async def test_a_frame_that_the_camera_sends_by_itself_is_made_into_pixels_when_it_is_judged(
+    watch: Any, pixel_format: str, *, is_kept: bool
+) -> None:
+    with viva_camera(width=320, height=240, pixel_format=pixel_format):
+        frame = await watch(acquisition="free").grab(time.monotonic(), within(HANG_S))
+    assert (frame.layout is not None, frame.pixels is None) == (is_kept, is_kept)
+    if is_kept:
+        assert frame.layout.format.name == pixel_format
+        assert len(np.unique(to_pixels(frame.data, frame.layout, max_pixels=PIXELS))) > 4
 
 
 async def test_a_software_trigger_is_given_for_a_request_and_not_without(watch: Any) -> None:

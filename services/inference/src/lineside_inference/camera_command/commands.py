@@ -77,8 +77,9 @@ def snap(
     started = time.monotonic()
     frame = tried(lambda: asyncio.run(_grabbed(camera, settings)))
     took = round((time.monotonic() - started) * 1000)
-    tried(lambda: to.write_bytes(encode(frame.pixels, suffix)))
-    height, width = frame.pixels.shape[:2]
+    pixels = tried(lambda: _pixels(frame, settings))
+    tried(lambda: to.write_bytes(encode(pixels, suffix)))
+    height, width = pixels.shape[:2]
     if as_json:
         show(json.dumps({"file": str(to), "width": width, "height": height, "ms": took}))
     else:
@@ -94,6 +95,16 @@ def _looked_at(device: str) -> tuple[dict[str, tuple[Any, str]], str]:
         return opened.describe(_SHOWN), control
     finally:
         opened.close()
+
+
+def _pixels(frame: Any, settings: Any) -> Any:
+    """Return the pixels of a frame, also of one that is as it came."""
+    from lineside_inference.imaging.pixel_formats.convert import to_pixels  # noqa: PLC0415 - see above
+
+    if frame.layout is None:
+        return frame.pixels
+    size, bits = frame.layout.width * frame.layout.height, settings.significant_bits
+    return to_pixels(frame.data, frame.layout, max_pixels=size, significant_bits=bits)
 
 
 async def _grabbed(name: str, settings: Any) -> Any:

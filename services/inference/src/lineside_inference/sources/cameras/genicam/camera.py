@@ -103,7 +103,12 @@ class GenicamCamera(ThreadedCamera):
     def read(self, stop: threading.Event) -> Iterator[Frame | None]:
         """Yield frames; raises CameraFailed where the camera is away, somebody else's, or refuses a feature."""
         settings = self.settings
-        device = Device(settings.device or "", max_pixels=self._max_pixels, significant_bits=settings.significant_bits)
+        device = Device(
+            settings.device or "",
+            max_pixels=self._max_pixels,
+            significant_bits=settings.significant_bits,
+            keeps_raw=not self._is_triggered,
+        )
         self._seen = Counts()
         vitals = Vitals(device)
         try:
@@ -142,7 +147,7 @@ class GenicamCamera(ThreadedCamera):
                 continue
             last = time.monotonic()
             if rate.is_due(last):
-                yield Frame(pixels=taken.pixels, clock=taken.clock - exposure_s)
+                yield taken.frame(taken.clock - exposure_s)
             else:
                 self.frames["skipped"] += 1
                 yield None

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lineside_inference.errors import CameraFailed
+from lineside_inference.imaging.pixel_formats.layout import Layout
+from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.genicam.advice import Channel
 from lineside_inference.sources.cameras.genicam.discovery import open_camera
 from lineside_inference.sources.cameras.genicam.features import (
@@ -26,7 +28,7 @@ from lineside_inference.sources.cameras.genicam.features import (
     unknown,
 )
 from lineside_inference.sources.cameras.genicam.library import load, text
-from lineside_inference.sources.cameras.genicam.pixels import to_image
+from lineside_inference.sources.cameras.genicam.pixels import to_image, to_raw
 
 _WHOLE = 0  # ARV_BUFFER_STATUS_SUCCESS
 _IMAGES = {0x0001, 0x4001}  # ARV_BUFFER_PAYLOAD_TYPE_IMAGE, and with chunks behind it
@@ -74,21 +76,42 @@ class Counts:
 
 @dataclass(frozen=True)
 class Taken:
-    """A whole frame's pixels (gray or BGR) and the instant of time.monotonic() at which it began to arrive."""
+    """A whole frame and the instant of time.monotonic() at which it began to arrive.
+
+    `pixels` are gray or BGR; where there is a layout they are the bytes in `data`, as they came.
+    """
 
     pixels: NDArray[np.uint8]
     clock: float
+    data: bytes = b""
+    layout: Layout | None = None
+
+    def frame(self, clock: float) -> Frame:
+        """Return it as a frame of an instant of time.monotonic()."""
+        if self.layout is not None:
+            return Frame(self.data, layout=self.layout, clock=clock)
+        return Frame(pixels=self.pixels, clock=clock)
 
 
 class Device:
-    """A camera under our control, or only looked at; `close` gives it back."""
+    """A camera under our control, or only looked at; `close` gives it back.
+
+    `keeps_raw` leaves frames as they came where they can be made into pixels later: most of them nobody asks for.
+    """
 
     def __init__(
-        self, name: str, *, max_pixels: int, significant_bits: int | None = None, controls: bool = True
+        self,
+        name: str,
+        *,
+        max_pixels: int,
+        significant_bits: int | None = None,
+        controls: bool = True,
+        keeps_raw: bool = False,
     ) -> None:
         self._aravis = load()
         self._max_pixels = max_pixels
         self._significant_bits = significant_bits
+        self._keeps_raw = keeps_raw
         self._stream: int | None = None
         self._runs = False
         self._incomplete = 0
@@ -298,16 +321,18 @@ class Device:
         pixel_format = int(self._aravis.call("arv_buffer_get_image_pixel_format", buffer))
         began = self._aravis.call("arv_buffer_get_system_timestamp", buffer) / 1e9
         age = max(0.0, time.time() - began) if began else 0.0  # a wall clock put back makes it no younger than now
+        clock, sent = time.monotonic() - age, (data, pixel_format, width, height)
+        row_padding = max(0, padding.value)
+        raw = to_raw(*sent, row_padding=row_padding, max_pixels=self._max_pixels) if self._keeps_raw else None
+        if raw is not None:
+            return Taken(np.frombuffer(raw[0], np.uint8), clock, *raw)
         pixels = to_image(
-            data,
-            pixel_format,
-            width,
-            height,
-            row_padding=max(0, padding.value),
+            *sent,
+            row_padding=row_padding,
             max_pixels=self._max_pixels,
             significant_bits=self._significant_bits,
         )
-        return Taken(pixels, time.monotonic() - age)
+        return Taken(pixels, clock)
 
     def _counted(self, counter: bytes) -> int:
         if counter not in self._counters:
