@@ -4,10 +4,13 @@
 rewrites golden files instead of comparing, in one lane only.
 """
 
+import ctypes
 import gc
 import logging
 import os
+import resource
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +33,8 @@ WHOLE_LINE = ("tests/e2e/", "tests/faults/test_kill.py", "tests/integration/benc
 ALONE = "the whole line"
 """Tests that hold parts to their deadline, and those in a browser, which reloads when a container brings a new network:
 they run when all other lanes have ended."""
+MUCH = 10 << 20
+"""Bytes of memory after which a lane looks for garbage at the end of a test."""
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile(
@@ -45,6 +50,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name in os.environ.keys() - clean_environment():
         del os.environ[name]  # a setting of a service on this machine, which the processes under test would take too
+    # A shell that runs the tests behind has Ctrl-C ignored, and so would every process that a test sends one to.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--update") and config.getoption("numprocesses", None):
         raise pytest.UsageError("--update rewrites files that other lanes compare: run `pytest --update` in one lane")
     if not hasattr(config, "workerinput"):
@@ -113,6 +120,21 @@ def _garbage() -> Iterator[None]:
     """Let what a file left open be told there, and not in a file that comes later."""
     yield
     gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _memory() -> Iterator[None]:
+    """Free what a test took much memory for: each client of AWS is 20 MB in cycles, and a file makes a hundred."""
+    before = _resident()
+    yield
+    if _resident() > before + MUCH:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # else what is free stays with the process
+
+
+def _resident() -> int:
+    """Return the bytes of memory that this lane has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 @pytest.fixture(autouse=True)

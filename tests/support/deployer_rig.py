@@ -5,8 +5,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import yaml
 from lineside.packages import make_key, pack, sign
 from lineside_bench.processes.process import clean_environment
 from lineside_inference.errors import ModelOut, ModelUnknown, ModelUnloaded
+from tests.support import warm_start
 from tests.support.constant_models import HEIGHT, WIDTH, write
 from tests.support.inference_service import Inference
 from tests.support.model_packages import trusting
@@ -100,7 +99,7 @@ class Deployer:
         self.document = {"thing": "line-7", "deployer": own, "edge_manager": edge}
         for name, value in settings.items():
             (own if name not in self.document else self.document)[name] = value
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: warm_start.Started | None = None
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=HANG_S)
 
     def want(self, *definitions: Any, name: str = "d1", policy: str = "ROLLBACK_ON_FAILURE") -> None:
@@ -120,11 +119,8 @@ class Deployer:
         settings = self.folder / "settings.yaml"
         settings.write_text(yaml.safe_dump(self.document))
         with (self.folder / "deployer.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "lineside_deployer", str(settings)],
-                env=clean_environment({**os.environ, **KEYS}),
-                stderr=log,
-            )
+            environment = clean_environment({**os.environ, **KEYS})
+            self.process = warm_start.start("lineside_deployer", settings, env=environment, stderr=log)
 
     def wait_ready(self) -> None:
         block_until(self.is_ready, self.log, within=HANG_S)

@@ -5,7 +5,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -17,7 +16,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from lineside_bench.processes.process import clean_environment
-from tests.support import waiting
+from tests.support import waiting, warm_start
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S
 
@@ -36,13 +35,14 @@ class Process:
         self._settings = folder / f"{section}.yaml"
         self._settings.write_text(yaml.safe_dump(document))
         self._log = folder / f"{section}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: warm_start.Started | None = None
 
     def start(self) -> None:
         environment = clean_environment()
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", f"lineside_{self.section}", str(self._settings)]
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            self._process = warm_start.start(
+                f"lineside_{self.section}", self._settings, env=environment, stdout=log, stderr=log
+            )
 
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None

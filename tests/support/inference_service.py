@@ -4,7 +4,6 @@ import base64
 import os
 import signal
 import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import yaml
 
 from lineside_bench.processes.process import clean_environment
+from tests.support import warm_start
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
 from tests.support.waiting import HANG_S, block_until
@@ -41,9 +41,7 @@ class Inference:
         self.log = folder / f"inference-{self.port}.log"
         environment = clean_environment()
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "lineside_inference", str(config)], stderr=log, env=environment
-            )
+            self.process = warm_start.start("lineside_inference", config, stderr=log, env=environment)
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=HANG_S, trust_env=False)
 
     def wait_for(self, path: str, status: int = 200) -> None:

@@ -1,7 +1,7 @@
 """Rollouts over the stand-in: a file, a runner with its clock, and a driver that brings one to its end."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def runner(path: Path, server: Server, **more: Any) -> Runner:
     return Runner(read_rollout(path), path.parent, now=lambda: world.time().timestamp(), pause=lambda _: None, **more)
 
 
-@cache
+@lru_cache(maxsize=1)  # of one server only: each is 20 MB, and every test has a server of its own
 def _aws(url: str) -> Aws:
     del url  # the environment names it
     return Aws()
