@@ -196,6 +196,7 @@ class Box:
             "model_repository": str(self.repository),
             "state_dir": str(self.folder / "inference" / "state"),
             "triton": {"url": self.triton.grpc, "health_ms": 100, "slot_bytes": 65536},
+            "models": {"look_s": 0.2},
             "policy": {"enabled": True, "thresholds": {"wear": 0.2}},
             "edge_manager": {"DeploymentEnable": True, "DbEnable": True},
         }

@@ -24,8 +24,10 @@ AGX = dataclasses.replace(ORIN, sms=16, module="AGX Orin")
 _LIVE = """
 import sys
 from pathlib import Path
+from lineside.plans import builder
 from lineside.plans.__main__ import live
 from lineside.plans.device import Device
+builder.LOOK_S = 0.1
 folder, models, trtexec, *device = sys.argv[1:]
 given = dict(each.split("=", 1) for each in device)
 sys.exit(live(Path(folder), Path(models), Path(trtexec), Device(**given | {"sms": int(given["sms"])})))

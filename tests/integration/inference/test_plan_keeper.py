@@ -74,6 +74,7 @@ def start(
         return start_inference(
             model_repository=str(triton.repository),
             triton={"url": triton.grpc, "health_ms": 50},
+            models={"look_s": 0.2},
             tensorrt={"folder": str(plans.path), "idle_s": 0.2} | tensorrt,
         )
 

@@ -82,7 +82,10 @@ def test_one_model_that_is_wrong_leaves_the_others_serving(
     settings = {"model_repository": str(repository), "state_dir": str(tmp_path / "state")}
     policy = {"enabled": True, "thresholds": {"wear": 0.2}}
     service = start_inference(
-        triton={"url": triton.grpc, "health_ms": 100, "slot_bytes": 4096}, policy=policy, **settings
+        triton={"url": triton.grpc, "health_ms": 100, "slot_bytes": 4096},
+        models={"look_s": 0.2},
+        policy=policy,
+        **settings,
     )
     assert judge(service, "whole")["verdict"] == "fail"
 
@@ -143,7 +146,7 @@ def test_a_restart_that_one_request_noticed_is_noticed_for_every_model(
 ) -> None:
     put(triton.repository, "second")
     settings = {"url": triton.grpc, "health_ms": 60_000}
-    service = start_inference(model_repository=str(triton.repository), triton=settings)
+    service = start_inference(model_repository=str(triton.repository), triton=settings, models={"look_s": 0.2})
     until(service, "second", "ONLINE")
     assert judge(service, "second")["verdict"] == "pass"
     file = triton.repository / "second" / "1" / "model.onnx"

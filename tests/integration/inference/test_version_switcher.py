@@ -276,8 +276,13 @@ def described(service: Inference) -> Any:
 
 
 def test_the_version_that_the_own_card_names_comes_into_force_and_a_broken_one_does_not(
-    triton: TritonServer, service: Inference, part_jpeg: bytes
+    triton: TritonServer, start_inference: Callable[..., Inference], part_jpeg: bytes
 ) -> None:
+    service = start_inference(
+        model_repository=str(triton.repository),
+        triton={"url": triton.grpc, "health_ms": 50},
+        models={"look_s": 0.2},
+    )
     deployed = Deployed(triton.repository)
     try:
         with Load(service, part_jpeg) as line:
@@ -335,7 +340,7 @@ def test_a_restart_while_a_broken_version_is_named_serves_the_one_before(
     triton: TritonServer, start_inference: Callable[..., Inference], part_jpeg: bytes, tmp_path: Path
 ) -> None:
     settings = {"model_repository": str(triton.repository), "state_dir": str(tmp_path / "state")}
-    settings["triton"] = {"url": triton.grpc, "health_ms": 50}
+    settings |= {"triton": {"url": triton.grpc, "health_ms": 50}, "models": {"look_s": 0.2}}
     deployed = Deployed(triton.repository)
     try:
         deployed.name("2")

@@ -112,7 +112,14 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     memory = TritonMemory(section.triton, service.registry)
     switcher = VersionSwitcher(section.models, store, engine, judging.dry_run, memory, service.registry)
     switcher.on_switch = policies.keep
-    watcher = RepositoryWatcher(store, switcher.join, engine.connection, switcher.renew, switcher.withdraw)
+    watcher = RepositoryWatcher(
+        store,
+        switcher.join,
+        engine.connection,
+        switcher.renew,
+        switcher.withdraw,
+        look_s=section.models.look_s,
+    )
     watcher.show()
     metrics = Metrics(service.registry, store)
     feed = LiveFeed(section.page, service.registry)

@@ -24,9 +24,6 @@ from lineside_inference.models.undoing import WITHDRAWN
 
 log = structlog.get_logger("lineside.inference.models")
 
-LOOK_S = 2.0
-"""Seconds between two readings of the repository's folders."""
-
 
 @dataclass(frozen=True)
 class Renewal:
@@ -48,7 +45,8 @@ class RepositoryWatcher:
     """Watches the folders of the model repository, and serves what has become whole.
 
     `join` starts to serve a model and raises LinesideError where it cannot; `connection` returns a model's connection.
-    `renew` is told which version the own card of a model that serves names, `withdraw` which was taken out.
+    `renew` is told which version the own card of a model that serves names, `withdraw` which was taken out. The folders
+    are looked at every `look_s` seconds.
     """
 
     def __init__(
@@ -58,12 +56,15 @@ class RepositoryWatcher:
         connection: Callable[[str], Connection],
         renew: Callable[[Renewal], None],
         withdraw: Callable[[str], None] = lambda _name: None,
+        *,
+        look_s: float = 2.0,
     ) -> None:
         self._store = store
         self._join = join
         self._connection = connection
         self._renew = renew
         self._withdraw = withdraw
+        self._look_s = look_s
         self._seen: dict[str, object] = {}
         self._read: dict[str, object] = {}
         self._out: set[str] = set()
@@ -80,7 +81,7 @@ class RepositoryWatcher:
         """Watch for ever."""
         while True:
             self.admit(await asyncio.to_thread(self.look))
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self._look_s)
 
     def admit(self, found: Sequence[Model | Renewal | Withdrawal]) -> None:
         """Serve models that have become whole, tell which versions are named now, and show models that are out."""

@@ -79,6 +79,13 @@ class ModelsSettings(Section):
     drain_s: float = Field(
         30.0, gt=0, le=600, description="Longest wait for requests on the old version before it is unloaded."
     )
+    look_s: float = Field(
+        2.0,
+        ge=0.1,
+        le=60,
+        description="Seconds between two looks at the model repository, and at the TensorRT engines' folder. A model "
+        "is read once two looks found it the same; one that changes afterwards is read again.",
+    )
 
 
 class HardwareSettings(Section):

@@ -36,7 +36,6 @@ from lineside_inference.usecases.quiet import Quiet
 
 log = structlog.get_logger("lineside.inference.tensorrt")
 
-LOOK_S = 2.0
 TICK_S = 0.1
 """How soon a build is paused for a part."""
 _AGAIN_S = 60.0
@@ -95,16 +94,17 @@ class PlanKeeper:
     async def supervise(self) -> None:
         """Look after them for ever."""
         self._ask = await asyncio.to_thread(self._recall)
+        look_s = self._models.look_s
         while True:
             try:
                 await self._look()
-                until = time.monotonic() + LOOK_S
+                until = time.monotonic() + look_s
                 while (left := until - time.monotonic()) > 0:
-                    await asyncio.sleep(min(left, TICK_S if self._ask.build is not None else LOOK_S))
+                    await asyncio.sleep(min(left, TICK_S if self._ask.build is not None else look_s))
                     await self._tell(replace(self._ask, go=self._may_build()))
             except OSError as error:
                 self._say_all(f"the folder {self._folder.path} cannot be used: {error.strerror}")
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(look_s)
             except Exception:  # whatever it is, the line goes on without an engine
                 log.exception("looking after TensorRT engines failed in a way that nobody foresaw")
                 await asyncio.sleep(_AGAIN_S)
