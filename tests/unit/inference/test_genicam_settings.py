@@ -34,11 +34,47 @@ def test_a_device_and_its_features_are_all_that_is_needed() -> None:
             "TriggerMode is written by the service",
         ),
         ({"kind": "genicam", "device": "a", "features": {"a b": 1}}, "should match pattern"),
+        (
+            {"kind": "genicam", "device": "a", "features": {"ChunkModeActive": True}},
+            "ChunkModeActive is written by the service itself: see chunks",
+        ),
+        ({"kind": "genicam", "device": "a", "hardware_trigger": {}}, "stands with acquisition hardware only"),
+        ({"url": "http://a/", "acquisition": "hardware"}, "acquisition: does not stand with kind snapshot"),
+        ({"url": "http://a/", "chunks": ["Timestamp"]}, "chunks: does not stand with kind snapshot"),
+        (
+            {"kind": "genicam", "device": "a", "acquisition": "hardware", "features": {"TriggerActivation": "AnyEdge"}},
+            "TriggerActivation is written by the service",
+        ),
+        (
+            {"kind": "genicam", "device": "a", "acquisition": "hardware", "warmup_frames": 1},
+            "warmup_frames: does not stand with acquisition hardware: each frame is one part's",
+        ),
+        (
+            {"kind": "genicam", "device": "a", "acquisition": "hardware", "allow_older_ms": 1},
+            "allow_older_ms: does not stand with acquisition hardware",
+        ),
+        (
+            {
+                "kind": "genicam",
+                "device": "a",
+                "acquisition": "hardware",
+                "hardware_trigger": {"window_ms": 15, "apart_ms": 30},
+            },
+            "window_ms: 15 is not less than half of apart_ms, 30: a frame could fit two parts",
+        ),
     ],
 )
 def test_what_does_not_belong_together_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         CameraSettings.model_validate(given)
+
+
+def test_a_camera_that_the_line_fires_needs_no_more_than_that() -> None:
+    settings = CameraSettings.model_validate({"kind": "genicam", "device": "a", "acquisition": "hardware"})
+    assert settings.by_itself().acquisition == "free"
+    assert settings.acquisition == "hardware"
+    software = CameraSettings.model_validate({"kind": "genicam", "device": "a"})
+    assert software.by_itself() is software
 
 
 @pytest.mark.parametrize("device", ["S1", "s1", "00:00:00:00:00:01", "192.0.2.7"])

@@ -166,6 +166,12 @@ def test_everything_of_a_part_is_in_its_record(taken: Callable[..., EvidenceInpu
     assert "leftOut" not in metadata
 
 
+def test_what_the_camera_said_of_the_frame_is_in_its_record() -> None:
+    said = {"ExposureTime": 1500.0, "offsetMs": 0.3}
+    assert read(entry(EvidenceInputs(frame=Frame(b"-", metadata=said))))["eventMetadata"]["frame"] == said
+    assert "frame" not in read(entry(EvidenceInputs(frame=Frame(b"-"))))["eventMetadata"]
+
+
 def test_public_samples_readers_read_it(taken: Callable[..., EvidenceInputs]) -> None:
     """A Lambda or a notebook takes the type apart with a pattern, and unpacks the numbers."""
     record = read(entry(taken(Frame(encode(picture(), "png"))), limit=10**6))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lineside.connections import Connection, State
-from lineside.contract import Request, Times
-from lineside_inference.deadline import Arrival, trigger_clock
+from lineside.contract import Context, Request, Times
+from lineside_inference.deadline import Arrival, Trigger, trigger_clock
 from lineside_inference.errors import CameraFailed, CameraStale
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
@@ -188,3 +188,18 @@ def test_a_camera_that_is_away_is_looked_for_where_its_kind_can_be(settings: dic
     told = look_at(CameraSettings.model_validate(settings))
     assert said in told
     assert ("cable" in told) == ("url" in settings)
+
+
+def test_a_trigger_has_each_timestamp_as_its_clock_has_it() -> None:
+    arrival = Arrival()
+    ahead, before = arrival.wall + timedelta(hours=1), arrival.wall - timedelta(milliseconds=250)
+    trigger = Trigger.of(request(received=before, source=ahead), arrival)
+    assert trigger.stamps == pytest.approx({"received": arrival.clock - 0.25, "source": arrival.clock + 3600})
+    assert trigger.clock == pytest.approx(arrival.clock - 0.25)
+    assert not trigger.is_recovered
+    assert Trigger.of(request(), arrival).stamps == {"received": arrival.clock}
+
+
+def test_a_part_that_was_found_after_a_gap_is_known_as_such() -> None:
+    recovered = request().model_copy(update={"context": Context.model_validate({"recovered": True})})
+    assert Trigger.of(recovered, Arrival()).is_recovered

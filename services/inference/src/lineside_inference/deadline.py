@@ -1,6 +1,7 @@
 """When a request was triggered and came, and until when its answer is wanted, on the clock that never jumps."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -40,6 +41,32 @@ class Deadline:
     def has_passed(self) -> bool:
         """Whether nothing is left."""
         return time.monotonic() >= self.at
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """When a request's part was triggered; instants are of time.monotonic(), in seconds.
+
+    `clock` is as of `trigger_clock`. `stamps` are the request's own timestamps by their names (`source`, `server`,
+    `received`), as their clocks have them: nothing is made up for one that is absent or ahead of ours.
+    """
+
+    clock: float
+    stamps: Mapping[str, float] = field(default_factory=dict)
+    is_recovered: bool = False
+    """Whether it was found by reading the PLC after a gap, so that nobody saw when it was."""
+
+    @classmethod
+    def of(cls, request: Request, arrival: Arrival) -> "Trigger":
+        """Return the trigger of a request; one without any timestamp was triggered as it arrived."""
+        times = {name: getattr(request.time, name) for name in ("source", "server", "received")}
+        stamps = {
+            name: arrival.clock - (arrival.wall - stamp).total_seconds()
+            for name, stamp in times.items()
+            if stamp is not None
+        }
+        recovered = (request.context.model_extra or {}).get("recovered")
+        return cls(trigger_clock(request, arrival), stamps or {"received": arrival.clock}, is_recovered=bool(recovered))
 
 
 def trigger_clock(request: Request, arrival: Arrival) -> float:

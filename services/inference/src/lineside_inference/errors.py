@@ -380,6 +380,18 @@ class CameraIncomplete(Failed):
     code = "camera-incomplete"
 
 
+class CameraUnmatched(Failed):
+    """The line fires the camera, and no frame was exposed when the part was triggered, or when is not known."""
+
+    code = "camera-unmatched"
+
+
+class CameraAmbiguous(Failed):
+    """The line fires the camera, and it is not certain which frame is the part's: none is judged."""
+
+    code = "camera-ambiguous"
+
+
 class UrlNotAllowed(Rejected):
     """The url's scheme, host, port or address is not one of those that the settings allow."""
 

@@ -118,7 +118,9 @@ async def _grabbed(name: str, settings: Any) -> Any:
 
     configure("camera", level="error", style="console")
     limits = LimitSettings()
-    cameras = Cameras({name: settings}, Service("camera"), max_bytes=limits.body_bytes, max_pixels=limits.pixels)
+    cameras = Cameras(
+        {name: settings.by_itself()}, Service("camera"), max_bytes=limits.body_bytes, max_pixels=limits.pixels
+    )
     (only,) = cameras
     supervisor = asyncio.create_task(only.supervise(), name="camera snap")
     trigger = time.monotonic()

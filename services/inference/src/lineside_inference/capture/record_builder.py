@@ -97,6 +97,8 @@ class RecordBuilder:
         }
         extra |= {"masked": len(rectangles)} if rectangles else {}
         extra |= {"leftOut": left_out} if left_out else {}
+        frame = judged.evidence.frame
+        extra |= {"frame": dict(frame.metadata)} if frame is not None and frame.metadata else {}
         event = Event(
             id=request.id,
             fleet=self._edge_manager.DeviceFleetName,

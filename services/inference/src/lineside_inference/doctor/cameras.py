@@ -74,7 +74,7 @@ async def _image(name: str, camera: CameraSettings, own: InferenceSettings, link
     if camera.kind == "directory":
         camera = camera.model_copy(update={"since": "any"})
     limits = own.limits
-    cameras = Cameras({name: camera}, link, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
+    cameras = Cameras({name: camera.by_itself()}, link, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
     (only,) = cameras
     supervisor = asyncio.create_task(only.supervise(), name=f"doctor camera {name}")
     deadline = Deadline(time.monotonic() + IMAGE_S)

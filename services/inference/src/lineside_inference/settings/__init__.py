@@ -15,7 +15,13 @@ from lineside_inference.settings.capture import CaptureSettings
 from lineside_inference.settings.http import GrpcSettings, InferenceHttpSettings, is_loopback
 from lineside_inference.settings.limits import LimitSettings
 from lineside_inference.settings.page import PageSettings
-from lineside_inference.settings.sources import SERVICE_FEATURES, CameraSettings, UrlHost, UrlSettings
+from lineside_inference.settings.sources import (
+    SERVICE_FEATURES,
+    CameraSettings,
+    HardwareTrigger,
+    UrlHost,
+    UrlSettings,
+)
 from lineside_inference.settings.tensorrt import TensorRtSettings
 from lineside_inference.settings.triton import HardwareSettings, ModelsSettings, TritonSettings
 
@@ -25,6 +31,7 @@ __all__ = [
     "CaptureSettings",
     "GrpcSettings",
     "HardwareSettings",
+    "HardwareTrigger",
     "InferenceHttpSettings",
     "InferenceSettings",
     "LimitSettings",

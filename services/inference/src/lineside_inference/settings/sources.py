@@ -22,6 +22,8 @@ SERVICE_FEATURES = {
     "TriggerSource",
 }
 """Features that decide how frames come: the service writes them itself."""
+_OF_FIRED = {"TriggerActivation", "PtpEnable"}
+_OF_CHUNKS = {"ChunkModeActive", "ChunkSelector", "ChunkEnable"}
 
 
 class RawImage(Section):
@@ -33,6 +35,55 @@ class RawImage(Section):
     stride: int | None = Field(
         None, ge=1, le=100_000_000, description="Bytes from one row to the next; where absent, rows are not padded."
     )
+
+
+class HardwareTrigger(Section):
+    """How the line fires a genicam camera, and how its frames are given to the parts: by time, never by their order."""
+
+    source: str = Field(
+        "Line1", pattern=r"^\w{1,100}$", description="The camera's input that fires it, by the camera's own name."
+    )
+    activation: str = Field(
+        "RisingEdge",
+        pattern=r"^\w{1,100}$",
+        description="What of it fires: RisingEdge, FallingEdge, AnyEdge, LevelHigh.",
+    )
+    time: Literal["received", "source", "server"] = Field(
+        "received",
+        description="Which timestamp of a request says when its part was triggered: received: when the bridge saw it; "
+        "source: the PLC's own, whose clock has to be this host's; server: the OPC UA server's.",
+    )
+    delay_ms: float = Field(
+        0.0,
+        ge=-10_000,
+        le=10_000,
+        description="From that time to the exposure; below 0 where the camera is fired before the PLC stamps.",
+    )
+    window_ms: float = Field(
+        10.0, gt=0, le=10_000, description="By how much the exposure may come earlier or later than that."
+    )
+    apart_ms: float = Field(
+        50.0,
+        gt=0,
+        le=60_000,
+        description="The least time between two exposures; more than twice window_ms, so that no frame fits two parts.",
+    )
+    keep_ms: float = Field(2000.0, gt=0, le=60_000, description="How long a frame waits for its request.")
+    most_kept: int = Field(16, ge=1, le=256, description="How many frames wait at most; each is held as pixels.")
+    ptp: bool = Field(
+        default=False,
+        description="Let PTP keep the camera's clock. This host's has to be kept by the same grandmaster, which is "
+        "seen to; where it is not, the clock is read as without PTP.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_one_part(self) -> Self:
+        if self.apart_ms <= 2 * self.window_ms:
+            raise ValueError(
+                f"window_ms: {self.window_ms:g} is not less than half of apart_ms, {self.apart_ms:g}: "
+                "a frame could fit two parts"
+            )
+        return self
 
 
 class CameraSettings(Section):
@@ -53,10 +104,19 @@ class CameraSettings(Section):
         max_length=255,
         description="genicam: the camera's IP address, MAC (USB: GUID), serial number or user-defined name.",
     )
-    acquisition: Literal["software", "free"] = Field(
+    acquisition: Literal["software", "free", "hardware"] = Field(
         "software",
         description="genicam: software: one frame for each request, by software trigger; free: the camera sends by "
-        "itself, and the newest frame is taken.",
+        "itself, and the newest frame is taken; hardware: the line fires the camera (hardware_trigger).",
+    )
+    hardware_trigger: HardwareTrigger | None = Field(
+        None, description="genicam with acquisition hardware: what fires the camera, and which frame is a part's."
+    )
+    chunks: tuple[Annotated[str, Field(pattern=r"^\w{1,100}$")], ...] = Field(
+        (),
+        max_length=16,
+        description="genicam: what the camera sends along with each frame, by its own names (Timestamp, ExposureTime, "
+        "LineStatusAll); kept with the evidence.",
     )
     features: dict[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,99}$")], bool | int | float | str] = Field(
         default_factory=dict,
@@ -146,19 +206,37 @@ class CameraSettings(Section):
             "stream": {"allow_older_ms", "username", "password_file", "most_fps"},
             "genicam": {
                 *("allow_older_ms", "most_fps", "acquisition", "features", "features_file", "significant_bits"),
-                "hot_celsius",
+                *("hardware_trigger", "chunks", "hot_celsius"),
             },
         }
         strange = (self.model_fields_set & set().union(*of_kind.values())) - of_kind[self.kind]
         for name in sorted(strange):
             raise ValueError(f"{name}: does not stand with kind {self.kind}")
-        for name in sorted(SERVICE_FEATURES & self.features.keys()):
-            raise ValueError(f"features: {name} is written by the service itself: see acquisition")
+        self._check_genicam()
         if (self.username is None) != (self.password_file is None):
             raise ValueError("username and password_file: give both or neither")
         if self.url is not None:
             _check_camera_url(self.url, self.kind)
         return self
+
+    def by_itself(self) -> Self:
+        """Return it so that one image can be had without a part: the line is not waited for."""
+        if self.acquisition != "hardware":
+            return self
+        return self.model_copy(update={"acquisition": "free", "hardware_trigger": None})
+
+    def _check_genicam(self) -> None:
+        """Raise ValueError where features or the trigger's settings do not stand together."""
+        is_fired = self.acquisition == "hardware"
+        if self.hardware_trigger is not None and not is_fired:
+            raise ValueError("hardware_trigger: stands with acquisition hardware only")
+        for name in sorted((SERVICE_FEATURES | (_OF_FIRED if is_fired else set())) & self.features.keys()):
+            raise ValueError(f"features: {name} is written by the service itself: see acquisition")
+        for name in sorted(_OF_CHUNKS & self.features.keys()):
+            raise ValueError(f"features: {name} is written by the service itself: see chunks")
+        for name in ("allow_older_ms", "warmup_frames", "most_fps"):
+            if is_fired and name in self.model_fields_set:
+                raise ValueError(f"{name}: does not stand with acquisition hardware: each frame is one part's")
 
 
 def _check_camera_url(url: str, kind: str) -> None:

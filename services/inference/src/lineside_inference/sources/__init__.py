@@ -6,6 +6,7 @@ peer wants them. Each gives a Frame.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,13 +23,15 @@ class Frame:
     """An image as it came: the bytes of its file, raw pixels and how they lie, or decoded pixels.
 
     Decoded they are uint8, height x width x 3 (BGR), or height x width where they are gray.
-    `clock` is the instant at which it was all here, of time.monotonic(), in seconds.
+    `clock` is the instant at which it was all here, of time.monotonic(), in seconds. `metadata` is what the camera said
+    of it.
     """
 
     data: bytes = b""
     pixels: NDArray[np.uint8] | None = None
     layout: Layout | None = None
     clock: float = field(default_factory=time.monotonic)
+    metadata: Mapping[str, bool | int | float | str] = field(default_factory=dict)
 
     def age_ms(self) -> float:
         """Return for how many milliseconds it has been here, at least 0."""

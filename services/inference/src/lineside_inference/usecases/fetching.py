@@ -5,7 +5,7 @@ from typing import Any
 
 from lineside.contract import CameraSource, FileSource, InlineSource, Request, UrlSource
 from lineside_inference.dataplane.workers import Workers
-from lineside_inference.deadline import Arrival, Deadline, trigger_clock
+from lineside_inference.deadline import Arrival, Deadline, Trigger
 from lineside_inference.errors import FileFailed
 from lineside_inference.imaging.pixel_formats.layout import Layout, is_raw
 from lineside_inference.sources import Frame
@@ -39,7 +39,7 @@ class Fetcher:
         """
         source = request.source
         if isinstance(source, CameraSource):
-            return await self._cameras.grab(source.camera, trigger_clock(request, arrival), deadline)
+            return await self._cameras.grab_for(source.camera, Trigger.of(request, arrival), deadline)
         if isinstance(source, UrlSource):
             return await self._urls.fetch(source.url, deadline)
         if isinstance(source, FileSource):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
@@ -130,7 +131,7 @@ def _developed(frame: Frame, camera: CameraSettings | None, preparation: Prepara
         pixels = develop(frame.data, frame.layout, preparation, max_pixels=max_pixels, significant_bits=bits)
     elif frame.pixels is None and camera is not None and camera.exif_orientation == "obey":
         pixels = decode_turned(frame.data, preparation, max_pixels=max_pixels)
-    return frame if pixels is None else Frame(pixels=pixels, clock=frame.clock)
+    return frame if pixels is None else replace(frame, data=b"", layout=None, pixels=pixels)
 
 
 def _needed(frame: Frame, max_pixels: int) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from lineside.errors import SettingsError
 from lineside.secrecy import hidden
 from lineside.service import Service
-from lineside_inference.deadline import Deadline
+from lineside_inference.deadline import Deadline, Trigger
 from lineside_inference.errors import CameraUnknown, RequestError
 from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.settings import CameraSettings
@@ -21,6 +21,7 @@ from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.camera import Camera
 from lineside_inference.sources.cameras.directory import DirectoryCamera
 from lineside_inference.sources.cameras.genicam.camera import GenicamCamera
+from lineside_inference.sources.cameras.genicam.hardware import HardwareCamera
 from lineside_inference.sources.cameras.health import CameraHealth
 from lineside_inference.sources.cameras.mjpeg import MjpegCamera
 from lineside_inference.sources.cameras.snapshot import SnapshotCamera
@@ -59,11 +60,21 @@ class Cameras:
 
         Raises CameraUnknown, CameraFailed, CameraTimeout or CameraStale.
         """
+        return await self._camera(name).grab(trigger, deadline)
+
+    async def grab_for(self, name: str, trigger: Trigger, deadline: Deadline) -> Frame:
+        """Return a camera's frame of the part that was triggered so; as of `grab`.
+
+        Raises CameraUnmatched or CameraAmbiguous as well, where the line fires the camera.
+        """
+        return await self._camera(name).grab_for(trigger, deadline)
+
+    def _camera(self, name: str) -> Camera:
         camera = self._cameras.get(name)
         if camera is None:
             known = ", ".join(sorted(self._cameras)) or "none"
             raise CameraUnknown(f"camera {name!r} is not known", remedy=f"Known here (inference.cameras): {known}")
-        return await camera.grab(trigger, deadline)
+        return camera
 
     def close(self) -> None:
         """Close the connections and end the readers; blocks for half a second at most, where a reader hangs."""
@@ -86,7 +97,8 @@ def _make(name: str, settings: CameraSettings, service: Service, *, max_bytes: i
     if settings.kind == "stream":
         return StreamCamera(name, settings, connection, credentials=credentials, max_pixels=max_pixels)
     if settings.kind == "genicam":
-        return GenicamCamera(name, settings, connection, max_pixels=max_pixels)
+        kind = HardwareCamera if settings.acquisition == "hardware" else GenicamCamera
+        return kind(name, settings, connection, max_pixels=max_pixels)
     if settings.kind == "directory":
         layout = _layout(name, settings, max_pixels)
         return DirectoryCamera(name, settings, connection, max_bytes=max_bytes, layout=layout)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 
 from lineside.connections import Connection
-from lineside_inference.deadline import Deadline
+from lineside_inference.deadline import Deadline, Trigger
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
 
@@ -22,10 +22,20 @@ class Camera(ABC):
         """What the network did to the frames, and how often control was lost; counted for genicam only."""
         self.temperature: float | None = None
         """Degrees Celsius as the camera told them last; None where it tells none, or is away."""
+        self.matching: Counter[str] = Counter()
+        """Frames and parts by what came of both; counted where the line fires the camera."""
+        self.clock_error_s: float | None = None
+        """By how much the newest frame's instant may be wrong; None where frames have no instant of their own."""
+        self.trigger_offset_s: float | None = None
+        """By how much the newest frame that was given to a part was exposed later than expected."""
 
     @abstractmethod
     async def grab(self, trigger: float, deadline: Deadline) -> Frame:
         """Return a frame not older than the trigger; raises CameraFailed, CameraTimeout or CameraStale."""
+
+    async def grab_for(self, trigger: Trigger, deadline: Deadline) -> Frame:
+        """Return the frame of the part that was triggered so: one not older, unless the line fires the camera."""
+        return await self.grab(trigger.clock, deadline)
 
     @abstractmethod
     async def supervise(self) -> None:

@@ -82,6 +82,9 @@ class ThreadedCamera(LiveCamera):
             except Exception as error:  # noqa: BLE001 - whatever a driver raises: it is shown, and tried again
                 await asyncio.sleep(self.connection.backoff(describe(error)))
 
+    def idle(self) -> None:
+        """Do what is due where nothing new came; called in the event loop's thread."""
+
     def close(self) -> None:
         """Tell the reader to end, without waiting for it."""
         self._is_closed = True
@@ -118,3 +121,5 @@ class ThreadedCamera(LiveCamera):
             self.deliver(frame)
         elif not self.connection.is_online:
             self.connection.online()
+        if frame is None:
+            self.idle()

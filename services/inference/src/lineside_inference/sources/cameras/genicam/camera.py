@@ -1,5 +1,7 @@
 """A GigE Vision or USB3 Vision camera: control of it, its features, and frames by themselves or by software trigger.
 
+Where the line fires the camera, `hardware` gives the frames to the parts.
+
 The reader's thread owns the camera. A frame's clock is the instant at which it began to arrive, less the exposure
 time where the camera sends by itself, so that one that was exposed or under way when the part's trigger came is not
 taken for a new one. A frame of which packets are missing is never handed
@@ -16,7 +18,7 @@ from lineside_inference.deadline import Deadline
 from lineside_inference.errors import CameraFailed, CameraIncomplete, CameraStale
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources import Frame
-from lineside_inference.sources.cameras.genicam.device import Counts, Device
+from lineside_inference.sources.cameras.genicam.device import BUFFERS, Counts, Device
 from lineside_inference.sources.cameras.genicam.features import Value
 from lineside_inference.sources.cameras.genicam.features_loading import set_features
 from lineside_inference.sources.cameras.genicam.vitals import Vitals
@@ -25,20 +27,24 @@ from lineside_inference.sources.cameras.threaded import ThreadedCamera
 
 _LOOK_S = 0.1
 """How often the reader looks whether it shall end and whether it still has control."""
-_COUNTED = ("incomplete", "missing_packets", "resent_packets", "received_packets")
+_COUNTED = ("incomplete", "missing_packets", "resent_packets", "received_packets", "underruns")
 _OPENING_S = 30.0
 """Longer than opening takes: the library asks a camera that does not answer six times, and searches for a second."""
 
 
-def trigger_features(device: Device, *, is_triggered: bool) -> dict[str, Value]:
-    """Return the features by which frames come, by trigger or by themselves; TriggerMode only where there is one."""
+def trigger_features(device: Device, source: str | None, activation: str | None = None) -> dict[str, Value]:
+    """Return the features by which frames come: by a trigger's source, or by themselves where that is None.
+
+    TriggerMode only where there is one.
+    """
     mode: dict[str, Value] = {}
     if device.read("AcquisitionMode") is not None:
         mode["AcquisitionMode"] = "Continuous"
     if "FrameStart" in device.choices("TriggerSelector"):
         mode["TriggerSelector"] = "FrameStart"
-    if is_triggered:
-        return {**mode, "TriggerSource": "Software", "TriggerMode": "On"}
+    if source is not None:
+        edge: dict[str, Value] = {} if activation is None else {"TriggerActivation": activation}
+        return {**mode, "TriggerSource": source, **edge, "TriggerMode": "On"}
     return {**mode, "TriggerMode": "Off"} if device.read("TriggerMode") is not None else mode
 
 
@@ -107,16 +113,16 @@ class GenicamCamera(ThreadedCamera):
             settings.device or "",
             max_pixels=self._max_pixels,
             significant_bits=settings.significant_bits,
-            keeps_raw=not self._is_triggered,
+            keeps_raw=settings.acquisition != "software",
         )
         self._seen = Counts()
         vitals = Vitals(device)
         try:
-            own = {**settings.features, **trigger_features(device, is_triggered=self._is_triggered)}
-            set_features(device, settings.features_file, own)
-            device.start()
+            set_features(device, settings.features_file, {**settings.features, **self._trigger_features(device)})
+            device.send_chunks(settings.chunks)
+            device.start(self._buffers)
             yield None
-            for frame in self._triggered(device, stop) if self._is_triggered else self._free(device, stop):
+            for frame in self._frames(device, stop):
                 yield frame
                 self._feel(vitals, is_idle=frame is None)
         finally:
@@ -129,9 +135,18 @@ class GenicamCamera(ThreadedCamera):
         """After how many seconds without a sign of life the reader hangs: opening waits for each lost answer."""
         return max(_OPENING_S, super().silence_s)
 
+    def _trigger_features(self, device: Device) -> dict[str, Value]:
+        return trigger_features(device, "Software" if self.settings.acquisition == "software" else None)
+
     @property
-    def _is_triggered(self) -> bool:
-        return self.settings.acquisition == "software"
+    def _buffers(self) -> int:
+        """Return for how many frames there is room while the reader is not given the processor."""
+        return BUFFERS
+
+    def _frames(self, device: Device, stop: threading.Event) -> Iterator[Frame | None]:
+        """Yield frames of a camera that was started, and None for "alive, nothing new"."""
+        is_triggered = self.settings.acquisition == "software"
+        return self._triggered(device, stop) if is_triggered else self._free(device, stop)
 
     def _free(self, device: Device, stop: threading.Event) -> Iterator[Frame | None]:
         rate, last = FrameRate(self.settings.most_fps), time.monotonic()
@@ -147,7 +162,8 @@ class GenicamCamera(ThreadedCamera):
                 continue
             last = time.monotonic()
             if rate.is_due(last):
-                yield taken.frame(taken.clock - exposure_s)
+                exposed_s = taken.exposure_s()
+                yield taken.frame(taken.clock - (exposure_s if exposed_s is None else exposed_s))
             else:
                 self.frames["skipped"] += 1
                 yield None
@@ -179,7 +195,7 @@ class GenicamCamera(ThreadedCamera):
             taken = device.take(_LOOK_S)
             self._look(device)
             if taken is not None and taken.clock >= fired:
-                return Frame(pixels=taken.pixels, clock=taken.clock)
+                return taken.frame(taken.clock)
             if device.counts().incomplete > incomplete:
                 return None
         if stop.is_set():

@@ -3,9 +3,9 @@
 import ctypes as c
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from lineside_inference.errors import CameraFailed
 from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.genicam.advice import Channel
+from lineside_inference.sources.cameras.genicam.chunks import ChunkReader
 from lineside_inference.sources.cameras.genicam.discovery import open_camera
 from lineside_inference.sources.cameras.genicam.features import (
     Access,
@@ -37,7 +38,7 @@ _CONTROLLER_ADDRESS = 0x0A14
 _STREAM_PORT, _STREAM_PACKET_SIZE, _STREAM_PACKET_DELAY, _STREAM_ADDRESS = 0x0D00, 0x0D04, 0x0D08, 0x0D18
 _TICKS_HIGH, _TICKS_LOW = 0x093C, 0x0940
 """Bootstrap registers of GigE Vision, which every such camera has whatever its features are called."""
-_BUFFERS = 4
+BUFFERS = 4
 _FRAMES_BUFFERED = 2
 """Frames that the socket's receive buffer is asked to hold; the kernel gives at most net.core.rmem_max."""
 _MOST_INT = (1 << 31) - 1
@@ -76,21 +77,34 @@ class Counts:
 
 @dataclass(frozen=True)
 class Taken:
-    """A whole frame and the instant of time.monotonic() at which it began to arrive.
+    """A frame as it was taken; its `pixels` are gray or BGR, and None where it is not whole.
 
-    `pixels` are gray or BGR; where there is a layout they are the bytes in `data`, as they came.
+    Where there is a layout the pixels are the bytes in `data`, as they came.
+
+    `clock` is the instant of time.monotonic() at which it began to arrive; `device_ns` what the camera's clock showed
+    as it stamped it; `chunks` what the camera said of it, as far as it was asked for.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | None
     clock: float
+    device_ns: int
+    chunks: Mapping[str, Value] = field(default_factory=dict)
     data: bytes = b""
     layout: Layout | None = None
 
     def frame(self, clock: float) -> Frame:
         """Return it as a frame of an instant of time.monotonic()."""
         if self.layout is not None:
-            return Frame(self.data, layout=self.layout, clock=clock)
-        return Frame(pixels=self.pixels, clock=clock)
+            return Frame(self.data, layout=self.layout, clock=clock, metadata=self.chunks)
+        return Frame(pixels=self.pixels, clock=clock, metadata=self.chunks)
+
+    def exposure_s(self) -> float | None:
+        """Return the frame's own exposure time in seconds, None where the camera does not send it along."""
+        for name in ("ExposureTime", "ExposureTimeAbs"):
+            microseconds = self.chunks.get(name)
+            if isinstance(microseconds, int | float):
+                return max(0.0, microseconds / 1e6)
+        return None
 
 
 class Device:
@@ -116,6 +130,7 @@ class Device:
         self._runs = False
         self._incomplete = 0
         self._counters: set[bytes] = set()
+        self._chunks: ChunkReader | None = None
         self._camera = open_camera(name)
         self._device = int(self._aravis.call("arv_camera_get_device", self._camera))
         self.is_gige = bool(self._aravis.call("arv_camera_is_gv_device", self._camera))
@@ -229,8 +244,11 @@ class Device:
         node = self._aravis.call("arv_device_get_feature", self._device, name.encode())
         return self._bounds(node).choices if node else ()
 
-    def start(self) -> None:
-        """Make the stream and let the camera send, or wait for triggers; raises CameraFailed."""
+    def start(self, buffers: int = BUFFERS) -> None:
+        """Make the stream and let the camera send, or wait for triggers; raises CameraFailed.
+
+        A frame that comes while none of the buffers is free is lost.
+        """
         width, height = (self.read(name) for name in ("Width", "Height"))
         if isinstance(width, int) and isinstance(height, int) and width * height > self._max_pixels:
             raise CameraFailed(
@@ -248,25 +266,50 @@ class Device:
             size = min(_FRAMES_BUFFERED * payload, _MOST_INT)
             self._aravis.call("g_object_set", self._stream, b"socket-buffer-size", size, None)
         self._counters = self._aravis.counters(self._stream)
-        for _ in range(_BUFFERS):
+        for _ in range(buffers):
             buffer = self._aravis.call("arv_buffer_new_allocate", payload)
             self._aravis.call("arv_stream_push_buffer", self._stream, buffer)
         self._aravis.call("arv_camera_start_acquisition", self._camera)
         self._runs = True
 
+    def send_chunks(self, names: Collection[str]) -> None:
+        """Let the camera send these along with each frame; raises CameraFailed where it cannot, with what it can."""
+        if not names:
+            return
+        if self.read("ChunkModeActive") is None:
+            raise CameraFailed("it sends no chunks along with its frames", remedy="Leave `chunks` out of the settings")
+        self.write("ChunkModeActive", value=True)
+        known = self.choices("ChunkSelector")
+        for name in names:
+            if name not in known:
+                raise CameraFailed(f"it has no chunk {name}; it has {', '.join(known)}", remedy="Name one that it has")
+            self.write("ChunkSelector", name)
+            if self.read("ChunkEnable") is not True:  # some are always there, and cannot be written
+                self.write("ChunkEnable", value=True)
+        self._chunks = ChunkReader(self._aravis, self._camera, {name: self._kind_of_chunk(name) for name in names})
+
     def fire(self) -> None:
         """Give the software trigger."""
-        self._aravis.call("arv_device_execute_command", self._device, b"TriggerSoftware")
+        self.execute("TriggerSoftware")
+
+    def execute(self, command: str) -> None:
+        """Execute a command of its features."""
+        self._aravis.call("arv_device_execute_command", self._device, command.encode())
 
     def take(self, wait_s: float) -> Taken | None:
         """Return the next whole frame; None where none came in time, or one that is not whole, which is counted."""
+        taken = self.take_any(wait_s)
+        return taken if taken is not None and taken.pixels is not None else None
+
+    def take_any(self, wait_s: float) -> Taken | None:
+        """Return the next frame, whole or not, which is counted; None where none came in time."""
         buffer = self._aravis.call("arv_stream_timeout_pop_buffer", self._stream, round(wait_s * 1e6))
         if not buffer:
             return None
         try:
             if self._aravis.call("arv_buffer_get_status", buffer) != _WHOLE:
                 self._incomplete += 1
-                return None
+                return Taken(None, time.monotonic(), self._stamp(buffer))
             return self._taken(buffer)
         finally:
             self._aravis.call("arv_stream_push_buffer", self._stream, buffer)
@@ -283,12 +326,12 @@ class Device:
         if not self.is_gige:
             return None
         try:
-            high, low = self._register(_TICKS_HIGH), self._register(_TICKS_LOW)
+            high, low = self.read_register(_TICKS_HIGH), self.read_register(_TICKS_LOW)
             return Channel(
-                host=_address(self._register(_STREAM_ADDRESS)),
-                port=self._register(_STREAM_PORT) & 0xFFFF,
-                packet_size=self._register(_STREAM_PACKET_SIZE) & 0xFFFF,
-                packet_delay=self._register(_STREAM_PACKET_DELAY),
+                host=_address(self.read_register(_STREAM_ADDRESS)),
+                port=self.read_register(_STREAM_PORT) & 0xFFFF,
+                packet_size=self.read_register(_STREAM_PACKET_SIZE) & 0xFFFF,
+                packet_delay=self.read_register(_STREAM_PACKET_DELAY),
                 ticks_a_second=(high << 32) + low,
                 payload=int(self._aravis.call("arv_camera_get_payload", self._camera)),
             )
@@ -301,6 +344,9 @@ class Device:
             with suppress(CameraFailed):
                 self._aravis.call("arv_camera_stop_acquisition", self._camera)
         self._runs = False
+        if self._chunks is not None:
+            self._chunks.close()
+            self._chunks = None
         if self._stream is not None:
             self._aravis.call("g_object_unref", self._stream)
             self._stream = None
@@ -322,17 +368,21 @@ class Device:
         began = self._aravis.call("arv_buffer_get_system_timestamp", buffer) / 1e9
         age = max(0.0, time.time() - began) if began else 0.0  # a wall clock put back makes it no younger than now
         clock, sent = time.monotonic() - age, (data, pixel_format, width, height)
+        stamp, chunks = self._stamp(buffer), {} if self._chunks is None else self._chunks.read(buffer)
         row_padding = max(0, padding.value)
         raw = to_raw(*sent, row_padding=row_padding, max_pixels=self._max_pixels) if self._keeps_raw else None
         if raw is not None:
-            return Taken(np.frombuffer(raw[0], np.uint8), clock, *raw)
+            return Taken(np.frombuffer(raw[0], np.uint8), clock, stamp, chunks, *raw)
         pixels = to_image(
             *sent,
             row_padding=row_padding,
             max_pixels=self._max_pixels,
             significant_bits=self._significant_bits,
         )
-        return Taken(pixels, clock)
+        return Taken(pixels, clock, stamp, chunks)
+
+    def _stamp(self, buffer: int) -> int:
+        return int(self._aravis.call("arv_buffer_get_timestamp", buffer))
 
     def _counted(self, counter: bytes) -> int:
         if counter not in self._counters:
@@ -342,15 +392,23 @@ class Device:
     def owner(self) -> str:
         """Return who has control where it is not we, as far as the camera tells."""
         try:
-            address = self._register(_CONTROLLER_ADDRESS)
+            address = self.read_register(_CONTROLLER_ADDRESS)
         except CameraFailed:
             address = 0
         return f"a program at {_address(address)}" if address else "another program"
 
-    def _register(self, address: int) -> int:
+    def read_register(self, address: int) -> int:
+        """Return a bootstrap register of GigE Vision; raises CameraFailed."""
         register = c.c_uint32()
         self._aravis.call("arv_device_read_register", self._device, address, c.byref(register))
         return register.value
+
+    def write_register(self, address: int, value: int) -> None:
+        """Write a bootstrap register of GigE Vision; raises CameraFailed."""
+        self._aravis.call("arv_device_write_register", self._device, address, value)
+
+    def _kind_of_chunk(self, name: str) -> Kind:
+        return self._kind(self._node(f"Chunk{name}"))
 
     def _node(self, name: str) -> int:
         node = self._aravis.call("arv_device_get_feature", self._device, name.encode())

@@ -21,7 +21,7 @@ def watch(device: Device, features: Mapping[str, Value], seconds: float) -> tupl
     The first frame is not counted. Ends early where control is lost. Raises CameraFailed where the camera refuses a
     feature, or sends no image.
     """
-    device.apply({**features, **trigger_features(device, is_triggered=False)})
+    device.apply({**features, **trigger_features(device, None)})
     device.start()
     channel = device.channel()
     interface = interface_of(channel.host) if channel else None
