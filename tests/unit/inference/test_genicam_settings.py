@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from lineside_inference.errors import CameraFailed
-from lineside_inference.settings import CameraSettings
+from lineside_inference.settings import CameraSettings, HardwareTrigger
 from lineside_inference.sources.cameras.genicam.discovery import Found, choose
 
 
@@ -67,6 +67,16 @@ def test_a_device_and_its_features_are_all_that_is_needed() -> None:
 def test_what_does_not_belong_together_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         CameraSettings.model_validate(given)
+
+
+def test_an_action_fires_by_its_own_source_unless_another_is_named() -> None:
+    assert HardwareTrigger().trigger_source == "Line1"
+    assert HardwareTrigger.model_validate({"action": {"device_key": 1}}).trigger_source == "Action1"
+    assert (
+        HardwareTrigger.model_validate({"source": "Action0", "action": {"device_key": 1}}).trigger_source == "Action0"
+    )
+    with pytest.raises(ValidationError, match="needs ptp"):
+        HardwareTrigger.model_validate({"action": {"device_key": 1, "scheduled_ms": 5}})
 
 
 def test_a_camera_that_the_line_fires_needs_no_more_than_that() -> None:

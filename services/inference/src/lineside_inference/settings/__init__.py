@@ -17,6 +17,7 @@ from lineside_inference.settings.limits import LimitSettings
 from lineside_inference.settings.page import PageSettings
 from lineside_inference.settings.sources import (
     SERVICE_FEATURES,
+    ActionCommand,
     CameraSettings,
     HardwareTrigger,
     UrlHost,
@@ -27,6 +28,7 @@ from lineside_inference.settings.triton import HardwareSettings, ModelsSettings,
 
 __all__ = [
     "SERVICE_FEATURES",
+    "ActionCommand",
     "CameraSettings",
     "CaptureSettings",
     "GrpcSettings",

@@ -1,5 +1,6 @@
 """Sections `inference.cameras` and `urls`: where images come from."""
 
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ SERVICE_FEATURES = {
     "TriggerSource",
 }
 """Features that decide how frames come: the service writes them itself."""
-_OF_FIRED = {"TriggerActivation", "PtpEnable"}
+_OF_FIRED = {"TriggerActivation", "PtpEnable", "ActionDeviceKey", "ActionGroupKey", "ActionGroupMask"}
 _OF_CHUNKS = {"ChunkModeActive", "ChunkSelector", "ChunkEnable"}
 
 
@@ -37,11 +38,35 @@ class RawImage(Section):
     )
 
 
+class ActionCommand(Section):
+    """The action command of GigE Vision: one datagram fires all cameras that have the same here."""
+
+    device_key: int = Field(ge=0, le=0xFFFFFFFF, description="The cameras' ActionDeviceKey, written at each connect.")
+    group_key: int = Field(1, ge=0, le=0xFFFFFFFF, description="Their ActionGroupKey, written too.")
+    group_mask: int = Field(1, ge=1, le=0xFFFFFFFF, description="Their ActionGroupMask, written too.")
+    to: tuple[IPv4Address, ...] = Field(
+        (IPv4Address("255.255.255.255"),),
+        min_length=1,
+        max_length=16,
+        description="Where it is sent to: the broadcast address of the cameras' subnet, or the address of each.",
+    )
+    scheduled_ms: float | None = Field(
+        None,
+        gt=0,
+        le=1000,
+        description="With ptp: the cameras act at the same instant, so long after it is sent; at once where absent, "
+        "and as long as PTP does not keep their clocks.",
+    )
+
+
 class HardwareTrigger(Section):
     """How the line fires a genicam camera, and how its frames are given to the parts: by time, never by their order."""
 
-    source: str = Field(
-        "Line1", pattern=r"^\w{1,100}$", description="The camera's input that fires it, by the camera's own name."
+    source: str | None = Field(
+        None,
+        pattern=r"^\w{1,100}$",
+        description="The camera's input that fires it, by the camera's own name; where absent Line1, or Action1 with "
+        "action.",
     )
     activation: str = Field(
         "RisingEdge",
@@ -76,6 +101,15 @@ class HardwareTrigger(Section):
         "seen to; where it is not, the clock is read as without PTP.",
     )
 
+    action: ActionCommand | None = Field(
+        None, description="The service fires the camera itself for each request, together with all of the same action."
+    )
+
+    @property
+    def trigger_source(self) -> str:
+        """What fires the camera, as it is written."""
+        return self.source or ("Line1" if self.action is None else "Action1")
+
     @model_validator(mode="after")
     def _fits_one_part(self) -> Self:
         if self.apart_ms <= 2 * self.window_ms:
@@ -83,6 +117,8 @@ class HardwareTrigger(Section):
                 f"window_ms: {self.window_ms:g} is not less than half of apart_ms, {self.apart_ms:g}: "
                 "a frame could fit two parts"
             )
+        if self.action is not None and self.action.scheduled_ms is not None and not self.ptp:
+            raise ValueError("action.scheduled_ms: needs ptp: the cameras have no common time without it")
         return self
 
 

@@ -16,11 +16,12 @@ from lineside.service import Service
 from lineside_inference.deadline import Deadline, Trigger
 from lineside_inference.errors import CameraUnknown, RequestError
 from lineside_inference.imaging.pixel_formats.layout import Layout
-from lineside_inference.settings import CameraSettings
+from lineside_inference.settings import ActionCommand, CameraSettings
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.camera import Camera
 from lineside_inference.sources.cameras.directory import DirectoryCamera
 from lineside_inference.sources.cameras.genicam.camera import GenicamCamera
+from lineside_inference.sources.cameras.genicam.firing import ActionGroup
 from lineside_inference.sources.cameras.genicam.hardware import HardwareCamera
 from lineside_inference.sources.cameras.health import CameraHealth
 from lineside_inference.sources.cameras.mjpeg import MjpegCamera
@@ -39,8 +40,9 @@ class Cameras:
         self, cameras: Mapping[str, CameraSettings], service: Service, *, max_bytes: int, max_pixels: int
     ) -> None:
         self._service = service
+        groups: dict[ActionCommand, ActionGroup] = {}
         self._cameras = {
-            name: _make(name, settings, service, max_bytes=max_bytes, max_pixels=max_pixels)
+            name: _make(name, settings, service, groups, max_bytes=max_bytes, max_pixels=max_pixels)
             for name, settings in cameras.items()
         }
         self.health = CameraHealth(self._cameras.values())
@@ -86,7 +88,15 @@ class Cameras:
                 camera.join(until)
 
 
-def _make(name: str, settings: CameraSettings, service: Service, *, max_bytes: int, max_pixels: int) -> Camera:
+def _make(
+    name: str,
+    settings: CameraSettings,
+    service: Service,
+    groups: dict[ActionCommand, ActionGroup],
+    *,
+    max_bytes: int,
+    max_pixels: int,
+) -> Camera:
     credentials = None
     if settings.username is not None and settings.password_file is not None:
         password = read_password(settings.password_file, f"inference.cameras.{name}.password_file")
@@ -97,8 +107,11 @@ def _make(name: str, settings: CameraSettings, service: Service, *, max_bytes: i
     if settings.kind == "stream":
         return StreamCamera(name, settings, connection, credentials=credentials, max_pixels=max_pixels)
     if settings.kind == "genicam":
-        kind = HardwareCamera if settings.acquisition == "hardware" else GenicamCamera
-        return kind(name, settings, connection, max_pixels=max_pixels)
+        if settings.acquisition == "hardware":
+            action = settings.hardware_trigger.action if settings.hardware_trigger is not None else None
+            group = None if action is None else groups.setdefault(action, ActionGroup(action))
+            return HardwareCamera(name, settings, connection, max_pixels=max_pixels, group=group)
+        return GenicamCamera(name, settings, connection, max_pixels=max_pixels)
     if settings.kind == "directory":
         layout = _layout(name, settings, max_pixels)
         return DirectoryCamera(name, settings, connection, max_bytes=max_bytes, layout=layout)

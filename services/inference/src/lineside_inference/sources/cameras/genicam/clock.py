@@ -124,6 +124,10 @@ class DeviceClock:
         self._ptp_ns = wall_ns - round(clock * _NS) + tai_s * _NS
         return tai_s
 
+    def ptp_ns(self, clock: float) -> int | None:
+        """Return the camera's time at an instant of time.monotonic(), None where PTP does not keep it."""
+        return None if self._ptp_ns is None else round(clock * _NS) + self._ptp_ns
+
     def leave_ptp(self) -> None:
         """Take its time for its own again: the camera is no slave of PTP (any more)."""
         self._ptp_ns = None

@@ -153,7 +153,8 @@ class Device:
             self.write(name, value)
         for name, value in features.items():  # again: one may have changed another
             node = self._node(name)
-            check_taken(name, value, self._read(node), self._bounds(node))
+            if self._access(node) != "write-only":
+                check_taken(name, value, self._read(node), self._bounds(node))
 
     def reset(self, names: Iterable[str]) -> None:
         """Put integers to their least, where the camera has them and lets them be written."""
@@ -176,7 +177,8 @@ class Device:
             self._write(node, value, bounds.kind)
         except CameraFailed as error:
             raise CameraFailed(f"feature {name} cannot be set to {value!r}: {error.what}") from None
-        check_taken(name, value, self._read(node), bounds)
+        if self._access(node) != "write-only":
+            check_taken(name, value, self._read(node), bounds)
 
     def read(self, name: str) -> Value | None:
         """Return a feature's value, None where the camera has none of this name or does not show it now."""

@@ -19,10 +19,12 @@ from lineside_inference.errors import CameraAmbiguous, CameraFailed, CameraIncom
 from lineside_inference.settings import CameraSettings, HardwareTrigger
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.camera import look_at
+from lineside_inference.sources.cameras.genicam.action import Acknowledged
 from lineside_inference.sources.cameras.genicam.camera import GenicamCamera, trigger_features
 from lineside_inference.sources.cameras.genicam.clock import DeviceClock, Instant
 from lineside_inference.sources.cameras.genicam.device import BUFFERS, Device, Taken
 from lineside_inference.sources.cameras.genicam.features import Value
+from lineside_inference.sources.cameras.genicam.firing import ActionGroup
 from lineside_inference.sources.cameras.genicam.latching import ClockReader, host_clocks
 from lineside_inference.sources.cameras.genicam.matching import Answer, Cause, Exposure, Matcher, Rule
 
@@ -53,7 +55,16 @@ _CLOCK_WAS_SET = Frame()
 class HardwareCamera(GenicamCamera):
     """Gives each part the frame that was exposed for it, or says why there is none."""
 
-    def __init__(self, name: str, settings: CameraSettings, connection: Connection, *, max_pixels: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: CameraSettings,
+        connection: Connection,
+        *,
+        max_pixels: int,
+        group: ActionGroup | None = None,
+    ) -> None:
+        """Make it; `group` are the cameras that are fired with it by the service, where the line does not."""
         super().__init__(name, settings, connection, max_pixels=max_pixels)
         self._hardware = settings.hardware_trigger or HardwareTrigger()
         self._matcher: Matcher[_Exposed] = Matcher(rule_of(self._hardware))
@@ -61,6 +72,11 @@ class HardwareCamera(GenicamCamera):
         self.matching = self._matcher.counts
         self.matching["unplaced"] = 0
         self.transport.update({"clock_set": 0, "clock_wrapped": 0, "ptp_lost": 0})
+        self._clock: DeviceClock | None = None
+        self._group = group
+        if group is not None:
+            self.transport.update({"action_sent": 0, "action_acknowledged": 0, "action_refused": 0})
+            group.tell(name, self._heard)
 
     async def grab_for(self, trigger: Trigger, deadline: Deadline) -> Frame:
         """Return the frame that was exposed for the part of this trigger.
@@ -68,6 +84,8 @@ class HardwareCamera(GenicamCamera):
         Raises CameraUnmatched, CameraAmbiguous, CameraIncomplete, or CameraFailed where the camera is away.
         """
         at = self._instant_of(trigger)
+        if self._group is not None:
+            at = self._fire(self._group, at)
         allowed = min(self.settings.timeout_ms / 1000, deadline.left())
         before, part = Counter(self.transport), object()
         answered = self._waiting[part] = asyncio.get_running_loop().create_future()
@@ -89,6 +107,12 @@ class HardwareCamera(GenicamCamera):
         self.trigger_offset_s = answer.off_s
         frame: Frame = answer.exposure.frame
         return replace(frame, metadata={**frame.metadata, "offsetMs": round(answer.off_s * 1000, 3)})
+
+    def close(self) -> None:
+        """Tell the reader to end, and close the socket of actions."""
+        super().close()
+        if self._group is not None:
+            self._group.close()
 
     def connected(self) -> None:
         """Say that a new connection begins: what came over the one before was stamped by a clock that is not known."""
@@ -115,13 +139,24 @@ class HardwareCamera(GenicamCamera):
         return max(BUFFERS, self._hardware.most_kept)
 
     def _trigger_features(self, device: Device) -> dict[str, Value]:
-        return trigger_features(device, self._hardware.source, self._hardware.activation)
+        hardware, action = self._hardware, self._hardware.action
+        if action is None:
+            return trigger_features(device, hardware.trigger_source, hardware.activation)
+        if not device.is_gige:
+            raise CameraFailed("action commands are of GigE Vision", remedy="Use acquisition software for it")
+        keys = {"Device": action.device_key, "Group": action.group_key}
+        return {
+            **{f"Action{of}Key": key for of, key in keys.items()},
+            "ActionGroupMask": action.group_mask,
+            **trigger_features(device, hardware.trigger_source),
+        }
 
     def _frames(self, device: Device, stop: threading.Event) -> Iterator[Frame | None]:
         reader = ClockReader(device)
         if self._hardware.ptp:
             reader.follow_ptp()
-        clock, newest = DeviceClock(reader.tick_hz), float("-inf")
+        clock = self._clock = DeviceClock(reader.tick_hz)
+        newest = float("-inf")
         for _ in range(_FIRST_LATCHES):
             self._latch(reader, clock)
         due = time.monotonic() + _LATCH_S
@@ -181,6 +216,28 @@ class HardwareCamera(GenicamCamera):
             return
         self.matching["unplaced"] += 1
         log.warning("a frame's stamp cannot be true: it is nobody's", camera=self.name, device_ns=taken.device_ns)
+
+    def _fire(self, group: ActionGroup, trigger: float) -> float:
+        """Fire the group for a part, unless another of its cameras has; return when it is fired.
+
+        Raises CameraFailed where the camera is away: it would not hear it.
+        """
+        if not self.connection.is_online:
+            raise self._is_away()
+        clock = self._clock
+        fire, is_new = group.fire(
+            self.name,
+            trigger,
+            apart_s=self._hardware.apart_ms / 1000,
+            device_ns=lambda at: None if clock is None else clock.ptp_ns(at),
+        )
+        self.transport["action_sent"] += is_new
+        return fire.at
+
+    def _heard(self, acknowledged: Acknowledged) -> None:
+        self.transport["action_refused" if acknowledged.problem else "action_acknowledged"] += 1
+        if acknowledged.problem:
+            log.warning("a camera did not take an action command", camera=self.name, reason=acknowledged.problem)
 
     def _tell(self, answers: list[Answer[_Exposed]]) -> None:
         for answer in answers:
