@@ -51,11 +51,14 @@ ROOT = Path(__file__).parents[1]
 CARD = ROOT / "models/surface-defect/card.yaml"
 FAKE, PYTHON, ADDRESS = "arv-fake-gv-camera-0.8", "/usr/bin/python3", "127.0.0.1"
 WIDTH, HEIGHT, EXPOSURE_US, PACKET_SIZE = 2448, 2048, 10.0, 9000
+INSTALL = "apt-get install aravis-tools python3-gi gir1.2-aravis-0.8, for a Python of the version of this one"
 FORMATS = {"mono8": "Mono8", "bayer": "BayerRG8"}
 PATIENCE_S = 30.0
 FRAMES, ROUNDS, QUICK_ROUNDS, TRIES = 8, 20, 3, 3
 STREAM_S, STREAM_ROUNDS = 4.0, 5
 FEATURES = {"Width": WIDTH, "Height": HEIGHT, "ExposureTimeAbs": EXPOSURE_US}
+PAUSE_S = 0.5
+"""Between two rounds: the fake camera sees, between two frames, that the stream before has ended."""
 RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
 
 
@@ -79,7 +82,7 @@ class ByHand:
         process.stdin.flush()
         answer = process.stdout.readline()
         if not answer:
-            raise SystemExit(f"the script by hand ended with {process.wait()}; see above")
+            raise SystemExit(f"the script by hand ended with {process.wait()}, see above; it needs: {INSTALL}")
         told = json.loads(answer)
         if "failed" in told:
             raise CameraFailed(told["failed"])
@@ -149,12 +152,14 @@ async def our_latency(pixel_format: str, model: Model, arena: Arena, fired: Fire
             deadline = Deadline(asked + PATIENCE_S)
             request = Request.new(model=model.card.name, source=CameraSource(camera="c"))
             slot = await arena.acquire(deadline)
-            frame = await cameras.grab("c", asked, deadline)
-            out = slot.memory.view(np.float32).reshape(model.card.input.shape)
-            await writer.write(request, frame, model, slot, out, deadline, line=True)
-            taken.append((time.monotonic() - asked, max(0.0, frame.clock - fired.at), time.process_time() - cpu))
-            mean = float(out.mean())
-            slot.release()
+            try:
+                frame = await cameras.grab("c", asked, deadline)
+                out = slot.memory.view(np.float32).reshape(model.card.input.shape)
+                await writer.write(request, frame, model, slot, out, deadline, line=True)
+                taken.append((time.monotonic() - asked, max(0.0, frame.clock - fired.at), time.process_time() - cpu))
+                mean = float(out.mean())
+            finally:
+                slot.release()
         missing = sum(camera.transport["incomplete"] for camera in cameras)
     workers.close()
     return {"taken": taken, "mean": mean, "missing": missing}
@@ -181,7 +186,7 @@ async def our_stream(pixel_format: str) -> dict:
 def fake_camera() -> Iterator[None]:
     """Run Aravis' fake camera; it answers as soon as the other script finds it."""
     if shutil.which(FAKE) is None:
-        raise SystemExit(f"{FAKE} is not installed: apt-get install aravis-tools python3-gi gir1.2-aravis-0.8")
+        raise SystemExit(f"{FAKE} is not installed: {INSTALL}")
     with subprocess.Popen([FAKE, "-i", ADDRESS, "-s", "BENCH"]) as process:
         try:
             time.sleep(1)
@@ -195,6 +200,7 @@ def fake_camera() -> Iterator[None]:
 async def whole(measure: Callable[[], Awaitable[dict]]) -> dict:
     """Return a round's figures; one in which the camera was lost, as on a machine too busy for its heartbeat, again."""
     for left in reversed(range(TRIES)):
+        await asyncio.sleep(PAUSE_S)
         try:
             return await measure()
         except RequestError as error:
