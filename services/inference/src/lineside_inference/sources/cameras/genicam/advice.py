@@ -118,8 +118,9 @@ def silence(seen: Seen, _way: Way) -> Advice | None:
         )
     where = f" (UDP port {seen.channel.port} of {seen.channel.host})" if seen.channel else ""
     return Advice(
-        f"No packet of the stream came{where}. Let UDP from the camera through the firewall, in a container use "
-        "network_mode: host, and see whether the exposure time is longer than the watch."
+        f"No packet of the stream came{where}. Let UDP from the camera through the firewall, give a container an "
+        "address in the camera's network (docker/compose.gige.yaml), and see whether the exposure time is longer than "
+        "the watch."
     )
 
 

@@ -171,5 +171,6 @@ def load() -> Aravis:
     except (OSError, AttributeError) as error:
         raise CameraFailed(
             f"GenICam cameras need {SONAME}, which cannot be loaded: {error}",
-            remedy="Install the package libaravis-0.8-0 where this service runs (docs/how-to/connect-a-gige-camera.md)",
+            remedy="The image lineside/inference has it; without Docker, and in an image of your own, install the "
+            "package libaravis-0.8-0 (docs/how-to/connect-a-gige-camera.md)",
         ) from None
