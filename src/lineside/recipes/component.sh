@@ -28,10 +28,12 @@ TRUSTED=/etc/lineside # root's own, on this machine
 ROOTS=$TRUSTED/model-roots # the keys and authorities that sign models; where it is not, nobody is asked
 UNSIGNED=$TRUSTED/unsigned-models # names of models that need no signature, a line each
 LABEL=com.lineside.component
+CAMERAS_LABEL=com.lineside.cameras # of the cameras' network: the card and the subnet that it was made for
 MOST=107 # bytes of a socket's path: unix(7)
 ANSWER_S=20
 AWAY_S=${LINESIDE_TEST_AWAY_S:-120} # for so long a model's component waits for inference or Triton to be there at all
 FORWARDER_STOP_S=10
+ENOUGH_RMEM=8388608 # bytes: two frames of a camera of 4 megapixels
 TMPFS='--tmpfs /tmp:rw,noexec,nosuid,nodev,size=64m,mode=1777'
 through=none # the network of containers that do one thing
 # By what a container finds Greengrass' credentials and a proxy. Names only: no token in `ps`.
@@ -177,7 +179,7 @@ find_socket() {
 
 startup() {
   component=$1 name=$(scoped "$2") image=$3; shift 3
-  files='' folders='' networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no cpus=''
+  files='' folders='' networks='' alias='' grace=15 has_ipc=no has_host=no size='' secrets='' reporter='' gateway='' neighbour='' models=no cpus='' cameras=none
   work='' socket_file='' forwarder='' tmpfs=$TMPFS
   while [ $# -gt 0 ]; do
     case $1 in
@@ -193,6 +195,7 @@ startup() {
       --neighbour) neighbour=${2%%=*}=$(scoped "${2#*=}"); shift 2 ;;
       --needs-model) models=yes; shift ;;
       --cpus) cpus=$2; shift 2 ;;
+      --cameras) cameras=${2:-none}; shift 2 ;;
       --if-there) files="$files $2"; shift 2 ;;
       --share-if-there) folders="$folders $2"; shift 2 ;;
       --work) work=${2%/}; shift 2 ;;
@@ -208,6 +211,7 @@ startup() {
   remove_container
   if [ -n "$forwarder" ]; then remove_forwarder; fi
   make_networks
+  if [ "$cameras" != none ]; then make_cameras_network; fi
   if [ -n "$secrets" ]; then make_secrets; fi
   if [ -n "$size" ]; then make_shared_memory; fi
   if [ "$models" = yes ]; then wait_for_model; fi
@@ -260,6 +264,10 @@ startup() {
         refuse "Docker did not connect $name with network ${network#*=}; what it said stands above"
     fi
   done
+  if [ "$cameras" != none ]; then
+    docker network connect --ip "$at_cameras" "$SCOPE-cameras" "$name" ||
+      refuse "Docker gave $name not the address $at_cameras in the cameras' network; what it said stands above"
+  fi
   follow
 }
 
@@ -448,6 +456,35 @@ make_network() {
   if [ "$2" = --internal-network ]; then internal=--internal; fi
   docker network create ${internal:+"$internal"} "$1" >/dev/null 2>&1 || docker network inspect "$1" >/dev/null ||
     refuse "Docker did not make the network $1; what it said stands above"
+}
+
+# make_cameras_network: on the network card of GigE cameras, which send to the address that asked them: as $at_cameras this
+# container's, in their subnet. It has no way out by it, nor another right.
+make_cameras_network() {
+  set -f
+  # shellcheck disable=SC2086 # its words
+  set -- $cameras
+  set +f
+  case "$# ${2:-} ${3:-}" in
+    '3 '[0-9]*.*.*.*/[0-9]*' '[0-9]*.*.*.[0-9]*) ;;
+    *) refuse "container.cameras is '$cameras': expected none, or CARD SUBNET ADDRESS (this container's, which nobody else" \
+      "has), for instance 'eth1 192.168.100.0/24 192.168.100.9'" ;;
+  esac
+  at_cameras=$3 cards=$root/sys/class/net
+  if [ ! -e "$cards/$1" ] && [ ! -e "$cards/${1%.*}" ]; then # Docker makes a VLAN such as eth1.20 itself
+    refuse "container.cameras names the network card $1, and this machine has $(ls "$cards" | tr '\n' ' '): correct it"
+  fi
+  most=$(cat "$root/proc/sys/net/core/rmem_max" 2>/dev/null) || most=''
+  if [ "${most:-$ENOUGH_RMEM}" -lt "$ENOUGH_RMEM" ]; then
+    say "net.core.rmem_max is $most bytes: of a larger frame packets are lost; put 60-lineside-gige.conf into /etc/sysctl.d" >&2
+  fi
+  if made_for=$(docker network inspect --format "{{index .Labels \"$CAMERAS_LABEL\"}}" "$SCOPE-cameras" 2>/dev/null); then
+    if [ "$made_for" = "$1 $2" ]; then return 0; fi
+    docker network rm "$SCOPE-cameras" >/dev/null ||
+      refuse "the network $SCOPE-cameras is for '$made_for' and still used; what Docker said stands above: remove it"
+  fi
+  docker network create --driver macvlan --internal --label "$CAMERAS_LABEL=$1 $2" --opt "parent=$1" --subnet "$2" \
+    "$SCOPE-cameras" >/dev/null || refuse "Docker did not make the network $SCOPE-cameras; what it said stands above"
 }
 
 # address_in NETWORK: this machine's address there, by which a container reaches what listens on the machine.

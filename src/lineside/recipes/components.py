@@ -217,6 +217,11 @@ INFERENCE = Component(
             "cpus": "2",
             "port": Noted("8080", "Of the page and the API, on 127.0.0.1"),
             "shared_memory": "256m",
+            "cameras": Noted(
+                "none",
+                "GigE cameras: their card and subnet, and an address there that is nobody's, as "
+                "eth1 192.168.100.0/24 192.168.100.9",
+            ),
         },
         "log": LOG,
         "spool": SPOOL,
@@ -237,6 +242,7 @@ INFERENCE = Component(
         ("--network", "lineside-plant", "--internal-network", "lineside-inside"),
         ("--internal-network", "lineside-engine", "--alias", "inference"),
         ("--shared-memory", '"{configuration:/container/shared_memory}"'),
+        ("--cameras", '"{configuration:/container/cameras}"'),
     ),
     docker=(
         *limits(10001),

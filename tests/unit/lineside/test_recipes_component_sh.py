@@ -293,6 +293,77 @@ def test_shared_memory_and_secrets_are_volumes_made_once(rig: Rig) -> None:
     assert "--cap-add CHOWN" in setup
 
 
+CARD = "eth1 192.168.100.0/24 192.168.100.9"
+
+
+def with_card(rig: Rig, cameras: str, rmem_max: int = 212992) -> tuple[str, ...]:
+    """Return a start with cameras configured, on a machine that has the card eth1."""
+    (rig.root / "sys/class/net/eth1").mkdir(parents=True, exist_ok=True)
+    core = rig.root / "proc/sys/net/core"
+    core.mkdir(parents=True, exist_ok=True)
+    (core / "rmem_max").write_text(f"{rmem_max}\n")
+    return ("startup", EYE, NAME, IMAGE, "--network", "plant", "--cameras", cameras, "--", "--user", "10001:10001")
+
+
+@pytest.mark.parametrize("cameras", ["none", ""])
+def test_without_a_card_for_cameras_there_is_no_network_of_theirs(rig: Rig, cameras: str) -> None:
+    rig.run(*with_card(rig, cameras))
+    assert rig.calls("create")
+    assert "cameras" not in json.dumps(rig.diary)
+
+
+@pytest.mark.parametrize("card", ["eth1", "eth1.20"])
+def test_a_container_gets_an_address_on_the_card_of_the_cameras_and_no_other_right(rig: Rig, card: str) -> None:
+    done = rig.run(*with_card(rig, CARD.replace("eth1", card)))
+    made = next(call for call in rig.calls("network") if call[1] == "create" and "macvlan" in call)
+    assert made[2:] == [
+        *("--driver", "macvlan", "--internal", "--label", f"com.lineside.cameras={card} 192.168.100.0/24"),
+        *("--opt", f"parent={card}", "--subnet", "192.168.100.0/24", "lineside-cameras"),
+    ]
+    assert rig.calls("network")[-1] == ["network", "connect", "--ip", "192.168.100.9", "lineside-cameras", NAME]
+    [create] = rig.calls("create")
+    assert not {"--privileged", "--cap-add", "host"} & set(create)
+    assert "net.core.rmem_max is 212992 bytes" in done.stderr
+
+
+def test_a_machine_with_room_for_packets_is_told_nothing(rig: Rig) -> None:
+    shipped = (ROOT / "systemd/60-lineside-gige.conf").read_text().rpartition("=")[2]
+    assert "rmem_max" not in rig.run(*with_card(rig, CARD, int(shipped))).stderr
+
+
+def test_the_network_of_the_cameras_is_kept_and_made_anew_for_another_card(rig: Rig) -> None:
+    rig.says("network-inspect---format", "eth1 192.168.100.0/24\n")
+    rig.run(*with_card(rig, CARD))
+    assert "macvlan" not in json.dumps(rig.diary)
+    rig.says("network-inspect---format", "eth0 192.168.100.0/24\n")
+    rig.run(*with_card(rig, CARD))
+    changed = [call[1:] for call in rig.calls("network")]
+    assert changed.index(["rm", "lineside-cameras"]) < next(at for at, call in enumerate(changed) if "macvlan" in call)
+    rig.says("network-rm", "it has active endpoints\n", 1)
+    assert "is for 'eth0 192.168.100.0/24' and still used" in rig.refused(*with_card(rig, CARD))
+
+
+@pytest.mark.parametrize(
+    "cameras", ["eth1", "eth1 192.168.100.9", "eth1 192.168.100.0 192.168.100.9", f"{CARD} more", "* * *"]
+)
+def test_cameras_that_are_configured_wrongly_are_refused_with_an_example(rig: Rig, cameras: str) -> None:
+    said = rig.refused(*with_card(rig, cameras))
+    assert f"container.cameras is '{cameras}': expected none, or CARD SUBNET ADDRESS" in said
+    assert f"'{CARD}'" in said
+    assert rig.calls("create") == []
+
+
+def test_a_card_that_this_machine_has_not_is_named_with_those_that_it_has(rig: Rig) -> None:
+    said = rig.refused(*with_card(rig, CARD.replace("eth1", "enp9s0")))
+    assert "names the network card enp9s0, and this machine has eth1 " in said
+
+
+def test_an_address_that_docker_does_not_give_ends_the_start(rig: Rig) -> None:
+    rig.says("network-connect---ip", "Address already in use\n", 1)
+    assert "gave eye not the address 192.168.100.9 in the cameras' network" in rig.refused(*with_card(rig, CARD))
+    assert rig.calls("start") == []
+
+
 def test_a_container_that_fails_ends_the_component_with_its_status(rig: Rig) -> None:
     (rig.state / "ends").write_text("137")
     done = rig.run("startup", EYE, NAME, IMAGE, "--")
@@ -649,6 +720,7 @@ def test_every_step_of_every_recipe_is_one_that_the_script_takes(rig: Rig, nucle
             script = script.replace("{artifacts:decompressedPath}", str(model.parent))
             script = script.replace("{configuration:/UnixSocketName}", str(rig.work / "agent.sock"))
             script = script.replace("{work:path}", str(rig.work))
+            script = script.replace("{configuration:/container/cameras}", "none")
             script = script.replace("{configuration:/container/", "").replace("}", "")
             done = subprocess.run(
                 ["sh", "-c", script], cwd=rig.work, env=rig.environment, capture_output=True, text=True, check=False
