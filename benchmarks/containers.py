@@ -1,6 +1,7 @@
 """The containers: how large their images are, what memory they hold, and how long from `up` to the first verdict.
 
-Images are built before anything is measured. Size is what an image has beyond the Python image that all are made from.
+Images are built before anything is measured. Size is what an image has beyond the Python image that all are made from;
+"libaravis" is what reads GigE Vision and USB3 Vision cameras, of inference's.
 Memory is what the engine counts for a container (`docker stats`: anonymous and shared memory, and what of its files is
 in use), at rest and as the most of what was seen while parts come at 20 a second. The first verdict is the first that
 the PLC got by way of the model, after `docker compose up` with nothing there but the images. Images that are not ours
@@ -23,8 +24,12 @@ from report import arguments, free_ports, table, write
 
 ROOT = Path(__file__).parents[1]
 OURS = ("inference", "topic-bridge", "opcua-bridge", "forwarder", "exporter")
-OTHERS = ("triton", "broker", "plc-sim", "camera-sim")
-IMAGES = (*OURS, "plc-sim", "camera-sim", "triton-cpu")
+DEPLOYER = "deployer"
+"""A service of ours that only boxes without Greengrass have; here it only tells what runs."""
+OTHERS = (DEPLOYER, "triton", "broker", "plc-sim", "camera-sim")
+IMAGES = (*OURS, DEPLOYER, "tools", "plc-sim", "camera-sim", "triton-cpu")
+CAMERAS = "libaravis"
+"""In the step of the Dockerfile that installs it."""
 RATE = 20
 REST_S, PARTS = (20.0, 600)
 QUICK_REST_S, QUICK_PARTS = (5.0, 100)
@@ -38,14 +43,14 @@ class Project:
 
     def __init__(self) -> None:
         self.name = f"lineside-measured-{os.getpid()}"
-        ports = [str(port) for port in free_ports(3)]
+        names = ("LINESIDE_PAGE_PORT", "LINESIDE_CONTROL_PORT", "LINESIDE_METRICS_PORT", "LINESIDE_DEPLOYER_PORT")
+        ports = [str(port) for port in free_ports(len(names))]
         self.control = f"http://127.0.0.1:{ports[1]}"
-        names = ("LINESIDE_PAGE_PORT", "LINESIDE_CONTROL_PORT", "LINESIDE_METRICS_PORT")
         self._environment = {
             **os.environ,
             **dict(zip(names, ports, strict=True)),
             "COMPOSE_PROJECT_NAME": self.name,
-            "COMPOSE_PROFILES": "bench",
+            "COMPOSE_PROFILES": "bench,deployments",
             "COMPOSE_FILE": "compose.yaml",
         }
 
@@ -81,7 +86,7 @@ def _bytes(shown: str) -> float:
 
 
 def sizes() -> dict[str, float]:
-    """Return what each image has beyond the base image, in MB."""
+    """Return what each image has beyond the base image, and what libaravis has of it, in MB."""
     versions = dict(
         row.split("=", 1) for row in (ROOT / "docker" / "versions.env").read_text().splitlines() if "=" in row[:40]
     )
@@ -92,7 +97,11 @@ def sizes() -> dict[str, float]:
     base = size(os.environ.get("PYTHON_IMAGE", versions["PYTHON_IMAGE"]))
     registry = os.environ.get("LINESIDE_REGISTRY", "lineside")
     version = os.environ.get("LINESIDE_VERSION", versions["LINESIDE_VERSION"])
-    return {name: (size(f"{registry}/{name}:{version}") - base) / MB for name in IMAGES}
+    found = {name: (size(f"{registry}/{name}:{version}") - base) / MB for name in IMAGES}
+    steps = run("docker", "history", "--human=false", "--no-trunc", "--format", "{{.Size}} {{.CreatedBy}}",
+                f"{registry}/inference:{version}")  # fmt: skip
+    found[CAMERAS] = sum(int(step.split()[0]) for step in steps.splitlines() if CAMERAS in step) / MB
+    return found
 
 
 @contextlib.contextmanager
@@ -141,7 +150,7 @@ def load(project: Project, parts: int) -> dict[str, object]:
 def main() -> None:
     options = arguments(__doc__ or "")
     project = Project()
-    project.compose("build", "-q")
+    project.compose("--profile", "*", "build", "-q")
     images = sizes()
     try:
         first = up(project)
@@ -160,7 +169,7 @@ def main() -> None:
         options.json,
         figures={
             "image_beyond_base_mb": images,
-            "largest_service_beyond_base_mb": max(images[name] for name in OURS),
+            "largest_service_beyond_base_mb": max(images[name] for name in (*OURS, DEPLOYER)),
             "memory_mb": rows,
             "our_services_at_rest_mb": ours["at rest"],
             "our_services_at_20_a_second_mb": ours["20/s"],
