@@ -1,4 +1,4 @@
-"""The units of systemd: a program for each service, its patience, what it may do; and that the guide names them all."""
+"""The units of systemd: a program for each service, its patience, what it may do; and that the guides name them all."""
 
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -10,6 +10,7 @@ from tests.support.paths import ROOT
 
 UNITS = ROOT / "systemd"
 GUIDE = (ROOT / "docs/how-to/run-without-docker.md").read_text(encoding="utf-8")
+CAMERAS = (ROOT / "docs/how-to/connect-a-gige-camera.md").read_text(encoding="utf-8")
 SERVICES = [section.replace("_", "-") for section in SECTIONS if section != "deployer"]
 """Those that every box has; the deployer is brought up where models come without Greengrass, by a guide of its own."""
 
@@ -69,3 +70,19 @@ def test_the_guide_says_how_each_is_brought_up_and_the_accounts_are_those_of_the
     accounts = {line.removeprefix("user ") for line in acl.splitlines() if line.startswith("user ")} - {"bench"}
     listed = GUIDE.partition("for account in ")[2].partition(";")[0].split()
     assert set(listed) == accounts
+
+
+def test_the_receive_buffer_holds_two_frames_and_is_what_the_guide_names() -> None:
+    [(name, value)] = lines("60-lineside-gige.conf")
+    assert (name.strip(), int(value)) == ("net.core.rmem_max", 2 * 16 * 2**20)
+    assert "60-lineside-gige.conf" in CAMERAS
+
+
+def test_usb_cameras_belong_to_the_group_of_the_container() -> None:
+    rule = (UNITS / "70-lineside-usb3-vision.rules").read_text(encoding="utf-8").splitlines()[-1]
+    compose = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    group = rule.partition('GROUP="')[2].rstrip('"')
+    assert f'user: "{group}:{group}"' in compose
+    assert 'MODE="0660"' in rule
+    assert ":ef0500:" in rule
+    assert "70-lineside-usb3-vision.rules" in CAMERAS
