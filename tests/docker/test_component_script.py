@@ -10,12 +10,14 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 import yaml
 
 from lineside.recipes.writing import SOURCE
+from tests.support.camera_wire import camera_wire
 from tests.support.paths import ROOT
 from tests.support.waiting import HANG_S, block_until
 
@@ -65,12 +67,13 @@ class Rig:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, *more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             self.argv(
                 *("startup", EYE, self.name, self.image, "--ipc", "--stop", "30"),
                 *("--network", f"{self.scope}-out", "--internal-network", f"{self.scope}-in", "--alias", "eye"),
-                *("--shared-memory", "8m", "--", "--user", "10001:10001", "--memory", "64m", "--pids-limit", "32"),
+                *("--shared-memory", "8m", *more),
+                *("--", "--user", "10001:10001", "--memory", "64m", "--pids-limit", "32"),
             ),
             cwd=self.folder / "work",
             env=self.environment,
@@ -159,6 +162,27 @@ def test_a_container_runs_in_the_foreground_as_nobody_with_the_nucleus_socket_un
     assert process.returncode == 1  # never 0, which Greengrass would take for RUNNING
     block_until(lambda: not rig.is_there(), "the container's removal")
     rig.run("shutdown", EYE, rig.name, "30")
+
+
+def test_a_container_has_its_address_on_the_card_of_gige_cameras_and_goes_out_as_before(
+    rig: Rig, held: dict[str, str]
+) -> None:
+    with camera_wire(held["PYTHON_IMAGE"]) as wire, camera_wire(held["PYTHON_IMAGE"]) as other:
+        own = wire.address.rpartition(".")[0] + ".9"
+        for card in (wire.card, wire.card, other.card):  # new, there already, made anew
+            process = rig.start("--cameras", f"{card} {wire.subnet} {own}")
+            block_until(rig.is_up, "the container")
+            [made] = json.loads(rig.docker("network", "inspect", f"{rig.scope}-cameras").stdout)
+            assert (made["Driver"], made["Internal"], made["Options"]) == ("macvlan", True, {"parent": card})
+            [seen] = json.loads(rig.docker("inspect", rig.name).stdout)
+            networks = seen["NetworkSettings"]["Networks"]
+            assert networks[f"{rig.scope}-cameras"]["IPAddress"] == own
+            routes = rig.docker("exec", rig.name, "cat", "/proc/net/route").stdout.splitlines()
+            [gateway] = [words[2] for words in map(str.split, routes[1:]) if words[1] == "00000000"]
+            assert str(ip_address(bytes.fromhex(gateway)[::-1])) == networks[f"{rig.scope}-out"]["Gateway"]
+            rig.run("shutdown", EYE, rig.name, "30")
+            process.communicate(timeout=HANG_S)
+        rig.docker("network", "rm", f"{rig.scope}-cameras")
 
 
 def test_a_signal_to_the_script_drains_the_container(rig: Rig) -> None:

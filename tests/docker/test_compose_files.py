@@ -21,13 +21,13 @@ WATCHING = {"prometheus", "alertmanager", "grafana"}
 
 @pytest.fixture
 def config(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Return the services as `docker compose config` resolves them."""
+    """Return the services, or `what`, as `docker compose config` resolves them."""
     if shutil.which("docker") is None:
         pytest.skip("docker is not installed")
-    for name in ("COMPOSE_FILE", "COMPOSE_PROFILES", "LINESIDE_SETTINGS", "LINESIDE_MODELS"):
+    for name in ("COMPOSE_FILE", "COMPOSE_PROFILES", "LINESIDE_SETTINGS", "LINESIDE_MODELS", "LINESIDE_CAMERA_DRIVER"):
         monkeypatch.delenv(name, raising=False)
 
-    def ask(*arguments: str) -> dict[str, Any]:
+    def ask(*arguments: str, what: str = "services") -> dict[str, Any]:
         done = subprocess.run(
             ["docker", "compose", *arguments, "config", "--format", "json"],
             cwd=ROOT,
@@ -36,8 +36,8 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        services: dict[str, Any] = json.loads(done.stdout)["services"]
-        return services
+        found: dict[str, Any] = json.loads(done.stdout)[what]
+        return found
 
     return ask
 
@@ -193,6 +193,60 @@ def test_the_engine_s_socket_goes_to_the_exporter_only_when_asked(config, monkey
     services = config("-f", "compose.yaml", "-f", "docker/compose.docker-socket.yaml", "--profile", "*")
     assert {name for name, each in services.items() if "docker.sock" in json.dumps(each)} == {"exporter"}
     assert services["exporter"]["group_add"] == ["999"]
+
+
+CARD = {
+    "LINESIDE_CAMERA_CARD": "eth1",
+    "LINESIDE_CAMERA_SUBNET": "192.168.100.0/24",
+    "LINESIDE_CAMERA_ADDRESSES": "192.168.100.8/30",
+}
+
+
+@pytest.fixture
+def gige(config, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Return services, or networks, with the overlay of GigE cameras."""
+    for name, value in CARD.items():
+        monkeypatch.setenv(name, value)
+    return lambda *more, what="services": config(
+        *("-f", "compose.yaml", *more, "-f", "docker/compose.gige.yaml", "--profile", "*"), what=what
+    )
+
+
+def test_gige_cameras_are_reached_by_an_address_in_their_network_and_by_no_other_right(config, gige) -> None:
+    plain, services = config("--profile", "*"), gige()
+    changed = {name for name in services if services[name] != plain[name]}
+    assert changed == {"inference", "tools"}
+    for name in changed:
+        assert set(services[name].pop("networks")) - set(plain[name].pop("networks")) == {"cameras"}, name
+        assert services[name] == plain[name], name
+    cameras = gige(what="networks")["cameras"]
+    assert (cameras["driver"], cameras["internal"]) == ("macvlan", True)
+    assert cameras["driver_opts"] == {"parent": "eth1"}
+    assert cameras["ipam"]["config"] == [{"subnet": "192.168.100.0/24", "ip_range": "192.168.100.8/30"}]
+
+
+def test_gige_cameras_on_a_jetson(gige) -> None:
+    services = gige("-f", "docker/compose.jetson.yaml")
+    assert services["triton"]["runtime"] == "nvidia"
+    assert set(services["inference"]["networks"]) == {"plant", "inside", "engine", "cameras"}
+
+
+@pytest.mark.parametrize("name", CARD)
+def test_a_card_that_is_not_named_is_asked_for(name: str, gige, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gige()  # the control
+    monkeypatch.delenv(name)
+    with pytest.raises(AssertionError, match=f"required variable {name} is missing a value"):
+        gige()
+
+
+def test_usb3_cameras_are_devices_of_one_kind_and_nothing_else(config) -> None:
+    services = config("-f", "compose.yaml", "-f", "docker/compose.usb3.yaml", "--profile", "*")
+    assert {name for name, each in services.items() if "usb" in json.dumps(each)} == {"inference", "tools"}
+    for name in ("inference", "tools"):
+        assert services[name]["device_cgroup_rules"] == ["c 189:* rw"], name
+        assert not {"privileged", "devices", "cap_add"} & set(services[name]), name
+        assert all(mount["read_only"] for mount in services[name]["volumes"] if mount["type"] == "bind"), name
+        assert services[name]["user"] == "10001:10001", name
 
 
 def test_the_plant_s_sample_is_right_for_every_service() -> None:

@@ -26,9 +26,9 @@ MAX_ABOVE_BASE = 120 * MB
 READY_ALONE = ("forwarder", "exporter", "camera-sim", "deployer")
 ALSO = {"deployer": "lineside-inference"}
 """Whose commands a service runs."""
-LARGER = {"inference": 295 * MB}
+LARGER = {"inference": 302 * MB}
 """OpenCV's wheel alone is 155 MB and all of it is linked together (docs/reference/images.md); what
-verifies packages, with cryptography, is about 20 MB."""
+verifies packages, with cryptography, is about 20 MB, libaravis with what it loads 7 MB."""
 
 LOOK = """
 import importlib.metadata, json, pathlib, sys
@@ -161,6 +161,62 @@ class TestContents:
         folders = [f"/var/lib/lineside/{each}" for each in FOLDERS]
         said = run(name, "stat", "-c", "%u:%g %n", *folders, "/run/secrets/lineside")
         assert {line.split()[0] for line in said.splitlines()} == {"10001:10001"}
+
+
+ASK = """
+from lineside_inference.errors import CameraFailed
+from lineside_inference.sources.cameras.genicam.discovery import discover
+try:
+    print("loaded", discover())
+except CameraFailed as error:
+    print("missing", error)
+"""
+RIGHTS = """
+import os, stat
+for folder, _names, files in os.walk("/", onerror=None):
+    for path in (os.path.join(folder, name) for name in files):
+        try:
+            if "security.capability" in os.listxattr(path, follow_symlinks=False):
+                print(path)
+        except OSError:
+            pass
+"""
+
+
+class TestCameras:
+    """GigE Vision and USB3 Vision by libaravis, in the two images that open cameras."""
+
+    @pytest.fixture
+    def asked(self, docker: Callable, images: dict[str, str]) -> Callable[..., str]:
+        """Return what comes of asking who is there, in the hardened image with these options."""
+        how = ("run", "--rm", "--network", "none", *HARDENED)
+        return lambda *options: docker(*how, *options, "--entrypoint", "python", images["inference"], "-c", ASK).stdout
+
+    def test_the_library_loads_and_asks_who_is_there(self, asked: Callable[..., str]) -> None:
+        assert asked() == "loaded []\n"
+
+    def test_an_image_without_it_names_the_one_that_has_it(
+        self, asked: Callable[..., str], run: Callable[..., str]
+    ) -> None:
+        """The control: the same with an empty file in place of the library."""
+        library = run("inference", "sh", "-c", "ls /usr/lib/*/libaravis-0.8.so.0.*").strip()
+        said = asked("-v", f"/dev/null:{library}:ro")
+        assert said.startswith("missing GenICam cameras need libaravis-0.8.so.0")
+        assert "The image lineside/inference has it" in said
+
+    def test_the_command_has_it_too(self, docker: Callable, images: dict[str, str]) -> None:
+        tools = images["inference"].replace("/inference:", "/tools:")
+        done = docker("run", "--rm", "--network", "none", *HARDENED, tools, "camera", "list", "--json", check=False)
+        assert json.loads(done.stdout) == [], done.stderr
+
+    def test_no_program_of_what_it_brings_has_rights_by_its_file(self, run: Callable[..., str]) -> None:
+        assert run("inference", "python", "-c", RIGHTS, user="0") == ""
+
+    def test_its_licence_is_there_and_nothing_to_install_with_is_left(self, run: Callable[..., str]) -> None:
+        said = run("inference", "cat", "/usr/share/doc/libaravis-0.8-0/copyright")
+        assert "LGPL-2.1+" in said
+        left = "find /var/lib/apt/lists /var/cache/apt -type f; find / -xdev -name '*gstreamer*' -name '*.so*'"
+        assert run("inference", "sh", "-c", left, user="0") == ""
 
 
 def canonical(name: str) -> str:

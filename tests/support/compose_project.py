@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -162,13 +162,15 @@ class Project:
 
 
 @contextlib.contextmanager
-def project(held: Mapping[str, str], *, sections: str = "", **options: Any) -> Iterator[Project]:
+def project(
+    held: Mapping[str, str], *, sections: str = "", changed: Callable[[str], str] = str, **options: Any
+) -> Iterator[Project]:
     """Yield a project that is not up yet, and take it down at the end; where it fails, show its logs' ends.
 
-    `sections` are what its settings have beside those of the bench.
+    `sections` are what its settings have beside those of the bench, which `changed` changes.
     """
     with tempfile.TemporaryDirectory() as folder:
-        made = Project(held, LINESIDE_SETTINGS=str(settings(Path(folder), sections)), **options)
+        made = Project(held, LINESIDE_SETTINGS=str(settings(Path(folder), sections, changed)), **options)
         try:
             yield made
         except BaseException:
@@ -178,12 +180,12 @@ def project(held: Mapping[str, str], *, sections: str = "", **options: Any) -> I
             made.down()
 
 
-def settings(folder: Path, sections: str = "") -> Path:
-    """Write the bench's settings with a longer deadline, and these sections."""
+def settings(folder: Path, sections: str = "", changed: Callable[[str], str] = str) -> Path:
+    """Write the bench's settings, changed, with a longer deadline, and these sections."""
     shipped = (ROOT / "docker" / "config" / "bench.yaml").read_text(encoding="utf-8")
     written, count = re.subn(r"(?m)^( *deadline_ms): .*$", rf"\1: {DEADLINE_MS}", shipped)
     assert count > 1, "the triggers' and the simulated PLC's"
     path = folder / "settings.yaml"
-    path.write_text(written + sections, encoding="utf-8")
+    path.write_text(changed(written) + sections, encoding="utf-8")
     path.chmod(0o644)
     return path
