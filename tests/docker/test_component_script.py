@@ -165,9 +165,9 @@ def test_a_container_runs_in_the_foreground_as_nobody_with_the_nucleus_socket_un
 
 
 def test_a_container_has_its_address_on_the_card_of_gige_cameras_and_goes_out_as_before(
-    rig: Rig, held: dict[str, str]
+    rig: Rig,
 ) -> None:
-    with camera_wire(held["PYTHON_IMAGE"]) as wire, camera_wire(held["PYTHON_IMAGE"]) as other:
+    with camera_wire(rig.image) as wire, camera_wire(rig.image) as other:
         own = wire.address.rpartition(".")[0] + ".9"
         for card in (wire.card, wire.card, other.card):  # new, there already, made anew
             process = rig.start("--cameras", f"{card} {wire.subnet} {own}")

@@ -28,7 +28,7 @@ ALSO = {"deployer": "lineside-inference"}
 """Whose commands a service runs."""
 LARGER = {"inference": 302 * MB}
 """OpenCV's wheel alone is 155 MB and all of it is linked together (docs/reference/images.md); what
-verifies packages, with cryptography, is about 20 MB, libaravis with what it loads 7 MB."""
+verifies packages, with cryptography, is about 20 MB, libaravis with what it loads 8 MB."""
 
 LOOK = """
 import importlib.metadata, json, pathlib, sys
