@@ -51,12 +51,14 @@ def test_a_deployment_that_succeeds_and_a_folder_that_is_kept(tmp_path):
     assert "unchanged" in done.output
 
 
+@pytest.mark.parametrize("begun_by", ["--default-signal=INT", "--ignore-signal=INT"])  # as a shell does for `&`
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_components_that_go_on(tmp_path, number):
+def test_a_signal_ends_components_that_go_on(tmp_path, number, begun_by):
     recipes, log = dump(tmp_path / "recipes", GOOD), tmp_path / "log"
     options = ("--recipes", recipes, "--deployment", wanted(tmp_path, "1.0.0"), "--stay")
     with log.open("w") as file:
-        process = subprocess.Popen([LINESIDE, "greengrass", "rehearse", *options], stdout=file, stderr=file)
+        command = ["env", begun_by, LINESIDE, "greengrass", "rehearse", *options]
+        process = subprocess.Popen(command, stdout=file, stderr=file)
     block_until(lambda: "the components go on" in log.read_text(), log.read_text)
     process.send_signal(number)
     assert process.wait(HANG_S) == 128 + number

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import structlog
 
+from lineside.reaping import reap
 from lineside.secrecy import hidden
 from lineside_deployer.errors import ChangeFailed
 
@@ -128,7 +129,7 @@ class Repository:
             if process.returncode is None:
                 with suppress(ProcessLookupError):
                     process.kill()
-                await process.wait()
+                await reap(process)
         said = hidden(err[-_LONGEST:].decode(errors="replace")).strip()
         log.info("command", verb=words[0], model=words[1], status=process.returncode, said=said[-500:])
         if process.returncode != 0:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lineside.checks import Check, Mark, container, ok, skip, warn
+from lineside.reaping import reap
 
 DOCKER, COMPOSE, RUNTIME = "docker", "docker compose", "nvidia runtime"
 
@@ -66,7 +67,7 @@ async def ask(command: str) -> dict[str, Any] | str:
     finally:
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            await reap(process)
     try:
         document = json.loads(said)
     except ValueError:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from lineside.durable_files import replace_file
 from lineside.greengrass.services import DOCKER_MANAGER, PRIVATE_REGISTRY, TOKEN_EXCHANGE
+from lineside.reaping import reap
 from lineside_bench.greengrass.core.recipe import Artifact, Recipe
 
 _ASKING_S = 60.0
@@ -51,6 +52,7 @@ async def find_image(image: str) -> None:
         found, says = await asyncio.wait_for(process.communicate(), _ASKING_S)
     except TimeoutError:
         process.kill()
+        await reap(process)
         raise Unavailable(f"the Docker Engine did not answer within {_ASKING_S:g} s; is it running?") from None
     if process.returncode != 0:
         text = " ".join(says.decode(errors="replace").split())

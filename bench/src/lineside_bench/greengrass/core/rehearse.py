@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import signal
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +21,7 @@ from lineside_bench.greengrass.core.nucleus import Device, Nucleus, Outcome, Sta
 from lineside_bench.greengrass.core.preparing import WAYS
 from lineside_bench.greengrass.core.reading import read_file
 from lineside_bench.greengrass.core.recipe import Recipe, read_recipe
+from lineside_bench.processes.interrupts import Interrupts
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _COLOURS = {State.RUNNING: "green", State.FINISHED: "green", State.ERRORED: "yellow", State.BROKEN: "red"}
@@ -82,14 +83,10 @@ def rehearse(asked: Rehearsal, console: Console | None = None) -> int:
         recipes = read_recipes(asked.recipes)
         deployments = [read_deployment(read_file(file)) for file in asked.deployments]
         with _folder(asked.root) as root:
-            return asyncio.run(_carried_out(asked, root, recipes, deployments, console))
+            return asyncio.run(_until_signal(_carried_out(asked, root, recipes, deployments, console), console))
     except BenchError as error:
         Console(stderr=True).print(Text(str(error), style="red"), soft_wrap=True)
         return CANNOT_START
-    except KeyboardInterrupt:
-        return INTERRUPTED + signal.SIGINT
-    except asyncio.CancelledError:
-        return INTERRUPTED + signal.SIGTERM
 
 
 @contextlib.contextmanager
@@ -101,12 +98,17 @@ def _folder(root: Path | None) -> Iterator[Path]:
         yield Path(made)
 
 
+async def _until_signal(work: Coroutine[Any, Any, int], console: Console) -> int:
+    """Return the work's status, or a signal's: SIGINT too where a shell began this in the background, ignoring it."""
+    interrupts = Interrupts(console.print)
+    working = asyncio.ensure_future(work)
+    with interrupts.caught():
+        return working.result() if await interrupts.until(working) else INTERRUPTED + interrupts.number
+
+
 async def _carried_out(
     asked: Rehearsal, root: Path, recipes: Sequence[Recipe], deployments: Sequence[Deployment], console: Console
 ) -> int:
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     began = time.monotonic()
 
     def tell(name: str, state: State, why: str) -> None:

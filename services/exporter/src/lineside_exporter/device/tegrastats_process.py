@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Sequence
 
 from lineside.connections import Connection
+from lineside.reaping import reap
 from lineside_exporter.device import tegrastats
 from lineside_exporter.device.tegrastats import Line
 
@@ -16,7 +19,6 @@ SILENT_S = 10.0
 """Silence after which it hangs; it says a line a second."""
 FRESH_S = 5.0
 """Age from which a line is no longer true."""
-_END_S = 2.0
 _LONGEST_LINE = 64 * 1024
 
 
@@ -76,6 +78,7 @@ class TegrastatsProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             limit=_LONGEST_LINE,
+            start_new_session=True,
         )
         try:
             while True:
@@ -89,9 +92,8 @@ class TegrastatsProcess:
                 self._connection.online()
         finally:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _END_S)
+                os.killpg(process.pid, signal.SIGKILL)  # with what a script began, which holds the pipe
+            await reap(process)
 
     async def _next(self, process: asyncio.subprocess.Process) -> Line | None:
         """Return the next line that says something; None: there is none."""
