@@ -128,6 +128,16 @@ def test_from_another_network_of_the_engine_it_is_not_reached(gige: Line, images
     assert "control" in gige.camera("info", gige.wire.address)
 
 
+def test_who_stops_the_service_watches_the_camera_by_its_name_in_the_settings(gige: Line) -> None:
+    gige.line.compose("stop", "inference")
+    said = gige.camera("watch", CAMERA, "--seconds", "2", "--json")
+    watched = json.loads(said[said.index("{") : said.rindex("}") + 1])
+    gige.line.up("inference")
+    assert watched["seen"]["frames"] > 0, watched
+    assert watched["way"]["by_packet_socket"] is False  # it holds no capability
+    block_until(gige.is_judged, gige.judge, within=HANG_S)
+
+
 def test_a_camera_without_power_is_said_and_judges_again_when_it_is_back(gige: Line) -> None:
     block_until(gige.is_judged, gige.judge, within=HANG_S)
     gige.wire.switch_off()
