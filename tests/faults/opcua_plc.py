@@ -10,6 +10,7 @@ then done (or waits until the bridge has lowered it) and returns the verdict; {"
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
 import time
@@ -125,4 +126,5 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(50_000, 10, 10)  # half of the start of a server, 6,000 nodes, would be looking through them
     asyncio.run(main(int(sys.argv[1])))

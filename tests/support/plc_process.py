@@ -10,6 +10,7 @@ round; {"event": how many, "severity": s} raises events; {"register": uri} adds 
 
 import asyncio
 import dataclasses
+import gc
 import json
 import logging
 import sys
@@ -118,4 +119,5 @@ async def main(port: int, options: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(50_000, 10, 10)  # half of the start of a server, 6,000 nodes, would be looking through them
     asyncio.run(main(int(sys.argv[1]), json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}))

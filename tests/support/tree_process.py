@@ -5,6 +5,7 @@ Press (a cycle), a name with signs of a path in it, and Tags with 3,000 variable
 """
 
 import asyncio
+import gc
 import logging
 import sys
 
@@ -50,4 +51,5 @@ async def main(port: int, before: int) -> None:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(50_000, 10, 10)  # half of the start of a server, 6,000 nodes, would be looking through them
     asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0))

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 LONGEST = 1 << 20
@@ -26,8 +27,10 @@ def main() -> None:
     module, number = sys.argv[1], int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end what they started
     before = dict(os.environ)
-    import_module(f"{module}.__main__")
-    del sys.modules[f"{module}.__main__"]  # it is run, as by `python -m`
+    spec = find_spec(module)
+    program = module if spec is None or spec.submodule_search_locations is None else f"{module}.__main__"
+    import_module(program)
+    del sys.modules[program]  # it is run, as by `python -m`
     own = {name: value for name, value in os.environ.items() if before.get(name) != value}
     gc.collect()
     gc.freeze()

@@ -63,12 +63,16 @@ class Started:
 
 
 def start(
-    module: str, *arguments: object, env: Mapping[str, str], stderr: IO[Any], stdout: IO[Any] | None = None
+    module: str,
+    *arguments: object,
+    env: Mapping[str, str],
+    stdout: IO[Any] | None = None,
+    stderr: IO[Any] | None = None,
 ) -> Started:
-    """Start what `python -m module arguments` does, with this whole environment."""
+    """Start what `python -m module arguments` does, with this whole environment; files not given are this lane's."""
     parent = _parent(module)
     asked = {"arguments": [*map(str, arguments)], "environment": dict(env), "folder": str(Path.cwd())}
-    return Started(parent, parent.ask(asked, (0, stdout.fileno() if stdout else 1, stderr.fileno())))
+    return Started(parent, parent.ask(asked, (0, stdout.fileno() if stdout else 1, stderr.fileno() if stderr else 2)))
 
 
 class _Parent:

@@ -1,7 +1,6 @@
 """What the doctor finds at the PLC: everything right, and each fault by its name, with what to do."""
 
 import asyncio
-import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -25,11 +24,10 @@ from lineside_opcua_bridge.doctor import checks, results
 from lineside_opcua_bridge.doctor.nodes import skew
 from lineside_opcua_bridge.security.own_certificate import CertificateSpec, OwnCertificates
 from lineside_opcua_bridge.security.store import CertificateStore
-from tests.support.paths import SUPPORT
+from tests.support.secure_server_process import start_secure_server
 from tests.support.waiting import HANG_S
 
 URI = "urn:lineside:test"
-SERVER = str(SUPPORT / "secure_server.py")
 NOW = datetime.now(UTC)
 
 STEADY = pytest.mark.asyncio(loop_scope="module")
@@ -231,16 +229,12 @@ class Secured:
             "key": str(self.folder / "plc.pem"),
             "clients": str(self.clients),
         } | options
-        argv = [sys.executable, SERVER, json.dumps(given)]
-        process = await asyncio.to_thread(subprocess.Popen, argv, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
+        process = await asyncio.to_thread(start_secure_server, given)
         try:
-            assert await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), HANG_S) == "ready\n"
             yield
         finally:
             process.kill()
-            await asyncio.to_thread(process.wait, 20)
-            process.stdout.close()
+            await asyncio.to_thread(process.wait, HANG_S)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The bridge's process and its folder of certificates: killed, shared by mistake, not writable, on a full disk."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -21,11 +20,9 @@ from cryptography.x509.oid import NameOID
 
 from lineside_opcua_bridge.security.certificates import application_uris
 from lineside_opcua_bridge.security.store import CertificateStore
-from tests.support.paths import SUPPORT
 from tests.support.ports import free_port
+from tests.support.secure_server_process import start_secure_server
 from tests.support.waiting import HANG_S, block_until
-
-PROGRAM = SUPPORT / "secure_server.py"
 
 # Root may write everywhere, until it gives up CAP_DAC_OVERRIDE for what it executes next (capabilities(7)).
 NO_OVERRIDE = "import ctypes; ctypes.CDLL(None).prctl(24, 1, 0, 0, 0)"
@@ -58,11 +55,7 @@ class Plc:
         key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         options = {"port": self.port, "policies": ["Basic256Sha256_SignAndEncrypt"]}
         options |= {"certificate": str(file), "key": str(key_file)}
-        self.process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), json.dumps(options)], stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
+        self.process = start_secure_server(options)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +63,7 @@ def plc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plc]:
     plc = Plc(tmp_path_factory.mktemp("plc"))
     yield plc
     plc.process.kill()
-    plc.process.communicate()
+    plc.process.wait(HANG_S)
 
 
 class Bridge:

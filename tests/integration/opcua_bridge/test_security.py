@@ -1,9 +1,6 @@
 """The way into a secured PLC: what is let through, what is refused and says so, against asyncua in its own process."""
 
 import asyncio
-import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,11 +33,11 @@ from lineside_opcua_bridge.security.errors import (
 )
 from lineside_opcua_bridge.security.store import CertificateStore
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
-from tests.support.paths import SUPPORT
 from tests.support.ports import free_port
+from tests.support.secure_server_process import start_secure_server
 from tests.support.waiting import HANG_S
+from tests.support.warm_start import Started
 
-PROGRAM = SUPPORT / "secure_server.py"
 PLC_URI = "urn:test:plc"
 POLICIES = {
     "Basic256Sha256": "Basic256Sha256",
@@ -103,7 +100,7 @@ class SecurePlc:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.folder = folder
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Started | None = None
 
     @property
     def endpoint(self) -> str:
@@ -114,20 +111,13 @@ class SecurePlc:
         given: dict[str, Any] = {"port": self.port, "policies": ALL} | options
         if made:
             given |= {"certificate": str(made.file), "key": str(made.key_file)}
-        process = self._process = await asyncio.to_thread(
-            subprocess.Popen, [sys.executable, PROGRAM, json.dumps(given)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        said = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), HANG_S)
-        assert said == "ready\n"
+        self._process = await asyncio.to_thread(start_secure_server, given)
 
     async def stop(self) -> None:
         process, self._process = self._process, None
         if process:
             process.kill()
-            await asyncio.to_thread(process.wait, 20)
-            assert process.stdout is not None
-            process.stdout.close()
+            await asyncio.to_thread(process.wait, HANG_S)
 
 
 @pytest.fixture

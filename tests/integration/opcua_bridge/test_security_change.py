@@ -1,9 +1,6 @@
 """The PLC's certificate changes while the bridge runs: noticed, named, and survived without a restart of the bridge."""
 
 import asyncio
-import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -24,11 +21,11 @@ from lineside_opcua_bridge.security import client_for
 from lineside_opcua_bridge.security.certificates import thumbprint
 from lineside_opcua_bridge.security.store import CertificateStore
 from lineside_opcua_bridge.settings import OpcuaBridgeSettings, Settings
-from tests.support.paths import SUPPORT
 from tests.support.ports import free_port
+from tests.support.secure_server_process import start_secure_server
 from tests.support.waiting import HANG_S
+from tests.support.warm_start import Started
 
-PROGRAM = SUPPORT / "secure_server.py"
 TAG = "nsu=urn:lineside:test;s=Station1.PartPresent"
 KEYS = {name: rsa.generate_private_key(public_exponent=65537, key_size=2048) for name in ("plc", "plant")}
 
@@ -75,7 +72,7 @@ class ChangingPlc:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self._folder = folder
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Started | None = None
 
     async def start(self, shown: x509.Certificate, policy: str = "Basic256Sha256_SignAndEncrypt") -> None:
         await self.stop()
@@ -84,17 +81,13 @@ class ChangingPlc:
         key_file.write_bytes(KEYS["plc"].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         options = {"port": self.port, "policies": [policy]}
         options |= {"certificate": str(file), "key": str(key_file)}
-        process = self._process = await asyncio.to_thread(
-            subprocess.Popen, [sys.executable, PROGRAM, json.dumps(options)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        assert await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), HANG_S) == "ready\n"
+        self._process = await asyncio.to_thread(start_secure_server, options)
 
     async def stop(self) -> None:
         process, self._process = self._process, None
         if process:
             process.kill()
-            await asyncio.to_thread(process.communicate)
+            await asyncio.to_thread(process.wait, HANG_S)
 
 
 @pytest.fixture
