@@ -3,8 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -21,7 +24,7 @@ from lineside_inference.sources.cameras.genicam.clock import PTP_WITHIN_S
 from tests.support.cameras import watched
 from tests.support.deadlines import within
 from tests.support.genicam_fakes import ADDRESS, simulated_camera
-from tests.support.waiting import HANG_S, until
+from tests.support.waiting import HANG_S, block_until, until
 
 APART_S = 0.030
 SIDE = 64
@@ -29,6 +32,8 @@ MARGIN_S = 0.1
 """From giving the line its times to the first of them."""
 RULE = {"window_ms": 5.0, "apart_ms": 25.0, "keep_ms": 60_000.0, "most_kept": 64}
 LONG_US = 400_000.0
+STEP = 40
+"""Of the gray by which a picture shows its part, so that JPEG changes none into another."""
 PACKETS = 8
 """At least the packets of a frame, its leader and trailer among them."""
 
@@ -286,3 +291,44 @@ async def test_incomplete_is_said_where_nothing_of_the_frame_says_when_it_was(wa
         line.faults.resending = Resending.ignore
         at = fire(line, [1, 2, 3])
         assert await all_got(camera, at) == {1: 1, 2: CameraIncomplete.code, 3: 3}
+
+
+# The whole service
+
+
+def test_parts_30_ms_apart_are_each_judged_by_their_own_picture(start_inference: Any, triton_server: Any) -> None:
+    rule = RULE | {"time": "source", "most_kept": 16}
+    camera = {
+        "kind": "genicam",
+        "device": ADDRESS,
+        "timeout_ms": 60_000,
+        "acquisition": "hardware",
+        "hardware_trigger": rule,
+    }
+    with simulated_camera(picture=shows_tag, width=320, height=240) as line:
+        service = start_inference(triton={"url": triton_server.grpc}, cameras={"c": camera})
+        block_until(lambda: line.acquires)
+        parts = [1, 2, 3, 4]
+        line.faults.lose_these = {(3, packet) for packet in range(1000)}
+        line.faults.resending = Resending.ignore
+        at = fire(line, parts)
+
+        def judged(part: int) -> Any:
+            risen = datetime.now(UTC) + timedelta(seconds=at[part] - time.monotonic())
+            source = {"kind": "camera", "camera": "c"}
+            return service.infer(source=source, time={"source": risen.isoformat()}, deadline_ms=60_000)
+
+        with ThreadPoolExecutor(len(parts)) as asking:
+            results = dict(zip(parts, asking.map(judged, parts), strict=True))
+        assert (results[3]["verdict"], results[3]["code"]) == ("unknown", "camera-unmatched")
+        for part in (1, 2, 4):
+            assert results[part]["status"] == "ok", results[part]["reason"]
+            image = service.http.get(f"/v1/parts/{results[part]['id']}/image").content
+            gray = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_GRAYSCALE).mean()
+            assert round(gray / STEP) == part
+        assert service.metric('lineside_inference_camera_matching_total{camera="c",outcome="matched"}') == 3
+        assert service.metric('lineside_inference_camera_clock_error_seconds{camera="c"}') < APART_S / 2
+
+
+def shows_tag(_number: int, trigger: Fired) -> NDArray[np.uint8]:
+    return np.full((240, 320), STEP * trigger.tag, np.uint8)
