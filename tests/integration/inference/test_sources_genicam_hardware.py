@@ -324,8 +324,9 @@ def test_parts_30_ms_apart_are_each_judged_by_their_own_picture(start_inference:
         for part in (1, 2, 4):
             assert results[part]["status"] == "ok", results[part]["reason"]
             image = service.http.get(f"/v1/parts/{results[part]['id']}/image").content
-            gray = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_GRAYSCALE).mean()
-            assert round(gray / STEP) == part
+            gray = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_GRAYSCALE)
+            assert gray is not None
+            assert round(float(gray.mean()) / STEP) == part
         assert service.metric('lineside_inference_camera_matching_total{camera="c",outcome="matched"}') == 3
         assert service.metric('lineside_inference_camera_clock_error_seconds{camera="c"}') < APART_S / 2
 

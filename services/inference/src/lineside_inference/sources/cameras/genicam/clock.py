@@ -97,6 +97,11 @@ class DeviceClock:
         return Instant(likely, max(latest - likely, likely - earliest))
 
     @property
+    def shortest_round_trip_s(self) -> float:
+        """How long the best of its latches took, in seconds; without end as long as there is none."""
+        return min((latch.round_trip_s for latch in self._latches), default=float("inf"))
+
+    @property
     def drift_ppm(self) -> float:
         """By how much faster than ours it was measured to run, in millionths."""
         return (1 / self._rate - 1) * 1e6

@@ -32,7 +32,7 @@ log = structlog.get_logger("lineside.inference.camera")
 
 _LOOK_S = 0.02
 _LATCH_S = 0.5
-_FIRST_LATCHES = 5
+_FIRST_LATCHES, _MOST_LATCHES = 5, 20
 _BEFORE_IT_CAME_S = 0.005
 """By how much a frame may seem to be exposed after it began to arrive: two clocks of ours are read for that."""
 _LONGEST_WAY_S = 30.0
@@ -157,8 +157,8 @@ class HardwareCamera(GenicamCamera):
             reader.follow_ptp()
         clock = self._clock = DeviceClock(reader.tick_hz)
         newest = float("-inf")
-        for _ in range(_FIRST_LATCHES):
-            self._latch(reader, clock)
+        self._latch(reader, clock)
+        self._learn(reader, clock)
         due = time.monotonic() + _LATCH_S
         while not stop.is_set():
             taken = device.take_any(_LOOK_S)
@@ -194,9 +194,20 @@ class HardwareCamera(GenicamCamera):
         if change == "reset":
             self.transport["clock_set"] += 1
             log.warning("the camera's clock was set: stamps from before mean nothing", camera=self.name)
+            self._learn(reader, clock)
         if self._hardware.ptp:
             self._follow_ptp(reader, clock, had_ptp=had_ptp)
         return change == "reset"
+
+    def _learn(self, reader: ClockReader, clock: DeviceClock) -> None:
+        """Read a clock of which nothing is known some times more, until it is known well enough for the window."""
+        room_s = (self._hardware.apart_ms / 2 - self._hardware.window_ms) / 1000
+        for number in range(1, _MOST_LATCHES):
+            latch = reader.latch()
+            if latch is not None:
+                clock.add(latch)
+            if number >= _FIRST_LATCHES and clock.shortest_round_trip_s < room_s / 2:
+                return
 
     def _follow_ptp(self, reader: ClockReader, clock: DeviceClock, *, had_ptp: bool) -> None:
         if not reader.is_kept_by_ptp():
