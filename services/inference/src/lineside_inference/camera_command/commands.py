@@ -29,23 +29,63 @@ _SHOWN = (
     *("PixelFormat", "Width", "Height", "OffsetX", "OffsetY", "ExposureAuto", "ExposureTime", "ExposureTimeAbs"),
     *("GainAuto", "Gain", "GainRaw", "AcquisitionFrameRate", "TriggerMode", "TriggerSource", "GevSCPSPacketSize"),
 )
-_LOOK_S = 0.02
 _SUFFIXES = ("png", "jpg", "bmp")
 
 
 def list_cameras(as_json: Json = False) -> None:
-    """Ask for about a second who is there; exit status 1 where nobody answers."""
+    """Ask for about two seconds who is there; exit status 1 where nobody answers.
+
+    Also those whose address is in another network than this machine's, with the command that mends it.
+    """
     from lineside_inference.sources.cameras.genicam.discovery import discover  # noqa: PLC0415 - see above
 
     found = tried(discover)
+    astray = _astray()
+    elsewhere = {each["mac"] for each in astray}
+    found = [each for each in found if each.mac.lower() not in elsewhere]
     if as_json:
-        show(json.dumps([asdict(each) for each in found], indent=2))
+        show(json.dumps([*(asdict(each) for each in found), *astray], indent=2))
     for each in () if as_json else found:
         show(
             f"{each.address or each.mac}  {each.protocol}  {each.vendor} {each.model}  serial {each.serial}  {each.mac}"
         )
-    if not found:
+    for lost in () if as_json else astray:
+        show(
+            f"{lost['address']}  {lost['protocol']}  {lost['vendor']} {lost['model']}  serial {lost['serial']}  "
+            f"{lost['mac']}\n  is not reached: its address is not in {lost['network']} of {lost['interface']}. "
+            f"Mend it with an address that nobody has: {lost['mend']}"
+        )
+    if not found and not astray:
         raise end("no camera answers: see power and cable, and that this machine has an address in the camera's subnet")
+
+
+def _astray() -> list[dict[str, str]]:
+    """Return the cameras that answer a search and are in another network than the card on which they do."""
+    from lineside_inference.errors import CameraFailed  # noqa: PLC0415 - see above
+    from lineside_inference.sources.cameras.genicam import addressing  # noqa: PLC0415
+
+    try:
+        heard = addressing.search(addressing.cards())
+    except CameraFailed:  # what can be found without is shown
+        return []
+    reached = {each.camera.mac for each in heard if each.is_reached}
+    taken = {each.camera.address for each in heard}
+    shown = []
+    for each in heard:
+        if each.is_reached or each.camera.mac in reached:
+            continue
+        address = addressing.proposal(each, taken)
+        shown.append(
+            {
+                **{name: getattr(each.camera, name) for name in ("vendor", "model", "serial", "mac")},
+                "address": str(each.camera.address),
+                "protocol": "GigEVision",
+                "interface": each.card.name,
+                "network": str(each.card.address.network),
+                "mend": f"lineside camera force-ip {each.camera.mac} {address or 'ADDRESS/PREFIX'}",
+            }
+        )
+    return shown
 
 
 def info(camera: Camera, config: Config = None, as_json: Json = False) -> None:
@@ -108,30 +148,7 @@ def _pixels(frame: Any, settings: Any) -> Any:
 
 
 async def _grabbed(name: str, settings: Any) -> Any:
-    from lineside.connections import State  # noqa: PLC0415 - see above
-    from lineside.service import Service  # noqa: PLC0415
-    from lineside.telemetry import configure  # noqa: PLC0415
-    from lineside_inference.deadline import Deadline  # noqa: PLC0415
-    from lineside_inference.errors import CameraFailed  # noqa: PLC0415
-    from lineside_inference.settings import LimitSettings  # noqa: PLC0415
-    from lineside_inference.sources.cameras import Cameras  # noqa: PLC0415
+    from lineside_inference.camera_command.grabbing import kept  # noqa: PLC0415 - see above
 
-    configure("camera", level="error", style="console")
-    limits = LimitSettings()
-    cameras = Cameras(
-        {name: settings.by_itself()}, Service("camera"), max_bytes=limits.body_bytes, max_pixels=limits.pixels
-    )
-    (only,) = cameras
-    supervisor = asyncio.create_task(only.supervise(), name="camera snap")
-    trigger = time.monotonic()
-    grabbing = asyncio.ensure_future(cameras.grab(name, trigger, Deadline(trigger + SNAP_S)))
-    try:
-        while not grabbing.done():
-            if only.connection.state is State.BACKOFF:  # the first attempt failed: its cause is what is wanted
-                raise CameraFailed(only.connection.detail)
-            await asyncio.wait((grabbing,), timeout=_LOOK_S)
-        return grabbing.result()
-    finally:
-        grabbing.cancel()
-        supervisor.cancel()
-        cameras.close()
+    async with kept(name, settings.by_itself()) as held:
+        return await held.grab(SNAP_S)
