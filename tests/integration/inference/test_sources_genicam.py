@@ -411,18 +411,25 @@ async def test_what_answers_nonsense_is_no_camera_and_holds_nobody_up(watch: Any
             asyncio.get_running_loop().remove_reader(peer)
 
 
-async def test_the_doctor_takes_an_image_of_it() -> None:
+async def test_the_doctor_looks_at_it_and_takes_an_image_of_it() -> None:
     own: Any = SimpleNamespace(cameras={}, limits=LimitSettings())
     own.cameras["c"] = CameraSettings(kind="genicam", device=ADDRESS, timeout_ms=20_000)
     with aravis_camera():
-        (check,) = await doctor_of_cameras.checks(own, None)
-        assert (check.mark, check.what.split(",")[0]) == ("ok", "512 x 512 pixels")
+        device, image = await doctor_of_cameras.checks(own, None)
+        assert (image.mark, image.what.split(",")[0]) == ("ok", "512 x 512 pixels")
+        assert device.name == "camera c, device"
+        assert device.what.startswith("Aravis Fake, control is free, packets of "), device.what
+        assert device.mark in {"ok", "warn"}, "a warn where this machine's buffers are small"
         other = Device(ADDRESS, max_pixels=PIXELS)
         try:
-            (check,) = await doctor_of_cameras.checks(own, None)
-            assert check.mark == "fail"
+            device, image = await doctor_of_cameras.checks(own, None)
+            assert (device.mark, image.mark) == ("fail", "fail")
+            assert "controls it" in device.what
         finally:
             other.close()
+    with camera_port():
+        device, _image = await doctor_of_cameras.checks(own, None)
+        assert (device.mark, "cannot be opened" in device.what) == ("fail", True), device.what
 
 
 # The whole service

@@ -108,7 +108,8 @@ def snap(
     as_json: Json = False,
 ) -> None:
     """Take one whole frame as the service would and write it; refused where another program controls the camera."""
-    from lineside_inference.imaging.encode import encode  # noqa: PLC0415 - see above
+    from lineside_inference.camera_command.grabbing import pixels_of  # noqa: PLC0415 - see above
+    from lineside_inference.imaging.encode import encode  # noqa: PLC0415
 
     suffix = to.suffix.lower().removeprefix(".").replace("jpeg", "jpg")
     if suffix not in _SUFFIXES:
@@ -117,7 +118,7 @@ def snap(
     started = time.monotonic()
     frame = tried(lambda: asyncio.run(_grabbed(camera, settings)))
     took = round((time.monotonic() - started) * 1000)
-    pixels = tried(lambda: _pixels(frame, settings))
+    pixels = tried(lambda: pixels_of(frame, settings))
     tried(lambda: to.write_bytes(encode(pixels, suffix)))
     height, width = pixels.shape[:2]
     if as_json:
@@ -135,16 +136,6 @@ def _looked_at(device: str) -> tuple[dict[str, tuple[Any, str]], str]:
         return opened.describe(_SHOWN), control
     finally:
         opened.close()
-
-
-def _pixels(frame: Any, settings: Any) -> Any:
-    """Return the pixels of a frame, also of one that is as it came."""
-    from lineside_inference.imaging.pixel_formats.convert import to_pixels  # noqa: PLC0415 - see above
-
-    if frame.layout is None:
-        return frame.pixels
-    size, bits = frame.layout.width * frame.layout.height, settings.significant_bits
-    return to_pixels(frame.data, frame.layout, max_pixels=size, significant_bits=bits)
 
 
 async def _grabbed(name: str, settings: Any) -> Any:

@@ -53,3 +53,13 @@ async def kept(name: str, settings: Any) -> AsyncIterator[Kept]:
     finally:
         supervisor.cancel()
         cameras.close()
+
+
+def pixels_of(frame: Any, settings: Any) -> Any:
+    """Return the pixels of a frame, also of one that is as it came."""
+    from lineside_inference.imaging.pixel_formats.convert import to_pixels  # noqa: PLC0415 - see above
+
+    if frame.layout is None:
+        return frame.pixels
+    size, bits = frame.layout.width * frame.layout.height, settings.significant_bits
+    return to_pixels(frame.data, frame.layout, max_pixels=size, significant_bits=bits)

@@ -68,7 +68,7 @@ def as_lines(trial: "Trial", advice: "list[Advice]") -> Iterator[str]:
     )
     if trial.median_ms is not None:
         jitter = "" if trial.jitter_ms is None else f", jitter {trial.jitter_ms:.1f} ms"
-        yield f"from asking to pixels: {trial.median_ms:.1f} ms usually, {max(trial.times_ms):.1f} ms at most{jitter}"
+        yield f"from asking to a frame: {trial.median_ms:.1f} ms usually, {max(trial.times_ms):.1f} ms at most{jitter}"
     if trial.width is not None:
         packets = f", in packets of {trial.packet_size} bytes" if trial.packet_size else ""
         yield f"image: {trial.width} x {trial.height} pixels, {trial.pixel_format or 'unknown format'}{packets}"
@@ -111,7 +111,7 @@ def _tried(camera: str, settings: Any, frames: int, config: Path | None) -> "Tri
 
 async def _grabbed(name: str, settings: Any, frames: int) -> "Trial":
     from lineside.errors import LinesideError  # noqa: PLC0415 - see above
-    from lineside_inference.camera_command.grabbing import kept  # noqa: PLC0415
+    from lineside_inference.camera_command.grabbing import kept, pixels_of  # noqa: PLC0415
     from lineside_inference.sources.cameras.genicam.trial import Trial, light_of  # noqa: PLC0415
 
     times: list[float] = []
@@ -129,7 +129,7 @@ async def _grabbed(name: str, settings: Any, frames: int) -> "Trial":
             else:
                 times.append((time.monotonic() - began) * 1000)
         transport = {what: count - before.get(what, 0) for what, count in held.camera.transport.items()}
-    pixels = None if newest is None else newest.pixels
+    pixels = None if newest is None else pixels_of(newest, settings)
     counted = ("incomplete", "missing_packets", "resent_packets", "socket_drops")
     return Trial(
         asked=frames,

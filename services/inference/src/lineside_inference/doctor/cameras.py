@@ -10,7 +10,9 @@ from lineside.connections import State
 from lineside.errors import LinesideError
 from lineside.service import Service
 from lineside.spool.findings import mebibytes
+from lineside.threads import run_abandonable
 from lineside_inference.deadline import Deadline
+from lineside_inference.doctor import genicam
 from lineside_inference.doctor.running import Running
 from lineside_inference.imaging.formats import jpeg
 from lineside_inference.imaging.image_headers import check_whole, read_header
@@ -27,12 +29,20 @@ _BYTE = 8  # bits
 
 
 async def checks(own: InferenceSettings, running: Running | None) -> list[Check]:
-    """Return a check for each camera."""
-    asked = (
-        bounded(f"camera {name}", partial(_check, name, camera, own, running), within_s=2 * IMAGE_S)
-        for name, camera in own.cameras.items()
-    )
-    return list(await asyncio.gather(*asked))
+    """Return a check for each camera, and of a genicam camera another one before it: how it is reached and set."""
+    asked = await asyncio.gather(*(_of_one(name, camera, own, running) for name, camera in own.cameras.items()))
+    return [check for one in asked for check in one]
+
+
+async def _of_one(name: str, camera: CameraSettings, own: InferenceSettings, running: Running | None) -> list[Check]:
+    """Return a camera's checks; one after the other, since it has one owner."""
+    before = []
+    if camera.kind == "genicam":
+        label = f"camera {name}, device"
+        look = partial(genicam.check, label, camera, runs=running is not None)
+        before.append(await bounded(label, partial(run_abandonable, look), within_s=2 * IMAGE_S))
+    check = partial(_check, name, camera, own, running)
+    return [*before, await bounded(f"camera {name}", check, within_s=2 * IMAGE_S)]
 
 
 async def _check(name: str, camera: CameraSettings, own: InferenceSettings, running: Running | None) -> Check:

@@ -37,6 +37,7 @@ _CONTROLLER_ADDRESS = 0x0A14
 """Register of GigE Vision: the address of the application that has control; 0 where the camera does not tell."""
 _STREAM_PORT, _STREAM_PACKET_SIZE, _STREAM_PACKET_DELAY, _STREAM_ADDRESS = 0x0D00, 0x0D04, 0x0D08, 0x0D18
 _TICKS_HIGH, _TICKS_LOW = 0x093C, 0x0940
+_CURRENT_ADDRESS = 0x0024
 """Bootstrap registers of GigE Vision, which every such camera has whatever its features are called."""
 BUFFERS = 4
 _FRAMES_BUFFERED = 2
@@ -337,6 +338,13 @@ class Device:
                 ticks_a_second=(high << 32) + low,
                 payload=int(self._aravis.call("arv_camera_get_payload", self._camera)),
             )
+        except CameraFailed:
+            return None
+
+    def address(self) -> str | None:
+        """Return its IP address; None on USB and where it does not tell."""
+        try:
+            return _address(self._register(_CURRENT_ADDRESS)) if self.is_gige else None
         except CameraFailed:
             return None
 

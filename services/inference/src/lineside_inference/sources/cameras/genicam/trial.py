@@ -28,7 +28,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of so many frames that were asked for; times in milliseconds from asking to pixels.
+    """What came of so many frames that were asked for; times in milliseconds from asking to a frame.
 
     `failures` are the reasons of those that did not come. `light` is of the newest frame.
     """

@@ -11,6 +11,7 @@ from lineside_inference.sources.cameras.genicam.advice import Channel, Way
 
 _SIOCGIFADDR = 0x8915
 _NAME_BYTES = 15
+_ANY_PORT = 9
 _PROC, _SYS = Path("/proc"), Path("/sys/class/net")
 _DROPPED = ("rx_missed_errors", "rx_fifo_errors")
 _DAMAGED = ("rx_crc_errors", "rx_frame_errors")
@@ -79,6 +80,16 @@ def interface_of(host: str) -> str | None:
             if socket.inet_ntoa(told[20:24]) == host:
                 return name
     return None
+
+
+def local_address(peer: str) -> str:
+    """Return this machine's address on the way to a peer; 0.0.0.0 where there is no way. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((peer, _ANY_PORT))
+        except OSError:
+            return "0.0.0.0"  # noqa: S104 - nobody's
+        return str(asking.getsockname()[0])
 
 
 def _own_sockets(folder: Path) -> set[str]:
