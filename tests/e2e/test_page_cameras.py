@@ -36,6 +36,8 @@ _WELL: dict[str, Any] = {
     "resent_share": 0.0002,
     "socket_drops": 0,
     "lost_control": 0,
+    "underruns": 0,
+    "clock_error_s": 0.00021,
     "temperature_celsius": 51.4,
     "hot_celsius": 75.0,
     "needs": [],
@@ -114,6 +116,7 @@ def test_what_needs_a_person_says_what_to_do(open_page, shots, viewport: dict[st
     expect(cards).to_have_count(4)
     expect(cards.nth(0)).to_contain_text("12.3 a second")
     expect(cards.nth(0)).to_contain_text("51 °C")
+    expect(cards.nth(0)).to_contain_text("within 0.2 ms")
     expect(cards.nth(1)).to_contain_text("To do: Give its housing air or a metal mount.")
     expect(cards.nth(2)).to_have_attribute("data-state", "bad")
     expect(cards.nth(2)).to_contain_text("4.8 %")

@@ -1,8 +1,10 @@
 """`lineside camera test`: a camera tried as the service uses it, against fake cameras over loopback."""
 
 import json
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from lineside_inference.sources.cameras.genicam.device import Device
 from tests.support.genicam_fakes import ADDRESS, aravis_camera, simulated_camera, viva_camera
-from tests.support.waiting import HANG_S
+from tests.support.waiting import HANG_S, block_until
 
 
 def lineside_test(*words: str) -> subprocess.CompletedProcess[str]:
@@ -68,6 +70,24 @@ def test_frames_that_lose_packets_make_the_verdict_bad(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "frames were not whole" in done.stdout
     assert done.stdout.endswith("verdict: see what is to do\n")
+
+
+def test_a_camera_that_the_line_fires_is_tried_while_the_line_fires_it(tmp_path: Path) -> None:
+    config = settings(tmp_path, acquisition="hardware", hardware_trigger={})
+    with simulated_camera() as camera:
+        command = [str(Path(sys.executable).with_name("lineside")), "camera", "test", "station-1", "--config", config]
+        with subprocess.Popen([*command, "--frames", "2"], stdout=subprocess.PIPE, text=True) as process:
+            due = [0.0]
+
+            def ended() -> bool:
+                if camera.acquires and time.monotonic() >= due[0]:
+                    due[0] = camera.fire_line() + 0.3
+                return process.poll() is not None
+
+            block_until(ended)
+            assert process.stdout is not None
+            said = process.stdout.read()
+    assert re.search(r"^frames: [12] of 2 came \(hardware\)", said), "one may lose packets on a busy machine"
 
 
 def test_an_image_without_structure_is_said(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_counters_that_a_service_counts_are_shares_of_what_came() -> None:
         (vital(incomplete=50), "50 frames were not whole", True),
         (vital(lost_control=1), "lost once", False),
         (vital(lost_control=3), "lost 3 times", True),
+        (vital(underruns=4), "4 frames found no free buffer", True),
         (vital(socket_drops=9), "9 packets were dropped by this machine", False),
         (vital(resent_packets=3000), "3.0 % of its packets", False),
         (vital(temperature=76.0), "76 °C hot, and 75 °C are allowed", False),

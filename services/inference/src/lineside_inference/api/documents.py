@@ -369,6 +369,10 @@ class CameraDocument(Document):
     """Packets that this machine dropped."""
     lost_control: int
     """How often control of it was lost."""
+    underruns: int
+    """Frames that found no free buffer."""
+    clock_error_s: float | None
+    """By how much a frame's instant may be wrong, in seconds; null where the line does not fire it."""
     temperature_celsius: float | None
     """How hot it is inside; null where it tells nothing."""
     hot_celsius: float

@@ -28,6 +28,8 @@
  * @property {number | null} resent_share
  * @property {number} socket_drops
  * @property {number} lost_control
+ * @property {number} underruns
+ * @property {number | null} clock_error_s
  * @property {number | null} temperature_celsius
  * @property {number} hot_celsius
  * @property {Array<CameraNeedDocument>} needs

@@ -33,6 +33,7 @@ class Sample:
     received_packets: int = 0
     resent_packets: int = 0
     socket_drops: int = 0
+    underruns: int = 0
     lost_control: int = 0
 
     def since(self, before: "Sample") -> "Sample":
@@ -117,6 +118,17 @@ def socket_drops(vital: Vital) -> Need | None:
     )
 
 
+def underruns(vital: Vital) -> Need | None:
+    """Frames come faster than this machine takes them."""
+    if not vital.lately.underruns:
+        return None
+    return Need(
+        f"{vital.lately.underruns} frames found no free buffer in the last minute: they come too fast",
+        "let the camera send less (a lower frame rate, a smaller region), or give the service more of the processor",
+        is_bad=True,
+    )
+
+
 def resent(vital: Vital) -> Need | None:
     """Many packets are sent again: frames are whole, but later, and soon they will not be."""
     share = vital.resent_share
@@ -139,7 +151,9 @@ def too_hot(vital: Vital) -> Need | None:
     )
 
 
-RULES: tuple[Callable[[Vital], Need | None], ...] = (incomplete, lost_control, socket_drops, too_hot, resent)
+RULES: tuple[Callable[[Vital], Need | None], ...] = (
+    *(incomplete, lost_control, underruns, socket_drops, too_hot, resent),
+)
 
 
 class CameraHealth:
@@ -198,6 +212,8 @@ class CameraHealth:
                 "resent_share": vital.resent_share,
                 "socket_drops": vital.lately.socket_drops,
                 "lost_control": vital.lately.lost_control,
+                "underruns": vital.lately.underruns,
+                "clock_error_s": camera.clock_error_s,
                 "temperature_celsius": vital.temperature,
                 "hot_celsius": vital.hot,
                 "needs": [asdict(each) for each in needs(vital)],
@@ -207,7 +223,7 @@ class CameraHealth:
 def sample(camera: Camera, at: float) -> Sample:
     """Return a camera's counters."""
     came = sum(count for outcome, count in camera.frames.items() if outcome != "refused")
-    names = ("incomplete", "received_packets", "resent_packets", "socket_drops", "lost_control")
+    names = ("incomplete", "received_packets", "resent_packets", "socket_drops", "underruns", "lost_control")
     return Sample(at, came, **{name: camera.transport[name] for name in names})
 
 

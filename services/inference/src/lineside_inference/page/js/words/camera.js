@@ -1,7 +1,7 @@
 // How a camera does, in words: its state, its figures of the last minute, and what needs a person.
 
 import { now } from "../state/line.js";
-import { span } from "./format.js";
+import { ms, span } from "./format.js";
 
 /** @import { CameraDocument } from "../documents.js" */
 
@@ -46,6 +46,8 @@ export function figures(camera) {
     ["Sent again", camera.resent_share === null ? "" : `${share(camera.resent_share)} of the packets`],
     ["Dropped here", camera.socket_drops ? `${camera.socket_drops.toLocaleString()} packets` : ""],
     ["Control lost", camera.lost_control ? `${camera.lost_control} times` : ""],
+    ["No buffer", camera.underruns ? `${camera.underruns.toLocaleString()} frames` : ""],
+    ["Clock known", camera.clock_error_s === null ? "" : `within ${ms(1000 * camera.clock_error_s)}`],
     ["Temperature", temperature(camera)],
   ];
 }
