@@ -344,7 +344,7 @@ class Device:
     def address(self) -> str | None:
         """Return its IP address; None on USB and where it does not tell."""
         try:
-            return _address(self._register(_CURRENT_ADDRESS)) if self.is_gige else None
+            return _address(self.read_register(_CURRENT_ADDRESS)) if self.is_gige else None
         except CameraFailed:
             return None
 
