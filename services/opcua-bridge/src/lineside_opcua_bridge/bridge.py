@@ -26,6 +26,8 @@ from lineside_opcua_bridge.results import ResultRouter
 from lineside_opcua_bridge.security import describe, is_insecure, keep_certificate, register_metrics
 from lineside_opcua_bridge.settings import Settings, TriggerSettings
 from lineside_opcua_bridge.settings.sources import WindowSourceSettings
+from lineside_opcua_bridge.station.margin import Margin, watch_lag
+from lineside_opcua_bridge.station.overload import Dispatcher
 from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.pending import PendingRequests
 from lineside_opcua_bridge.station.trigger_worker import TriggerWorker
@@ -52,6 +54,9 @@ class Bridge:
         self._metrics.simulate.set(own.simulate)
         self._pending = PendingRequests()
         self._fair_lock = FairLock()
+        self._margin = Margin()
+        self._dispatcher = Dispatcher(own.overload_first)
+        self._metrics.watch(self._margin, self._dispatcher)
         self._run = uuid7()
         self._outcomes = OutcomePublisher(bus, settings.bus.outcome_topic, service.registry)
         self._answers = bus.subscribe(settings.bus.result_topic)
@@ -59,7 +64,9 @@ class Bridge:
         workers = [self._worker(trigger) for trigger in own.triggers]
         self._workers = [worker for worker, _connection in workers]
         written = {trigger.station for trigger in own.triggers if trigger.write_back}
-        self._results = ResultRouter(self._pending, written, self._metrics, other_asked=self._other_asked)
+        self._results = ResultRouter(
+            self._pending, written, self._metrics, other_asked=self._other_asked, heard=self._dispatcher.heard
+        )
         self._faults = MessageFaults("opcua_bridge", service.registry)
         self._heartbeat = Heartbeat(own.heartbeat, self._metrics, simulate=own.simulate) if own.heartbeat else None
         self._supervisor = self._supervisor_of(workers)
@@ -82,6 +89,8 @@ class Bridge:
             metrics=self._metrics,
             fair_lock=self._fair_lock,
             on_outcome=self._outcomes.put,
+            margin=self._margin,
+            dispatcher=self._dispatcher,
             broker=self._service.connections.get("bus"),
             grace_s=own.grace_ms / 1000,
             backlog=own.backlog,
@@ -150,6 +159,7 @@ class Bridge:
             self._service.spawn("pausing", self._faults.each(self._reports, self._pausing.take))
             for topic, messages in zip(self._settings.opcua_bridge.collector.topics, self._collected, strict=True):
                 self._service.spawn(f"collector {topic}", self._faults.each(messages, self._collector.take))
+            self._service.spawn("event loop lag", watch_lag(self._margin))
             for worker in self._workers:
                 self._service.spawn(f"station {worker.name}", worker.run())
             if self._supervisor:

@@ -2,6 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from lineside_opcua_bridge.station.margin import Margin
+from lineside_opcua_bridge.station.overload import Dispatcher
+
 _PREFIX = "lineside_opcua_bridge"
 _SECONDS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 
@@ -51,7 +54,8 @@ class Metrics:
         self.verdicts = counter(
             "verdicts_total",
             "Verdicts written with done raised, or only counted where nothing is written, by verdict and who decided: "
-            "result, deadline, bus, error, overrun, missed, paused, window, message.",
+            "result, deadline, bus, error, overload (more parts than can be judged in time), overrun, missed, paused, "
+            "window, message.",
             "trigger",
             "verdict",
             "origin",
@@ -105,8 +109,32 @@ class Metrics:
             registry=registry,
         )
         self.simulate = Gauge(f"{_PREFIX}_simulate", "1 while nothing is written to the PLC.", registry=registry)
+        self.margin = gauge(
+            "margin_needed_seconds",
+            "What is needed at present before a deadline for the write-back: its own time, the event loop's lag, and "
+            "the delay of notifications, at their worst lately. `unknown` is begun so much before the deadline.",
+        )
+        self.lag = gauge(
+            "event_loop_lag_seconds",
+            "By how much what was due came late for want of the processor, at its worst of late.",
+        )
+        self.on_bus = gauge("requests_on_bus", "Requests that wait for their result.")
+        self.held = gauge(
+            "requests_held", "Requests that are held back, as more parts come than can be judged in time."
+        )
+        self.overloaded = gauge(
+            "overloaded", "1 while more parts come than can be judged in time: the number of requests is limited."
+        )
         self.trigger_to_verdict = histogram(
             "trigger_to_verdict_seconds", "From the trigger as we saw it to done in the PLC.", "trigger"
         )
         self.sampling = histogram("sample_seconds", "Reading the sampled nodes.", "trigger")
         self.write_back = histogram("write_back_seconds", "From the decision to done in the PLC.", "trigger")
+
+    def watch(self, margin: Margin, dispatcher: Dispatcher) -> None:
+        """Show what the margin needs and how many requests there are, whenever it is asked for."""
+        self.on_bus.set_function(lambda: dispatcher.on_bus)
+        self.held.set_function(lambda: dispatcher.held)
+        self.overloaded.set_function(lambda: dispatcher.limit is not None)
+        self.margin.set_function(margin.needed)
+        self.lag.set_function(lambda: margin.lag_s)

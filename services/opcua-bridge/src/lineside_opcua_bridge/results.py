@@ -30,6 +30,7 @@ class ResultRouter:
     """Delivers answers to the askers of the open requests in `pending`.
 
     `other_asked` gets the results for `own_stations` that nobody here asked for: no other bridge should serve those.
+    `heard` is called for each late result of a request of ours.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class ResultRouter:
         metrics: Metrics,
         *,
         other_asked: Callable[[Result], None] = lambda _result: None,
+        heard: Callable[[], None] = lambda: None,
     ) -> None:
         self._other_asked = other_asked
+        self._heard = heard
         self._pending = pending
         self._own_stations = own_stations
         self._metrics = metrics
@@ -105,6 +108,7 @@ class ResultRouter:
                 remedy="after a restart it is for a request of before; else a second bridge serves it: stop one",
             )
         elif kind != "foreign":  # results of other bridges on the topic are not logged
+            self._heard()
             log.info("a result came too late or twice; it is not written", request_id=result.request_id, kind=kind)
         self._metrics.results.labels(kind).inc()
 

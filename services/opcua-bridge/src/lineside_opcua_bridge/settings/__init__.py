@@ -64,7 +64,8 @@ class TriggerSettings(Section):
         20.0,
         ge=0,
         le=MAX_DEADLINE_MS,
-        description="Milliseconds kept for the write-back: `unknown` is written this long before the deadline.",
+        description="Least milliseconds kept for the write-back: `unknown` is written this long before the deadline, and "
+        "longer before it where writes took longer lately, up to half of it.",
     )
     overrun: Literal["newest", "queue", "skip"] = Field(
         "newest",
@@ -116,6 +117,10 @@ class TriggerSettings(Section):
         """Return the debounce in seconds."""
         usual = _EDGE_DEBOUNCE_MS if isinstance(self.when, EdgeTrigger) else 0.0
         return (usual if self.debounce_ms is None else self.debounce_ms) / 1000
+
+    def times_s(self) -> dict[str, float]:
+        """Return the margin and the deadline in seconds, as `Margin` takes them."""
+        return {"least_s": self.margin_ms / 1000, "deadline_s": self.deadline_ms / 1000}
 
     def request_node(self) -> str | None:
         """Return the Boolean that is high while the PLC waits for a verdict, where there is one."""
@@ -191,6 +196,11 @@ class OpcuaBridgeSettings(AccessSettings):
     )
     backlog: int = Field(
         256, ge=16, le=100_000, description="Changes of one trigger that wait inside; one more is dropped and counted."
+    )
+    overload_first: Literal["oldest", "newest"] = Field(
+        "oldest",
+        description="Which part is judged first while more come than can be judged in time: of the stations with the "
+        "fewest verdicts lately that whose part waits longest, or came last. The others are told `unknown` early.",
     )
     heartbeat: HeartbeatSettings | None = Field(None, description="A node that shows the PLC that the bridge lives.")
     simulate: bool = Field(

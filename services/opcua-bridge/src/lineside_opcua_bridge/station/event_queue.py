@@ -1,8 +1,9 @@
 """The events of one trigger's worker, in order of arrival; the number of values among them is bounded."""
 
 import asyncio
+import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lineside_opcua_bridge.link.subscriber import Binding
 from lineside_opcua_bridge.samples import Sample
@@ -45,6 +46,8 @@ class AnswerReceived:
 
     request_id: str
     answer: Answer
+    ticks: float = field(default_factory=time.monotonic)
+    """When it came."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from lineside_opcua_bridge.station.handshake_state import (
     WriteEnd,
     WriteVerdict,
 )
+from lineside_opcua_bridge.station.margin import Margin
 from lineside_opcua_bridge.station.outcome import outcome_of
 from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
@@ -50,6 +51,8 @@ from lineside_opcua_bridge.station.write_back import lower_done, write_back
 log = structlog.get_logger("lineside.opcua_bridge.station")
 
 _MIN_PAUSE_S = 0.02
+_LEAST_CHECK_S = 0.01
+"""The shortest time between two checks whether a part's time is up."""
 _MAX_DOUBLINGS = 8
 """After how many attempts the pause is no longer doubled."""
 
@@ -73,6 +76,7 @@ class HandshakeDriver:
         publisher: RequestPublisher,
         pending: PendingRequests,
         metrics: Metrics,
+        margin: Margin,
         on_outcome: Callable[[Outcome], None],
         recover: Callable[[RecoverPart], Awaitable[None]],
     ) -> None:
@@ -91,6 +95,7 @@ class HandshakeDriver:
         self._publisher = publisher
         self._pending = pending
         self._metrics = metrics
+        self._margin = margin
         self._on_outcome = on_outcome
         self._recover = recover
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
@@ -139,9 +144,7 @@ class HandshakeDriver:
             else:
                 self._schedule(action)
         self._idle.clear()
-        self._deadlines[part.request_id] = asyncio.get_running_loop().call_later(
-            part.answer_by - time.monotonic(), self._time_is_up, part
-        )
+        self._check_at(part.deadline - self._margin.longest(**self._settings.times_s()), part)
 
     def pass_over(self, risen: datetime | None) -> None:
         """Take it that the part whose signal rose then shall get no verdict from us."""
@@ -171,6 +174,7 @@ class HandshakeDriver:
             if not is_taken:
                 return
             self._cancel_deadline(request_id)
+            self._publisher.answered(request_id, answer)
             if self.rules.writes and self.binding is None:
                 log.warning("the PLC is away; the verdict is held", verdict=answer.verdict, reason=answer.reason)
             await self.follow(
@@ -260,7 +264,10 @@ class HandshakeDriver:
         end = WriteEnd(done_raised=False, raising=part.raising, failure=part.failure, is_session_lost=True)
         if binding and settings:
             with telemetry.about_request(part.request_id, trigger=self._settings.name):
+                started = time.monotonic()
                 end = await write_back(self._settings.name, settings, binding, part, answer, self._metrics)
+                if end.done_raised:
+                    self._margin.wrote(time.monotonic() - started)
             is_lost = binding.session.lost.done() or binding is not self.binding
             end = WriteEnd(end.done_raised, end.raising, end.failure, is_session_lost=is_lost)
         return self._step(handshake.written(self._state, part.request_id, end, self.rules, self._situation()))
@@ -282,8 +289,24 @@ class HandshakeDriver:
         self._recheck_timer = None
         self._events.put(Recheck(binding))
 
-    def _time_is_up(self, part: Part) -> None:
-        late = unknown("deadline", f"no verdict {self._settings.margin_ms:g} ms before the deadline")
+    def _check_at(self, due: float, part: Part) -> None:
+        left = due - time.monotonic()
+        loop = asyncio.get_running_loop()
+        self._deadlines[part.request_id] = loop.call_later(left, self._check_time, due, part)
+
+    def _check_time(self, due: float, part: Part) -> None:
+        """Answer a part whose time is up; the margin may have grown or shrunk since it came."""
+        now = time.monotonic()
+        self._margin.lagged(max(0.0, now - due))
+        margin = self._margin.of(**self._settings.times_s())
+        left = part.deadline - margin - now
+        if left > 0:
+            self._check_at(now + max(_LEAST_CHECK_S, left / 2), part)
+        else:
+            self._time_is_up(part, margin)
+
+    def _time_is_up(self, part: Part, margin_s: float) -> None:
+        late = unknown("deadline", f"no verdict {margin_s * 1000:.0f} ms before the deadline")
         self._events.put(AnswerReceived(part.request_id, self._publisher.unsent(part) or late))
 
     def _cancel_deadline(self, request_id: str) -> None:

@@ -14,6 +14,7 @@ from lineside_opcua_bridge.settings import TriggerSettings
 from lineside_opcua_bridge.station.event_queue import AnswerReceived, EventQueue
 from lineside_opcua_bridge.station.handshake_driver import HandshakeDriver
 from lineside_opcua_bridge.station.handshake_state import RecoverPart
+from lineside_opcua_bridge.station.margin import Margin
 from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 from lineside_opcua_bridge.station.pending import Asker, PendingRequest, PendingRequests
@@ -49,6 +50,7 @@ class PartIntake:
         publisher: RequestPublisher,
         pending: PendingRequests,
         metrics: Metrics,
+        margin: Margin,
     ) -> None:
         self.paused: str | None = None
         """Why parts are not asked about at present, but answered `unknown` at once."""
@@ -67,6 +69,7 @@ class PartIntake:
         self._publisher = publisher
         self._pending = pending
         self._metrics = metrics
+        self._margin = margin
         node = settings.trigger_node()
         self._is_collected = node is not None and isinstance(parse(node), Alias)
         """Whether the trigger comes by a collector, and cannot be read."""
@@ -155,7 +158,14 @@ class PartIntake:
             return
         limit, run = self._max_bytes, self._ownership.run
         request, payload = request_of(
-            self._settings, source, sample, tags, limit=limit, bridge=run, recovered=recovered
+            self._settings,
+            source,
+            sample,
+            tags,
+            margin_ms=self._margin.of(**self._settings.times_s()) * 1000,
+            limit=limit,
+            bridge=run,
+            recovered=recovered,
         )
         if len(payload) > limit:
             why = f"the request has {len(payload)} bytes, bus.max_message_bytes allows {limit}"
@@ -179,7 +189,7 @@ class PartIntake:
             request_id,
             seen=sample.ticks,
             deadline_s=self._settings.deadline_ms / 1000,
-            margin_s=self._settings.margin_ms / 1000,
+            margin_s=self._margin.of(**self._settings.times_s()),
             part_id=tags.part_id,
             risen=risen,
             epoch=self._handshake.epoch,

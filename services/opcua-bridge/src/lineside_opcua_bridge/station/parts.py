@@ -7,7 +7,18 @@ from typing import Literal
 from lineside.contract import Result, Verdict
 
 Origin = Literal[
-    "result", "deadline", "bus", "error", "overrun", "missed", "paused", "window", "message", "moved_on", "trigger"
+    "result",
+    "deadline",
+    "bus",
+    "error",
+    "overload",
+    "overrun",
+    "missed",
+    "paused",
+    "window",
+    "message",
+    "moved_on",
+    "trigger",
 ]
 
 
@@ -15,10 +26,10 @@ Origin = Literal[
 class Answer:
     """What is written back for a part.
 
-    `origin` says what decided: a result; the deadline; a bus that refused the request; an error report; too many parts
-    at once (overrun), or parts that were missed; a pause; a window that cannot be judged; a request too large for the
-    bus; a condition whose value at the trigger is unknown because the PLC moved on; a trigger value that cannot be
-    used. `code` is what the PLC may be told.
+    `origin` says what decided: a result; the deadline; a bus that refused the request; an error report; more parts than
+    can be judged in time (overload); too many at one station (overrun), or parts that were missed; a pause; a window
+    that cannot be judged; a request too large for the bus; a condition whose value at the trigger is unknown because
+    the PLC moved on; a trigger value that cannot be used. `code` is what the PLC may be told.
     """
 
     verdict: Verdict

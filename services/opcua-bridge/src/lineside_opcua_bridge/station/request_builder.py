@@ -12,6 +12,7 @@ def request_of(
     sample: Sample,
     tags: Tags,
     *,
+    margin_ms: float,
     limit: int,
     bridge: str,
     recovered: bool = False,
@@ -29,7 +30,7 @@ def request_of(
         source=source,
         context=Context.model_validate(about | ({"recovered": True} if recovered else {})),
         time=Times(source=sample.source, server=sample.server, received=sample.received, published=utc_now()),
-        deadline_ms=settings.deadline_ms - settings.margin_ms,
+        deadline_ms=round(settings.deadline_ms - margin_ms, 1),
     )
     payload = to_json(request)
     if len(payload) > limit and tags.tags:

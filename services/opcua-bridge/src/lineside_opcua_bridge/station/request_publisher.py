@@ -11,28 +11,37 @@ from lineside.bus import Bus
 from lineside.connections import Connection
 from lineside.errors import BusError
 from lineside_opcua_bridge.metrics import Metrics
+from lineside_opcua_bridge.station.overload import OVERLOAD_CODES, Dispatcher, Waiting
 from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 
 AWAY = "broker-away"
 """Code of a part whose request did not reach the broker."""
+OVERLOADED = "more parts come than can be judged in time"
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
 
 
 class RequestPublisher:
-    """The requests of one trigger; `refused` gets the answer of a request that the bus refused."""
+    """The requests of one trigger; `refused` gets the answer of a request that is not published, or was refused.
+
+    The `dispatcher`, common to all triggers, says which are published while more parts come than can be judged.
+    """
 
     def __init__(
         self,
         trigger: str,
+        station: str,
         *,
         bus: Bus,
         topic: str,
         metrics: Metrics,
         refused: Callable[[str, Answer], None],
+        dispatcher: Dispatcher,
         broker: Connection | None = None,
     ) -> None:
         self._trigger = trigger
+        self._station = station
+        self._dispatcher = dispatcher
         self._bus = bus
         self._topic = topic
         self._metrics = metrics
@@ -51,6 +60,8 @@ class RequestPublisher:
 
     def unsent(self, part: Part) -> Answer | None:
         """Return the answer of a part whose request was not published until its deadline; None where it was."""
+        if self._dispatcher.is_held(part.request_id):
+            return unknown("overload", OVERLOADED)
         task = self._publishing.get(part.request_id)
         if part.request_id not in self._unsent and (task is None or task.done()):
             return None
@@ -58,7 +69,25 @@ class RequestPublisher:
         return unknown("deadline", f"the broker did not take the request in time{why}", code=AWAY)
 
     def publish(self, part: Part, payload: bytes) -> None:
-        """Publish a part's request in a task of its own, until its deadline."""
+        """Publish a part's request once it is its turn, in a task of its own, until its deadline."""
+        waiting = Waiting(part.request_id, self._station, part.seen, part.answer_by)
+        refusal = unknown("overload", OVERLOADED)
+        self._dispatcher.ask(
+            waiting, lambda: self._start(part, payload), lambda: self._refused(part.request_id, refusal)
+        )
+
+    def answered(self, request_id: str, answer: Answer) -> None:
+        """Take the answer to a request: it tells how many requests are judged in time."""
+        if answer.origin == "result":
+            self._dispatcher.heard()
+        if answer.origin == "deadline" or answer.code in OVERLOAD_CODES:
+            self._dispatcher.answered(request_id, in_time=False)
+        elif answer.origin == "result":
+            self._dispatcher.answered(request_id, in_time=True)
+        else:
+            self._dispatcher.ended(request_id)
+
+    def _start(self, part: Part, payload: bytes) -> None:
         if self.tasks:
             self._publishing[part.request_id] = self.tasks.create_task(
                 self._publish(part, payload), name=f"publish {self._trigger} {part.request_id}"
@@ -66,6 +95,7 @@ class RequestPublisher:
 
     def close(self, part: Part) -> None:
         """Take it that a part waits no longer; a request that is not published yet, and has no answer, is withdrawn."""
+        self._dispatcher.ended(part.request_id)
         self._unsent.discard(part.request_id)
         task = self._publishing.pop(part.request_id, None)
         if task and part.answer is None:

@@ -38,6 +38,8 @@ from lineside_opcua_bridge.station.event_queue import (
 )
 from lineside_opcua_bridge.station.handshake_driver import HandshakeDriver
 from lineside_opcua_bridge.station.handshake_state import HandshakeRules, RecoverPart
+from lineside_opcua_bridge.station.margin import Margin
+from lineside_opcua_bridge.station.overload import Dispatcher
 from lineside_opcua_bridge.station.ownership import Ownership
 from lineside_opcua_bridge.station.part_intake import PartIntake
 from lineside_opcua_bridge.station.parts import Answer
@@ -57,7 +59,8 @@ _WINDOW_CHECK_S = 0.02
 class TriggerWorker:
     """The worker of one trigger; only its task (`run`) changes its state. It is a subscriber of the link.
 
-    `fair_lock` is common to all workers: triggers of the clock and of windows, which come together, take turns.
+    Common to all workers are `fair_lock`, by which triggers of the clock and of windows, which come together, take
+    turns, the `margin` that the write-back needs, and the `dispatcher` of requests.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class TriggerWorker:
         metrics: Metrics,
         fair_lock: FairLock,
         on_outcome: Callable[[Outcome], None],
+        margin: Margin | None = None,
+        dispatcher: Dispatcher | None = None,
         broker: Connection | None = None,
         grace_s: float,
         backlog: int,
@@ -81,6 +86,7 @@ class TriggerWorker:
         self.ownership = ownership or Ownership(settings, metrics, simulate=simulate)
         self.ownership.taken = self._recheck_soon
         self._metrics = metrics
+        self._margin = margin = margin or Margin()
         self._fair_lock = fair_lock
         self._events = EventQueue(backlog)
         self._tags = TagCache(settings, source, metrics)
@@ -93,10 +99,12 @@ class TriggerWorker:
         unusable = UnusableTrigger(settings, self._events)
         self._publisher = RequestPublisher(
             settings.name,
+            settings.station,
             bus=bus,
             topic=topics.request_topic,
             metrics=metrics,
             refused=self.take_answer,
+            dispatcher=dispatcher or Dispatcher(),
             broker=broker,
         )
         self._handshake = HandshakeDriver(
@@ -110,6 +118,7 @@ class TriggerWorker:
             publisher=self._publisher,
             pending=pending,
             metrics=metrics,
+            margin=margin,
             on_outcome=on_outcome,
             recover=self._recover,
         )
@@ -127,6 +136,7 @@ class TriggerWorker:
             publisher=self._publisher,
             pending=pending,
             metrics=metrics,
+            margin=margin,
         )
         self._detection = TriggerDetection(
             settings,
@@ -175,6 +185,7 @@ class TriggerWorker:
     def set_notification_delay(self, seconds: float) -> None:
         """Take within how many seconds a change in the PLC is notified."""
         self._tags.notification_delay_s = self._handshake.notification_delay_s = seconds
+        self._margin.notification_delay_s = seconds
 
     def mark_gap(self, role: str | None = None) -> None:
         """Take it that values of the tag with this role, or of all, are missing before the next one."""
@@ -236,7 +247,8 @@ class TriggerWorker:
                 await self._intake.tick(sample)
             case Recheck(binding, recover) if binding is self._handshake.binding:
                 await self._handshake.recheck(recover=recover)
-            case AnswerReceived(request_id, answer):
+            case AnswerReceived(request_id, answer, ticks):
+                self._margin.lagged(time.monotonic() - ticks)
                 await self._handshake.take_answer(request_id, answer)
             case TriggerUnusable(sample):
                 self._intake.answer_unusable(sample)
