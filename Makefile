@@ -7,7 +7,7 @@ ARGS ?=
 # Tests start thousands of our processes, and none of them shall compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint benchmark-fleet benchmark-models benchmark-gate benchmark-pixels benchmark-cameras clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint benchmark-fleet benchmark-models benchmark-gate benchmark-pixels benchmark-cameras benchmark-capacity clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -83,6 +83,9 @@ benchmark-fleet: $(VENV)/.ready ## measure a rollout over 1,000 simulated core d
 
 benchmark-gate: $(VENV)/.ready ## measure how often the gate between stages is wrong, over simulated rollouts
 	$(BIN)/python benchmarks/gate.py $(ARGS)
+
+benchmark-capacity: setup ## measure the line at 1.5, 2 and 4 times its capacity: late, missing, judged (ARGS="--seconds 30 --capacity 40")
+	$(BIN)/python benchmarks/capacity.py $(ARGS)
 
 benchmark-pixels: $(VENV)/.ready ## measure raw buffers of cameras to pixels against numpy and OpenCV by hand
 	$(BIN)/python benchmarks/pixels.py $(ARGS)

@@ -61,6 +61,10 @@ _OF_OUR_OWN = ("stations", "deadline_ms", "state", "ports", "bus", "broker", "pl
 """Options about a line that the command starts itself."""
 
 
+_OF_ONE_RUN = ("parts", "stations", "state", "attach", "plc", "gap_ms")
+"""Options that say nothing of a search for the capacity."""
+
+
 def bench(
     context: typer.Context,
     parts: Annotated[int, typer.Option(help="How many parts to judge.", rich_help_panel=_RUN)] = 200,
@@ -76,13 +80,35 @@ def bench(
     bus: Bus = BusKind.mqtt,
     broker: Broker = BrokerKind.auto,
     attach: Attach = None,
+    capacity: Annotated[
+        bool,
+        typer.Option(
+            "--find-capacity",
+            help="Look for the highest rate with nothing late or unknown, from --rate on.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
 ) -> None:
     """Run the simulated line: PLC, camera, broker, Triton and every service; judge parts; report.
 
-    With --attach judge them by a line that runs already, in containers for instance.
+    With --attach judge them by a line that runs already, in containers for instance. With --find-capacity look by
+    bisection for the highest rate at which each part is judged in time, and say what keeps the line from more.
 
     Exit status 1 when a part has no verdict, more than one, a late one, or a wrong one or another part's written back.
     """
+    if capacity:
+        raise typer.Exit(
+            _capacity(
+                context,
+                rate=rate,
+                seed=seed,
+                deadline_ms=deadline_ms,
+                ports=ports,
+                bus=bus,
+                broker=broker,
+                summary_file=json,
+            )
+        )
     if attach is not None:
         raise typer.Exit(_attached(context, attach, parts=parts, rate=rate, seed=seed, summary_file=json))
     from lineside_bench.options import Options  # noqa: PLC0415 - the help must not wait for OpenCV and asyncua
@@ -103,17 +129,51 @@ def bench(
     raise typer.Exit(run_line.bench(options, summary_file=json, state_file=state))
 
 
+def _capacity(
+    context: typer.Context,
+    *,
+    rate: float,
+    seed: int,
+    deadline_ms: float,
+    ports: PortMode,
+    bus: BusKind,
+    broker: BrokerKind,
+    summary_file: Path | None,
+) -> int:
+    from lineside_bench.options import MAX_STATIONS, Options  # noqa: PLC0415 - the help must not wait for the HTTP client
+    from lineside_bench.runner import capacity, run_line  # noqa: PLC0415 - same
+
+    if given := _given(context, _OF_ONE_RUN):
+        raise typer.BadParameter(f"{given}: about one run; leave it out with --find-capacity")
+    options = Options(
+        parts=None,
+        rate=rate,
+        seed=seed,
+        stations=MAX_STATIONS,
+        deadline_ms=deadline_ms,
+        ports=ports,
+        bus=bus,
+        broker=broker,
+        pictures=capacity.PICTURES,
+    )
+    return run_line.find_capacity(options, summary_file=summary_file)
+
+
+def _given(context: typer.Context, names: tuple[str, ...]) -> str:
+    """Return which of these options were given, as they are written."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
+    return ", ".join(f"--{name.replace('_', '-')}" for name in given)
+
+
 def _attached(
     context: typer.Context, url: str, *, parts: int, rate: float, seed: int, summary_file: Path | None
 ) -> int:
     from lineside_bench.options import Options  # noqa: PLC0415 - the help must not wait for the HTTP client
     from lineside_bench.runner import attach  # noqa: PLC0415 - same
 
-    sources = {name: context.get_parameter_source(name) for name in _OF_OUR_OWN}
-    given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
-    if given:
-        shown = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise typer.BadParameter(f"{shown}: about a line that bench starts itself; leave it out with --attach")
+    if given := _given(context, _OF_OUR_OWN):
+        raise typer.BadParameter(f"{given}: about a line that bench starts itself; leave it out with --attach")
     return attach.bench(url, Options(parts=parts, rate=rate, seed=seed), summary_file=summary_file)
 
 

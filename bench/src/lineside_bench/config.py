@@ -74,8 +74,13 @@ def on_loopback(ports: Ports, *, repository: Path, work: Path) -> BoxLayout:
     )
 
 
-def settings_document(layout: BoxLayout, *, stations: int, deadline_ms: float, windows: bool = True) -> dict[str, Any]:
-    """Return the settings of a box of this layout; with `windows` the spindle's windows are judged all the time."""
+def settings_document(
+    layout: BoxLayout, *, stations: int, deadline_ms: float, windows: bool = True, concurrency: int | None = None
+) -> dict[str, Any]:
+    """Return the settings of a box of this layout; with `windows` the spindle's windows are judged all the time.
+
+    `concurrency` is how many requests the inference service works on at once; None leaves that to it.
+    """
     state = {"state_dir": str(layout.state)} if layout.state else {}
     return {
         "thing": "lineside-bench",
@@ -88,6 +93,7 @@ def settings_document(layout: BoxLayout, *, stations: int, deadline_ms: float, w
             "triton": {"url": layout.triton, "shared_memory": "auto"},
             "model_repository": str(layout.models),
             **state,
+            **({"limits": {"concurrency": concurrency}} if concurrency is not None else {}),
             "cameras": {name: {"url": f"{layout.camera}/{name}/snapshot.jpg"} for name in station_names(stations)},
             "file_roots": [str(layout.images)],
             "policy": {"capture": {"rate": CAPTURE_RATE, "always": ["fail", "unknown"]}},

@@ -13,8 +13,11 @@ from lineside_bench.processes.ports import DEFAULTS, PortMode
 
 MAX_PARTS = 20_000
 MAX_STATIONS = 32
+MAX_RATE = 200.0
 LEAST_STATIONS = 4
 MAX_GAP_MS = 1000
+MAX_PICTURES = 512
+"""Pictures of parts in memory; about 25 MB."""
 O6_S = 540.0
 """o6 ends itself after ten minutes without a credential of its makers; the line needs some of them to start and end."""
 STATION_SECONDS = 0.4
@@ -28,7 +31,9 @@ class Options:
     `parts` None is without end; `rate` is parts a second for the whole line, 0 for none; `stations` None is as many as
     the rate needs. `plc` is the OPC UA stack of the simulated PLC, `gap_ms` the milliseconds from a part's id to its
     trigger; 0 is at once. `patience_s` is how long a station waits for a verdict before the part counts as missing;
-    longer than a restart takes.
+    longer than a restart takes. `pictures` is how many are drawn before they come again, as other parts; None is one
+    for each part. `camera_ms` is how long a camera takes to answer, and `concurrency` how many requests the inference
+    service works on at once, None its default: together they bound what the line can do without any work.
     """
 
     parts: int | None = 200
@@ -42,6 +47,9 @@ class Options:
     plc: Stack = Stack.asyncua
     gap_ms: float = 0.0
     patience_s: float = 30.0
+    pictures: int | None = None
+    camera_ms: float = 0.0
+    concurrency: int | None = None
     port_defaults: Mapping[str, int] = field(default_factory=lambda: DEFAULTS)
 
     @property
@@ -54,10 +62,13 @@ class Options:
     def check(self) -> None:
         """Raise BenchError for the first value that is out of range."""
         _within("--parts", self.parts, 1, MAX_PARTS, why="so that every one of them is in the report")
-        _within("--rate", self.rate, 0, 200)
+        _within("--rate", self.rate, 0, MAX_RATE)
         _within("--seed", self.seed, 0, TRAINING_SEED - 1, why="higher seeds are those that the models were trained on")
         _within("--stations", self.stations, 1, MAX_STATIONS)
         _within("--deadline-ms", self.deadline_ms, 100, MAX_DEADLINE_MS)
+        _within("--pictures", self.pictures, 1, MAX_PICTURES, why="which all stay in memory")
+        _within("--camera-ms", self.camera_ms, 0, MAX_DEADLINE_MS)
+        _within("concurrency", self.concurrency, 1, 1024)
         _within("--gap-ms", self.gap_ms, 0, MAX_GAP_MS)
         if self.parts is not None and self.rate <= 0:
             raise BenchError(f"--rate {self.rate:g} brings no parts", remedy="Give parts a second above 0")

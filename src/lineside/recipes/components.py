@@ -128,6 +128,11 @@ def limits(user: int, pids: int = 128) -> tuple[tuple[str, ...], ...]:
     )
 
 
+def weight(shares: int) -> tuple[str, str]:
+    """Return the container's share of processors that are all wanted; 1024 is the usual one."""
+    return ("--cpu-shares", str(shares))
+
+
 PROCESSORS = ("--cpus", '"{configuration:/container/cpus}"')
 """Bounded by what the machine has: Docker makes no container with more."""
 
@@ -347,7 +352,7 @@ TOPIC_BRIDGE = Component(
         ("--ipc", "--secrets", "topic-bridge"),
         ("--internal-network", "lineside-inside", "--alias", "topic-bridge"),
     ),
-    docker=limits(10001),
+    docker=(*limits(10001), weight(4096)),
     startup_s=1200,
 )
 
@@ -390,7 +395,7 @@ OPCUA_BRIDGE = Component(
         ("--ipc", "--network", "lineside-plant"),
         ("--internal-network", "lineside-inside", "--alias", "opcua-bridge"),
     ),
-    docker=(*limits(10001), ("--volume", "lineside-pki:/var/lib/lineside/opcua-bridge")),
+    docker=(*limits(10001), weight(8192), ("--volume", "lineside-pki:/var/lib/lineside/opcua-bridge")),
 )
 
 FORWARDER = Component(
@@ -426,6 +431,7 @@ FORWARDER = Component(
     ),
     docker=(
         *limits(10001),
+        weight(256),
         ("--volume", "lineside-spool:/var/lib/lineside/spool"),
         ("--volume", "lineside-evidence:/var/lib/lineside/evidence"),
     ),
@@ -477,6 +483,7 @@ EXPORTER = Component(
     docker=(
         # A user of its own: it sees how full the spool's disk is, and can read no evidence in it.
         *limits(10002),
+        weight(256),
         publish(9109),
         ("--volume", "lineside-spool:/var/lib/lineside/spool:ro,nocopy"),
     ),

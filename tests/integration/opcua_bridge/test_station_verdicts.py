@@ -55,7 +55,7 @@ async def test_the_deadline_writes_unknown_and_a_late_result_is_not_written(
     steady: Any, line_of: Any, configure: Any, wait_until: Any
 ) -> None:
     await steady.reset()
-    async with line_of(configure(steady, steady.trigger(1, deadline_ms=150))) as line:
+    async with line_of(configure(steady, steady.trigger(1, deadline_ms=2000))) as line:
         await line.ready()
         await steady.part("Station1", "P-1")
         request = await line.request()

@@ -239,6 +239,7 @@ def test_a_container_gets_what_it_gets_in_compose(component: Component) -> None:
     compose, given = SERVICES[service], words(component)
     assert options(given, "--user") == [compose["user"]]
     assert options(given, "--pids-limit") == [str(compose["pids_limit"])]
+    assert options(given, "--cpu-shares") == [str(shares) for shares in [compose.get("cpu_shares")] if shares]
     internal = {"inside", "engine"}
     networks = {name.removeprefix("lineside-") for name in options(given, "--network")}
     inner = {name.removeprefix("lineside-") for name in options(given, "--internal-network")}

@@ -62,6 +62,16 @@ def test_the_exporter_is_another_user_and_owns_nothing_of_the_line() -> None:
     assert (own["StateDirectory"], own["StateDirectoryMode"]) == ("lineside", "0751")
 
 
+def test_what_tells_the_plc_in_time_has_the_processor_first_and_what_can_wait_last() -> None:
+    weights = {
+        name: int(dict(lines(f"lineside@{name}.service.d/weight.conf"))["CPUWeight"])
+        for name in ("opcua-bridge", "topic-bridge", "forwarder", "exporter")
+    }
+    usual = 100
+    assert weights["opcua-bridge"] > weights["topic-bridge"] > usual > weights["forwarder"]
+    assert weights["exporter"] < usual
+
+
 def test_the_guide_says_how_each_is_brought_up_and_the_accounts_are_those_of_the_containers() -> None:
     assert "lineside@{" + ",".join(SERVICES) + "}" in GUIDE
     for user in ("lineside", "lineside-exporter"):

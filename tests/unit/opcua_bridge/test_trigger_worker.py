@@ -276,7 +276,7 @@ async def test_each_part_has_one_outcome_that_says_what_became_of_it() -> None:
         bench.see(0)
         bench.see(1)
         judged = await bench.request()
-        assert judged.deadline_ms == 300  # the reason must be here before `unknown` is written
+        assert 200 <= judged.deadline_ms <= 300  # the reason must be here before `unknown` is written
         bench.worker.take_answer(judged.id, Answer("fail", 0.9, "result", "scratch 0.93 >= 0.60"))
         bench.worker.take_answer(judged.id, Answer("pass", 0.9, "result", "said twice"))
         await until(lambda: len(bench.outcomes) == 1)

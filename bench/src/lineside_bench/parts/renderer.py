@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from lineside_bench.parts.labels import Truth
+from lineside_bench.parts.labels import Truth, part_id
 from lineside_bench.parts.part import encode_jpeg, make_part
 
 WORKERS = 3
@@ -28,11 +28,16 @@ def render_jpeg(seed: int, index: int) -> JpegPart:
 
 
 class Renderer:
-    """Renders the parts of a run in order, in threads, up to `ahead` in advance; `count` None is without end."""
+    """Renders the parts of a run in order, in threads, up to `ahead` in advance; `count` None is without end.
 
-    def __init__(self, *, seed: int, count: int | None, ahead: int = MAX_AHEAD) -> None:
+    With `pictures` so many are rendered and then come again, as other parts: from then on they cost next to nothing.
+    """
+
+    def __init__(self, *, seed: int, count: int | None, ahead: int = MAX_AHEAD, pictures: int | None = None) -> None:
         self._seed = seed
         self._count = count
+        self._pictures = pictures
+        self._again: dict[int, JpegPart] = {}
         self._queue: asyncio.Queue[JpegPart] = asyncio.Queue(max(1, min(ahead, MAX_AHEAD)))
         self._full = asyncio.Event()
         self._working: asyncio.Task[None] | None = None
@@ -68,11 +73,20 @@ class Renderer:
         try:
             while self._count is None or index < self._count:
                 many = WORKERS if self._count is None else min(WORKERS, self._count - index)
-                batch = [asyncio.to_thread(render_jpeg, self._seed, index + offset) for offset in range(many)]
-                for part in await asyncio.gather(*batch):
+                if self._pictures is not None and index < self._pictures:
+                    many = min(many, self._pictures - index)
+                for part in await asyncio.gather(*(self._part(index + offset) for offset in range(many))):
                     if self._queue.full():
                         self._full.set()
                     await self._queue.put(part)
                 index += many
         finally:
             self._full.set()
+
+    async def _part(self, index: int) -> JpegPart:
+        if self._pictures is not None and index >= self._pictures:
+            return replace(self._again[index % self._pictures], index=index, part_id=part_id(index))
+        part = await asyncio.to_thread(render_jpeg, self._seed, index)
+        if self._pictures is not None:
+            self._again[index] = part
+        return part

@@ -30,9 +30,13 @@ class _Server(uvicorn.Server):
 
 
 class SimulatedCameras:
-    """A camera a station, and the part now before each; `show` puts it there or takes it away."""
+    """A camera a station, and the part now before each; `show` puts it there or takes it away.
 
-    def __init__(self, stations: list[str]) -> None:
+    A camera takes `answer_s` seconds to answer, and shows what is there then.
+    """
+
+    def __init__(self, stations: list[str], *, answer_s: float = 0.0) -> None:
+        self.answer_s = answer_s
         self.stations = stations
         self._shown: dict[str, JpegPart | None] = dict.fromkeys(stations)
         self.route = Route("/{station}/snapshot.jpg", self._snapshot, methods=["GET"])
@@ -53,6 +57,8 @@ class SimulatedCameras:
         station = request.path_params["station"]
         if unknown := self.unknown(station):
             return PlainTextResponse(f"{unknown}\n", 404)
+        if self.answer_s:
+            await asyncio.sleep(self.answer_s)
         part = self._shown[station]
         if part is None:
             return PlainTextResponse(f"There is no part at {station}.\n", 404)
@@ -63,8 +69,8 @@ class SimulatedCameras:
 class CameraServer(SimulatedCameras):
     """Serves snapshots while it is entered, in this process."""
 
-    def __init__(self, *, port: int, stations: list[str], host: str = "127.0.0.1") -> None:
-        super().__init__(stations)
+    def __init__(self, *, port: int, stations: list[str], host: str = "127.0.0.1", answer_s: float = 0.0) -> None:
+        super().__init__(stations, answer_s=answer_s)
         self.url = f"http://{host}:{port}"
         self._address = (host, port)
         app = Starlette(routes=[self.route])

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lineside_bench.reporting.evidence import EvidenceAccount
+from lineside_bench.reporting.load import LineLoad
 from lineside_bench.reporting.records import VERDICTS, Exchange, Outage, PartRecord, WriteBack, milliseconds
 
 STAGES = ("trigger", "queue", "source", "decode", "infer", "interpret", "publish", "write_back")
@@ -48,6 +49,8 @@ class RunFacts:
     """The OPC UA stack of the PLC."""
     gap_ms: float = 0.0
     """Between a part's id and its trigger."""
+    load: LineLoad | None = None
+    """None where it was not measured."""
     interrupted: bool = False
 
 
@@ -80,7 +83,9 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
     counts the results of windows of samples, as seen on the bus; they are no parts and in no other figure but
     `evidence`. `evidence` says how many captures the services kept, how many the forwarder delivered as files, how many
     it delivered twice, how many are `lost` although they were reported as kept, and how many the policy wanted and were
-    not kept; None where it was not examined. `ready_s` is None where the line ran already.
+    not kept; None where it was not examined. `ready_s` is None where the line ran already. `load` says what each
+    service took while the parts came, the simulators apart, and which share of the machine others took; None where it
+    was not measured.
     """
     findings = _Findings()
     for record in records:
@@ -94,7 +99,6 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         findings.add(record, f"verdict after {record.latency_ms:.1f} ms, deadline {record.deadline_ms:g} ms")
     if facts.evidence:
         findings.lost(facts.evidence.lost, exchanges)
-    stages = [_stages(record, exchanges) for record in records]
     verdicts = Counter(record.verdict for record in records)
     return {
         "parts": len(records),
@@ -108,7 +112,7 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         "not_shown": len(not_shown),
         "accuracy": round(sum(record.is_right for record in records) / len(records), 4) if records else None,
         "latency_ms": _quantiles(latencies),
-        "stages_ms": {stage: _quantiles([item[stage] for item in stages if stage in item]) for stage in STAGES},
+        "stages_ms": stages_of(records, exchanges),
         "slowest": _slowest(records, exchanges),
         "windows": _windows(exchanges, facts.windows_of),
         "evidence": _counts(facts.evidence),
@@ -125,9 +129,16 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         "errors": dict(facts.errors),
         "error_reports": list(facts.error_reports),
         "bus_outages": len(facts.outages),
+        "load": facts.load.document() if facts.load else None,
         "interrupted": facts.interrupted,
         "problems": findings.problems,
     }
+
+
+def stages_of(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange]) -> dict[str, dict[str, float | None]]:
+    """Return how long each stage took, in quantiles of milliseconds."""
+    stages = [_stages(record, exchanges) for record in records]
+    return {stage: _quantiles([item[stage] for item in stages if stage in item]) for stage in STAGES}
 
 
 def has_faults(summary: Mapping[str, Any]) -> bool:
@@ -156,7 +167,8 @@ def percentile(values: Iterable[float], share: float) -> float | None:
 def render(summary: Mapping[str, Any]) -> RenderableType:
     """Return the summary for people: the figures, where the time went, and what was wrong."""
     errors = (Text(f"error report {said}", style="yellow") for said in summary["error_reports"])
-    return Group(_figures(summary), _times(summary), *errors, *_problems(summary["problems"]))
+    load = [_load(summary["load"])] if summary["load"] else []
+    return Group(_figures(summary), _times(summary), *load, *errors, *_problems(summary["problems"]))
 
 
 def _examine(
@@ -343,6 +355,19 @@ def _times(summary: Mapping[str, Any]) -> Table:
         table.add_row(stage.replace("_", "-"), *_cells(summary["stages_ms"][stage]))
     table.add_section()
     table.add_row("PLC to PLC", *_cells(summary["latency_ms"]), style="bold")
+    return table
+
+
+def _load(load: Mapping[str, Any]) -> Table:
+    title = f"of {load['cores']} cores {load['busy']:.0%} busy, {load['others']:.0%} by others than this line"
+    table = Table(title=title, title_justify="left", title_style="dim", box=None, padding=(0, 2), pad_edge=False)
+    table.add_column("service")
+    for name in ("CPU s", "ms a part", "memory MiB"):
+        table.add_column(name, justify="right")
+    for name, one in load["services"].items():
+        each = one["cpu_ms_a_part"]
+        a_part = "" if each is None else f"{each:.2f}"
+        table.add_row(name, f"{one['cpu_s']:.2f}", a_part, f"{one['memory_mib']:.0f}")
     return table
 
 

@@ -14,6 +14,7 @@ from lineside_bench import exit_codes
 from lineside_bench.options import Options
 from lineside_bench.processes.interrupts import Interrupts
 from lineside_bench.reporting import json_file, progress, report
+from lineside_bench.runner import capacity
 from lineside_bench.runner.simulated_line import SimulatedLine
 
 STATE_PERIOD_S = 0.5
@@ -27,6 +28,63 @@ def bench(options: Options, *, summary_file: Path | None = None, state_file: Pat
 def up(options: Options, *, state_file: Path | None = None) -> int:
     """Keep the line running until Ctrl-C or SIGTERM, and return the exit status."""
     return exit_codes.guarded(lambda console: _up(console, options, state_file))
+
+
+def find_capacity(options: Options, *, summary_file: Path | None = None) -> int:
+    """Look for the highest rate with nothing late or unknown, report, and return the exit status."""
+    return exit_codes.guarded(lambda console: _find_capacity(console, options, summary_file))
+
+
+async def _find_capacity(console: Console, options: Options, summary_file: Path | None) -> int:
+    if summary_file:
+        json_file.check_writable(summary_file, "--json")
+    interrupts = Interrupts(console.print)
+    trials: list[capacity.Trial] = []
+    found: list[float | None] = []
+
+    def told(each: capacity.Trial) -> None:
+        trials.append(each)
+        console.print(_said(each), soft_wrap=True)
+
+    with interrupts.caught():
+        async with _started(console, options, None, interrupts) as line:
+            if line is not None:
+
+                async def search() -> None:
+                    found.append((await capacity.find(line, options.rate, told))[0])
+
+                await interrupts.until(search())
+    rate = found[0] if found else None
+    if found:
+        bad = [each for each in trials if not each.is_good]
+        what = (
+            f"{rate:.3g} parts a second" if rate is not None else "none: not even one part a second was judged in time"
+        )
+        console.print(f"Capacity: {what}", style="bold")
+        if bad:
+            nearest = min(bad, key=lambda each: each.rate)
+            console.print(f"What keeps it from {nearest.rate:.3g}: {nearest.limited_by}", soft_wrap=True)
+    if summary_file:
+        document = {"capacity": rate, "seed": options.seed, "stations": options.station_count}
+        json_file.write_json(summary_file, {**document, "trials": [each.document() for each in trials]})
+    return exit_codes.status(signal=interrupts.number, faults=rate is None)
+
+
+def _said(each: capacity.Trial) -> str:
+    wrong = ", ".join(
+        f"{name} {count}"
+        for name, count in (
+            ("late", each.late),
+            ("unknown", each.unknown),
+            ("missing", each.missing),
+            ("duplicates", each.duplicates),
+        )
+        if count
+    )
+    times = f"p50 {each.p50_ms:.0f} ms, p99 {each.p99_ms:.0f} ms" if each.p50_ms and each.p99_ms else "no verdicts"
+    behind = f", parts up to {each.behind_s:.1f} s behind" if each.behind_s > capacity.BEHIND_S else ""
+    busy = f"{each.load.busy:.0%} busy, {each.load.others:.0%} by others"
+    return f"{each.rate:6.1f}/s: {wrong or 'all judged in time'}{behind}; {times}; processors {busy}"
 
 
 async def _bench(console: Console, options: Options, summary_file: Path | None, state_file: Path | None) -> int:

@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,9 +29,11 @@ from lineside_bench.plcs.plc import Plc, StackPlc
 from lineside_bench.processes.leftovers import Leftovers
 from lineside_bench.processes.ports import HOST, Ports, reserve
 from lineside_bench.processes.process import Process, clean_environment
+from lineside_bench.processes.usage import Usage, machine_busy_s, taken, usage_of
 from lineside_bench.reporting.evidence import EvidenceAccount, EvidenceFiles, settled
+from lineside_bench.reporting.load import LineLoad
 from lineside_bench.reporting.records import PartRecord
-from lineside_bench.reporting.report import RunFacts, summarise
+from lineside_bench.reporting.report import RunFacts, stages_of, summarise
 from lineside_bench.reporting.tally import Tally
 from lineside_bench.runner import checks
 from lineside_bench.runner.bus_peer import BusPeer, over_ipc, over_mqtt
@@ -39,6 +42,8 @@ from lineside_bench.runner.feeding import SETTLE_S, FreeStations, PartFeeder
 from lineside_bench.runner.observer import Observer
 
 START_S = 90.0
+SIMULATORS = "simulators"
+"""The name under which the load of this process is reported: PLC, cameras, and who feeds and watches."""
 HTTP_S = 2.0
 TRITON_STOP_S = 3.0
 """Seconds until it is killed: it takes up to eight to stop by itself, and keeps nothing that could be lost."""
@@ -72,6 +77,8 @@ class SimulatedLine:
         self._renderer: Renderer
         self._http: httpx.AsyncClient
         self._feeding: PartFeeder[JpegPart] | None = None
+        self._before: _Measured | None = None
+        self._after: _Measured | None = None
         self._keep = False
         self._leftovers = Leftovers()
         self._life = contextlib.AsyncExitStack()
@@ -153,8 +160,47 @@ class SimulatedLine:
         Cancelling stops the feeding; what is under way gets until its deadline.
         """
         assert self._feeding is not None, "enter the line first"  # noqa: S101 - a mistake in our own code
+        self._before = self._measured()
         await self._feeding.run(self.options.parts if parts is None else parts)
+        self._after = self._measured()
         await self.observer.settled(SETTLE_S)
+
+    async def feed(self, parts: int, rate: float) -> None:
+        """Feed so many parts at another rate than the options'; records, tally and load are theirs then."""
+        self._feeding = self._feeder(rate)
+        await self.run(parts)
+
+    def stages_ms(self) -> dict[str, Any]:
+        """Return where the time went for the parts of the last run, by stage."""
+        return stages_of(list(self.records), self.observer.exchanges())
+
+    @property
+    def load(self) -> LineLoad:
+        """Return what the processes took while the parts of the last run came, and what of the machine was busy."""
+        before = self._before or self._measured()
+        now = self._after or self._measured()
+        return LineLoad(
+            seconds=now.at - before.at,
+            cores=len(os.sched_getaffinity(0)),
+            busy_s=now.busy_s - before.busy_s,
+            parts=self.tally.judged + self.tally.missing,
+            services=taken(now.services, before.services),
+        )
+
+    def _measured(self) -> "_Measured":
+        services = {name: usage_of(process.pid) for name, process in self.processes.items()}
+        services[SIMULATORS] = usage_of(os.getpid(), children=False)
+        return _Measured(time.monotonic(), machine_busy_s(), services)
+
+    def _feeder(self, rate: float) -> PartFeeder[JpegPart]:
+        return PartFeeder(
+            FreeStations(self.plc.stations),
+            _LocalPartSupply(self._renderer, self.camera),
+            rate=rate,
+            seed=self.options.seed,
+            deadline_ms=self.options.deadline_ms,
+            patience_s=self.options.patience_s,
+        )
 
     async def summary(self, *, interrupted: bool = False) -> dict[str, Any]:
         """Return what came of the parts so far; the shape is `lineside_bench.reporting.report`'s."""
@@ -174,6 +220,7 @@ class SimulatedLine:
             plc=self.options.plc,
             gap_ms=self.options.gap_ms,
             evidence=await self.evidence(),
+            load=self.load,
             interrupted=interrupted,
         )
         return summarise(list(self.records), self.observer.exchanges(), facts)
@@ -199,10 +246,14 @@ class SimulatedLine:
         options, stations = self.options, station_names(self.options.station_count)
         self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
         self._bus = self._prepare_bus()
-        self.camera = await life.enter_async_context(CameraServer(port=self.ports["camera"], stations=stations))
-        ahead = MAX_AHEAD if options.parts is not None else len(stations)
+        self.camera = await life.enter_async_context(
+            CameraServer(port=self.ports["camera"], stations=stations, answer_s=options.camera_ms / 1000)
+        )
+        ahead = options.pictures or (MAX_AHEAD if options.parts is not None else len(stations))
         count = 0 if options.rate <= 0 else options.parts
-        self._renderer = await life.enter_async_context(Renderer(seed=options.seed, count=count, ahead=ahead))
+        self._renderer = await life.enter_async_context(
+            Renderer(seed=options.seed, count=count, ahead=ahead, pictures=options.pictures)
+        )
         self._prepare_processes()
         self.plc = await life.enter_async_context(self._make_plc())
         try:
@@ -214,14 +265,7 @@ class SimulatedLine:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         self.observer = await life.enter_async_context(self._bus.observer())
-        self._feeding = PartFeeder(
-            FreeStations(self.plc.stations),
-            _LocalPartSupply(self._renderer, self.camera),
-            rate=options.rate,
-            seed=options.seed,
-            deadline_ms=options.deadline_ms,
-            patience_s=options.patience_s,
-        )
+        self._feeding = self._feeder(options.rate)
 
     def _make_plc(self) -> Plc | StackPlc:
         """Return the PLC: asyncua's in this process, where the bench sees its writes soonest, others in their own."""
@@ -246,6 +290,7 @@ class SimulatedLine:
             config.on_loopback(self.ports, repository=self.root / "models", work=self.work),
             stations=self.options.station_count,
             deadline_ms=self.options.deadline_ms,
+            concurrency=self.options.concurrency,
             windows=self.options.rate > 0,  # a line without parts asks for nothing by itself
         )
         if self.options.bus is BusKind.ipc:
@@ -291,6 +336,15 @@ class SimulatedLine:
         else:
             shutil.rmtree(self.work, ignore_errors=True)
         return False
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was taken of the machine up to an instant of the monotonic clock."""
+
+    at: float
+    busy_s: float
+    services: Mapping[str, Usage]
 
 
 class _LocalPartSupply:

@@ -56,7 +56,7 @@ class Bridge:
         self._fair_lock = FairLock()
         self._margin = Margin()
         self._dispatcher = Dispatcher(own.overload_first)
-        self._metrics.watch(self._margin, self._dispatcher)
+        self._show_load()
         self._run = uuid7()
         self._outcomes = OutcomePublisher(bus, settings.bus.outcome_topic, service.registry)
         self._answers = bus.subscribe(settings.bus.result_topic)
@@ -76,6 +76,14 @@ class Bridge:
         self._collector = Collector(
             self._workers, max_bytes=settings.bus.max_message_bytes, metrics=CollectorMetrics(service.registry)
         )
+
+    def _show_load(self) -> None:
+        margin, dispatcher = self._margin, self._dispatcher
+        self._metrics.margin.set_function(margin.needed)
+        self._metrics.lag.set_function(lambda: margin.lag_s)
+        self._metrics.on_bus.set_function(lambda: dispatcher.on_bus)
+        self._metrics.held.set_function(lambda: dispatcher.held)
+        self._metrics.overloaded.set_function(lambda: dispatcher.limit is not None)
 
     def _worker(self, trigger: TriggerSettings) -> tuple[TriggerWorker, Connection]:
         own = self._settings.opcua_bridge

@@ -2,9 +2,6 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from lineside_opcua_bridge.station.margin import Margin
-from lineside_opcua_bridge.station.overload import Dispatcher
-
 _PREFIX = "lineside_opcua_bridge"
 _SECONDS = (0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0)
 
@@ -130,11 +127,3 @@ class Metrics:
         )
         self.sampling = histogram("sample_seconds", "Reading the sampled nodes.", "trigger")
         self.write_back = histogram("write_back_seconds", "From the decision to done in the PLC.", "trigger")
-
-    def watch(self, margin: Margin, dispatcher: Dispatcher) -> None:
-        """Show what the margin needs and how many requests there are, whenever it is asked for."""
-        self.on_bus.set_function(lambda: dispatcher.on_bus)
-        self.held.set_function(lambda: dispatcher.held)
-        self.overloaded.set_function(lambda: dispatcher.limit is not None)
-        self.margin.set_function(margin.needed)
-        self.lag.set_function(lambda: margin.lag_s)

@@ -64,7 +64,7 @@ class TriggerSettings(Section):
         20.0,
         ge=0,
         le=MAX_DEADLINE_MS,
-        description="Least milliseconds kept for the write-back: `unknown` is written this long before the deadline, and "
+        description="Least milliseconds kept for the write-back: `unknown` is begun so long before the deadline, and "
         "longer before it where writes took longer lately, up to half of it.",
     )
     overrun: Literal["newest", "queue", "skip"] = Field(
