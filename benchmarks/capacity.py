@@ -1,4 +1,4 @@
-"""The line at more than it can judge: at 1.5, 2 and 4 times its capacity, what is late, missing, told twice, and judged.
+"""The line at more than it can judge: at 1.5, 2 and 4 times its capacity, what is late, missing, told twice, judged.
 
 The capacity is looked for first, as `lineside bench --find-capacity` does, or given. What is beside the line on the
 machine counts: the table says how busy the processors were, and by how much others than the line kept them so.

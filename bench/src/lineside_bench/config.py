@@ -18,7 +18,7 @@ SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter"
 SPINDLE = "spindle"
 """The station whose windows of samples are judged all the time, beside the parts."""
 SPINDLE_MODEL = "spindle-anomaly"
-MARGIN_MS = 40
+MARGIN_MS = 40.0
 """Kept for the write-back: it, and the publishing interval that a trigger may have waited for, must fit in."""
 
 IMAGES, SPOOL, CAPTURE = "images", "spool", "capture"
@@ -75,7 +75,13 @@ def on_loopback(ports: Ports, *, repository: Path, work: Path) -> BoxLayout:
 
 
 def settings_document(
-    layout: BoxLayout, *, stations: int, deadline_ms: float, windows: bool = True, concurrency: int | None = None
+    layout: BoxLayout,
+    *,
+    stations: int,
+    deadline_ms: float,
+    windows: bool = True,
+    concurrency: int | None = None,
+    margin_ms: float = MARGIN_MS,
 ) -> dict[str, Any]:
     """Return the settings of a box of this layout; with `windows` the spindle's windows are judged all the time.
 
@@ -105,10 +111,10 @@ def settings_document(
             "security": {"policy": "none"},
             "publishing_interval_ms": 20,
             "triggers": [
-                _trigger(name, f"nsu={NAMESPACE};s=Station{number}", deadline_ms)
+                _trigger(name, f"nsu={NAMESPACE};s=Station{number}", deadline_ms, margin_ms)
                 for number, name in enumerate(station_names(stations), start=1)
             ]
-            + [_spindle_trigger(deadline_ms)] * windows,
+            + [_spindle_trigger(deadline_ms, margin_ms)] * windows,
         },
         "forwarder": {
             "http": dict(layout.http["forwarder"]),
@@ -132,7 +138,7 @@ def as_yaml(document: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(document), sort_keys=False, width=120)
 
 
-def _trigger(name: str, node: str, deadline_ms: float) -> dict[str, Any]:
+def _trigger(name: str, node: str, deadline_ms: float, margin_ms: float) -> dict[str, Any]:
     return {
         "name": name,
         "when": {"kind": "edge", "node": f"{node}.PartPresent"},
@@ -141,7 +147,7 @@ def _trigger(name: str, node: str, deadline_ms: float) -> dict[str, Any]:
         "model": MODEL,
         "source": {"kind": "camera", "camera": name},
         "deadline_ms": deadline_ms,
-        "margin_ms": MARGIN_MS,
+        "margin_ms": margin_ms,
         "sample": {"part_id": f"{node}.PartId"},
         "write_back": {
             "verdict": f"{node}.Verdict",
@@ -153,7 +159,7 @@ def _trigger(name: str, node: str, deadline_ms: float) -> dict[str, Any]:
     }
 
 
-def _spindle_trigger(deadline_ms: float) -> dict[str, Any]:
+def _spindle_trigger(deadline_ms: float, margin_ms: float) -> dict[str, Any]:
     """Return the trigger of one window after the other; the spindle has no nodes for verdicts."""
     columns = zip(TAGS, NODES, UNITS, strict=True)
     return {
@@ -169,5 +175,5 @@ def _spindle_trigger(deadline_ms: float) -> dict[str, Any]:
             "samples": WINDOW,
         },
         "deadline_ms": deadline_ms,
-        "margin_ms": MARGIN_MS,
+        "margin_ms": margin_ms,
     }

@@ -30,10 +30,11 @@ class Options:
 
     `parts` None is without end; `rate` is parts a second for the whole line, 0 for none; `stations` None is as many as
     the rate needs. `plc` is the OPC UA stack of the simulated PLC, `gap_ms` the milliseconds from a part's id to its
-    trigger; 0 is at once. `patience_s` is how long a station waits for a verdict before the part counts as missing;
-    longer than a restart takes. `pictures` is how many are drawn before they come again, as other parts; None is one
-    for each part. `camera_ms` is how long a camera takes to answer, and `concurrency` how many requests the inference
-    service works on at once, None its default: together they bound what the line can do without any work.
+    trigger; 0 is at once. `margin_ms` is what the bridge keeps of the deadline for the write-back. `patience_s` is how
+    long a station waits for a verdict before the part counts as missing; longer than a restart takes. `pictures` is how
+    many are drawn before they come again, as other parts; None is one for each part. `camera_ms` is how long a camera
+    takes to answer, and `concurrency` how many requests the inference service works on at once, None its default:
+    together they bound what the line can do without any work.
     """
 
     parts: int | None = 200
@@ -46,6 +47,7 @@ class Options:
     broker: BrokerKind = BrokerKind.auto
     plc: Stack = Stack.asyncua
     gap_ms: float = 0.0
+    margin_ms: float = 40.0
     patience_s: float = 30.0
     pictures: int | None = None
     camera_ms: float = 0.0
@@ -69,6 +71,7 @@ class Options:
         _within("--pictures", self.pictures, 1, MAX_PICTURES, why="which all stay in memory")
         _within("--camera-ms", self.camera_ms, 0, MAX_DEADLINE_MS)
         _within("concurrency", self.concurrency, 1, 1024)
+        _within("margin_ms", self.margin_ms, 0, self.deadline_ms / 2)
         _within("--gap-ms", self.gap_ms, 0, MAX_GAP_MS)
         if self.parts is not None and self.rate <= 0:
             raise BenchError(f"--rate {self.rate:g} brings no parts", remedy="Give parts a second above 0")

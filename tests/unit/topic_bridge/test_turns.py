@@ -37,6 +37,33 @@ async def test_who_was_answered_before_comes_before_strangers() -> None:
     assert asking.order == ["first", "line", "made up 1", "made up 2"]
 
 
+async def test_of_stations_with_as_many_turns_the_newest_is_next_where_the_settings_say_so() -> None:
+    turns = Turns(1, "newest")
+    asking = Asking(turns)
+    tasks = []
+    for name in ("first", "old", "new"):
+        tasks.append(asking.ask(name))
+        await settle()
+    asking.go_on.set()
+    await asyncio.gather(*tasks)
+    assert asking.order == ["first", "new", "old"]
+
+
+async def test_a_station_that_had_fewer_turns_is_before_one_that_waits_longer() -> None:
+    turns = Turns(1)
+    for _ in range(3):
+        async with turns.one("busy"):
+            pass
+    asking = Asking(turns)
+    tasks = []
+    for name in ("first", "busy", "calm"):
+        tasks.append(asking.ask(name))
+        await settle()
+    asking.go_on.set()
+    await asyncio.gather(*tasks)
+    assert asking.order == ["first", "calm", "busy"]
+
+
 async def test_who_gives_up_passes_its_turn_on() -> None:
     turns = Turns(1)
     asking = Asking(turns)

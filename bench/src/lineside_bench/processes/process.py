@@ -29,7 +29,8 @@ class Process:
 
     It leads a process group of its own, so that Ctrl-C reaches the bench alone and the bench decides the order of
     stopping, and it dies with the bench even at a `kill -9`. Its output is appended to `log`. `env` is its whole
-    environment. `after_exit` runs once it and its children are gone.
+    environment. `after_exit` runs once it and its children are gone. `nice` is its priority over others,
+    from -20 to 19, where we may set it.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Process:
         ready_s: float = 60.0,
         stop_s: float = 12.0,
         after_exit: Callable[[], object] | None = None,
+        nice: int = 0,
     ) -> None:
         self.name = name
         self.argv = tuple(argv)
@@ -54,6 +56,7 @@ class Process:
         self._ready_s = ready_s
         self._stop_s = stop_s
         self._after_exit = after_exit
+        self._nice = nice
         self._running: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._spawned = 0.0
@@ -123,6 +126,7 @@ class Process:
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
             )
+        _prioritise(self._running.pid, self._nice)
         self._spawned = time.monotonic()
 
     async def _until_ready(self, within_s: float, *, restarting: bool) -> None:
@@ -176,6 +180,18 @@ class Process:
 def clean_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment without LINESIDE_ variables: the bench's settings file says it all."""
     return {name: value for name, value in environ.items() if not name.upper().startswith("LINESIDE_")}
+
+
+def _prioritise(pid: int, nice: int) -> None:
+    """Set the priority of a process that leads a session of its own; without the right to it stays as it is.
+
+    Linux may share out the processors among sessions first, each with a priority of its own, see sched(7).
+    """
+    if not nice:
+        return
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice), encoding="ascii")
 
 
 def _kill_group(group: int) -> bool:

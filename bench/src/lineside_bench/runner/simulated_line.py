@@ -42,6 +42,8 @@ from lineside_bench.runner.feeding import SETTLE_S, FreeStations, PartFeeder
 from lineside_bench.runner.observer import Observer
 
 START_S = 90.0
+NICE = {"opcua-bridge": -10, "topic-bridge": -5}
+"""As the containers' weights: what tells the PLC `unknown` in time comes before what makes parts late."""
 SIMULATORS = "simulators"
 """The name under which the load of this process is reported: PLC, cameras, and who feeds and watches."""
 HTTP_S = 2.0
@@ -291,6 +293,7 @@ class SimulatedLine:
             stations=self.options.station_count,
             deadline_ms=self.options.deadline_ms,
             concurrency=self.options.concurrency,
+            margin_ms=self.options.margin_ms,
             windows=self.options.rate > 0,  # a line without parts asks for nothing by itself
         )
         if self.options.bus is BusKind.ipc:
@@ -324,6 +327,7 @@ class SimulatedLine:
             self._add(service.replace("_", "-"), argv, given, ready)
 
     def _add(self, name: str, argv: tuple[str, ...], env: dict[str, str], ready: Any, **more: Any) -> None:
+        more = {"nice": NICE.get(name, 0), **more}
         log = self.work / f"{name}.log"
         self.processes[name] = Process(name, argv, env=env, log=log, ready=ready, ready_s=START_S, **more)
 

@@ -105,7 +105,7 @@ class TopicBridge:
         self._settings = settings
         self._topics = topics
         self._metrics = metrics
-        self._turns = Turns(settings.concurrency)
+        self._turns = Turns(settings.concurrency, settings.overload_first)
         self._places = asyncio.Semaphore(topics.max_inflight)
         self._last_of: dict[tuple[str, str], asyncio.Task[None]] = {}
         """The newest work of each station, and of each request id: what comes next of either waits for it."""

@@ -85,6 +85,11 @@ class TopicBridgeSettings(Section):
     concurrency: int = Field(
         8, ge=1, le=1024, description="Calls of the inference service at the same time; one at a time a station."
     )
+    overload_first: Literal["oldest", "newest"] = Field(
+        "oldest",
+        description="Whose request is next while all calls are taken: of the stations with the fewest lately, the one "
+        "that waits longest, or came last.",
+    )
     answer_timeout_s: float = Field(
         10.0,
         gt=0,
