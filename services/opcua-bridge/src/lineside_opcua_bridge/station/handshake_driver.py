@@ -99,6 +99,8 @@ class HandshakeDriver:
         self._on_outcome = on_outcome
         self._recover = recover
         self._deadlines: dict[str, asyncio.TimerHandle] = {}
+        self._came: dict[str, float] = {}
+        """When the answers were due or came that are to be written at once, in ticks."""
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -164,8 +166,8 @@ class HandshakeDriver:
         since = sample.source if self._stamps["done"].are_identity else None
         return self._step(handshake.done_lowered(self._state, since))
 
-    async def take_answer(self, request_id: str, answer: Answer) -> None:
-        """Take the answer to a request: it is written now, or kept until it is its turn."""
+    async def take_answer(self, request_id: str, answer: Answer, came: float | None = None) -> None:
+        """Take the answer to a request, which came at this tick: it is written now, or kept until it is its turn."""
         part = self._state.part(request_id)
         is_taken = part is not None and part.answer is None
         with telemetry.about_request(request_id, trigger=self._settings.name):
@@ -177,9 +179,12 @@ class HandshakeDriver:
             self._publisher.answered(request_id, answer)
             if self.rules.writes and self.binding is None:
                 log.warning("the PLC is away; the verdict is held", verdict=answer.verdict, reason=answer.reason)
+            if came is not None:
+                self._came[request_id] = came
             await self.follow(
                 self._step(handshake.answered(self._state, request_id, answer, self.rules, self._situation()))
             )
+            self._came.pop(request_id, None)  # what could not be written at once is no measure
 
     async def recheck(self, *, recover: bool = True) -> None:
         """Read the view of the station, and do what follows from it."""
@@ -264,10 +269,10 @@ class HandshakeDriver:
         end = WriteEnd(done_raised=False, raising=part.raising, failure=part.failure, is_session_lost=True)
         if binding and settings:
             with telemetry.about_request(part.request_id, trigger=self._settings.name):
-                started = time.monotonic()
+                began = self._came.pop(part.request_id, time.monotonic())
                 end = await write_back(self._settings.name, settings, binding, part, answer, self._metrics)
                 if end.done_raised:
-                    self._margin.wrote(time.monotonic() - started)
+                    self._margin.wrote(time.monotonic() - began)
             is_lost = binding.session.lost.done() or binding is not self.binding
             end = WriteEnd(end.done_raised, end.raising, end.failure, is_session_lost=is_lost)
         return self._step(handshake.written(self._state, part.request_id, end, self.rules, self._situation()))
@@ -303,11 +308,11 @@ class HandshakeDriver:
         if left > 0:
             self._check_at(now + max(_LEAST_CHECK_S, left / 2), part)
         else:
-            self._time_is_up(part, margin)
+            self._time_is_up(part, due, margin)
 
-    def _time_is_up(self, part: Part, margin_s: float) -> None:
+    def _time_is_up(self, part: Part, due: float, margin_s: float) -> None:
         late = unknown("deadline", f"no verdict {margin_s * 1000:.0f} ms before the deadline")
-        self._events.put(AnswerReceived(part.request_id, self._publisher.unsent(part) or late))
+        self._events.put(AnswerReceived(part.request_id, self._publisher.unsent(part) or late, due))
 
     def _cancel_deadline(self, request_id: str) -> None:
         if timer := self._deadlines.pop(request_id, None):
@@ -355,6 +360,7 @@ class HandshakeDriver:
         self._let_go(part)
 
     def _let_go(self, part: Part) -> None:
+        self._came.pop(part.request_id, None)
         self._cancel_deadline(part.request_id)
         self._pending.close(part)
         self._publisher.close(part)

@@ -49,7 +49,7 @@ class Margin:
         self._lag = Peak()
 
     def wrote(self, seconds: float) -> None:
-        """Take in how long a write-back took, to the PLC's answer about done."""
+        """Take in how long it took from when an answer was due or came to the PLC's response about done."""
         self._writing.take(seconds, self._clock())
 
     def lagged(self, seconds: float) -> None:
@@ -64,7 +64,7 @@ class Margin:
     def needed(self) -> float:
         """Return the seconds that are needed at present from the decision to done, as the PLC counts."""
         now = self._clock()
-        return self._writing.at(now) + self._lag.at(now) + self.notification_delay_s
+        return max(self._writing.at(now), self._lag.at(now)) + self.notification_delay_s
 
     def of(self, *, least_s: float, deadline_s: float) -> float:
         """Return the margin of a part: at least the settings', at most half of the deadline where that is more."""

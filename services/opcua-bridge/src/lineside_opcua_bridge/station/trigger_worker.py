@@ -248,8 +248,7 @@ class TriggerWorker:
             case Recheck(binding, recover) if binding is self._handshake.binding:
                 await self._handshake.recheck(recover=recover)
             case AnswerReceived(request_id, answer, ticks):
-                self._margin.lagged(time.monotonic() - ticks)
-                await self._handshake.take_answer(request_id, answer)
+                await self._handshake.take_answer(request_id, answer, ticks)
             case TriggerUnusable(sample):
                 self._intake.answer_unusable(sample)
             case _:
