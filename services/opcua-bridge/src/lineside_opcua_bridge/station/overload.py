@@ -122,6 +122,14 @@ class Dispatcher:
         """How many requests wait for their result."""
         return len(self._on_bus)
 
+    @property
+    def why(self) -> str:
+        """Why a request is held back or refused, for people."""
+        return (
+            f"more parts come than can be judged in time: {self.on_bus} wait for their verdicts, which take "
+            f"{self._answer_s * 1000:.0f} ms"
+        )
+
     def is_held(self, request_id: str) -> bool:
         """Whether a request waits here."""
         return request_id in self._held

@@ -16,7 +16,6 @@ from lineside_opcua_bridge.station.parts import Answer, Part, unknown
 
 AWAY = "broker-away"
 """Code of a part whose request did not reach the broker."""
-OVERLOADED = "more parts come than can be judged in time"
 
 log = structlog.get_logger("lineside.opcua_bridge.station")
 
@@ -61,7 +60,7 @@ class RequestPublisher:
     def unsent(self, part: Part) -> Answer | None:
         """Return the answer of a part whose request was not published until its deadline; None where it was."""
         if self._dispatcher.is_held(part.request_id):
-            return unknown("overload", OVERLOADED)
+            return unknown("overload", self._dispatcher.why)
         task = self._publishing.get(part.request_id)
         if part.request_id not in self._unsent and (task is None or task.done()):
             return None
@@ -71,10 +70,11 @@ class RequestPublisher:
     def publish(self, part: Part, payload: bytes) -> None:
         """Publish a part's request once it is its turn, in a task of its own, until its deadline."""
         waiting = Waiting(part.request_id, self._station, part.seen, part.answer_by)
-        refusal = unknown("overload", OVERLOADED)
-        self._dispatcher.ask(
-            waiting, lambda: self._start(part, payload), lambda: self._refused(part.request_id, refusal)
-        )
+
+        def refuse() -> None:
+            self._refused(part.request_id, unknown("overload", self._dispatcher.why))
+
+        self._dispatcher.ask(waiting, lambda: self._start(part, payload), refuse)
 
     def answered(self, request_id: str, answer: Answer) -> None:
         """Take the answer to a request: it tells how many requests are judged in time."""
