@@ -18,7 +18,7 @@ SERVICES = ("inference", "topic_bridge", "opcua_bridge", "forwarder", "exporter"
 SPINDLE = "spindle"
 """The station whose windows of samples are judged all the time, beside the parts."""
 SPINDLE_MODEL = "spindle-anomaly"
-MARGIN_MS = 40.0
+MARGIN_MS = 40
 """Kept for the write-back: it, and the publishing interval that a trigger may have waited for, must fit in."""
 
 IMAGES, SPOOL, CAPTURE = "images", "spool", "capture"
