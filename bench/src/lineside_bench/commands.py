@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from lineside_bench.options import CameraKind
 from lineside_bench.peers.broker import BrokerKind, BusKind
 from lineside_bench.plcs.environment import Stack
 from lineside_bench.processes.ports import PortMode
@@ -42,6 +43,13 @@ PlcStack = Annotated[
     Stack,
     typer.Option(help="OPC UA stack of the simulated PLC; all but asyncua are installed first.", rich_help_panel=_RUN),
 ]
+Cameras = Annotated[
+    CameraKind,
+    typer.Option(
+        help="http: snapshots. genicam: a simulated GigE camera a station, by software trigger; needs libaravis.",
+        rich_help_panel=_RUN,
+    ),
+]
 Gap = Annotated[
     float, typer.Option(help="Milliseconds from a part's id to its trigger; 0 is at once.", rich_help_panel=_RUN)
 ]
@@ -57,7 +65,7 @@ Attach = Annotated[
     ),
 ]
 
-_OF_OUR_OWN = ("stations", "deadline_ms", "state", "ports", "bus", "broker", "plc", "gap_ms")
+_OF_OUR_OWN = ("stations", "deadline_ms", "state", "ports", "bus", "broker", "plc", "gap_ms", "cameras")
 """Options about a line that the command starts itself."""
 
 
@@ -72,6 +80,7 @@ def bench(
     seed: Seed = 7,
     stations: Stations = None,
     deadline_ms: Deadline = 400.0,
+    cameras: Cameras = CameraKind.http,
     plc: PlcStack = Stack.asyncua,
     gap_ms: Gap = 0.0,
     json: Annotated[Path | None, typer.Option(help="Write the summary there as JSON.", rich_help_panel=_WHERE)] = None,
@@ -94,7 +103,8 @@ def bench(
     With --attach judge them by a line that runs already, in containers for instance. With --find-capacity look by
     bisection for the highest rate at which each part is judged in time, and say what keeps the line from more.
 
-    Exit status 1 when a part has no verdict, more than one, a late one, or a wrong one or another part's written back.
+    Exit status 1 when a part has no verdict, more than one, a late one, a wrong one or another part's written back, or
+    another part's picture.
     """
     if capacity:
         raise typer.Exit(
@@ -123,6 +133,7 @@ def bench(
         ports=ports,
         bus=bus,
         broker=broker,
+        cameras=cameras,
         plc=plc,
         gap_ms=gap_ms,
     )
@@ -184,6 +195,7 @@ def up(
     seed: Seed = 7,
     stations: Stations = None,
     deadline_ms: Deadline = 400.0,
+    cameras: Cameras = CameraKind.http,
     state: State = None,
     ports: Ports = PortMode.auto,
     bus: Bus = BusKind.mqtt,
@@ -202,6 +214,7 @@ def up(
         ports=ports,
         bus=bus,
         broker=broker,
+        cameras=cameras,
     )
     raise typer.Exit(run_line.up(options, state_file=state))
 

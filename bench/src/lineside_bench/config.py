@@ -44,6 +44,7 @@ class BoxLayout:
     services: Mapping[str, str]
     """The services that the exporter reads, by name."""
     camera: str
+    """Address of the HTTP cameras; empty: there are none."""
     plc: str
     models: Path
     images: Path
@@ -65,7 +66,7 @@ def on_loopback(ports: Ports, *, repository: Path, work: Path) -> BoxLayout:
         triton_metrics=f"http://{HOST}:{ports['triton_metrics']}",
         inference=f"http://{HOST}:{ports['inference']}",
         services={name.replace("_", "-"): f"http://{HOST}:{ports[name]}" for name in SERVICES if name != "exporter"},
-        camera=f"http://{HOST}:{ports['camera']}",
+        camera=f"http://{HOST}:{ports['camera']}" if "camera" in ports.chosen else "",
         plc=f"opc.tcp://{HOST}:{ports['opcua']}",
         models=repository,
         images=work / IMAGES,
@@ -82,11 +83,15 @@ def settings_document(
     windows: bool = True,
     concurrency: int | None = None,
     margin_ms: float = MARGIN_MS,
+    cameras: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Return the settings of a box of this layout; with `windows` the spindle's windows are judged all the time.
 
-    `concurrency` is how many requests the inference service works on at once; None leaves that to it.
+    `concurrency` is how many requests the inference service works on at once; None leaves that to it. `cameras` are
+    other cameras than the layout's, by station; then the evidence of every part is kept, by which its picture is
+    compared with the part.
     """
+    named = cameras or {name: {"url": f"{layout.camera}/{name}/snapshot.jpg"} for name in station_names(stations)}
     state = {"state_dir": str(layout.state)} if layout.state else {}
     return {
         "thing": "lineside-bench",
@@ -100,9 +105,9 @@ def settings_document(
             "model_repository": str(layout.models),
             **state,
             **({"limits": {"concurrency": concurrency}} if concurrency is not None else {}),
-            "cameras": {name: {"url": f"{layout.camera}/{name}/snapshot.jpg"} for name in station_names(stations)},
+            "cameras": {name: dict(camera) for name, camera in named.items()},
             "file_roots": [str(layout.images)],
-            "policy": {"capture": {"rate": CAPTURE_RATE, "always": ["fail", "unknown"]}},
+            "policy": {"capture": {"rate": 1.0 if cameras else CAPTURE_RATE, "always": ["fail", "unknown"]}},
         },
         "topic_bridge": {"http": dict(layout.http["topic_bridge"]), "inference_url": layout.inference},
         "opcua_bridge": {

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from lineside.contract import MAX_DEADLINE_MS
 from lineside_bench.errors import BenchError
@@ -24,17 +25,24 @@ STATION_SECONDS = 0.4
 """How long a part keeps its station: a verdict, and room to bring the next part."""
 
 
+class CameraKind(StrEnum):
+    """What the stations' cameras are."""
+
+    http = "http"
+    genicam = "genicam"
+
+
 @dataclass(frozen=True)
 class Options:
     """One run of the line.
 
     `parts` None is without end; `rate` is parts a second for the whole line, 0 for none; `stations` None is as many as
-    the rate needs. `plc` is the OPC UA stack of the simulated PLC, `gap_ms` the milliseconds from a part's id to its
-    trigger; 0 is at once. `margin_ms` is what the bridge keeps of the deadline for the write-back. `patience_s` is how
-    long a station waits for a verdict before the part counts as missing; longer than a restart takes. `pictures` is how
-    many are drawn before they come again, as other parts; None is one for each part. `camera_ms` is how long a camera
-    takes to answer, and `concurrency` how many requests the inference service works on at once, None its default:
-    together they bound what the line can do without any work.
+    the rate needs. `cameras` is what each station has. `plc` is the OPC UA stack of the simulated PLC, `gap_ms` the
+    milliseconds from a part's id to its trigger; 0 is at once. `margin_ms` is what the bridge keeps of the deadline for
+    the write-back. `patience_s` is how long a station waits for a verdict before the part counts as missing; longer
+    than a restart takes. `pictures` is how many are drawn before they come again, as other parts; None is one for each
+    part. `camera_ms` is how long a camera takes to answer, and `concurrency` how many requests the inference service
+    works on at once, None its default: together they bound what the line can do without any work.
     """
 
     parts: int | None = 200
@@ -45,6 +53,7 @@ class Options:
     ports: PortMode = PortMode.auto
     bus: BusKind = BusKind.mqtt
     broker: BrokerKind = BrokerKind.auto
+    cameras: CameraKind = CameraKind.http
     plc: Stack = Stack.asyncua
     gap_ms: float = 0.0
     margin_ms: float = 40.0

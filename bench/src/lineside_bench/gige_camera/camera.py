@@ -39,6 +39,7 @@ from lineside_bench.gige_camera.stream import Stream
 GROUP_MASK = 0x1
 _BROADCAST = "255.255.255.255"
 _LOOK_S = 0.05
+_ANSWER_S = 10.0
 _PACKETS_AT_ONCE = 32
 _FIRE_TEST = 0x80000000
 _RESET_TICKS, _LATCH_TICKS = 0x1, 0x2
@@ -118,7 +119,7 @@ class GigeCamera:
         self._dead_until = float("-inf")
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._is_pacing = False
         self._sockets: list[socket.socket] = []
         self._thread: threading.Thread | None = None
@@ -174,26 +175,31 @@ class GigeCamera:
         self._ask(lambda: self._later(now, lambda: self._trigger(Trigger(Source.line, now, tag))))
         return now
 
-    def reboot(self, silent_s: float) -> None:
-        """Lose everything but the user-defined name, and answer nothing for so many seconds."""
+    def reboot(self, silent_s: float, *, xml: bytes | None = None) -> None:
+        """Lose everything but the user-defined name, and answer nothing for so many seconds.
+
+        `xml` is its description from then on; None leaves it.
+        """
 
         def boot() -> None:
+            if xml is not None:
+                self._description, self._is_zipped = xml, False
             self._dead_until = time.monotonic() + silent_s
             self._boot()
 
-        self._ask(boot)
+        self._ask_and_wait(boot)
 
     def take_control(self, peer: Peer = ("192.0.2.99", 49_152)) -> None:
         """Give control to another application, whose heartbeat never ends: what had it is refused from now on."""
-        self._ask(lambda: self._control.give_to(peer))
+        self._ask_and_wait(lambda: self._control.give_to(peer))
 
     def release_control(self) -> None:
         """Take control from whoever has it: the camera is free."""
-        self._ask(lambda: self._control.give_to(None))
+        self._ask_and_wait(lambda: self._control.give_to(None))
 
     def set_block(self, block: int) -> None:
         """Let the next frame have the id that follows this one, up to 65535."""
-        self._ask(lambda: setattr(self, "_block", block))
+        self._ask_and_wait(lambda: setattr(self, "_block", block))
 
     @property
     def controller(self) -> Peer | None:
@@ -282,10 +288,17 @@ class GigeCamera:
     def _later(self, when: float, do: Callable[[], None]) -> None:
         heapq.heappush(self._due, (when, next(self._order), do))
 
-    def _ask(self, do: Callable[[], None]) -> None:
+    def _ask(self, do: Callable[[], object]) -> None:
         self._asked.put(do)
         with suppress(OSError):
             self._wake.send(b"\0")
+
+    def _ask_and_wait(self, do: Callable[[], None]) -> None:
+        """Have something done by the camera's thread, and return once it is; in that thread itself later."""
+        done = threading.Event()
+        self._ask(lambda: (do(), done.set()))
+        if threading.current_thread() is not self._thread:
+            done.wait(_ANSWER_S)
 
     # What commands do
 

@@ -7,7 +7,7 @@ until the bridge has lowered Done (`write_back.clear_done: bridge`), and lowers 
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -46,6 +46,8 @@ class SimulatedStation:
         self.prefix = f"Station{number}"
         self.strays: deque[WriteBack] = deque(maxlen=MAX_STRAYS)
         """Verdicts written before there was any part."""
+        self.line: Callable[[str, str], object] | None = None
+        """What hears of the trigger's rise, as a camera's hardware trigger does: by the station's name and the part."""
         self._nodes = nodes
         self._gap_ms = gap_ms
         self._handshake = handshake
@@ -66,7 +68,12 @@ class SimulatedStation:
         identity = ({"PartId": record.part_id} | dict(beside or {})).items()
         raised = self._step("PartPresent", value=True)
         gap = (self._gap_ms,) if self._gap_ms else ()
-        record.triggered = await self._nodes.write(*(self._step(*item) for item in identity), *gap, raised)
+        before = [*(self._step(*item) for item in identity), *gap]
+        if self.line is not None:
+            await self._nodes.write(*before)
+            self.line(self.name, record.part_id)
+            before = []
+        record.triggered = await self._nodes.write(*before, raised)
         came = await self._within(self._done, patience_s)
         await self._nodes.write(self._step("PartPresent", value=False))
         if came and self._handshake:

@@ -18,6 +18,8 @@ ALWAYS = ("fail", "unknown")
 JUDGED = ("ok", "failed", "expired")
 """What is no evidence: a request that was refused, and parts of a line that is switched off."""
 
+_IMAGE = "image.jpg"
+
 LONGEST_S = 10.0
 """Longest wait for evidence that was reported as kept: a batch leaves a second after its first record."""
 UNSURE_S = 3.0
@@ -47,6 +49,8 @@ class EvidenceFiles:
     def __init__(self, folder: Path, *, since: float = 0.0) -> None:
         self.events: Counter[str] = Counter()
         """How often each event's record is there, with all its objects."""
+        self.images: dict[str, Path] = {}
+        """The image of an event, where it has one in a file."""
         self._folder = folder
         self._since = since
         self._read: set[Path] = set()
@@ -60,8 +64,11 @@ class EvidenceFiles:
                     continue
                 for line in path.read_bytes().splitlines():
                     record = json.loads(line)
-                    if all(file.is_file() for file in _objects(record)):
-                        self.events[record["eventMetadata"]["eventId"]] += 1
+                    objects = list(_objects(record))
+                    if all(file.is_file() for file in objects):
+                        event = record["eventMetadata"]["eventId"]
+                        self.events[event] += 1
+                        self.images.update((event, file) for file in objects if file.name.endswith(_IMAGE))
 
 
 def reported(exchanges: Mapping[str, Exchange]) -> set[str]:

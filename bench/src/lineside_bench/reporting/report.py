@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lineside_bench.reporting.evidence import EvidenceAccount
 from lineside_bench.reporting.load import LineLoad
+from lineside_bench.reporting.pictures import PictureAccount
 from lineside_bench.reporting.records import VERDICTS, Exchange, Outage, PartRecord, WriteBack, milliseconds
 
 STAGES = ("trigger", "queue", "source", "decode", "infer", "interpret", "publish", "write_back")
@@ -45,6 +46,9 @@ class RunFacts:
     """Longest delay of a trigger after the time at which it was due, in seconds."""
     evidence: EvidenceAccount | None = field(default_factory=EvidenceAccount)
     """None where it was not examined."""
+    pictures: PictureAccount | None = None
+    """None where they were not compared."""
+    cameras: str = "http"
     plc: str = "asyncua"
     """The OPC UA stack of the PLC."""
     gap_ms: float = 0.0
@@ -65,6 +69,10 @@ class _Findings:
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append({"part_id": record.part_id, "station": record.station, "what": what})
 
+    def exchanged(self, pictures: PictureAccount) -> None:
+        for part, shown in pictures.wrong[: MAX_PROBLEMS - len(self.problems)]:
+            self.problems.append({"part_id": part, "station": "", "what": f"its picture is that of part {shown}"})
+
     def lost(self, requests: Sequence[str], exchanges: Mapping[str, Exchange]) -> None:
         for name in requests[: MAX_PROBLEMS - len(self.problems)]:
             request = exchanges[name].request
@@ -83,9 +91,10 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
     counts the results of windows of samples, as seen on the bus; they are no parts and in no other figure but
     `evidence`. `evidence` says how many captures the services kept, how many the forwarder delivered as files, how many
     it delivered twice, how many are `lost` although they were reported as kept, and how many the policy wanted and were
-    not kept; None where it was not examined. `ready_s` is None where the line ran already. `load` says what each
-    service took while the parts came, the simulators apart, and which share of the machine others took; None where it
-    was not measured.
+    not kept; None where it was not examined. `pictures` says of how many parts the picture that was kept was compared
+    with the parts that were shown, and how many show another part; None where nobody looked. `ready_s` is None where
+    the line ran already. `load` says what each service took while the parts came, the simulators apart, and which share
+    of the machine others took; None where it was not measured.
     """
     findings = _Findings()
     for record in records:
@@ -99,6 +108,8 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         findings.add(record, f"verdict after {record.latency_ms:.1f} ms, deadline {record.deadline_ms:g} ms")
     if facts.evidence:
         findings.lost(facts.evidence.lost, exchanges)
+    if facts.pictures:
+        findings.exchanged(facts.pictures)
     verdicts = Counter(record.verdict for record in records)
     return {
         "parts": len(records),
@@ -116,6 +127,7 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         "slowest": _slowest(records, exchanges),
         "windows": _windows(exchanges, facts.windows_of),
         "evidence": _counts(facts.evidence),
+        "pictures": facts.pictures and {"compared": facts.pictures.compared, "wrong": len(facts.pictures.wrong)},
         "engine": dict(facts.engine),
         "ready_s": None if facts.ready_s is None else round(facts.ready_s, 2),
         "rate": facts.rate,
@@ -123,6 +135,7 @@ def summarise(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange], 
         "behind_s": round(facts.behind_s, 3),
         "seed": facts.seed,
         "stations": facts.stations,
+        "cameras": facts.cameras,
         "plc": facts.plc,
         "gap_ms": facts.gap_ms,
         "restarts": dict(facts.restarts),
@@ -144,12 +157,14 @@ def stages_of(records: Sequence[PartRecord], exchanges: Mapping[str, Exchange]) 
 def has_faults(summary: Mapping[str, Any]) -> bool:
     """Whether any part has no verdict, more than one, a late or a wrong one, or evidence is not there once.
 
-    A part that its camera did not show is one too: no verdict about it says anything.
+    A part that was judged by another's picture is one, and one that its camera did not show: no verdict about it says
+    anything.
     """
-    evidence = summary["evidence"]
+    evidence, pictures = summary["evidence"], summary["pictures"]
     parts = ("missing", "duplicates", "wrong_write_backs", "late", "not_shown")
     return any(summary[name] for name in parts) or bool(
-        evidence and (evidence["lost"] or evidence["missed"] or evidence["repeated"])
+        (evidence and (evidence["lost"] or evidence["missed"] or evidence["repeated"]))
+        or (pictures and pictures["wrong"])
     )
 
 
@@ -315,6 +330,10 @@ def _figures(summary: Mapping[str, Any]) -> Table:
     if summary["windows"]["asked"]:
         table.add_row("spindle", _said_of_windows(summary["windows"]))
     table.add_row("evidence", _said_of_evidence(summary["evidence"]))
+    if summary["pictures"]:
+        compared, wrong = summary["pictures"]["compared"], summary["pictures"]["wrong"]
+        said = f"{compared} compared, {wrong} of another part"
+        table.add_row("pictures", Text(said, style="bold red" if wrong else "green"))
     named = " ".join(str(engine[key]) for key in ("server", "version", "transport") if engine.get(key))
     table.add_row("engine", named or Text("not known: the inference service did not say", style="yellow"))
     if summary["ready_s"] is not None:

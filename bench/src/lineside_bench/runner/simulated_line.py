@@ -19,11 +19,12 @@ import httpx
 
 from lineside_bench import config
 from lineside_bench.checkout import TRITON_ENVIRONMENT, find_root
-from lineside_bench.options import Options, station_names
+from lineside_bench.options import CameraKind, Options, station_names
 from lineside_bench.parts.renderer import MAX_AHEAD, JpegPart, Renderer
 from lineside_bench.peers import triton
 from lineside_bench.peers.broker import BusKind
 from lineside_bench.peers.camera import CameraServer
+from lineside_bench.peers.gige_cameras import GigeCameras
 from lineside_bench.plcs.environment import Stack
 from lineside_bench.plcs.plc import Plc, StackPlc
 from lineside_bench.processes.leftovers import Leftovers
@@ -32,6 +33,7 @@ from lineside_bench.processes.process import Process, clean_environment
 from lineside_bench.processes.usage import Usage, machine_busy_s, taken, usage_of
 from lineside_bench.reporting.evidence import EvidenceAccount, EvidenceFiles, settled
 from lineside_bench.reporting.load import LineLoad
+from lineside_bench.reporting.pictures import PictureAccount, Pictures, kept_of_parts
 from lineside_bench.reporting.records import PartRecord
 from lineside_bench.reporting.report import RunFacts, stages_of, summarise
 from lineside_bench.reporting.tally import Tally
@@ -72,7 +74,8 @@ class SimulatedLine:
         self.ready_s = 0.0
         self.ports: Ports
         self.plc: Plc | StackPlc
-        self.camera: CameraServer
+        self.camera: CameraServer | GigeCameras
+        self.pictures = Pictures()
         self.observer: Observer
         self._bus: BusPeer
         self._note = note
@@ -100,6 +103,8 @@ class SimulatedLine:
         """Return where each peer is."""
         schemes = {"opcua": "opc.tcp"}
         shown = {name: f"{schemes.get(name, 'http')}://{HOST}:{port}" for name, port in self.ports.chosen.items()}
+        if isinstance(self.camera, GigeCameras):
+            shown |= {f"camera_{station}": f"gige://{each.address}" for station, each in self.camera.cameras.items()}
         bus, address = self._bus.endpoint
         return {**shown, "triton_grpc": f"{HOST}:{self.ports['triton_grpc']}", bus: address}
 
@@ -197,7 +202,7 @@ class SimulatedLine:
     def _feeder(self, rate: float) -> PartFeeder[JpegPart]:
         return PartFeeder(
             FreeStations(self.plc.stations),
-            _LocalPartSupply(self._renderer, self.camera),
+            _LocalPartSupply(self._renderer, self.camera, self.pictures),
             rate=rate,
             seed=self.options.seed,
             deadline_ms=self.options.deadline_ms,
@@ -219,10 +224,12 @@ class SimulatedLine:
             windows_of=config.SPINDLE,
             strays=sum(len(station.strays) for station in self.plc.stations),
             behind_s=self.tally.behind_s,
+            cameras=self.options.cameras,
             plc=self.options.plc,
             gap_ms=self.options.gap_ms,
             evidence=await self.evidence(),
             load=self.load,
+            pictures=await asyncio.to_thread(self._compared),
             interrupted=interrupted,
         )
         return summarise(list(self.records), self.observer.exchanges(), facts)
@@ -240,17 +247,25 @@ class SimulatedLine:
 
     def _port_defaults(self) -> dict[str, int]:
         """Return the default port of each peer that this line has."""
-        over_ipc = self.options.bus is BusKind.ipc
-        return {name: port for name, port in self.options.port_defaults.items() if name != "mqtt" or not over_ipc}
+        without = {"mqtt"} if self.options.bus is BusKind.ipc else set()
+        without |= {"camera"} if self.options.cameras is CameraKind.genicam else set()
+        return {name: port for name, port in self.options.port_defaults.items() if name not in without}
+
+    def _compared(self) -> PictureAccount:
+        """Return whether the pictures that were kept show their parts."""
+        return self.pictures.account(kept_of_parts(self.observer.exchanges(), self.files.images))
 
     async def _start(self, life: contextlib.AsyncExitStack) -> None:
         """Start all processes at the same time: no service needs a peer to be there first."""
         options, stations = self.options, station_names(self.options.station_count)
         self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
+        if options.cameras is CameraKind.genicam:
+            self.camera = life.enter_context(GigeCameras(stations))
+        else:
+            self.camera = await life.enter_async_context(
+                CameraServer(port=self.ports["camera"], stations=stations, answer_s=options.camera_ms / 1000)
+            )
         self._bus = self._prepare_bus()
-        self.camera = await life.enter_async_context(
-            CameraServer(port=self.ports["camera"], stations=stations, answer_s=options.camera_ms / 1000)
-        )
         ahead = options.pictures or (MAX_AHEAD if options.parts is not None else len(stations))
         count = 0 if options.rate <= 0 else options.parts
         self._renderer = await life.enter_async_context(
@@ -266,6 +281,10 @@ class SimulatedLine:
                 starting.create_task(self._renderer.full(), name="render ahead")
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        if isinstance(self.camera, GigeCameras):
+            await self.camera.until_taken(START_S)
+            for station in self.plc.stations:
+                station.line = self.camera.fire
         self.observer = await life.enter_async_context(self._bus.observer())
         self._feeding = self._feeder(options.rate)
 
@@ -295,6 +314,7 @@ class SimulatedLine:
             concurrency=self.options.concurrency,
             margin_ms=self.options.margin_ms,
             windows=self.options.rate > 0,  # a line without parts asks for nothing by itself
+            cameras=self.camera.settings() if isinstance(self.camera, GigeCameras) else None,
         )
         if self.options.bus is BusKind.ipc:
             return over_ipc(document, root=self.root, work=self.work)
@@ -354,14 +374,16 @@ class _Measured:
 class _LocalPartSupply:
     """The parts of a run as the renderer makes them, shown to cameras in this process."""
 
-    def __init__(self, renderer: Renderer, camera: CameraServer) -> None:
+    def __init__(self, renderer: Renderer, camera: CameraServer | GigeCameras, pictures: Pictures) -> None:
         self._renderer = renderer
         self._camera = camera
+        self._pictures = pictures
 
     async def next(self) -> JpegPart:
         return await self._renderer.next()
 
     async def show(self, station: str, part: JpegPart) -> None:
+        self._pictures.remember(part.part_id, part.jpeg)
         self._camera.show(station, part)
 
     async def clear(self, station: str) -> None:

@@ -129,6 +129,7 @@ class Device:
         self._keeps_raw = keeps_raw
         self._stream: int | None = None
         self._runs = False
+        self._size: tuple[int, int] | None = None
         self._incomplete = 0
         self._counters: set[bytes] = set()
         self._chunks: ChunkReader | None = None
@@ -258,6 +259,7 @@ class Device:
                 f"it sends {width} x {height} pixels",
                 remedy=f"At most {self._max_pixels} are allowed (inference.limits.pixels)",
             )
+        self._size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
         payload = int(self._aravis.call("arv_camera_get_payload", self._camera))
         most = self._max_pixels * _BYTES_A_PIXEL + _OVERHEAD
         if not 0 < payload <= most:
@@ -369,6 +371,9 @@ class Device:
         if kind not in _IMAGES:
             raise CameraFailed(f"it sends payload type 0x{kind & 0xFFFF:04x}, which is no plain image")
         width, height = (int(self._aravis.call(f"arv_buffer_get_image_{side}", buffer)) for side in ("width", "height"))
+        if self._size is not None and self._size != (width, height):  # a smaller one would be a part of the part
+            said = f"{self._size[0]} x {self._size[1]}"
+            raise CameraFailed(f"it sent a frame of {width} x {height} pixels, where its features say {said}")
         padding, below = c.c_int(), c.c_int()
         self._aravis.call("arv_buffer_get_image_padding", buffer, c.byref(padding), c.byref(below))
         size = c.c_size_t()
