@@ -5,40 +5,21 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from lineside_bench.options import CameraKind, Options
+from lineside_bench.options import CameraKind
 from lineside_bench.peers.gige_cameras import GigeCameras
-from lineside_bench.processes.ports import DEFAULTS
 from lineside_bench.reporting.report import has_faults
 from lineside_bench.runner.simulated_line import SimulatedLine
-from lineside_inference.errors import CameraFailed
-from lineside_inference.sources.cameras.genicam import library
-from tests.support.genicam_fakes import camera_port
-from tests.support.variables import missing
+from tests.support.genicam_lines import running_line
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PARTS, LOSSY_PARTS = 200, 60
-UNHURRIED_MS = 10_000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def line() -> AsyncIterator[SimulatedLine]:
-    try:
-        library.load()
-    except CameraFailed:
-        missing("aravis", "the library that reads the cameras is not installed: package libaravis-0.8-0")
-    ports = {name: 19330 + number for number, name in enumerate(DEFAULTS)}
-    options = Options(
-        parts=None,
-        rate=10,
-        seed=23,
-        cameras=CameraKind.genicam,
-        deadline_ms=UNHURRIED_MS,  # it is judged which picture is whose, not how fast a busy machine is
-        port_defaults=ports,
-    )
-    with camera_port():  # a test of discovery elsewhere shall not find these
-        async with SimulatedLine(options) as line:
-            yield line
+    async with running_line(CameraKind.genicam, first_port=19330) as line:
+        yield line
 
 
 def cameras(line: SimulatedLine) -> GigeCameras:

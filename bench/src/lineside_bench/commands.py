@@ -46,7 +46,8 @@ PlcStack = Annotated[
 Cameras = Annotated[
     CameraKind,
     typer.Option(
-        help="http: snapshots. genicam: a simulated GigE camera a station, by software trigger; needs libaravis.",
+        help="http: snapshots. genicam: a simulated GigE camera a station, by software trigger. "
+        "genicam-hardware: fired by the line as the part comes. Both need libaravis.",
         rich_help_panel=_RUN,
     ),
 ]

@@ -30,6 +30,7 @@ class CameraKind(StrEnum):
 
     http = "http"
     genicam = "genicam"
+    genicam_hardware = "genicam-hardware"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ SIZE = 640, 480
 """Of the rendered parts."""
 PIXEL_FORMAT = "RGB8"
 PACKET_SIZE = 8192
+_BY_SOFTWARE = {"acquisition": "software"}
+_BY_LINE = {
+    "acquisition": "hardware",
+    # The PLC stamps its trigger when it has raised the line, by this machine's clock.
+    "hardware_trigger": {"source": "Line1", "time": "source", "window_ms": 100.0, "apart_ms": 250.0},
+}
 _NETWORKS = 64
 _FIRST_HOST = 11
 
@@ -27,13 +33,16 @@ _FIRST_HOST = 11
 class GigeCameras:
     """A GigE camera a station, running while it is entered; `show` puts a part before it or takes it away.
 
+    They are triggered by software, or with `by_line` by the line.
+
     `cameras` are by station. They are at 127.0.0.11 and up, or in the next of 64 networks where others have those. The
     line of the hardware trigger is `fire`.
     """
 
-    def __init__(self, stations: list[str]) -> None:
+    def __init__(self, stations: list[str], *, by_line: bool = False) -> None:
         self.cameras: dict[str, GigeCamera] = {}
         self._stations = stations
+        self._by_line = by_line
         self._shown: dict[str, NDArray[np.uint8]] = {}
         self._lock = threading.Lock()
         self._life = contextlib.ExitStack()
@@ -41,7 +50,7 @@ class GigeCameras:
     def settings(self) -> dict[str, dict[str, Any]]:
         """Return what the inference service's settings say of each."""
         return {
-            station: {"kind": "genicam", "device": camera.address, "acquisition": "software"}
+            station: {"kind": "genicam", "device": camera.address, **(_BY_LINE if self._by_line else _BY_SOFTWARE)}
             for station, camera in self.cameras.items()
         }
 

@@ -248,7 +248,7 @@ class SimulatedLine:
     def _port_defaults(self) -> dict[str, int]:
         """Return the default port of each peer that this line has."""
         without = {"mqtt"} if self.options.bus is BusKind.ipc else set()
-        without |= {"camera"} if self.options.cameras is CameraKind.genicam else set()
+        without |= set() if self.options.cameras is CameraKind.http else {"camera"}
         return {name: port for name, port in self.options.port_defaults.items() if name not in without}
 
     def _compared(self) -> PictureAccount:
@@ -259,8 +259,9 @@ class SimulatedLine:
         """Start all processes at the same time: no service needs a peer to be there first."""
         options, stations = self.options, station_names(self.options.station_count)
         self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
-        if options.cameras is CameraKind.genicam:
-            self.camera = life.enter_context(GigeCameras(stations))
+        if options.cameras is not CameraKind.http:
+            by_line = options.cameras is CameraKind.genicam_hardware
+            self.camera = life.enter_context(GigeCameras(stations, by_line=by_line))
         else:
             self.camera = await life.enter_async_context(
                 CameraServer(port=self.ports["camera"], stations=stations, answer_s=options.camera_ms / 1000)
