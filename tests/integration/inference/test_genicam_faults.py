@@ -38,12 +38,12 @@ class Rig:
         """Return the result of a part that is judged, once one is."""
         return block_until(self._judged, self.state, within=HANG_S)
 
-    def unknown(self, code: str, *words: str, deadline_ms: int = DEADLINE_MS) -> str:
+    def unknown(self, code: str, *words: str) -> str:
         """Return the reason once a part is unknown with this code and these words; no part may be judged before."""
         seen: list[str] = []
 
         def is_said() -> str | None:
-            result = self.ask(deadline_ms)
+            result = self.ask()
             assert result["verdict"] == "unknown", result
             seen.append(f"{result['code']}: {result['reason']}")
             return seen[-1] if result["code"] == code and all(word in seen[-1] for word in words) else None
@@ -165,8 +165,11 @@ def test_block_ids_and_clock_may_wrap(rig: Rig) -> None:
 
 
 def test_a_reboot_makes_parts_unknown_and_its_features_are_written_again(rig: Rig) -> None:
-    rig.camera.reboot(12.0)
-    rig.unknown("camera-failed", deadline_ms=3000)  # one with more time is judged, once the camera is back
+    lost = rig.event("lost_control")
+    rig.camera.reboot(8.0)
+    result = rig.ask(2000)  # one with more time is judged, once the camera is back
+    assert result["verdict"] == "unknown"
+    block_until(lambda: rig.state()["state"] != "ONLINE" or rig.event("lost_control") > lost, rig.state)
     result = rig.judged()
     image = rig.service.http.get(f"/v1/parts/{result['id']}/image")
     assert cv2.imdecode(np.frombuffer(image.content, np.uint8), cv2.IMREAD_COLOR).shape == (480, 320, 3)

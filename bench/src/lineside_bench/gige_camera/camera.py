@@ -296,7 +296,12 @@ class GigeCamera:
     def _ask_and_wait(self, do: Callable[[], None]) -> None:
         """Have something done by the camera's thread, and return once it is; in that thread itself later."""
         done = threading.Event()
-        self._ask(lambda: (do(), done.set()))
+
+        def do_and_say() -> None:
+            do()
+            done.set()
+
+        self._ask(do_and_say)
         if threading.current_thread() is not self._thread:
             done.wait(_ANSWER_S)
 
