@@ -10,7 +10,6 @@ without sockets beside it; this is where they meet.
 import heapq
 import itertools
 import queue
-import random
 import selectors
 import socket
 import struct
@@ -26,30 +25,24 @@ from typing import Any, Self
 import numpy as np
 
 from lineside_bench.errors import BenchError
-from lineside_bench.gige_camera import description, gvcp, gvsp, pixels
+from lineside_bench.gige_camera import description, factory, gvcp, gvsp, pixels, values
 from lineside_bench.gige_camera.clock import NANOSECONDS, DeviceClock
 from lineside_bench.gige_camera.control import Control, Peer
 from lineside_bench.gige_camera.description import CHUNKS, MODES, PTP_STATES, SOURCES
 from lineside_bench.gige_camera.faults import Faults
-from lineside_bench.gige_camera.gvcp import Command, Refused, Status
+from lineside_bench.gige_camera.gvcp import Command
 from lineside_bench.gige_camera.registers import USER_ID_LENGTH, Bootstrap, Memory, Register
 from lineside_bench.gige_camera.sensor import Exposure, Sensor, Source, Trigger
 from lineside_bench.gige_camera.stream import Stream
 
-GROUP_MASK = 0x1
 _BROADCAST = "255.255.255.255"
 _LOOK_S = 0.05
 _ANSWER_S = 10.0
 _PACKETS_AT_ONCE = 32
 _FIRE_TEST = 0x80000000
 _RESET_TICKS, _LATCH_TICKS = 0x1, 0x2
-_CONTROL_PRIVILEGES = 0x3
 _KEPT = 4096
-_LARGEST_PACKET = 16_000
-_LEAST_PACKET = 576
-_CAPABILITY = 0xC8000047
-"""User-defined name, serial number, controller told; actions, resends, WRITEMEM, several registers at once."""
-_DEFAULT_EXPOSURE_US, _DEFAULT_RATE, _DEFAULT_TEMPERATURE = 2000.0, 20.0, 41.5
+_TEMPERATURE = 41.5
 
 
 @dataclass(frozen=True)
@@ -102,7 +95,7 @@ class GigeCamera:
         """The newest frames that were given to the stream."""
         self.acks = 0
         self.lost_heartbeats = 0
-        self.temperature = _DEFAULT_TEMPERATURE
+        self.temperature = _TEMPERATURE
         self.picture = picture
         self._user_id = user_id
         self._size = width, height
@@ -337,32 +330,8 @@ class GigeCamera:
             self._memory.put(Bootstrap.PERSISTENT_ADDRESS, forced[1])
             self._answer(request, gvcp.ack(request) if request.wants_ack else None, peer)
 
-    def _check(self, address: int, data: bytes) -> None:  # noqa: C901 - one rule a register reads best
-        """Raise Refused for a value that a register does not take."""
-        value = int.from_bytes(data[:4], "big")
-        memory, (width, height) = self._memory, self._size
-        is_right = True
-        if address == Register.WIDTH:
-            is_right = _fits(value, width - memory.word(Register.OFFSET_X), description.WIDTH_STEP)
-        elif address == Register.HEIGHT:
-            is_right = _fits(value, height - memory.word(Register.OFFSET_Y), description.HEIGHT_STEP)
-        elif address == Register.OFFSET_X:
-            is_right = value + memory.word(Register.WIDTH) <= width and value % description.WIDTH_STEP == 0
-        elif address == Register.OFFSET_Y:
-            is_right = value + memory.word(Register.HEIGHT) <= height and value % description.HEIGHT_STEP == 0
-        elif address == Register.PIXEL_FORMAT:
-            is_right = value in pixels.BY_CODE
-        elif address == Register.TRIGGER_SOURCE:
-            is_right = value in SOURCES.values()
-        elif address == Register.EXPOSURE_TIME:
-            is_right = len(data) == 8 and 10 <= struct.unpack(">d", data)[0] <= description.LONGEST_EXPOSURE_US  # noqa: PLR2004 - as the description says
-        elif address == Bootstrap.STREAM_PACKET_SIZE:
-            is_right = _LEAST_PACKET <= value & 0xFFFF <= _LARGEST_PACKET
-        if not is_right:
-            raise Refused(Status.INVALID_PARAMETER)
-        fixed = {Register.WIDTH, Register.HEIGHT, Register.PIXEL_FORMAT, Register.CHUNK_MODE}
-        if address in fixed and self._acquires:
-            raise Refused(Status.WRITE_PROTECT)
+    def _check(self, address: int, data: bytes) -> None:
+        values.check(self._memory, address, data, is_running=self._acquires)
 
     def _written(self, address: int) -> None:
         """Do what writing a register means."""
@@ -380,7 +349,7 @@ class GigeCamera:
         if address in doing:
             doing[address]()
         if Register.WIDTH <= address < Register.END:
-            memory.put_word(Register.PAYLOAD_SIZE, self._payload_size())
+            memory.put_word(Register.PAYLOAD_SIZE, values.payload_size(self._memory))
 
     def _control_changed(self) -> None:
         if self._control.controller is None:
@@ -514,20 +483,8 @@ class GigeCamera:
             "LineStatusAll": line.to_bytes(4, "big"),
             "FrameID": exposure.number.to_bytes(8, "big"),
         }
-        chosen = [(CHUNKS[name][1], data) for name, data in said.items() if self._is_enabled(name)]
+        chosen = [(CHUNKS[name][1], data) for name, data in said.items() if values.is_enabled(self._memory, name)]
         return gvsp.with_chunks(image, CHUNKS["Image"][1], chosen)
-
-    def _is_enabled(self, chunk: str) -> bool:
-        return bool(self._memory.word(Register.CHUNK_ENABLE + 4 * CHUNKS[chunk][0]))
-
-    def _payload_size(self) -> int:
-        memory = self._memory
-        made_as = pixels.BY_CODE[memory.word(Register.PIXEL_FORMAT)]
-        image = made_as.size(memory.word(Register.WIDTH), memory.word(Register.HEIGHT))
-        if not memory.word(Register.CHUNK_MODE):
-            return image
-        sizes = {"Timestamp": 8, "ExposureTime": 8, "LineStatusAll": 4, "FrameID": 8}
-        return image + -image % 4 + 8 + sum(size + 8 for name, size in sizes.items() if self._is_enabled(name))
 
     # Its life
 
@@ -544,55 +501,23 @@ class GigeCamera:
             self._block = 0
             self.clock.origin = time.monotonic()
         self._acquires, self._run_of_frames = False, None
-        self._memory.__init__(self._description)  # type: ignore[misc] # as new
-        width, height = self._size
-        words = {
-            Bootstrap.VERSION: 0x00010002,
-            Bootstrap.DEVICE_MODE: 0x80000001,
-            Bootstrap.IP_SUPPORTED: 0x7,
-            Bootstrap.IP_CONFIGURATION: 0x6,
-            Bootstrap.ADDRESS: int.from_bytes(socket.inet_aton(self.address), "big"),
-            Bootstrap.SUBNET_MASK: 0xFF000000 if self.address.startswith("127.") else 0xFFFFFF00,
-            Bootstrap.INTERFACES: 1,
-            Bootstrap.STREAM_CHANNELS: 1,
-            Bootstrap.ACTION_SIGNALS: 1,
-            Bootstrap.ACTION_GROUP_MASK: GROUP_MASK,
-            Bootstrap.STREAM_CAPABILITY: 0x80000000,
-            Bootstrap.CAPABILITY: _CAPABILITY,
-            Bootstrap.HEARTBEAT_TIMEOUT: 3000,
-            Bootstrap.STREAM_PACKET_SIZE: self._packet_size,
-            Bootstrap.STREAM_SOURCE_PORT: self._gvsp.getsockname()[1],
-            Register.SENSOR_WIDTH: width,
-            Register.SENSOR_HEIGHT: height,
-            Register.WIDTH: width,
-            Register.HEIGHT: height,
-            Register.PIXEL_FORMAT: pixels.FORMATS[self._first_format].code,
-            Register.FRAME_COUNT: 1,
-        }
-        for address, value in words.items():
-            self._memory.put_word(address, value)
-        chance = random.Random(self.serial + self.address)
-        self._memory.put(Bootstrap.MAC_HIGH + 2, bytes((0x02, *chance.randbytes(5))))
-        self._memory.put(Bootstrap.TICK_FREQUENCY, self.clock.ticks_a_second.to_bytes(8, "big"))
-        texts = (
-            (Bootstrap.VENDOR, description.VENDOR, 32),
-            (Bootstrap.MODEL, description.MODEL, 32),
-            (Bootstrap.DEVICE_VERSION, "1.0", 32),
-            (Bootstrap.VENDOR_INFO, "simulated", 48),
-            (Bootstrap.SERIAL, self.serial, 16),
-            (Bootstrap.USER_ID, self._user_id, USER_ID_LENGTH),
-            (Bootstrap.FIRST_URL, description.url(self._description, is_zipped=self._is_zipped), 512),
+        self._memory = self._control.memory = Memory(self._description)
+        factory.fill(
+            self._memory,
+            factory.Identity(
+                address=self.address,
+                serial=self.serial,
+                user_id=self._user_id,
+                url=description.url(self._description, is_zipped=self._is_zipped),
+                width=self._size[0],
+                height=self._size[1],
+                pixel_format=self._first_format,
+                packet_size=self._packet_size,
+                source_port=self._gvsp.getsockname()[1],
+                ticks_a_second=self.clock.ticks_a_second,
+            ),
         )
-        for address, text, length in texts:
-            self._memory.put_text(address, text, length)
-        doubles = {
-            Register.EXPOSURE_TIME: _DEFAULT_EXPOSURE_US,
-            Register.FRAME_RATE: _DEFAULT_RATE,
-            Register.TEMPERATURE: self.temperature,
-        }
-        for address, number in doubles.items():
-            self._memory.put_double(address, number)
-        self._memory.put_word(Register.PAYLOAD_SIZE, self._payload_size())
+        self._refresh()
         self._control.controller = None
 
     def _bound(self, address: str) -> socket.socket:
@@ -611,7 +536,3 @@ class GigeCamera:
         for each in self._sockets:
             each.close()
         self._sockets.clear()
-
-
-def _fits(value: int, most: int, step: int) -> bool:
-    return description.LEAST_SIDE <= value <= most and (value - description.LEAST_SIDE) % step == 0

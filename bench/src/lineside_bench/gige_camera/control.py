@@ -22,7 +22,7 @@ class Control:
 
     def __init__(self, memory: Memory, *, check: Callable[[int, bytes], None], written: Callable[[int], None]) -> None:
         self.controller: Peer | None = None
-        self._memory = memory
+        self.memory = memory
         self._check = check
         self._written = written
         self._heard = float("-inf")
@@ -40,7 +40,7 @@ class Control:
 
     def expire(self, now: float) -> bool:
         """Take control from an application that was not heard of for too long; return whether that was so."""
-        timeout_ms = max(_LEAST_HEARTBEAT_MS, self._memory.word(Bootstrap.HEARTBEAT_TIMEOUT))
+        timeout_ms = max(_LEAST_HEARTBEAT_MS, self.memory.word(Bootstrap.HEARTBEAT_TIMEOUT))
         if self.controller is None or now - self._heard <= timeout_ms / 1000:
             return False
         self.give_to(None)
@@ -50,15 +50,15 @@ class Control:
         """Give control to an application, or to none; without `now` its heartbeat never ends."""
         self.controller, self._heard = peer, now
         host, port = peer or ("0.0.0.0", 0)  # noqa: S104 - the address that says nobody
-        self._memory.put_word(Bootstrap.CONTROL_PRIVILEGE, privilege if peer else 0)
-        self._memory.put_word(Bootstrap.CONTROLLER_ADDRESS, int(ipaddress.IPv4Address(host)))
-        self._memory.put_word(Bootstrap.CONTROLLER_PORT, port)
+        self.memory.put_word(Bootstrap.CONTROL_PRIVILEGE, privilege if peer else 0)
+        self.memory.put_word(Bootstrap.CONTROLLER_ADDRESS, int(ipaddress.IPv4Address(host)))
+        self.memory.put_word(Bootstrap.CONTROLLER_PORT, port)
         self._written(Bootstrap.CONTROL_PRIVILEGE)
 
     def _done(self, request: Request, peer: Peer, now: float) -> bytes | None:
         payload = request.payload
         if request.command == Command.DISCOVERY:
-            return self._memory.read(0, DISCOVERED)
+            return self.memory.read(0, DISCOVERED)
         if request.command == Command.READREG:
             asked = gvcp.addresses(payload)
             return b"".join(self._read(address, _WORD, peer) for address in asked)
@@ -76,10 +76,10 @@ class Control:
         raise Refused(Status.NOT_IMPLEMENTED)
 
     def _read(self, address: int, count: int, peer: Peer) -> bytes:
-        is_shut = self._memory.word(Bootstrap.CONTROL_PRIVILEGE) & _EXCLUSIVE and peer != self.controller
+        is_shut = self.memory.word(Bootstrap.CONTROL_PRIVILEGE) & _EXCLUSIVE and peer != self.controller
         if is_shut and address != Bootstrap.CONTROL_PRIVILEGE:
             raise Refused(Status.ACCESS_DENIED)
-        return self._memory.read(address, count)
+        return self.memory.read(address, count)
 
     def _write_all(self, writes: Iterable[tuple[int, bytes]], peer: Peer, now: float) -> None:
         for index, (address, data) in enumerate(writes):
@@ -95,7 +95,7 @@ class Control:
         if peer != self.controller:
             raise Refused(Status.ACCESS_DENIED)
         self._check(address, data)
-        self._memory.write(address, data)
+        self.memory.write(address, data)
         for word in range(address, address + len(data), _WORD):
             self._written(word)
 

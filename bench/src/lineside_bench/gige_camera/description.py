@@ -10,7 +10,8 @@ from lineside_bench.gige_camera.registers import DESCRIPTION, Bootstrap, Registe
 VENDOR, MODEL = "Lineside", "SimulatedGigE"
 FILE = "lineside-simulated-gige"
 WIDTH_STEP, HEIGHT_STEP, LEAST_SIDE = 4, 2, 16
-LONGEST_EXPOSURE_US = 10_000_000.0
+LEAST_EXPOSURE_US, LONGEST_EXPOSURE_US = 10.0, 10_000_000.0
+LEAST_PACKET, LARGEST_PACKET = 576, 16_000
 MODES: Mapping[str, int] = {"Continuous": 0, "SingleFrame": 1, "MultiFrame": 2}
 SOURCES: Mapping[str, int] = {"Software": 0, "Line1": 1, "Action1": 2}
 CHUNKS: Mapping[str, tuple[int, int]] = {
@@ -57,7 +58,7 @@ def xml(*, ticks_are_ns: bool) -> bytes:
         _command("AcquisitionStop", _R.ACQUISITION_STOP),
         _integer("AcquisitionFrameCount", _R.FRAME_COUNT, least=1, most=65535),
         _float("AcquisitionFrameRate", _R.FRAME_RATE, 0.1, 1000, unit="Hz"),
-        _float("ExposureTime", _R.EXPOSURE_TIME, 10, LONGEST_EXPOSURE_US, unit="us"),
+        _float("ExposureTime", _R.EXPOSURE_TIME, LEAST_EXPOSURE_US, LONGEST_EXPOSURE_US, unit="us"),
         _choice("TriggerSelector", _R.TRIGGER_SELECTOR, {"FrameStart": 0}),
         _choice("TriggerMode", _R.TRIGGER_MODE, _OFF_ON),
         _choice("TriggerSource", _R.TRIGGER_SOURCE, SOURCES),
@@ -101,7 +102,7 @@ def xml(*, ticks_are_ns: bool) -> bytes:
             _command("GevTimestampControlReset", _B.TIMESTAMP_CONTROL, 1),
             _integer("GevTimestampValue", _B.TIMESTAMP, access="RO", length=8),
             _masked("GevSCPHostPort", _B.STREAM_PORT, 0, 15),
-            _masked("GevSCPSPacketSize", _B.STREAM_PACKET_SIZE, 0, 15, least=576, most=16_000, step=4),
+            _masked("GevSCPSPacketSize", _B.STREAM_PACKET_SIZE, 0, 15, least=LEAST_PACKET, most=LARGEST_PACKET, step=4),
             _fire("GevSCPSFireTestPacket", _B.STREAM_PACKET_SIZE),
             _integer("GevSCPD", _B.STREAM_PACKET_DELAY, most=1_000_000_000),
             _integer("GevSCDA", _B.STREAM_ADDRESS, most=0xFFFFFFFF),
