@@ -118,7 +118,7 @@ def lineside(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_lists_shows_and_snaps_it(tmp_path: Path) -> None:
-    with simulated_camera(serial="L-1", pixel_format="RGB8"):
+    with simulated_camera(serial="L-1", pixel_format="RGB8", packet_size=8192):
         (found,) = json.loads(lineside("list", "--json").stdout)
         assert (found["vendor"], found["serial"], found["address"]) == ("Lineside", "L-1", ADDRESS)
         told = json.loads(lineside("info", "L-1", "--json").stdout)
