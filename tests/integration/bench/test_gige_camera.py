@@ -173,9 +173,12 @@ def test_chunks_say_when_and_how_a_frame_was_taken() -> None:
 
 
 async def test_a_frame_with_chunks_is_the_picture_without_them(watch: Any) -> None:
-    with simulated_camera(pixel_format="Mono12p"):
-        features = {"ChunkModeActive": True, "ChunkSelector": "Timestamp", "ChunkEnable": True, "Width": 100}
-        frame = await watch(features=features).grab(time.monotonic(), within(HANG_S))
+    with simulated_camera(pixel_format="Mono12p") as fake:
+        camera = watch(chunks=["Timestamp", "ExposureTime", "LineStatusAll"], features={"Width": 100})
+        frame = await camera.grab(time.monotonic(), within(HANG_S))
+        assert frame.metadata["ExposureTime"] == 2000.0
+        assert frame.metadata["Timestamp"] in {each.ticks for each in fake.sent}
+        assert frame.metadata["LineStatusAll"] == 0
         assert np.abs(frame.pixels.astype(int) - pixels.gray(pattern())[:, :100]).max() <= 1
 
 
