@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lineside_bench.parts.part import encode_jpeg, make_part
-from lineside_bench.reporting.pictures import PictureAccount, Pictures, glance
+from lineside_bench.reporting.pictures import Pictures, glance
+from lineside_bench.reporting.records import PictureAccount
 from lineside_bench.reporting.report import RunFacts, has_faults, summarise
 
 SEED = 7
@@ -33,6 +34,15 @@ def test_each_part_is_known_by_its_picture(tmp_path: Path, jpegs: dict[str, byte
     assert pictures.account(kept(tmp_path, jpegs, {})) == PictureAccount(8, ())
     exchanged = pictures.account(kept(tmp_path, jpegs, {"P-000002": "P-000005"}))
     assert exchanged == PictureAccount(8, (("P-000002", "P-000005"),))
+
+
+def test_parts_that_look_alike_are_no_fault(tmp_path: Path, jpegs: dict[str, bytes]) -> None:
+    """Where a run draws few pictures, they come again as other parts."""
+    pictures = Pictures()
+    alike = jpegs | {"P-000002": jpegs["P-000005"]}
+    for part, jpeg in alike.items():
+        pictures.remember(part, jpeg)
+    assert pictures.account(kept(tmp_path, alike, {})) == PictureAccount(8, ())
 
 
 def test_the_picture_of_a_part_that_was_not_shown_is_not_compared(tmp_path: Path, jpegs: dict[str, bytes]) -> None:

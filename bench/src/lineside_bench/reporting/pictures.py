@@ -5,27 +5,18 @@ Every part's surface is another, so that of all parts of a run the one that a pi
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lineside_bench.reporting.records import Exchange
+from lineside_bench.reporting.records import Exchange, PictureAccount
 
 MOST = 2000
 """Parts that are remembered, and pictures that are compared, the newest ones."""
 _GRID = 32, 24
 Glance = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class PictureAccount:
-    """How many pictures were compared, and those that show another part: (the part of the verdict, the part shown)."""
-
-    compared: int = 0
-    wrong: tuple[tuple[str, str], ...] = ()
 
 
 class Pictures:

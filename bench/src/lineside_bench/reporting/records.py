@@ -105,3 +105,11 @@ def longest_gap_ms(results: Iterable[Result]) -> float:
 def milliseconds(start: datetime, end: datetime) -> float:
     """Return the time between two instants in milliseconds; negative where `end` is earlier."""
     return (end - start).total_seconds() * 1000
+
+
+@dataclass(frozen=True)
+class PictureAccount:
+    """How many pictures were compared, and those that show another part: (the part of the verdict, the part shown)."""
+
+    compared: int = 0
+    wrong: tuple[tuple[str, str], ...] = ()

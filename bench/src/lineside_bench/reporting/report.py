@@ -11,8 +11,15 @@ from rich.text import Text
 
 from lineside_bench.reporting.evidence import EvidenceAccount
 from lineside_bench.reporting.load import LineLoad
-from lineside_bench.reporting.pictures import PictureAccount
-from lineside_bench.reporting.records import VERDICTS, Exchange, Outage, PartRecord, WriteBack, milliseconds
+from lineside_bench.reporting.records import (
+    VERDICTS,
+    Exchange,
+    Outage,
+    PartRecord,
+    PictureAccount,
+    WriteBack,
+    milliseconds,
+)
 
 STAGES = ("trigger", "queue", "source", "decode", "infer", "interpret", "publish", "write_back")
 """The stages of one part, in order."""

@@ -33,8 +33,8 @@ from lineside_bench.processes.process import Process, clean_environment
 from lineside_bench.processes.usage import Usage, machine_busy_s, taken, usage_of
 from lineside_bench.reporting.evidence import EvidenceAccount, EvidenceFiles, settled
 from lineside_bench.reporting.load import LineLoad
-from lineside_bench.reporting.pictures import PictureAccount, Pictures, kept_of_parts
-from lineside_bench.reporting.records import PartRecord
+from lineside_bench.reporting.pictures import Pictures, kept_of_parts
+from lineside_bench.reporting.records import PartRecord, PictureAccount
 from lineside_bench.reporting.report import RunFacts, stages_of, summarise
 from lineside_bench.reporting.tally import Tally
 from lineside_bench.runner import checks
