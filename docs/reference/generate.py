@@ -122,8 +122,12 @@ OTHER_CODES = {
     "host-not-allowed": "The Host header is no name of this service; see `http.allowed_hosts`. HTTP 403.",
     "origin-foreign": "A web page from elsewhere asked. HTTP 403.",
     "parameter-unknown": "The route does not take this query parameter; `detail` says which it takes. HTTP 422.",
-    "part-unknown": "The part is not among those that are kept. HTTP 404.",
+    "part-unknown": "The part is not among those that are kept, or not in the history (any more). HTTP 404.",
     "image-unknown": "No image of the part is kept, or none that can be shown. HTTP 404.",
+    "history-off": "No history is kept: `inference.history.folder` is not set. HTTP 404.",
+    "history-busy": "Several queries of the history wait already. HTTP 429, Retry-After.",
+    "history-slow": "The disk is too slow for one step of a query of the history. HTTP 503, Retry-After.",
+    "history-unreadable": "The history's folder cannot be read; `detail` says why. HTTP 503.",
     "watchers-full": "`page.watchers` pages follow the line already. HTTP 503, Retry-After.",
     "capture-exists": "A capture of this id was taken before, and stays as it is. HTTP 409.",
     "capture-unknown": "No capture of this id is known here (any more). HTTP 404.",
@@ -305,6 +309,7 @@ def _registries() -> dict[str, CollectorRegistry]:
         "triton": {"shared_memory": "off", "pid_file": "triton.pid"},
         "cameras": {"camera": {"url": "http://camera/"}},
         "tensorrt": {"folder": "plans"},
+        "history": {"folder": "history"},
     }
     build(InferenceProcess.model_validate({"inference": section}), services["inference"])
     Counts(services["inference"].registry, *AGENT)

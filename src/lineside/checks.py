@@ -121,7 +121,15 @@ def container(root: Path = Path("/")) -> str | None:
 
 
 def ask(service: str, settings: HttpSettings, path: str) -> tuple[str, int, bytes]:
-    """GET a path of one of our services; return where it answered, the status and the body; blocks.
+    """GET a path of one of our services; return where it answered, the status and the body, see `ask_for`."""
+    where, status, body, _headers = ask_for(service, settings, path, within_s=HTTP_S, max_bytes=_MAX_BYTES)
+    return where, status, body
+
+
+def ask_for(
+    service: str, settings: HttpSettings, path: str, *, within_s: float, max_bytes: int | None = None
+) -> tuple[str, int, bytes, http.client.HTTPMessage]:
+    """GET a path of one of our services; return where it answered, the status, the body and the headers; blocks.
 
     It is asked on the address of the settings, this machine's own where that is every address. A container reaches
     the others by their names: there `service`, with dashes, is asked where nothing listens beside us. Where the
@@ -132,11 +140,11 @@ def ask(service: str, settings: HttpSettings, path: str) -> tuple[str, int, byte
     here = ANY_ADDRESS.get(settings.host, settings.host)
     hosts = [here, service.replace("_", "-")] if here != settings.host and container() else [here]
     for host in hosts:
-        connection = http.client.HTTPConnection(host, settings.port, timeout=HTTP_S)
+        connection = http.client.HTTPConnection(host, settings.port, timeout=within_s)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
             answer = connection.getresponse()
-            return f"{host}:{settings.port}", answer.status, answer.read(_MAX_BYTES)
+            return f"{host}:{settings.port}", answer.status, answer.read(max_bytes), answer.headers
         except OSError:
             if host == hosts[-1]:
                 raise

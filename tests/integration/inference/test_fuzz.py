@@ -27,12 +27,13 @@ def service(start_shared: Callable[..., Any], triton_server: Any, tmp_path_facto
         triton={"url": triton_server.grpc},
         default_deadline_ms=300,
         spool={"folder": str(tmp_path_factory.mktemp("fuzz") / "spool")},
+        history={"folder": str(tmp_path_factory.mktemp("fuzz-history"))},
         capture={"models": ["0"]},  # a name that is made up soon
     )
 
 
 # It has no way to make a BMP; the other kinds of image go the same way.
-@pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload media types. image/bmp:UserWarning")
+@pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload media types. .*image/bmp:UserWarning")
 @SCHEMA.parametrize()
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_every_answer_is_one_that_the_document_describes(service: Any, case: Any) -> None:

@@ -32,6 +32,7 @@ def test_the_names_are_a_public_contract(golden: Callable[[str, str], None]) -> 
         "model_repository": ROOT / "models",
         "triton": {"shared_memory": "off"},
         "cameras": {"camera": {"url": "http://camera/"}},
+        "history": {"folder": "history"},
     }
     service = Service("inference")
     build(Settings.model_validate({"inference": section}), service)

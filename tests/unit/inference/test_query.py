@@ -33,7 +33,7 @@ async def test_no_route_ignores_a_parameter_without_a_word(client: AsyncClient) 
     asked = list(routes())
     assert ("POST", "/v1/infer") in asked
     for method, path in asked:
-        place = path.format(name="x", model="surface-defect", version="1", capture_id="x")
+        place = path.format(name="x", model="surface-defect", version="1", capture_id="x", request_id="x")
         answer = await client.request(method, place, params={"strayed": "1"})
         assert (answer.status_code, answer.json()["code"]) == (422, "parameter-unknown"), f"{method} {path}"
 

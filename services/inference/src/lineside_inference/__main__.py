@@ -14,7 +14,19 @@ from lineside.service import Service
 from lineside.settings import HttpSettings
 from lineside_inference.agent.building import make_agent
 from lineside_inference.api import cameras as cameras_route
-from lineside_inference.api import captures, evidence, infer, models, outcomes, page, parts, policy, preview, version
+from lineside_inference.api import (
+    captures,
+    evidence,
+    history,
+    infer,
+    models,
+    outcomes,
+    page,
+    parts,
+    policy,
+    preview,
+    version,
+)
 from lineside_inference.api import engine as engine_route
 from lineside_inference.api.access import Access, AccessRules
 from lineside_inference.api.app import make_app
@@ -29,6 +41,8 @@ from lineside_inference.dataplane.workers import Workers
 from lineside_inference.engine.triton import Engine
 from lineside_inference.grpc_v2.calls import Calls
 from lineside_inference.grpc_v2.server import GrpcV2
+from lineside_inference.history.keeper import HistoryKeeper
+from lineside_inference.history.reader import HistoryReader
 from lineside_inference.live.chain import Chain
 from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.live.thumbnails import Thumbnails
@@ -39,7 +53,7 @@ from lineside_inference.models.store import ModelStore, read_store
 from lineside_inference.policies.policy_file import PolicyFile
 from lineside_inference.policies.policy_store import PolicyStore
 from lineside_inference.policies.policy_store import start as start_policy
-from lineside_inference.settings import Settings
+from lineside_inference.settings import HistorySettings, Settings
 from lineside_inference.sources.cameras import Cameras
 from lineside_inference.sources.cameras.metrics import CameraCollector
 from lineside_inference.sources.files import Files
@@ -68,11 +82,10 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
     section = settings.inference
     limits = section.limits
     tokens = TokenFile(section.http.token_file) if section.http.token_file else None
-    allow_python = section.models.allow_python_backend
     store = read_store(
         section.model_repository,
         probe(section.hardware),
-        allow_python=allow_python,
+        allow_python=section.models.allow_python_backend,
         may_be_empty=settings.edge_manager.serve or settings.edge_manager.DeploymentEnable,
     )
     kept = PolicyFile(section.state_dir)
@@ -91,7 +104,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         store,
         service,
         others=[card for name in (*store, *store.out) for card in store.cards(name).values()],
-        allow_python=allow_python,
+        allow_python=section.models.allow_python_backend,
     )
     cameras = Cameras(section.cameras, service, max_bytes=limits.body_bytes, max_pixels=limits.pixels)
     fetcher = Fetcher(
@@ -128,17 +141,18 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         recorder,
         RecordBuilder(settings.thing, settings.edge_manager, section.capture.masks, max_pixels=limits.pixels),
     )
+    keeper, reader = _history(section.history, service)
     handler = RequestHandler(
         judging,
         AnswerCache(max_count=limits.remembered, max_bytes=limits.remembered_bytes),
         gate=gate,
         evidence=kept_evidence,
+        history=keeper,
         feed=feed,
         metrics=metrics,
     )
     service.registry.register(CameraCollector(cameras))
     service.registry.register(LoadCollector(gate.places.load, engine.arena_counts, lambda: engine.link.transport))
-
     _follow_policy(service, policies, judging, switcher)
     direct = DirectInference(engine, gate.v2, limits)
     client_captures = ClientCaptures(recorder, store, settings.edge_manager, settings.thing)
@@ -164,7 +178,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
-        await recorder.start(service)
+        await asyncio.gather(recorder.start(service), keeper.start())
         engine.start()
         service.spawn("model versions", switcher.supervise())
         service.spawn("model repository", watcher.supervise())
@@ -178,7 +192,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             fetcher.close()
             await switcher.close()
             await engine.close()
-            await recorder.close()
+            await asyncio.gather(recorder.close(), keeper.close())
             workers.close()
 
     routers = (
@@ -190,7 +204,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
             is_draining=lambda: service.is_draining,
         ),
         outcomes.router(
-            Outcomes(feed, kept_evidence, metrics, lambda: judging.policy.capture),
+            Outcomes(feed, kept_evidence, keeper, metrics, lambda: judging.policy.capture),
             Chain(section.state_dir),
             limits,
             gate.bodies,
@@ -208,6 +222,7 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         captures.router(client_captures, limits, gate, workers),
         evidence.router(EvidenceStatus(settings.spool, recorder)),
         cameras_route.router(cameras.health),
+        history.router(reader, feed, workers.others),
         version.router(service),
     )
     return Access(
@@ -219,6 +234,14 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         tokens,
         metrics.refused,
     ), section.http
+
+
+def _history(settings: HistorySettings, service: Service) -> tuple[HistoryKeeper, HistoryReader | None]:
+    """Return what writes the history, and what reads it where one is kept."""
+    keeper = HistoryKeeper(settings, service)
+    if settings.folder is None:
+        return keeper, None
+    return keeper, HistoryReader(settings.folder, query_s=settings.query_s, on_damage=keeper.report_damage)
 
 
 def _plans(

@@ -17,7 +17,7 @@ from lineside.settings import HttpSettings
 from lineside.standing import PERIOD_S, tell
 from lineside_topic_bridge.bridge import Metrics, TopicBridge
 from lineside_topic_bridge.inference import InferenceLink, Token
-from lineside_topic_bridge.outcomes import OutcomeCarrier, carry_status
+from lineside_topic_bridge.outcomes import AT_ONCE, OutcomeCarrier, carry_status
 from lineside_topic_bridge.reporting import PolicyReporter
 from lineside_topic_bridge.settings import Settings
 from lineside_topic_bridge.steering.configuration import ConfigurationSource
@@ -48,9 +48,8 @@ def build(settings: Settings, service: Service) -> tuple[ASGIApp, HttpSettings]:
         topic = TopicSource(desired, settings.bus.max_message_bytes) if desired is not None else None
         outcomes = bus.subscribe(settings.bus.outcome_topic)
         states = bus.subscribe(status_topic(settings.thing))
-        max_connections = own.concurrency + len(
-            ("livez", "put policy", "get policy", "outcome", "status", "own status", "models")
-        )
+        others = ("livez", "put policy", "get policy", "status", "own status", "models")
+        max_connections = own.concurrency + AT_ONCE + len(others)
         limits = httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections)
         client = httpx.AsyncClient(base_url=own.inference_url, limits=limits, trust_env=False, auth=token)
         link = InferenceLink(client, inference)

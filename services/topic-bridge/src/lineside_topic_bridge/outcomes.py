@@ -1,7 +1,8 @@
 """Carries outcomes (what the PLC got for each part) and services' states from the bus to the inference service.
 
-An outcome is acknowledged once the inference service has taken it, so that a restart of either loses none. One that it
-refuses, or is too busy for after some tries, is counted and dropped: it must not delay those behind it.
+An outcome is acknowledged once the inference service has taken it, which answers when its history has it on the disk:
+a restart of either loses none. Several are on their way at a time, so that the service writes them together. One that
+it refuses, or is too busy for after some tries, is counted and dropped: it must not delay those behind it.
 """
 
 import asyncio
@@ -23,8 +24,12 @@ _TRIES = 8
 _BACKOFF = Backoff(first_s=0.05, longest_s=6.4)
 
 
+AT_ONCE = 16
+"""Outcomes that are on their way to the inference service at a time."""
+
+
 class OutcomeCarrier:
-    """Brings outcomes in order, and the other services' states as they come, until it is cancelled."""
+    """Brings outcomes, begun in the order in which they came, until it is cancelled."""
 
     def __init__(
         self,
@@ -39,6 +44,8 @@ class OutcomeCarrier:
         self._faults = faults
         self._inference = inference
         self._max_bytes = max_bytes
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self._under_way: set[asyncio.Task[None]] = set()
         self._counts = Counter(
             "lineside_topic_bridge_outcomes_total",
             "Outcomes of parts by what became of them: taken, refused (by the inference service), given_up (no place).",
@@ -50,14 +57,28 @@ class OutcomeCarrier:
 
     async def run(self) -> None:
         """Bring for ever."""
-        async for message in self._outcomes:
-            try:
-                kind = "refused" if len(message.payload) > self._max_bytes else await self._bring(message)
-            except Exception as error:  # noqa: BLE001 - no message ends the service
-                self._faults.failed(message, error)
-                continue
-            self._counts.labels(kind).inc()
-            message.ack()
+        try:
+            async for message in self._outcomes:
+                await self._places.acquire()
+                task = asyncio.create_task(self._carry(message))
+                self._under_way.add(task)
+                task.add_done_callback(self._ended)
+        finally:
+            for task in self._under_way:
+                task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._places.release()
+
+    async def _carry(self, message: Message) -> None:
+        try:
+            kind = "refused" if len(message.payload) > self._max_bytes else await self._bring(message)
+        except Exception as error:  # noqa: BLE001 - no message ends the service
+            self._faults.failed(message, error)
+            return
+        self._counts.labels(kind).inc()
+        message.ack()
 
     async def _bring(self, message: Message) -> str:
         for busy in range(_TRIES):

@@ -454,6 +454,125 @@ class PreviewDocument(Document):
     """Those that differ, newest first."""
 
 
+class HistoryFindingDocument(Document):
+    """One thing that was found on a part."""
+
+    label: str
+    """What it is, by the model's card."""
+    confidence: float
+    """How sure the model was, to four digits."""
+
+
+class HistoryRowDocument(Document):
+    """One part as the box remembers it."""
+
+    number: int
+    """Counts in the order in which parts came; never given twice."""
+    request_id: str
+    """Id of its request, or where nobody was asked the one that the bridge gave the part."""
+    at: AwareDatetime
+    """What `from` and `to` compare: when done was raised, else when the outcome was told, else when it was judged."""
+    station: str | None
+    """The station."""
+    part_id: str | None
+    """The part, character by character as the line names it."""
+    trigger: str | None
+    """The trigger's name in the bridge's settings; null until the outcome came."""
+    verdict: Verdict | None
+    """What the PLC got, `unknown` where it got nothing; until that is known, or without a bridge, what was judged. Null
+    where another bridge answers for the part."""
+    told: bool
+    """Whether the bridge said what the PLC got; false also where it was killed before it could."""
+    written: Verdict | None
+    """What was written to the PLC; null where nothing was, or that is not known."""
+    judged: Verdict | None
+    """What the model and the policy said; null where that is not known."""
+    origin: Literal["judged", "deadline", "disabled", "recovered", "refused"] | None
+    """Who decided, as in the outcome."""
+    cause: str | None
+    """Stable name of the cause: ok, deadline, camera-stale."""
+    reason: str | None
+    """Why, for people, where the cause is not ok."""
+    write_error: str | None
+    """Why the PLC got no verdict, or what of the write-back failed before it did."""
+    late: bool | None
+    """Whether the deadline was over when done was raised; null until that is known."""
+    asked_at: AwareDatetime | None
+    """When the trigger was seen, by the bridge's clock, or else when the request came."""
+    judged_at: AwareDatetime | None
+    """When the answer left."""
+    written_at: AwareDatetime | None
+    """When done was raised, by the bridge's clock."""
+    model: str | None
+    """The model."""
+    version: str | None
+    """Its version."""
+    digest: str | None
+    """SHA-256 of the version's file."""
+    confidence: float | None
+    """Of the surest finding, else of the best label."""
+    labels: list[str]
+    """Every label that was found, once."""
+    findings: list[HistoryFindingDocument]
+    """The surest 16."""
+    scores: dict[str, float]
+    """The highest 16."""
+    thresholds: dict[str, float]
+    """Those in force when it was judged."""
+    timing_ms: dict[str, float]
+    """Where the time went."""
+    trigger_to_verdict_ms: float | None
+    """Milliseconds from the trigger as the bridge saw it to the end of the write-back."""
+    deadline_ms: float | None
+    """Within how many milliseconds the PLC wanted its verdict."""
+    evidence_id: str | None
+    """Key of its evidence, where the policy chose the part; null: none was kept."""
+
+
+class HistoryImageDocument(Document):
+    """Where a part's image is."""
+
+    here: str | None
+    """Where this service still has it in memory; null: it has not."""
+    evidence: str | None
+    """Where it says what became of the part's evidence; null: the policy did not choose the part."""
+
+
+class HistoryPartDocument(HistoryRowDocument):
+    """One part, and where its image is."""
+
+    image: HistoryImageDocument
+    """Where its image is."""
+
+
+class HistoryDocument(Document):
+    """One page of the history, newest first."""
+
+    parts: list[HistoryRowDocument]
+    """The parts."""
+    next: int | None
+    """The `cursor` of the next page; null at the end."""
+    complete: bool
+    """False where the time of a query was over before the page was full: `next` goes on."""
+    unreadable: list[str]
+    """Files that could not be read and were left out, each with the reason."""
+
+
+class ParetoDocument(Document):
+    """How many parts have each label, cause, ..."""
+
+    by: str
+    """What was counted."""
+    counts: dict[str, int]
+    """Parts by name, most first."""
+    parts: int
+    """All parts that the filters find, also those without a name."""
+    complete: bool
+    """False where the time of a query was over before all parts were seen: ask for a shorter time."""
+    unreadable: list[str]
+    """Files that could not be read and were left out, each with the reason."""
+
+
 ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("get", "/v1/engine"): EngineDocument,
     ("get", "/v1/models"): ModelsDocument,
@@ -471,5 +590,8 @@ ANSWERS: dict[tuple[str, str], type[BaseModel]] = {
     ("get", "/v1/capture/{capture_id}"): CaptureDocument,
     ("get", "/v1/cameras"): CamerasDocument,
     ("get", "/v1/evidence"): EvidenceDocument,
+    ("get", "/v1/history"): HistoryDocument,
+    ("get", "/v1/history/{request_id}"): HistoryPartDocument,
+    ("get", "/v1/pareto"): ParetoDocument,
 }
 """The model of each answer with status 200 by method and path."""

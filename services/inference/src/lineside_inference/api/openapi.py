@@ -105,7 +105,8 @@ def _complete(method: str, path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     model = ANSWERS.get((method, path))
     if model is not None:
-        responses["200"]["content"] = {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+        answers = responses["200"].setdefault("content", {})
+        answers["application/json"] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
     for answer in responses.values():
         for kind, content in answer.get("content", {}).items():
             if kind == MEDIA_TYPE:

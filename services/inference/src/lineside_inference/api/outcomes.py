@@ -53,7 +53,10 @@ def router(outcomes: Outcomes, chain: Chain, limits: LimitSettings, bodies: Bodi
         "/v1/outcomes", status_code=204, responses=_REFUSED, openapi_extra=openapi.body_of(contract.Outcome, _JSON)
     )
     async def take_outcome(request: Request) -> Response:
-        """Take what the PLC got for a part; answered when it is taken, and the same one again changes nothing."""
+        """Take what the PLC got for a part; answered once the history has it, within a second or so.
+
+        The same one again changes nothing.
+        """
         if (outcome := await read(request, contract.parse_outcome)) is None:
             return Response(status_code=_GONE)
         await outcomes.conclude(outcome)

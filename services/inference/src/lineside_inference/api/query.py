@@ -4,6 +4,7 @@ from collections.abc import Collection
 from difflib import get_close_matches
 
 from fastapi import Request
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from lineside_inference.api.problems import Problem
@@ -28,4 +29,10 @@ def check_route(request: Request) -> None:
     """Check the parameters of a route by its own declaration; the page's files take any."""
     route = request.scope.get("route")
     if request.scope["query_string"] and isinstance(route, APIRoute) and route.include_in_schema:
-        check(request, {field.alias for field in route.dependant.query_params})
+        check(request, _taken(route.dependant))
+
+
+def _taken(dependant: Dependant) -> set[str]:
+    """Return the query parameters that a route takes itself and by what it depends on."""
+    own = {field.alias for field in dependant.query_params}
+    return own.union(*map(_taken, dependant.dependencies))

@@ -12,6 +12,7 @@ from lineside.settings import Settings as SharedSettings
 from lineside.spool.settings import SpoolSettings
 from lineside.telemetry import Level
 from lineside_inference.settings.capture import CaptureSettings
+from lineside_inference.settings.history import HistorySettings
 from lineside_inference.settings.http import GrpcSettings, InferenceHttpSettings, is_loopback
 from lineside_inference.settings.limits import LimitSettings
 from lineside_inference.settings.page import PageSettings
@@ -34,6 +35,7 @@ __all__ = [
     "GrpcSettings",
     "HardwareSettings",
     "HardwareTrigger",
+    "HistorySettings",
     "InferenceHttpSettings",
     "InferenceSettings",
     "LimitSettings",
@@ -90,6 +92,10 @@ class InferenceSettings(Section):
     capture: CaptureSettings = Field(
         default_factory=lambda: CaptureSettings.model_validate({}),
         description="How evidence is taken; which parts are kept is the policy's.",
+    )
+    history: HistorySettings = Field(
+        default_factory=lambda: HistorySettings.model_validate({}),
+        description="The record of every part on this box.",
     )
     limits: LimitSettings = Field(
         default_factory=lambda: LimitSettings.model_validate({}),

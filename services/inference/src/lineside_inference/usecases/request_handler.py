@@ -11,6 +11,8 @@ from lineside_inference.dataplane.admission import Admission, is_lines_own
 from lineside_inference.dataplane.judged import Judged
 from lineside_inference.deadline import Arrival
 from lineside_inference.errors import IdReused
+from lineside_inference.history.keeper import HistoryKeeper
+from lineside_inference.interpret.thresholds import thresholds
 from lineside_inference.live.live_feed import LiveFeed
 from lineside_inference.usecases.idempotency import AnswerCache
 from lineside_inference.usecases.judging import Judging, refused
@@ -29,6 +31,7 @@ class RequestHandler:
         *,
         gate: Admission,
         evidence: Evidence,
+        history: HistoryKeeper,
         feed: LiveFeed,
         metrics: Metrics,
     ) -> None:
@@ -37,6 +40,7 @@ class RequestHandler:
         self._gate = gate
         self._metrics = metrics
         self._evidence = evidence
+        self._history = history
         self._feed = feed
 
     async def answer(self, request: Request, size: int, fingerprint: bytes, arrival: Arrival) -> bytes:
@@ -76,4 +80,6 @@ class RequestHandler:
             log.warning("not judged", model=request.model, status=result.status, code=result.code, reason=result.reason)
         body = to_json(result)
         self._feed.offer(judged, body)
+        model = judged.evidence.model
+        self._history.judged(judged, thresholds(self._judging.policy, model.card) if model else None)
         return body
