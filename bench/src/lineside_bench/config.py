@@ -21,8 +21,8 @@ SPINDLE_MODEL = "spindle-anomaly"
 MARGIN_MS = 40
 """Kept for the write-back: it, and the publishing interval that a trigger may have waited for, must fit in."""
 
-IMAGES, SPOOL, CAPTURE = "images", "spool", "capture"
-"""Folders of a run: where requests may name files, where evidence waits, where it is shipped to."""
+IMAGES, SPOOL, CAPTURE, HISTORY = "images", "spool", "capture", "history"
+"""Folders of a run: where requests may name files, where evidence waits, where it is shipped to, the parts' record."""
 CAPTURE_RATE = 0.05
 """Share of the parts whose evidence is kept beside that of each fail and unknown."""
 SPOOL_BYTES = 256 * 1024 * 1024
@@ -54,6 +54,8 @@ class BoxLayout:
     """Where evidence is shipped to."""
     state: Path | None = None
     """Where inference keeps the policy in force; None: nowhere."""
+    history: Path | None = None
+    """Where inference keeps the record of every part; None: nowhere."""
 
 
 def on_loopback(ports: Ports, *, repository: Path, work: Path) -> BoxLayout:
@@ -72,6 +74,7 @@ def on_loopback(ports: Ports, *, repository: Path, work: Path) -> BoxLayout:
         images=work / IMAGES,
         spool=work / SPOOL,
         evidence=work / CAPTURE,
+        history=work / HISTORY,
     )
 
 
@@ -92,7 +95,8 @@ def settings_document(
     compared with the part.
     """
     named = cameras or {name: {"url": f"{layout.camera}/{name}/snapshot.jpg"} for name in station_names(stations)}
-    state = {"state_dir": str(layout.state)} if layout.state else {}
+    state: dict[str, Any] = {"state_dir": str(layout.state)} if layout.state else {}
+    history = {"history": {"folder": str(layout.history)}} if layout.history else {}
     return {
         "thing": "lineside-bench",
         "bus": {"host": layout.broker[0], "port": layout.broker[1]} if layout.broker else {"transport": "ipc"},
@@ -105,6 +109,7 @@ def settings_document(
             "model_repository": str(layout.models),
             **state,
             **({"limits": {"concurrency": concurrency}} if concurrency is not None else {}),
+            **history,
             "cameras": {name: dict(camera) for name, camera in named.items()},
             "file_roots": [str(layout.images)],
             "policy": {"capture": {"rate": 1.0 if cameras else CAPTURE_RATE, "always": ["fail", "unknown"]}},

@@ -56,6 +56,7 @@ LAYOUT = BoxLayout(
     spool=LIB / "spool",
     evidence=LIB / "evidence",
     state=LIB / "state",
+    history=LIB / "state" / "history",
 )
 
 

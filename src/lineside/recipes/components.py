@@ -239,6 +239,7 @@ INFERENCE = Component(
             },
             "triton": {"url": "triton:8001"},
             "state_dir": "/var/lib/lineside/state",
+            "history": {"folder": Noted("/var/lib/lineside/state/history", "The record of every part")},
             "cameras": Noted({}, "By name, as in the settings file: {station-1: {kind: snapshot, url: http://...}}"),
         },
     },
