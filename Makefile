@@ -7,7 +7,7 @@ ARGS ?=
 # Tests start thousands of our processes, and none of them shall compile our code anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint benchmark-fleet benchmark-models benchmark-gate benchmark-pixels benchmark-cameras benchmark-capacity clean
+.PHONY: help setup bench up test faults check fix lock benchmark benchmark-inference benchmark-grpc-v2 benchmark-opcua benchmark-spool benchmark-exporter benchmark-containers benchmark-greengrass benchmark-agent benchmark-hostile benchmark-footprint benchmark-fleet benchmark-models benchmark-gate benchmark-pixels benchmark-cameras benchmark-capacity benchmark-history clean
 
 help: ## list the verbs
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -92,6 +92,9 @@ benchmark-pixels: $(VENV)/.ready ## measure raw buffers of cameras to pixels aga
 
 benchmark-cameras: $(VENV)/.ready ## measure a 5 megapixel GigE camera to the model's input against Aravis and OpenCV by hand
 	$(BIN)/python benchmarks/cameras.py $(ARGS)
+
+benchmark-history: $(VENV)/.ready ## measure the history of 10 million parts against JSON lines by DuckDB (ARGS="--parts 200000")
+	$(BIN)/python benchmarks/history.py $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-annotate

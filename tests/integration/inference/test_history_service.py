@@ -306,8 +306,8 @@ def test_a_damaged_history_is_set_aside_and_said(tmp_path: Path) -> None:
 FULL = """
 import sys
 from pathlib import Path
-from tests.integration.inference import test_history
-test_history.on_a_full_disk(Path(sys.argv[1]))
+from tests.integration.inference import test_history_service
+test_history_service.on_a_full_disk(Path(sys.argv[1]))
 """
 
 
