@@ -42,3 +42,9 @@ def test_every_room_is_there() -> None:
 def test_no_two_files_of_tests_have_one_name() -> None:
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in {"conftest.py", "__init__.py"}]
     assert sorted(names) == sorted(set(names))
+
+
+def test_no_page_has_two_sides_of_a_conflict() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    conflict = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    assert [str(page) for page in pages if conflict.search(page.read_text(encoding="utf-8"))] == []
