@@ -141,7 +141,11 @@ def test_an_outcome_told_again_at_another_time_is_the_same() -> None:
     assert early["mark"] == late["mark"] != told("r-1", "pass")["mark"]
 
 
-@pytest.mark.parametrize("request_id", [uuid7(), "hand-made", "0190a1b2-not-a-uuid", uuid7().upper()])
+@pytest.mark.parametrize(
+    "request_id",
+    [uuid7(), "hand-made", "0190a1b2-not-a-uuid", uuid7().upper()],
+    ids=["ours", "hand-made", "begins like ours", "in capitals"],
+)
 def test_a_part_is_found_and_completed_in_the_file_of_another_day(store: Store, request_id: str) -> None:
     request = ask(id=request_id)
     store.write([Halves(request_id, judge(request), None)], NOON_MS)
