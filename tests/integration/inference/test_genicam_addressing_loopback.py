@@ -10,8 +10,10 @@ import pytest
 from lineside_inference.errors import CameraFailed
 from lineside_inference.sources.cameras.genicam import addressing
 from lineside_inference.sources.cameras.genicam.addressing import Card
+from lineside_inference.sources.cameras.genicam.device import Device
 from tests.support.astray_camera import MAC, astray_camera
-from tests.support.genicam_fakes import camera_port, simulated_camera
+from tests.support.genicam_fakes import ADDRESS as CAMERA
+from tests.support.genicam_fakes import camera_port, simulated_camera, simulated_cameras
 from tests.support.waiting import HANG_S
 
 LOOPBACK = Card("lo", ipaddress.IPv4Interface("127.0.0.1/8"))
@@ -82,3 +84,17 @@ def test_a_simulated_camera_of_the_bench_hears_the_order() -> None:
         (heard,) = addressing.search([LOOPBACK])
         with pytest.raises(CameraFailed, match=r"acknowledged it, but is still at 127\.0\.0\.1"):
             addressing.force(heard.camera.mac, ipaddress.IPv4Interface(ADDRESS), None, [LOOPBACK])
+
+
+def test_a_name_that_two_cameras_have_opens_neither() -> None:
+    first, second = {"address": CAMERA, "serial": "S1"}, {"address": "127.0.0.2", "serial": "S2"}
+    said = r"'left' is the name of 2 cameras: .* at 127\.0\.0\.\d; .* at 127"
+    both = ({**first, "user_id": "left"}, {**second, "user_id": "left"})
+    with simulated_cameras(*both), pytest.raises(CameraFailed, match=said):
+        Device("left", max_pixels=1)
+    with simulated_cameras({**first, "user_id": "left"}, {**second, "user_id": "right"}):
+        opened = Device("right", max_pixels=1)
+        try:
+            assert opened.read("DeviceSerialNumber") == "S2"
+        finally:
+            opened.close()

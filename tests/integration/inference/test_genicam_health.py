@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from lineside.connections import State
 from lineside_inference.sources.cameras.genicam import vitals
+from lineside_inference.sources.cameras.genicam.device import BUFFERS
 from tests.support.cameras import watched
 from tests.support.deadlines import within
 from tests.support.genicam_fakes import ADDRESS, aravis_camera, viva_camera
@@ -49,6 +51,18 @@ async def test_what_no_camera_has_is_no_temperature(watch: Any, monkeypatch: pyt
         camera = watch(acquisition="free", features={"ExposureTimeAbs": 30_000.0, "GainRaw": 3})
         await until(lambda: camera.temperature is not None)
         assert camera.temperature == 3.0, "30000 degrees are none"
+
+
+async def test_a_silent_camera_that_sends_by_itself_is_not_asked(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_at: list[int] = []
+    monkeypatch.setattr(vitals.Vitals, "is_due", lambda _self, *, is_idle: is_idle)
+    with aravis_camera() as fake:
+        camera = watch(acquisition="free", timeout_ms=100)
+        monkeypatch.setattr(vitals, "temperature", lambda _: asked_at.append(camera.transport["received_packets"]))
+        await until(lambda: len(asked_at) > 1)
+        fake.stop()
+        await until(lambda: camera.connection.state is State.BACKOFF, lambda: camera.connection.detail)
+    assert asked_at.count(asked_at[-1]) <= BUFFERS, "frames that had come already, and nothing in the silence"
 
 
 def test_the_service_tells_how_it_does(start_inference: Any, triton_server: Any) -> None:

@@ -333,3 +333,10 @@ def test_parts_30_ms_apart_are_each_judged_by_their_own_picture(start_inference:
 
 def shows_tag(_number: int, trigger: Fired) -> NDArray[np.uint8]:
     return np.full((240, 320), STEP * trigger.tag, np.uint8)
+
+
+async def test_a_frame_of_no_part_that_nothing_fires_says_that_the_line_has_to(watch: Any) -> None:
+    with fake() as camera:
+        made = await watch(camera)
+        with pytest.raises(CameraUnmatched, match="no frame of it came, which the line has to fire"):
+            await made.grab(time.monotonic(), within(0.0))

@@ -67,7 +67,7 @@ def test_counters_that_a_service_counts_are_shares_of_what_came() -> None:
         (vital(incomplete=50), "50 frames were not whole", True),
         (vital(lost_control=1), "lost once", False),
         (vital(lost_control=3), "lost 3 times", True),
-        (vital(underruns=4), "4 frames found no free buffer", True),
+        (vital(underruns=4), "4 packets found no free buffer", True),
         (vital(socket_drops=9), "9 packets were dropped by this machine", False),
         (vital(resent_packets=3000), "3.0 % of its packets", False),
         (vital(temperature=76.0), "76 °C hot, and 75 °C are allowed", False),
@@ -111,6 +111,14 @@ def test_a_camera_that_is_away_says_why_and_what_to_check() -> None:
     assert (told["state"], told["detail"]) == ("BACKOFF", "it cannot be opened: timeout")
     assert "lineside camera list" in told["remedy"]
     assert (told["temperature_celsius"], told["hot_celsius"], told["frames_a_second"]) == (None, 60.0, None)
+    camera.connection.connecting()
+    (told,) = health.document()["cameras"]  # type: ignore[misc]
+    assert (told["state"], "lineside camera list" in told["remedy"]) == ("CONNECTING", True), "a try may take seconds"
     camera.connection.online()
     (told,) = health.document()["cameras"]  # type: ignore[misc]
     assert told["remedy"] == ""
+
+
+def test_a_camera_that_was_not_tried_yet_has_nothing_to_check() -> None:
+    (told,) = CameraHealth([StillCamera()]).document()["cameras"]  # type: ignore[misc]
+    assert (told["state"], told["remedy"]) == ("CONNECTING", "")

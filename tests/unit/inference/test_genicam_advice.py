@@ -51,7 +51,7 @@ def test_a_stream_that_is_well_needs_nothing() -> None:
         ("receive_buffer", replace(SEEN, **LOSSY), replace(WAY, rmem_max=212_992), "net.core.rmem_max=2097152"),
         ("receive_buffer", SEEN, replace(WAY, rmem_max=212_992, socket_drops=7), "7 packets were dropped at it"),
         ("receive_buffer", SEEN, replace(WAY, socket_drops=7), "7 packets were dropped at the receive buffer, which"),
-        ("underruns", replace(SEEN, underruns=3), WAY, "3 frames found no free buffer"),
+        ("underruns", replace(SEEN, underruns=3), WAY, "3 packets found no free buffer"),
         ("cable", replace(SEEN, resent_packets=9), replace(WAY, card_errors=9), "9 packets came damaged at eth0"),
         ("card", replace(SEEN, **LOSSY), replace(WAY, card_drops=9), "-G eth0 rx"),
         ("packet_delay", replace(SEEN, **LOSSY), WAY, "4 frames were not whole, at most 52 packets are missing"),

@@ -87,7 +87,7 @@ def test_a_camera_that_the_line_fires_needs_no_more_than_that() -> None:
     assert software.by_itself() is software
 
 
-@pytest.mark.parametrize("device", ["S1", "s1", "00:00:00:00:00:01", "192.0.2.7"])
+@pytest.mark.parametrize("device", ["S1", "s1", "00:00:00:00:00:01", "00-00-00-00-00-01", "000000000001", "192.0.2.7"])
 def test_a_camera_is_meant_by_serial_mac_or_address(device: str) -> None:
     meant = camera("S1")
     assert choose([camera("S2", "00:00:00:00:00:02", "192.0.2.8"), meant], device) == meant
@@ -97,6 +97,14 @@ def test_a_camera_is_meant_by_serial_mac_or_address(device: str) -> None:
 def test_a_serial_that_two_cameras_have_is_refused_by_both() -> None:
     with pytest.raises(CameraFailed, match=r"2 cameras: .*192\.0\.2\.7; .*192\.0\.2\.8"):
         choose([camera("S1"), camera("S1", address="192.0.2.8")], "S1")
+
+
+def test_a_mac_in_any_spelling_is_one_cameras_and_a_serials_zeros_count() -> None:
+    named = camera("0042", "00:30:53:AB:CD:EF")
+    assert choose([named], "00-30-53-ab-cd-ef") == named
+    assert choose([named], "003053ABCDEF") == named
+    assert choose([named], "003053ABCDEE") is None
+    assert choose([named], "42") is None
 
 
 def test_what_a_camera_does_not_tell_means_nothing() -> None:

@@ -370,7 +370,7 @@ class CameraDocument(Document):
     lost_control: int
     """How often control of it was lost."""
     underruns: int
-    """Frames that found no free buffer."""
+    """Packets (on USB frames) that found no free buffer."""
     clock_error_s: float | None
     """By how much a frame's instant may be wrong, in seconds; null where the line does not fire it."""
     temperature_celsius: float | None

@@ -65,7 +65,7 @@ def as_lines(seen: "Seen", way: "Way", advice: "list[Advice]") -> Iterator[str]:
     )
     yield (
         f"packets: {seen.received_packets} came, at most {seen.missing_packets} are missing, {seen.resent_packets} "
-        f"were sent again; {seen.underruns} frames without a free buffer"
+        f"were sent again; {seen.underruns} packets without a free buffer"
     )
     if seen.p50_ms is not None:
         yield (

@@ -123,7 +123,7 @@ def underruns(vital: Vital) -> Need | None:
     if not vital.lately.underruns:
         return None
     return Need(
-        f"{vital.lately.underruns} frames found no free buffer in the last minute: they come too fast",
+        f"{vital.lately.underruns} packets found no free buffer in the last minute: frames come too fast",
         "let the camera send less (a lower frame rate, a smaller region), or give the service more of the processor",
         is_bad=True,
     )
@@ -195,7 +195,7 @@ class CameraHealth:
     def _described(self) -> Iterator[dict[str, object]]:
         for camera in self._cameras:
             vital, link = self.vital(camera), camera.connection.snapshot()
-            is_away = link.state == State.BACKOFF
+            is_away = link.state in {State.BACKOFF, State.CONNECTING} and bool(link.detail)  # each try may take seconds
             yield {
                 "name": camera.name,
                 "kind": camera.settings.kind,

@@ -46,7 +46,7 @@ export function figures(camera) {
     ["Sent again", camera.resent_share === null ? "" : `${share(camera.resent_share)} of the packets`],
     ["Dropped here", camera.socket_drops ? `${camera.socket_drops.toLocaleString()} packets` : ""],
     ["Control lost", camera.lost_control ? `${camera.lost_control} times` : ""],
-    ["No buffer", camera.underruns ? `${camera.underruns.toLocaleString()} frames` : ""],
+    ["No buffer", camera.underruns ? `${camera.underruns.toLocaleString()} packets` : ""],
     ["Clock known", camera.clock_error_s === null ? "" : `within ${ms(1000 * camera.clock_error_s)}`],
     ["Temperature", temperature(camera)],
   ];

@@ -220,8 +220,8 @@ def underruns(seen: Seen, _way: Way) -> Advice | None:
     if not seen.underruns:
         return None
     return Advice(
-        f"{seen.underruns} frames found no free buffer: they come faster than this machine makes images of them. Let "
-        "the camera send less: a lower AcquisitionFrameRate, a smaller region."
+        f"{seen.underruns} packets found no free buffer: frames come faster than this machine makes images of them. "
+        "Let the camera send less: a lower AcquisitionFrameRate, a smaller region."
     )
 
 

@@ -84,6 +84,7 @@ class GenicamCamera(ThreadedCamera):
         self._max_pixels = max_pixels
         self._wish = _Wish()
         self._seen = Counts()
+        self._received = 0
         self.transport.update(dict.fromkeys((*_COUNTED, "socket_drops", "lost_control"), 0))
 
     async def grab(self, trigger: float, deadline: Deadline) -> Frame:
@@ -124,7 +125,8 @@ class GenicamCamera(ThreadedCamera):
             yield None
             for frame in self._frames(device, stop):
                 yield frame
-                self._feel(vitals, is_idle=frame is None)
+                if self._lives(frame):
+                    self._feel(vitals, is_idle=frame is None or settings.acquisition == "free")
         finally:
             self.temperature = None
             self._count(device)
@@ -213,6 +215,14 @@ class GenicamCamera(ThreadedCamera):
         for what in _COUNTED:
             self.transport[what] += max(0, getattr(now, what) - getattr(self._seen, what))
         self._seen = now
+
+    def _lives(self, frame: Frame | None) -> bool:
+        """Return whether the camera may be asked for its vitals: one that sends by itself only while something comes.
+
+        Silent it may be away: each question would wait some 3 s for its answer, and nobody would see the silence.
+        """
+        received, self._received = self._received, self.transport["received_packets"]
+        return self.settings.acquisition != "free" or frame is not None or received != self._received
 
     def _feel(self, vitals: Vitals, *, is_idle: bool) -> None:
         if vitals.is_due(is_idle=is_idle):

@@ -69,7 +69,7 @@ class Counts:
     received_packets: int = 0
     bytes: int = 0
     underruns: int = 0
-    """Frames for which no buffer was free: those before were not made into images in time."""
+    """Packets (on USB frames) for which no buffer was free: frames before were not made into images in time."""
 
     def since(self, before: "Counts") -> "Counts":
         """Return what was counted after another time."""

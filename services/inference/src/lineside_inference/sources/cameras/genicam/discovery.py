@@ -2,9 +2,11 @@
 
 import ipaddress
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lineside_inference.errors import CameraFailed
+from lineside_inference.sources.cameras.genicam import addressing, gvcp
 from lineside_inference.sources.cameras.genicam.library import Aravis, load, text
 
 _lock = threading.Lock()  # the library's list of devices is one for the whole process
@@ -27,8 +29,10 @@ class Found:
 
     def is_meant(self, device: str) -> bool:
         """Return whether a setting names it by serial, MAC or address."""
-        wanted = device.lower()
-        return wanted in {self.serial.lower(), self.mac.lower(), self.address.lower()} - {"", _NO_MAC}
+        wanted = {device.lower()}
+        with suppress(ValueError):  # with dashes, or without anything between
+            wanted.add(gvcp.mac_of(device))
+        return bool(wanted & ({self.serial.lower(), self.mac.lower(), self.address.lower()} - {"", _NO_MAC}))
 
 
 def discover() -> list[Found]:
@@ -62,7 +66,9 @@ def open_camera(device: str) -> int:
         if not _is_address(device):
             found = _discover(aravis)
             chosen = choose(found, device)
-            if chosen is not None:
+            if chosen is None:
+                _check_name(device)
+            else:
                 name = chosen.address or chosen.mac
         try:
             return int(aravis.call("arv_camera_new", name.encode()))
@@ -82,6 +88,17 @@ def _discover(aravis: Aravis) -> list[Found]:
         Found(*(text(aravis.call(f"arv_get_device_{what}", number)) for what in asked))
         for number in range(aravis.call("arv_get_n_devices"))
     ]
+
+
+def _check_name(name: str) -> None:
+    """Raise CameraFailed where several cameras have a user-defined name: the library takes one without a word."""
+    heard: list[addressing.Heard] = []
+    with suppress(CameraFailed):  # nobody can be asked: the library finds nobody either
+        heard = addressing.search(addressing.cards(with_loopback=True))
+    named = {each.camera.mac: each.camera for each in heard if each.camera.name == name}
+    if len(named) > 1:
+        shown = "; ".join(f"{each.mac} at {each.address}" for each in named.values())
+        raise CameraFailed(f"{name!r} is the name of {len(named)} cameras: {shown}", remedy="Name it by its MAC")
 
 
 def _is_address(device: str) -> bool:

@@ -19,7 +19,7 @@ _FLAGS = 0x11
 """An acknowledgement is wanted, and may go to everybody: a camera elsewhere knows no way to us alone."""
 _FORCE = struct.Struct(">2x6s12x4s12x4s12x4s")
 _MAC_AT, _ADDRESS_AT, _MASK_AT, _DISCOVERED = 10, 36, 52, 248
-_TEXTS = {"vendor": (72, 32), "model": (104, 32), "serial": (216, 16)}
+_TEXTS = {"vendor": (72, 32), "model": (104, 32), "serial": (216, 16), "name": (232, 16)}
 _MAC = re.compile(r"(?:[0-9a-f]{2}[:-]?){5}[0-9a-f]{2}")
 _STATUSES = {
     0x8001: "it does not know this command",
@@ -54,6 +54,8 @@ class Seen:
     vendor: str = ""
     model: str = ""
     serial: str = ""
+    name: str = ""
+    """The user-defined one; empty where it has none."""
 
 
 def search(number: int) -> bytes:

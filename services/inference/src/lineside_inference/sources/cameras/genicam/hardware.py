@@ -15,7 +15,14 @@ import structlog
 
 from lineside.connections import Connection
 from lineside_inference.deadline import Deadline, Trigger
-from lineside_inference.errors import CameraAmbiguous, CameraFailed, CameraIncomplete, CameraUnmatched, RequestError
+from lineside_inference.errors import (
+    CameraAmbiguous,
+    CameraFailed,
+    CameraIncomplete,
+    CameraStale,
+    CameraUnmatched,
+    RequestError,
+)
 from lineside_inference.settings import CameraSettings, HardwareTrigger
 from lineside_inference.sources import Frame
 from lineside_inference.sources.cameras.camera import look_at
@@ -77,6 +84,17 @@ class HardwareCamera(GenicamCamera):
         if group is not None:
             self.transport.update({"action_sent": 0, "action_acknowledged": 0, "action_refused": 0})
             group.tell(name, self._heard)
+
+    async def grab(self, trigger: float, deadline: Deadline) -> Frame:
+        """Return a frame that was exposed after the trigger, whichever part it is of; nothing is fired for it."""
+        try:
+            return await super().grab(trigger, deadline)
+        except CameraStale:
+            by = "the line" if self._group is None else "an action command of the service"
+            raise CameraUnmatched(
+                f"camera {self.name!r}: no frame of it came, which {by} has to fire meanwhile",
+                remedy=f"See its wiring, and inference.cameras.{self.name}.hardware_trigger ({_HOW_TO})",
+            ) from None
 
     async def grab_for(self, trigger: Trigger, deadline: Deadline) -> Frame:
         """Return the frame that was exposed for the part of this trigger.
