@@ -1,14 +1,16 @@
 """A camera in another network is heard, and given an address, over loopback."""
 
 import ipaddress
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lineside_inference.errors import CameraFailed
-from lineside_inference.sources.cameras.genicam import addressing
+from lineside_inference.sources.cameras.genicam import addressing, discovery, gvcp
 from lineside_inference.sources.cameras.genicam.addressing import Card
 from lineside_inference.sources.cameras.genicam.device import Device
 from tests.support.astray_camera import MAC, astray_camera
@@ -98,3 +100,16 @@ def test_a_name_that_two_cameras_have_opens_neither() -> None:
             assert opened.read("DeviceSerialNumber") == "S2"
         finally:
             opened.close()
+
+
+def test_an_address_at_which_nobody_answers_keeps_no_other_camera_waiting() -> None:
+    """A dozen cameras without power shall not keep those that are there from being opened."""
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with silent, camera_port(), ThreadPoolExecutor() as threads:
+        silent.bind(("127.0.0.9", gvcp.PORT))  # it hears, and says nothing; at 127.0.0.8 nobody hears
+        with discovery._lock:  # as while another camera is opened
+            tries = [threads.submit(discovery.open_camera, address) for address in ("127.0.0.8", "127.0.0.9")]
+            said = [str(one.exception(HANG_S)) for one in tries]
+        assert [text.partition(".")[0] for text in said] == ["it cannot be opened: nobody answers there"] * 2, said
+    with simulated_camera():
+        assert addressing.is_there(ipaddress.IPv4Address(CAMERA))

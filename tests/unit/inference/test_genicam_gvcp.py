@@ -66,3 +66,9 @@ def test_a_mac_is_read_in_every_usual_form() -> None:
     for text in ("", "00:30:53:12:34", "00:30:53:12:34:5g", "192.0.2.7"):
         with pytest.raises(ValueError, match="is no MAC"):
             gvcp.mac_of(text)
+
+
+def test_a_register_is_asked_for_and_its_answer_read() -> None:
+    assert gvcp.read(0x1234, gvcp.VERSION).hex() == "42010080" + "0004" + "1234" + "00000000"
+    answer = gvcp.parse(bytes.fromhex("0000" + "0081" + "0004" + "1234" + "00020000"))
+    assert answer == gvcp.Answer(gvcp.READREG, 0x1234, 0, bytes.fromhex("00020000"))

@@ -24,6 +24,7 @@ _EVERYBODY = "255.255.255.255"
 _SEARCH_S = 0.7
 _FORCE_S = 2.0
 _MOVE_S = 5.0
+_PROBES, _PROBE_S = 5, 0.5
 _MOST_ANSWERS = 1000
 _FIRST_HOST = 100
 """Below it are routers and machines, usually."""
@@ -82,6 +83,24 @@ def search(own: Iterable[Card]) -> list[Heard]:
                 if camera is not None:
                     heard.setdefault((camera.mac, card.name), Heard(camera, card))
     return list(heard.values())
+
+
+def is_there(address: ipaddress.IPv4Address) -> bool:
+    """Return whether a camera answers at an address, within 2.5 s; nobody's control of it is touched."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(_PROBE_S)
+        for _ in range(_PROBES):
+            number, until = _number(), time.monotonic() + _PROBE_S
+            try:
+                asking.connect((str(address), gvcp.PORT))
+                asking.send(gvcp.read(number, gvcp.VERSION))
+                while time.monotonic() < until:
+                    answer = gvcp.parse(asking.recv(gvcp.MOST_BYTES))
+                    if answer is not None and answer.command == gvcp.READREG:  # of an earlier question is as good
+                        return True
+            except OSError:  # nothing came in time, nobody listens there, or there is no way to it
+                continue
+    return False
 
 
 def wrong(address: ipaddress.IPv4Interface, gateway: ipaddress.IPv4Address | None, own: Iterable[Card]) -> str:

@@ -58,12 +58,16 @@ def open_camera(device: str) -> int:
     """Return the library's camera, which the caller has to let go; raises CameraFailed, naming those that are there.
 
     An address is asked alone, without a search, so that a camera in another subnet is found too. What is neither
-    address, serial nor MAC is taken for a user-defined name.
+    address, serial nor MAC is taken for a user-defined name. Cameras are opened one at a time; an address at which
+    nobody answers keeps no other camera waiting.
     """
     aravis = load()
+    asked = _address(device)
+    if isinstance(asked, ipaddress.IPv4Address) and not addressing.is_there(asked):
+        raise _not_opened("nobody answers there")
     with _lock:
         name, found = device, []
-        if not _is_address(device):
+        if asked is None:
             found = _discover(aravis)
             chosen = choose(found, device)
             if chosen is None:
@@ -74,11 +78,7 @@ def open_camera(device: str) -> int:
             return int(aravis.call("arv_camera_new", name.encode()))
         except CameraFailed as error:
             seen = "; ".join(map(str, found)) or "none"
-            there = "" if _is_address(device) else f"; cameras that answer: {seen}"
-            raise CameraFailed(
-                f"it cannot be opened: {error.what}{there}",
-                remedy="See its power, cable and subnet; `lineside camera list` shows what answers",
-            ) from None
+            raise _not_opened(error.what if asked else f"{error.what}; cameras that answer: {seen}") from None
 
 
 def _discover(aravis: Aravis) -> list[Found]:
@@ -101,9 +101,15 @@ def _check_name(name: str) -> None:
         raise CameraFailed(f"{name!r} is the name of {len(named)} cameras: {shown}", remedy="Name it by its MAC")
 
 
-def _is_address(device: str) -> bool:
+def _not_opened(why: str) -> CameraFailed:
+    return CameraFailed(
+        f"it cannot be opened: {why}",
+        remedy="See its power, cable and subnet; `lineside camera list` shows what answers",
+    )
+
+
+def _address(device: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(device)
+        return ipaddress.ip_address(device)
     except ValueError:
-        return False
-    return True
+        return None

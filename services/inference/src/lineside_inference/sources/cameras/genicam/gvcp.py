@@ -1,7 +1,7 @@
-"""Two commands of GigE Vision's control protocol: search, and force an address. Pure datagrams.
+"""Three commands of GigE Vision's control protocol: search, force an address, read a register. Pure datagrams.
 
-They go to UDP port 3956 of everybody, since a camera whose address is wrong hears nothing else. Layouts after GigE
-Vision 2.0: DISCOVERY, FORCEIP.
+The first two go to UDP port 3956 of everybody, since a camera whose address is wrong hears nothing else. Layouts after
+GigE Vision 2.0: DISCOVERY, FORCEIP, READREG.
 """
 
 import ipaddress
@@ -10,13 +10,16 @@ import struct
 from dataclasses import dataclass
 
 PORT = 3956
-DISCOVERY, FORCEIP = 0x0002, 0x0004
+DISCOVERY, FORCEIP, READREG = 0x0002, 0x0004, 0x0080
+VERSION = 0x0000
+"""The register of the protocol's version, which every camera has and shows to anybody."""
 MOST_BYTES = 1024
 _HEADER = struct.Struct(">BBHHH")
 _ACK = struct.Struct(">HHHH")
 _KEY = 0x42
 _FLAGS = 0x11
 """An acknowledgement is wanted, and may go to everybody: a camera elsewhere knows no way to us alone."""
+_TO_US = 0x01
 _FORCE = struct.Struct(">2x6s12x4s12x4s12x4s")
 _MAC_AT, _ADDRESS_AT, _MASK_AT, _DISCOVERED = 10, 36, 52, 248
 _TEXTS = {"vendor": (72, 32), "model": (104, 32), "serial": (216, 16), "name": (232, 16)}
@@ -63,6 +66,11 @@ def search(number: int) -> bytes:
     return _HEADER.pack(_KEY, _FLAGS, DISCOVERY, 0, number)
 
 
+def read(number: int, register: int) -> bytes:
+    """Return the question for a register."""
+    return _HEADER.pack(_KEY, _TO_US, READREG, 4, number) + struct.pack(">I", register)
+
+
 def force(number: int, mac: str, address: ipaddress.IPv4Interface, gateway: ipaddress.IPv4Address) -> bytes:
     """Return the order that the camera of a MAC takes an address until its power goes; gateway 0.0.0.0: none."""
     payload = _FORCE.pack(
@@ -77,7 +85,7 @@ def parse(datagram: bytes) -> Answer | None:
         return None
     status, command, length, number = _ACK.unpack_from(datagram)
     payload = datagram[_ACK.size :]
-    if command not in {DISCOVERY + 1, FORCEIP + 1} or len(payload) < length:
+    if command not in {DISCOVERY + 1, FORCEIP + 1, READREG + 1} or len(payload) < length:
         return None
     return Answer(command - 1, number, status, payload[:length])
 
