@@ -5,11 +5,12 @@ the services and the bench may import; the others serve these, or the command.
 
 agreed between services   contract, described, bus, greengrass, spool, capture, edge_manager, heartbeats, standing,
                           plans, policy_documents
-a service's life          service, command, connections, backoff, telemetry, errors, threads, durable_files,
-                          machine, aws_errors, s3_download, buffered_http
+a service's life          service, command, connections, backoff, telemetry, errors, threads, reaping,
+                          durable_files, machine, aws_errors, s3_download, buffered_http
 the Greengrass components recipes
 models as packages        packages, variants
-settings and diagnosis    settings, addresses, documents, naming, wording, secrecy, secret_files, checks
+settings and diagnosis    settings, addresses, documents, naming, wording, tables, secrecy, secret_files,
+                          checks
 """
 
 __version__ = "0.1.0"
@@ -38,6 +39,7 @@ __all__ = [
     "packages",
     "plans",
     "policy_documents",
+    "reaping",
     "recipes",
     "s3_download",
     "secrecy",
@@ -46,6 +48,7 @@ __all__ = [
     "settings",
     "spool",
     "standing",
+    "tables",
     "telemetry",
     "threads",
     "variants",

@@ -25,6 +25,7 @@ PATTERNS: Mapping[str, str] = {
     r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]+$": "a URI, for instance urn:plant:press-7",
     r"^[A-Za-z0-9_.:-]{1,253}$": "a host name or address",
     r"^0?[0-7]{3}$": "a file's mode: three octal digits, in quotes, for instance '0660'",
+    r"^\w{1,100}$": "1 to 100 letters, digits and _, as cameras name their features",
     r"^[a-z0-9-]+$": "a region, for instance eu-central-1",
     r"^[A-Za-z0-9_ ,.-]+$": "letters, digits, spaces and _ , . -",
     r"^[a-z][a-z0-9-]{0,63}$": "1 to 64 lower-case letters, digits and -, the first a letter",

@@ -1,6 +1,7 @@
 """Cameras of the inference service, in the test's own event loop."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,22 @@ from lineside.service import Service
 from lineside_inference.settings import CameraSettings
 from lineside_inference.sources.cameras import Cameras
 from lineside_inference.sources.cameras.camera import Camera
+from lineside_inference.sources.cameras.threaded import ThreadedCamera
+
+_LIVE: list[Camera] = []
+
+
+def end_readers(within_s: float = 10.0) -> None:
+    """End the readers of all cameras that are watched; who gives a fake camera calls it before that is gone.
+
+    A reader that goes on would talk to the next fake at the same address.
+    """
+    threaded = [camera for camera in _LIVE if isinstance(camera, ThreadedCamera)]
+    for camera in threaded:
+        camera.close()
+    until = time.monotonic() + within_s
+    for camera in threaded:
+        camera.join(until)
 
 
 @asynccontextmanager
@@ -22,9 +39,11 @@ async def watched(*, max_bytes: int, max_pixels: int, **defaults: Any) -> AsyncI
         cameras = Cameras({"c": parsed}, service, max_bytes=max_bytes, max_pixels=max_pixels)
         cameras.start()
         started.append((service, cameras))
+        _LIVE.extend(cameras)
         return next(iter(cameras))
 
     yield make
+    _LIVE.clear()
     for service, cameras in started:
         service.drain()
         cameras.close()

@@ -8,6 +8,7 @@ import fcntl
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from lineside_bench.gige_camera.camera import GigeCamera
 from lineside_bench.gige_camera.sensor import Trigger
+from tests.support.cameras import end_readers
 from tests.support.variables import missing
 from tests.support.waiting import HANG_S, block_until
 
@@ -56,6 +58,7 @@ def aravis_camera(serial: str = "S1", *, lost_per_thousand: int = 0) -> Iterator
             camera.start()
             yield camera
         finally:
+            end_readers()
             camera.stop()
 
 
@@ -66,7 +69,10 @@ def viva_camera(**options: Any) -> Iterator[Any]:
         missing("aravis", "the library that reads the camera is not installed: package aravis-tools")
     testing = pytest.importorskip("viva_genicam.testing", reason="it has wheels for x86-64 only")
     with camera_port(), testing.FakeGigeCamera(bind_ip=ADDRESS, **options) as camera:
-        yield camera
+        try:
+            yield camera
+        finally:
+            end_readers()
 
 
 @contextmanager
@@ -74,7 +80,12 @@ def camera_port() -> Iterator[None]:
     """Hold the only place for a camera on this machine; waits for the tests of other lanes."""
     with (Path(tempfile.gettempdir()) / "fake-gige-cameras.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        block_until(lambda: not _readers(), "no reader of an earlier camera is left")
         yield
+
+
+def _readers() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("camera ")]
 
 
 def _is_bound() -> bool:
@@ -86,7 +97,11 @@ def _is_bound() -> bool:
 def simulated_cameras(*options: Mapping[str, Any]) -> Iterator[list[GigeCamera]]:
     """Give simulated cameras of the bench, running; each shows `pattern` unless told otherwise."""
     with camera_port(), ExitStack() as cameras:
-        yield [cameras.enter_context(GigeCamera(**{"picture": shows_pattern, **each})) for each in options]
+        given = [cameras.enter_context(GigeCamera(**{"picture": shows_pattern, **each})) for each in options]
+        try:
+            yield given
+        finally:
+            end_readers()
 
 
 @contextmanager

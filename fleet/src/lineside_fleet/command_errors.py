@@ -9,8 +9,8 @@ import typer
 @contextmanager
 def told() -> Iterator[None]:
     """End with an error's sentence and exit status instead of a traceback."""
-    from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for it
     from lineside.errors import LinesideError  # noqa: PLC0415 - same
+    from lineside.tables import visible  # noqa: PLC0415 - the help must not wait for it
 
     try:
         yield

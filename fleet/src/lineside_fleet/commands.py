@@ -104,7 +104,7 @@ def evaluate(
     From a store of metrics the stage's own devices are compared with themselves, at the same hours before the stage.
     """
     with told():
-        from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for boto3
+        from lineside.tables import visible  # noqa: PLC0415 - the help must not wait for boto3
         from lineside_fleet.errors import Refused  # noqa: PLC0415 - same
 
         places = [*(baseline or ()), *(staged or ())]

@@ -65,8 +65,8 @@ def drift(
     with told():
         import time  # noqa: PLC0415 - the help must not wait for boto3
 
-        from lineside.cli.tables import visible  # noqa: PLC0415 - same
         from lineside.durable_files import replace_file  # noqa: PLC0415 - same
+        from lineside.tables import visible  # noqa: PLC0415 - same
         from lineside_fleet.aws.clients import Aws  # noqa: PLC0415 - same
         from lineside_fleet.drift import reading, showing  # noqa: PLC0415 - same
         from lineside_fleet.drift import reports as reported  # noqa: PLC0415 - same

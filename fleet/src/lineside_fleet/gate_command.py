@@ -37,8 +37,8 @@ def gate(
 
     Exit status 0 for promote, 3 for hold, 1 for stop, 2 where the evidence or the settings cannot be used.
     """
-    from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for scipy
     from lineside.errors import LinesideError  # noqa: PLC0415 - same
+    from lineside.tables import visible  # noqa: PLC0415 - the help must not wait for scipy
     from lineside_fleet.gate import deciding, report, settings_file  # noqa: PLC0415 - same
     from lineside_fleet.gate.sources import evidence  # noqa: PLC0415 - same
 

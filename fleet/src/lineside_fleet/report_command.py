@@ -92,13 +92,13 @@ def _names(file: Path | None) -> list[str]:
 
 
 def _visible(text: str) -> str:
-    from lineside.cli.tables import visible  # noqa: PLC0415 - as above
+    from lineside.tables import visible  # noqa: PLC0415 - as above
 
     return visible(text)
 
 
 def _tables(document: dict[str, object]) -> str:
-    from lineside.cli.tables import table  # noqa: PLC0415 - as above
+    from lineside.tables import table  # noqa: PLC0415 - as above
 
     stats = document["DeviceStats"]
     assert isinstance(stats, dict)  # noqa: S101 - we made it

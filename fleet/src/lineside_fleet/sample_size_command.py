@@ -24,8 +24,8 @@ def sample_size(
     ] = 0.35,
 ) -> None:
     """Say how many parts each side needs, for an equal version to be promoted and a worse one to be stopped."""
-    from lineside.cli.tables import table, visible  # noqa: PLC0415 - the help must not wait for scipy
     from lineside.errors import LinesideError  # noqa: PLC0415 - same
+    from lineside.tables import table, visible  # noqa: PLC0415 - the help must not wait for scipy
     from lineside_fleet.gate import settings_file  # noqa: PLC0415 - same
     from lineside_fleet.gate.metrics import asked  # noqa: PLC0415 - same
     from lineside_fleet.gate.sample_size import for_latency, for_rate, levels_of  # noqa: PLC0415 - same

@@ -18,9 +18,9 @@ from lineside import telemetry
 from lineside.checks import GROUP, Check, Contributor, Mark, fail
 from lineside.cli import common_checks, machine
 from lineside.cli.config import problems
-from lineside.cli.tables import visible
 from lineside.connections import describe
 from lineside.settings import FILE_VARIABLE, SECTIONS
+from lineside.tables import visible
 
 SCHEMA = "lineside/doctor/1"
 """What `--json` follows; a change that a reader would notice gets another number."""

@@ -14,7 +14,7 @@ from lineside.contract import CameraSource, InlineSource, Policy, Request, Tenso
 from lineside_inference.dataplane.admission import AdmissionGate, Capacity
 from lineside_inference.dataplane.judged import Judged
 from lineside_inference.dataplane.workers import Workers
-from lineside_inference.deadline import Arrival, Deadline
+from lineside_inference.deadline import Arrival, Deadline, Trigger
 from lineside_inference.errors import EngineFailed, IdReused
 from lineside_inference.imaging.pixel_formats.layout import Layout
 from lineside_inference.models.card import Card
@@ -74,7 +74,7 @@ class Triton:
 class Cameras:
     """Cameras of which most give pixels; two give a JPEG that lies on its side, one raw pixels."""
 
-    async def grab(self, camera: str, _trigger: float, _deadline: Deadline) -> Frame:
+    async def grab_for(self, camera: str, _trigger: Trigger, _deadline: Deadline) -> Frame:
         if camera in {"turned", "lying"}:
             return Frame(LYING)
         if camera == "raw":

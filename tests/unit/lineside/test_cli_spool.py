@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from lineside.cli.spool.location import locate
-from lineside.cli.tables import table
 from lineside.errors import LinesideError, SettingsError
 from lineside.spool import SpoolSettings
 from lineside.spool.findings import Need, mebibytes, needs
 from lineside.spool.store.values import DestinationStatus, Status
+from lineside.tables import table
 
 GIB = 1024**3
 SETTINGS = SpoolSettings(folder=Path("/spool"), max_bytes=GIB, reserve_bytes=64 * 1024 * 1024)

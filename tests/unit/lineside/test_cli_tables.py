@@ -1,6 +1,6 @@
 import pytest
 
-from lineside.cli.tables import table, visible
+from lineside.tables import table, visible
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from lineside.cli.tables import table
+from lineside.tables import table
 from lineside_fleet.drift.comparing import KINDS
 from lineside_fleet.drift.reading import Drift
 

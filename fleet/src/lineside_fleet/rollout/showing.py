@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from lineside.cli.tables import table
+from lineside.tables import table
 from lineside_fleet.rollout.planning import Plan
 from lineside_fleet.rollout.standing import Standing
 from lineside_fleet.state.document import RolloutState

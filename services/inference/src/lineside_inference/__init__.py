@@ -5,10 +5,10 @@ A request's way, one package a step: `api` reads it, `usecases` answers what was
 makes the verdict by the model's card and the operator's policy (`policies`), `capture` keeps the evidence.
 
 Public are `command` (the program), `settings` (`Settings`, its section of the settings file), `doctor` (`checks`, what
-`lineside doctor` asks) and `camera_command` (`app`, the `lineside camera` commands); all else may change with any
-version.
+`lineside doctor` asks), `camera_command` (`app`, the `lineside camera` commands) and `history_command` (`lineside
+history`); all else may change with any version.
 """
 
 from lineside import __version__
 
-__all__ = ["__version__", "camera_command", "command", "doctor", "settings"]
+__all__ = ["__version__", "camera_command", "command", "doctor", "history_command", "settings"]

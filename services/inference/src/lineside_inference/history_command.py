@@ -78,7 +78,7 @@ def history(
 
 def as_table(parts: list[dict[str, Any]]) -> str:
     """Return parts as a table: when, where, which, what the PLC got, and why."""
-    from lineside.cli.tables import table  # noqa: PLC0415 - the help is quick without
+    from lineside.tables import table  # noqa: PLC0415 - the help is quick without
 
     heads = ("at", "station", "part", "verdict", "cause", "label", "confidence", "model", "request")
     rows = [

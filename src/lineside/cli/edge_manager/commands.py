@@ -15,9 +15,9 @@ from lineside.cli.edge_manager.errors import BadInput, CommandFailed, TimedOut
 from lineside.cli.edge_manager.location import Place, locate
 from lineside.cli.edge_manager.segments import lent
 from lineside.cli.edge_manager.tensor_files import Tensor, named_file
-from lineside.cli.tables import visible
 from lineside.edge_manager.protocol import agent_pb2 as pb
 from lineside.errors import SettingsError
+from lineside.tables import visible
 
 _FAILED = 1
 _WRONG = 2

@@ -9,8 +9,8 @@ import numpy as np
 
 from lineside.cli.edge_manager.agent import word
 from lineside.cli.edge_manager.tensor_files import Tensor
-from lineside.cli.tables import table
 from lineside.edge_manager.protocol import agent_pb2 as pb
+from lineside.tables import table
 
 _FIRST = 6
 

@@ -30,8 +30,8 @@ def to_model_monitor(
     a file cannot be read or written.
     """
     from lineside.cli.evidence import converting  # noqa: PLC0415 - the help must not wait for it
-    from lineside.cli.tables import visible  # noqa: PLC0415 - same
     from lineside.errors import LinesideError  # noqa: PLC0415 - same
+    from lineside.tables import visible  # noqa: PLC0415 - same
 
     try:
         done = converting.convert(records, out, variant)

@@ -67,7 +67,7 @@ def convert(
 
 
 def _end(message: str, status: int) -> NoReturn:
-    from lineside.cli.tables import visible  # noqa: PLC0415 - the help must not wait for it
+    from lineside.tables import visible  # noqa: PLC0415 - the help must not wait for it
 
     sys.stderr.write(f"{visible(message)}\n")
     raise typer.Exit(status)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lineside.cli.migrate.source import Source
 from lineside.cli.migrate.verdicts import Verdict, notes
-from lineside.cli.tables import table, visible
+from lineside.tables import table, visible
 
 _KINDS = {
     "component": "configuration of aws.greengrass.SageMakerEdgeManager",

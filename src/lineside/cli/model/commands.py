@@ -8,10 +8,10 @@ from pathlib import Path
 
 import typer
 
-from lineside.cli.tables import table
 from lineside.errors import LinesideError
 from lineside.packages import Manifest, PackageRefused, make_key, pack, read_manifest, sign, verify
 from lineside.secret_files import read_password
+from lineside.tables import table
 
 _REFUSED = 1
 

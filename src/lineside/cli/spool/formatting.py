@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lineside.cli.spool.location import SpoolLocation
-from lineside.cli.tables import table
 from lineside.spool import Batch, Record
 from lineside.spool.export import Exported
 from lineside.spool.findings import Need, mebibytes, share
 from lineside.spool.repair.verify import Report
 from lineside.spool.store.values import DeadLetter, DestinationStatus, Status
+from lineside.tables import table
 
 
 def status_text(where: SpoolLocation, status: Status, wanted: Sequence[Need]) -> str:
