@@ -25,7 +25,6 @@ _WELL: dict[str, Any] = {
     "kind": "genicam",
     "target": "22334455",
     "state": "ONLINE",
-    "since": (datetime.now(UTC) - timedelta(hours=3)).isoformat(),
     "required": False,
     "detail": "",
     "remedy": "",
@@ -79,7 +78,9 @@ _TROUBLE = [
 
 def tell(page: Page, cameras: list[dict[str, Any]]) -> None:
     """Answer in the service's place, with what it could answer."""
-    document = {"now": datetime.now(UTC).isoformat(), "cameras": cameras}
+    now = datetime.now(UTC)
+    since = {"since": (now - timedelta(hours=3)).isoformat()}
+    document = {"now": now.isoformat(), "cameras": [camera | since for camera in cameras]}
     CamerasDocument.model_validate(document)
     page.unroute("**/v1/cameras")
     page.route("**/v1/cameras", lambda route: route.fulfill(json=document))

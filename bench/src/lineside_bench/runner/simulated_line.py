@@ -256,7 +256,7 @@ class SimulatedLine:
         return self.pictures.account(kept_of_parts(self.observer.exchanges(), self.files.images))
 
     async def _start(self, life: contextlib.AsyncExitStack) -> None:
-        """Start all processes at the same time: no service needs a peer to be there first."""
+        """Start all processes at the same time: no service needs a peer to be there first, but a component its core."""
         options, stations = self.options, station_names(self.options.station_count)
         self._http = await life.enter_async_context(httpx.AsyncClient(timeout=HTTP_S, trust_env=False))
         if options.cameras is not CameraKind.http:
@@ -274,10 +274,16 @@ class SimulatedLine:
         )
         self._prepare_processes()
         self.plc = await life.enter_async_context(self._make_plc())
+        for process in self.processes.values():
+            life.push_async_callback(process.stop)
+        at_once = list(self.processes.values())
+        if self.options.bus is BusKind.ipc:
+            core = self.processes[self._bus.name]
+            await core.start()
+            at_once.remove(core)
         try:
             async with asyncio.TaskGroup() as starting:
-                for process in self.processes.values():
-                    life.push_async_callback(process.stop)
+                for process in at_once:
                     starting.create_task(process.start(), name=f"start {process.name}")
                 starting.create_task(self._renderer.full(), name="render ahead")
         except BaseExceptionGroup as errors:
