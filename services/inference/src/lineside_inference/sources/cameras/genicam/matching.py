@@ -3,8 +3,9 @@
 The promise: exposures are `apart_s` or more apart, and the exposure of a part is at most `within_s` away from its
 trigger and `delay_s`. Then a frame that fits a part and is another's would be at most 2 * (within_s + error) away from
 the part's own, which is less than `apart_s`: it does not exist, in whatever order the two come, and whatever is lost.
-A frame whose instant is not known well enough for that is given to nobody; nor is one where the line does not keep the
-promise. What comes later than a window's end shows that nothing of it comes any more: a camera sends in order.
+A frame whose instant is not known well enough for that is given to nobody, and a part that it fits gets no other: the
+clock is at fault then, and not the line. Nor is a frame given where the line does not keep the promise. What comes
+later than a window's end shows that nothing of it comes any more: a camera sends in order.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ Cause = Literal["lost", "incomplete", "ambiguous", "inexact", "forgotten"]
 enough; it was let go before the part was asked about."""
 
 COUNTED = ("matched", "without_request", "without_frame", "incomplete", "ambiguous", "inexact", "late")
+_LET_GO_FOR: dict[str, Cause] = {"ambiguous": "ambiguous", "inexact": "inexact"}
 _MOST_REMEMBERED = 4096
 
 
@@ -63,6 +65,7 @@ class _Asked:
         self.part, self.expected, self.since = part, expected, since
         self.is_open = True
         self.has_given_up = False
+        self.was_inexact = False
 
 
 class _Seen(Generic[T]):
@@ -100,8 +103,7 @@ class Matcher(Generic[T]):
         self._seen.append(seen)
         fitting = [asked for asked in self._asked if self._fits(asked, seen)]
         if fitting and not any(asked.is_open for asked in fitting):
-            is_late = any(asked.has_given_up for asked in fitting)
-            self._let_go(seen, "late" if is_late else "ambiguous")  # else: a second frame of a part that has its answer
+            self._let_go(seen, self._why_nobodys(seen, fitting))
         answers: list[Answer[T]] = []
         for asked in self._asked:
             if asked.is_open and (asked in fitting or self._is_behind(asked, seen)):
@@ -141,14 +143,16 @@ class Matcher(Generic[T]):
         if not frames:
             is_over = any(self._is_behind(asked, seen) for seen in self._seen)
             return [self._refuse(asked, "lost")] if is_over else []
+        if not all(self._is_exact(seen) for seen in frames):  # its neighbours' frames fit it too, as far as is known
+            for seen in frames:
+                seen.end("inexact")
+            return [self._refuse(asked, "inexact")]
         parts = [other for other in self._asked if any(self._fits(other, seen) for seen in frames)]
         if len(frames) > 1 or len(parts) > 1 or any(self._is_crowded(seen) for seen in frames):
             for seen in frames:
                 seen.end("ambiguous")
             return [self._refuse(other, "ambiguous") for other in parts if other.is_open]
         (seen,) = frames
-        if 2 * (self._rule.within_s + seen.error_s) >= self._rule.apart_s:
-            seen.end("inexact")
         if seen.frame is None:
             return [self._refuse(asked, seen.cause)]
         asked.is_open = False
@@ -158,14 +162,26 @@ class Matcher(Generic[T]):
         return [Answer(asked.part, exposure, seen.at - asked.expected)]
 
     def _refuse(self, asked: _Asked, cause: Cause) -> Answer[T]:
-        asked.is_open = False
+        asked.is_open, asked.was_inexact = False, cause == "inexact"
         self.counts["without_frame" if cause in {"lost", "forgotten"} else cause] += 1
         return Answer(asked.part, cause=cause)
 
     def _let_go(self, seen: _Seen[T], count: str) -> None:
         if seen.frame is not None:
-            seen.end("ambiguous" if count == "ambiguous" else "forgotten")
+            seen.end(_LET_GO_FOR.get(count, "forgotten"))
             self.counts[count] += 1
+
+    def _why_nobodys(self, seen: _Seen[T], fitting: list[_Asked]) -> str:
+        """Return as what a frame counts that fits only parts which have their answer."""
+        if any(asked.has_given_up for asked in fitting):
+            return "late"
+        if not self._is_exact(seen) or any(asked.was_inexact for asked in fitting):
+            return "inexact"
+        return "ambiguous"
+
+    def _is_exact(self, seen: _Seen[T]) -> bool:
+        """Return whether its instant is known so well that it fits no part but its own, where the promise is kept."""
+        return 2 * (self._rule.within_s + seen.error_s) < self._rule.apart_s
 
     def _fits(self, asked: _Asked, seen: _Seen[T]) -> bool:
         return abs(seen.at - asked.expected) <= self._rule.within_s + seen.error_s
