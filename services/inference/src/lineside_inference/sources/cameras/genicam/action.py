@@ -7,10 +7,10 @@ bit in common, and somebody has control of it.
 import struct
 from dataclasses import dataclass
 
-PORT = 3956
-_MAGIC, _COMMAND, _ACKNOWLEDGED = 0x42, 0x0100, 0x0101
-_WANTS_ACK, _IS_SCHEDULED = 0x01, 0x80
-_HEADER, _KEYS, _AT, _ACK = struct.Struct(">BBHHH"), struct.Struct(">III"), struct.Struct(">Q"), struct.Struct(">HHHH")
+from lineside_inference.sources.cameras.genicam import gvcp
+
+_IS_SCHEDULED = 0x80
+_KEYS, _AT = struct.Struct(">III"), struct.Struct(">Q")
 _STATUS = {
     0x8006: "access denied",
     0x8013: "its clock is not kept by PTP",
@@ -39,18 +39,16 @@ class Acknowledged:
 def encode(action: Action, request_id: int, at_ns: int | None = None) -> bytes:
     """Return the command that asks to be acknowledged; `request_id` is 1 to 65535, `at_ns` PTP's time to act at."""
     payload = _KEYS.pack(action.device_key, action.group_key, action.group_mask)
-    flags = _WANTS_ACK
+    flags = gvcp.WANTS_ACK
     if at_ns is not None:
         flags |= _IS_SCHEDULED
         payload += _AT.pack(at_ns)
-    return _HEADER.pack(_MAGIC, flags, _COMMAND, len(payload), request_id) + payload
+    return gvcp.command(gvcp.ACTION, request_id, payload, flags)
 
 
 def parse(datagram: bytes) -> Acknowledged | None:
     """Return what a datagram acknowledges, None where it is no acknowledgement of an action."""
-    if len(datagram) < _ACK.size:
+    answer = gvcp.parse(datagram)
+    if answer is None or answer.command != gvcp.ACTION:
         return None
-    status, command, length, request_id = _ACK.unpack_from(datagram)
-    if command != _ACKNOWLEDGED or len(datagram) < _ACK.size + length:
-        return None
-    return Acknowledged(request_id, "" if status == 0 else _STATUS.get(status, f"status 0x{status:04x}"))
+    return Acknowledged(answer.number, answer.problem_by(_STATUS))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from lineside_inference.errors import CameraAmbiguous, CameraFailed
 from lineside_inference.settings import ActionCommand
-from lineside_inference.sources.cameras.genicam.action import PORT, Acknowledged, Action, encode, parse
+from lineside_inference.sources.cameras.genicam.action import Acknowledged, Action, encode, parse
+from lineside_inference.sources.cameras.genicam.gvcp import PORT
 
 _REMEMBERED = 64
 _MOST_ID = 0xFFFF

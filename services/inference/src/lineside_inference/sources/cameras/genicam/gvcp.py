@@ -1,4 +1,4 @@
-"""Three commands of GigE Vision's control protocol: search, force an address, read a register. Pure datagrams.
+"""GigE Vision's control protocol: search, force an address, read a register; `action` has the fourth command. Pure.
 
 The first two go to UDP port 3956 of everybody, since a camera whose address is wrong hears nothing else. Layouts after
 GigE Vision 2.0: DISCOVERY, FORCEIP, READREG.
@@ -7,19 +7,20 @@ GigE Vision 2.0: DISCOVERY, FORCEIP, READREG.
 import ipaddress
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PORT = 3956
-DISCOVERY, FORCEIP, READREG = 0x0002, 0x0004, 0x0080
+DISCOVERY, FORCEIP, READREG, ACTION = 0x0002, 0x0004, 0x0080, 0x0100
 VERSION = 0x0000
 """The register of the protocol's version, which every camera has and shows to anybody."""
 MOST_BYTES = 1024
 _HEADER = struct.Struct(">BBHHH")
 _ACK = struct.Struct(">HHHH")
 _KEY = 0x42
-_FLAGS = 0x11
-"""An acknowledgement is wanted, and may go to everybody: a camera elsewhere knows no way to us alone."""
-_TO_US = 0x01
+WANTS_ACK = 0x01
+_TO_EVERYBODY = WANTS_ACK | 0x10
+"""The acknowledgement may go to everybody: a camera elsewhere knows no way to us alone."""
 _FORCE = struct.Struct(">2x6s12x4s12x4s12x4s")
 _MAC_AT, _ADDRESS_AT, _MASK_AT, _DISCOVERED = 10, 36, 52, 248
 _TEXTS = {"vendor": (72, 32), "model": (104, 32), "serial": (216, 16), "name": (232, 16)}
@@ -44,7 +45,11 @@ class Answer:
     @property
     def problem(self) -> str:
         """Return why it was refused, in words; empty where it was not."""
-        return "" if self.status == 0 else _STATUSES.get(self.status, f"status 0x{self.status:04x}")
+        return self.problem_by(_STATUSES)
+
+    def problem_by(self, words: Mapping[int, str]) -> str:
+        """Return why it was refused, by a command's own words for statuses."""
+        return "" if self.status == 0 else words.get(self.status, f"status 0x{self.status:04x}")
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,19 @@ class Seen:
     """The user-defined one; empty where it has none."""
 
 
+def command(what: int, number: int, payload: bytes, flags: int) -> bytes:
+    """Return a command as it is sent."""
+    return _HEADER.pack(_KEY, flags, what, len(payload), number) + payload
+
+
 def search(number: int) -> bytes:
     """Return the question who is there."""
-    return _HEADER.pack(_KEY, _FLAGS, DISCOVERY, 0, number)
+    return command(DISCOVERY, number, b"", _TO_EVERYBODY)
 
 
 def read(number: int, register: int) -> bytes:
     """Return the question for a register."""
-    return _HEADER.pack(_KEY, _TO_US, READREG, 4, number) + struct.pack(">I", register)
+    return command(READREG, number, struct.pack(">I", register), WANTS_ACK)
 
 
 def force(number: int, mac: str, address: ipaddress.IPv4Interface, gateway: ipaddress.IPv4Address) -> bytes:
@@ -76,18 +86,18 @@ def force(number: int, mac: str, address: ipaddress.IPv4Interface, gateway: ipad
     payload = _FORCE.pack(
         bytes.fromhex(mac.replace(":", "")), address.ip.packed, address.network.netmask.packed, gateway.packed
     )
-    return _HEADER.pack(_KEY, _FLAGS, FORCEIP, len(payload), number) + payload
+    return command(FORCEIP, number, payload, _TO_EVERYBODY)
 
 
 def parse(datagram: bytes) -> Answer | None:
     """Return an acknowledgement; None where it is none: anybody may send to our port."""
     if len(datagram) < _ACK.size:
         return None
-    status, command, length, number = _ACK.unpack_from(datagram)
+    status, acknowledged, length, number = _ACK.unpack_from(datagram)
     payload = datagram[_ACK.size :]
-    if command not in {DISCOVERY + 1, FORCEIP + 1, READREG + 1} or len(payload) < length:
+    if acknowledged - 1 not in {DISCOVERY, FORCEIP, READREG, ACTION} or len(payload) < length:
         return None
-    return Answer(command - 1, number, status, payload[:length])
+    return Answer(acknowledged - 1, number, status, payload[:length])
 
 
 def seen(payload: bytes) -> Seen | None:
