@@ -1,13 +1,17 @@
 """What the camera commands share: a camera by its name in the settings, and how they tell and fail."""
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from lineside.errors import LinesideError
+
+if TYPE_CHECKING:
+    from lineside_inference.sources.cameras.genicam.advice import Advice
 
 Result = TypeVar("Result")
 Camera = Annotated[
@@ -89,6 +93,24 @@ def tried(work: Callable[[], Result]) -> Result:
 def show(text: str) -> None:
     """Print what a camera tells of itself without what a terminal would obey."""
     sys.stdout.write("".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text) + "\n")
+
+
+def is_well(advice: "Sequence[Advice]") -> bool:
+    """Whether nothing is to be done."""
+    return not any(each.is_due for each in advice)
+
+
+def as_lines(advice: "Sequence[Advice]") -> Iterator[str]:
+    """Yield what to do, then what may help, as lines of text."""
+    for each in advice:
+        yield f"{'to do' if each.is_due else 'may help'}: {each.text}"
+
+
+def conclude(data: Mapping[str, Any], lines: Iterable[str], advice: "Sequence[Advice]", *, as_json: bool) -> None:
+    """Print what came, as JSON or as text; ends the program with status 1 where something is to be done."""
+    show(json.dumps(data, indent=2, allow_nan=False) if as_json else "\n".join(lines))
+    if not is_well(advice):
+        raise typer.Exit(FAILED)
 
 
 def end(why: str, *, status: int = FAILED) -> typer.Exit:

@@ -1,7 +1,6 @@
 """A camera tried in one command, as the service would use it."""
 
 import asyncio
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -11,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lineside_inference.camera_command import common
 from lineside_inference.camera_command.common import (
-    FAILED,
     SNAP_S,
     Camera,
     Config,
     Json,
     check_control,
+    conclude,
+    is_well,
     settings_of,
-    show,
     tried,
 )
 
@@ -45,19 +45,13 @@ def try_camera(
     sys.stderr.write(f"testing {camera} with {frames} frames\n")
     trial = tried(lambda: _tried(camera, settings_of(camera, config), frames, config))
     advice = judge(trial)
-    if as_json:
-        show(json.dumps(as_data(trial, advice), indent=2, allow_nan=False))
-    else:
-        show("\n".join(as_lines(trial, advice)))
-    if any(each.is_due for each in advice):
-        raise typer.Exit(FAILED)
+    conclude(as_data(trial, advice), as_lines(trial, advice), advice, as_json=as_json)
 
 
 def as_data(trial: "Trial", advice: "list[Advice]") -> dict[str, Any]:
     """Return what came for JSON."""
     told = {**asdict(trial), "frames": len(trial.times_ms), "median_ms": trial.median_ms, "jitter_ms": trial.jitter_ms}
-    is_well = not any(each.is_due for each in advice)
-    return {"trial": told, "advice": [asdict(each) for each in advice], "is_well": is_well}
+    return {"trial": told, "advice": [asdict(each) for each in advice], "is_well": is_well(advice)}
 
 
 def as_lines(trial: "Trial", advice: "list[Advice]") -> Iterator[str]:
@@ -79,9 +73,8 @@ def as_lines(trial: "Trial", advice: "list[Advice]") -> Iterator[str]:
         )
     if trial.temperature is not None:
         yield f"temperature: {trial.temperature:.0f} °C"
-    for each in advice:
-        yield f"{'to do' if each.is_due else 'may help'}: {each.text}"
-    yield "verdict: see what is to do" if any(each.is_due for each in advice) else "verdict: well, it can be used"
+    yield from common.as_lines(advice)
+    yield "verdict: well, it can be used" if is_well(advice) else "verdict: see what is to do"
 
 
 def _tried(camera: str, settings: Any, frames: int, config: Path | None) -> "Trial":

@@ -1,6 +1,5 @@
 """How well a camera's frames come, and what to do where they do not."""
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lineside_inference.camera_command import common
 from lineside_inference.camera_command.common import (
-    FAILED,
     Camera,
     Config,
     Json,
     check_control,
+    conclude,
+    is_well,
     settings_of,
-    show,
     tried,
 )
 
@@ -43,12 +43,7 @@ def watch(
     sys.stderr.write(f"watching {camera} for {seconds:g} s\n")
     seen, way = tried(lambda: _watched(camera, settings_of(camera, config), seconds, config))
     advice = advise(seen, way)
-    if as_json:
-        show(json.dumps(as_data(seen, way, advice), indent=2, allow_nan=False))
-    else:
-        show("\n".join(as_lines(seen, way, advice)))
-    if any(each.is_due for each in advice):
-        raise typer.Exit(FAILED)
+    conclude(as_data(seen, way, advice), as_lines(seen, way, advice), advice, as_json=as_json)
 
 
 def as_data(seen: "Seen", way: "Way", advice: "list[Advice]") -> dict[str, Any]:
@@ -80,9 +75,8 @@ def as_lines(seen: "Seen", way: "Way", advice: "list[Advice]") -> Iterator[str]:
         )
         at_buffer = "unknown" if way.by_packet_socket else way.socket_drops
         yield f"packets dropped: {at_buffer} at the buffer, {way.card_drops} by the card; damaged: {way.card_errors}"
-    for each in advice:
-        yield f"{'to do' if each.is_due else 'may help'}: {each.text}"
-    if not any(each.is_due for each in advice):
+    yield from common.as_lines(advice)
+    if is_well(advice):
         yield "nothing to do"
 
 
